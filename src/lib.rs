@@ -1,1 +1,9 @@
-//! Placeholder while the floors are laid.
+#![forbid(unsafe_code)]
+//! rethread
+mod pid;
+pub mod process;
+mod reason;
+mod unwind;
+mod unwound;
+pub use pid::*;
+pub use reason::*;

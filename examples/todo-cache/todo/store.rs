@@ -1,0 +1,741 @@
+//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database worker owns
+//! the [`Store`] of its shard; nothing here knows of processes.
+//!
+//! A folder holds
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `shards` | how many shards the folder has, written once |
+//! | `shard-<i>.redb` | the lists whose name has hash `i`: see [`shard_of`] |
+//! | `shard-<i>.mark` | how many batches of that shard were acknowledged, at least |
+//!
+//! What was acknowledged is never silently missing. redb keeps each transaction whole, and this file closes what is
+//! left: a shard that is empty or gone although it was there before is refused, not made anew; one that went back
+//! to an earlier state (an old copy, a flipped bit in the header) is known by its mark; and one that redb itself
+//! trips over is examined without a write to it, so that a damaged file stays as it was found.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redb::backends::FileBackend;
+use redb::{Database, Durability, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
+
+use super::list::{Entry, EntryId, Event, Misfit, Outcome, TodoList};
+use super::name::ListName;
+
+/// (list, entry id) -> (date, title, done).
+const ENTRIES: TableDefinition<'_, (&str, EntryId), (&str, &str, bool)> = TableDefinition::new("entries");
+/// list -> the id its next entry gets.
+const LISTS: TableDefinition<'_, &str, EntryId> = TableDefinition::new("lists");
+/// What the shard says of itself, under the four names below.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// In [`META`]: the version of this layout.
+const FORMAT: &str = "format";
+/// In [`META`]: which shard this is.
+const SHARD: &str = "shard";
+/// In [`META`]: how many shards its folder has.
+const SHARDS: &str = "shards";
+/// In [`META`]: how many batches were written, each counted in its own transaction.
+const BATCHES: &str = "batches";
+
+/// The version of the layout that this file writes and reads.
+const THIS_FORMAT: u64 = 1;
+/// Memory for one shard's pages. redb's own default is 1 GiB per file.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The shard, of `shards`, that keeps the list: always the same one, on every machine and in every version.
+///
+/// # Panics
+///
+/// If there are no shards.
+#[track_caller]
+pub(crate) fn shard_of(list: &ListName, shards: usize) -> usize {
+    assert!(shards > 0, "a store has at least one shard");
+    (fnv1a(list.as_str().as_bytes()) % shards as u64) as usize // less than `shards`
+}
+
+/// The 64-bit FNV-1a hash. Not std's hasher, which may differ from one release, and one run, to the next.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// One open shard. It is locked as long as it is open; dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    shard: usize,
+    shards: usize,
+    database: Database,
+    mark: Mark,
+}
+
+/// Why a shard cannot be opened, read or written. Each is one line: which file, and what to do about it.
+#[derive(Debug, Clone)]
+pub(crate) enum StoreError {
+    /// The shard is open elsewhere.
+    Locked {
+        /// The shard's file.
+        path: PathBuf,
+    },
+    /// The file is not, or no longer, what was written to it.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The shard is whole, but it lacks batches that were acknowledged.
+    Behind {
+        /// The shard's file.
+        path: PathBuf,
+        /// How many batches it has.
+        found: u64,
+        /// How many were acknowledged.
+        acknowledged: u64,
+    },
+    /// The folder was made with another number of shards, so that lists would be looked for in the wrong ones.
+    WrongShardCount {
+        /// Where the number is recorded.
+        path: PathBuf,
+        /// The number recorded.
+        found: u64,
+        /// The number asked for.
+        asked: usize,
+    },
+    /// The list is kept in another shard.
+    WrongShard {
+        /// The shard that was asked.
+        path: PathBuf,
+        /// The list.
+        list: ListName,
+        /// The shard that has it.
+        home: usize,
+    },
+    /// The event does not follow from what is kept: its sender has an outdated copy of the list.
+    Stale {
+        /// The list.
+        list: ListName,
+        /// The entry of the event.
+        id: EntryId,
+    },
+    /// The system refuses to read or write the file.
+    Io {
+        /// The file, or the folder.
+        path: PathBuf,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+}
+
+impl Store {
+    /// Opens a shard of the folder. Folder and shard are made if they were never there.
+    ///
+    /// The shard is checked from end to end before anything is written to it. That takes time in proportion to its
+    /// size.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`] but `Stale` and `WrongShard`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such shard: `shard` is not less than `shards`.
+    #[track_caller]
+    pub(crate) fn open(dir: &Path, shard: usize, shards: usize) -> Result<Self, StoreError> {
+        assert!(shard < shards, "there is no shard {shard} of {shards}");
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        agree_on_shards(dir, shards)?;
+
+        let path = dir.join(format!("shard-{shard}.redb"));
+        let mark_path = dir.join(format!("shard-{shard}.mark"));
+        // A shard that has its mark was there before. One without is new, or was being made at a crash.
+        if !mark_path.try_exists().map_err(at(&mark_path))? && !path.try_exists().map_err(at(&path))? {
+            publish(&path, |file| found_shard(&path, file, shard, shards))?;
+        }
+
+        let file = Arc::new(lock(&path)?);
+        let batches = examine(&path, &file, shard, shards)?;
+        let mut mark = Mark::open(mark_path)?;
+        if batches < mark.batches {
+            return Err(StoreError::Behind { path, found: batches, acknowledged: mark.batches });
+        }
+        mark.set(batches)?;
+        let database = guarded(&path, || Ok(settings().create_with_backend(Held(file))?))?;
+        Ok(Self { path, shard, shards, database, mark })
+    }
+
+    /// Writes a batch of events, all or none. When it returns `Ok`, they are on disk.
+    ///
+    /// The same event may come again: it is written once. After an error the batch may or may not be on disk;
+    /// after [`StoreError::Io`] the store is of no more use until it is opened anew.
+    ///
+    /// # Errors
+    ///
+    /// - [`StoreError::Stale`] if an event does not follow from what is kept: another entry has its id, or its
+    ///   list never gave the id out. Nothing of the batch is written.
+    /// - [`StoreError::WrongShard`] if a list is kept elsewhere. Nothing of the batch is written.
+    /// - [`StoreError::Io`], [`StoreError::Damaged`].
+    pub(crate) fn append(&mut self, batch: &[(ListName, Event)]) -> Result<(), StoreError> {
+        for (list, _) in batch {
+            self.check_home(list)?;
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let batches = self.write(batch).map_err(|fault| fault.of(&self.path))?;
+        self.mark.set(batches)
+    }
+
+    /// The list as it is kept; empty if there never was one of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::WrongShard`], [`StoreError::Io`], [`StoreError::Damaged`].
+    pub(crate) fn load(&self, list: &ListName) -> Result<TodoList, StoreError> {
+        self.check_home(list)?;
+        self.read(list.as_str()).map_err(|fault| fault.of(&self.path))
+    }
+
+    /// The names of all lists of this shard that ever had an entry, in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    pub(crate) fn lists(&self) -> Result<Vec<ListName>, StoreError> {
+        self.names().map_err(|fault| fault.of(&self.path))
+    }
+
+    fn check_home(&self, list: &ListName) -> Result<(), StoreError> {
+        let home = shard_of(list, self.shards);
+        if home == self.shard {
+            return Ok(());
+        }
+        Err(StoreError::WrongShard { path: self.path.clone(), list: list.clone(), home })
+    }
+
+    /// The transaction of [`append`](Self::append). Gives the number of batches written by now.
+    fn write(&self, batch: &[(ListName, Event)]) -> Result<u64, Fault> {
+        let transaction = durable(&self.database)?;
+        let batches = {
+            let mut entries = transaction.open_table(ENTRIES)?;
+            let mut lists = transaction.open_table(LISTS)?;
+            for (list, event) in batch {
+                put(&mut entries, &mut lists, list, event)?;
+            }
+            let mut meta = transaction.open_table(META)?;
+            let batches = value_of(&meta, BATCHES)? + 1;
+            meta.insert(BATCHES, batches)?;
+            batches
+        };
+        transaction.commit()?;
+        Ok(batches)
+    }
+
+    fn read(&self, list: &str) -> Result<TodoList, Fault> {
+        let transaction = self.database.begin_read()?;
+        let Some(next_id) = transaction.open_table(LISTS)?.get(list)?.map(|row| row.value()) else {
+            return Ok(TodoList::new());
+        };
+        let entries = transaction.open_table(ENTRIES)?;
+        let rows = entries.range((list, EntryId::MIN)..=(list, EntryId::MAX))?;
+        let entries = rows.map(|row| {
+            let (key, value) = row?;
+            decode(key.value(), value.value())
+        });
+        Ok(TodoList::restore(next_id, entries.collect::<Result<Vec<_>, Fault>>()?))
+    }
+
+    fn names(&self) -> Result<Vec<ListName>, Fault> {
+        let lists = self.database.begin_read()?.open_table(LISTS)?;
+        lists
+            .iter()?
+            .map(|row| {
+                let (key, _) = row?;
+                ListName::try_from(key.value())
+                    .map_err(|error| Fault::damage(format!("a list is called {:?}: {error}", key.value())))
+            })
+            .collect()
+    }
+}
+
+/// Writes one event.
+fn put(
+    entries: &mut Table<'_, (&'static str, EntryId), (&'static str, &'static str, bool)>,
+    lists: &mut Table<'_, &'static str, EntryId>,
+    list: &ListName,
+    event: &Event,
+) -> Result<(), Fault> {
+    let key = (list.as_str(), event.id());
+    let next_id = lists.get(list.as_str())?.map_or(1, |row| row.value());
+    let now = entries.get(key)?.map(|row| decode(key, row.value())).transpose()?;
+    let outcome = event
+        .outcome(now.as_ref(), next_id)
+        .map_err(|Misfit| StoreError::Stale { list: list.clone(), id: event.id() })?;
+    match outcome {
+        Outcome::Is(entry) => {
+            entries.insert(key, (entry.date.to_string().as_str(), entry.title.as_str(), entry.done))?;
+        }
+        Outcome::Gone => {
+            entries.remove(key)?;
+        }
+        Outcome::Unchanged => {}
+    }
+    if event.id() >= next_id {
+        lists.insert(list.as_str(), event.id() + 1)?;
+    }
+    Ok(())
+}
+
+/// A row of [`ENTRIES`] as an entry.
+fn decode((list, id): (&str, EntryId), (date, title, done): (&str, &str, bool)) -> Result<Entry, Fault> {
+    let broken = |error: &dyn Error| Fault::damage(format!("entry {id} of list {list:?}: {error}"));
+    let date = date.parse().map_err(|error| broken(&error))?;
+    let title = title.parse().map_err(|error| broken(&error))?;
+    Ok(Entry { id, date, title, done })
+}
+
+/// What the shard says of itself under that name.
+fn value_of(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Fault> {
+    let row = meta.get(name)?.map(|row| row.value());
+    row.ok_or_else(|| Fault::damage(format!("it does not say its {name:?}")))
+}
+
+/// Records the number of shards in a new folder, and compares it with that of an old one.
+fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
+    let path = dir.join("shards");
+    // Shards come after the record: to see one first, and then no record, is to miss the record.
+    let has_shards = holds_a_shard(dir).map_err(at(dir))?;
+    if !path.try_exists().map_err(at(&path))? {
+        if has_shards {
+            let why = "it is missing: write the number of shards into it, as digits".to_owned();
+            return Err(StoreError::Damaged { path, why });
+        }
+        publish(&path, |mut file| writeln!(file, "{shards}").map_err(at(&path)))?;
+    }
+    // Also if it was written just now: another may have been quicker, with another number.
+    let text = fs::read(&path).map_err(at(&path))?;
+    let found = std::str::from_utf8(&text).ok().and_then(|text| text.trim_ascii().parse::<u64>().ok());
+    match found {
+        Some(found) if found == shards as u64 => Ok(()),
+        Some(found) => Err(StoreError::WrongShardCount { path, found, asked: shards }),
+        None => {
+            let why = "it does not say how many shards there are: write the number into it, as digits".to_owned();
+            Err(StoreError::Damaged { path, why })
+        }
+    }
+}
+
+/// Whether any file of a shard is in the folder.
+fn holds_a_shard(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        if entry?.file_name().to_str().is_some_and(|name| name.starts_with("shard-")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes a file appear at the path whole, on disk and at once, unless there is one already. A crash on the way
+/// leaves a `.draft-..` file in the folder, which nobody reads.
+fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(dir).map_err(at(path))?;
+    fill(draft.as_file())?;
+    draft.as_file().sync_all().map_err(at(path))?;
+    match draft.persist_noclobber(path) {
+        Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => Err(at(path)(refused.error)),
+        // The name itself is on disk once its folder is. Windows does not sync folders, and does not need it.
+        _ if cfg!(unix) => File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(path)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the file a new shard without lists.
+fn found_shard(path: &Path, file: &File, shard: usize, shards: usize) -> Result<(), StoreError> {
+    let file = file.try_clone().map_err(at(path))?;
+    guarded(path, || {
+        let database = settings().create_file(file)?;
+        let transaction = durable(&database)?;
+        transaction.open_table(ENTRIES)?;
+        transaction.open_table(LISTS)?;
+        let facts = [(FORMAT, THIS_FORMAT), (SHARD, shard as u64), (SHARDS, shards as u64), (BATCHES, 0)];
+        for (name, value) in facts {
+            transaction.open_table(META)?.insert(name, value)?;
+        }
+        Ok(transaction.commit()?)
+    })
+}
+
+/// Opens the shard's file and takes its lock, without writing to it.
+fn lock(path: &Path) -> Result<FileBackend, StoreError> {
+    let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => damaged("it is missing, although it was there before"),
+        _ => at(path)(error),
+    })?;
+    let file = FileBackend::new(file).map_err(|error| Fault::from(error).of(path))?;
+    match file.len().map_err(at(path))? {
+        0 => Err(damaged("it is empty, although a shard never is")), // redb would make a new database of it
+        _ => Ok(file),
+    }
+}
+
+/// Checks the whole shard, without writing to it, and gives the number of its batches.
+///
+/// redb writes to a file when it opens it, believes checksums rather than verifying them if the file was closed in
+/// good order, and panics at some kinds of damage. Hence the trial.
+fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
+    let trial = Trial::of(file.clone()).map_err(at(path))?;
+    guarded(path, || {
+        let mut database = settings().create_with_backend(trial)?;
+        if !database.check_integrity()? {
+            return Err(Fault::damage("its pages contradict each other"));
+        }
+        let meta = database.begin_read()?.open_table(META)?;
+        let format = value_of(&meta, FORMAT)?;
+        if format != THIS_FORMAT {
+            return Err(Fault::damage(format!("it has format {format}, and this program reads {THIS_FORMAT}")));
+        }
+        let found = value_of(&meta, SHARDS)?;
+        if found != shards as u64 {
+            return Err(StoreError::WrongShardCount { path: path.to_owned(), found, asked: shards }.into());
+        }
+        let found = value_of(&meta, SHARD)?;
+        if found != shard as u64 {
+            return Err(Fault::damage(format!("it is shard {found} under the name of shard {shard}")));
+        }
+        value_of(&meta, BATCHES)
+    })
+}
+
+/// How every shard is made and opened.
+fn settings() -> redb::Builder {
+    let mut settings = Database::builder();
+    // Version 3 keeps the state of the allocator under checksums too, and later releases of redb read no other.
+    settings.create_with_file_format_v3(true).set_cache_size(CACHE_BYTES);
+    settings
+}
+
+/// A transaction that is on disk when its commit returns.
+fn durable(database: &Database) -> Result<WriteTransaction, Fault> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate);
+    // In one phase, redb takes a bad page of the last commit for a crash on the way, and goes back to the commit
+    // before without a word. In two (one more fsync), the last commit is sound or the file is damaged.
+    transaction.set_two_phase_commit(true);
+    Ok(transaction)
+}
+
+/// Runs redb on a file that may hold anything: it panics at some kinds of damage instead of saying so.
+#[expect(clippy::disallowed_methods, reason = "no process code runs in here: a panic is redb's verdict on a file")]
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
+    // What the panic leaves half-done is dropped here too: the database is made and owned by `work`.
+    let payload = match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => return result.map_err(|fault| fault.of(path)),
+        Err(payload) => payload,
+    };
+    let text = payload.downcast_ref::<&str>().copied();
+    match text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) {
+        Some(text) => Err(Fault::damage(format!("redb gives up on it: {text}")).of(path)),
+        None => std::panic::resume_unwind(payload), // not a panic of redb's
+    }
+}
+
+/// The number of batches known to be acknowledged, in a file of its own beside the shard.
+///
+/// It is written after each commit but not synced: it may lag behind after a power cut, and it is never ahead.
+#[derive(Debug)]
+struct Mark {
+    path: PathBuf,
+    file: File,
+    batches: u64,
+}
+
+impl Mark {
+    /// Opens the mark, or makes one of no batches. One that cannot be read says as little.
+    fn open(path: PathBuf) -> Result<Self, StoreError> {
+        publish(&path, |mut file| file.write_all(Self::line(0).as_bytes()).map_err(at(&path)))?;
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(at(&path))?;
+        let mut text = Vec::new();
+        (&mut file).take(256).read_to_end(&mut text).map_err(at(&path))?;
+        let batches = std::str::from_utf8(&text).ok().and_then(Self::parse).unwrap_or(0);
+        Ok(Self { path, file, batches })
+    }
+
+    /// The number, twice and in fixed width: overwritten in place, it is whole or it is recognised as not whole.
+    fn line(batches: u64) -> String {
+        format!("{batches:020} {batches:020}\n")
+    }
+
+    fn parse(text: &str) -> Option<u64> {
+        let batches = text.get(..20)?.parse().ok()?;
+        (text == Self::line(batches)).then_some(batches)
+    }
+
+    fn set(&mut self, batches: u64) -> Result<(), StoreError> {
+        let written =
+            self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(Self::line(batches).as_bytes()));
+        written.map_err(at(&self.path))?;
+        self.batches = batches;
+        Ok(())
+    }
+}
+
+/// A shard's file for redb, the lock of which outlives the database: it is held from before the examination on.
+#[derive(Debug)]
+struct Held(Arc<FileBackend>);
+
+impl StorageBackend for Held {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.0.read(offset, len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self, eventual: bool) -> io::Result<()> {
+        self.0.sync_data(eventual)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+/// A shard's file for an examination: what redb writes stays in memory.
+#[derive(Debug)]
+struct Trial {
+    file: Arc<FileBackend>,
+    changes: Mutex<Changes>,
+}
+
+/// What the file would be like now.
+#[derive(Debug)]
+struct Changes {
+    len: u64,
+    /// So much of the real file still shows; behind it are zeros.
+    shown: u64,
+    /// Blocks written, by their number.
+    blocks: BTreeMap<u64, Box<[u8]>>,
+}
+
+impl Trial {
+    /// Unrelated to the pages of redb: just how much is copied at a time.
+    const BLOCK: u64 = 4096;
+
+    fn of(file: Arc<FileBackend>) -> io::Result<Self> {
+        let len = file.len()?;
+        Ok(Self { file, changes: Mutex::new(Changes { len, shown: len, blocks: BTreeMap::new() }) })
+    }
+
+    /// The bytes of a range that lies within `changes.len`.
+    fn view(&self, changes: &Changes, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let end = offset + len as u64;
+        let shown = changes.shown.min(end).saturating_sub(offset) as usize; // at most `len`
+        let mut bytes = if shown > 0 { self.file.read(offset, shown)? } else { Vec::new() };
+        bytes.resize(len, 0);
+        for (number, block) in changes.blocks.range(offset / Self::BLOCK..end.div_ceil(Self::BLOCK)) {
+            let start = number * Self::BLOCK;
+            let from = start.max(offset);
+            let to = (start + Self::BLOCK).min(end);
+            bytes[(from - offset) as usize..(to - offset) as usize]
+                .copy_from_slice(&block[(from - start) as usize..(to - start) as usize]);
+        }
+        Ok(bytes)
+    }
+
+    /// Refuses a range that goes beyond the end, before memory is taken for it: a damaged length may be anything.
+    fn check(changes: &Changes, offset: u64, len: usize) -> io::Result<()> {
+        match offset.checked_add(len as u64) {
+            Some(end) if end <= changes.len => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl StorageBackend for Trial {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.changes.lock().len)
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let changes = self.changes.lock();
+        Self::check(&changes, offset, len)?;
+        self.view(&changes, offset, len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut changes = self.changes.lock();
+        changes.len = len;
+        changes.shown = changes.shown.min(len);
+        changes.blocks.retain(|number, _| number * Self::BLOCK < len);
+        if let Some(last) = changes.blocks.get_mut(&(len / Self::BLOCK)) {
+            last[(len % Self::BLOCK) as usize..].fill(0);
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self, _eventual: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut changes = self.changes.lock();
+        Self::check(&changes, offset, data.len())?;
+        let end = offset + data.len() as u64;
+        for number in offset / Self::BLOCK..end.div_ceil(Self::BLOCK) {
+            let start = number * Self::BLOCK;
+            if !changes.blocks.contains_key(&number) {
+                let whole = Self::BLOCK.min(changes.len - start) as usize;
+                let mut block = self.view(&changes, start, whole)?;
+                block.resize(Self::BLOCK as usize, 0);
+                changes.blocks.insert(number, block.into());
+            }
+            let from = start.max(offset);
+            let to = (start + Self::BLOCK).min(end);
+            if let Some(block) = changes.blocks.get_mut(&number) {
+                block[(from - start) as usize..(to - start) as usize]
+                    .copy_from_slice(&data[(from - offset) as usize..(to - offset) as usize]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error on the way to a [`StoreError`]: redb's do not say of which file they are.
+enum Fault {
+    Redb(redb::Error),
+    Ours(StoreError),
+    Damage(String),
+}
+
+impl Fault {
+    fn damage(why: impl Into<String>) -> Self {
+        Fault::Damage(why.into())
+    }
+
+    /// The error, of that file.
+    fn of(self, path: &Path) -> StoreError {
+        let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
+        match self {
+            Fault::Ours(error) => error,
+            Fault::Damage(why) => damaged(why),
+            Fault::Redb(redb::Error::DatabaseAlreadyOpen) => StoreError::Locked { path: path.to_owned() },
+            Fault::Redb(redb::Error::Io(error)) => match error.kind() {
+                io::ErrorKind::InvalidData => damaged("it is not a redb file".to_owned()),
+                io::ErrorKind::UnexpectedEof => damaged("it is cut short".to_owned()),
+                _ => at(path)(error),
+            },
+            Fault::Redb(redb::Error::PreviousIo) => {
+                at(path)(io::Error::other("an earlier write failed, so that the shard must be opened anew"))
+            }
+            Fault::Redb(error) => damaged(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Fault::Ours(error)
+    }
+}
+
+/// One error type per operation of redb, all of which flow into its `Error`.
+macro_rules! from_redb {
+    ($($error:ident),*) => {
+        $(impl From<redb::$error> for Fault {
+            fn from(error: redb::$error) -> Self {
+                Fault::Redb(error.into())
+            }
+        })*
+    };
+}
+
+from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
+
+/// Makes an error of the system one of that file.
+fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { path: path.clone(), source: Arc::new(source) }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Locked { path } => write!(
+                f,
+                "{} is in use: stop the other program that has it open, or wait until its worker has ended",
+                path.display()
+            ),
+            StoreError::Damaged { path, why } => write!(
+                f,
+                "{} is damaged and was left as it is ({}): put a good copy of it in its place",
+                path.display(),
+                OneLine(why)
+            ),
+            StoreError::Behind { path, found, acknowledged } => write!(
+                f,
+                "{} is an old copy: it ends with batch {found}, and batch {acknowledged} was acknowledged; put the \
+                 newest copy in its place, or delete {} to go on without what is missing",
+                path.display(),
+                path.with_extension("mark").display()
+            ),
+            StoreError::WrongShardCount { path, found, asked } => write!(
+                f,
+                "{} says {found} shards, not {asked}: start with {found}, or export the lists and import them \
+                 into a new folder",
+                path.display()
+            ),
+            StoreError::WrongShard { path, list, home } => {
+                write!(f, "{} does not keep the list {:?}: ask shard {home}", path.display(), list.as_str())
+            }
+            StoreError::Stale { list, id } => write!(
+                f,
+                "the list {:?} is kept in another state than this change of entry {id} was made for: load it anew",
+                list.as_str()
+            ),
+            StoreError::Io { path, source } => write!(
+                f,
+                "cannot use {} ({}): see that it is there, may be read and written, and has room on its disk",
+                path.display(),
+                OneLine(&source.to_string())
+            ),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            StoreError::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// A text of others, in one line: a panic's may have several.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, word) in self.0.split_whitespace().enumerate() {
+            write!(f, "{}{word}", if n > 0 { " " } else { "" })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! The identities: which process, which monitor, which timer. Every other file names processes with these.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Gives out serial numbers from one, each once in the life of the program.
+fn next(counter: &AtomicU64) -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(counter.fetch_add(1, Ordering::Relaxed))
+}
+
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident, $shape:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(NonZeroU64);
+
+        impl $name {
+            pub(crate) fn fresh() -> Self {
+                static COUNTER: AtomicU64 = AtomicU64::new(0);
+                Self(next(&COUNTER))
+            }
+
+            /// The identity as a word that fits an atomic; zero is left free for "nobody".
+            pub(crate) fn to_word(self) -> u64 {
+                self.0.get()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, $shape, self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+identity!(
+    /// Names one process, alive or dead. A pid is never given out twice, so the pid of a dead process
+    /// stays a valid argument everywhere: it just finds nobody.
+    ///
+    /// Pids are ordered by birth. What is inside is not part of the API: later versions may add the node
+    /// a process lives on.
+    ///
+    /// ```
+    /// use rethread::process;
+    ///
+    /// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+    /// println!("started {}", child.pid()); // started <7>
+    /// # Ok::<(), rethread::process::SpawnError>(())
+    /// ```
+    Pid,
+    "<{}>"
+);
+
+identity!(
+    /// Names one monitor, from [`process::monitor`](crate::process::monitor) until its one `Down`.
+    #[must_use = "without the reference a monitor can neither be told from others nor removed"]
+    MonitorRef,
+    "#Monitor<{}>"
+);
+
+identity!(
+    /// Names one timer, from [`process::send_after`](crate::process::send_after) until it fired or was
+    /// cancelled.
+    TimerRef,
+    "#Timer<{}>"
+);
+
+impl Pid {
+    /// The pid behind a word, unless it is the zero that stands for "nobody".
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
+        NonZeroU64::new(word).map(Self)
+    }
+}

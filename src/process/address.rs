@@ -1,0 +1,220 @@
+//! Where messages go: a process by its pid, or whoever holds a name. Handles of servers are built on
+//! these.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::pid::Pid;
+use crate::process::block::Block;
+use crate::process::inbox::Post;
+use crate::process::{me, names};
+
+/// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
+/// process is dropped, as in Erlang.
+///
+/// Made by [`spawn`](crate::process::spawn); clones send to the same process. It goes stale when that
+/// process ends: to reach whoever took its place use a [`Name`].
+pub struct Address<M> {
+    block: Arc<Block>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M: Send + 'static> Address<M> {
+    pub(crate) fn new(block: Arc<Block>) -> Self {
+        Self { block, message: PhantomData }
+    }
+
+    /// The typed address of a process, if it takes messages of this type; else what it takes.
+    pub(crate) fn of(block: Arc<Block>) -> Result<Self, &'static str> {
+        if block.mailbox.as_any().is::<Post<M>>() {
+            Ok(Self::new(block))
+        } else {
+            Err(block.mailbox.message_type())
+        }
+    }
+
+    /// Sends a message.
+    ///
+    /// ```
+    /// let printer = rethread::process::spawn::<&str>(|inbox| println!("{:?}", inbox.recv()))?;
+    /// printer.send("hello");
+    /// # Ok::<(), rethread::process::SpawnError>(())
+    /// ```
+    pub fn send(&self, message: M) {
+        me::checkpoint();
+        // What comes back is dropped here, in the sender: nobody will read it.
+        drop(self.try_send(message));
+    }
+
+    /// Sends a message, or hands it back because the process takes no more.
+    pub(crate) fn try_send(&self, message: M) -> Result<(), M> {
+        if self.block.doomed() || me::get().is_some_and(|me| me.zombie()) {
+            return Err(message);
+        }
+        let Some(post) = self.block.mailbox.as_any().downcast_ref::<Post<M>>() else {
+            unreachable!("the type was checked when the address was made")
+        };
+        post.push(message)?;
+        self.block.waiter.wake();
+        Ok(())
+    }
+
+    pub(crate) fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+}
+
+impl<M> Address<M> {
+    /// The process' pid.
+    pub fn pid(&self) -> Pid {
+        self.block.pid
+    }
+}
+
+impl<M> Clone for Address<M> {
+    fn clone(&self) -> Self {
+        Self { block: Arc::clone(&self.block), message: PhantomData }
+    }
+}
+
+impl<M> PartialEq for Address<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.pid() == other.pid()
+    }
+}
+
+impl<M> Eq for Address<M> {}
+
+impl<M> fmt::Debug for Address<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", self.pid())
+    }
+}
+
+impl<M> From<&Address<M>> for Pid {
+    fn from(address: &Address<M>) -> Self {
+        address.pid()
+    }
+}
+
+impl<M> From<Address<M>> for Pid {
+    fn from(address: Address<M>) -> Self {
+        address.pid()
+    }
+}
+
+/// Why a message could not be sent to a name. It holds the message.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError<M> {
+    /// Nobody living holds the name.
+    NoProc(M),
+    /// The holder takes messages of another type.
+    WrongType {
+        /// The message.
+        message: M,
+        /// The type of the message.
+        expected: &'static str,
+        /// The type the holder takes.
+        found: &'static str,
+    },
+}
+
+impl<M> SendError<M> {
+    /// The message back.
+    pub fn into_inner(self) -> M {
+        match self {
+            Self::NoProc(message) | Self::WrongType { message, .. } => message,
+        }
+    }
+}
+
+impl<M> fmt::Display for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProc(_) => f.write_str("nobody holds the name"),
+            Self::WrongType { expected, found, .. } => {
+                write!(f, "the holder of the name takes {found}, not {expected}")
+            }
+        }
+    }
+}
+
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoProc(_) => "NoProc(..)",
+            Self::WrongType { .. } => "WrongType { .. }",
+        })
+    }
+}
+
+impl<M> std::error::Error for SendError<M> {}
+
+/// A typed name: whoever holds it is looked up at each send, so it never goes stale.
+///
+/// ```
+/// use rethread::process::{self, Name};
+///
+/// const PRINTER: Name<&str> = Name::new("doc.printer.2");
+///
+/// assert!(PRINTER.send("lost").is_err()); // nobody yet
+/// let printer = process::Builder::new().name("doc.printer.2").spawn::<&str>(|inbox| { inbox.recv(); })?;
+/// PRINTER.send("hello")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Name<M> {
+    text: &'static str,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M: Send + 'static> Name<M> {
+    /// A name for processes that take messages of type `M`.
+    pub const fn new(text: &'static str) -> Self {
+        Self { text, message: PhantomData }
+    }
+
+    /// Sends a message to whoever holds the name now.
+    ///
+    /// # Errors
+    /// [`SendError::NoProc`] if nobody does (Erlang raises an error there), [`SendError::WrongType`] if the
+    /// holder takes other messages. Both hand the message back.
+    pub fn send(&self, message: M) -> Result<(), SendError<M>> {
+        me::checkpoint();
+        let Some(block) = names::find(self.text) else {
+            return Err(SendError::NoProc(message));
+        };
+        match Address::of(block) {
+            Ok(address) => address.try_send(message).map_err(SendError::NoProc),
+            Err(found) => Err(SendError::WrongType { message, expected: type_name::<M>(), found }),
+        }
+    }
+
+    /// Who holds the name now.
+    pub fn whereis(&self) -> Option<Pid> {
+        names::whereis(self.text)
+    }
+}
+
+impl<M> Name<M> {
+    /// The name itself.
+    pub const fn as_str(&self) -> &'static str {
+        self.text
+    }
+}
+
+impl<M> Clone for Name<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Name<M> {}
+
+impl<M> fmt::Debug for Name<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({:?})", self.text)
+    }
+}

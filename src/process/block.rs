@@ -1,0 +1,248 @@
+//! One process as others see it: whether it lives, its trap flag, links, monitors, name and mailbox.
+//! Everything in `process` works on blocks; only the process' own thread has more (`me`).
+
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::pid::{MonitorRef, Pid, TimerRef};
+use crate::process::wait::Waiter;
+use crate::reason::ExitReason;
+
+/// What the runtime itself puts into a mailbox.
+#[derive(Debug, Clone)]
+pub(crate) enum Notice {
+    /// A trapped exit signal.
+    Exit { from: Pid, reason: ExitReason },
+    /// A monitored process ended.
+    Down { monitor: MonitorRef, target: Target, reason: ExitReason },
+}
+
+/// What a monitor was set on, as its `Down` repeats it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Target {
+    /// A process by its pid.
+    Pid(Pid),
+    /// Whoever held this name when the monitor was made.
+    Name(Arc<str>),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pid(pid) => pid.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The face of a mailbox that does not know its type.
+pub(crate) trait Mailbox: Send + Sync {
+    /// Puts a notice behind what is there.
+    fn push(&self, notice: Notice);
+    /// How many messages wait.
+    fn len(&self) -> usize;
+    /// The typed face, for who knows the type.
+    fn as_any(&self) -> &dyn Any;
+    /// The name of the message type, for error messages.
+    fn message_type(&self) -> &'static str;
+}
+
+/// Something outside the mailboxes that waits for a death: a caller, a `Watch`.
+pub(crate) trait DeathWatch: Send + Sync {
+    fn died(&self, reason: &ExitReason);
+}
+
+/// A name or key that a process holds and that must be free before anybody hears of its death.
+pub(crate) trait Held: Send + Sync {
+    fn release(&self, holder: Pid);
+}
+
+/// How far a process is on its way from birth to the grave.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    Running,
+    /// A fatal signal was accepted, or the process is ending by itself: the reason stands.
+    Exiting(ExitReason),
+    /// Links and monitors have been told, or are being told.
+    Dead(ExitReason),
+}
+
+/// The other end of a link or monitor. One kind today: a process of this program.
+#[derive(Clone)]
+pub(crate) struct Peer(pub(crate) Arc<Block>);
+
+/// Who is told when this process ends.
+pub(crate) enum Watcher {
+    Process { peer: Peer, target: Target },
+    Slot(Arc<dyn DeathWatch>),
+}
+
+/// A monitor this process holds: on whom, or fired with its `Down` still in the mailbox.
+pub(crate) enum Monitoring {
+    Active(Peer),
+    Fired,
+}
+
+/// A link or monitor that reached this process while it was exiting: answered `noproc` when it is dead.
+pub(crate) enum Late {
+    Link(Peer),
+    Watcher(MonitorRef, Watcher),
+}
+
+pub(crate) type Hook = Box<dyn FnOnce() + Send>;
+
+/// The part of a block behind its lock.
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) trapping: bool,
+    pub(crate) links: HashMap<Pid, Peer>,
+    pub(crate) monitoring: HashMap<MonitorRef, Monitoring>,
+    pub(crate) watchers: HashMap<MonitorRef, Watcher>,
+    pub(crate) late: Vec<Late>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) held: Vec<Arc<dyn Held>>,
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) hooks: Vec<(u64, Hook)>,
+    /// Timers whose message goes to this process.
+    pub(crate) timers: HashSet<TimerRef>,
+    /// When the runtime declares this process dead although its thread goes on.
+    pub(crate) deadline: Option<TimerRef>,
+    /// The process that waits for this one's start and learns of a failure from that, not by a message.
+    pub(crate) starter: Option<Pid>,
+    /// The earlier holder of this process' name: still unwinding, so this one must wait before it begins.
+    pub(crate) predecessor: Option<Arc<Block>>,
+}
+
+/// What is known of a process from its birth.
+#[derive(Debug, Clone)]
+pub(crate) struct Birth {
+    pub(crate) ancestors: Arc<[Pid]>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) at: Instant,
+    pub(crate) kill_grace: Duration,
+    pub(crate) exit_deadline: Duration,
+    /// Whether the log hears of every abnormal end, as for servers and supervisors, or only of panics.
+    pub(crate) reports_exits: bool,
+}
+
+const DOOMED: u8 = 1;
+const UNWINDING: u8 = 2;
+const BURYING: u8 = 4;
+const DEAD: u8 = 8;
+const TOLD: u8 = 16;
+
+/// One process as others see it.
+pub(crate) struct Block {
+    pub(crate) pid: Pid,
+    pub(crate) birth: Birth,
+    pub(crate) waiter: Arc<Waiter>,
+    pub(crate) mailbox: Box<dyn Mailbox>,
+    /// The pid this process waits for in a call, or zero: what wait cycles are found by.
+    pub(crate) waiting_on: AtomicU64,
+    flags: CachePadded<AtomicU8>,
+    state: Mutex<State>,
+}
+
+impl Block {
+    pub(crate) fn new(pid: Pid, birth: Birth, waiter: Arc<Waiter>, mailbox: Box<dyn Mailbox>) -> Self {
+        Self {
+            pid,
+            birth,
+            waiter,
+            mailbox,
+            waiting_on: AtomicU64::new(0),
+            flags: CachePadded::new(AtomicU8::new(0)),
+            state: Mutex::new(State {
+                phase: Phase::Running,
+                trapping: false,
+                links: HashMap::new(),
+                monitoring: HashMap::new(),
+                watchers: HashMap::new(),
+                late: Vec::new(),
+                name: None,
+                held: Vec::new(),
+                label: None,
+                hooks: Vec::new(),
+                timers: HashSet::new(),
+                deadline: None,
+                starter: None,
+                predecessor: None,
+            }),
+        }
+    }
+
+    /// Locks the state. Never lock two processes at once, and run no user code under it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Whether its end is decided: it is exiting or dead, and takes no more messages.
+    pub(crate) fn doomed(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & DOOMED != 0
+    }
+
+    /// Whether its links and monitors have been told.
+    pub(crate) fn dead(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & DEAD != 0
+    }
+
+    /// Whether its names are being released or have been.
+    pub(crate) fn burying(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & BURYING != 0
+    }
+
+    /// Whether a runtime call of this process has anything to look at: one load on the fast path.
+    pub(crate) fn disturbed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a panic, exit or throw of its own is under way that somebody may still catch.
+    pub(crate) fn unwinding(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & UNWINDING != 0
+    }
+
+    pub(crate) fn mark_doomed(&self) {
+        self.flags.fetch_or(DOOMED, Ordering::SeqCst);
+    }
+
+    /// Whether an exit signal decided its end, rather than the process itself.
+    pub(crate) fn told(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & TOLD != 0
+    }
+
+    pub(crate) fn mark_told(&self) {
+        self.flags.fetch_or(TOLD, Ordering::SeqCst);
+    }
+
+    pub(crate) fn mark_dead(&self) {
+        self.flags.fetch_or(DEAD, Ordering::SeqCst);
+    }
+
+    /// Claims the burial; true for the first to ask.
+    pub(crate) fn claim_burial(&self) -> bool {
+        self.flags.fetch_or(BURYING, Ordering::SeqCst) & BURYING == 0
+    }
+
+    pub(crate) fn mark_unwinding(&self, yes: bool) {
+        if yes {
+            self.flags.fetch_or(UNWINDING, Ordering::AcqRel);
+        } else {
+            self.flags.fetch_and(!UNWINDING, Ordering::AcqRel);
+        }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! One thread that does things at their time: fires timers, ends overdue deaths. `timer` and `exit`
+//! schedule here. With nothing to wait for the thread sleeps without an alarm.
+
+use std::collections::{BTreeMap, HashMap};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use once_cell::sync::Lazy;
+use parking_lot::{Condvar, Mutex};
+
+use crate::pid::TimerRef;
+use crate::unwind::contain;
+
+type Action = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Agenda {
+    due: BTreeMap<(Instant, TimerRef), Action>,
+    times: HashMap<TimerRef, Instant>,
+    /// When the clock thread will look again by itself; `None`: not before it is told.
+    alarm: Option<Instant>,
+    running: bool,
+}
+
+struct Clock {
+    agenda: Mutex<Agenda>,
+    changed: Condvar,
+}
+
+static CLOCK: Lazy<Clock> =
+    Lazy::new(|| Clock { agenda: Mutex::new(Agenda::default()), changed: Condvar::new() });
+
+/// `Duration::MAX` and the like: later than any program lives, and still an `Instant`.
+const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The moment `delay` from now; a delay beyond thirty years counts as thirty years.
+pub(crate) fn after(delay: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(delay.min(FAR_AWAY)).unwrap_or(now)
+}
+
+/// Has `action` done at its time, on the clock's thread: it must be quick. The identity is made by the
+/// caller, so that the action can know it.
+pub(crate) fn schedule(id: TimerRef, at: Instant, action: impl FnOnce() + Send + 'static) {
+    let mut agenda = CLOCK.agenda.lock();
+    agenda.due.insert((at, id), Box::new(action));
+    agenda.times.insert(id, at);
+    if !agenda.running {
+        agenda.running = start_thread();
+    }
+    if agenda.alarm.is_none_or(|alarm| at < alarm) {
+        agenda.alarm = Some(at);
+        CLOCK.changed.notify_one();
+    }
+}
+
+/// Takes an action off the agenda and says how long it would have waited; `None` if it is not there.
+pub(crate) fn cancel(id: TimerRef) -> Option<Duration> {
+    let mut agenda = CLOCK.agenda.lock();
+    let at = agenda.times.remove(&id)?;
+    let action = agenda.due.remove(&(at, id));
+    drop(agenda);
+    contain("the destructor of a cancelled timer's message", move || drop(action));
+    Some(at.saturating_duration_since(Instant::now()))
+}
+
+/// How long an action still has to wait; `None` if it is not on the agenda.
+pub(crate) fn read(id: TimerRef) -> Option<Duration> {
+    let at = *CLOCK.agenda.lock().times.get(&id)?;
+    Some(at.saturating_duration_since(Instant::now()))
+}
+
+fn start_thread() -> bool {
+    match thread::Builder::new().name("rethread-clock".into()).spawn(run) {
+        Ok(_) => true,
+        Err(error) => {
+            log::error!("rethread: no thread for the clock, timers wait until there is one: {error}");
+            false
+        }
+    }
+}
+
+fn run() {
+    let mut agenda = CLOCK.agenda.lock();
+    loop {
+        let now = Instant::now();
+        match agenda.due.first_key_value().map(|(&(at, id), _)| (at, id)) {
+            Some((at, id)) if at <= now => {
+                let action = agenda.due.remove(&(at, id));
+                agenda.times.remove(&id);
+                drop(agenda);
+                if let Some(action) = action {
+                    contain("a timer's message", action);
+                }
+                agenda = CLOCK.agenda.lock();
+            }
+            Some((at, _)) => {
+                agenda.alarm = Some(at);
+                CLOCK.changed.wait_until(&mut agenda, at);
+            }
+            None => {
+                agenda.alarm = None;
+                CLOCK.changed.wait(&mut agenda);
+            }
+        }
+    }
+}
+
+/// The time since a moment.
+pub(crate) fn elapsed(since: Instant) -> Duration {
+    Instant::now().saturating_duration_since(since)
+}

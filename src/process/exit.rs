@@ -1,0 +1,557 @@
+//! A death spreads: exit signals are delivered, a process is doomed, unwinds, and is buried. Links,
+//! `exit` calls, the thread edge and overdue deadlines all end here; the rules are in `signal`.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+
+use crate::pid::{MonitorRef, Pid, TimerRef};
+use crate::process::block::{Block, Late, Monitoring, Notice, Peer, Phase, State, Watcher};
+use crate::process::signal::{Origin, Verdict, verdict};
+use crate::process::{clock, me, names, table, zombie};
+use crate::reason::{ExitReason, PanicReport};
+use crate::unwind::{AbortIfPanic, contain};
+use crate::unwound::{self, Unwound};
+
+/// Sends an exit signal. A dead target is ignored; nothing is returned because nothing is known: the
+/// signal takes effect at the target's next runtime call.
+///
+/// | reason | target | does not trap exits | traps exits |
+/// | --- | --- | --- | --- |
+/// | `Normal` | other | nothing happens | `Exit` message |
+/// | `Normal` | self | ends, `Normal` | `Exit` message |
+/// | `Kill` | any | ends, `Killed` | ends, `Killed` |
+/// | other | any | ends with it | `Exit` message |
+///
+/// # Differences from Erlang
+/// A thread cannot be stopped from outside. The target reacts at once if it waits in a runtime call
+/// (receive, call, sleep), else at its next one; its destructors run. If it does not get there within
+/// `kill_grace` or `exit_deadline` ([`Settings`](crate::process::Settings)) it is declared dead and
+/// becomes a [`Zombie`](crate::process::Zombie).
+///
+/// ```
+/// use rethread::{ExitReason, process};
+///
+/// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let watch = process::watch(&child);
+/// process::exit(&child, ExitReason::Kill);
+/// assert_eq!(watch.wait(), ExitReason::Killed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn exit(pid: impl Into<Pid>, reason: impl Into<ExitReason>) {
+    let pid = pid.into();
+    me::checkpoint();
+    let Some(target) = reachable(pid) else {
+        return;
+    };
+    let from = me::identity();
+    let origin = if from == pid { Origin::SentToSelf } else { Origin::Sent };
+    signal(&target, from, &reason.into(), origin);
+    if origin == Origin::SentToSelf {
+        me::checkpoint();
+    }
+}
+
+/// The target of something that leaves this thread; nobody if this thread is a zombie.
+fn reachable(pid: Pid) -> Option<Arc<Block>> {
+    match me::get() {
+        Some(me) if me.zombie() => None,
+        _ => table::get(pid),
+    }
+}
+
+/// Ends the calling process with `reason`, as Erlang's `exit/1`: class *exit*, which
+/// [`attempt`](crate::process::attempt) can catch. Destructors run.
+///
+/// # Panics
+/// On a thread that is not a process there is nothing to end: it panics.
+///
+/// ```
+/// use rethread::{ExitReason, process};
+///
+/// let child = process::spawn::<()>(|_| process::exit_with("done early"))?;
+/// # let _ = child;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn exit_with(reason: impl Into<ExitReason>) -> ! {
+    let reason = reason.into();
+    let me = expect_process("exit_with");
+    me.checkpoint();
+    leaving(&me.block, &reason);
+    unwound::exit(reason)
+}
+
+/// Throws a value: class *throw*, for leaving deep code in one step. Uncaught it ends the process with
+/// [`ExitReason::NoCatch`].
+///
+/// # Panics
+/// On a thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, attempt};
+///
+/// let result = process::attach(|_: &mut process::Inbox<()>| {
+///     attempt(|| -> i32 { process::throw(42) }).catch_throw(|ball: i32| ball)
+/// })?;
+/// assert_eq!(result, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn throw(value: impl Any + Send) -> ! {
+    let me = expect_process("throw");
+    me.checkpoint();
+    leaving(&me.block, &ExitReason::new(UNCAUGHT));
+    unwound::throw(Box::new(value))
+}
+
+/// This thread's process.
+#[track_caller]
+pub(crate) fn expect_process(what: &str) -> std::rc::Rc<me::Me> {
+    match me::get() {
+        Some(me) => me,
+        None => panic!("process::{what} was called on a thread that is not a process; see process::attach"),
+    }
+}
+
+/// The panic hook of processes: a panic that hangs in a destructor must not hang for ever.
+pub(crate) fn on_panic(report: &PanicReport) {
+    if let Some(me) = me::get() {
+        leaving(&me.block, &ExitReason::Panic(report.clone()));
+    }
+}
+
+/// An unwinding of the process' own begins: unless it is caught it must be over by the exit deadline.
+fn leaving(block: &Arc<Block>, reason: &ExitReason) {
+    let state = block.lock();
+    if matches!(state.phase, Phase::Running) && state.deadline.is_none() {
+        block.mark_unwinding(true);
+        set_deadline(block, state, block.birth.exit_deadline, Some(reason.clone()));
+    }
+}
+
+/// Lets something that was caught go on, as if it had not been.
+pub(crate) fn go_on(unwound: Unwound) -> ! {
+    if let Some(me) = me::get() {
+        match &unwound {
+            Unwound::Panic(report) => leaving(&me.block, &ExitReason::Panic(report.clone())),
+            Unwound::Exit(reason) => leaving(&me.block, reason),
+            Unwound::Throw(_) => leaving(&me.block, &ExitReason::new(UNCAUGHT)),
+            Unwound::Told => {}
+        }
+    }
+    unwound.resume()
+}
+
+/// The reason of a process that is declared dead while a throw of its own unwinds it.
+const UNCAUGHT: &str = "a throw was not caught in time";
+
+/// Has the process declared dead after `limit`. `unnoticed` is the reason if by then it still runs: an
+/// unwinding of its own that neither ended nor was caught.
+fn set_deadline(
+    block: &Arc<Block>,
+    mut state: MutexGuard<'_, State>,
+    limit: Duration,
+    unnoticed: Option<ExitReason>,
+) {
+    let id = TimerRef::fresh();
+    let earlier = state.deadline.replace(id);
+    drop(state);
+    earlier.map(clock::cancel);
+    if limit != Duration::MAX {
+        let block = Arc::clone(block);
+        clock::schedule(id, clock::after(limit), move || overdue(&block, id, unnoticed));
+    }
+}
+
+/// On the clock's thread: the time is up.
+fn overdue(block: &Arc<Block>, deadline: TimerRef, unnoticed: Option<ExitReason>) {
+    let mut state = block.lock();
+    if state.deadline != Some(deadline) {
+        return;
+    }
+    if let (Phase::Running, Some(reason)) = (&state.phase, unnoticed) {
+        state.phase = Phase::Exiting(reason);
+        block.mark_doomed();
+    }
+    let stuck = matches!(state.phase, Phase::Exiting(_));
+    drop(state);
+    if stuck {
+        let dead = Arc::clone(block);
+        // Not on the clock's thread: a peer's hook that blocks must not stop all timers.
+        let started = std::thread::Builder::new()
+            .name("rethread-undertaker".into())
+            .spawn(move || bury(&dead, Thread::GoesOn));
+        if started.is_err() {
+            bury(block, Thread::GoesOn);
+        }
+    }
+}
+
+/// Delivers an exit signal, following the rule table.
+pub(crate) fn signal(to: &Arc<Block>, from: Pid, reason: &ExitReason, origin: Origin) {
+    let mut state = to.lock();
+    if origin == Origin::Link && state.links.remove(&from).is_none() {
+        return; // unlinked meanwhile: that signal must not arrive any more
+    }
+    match state.phase {
+        Phase::Running => {}
+        Phase::Exiting(_) if origin != Origin::Link && *reason == ExitReason::Kill => {
+            return hasten(to, state);
+        }
+        Phase::Exiting(_) | Phase::Dead(_) => return,
+    }
+    match verdict(reason, origin, state.trapping) {
+        Verdict::Ignore => {}
+        Verdict::Deliver => {
+            // Under the lock, so that nothing gets in after an unlink has returned.
+            to.mailbox.push(Notice::Exit { from, reason: reason.clone() });
+            drop(state);
+            to.waiter.wake();
+        }
+        Verdict::Die(reason) => {
+            let killed = origin != Origin::Link && reason == ExitReason::Killed;
+            let limit = if killed { to.birth.kill_grace } else { to.birth.exit_deadline };
+            doom(to, state, reason, limit);
+        }
+    }
+}
+
+/// Decides a process' end. From here on it takes no messages and is found under no name.
+fn doom(block: &Arc<Block>, mut state: MutexGuard<'_, State>, reason: ExitReason, limit: Duration) {
+    state.phase = Phase::Exiting(reason);
+    block.mark_told();
+    block.mark_doomed();
+    let hooks = std::mem::take(&mut state.hooks);
+    set_deadline(block, state, limit, None);
+    block.waiter.wake();
+    for (_, hook) in hooks {
+        contain("an exit-request hook", hook);
+    }
+}
+
+/// A kill reaches a process that is exiting already: the reason stands, the time gets shorter.
+fn hasten(block: &Arc<Block>, state: MutexGuard<'_, State>) {
+    let left = state.deadline.and_then(clock::read).unwrap_or(Duration::MAX);
+    if left > block.birth.kill_grace {
+        set_deadline(block, state, block.birth.kill_grace, None);
+    }
+}
+
+/// The process ends by itself, with `reason` unless a signal was first. `lingers`: destructors of the
+/// user's are still to run, so the deadline counts.
+pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason, lingers: bool) {
+    let mut state = block.lock();
+    if matches!(state.phase, Phase::Running) {
+        state.phase = Phase::Exiting(reason);
+        block.mark_doomed();
+        if lingers && state.deadline.is_none() {
+            set_deadline(block, state, block.birth.exit_deadline, None);
+        }
+    }
+}
+
+/// Whether the thread of a process that is buried is ending too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thread {
+    Ends,
+    GoesOn,
+}
+
+/// Releases what the process holds, declares it dead, and tells its links and monitors, in this order.
+/// Does nothing if that has been done. The phase must be `Exiting`.
+pub(crate) fn bury(block: &Arc<Block>, thread: Thread) {
+    if !block.claim_burial() {
+        return;
+    }
+    let guard = AbortIfPanic;
+    let reason = match &block.lock().phase {
+        Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
+        Phase::Running => ExitReason::Normal,
+    };
+    if thread == Thread::GoesOn {
+        zombie::made(block, &reason);
+    }
+    release_what_it_held(block);
+    let estate = declare_dead(block, &reason);
+    table::remove(block.pid);
+    inform(block.pid, estate, &reason);
+    drop(guard);
+}
+
+fn release_what_it_held(block: &Block) {
+    let mut state = block.lock();
+    let deadline = state.deadline.take();
+    let timers = std::mem::take(&mut state.timers);
+    let hooks = std::mem::take(&mut state.hooks);
+    let name = state.name.take();
+    let held = std::mem::take(&mut state.held);
+    let predecessor = state.predecessor.take();
+    drop(state);
+    deadline.map(clock::cancel);
+    for timer in timers {
+        clock::cancel(timer);
+    }
+    if let Some(name) = name {
+        names::release(&name, block.pid);
+    }
+    contain("the release of a name or a hook", move || {
+        for key in held {
+            key.release(block.pid);
+        }
+        drop(hooks);
+    });
+    drop(predecessor);
+}
+
+/// Whom a death concerns.
+struct Estate {
+    links: Vec<Peer>,
+    starter: Option<Pid>,
+    watchers: Vec<(MonitorRef, Watcher)>,
+    late: Vec<Late>,
+    own_monitors: Vec<(MonitorRef, Peer)>,
+}
+
+fn declare_dead(block: &Block, reason: &ExitReason) -> Estate {
+    let mut state = block.lock();
+    state.phase = Phase::Dead(reason.clone());
+    block.mark_dead();
+    Estate {
+        links: std::mem::take(&mut state.links).into_values().collect(),
+        starter: state.starter.take(),
+        watchers: std::mem::take(&mut state.watchers).into_iter().collect(),
+        late: std::mem::take(&mut state.late),
+        own_monitors: std::mem::take(&mut state.monitoring)
+            .into_iter()
+            .filter_map(|(id, monitoring)| match monitoring {
+                Monitoring::Active(peer) => Some((id, peer)),
+                Monitoring::Fired => None,
+            })
+            .collect(),
+    }
+}
+
+fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
+    for (id, Peer(target)) in estate.own_monitors {
+        let watcher = target.lock().watchers.remove(&id);
+        drop(watcher);
+    }
+    // First everybody who dies of it, then those who get a message: a supervisor that hears of this death
+    // and starts a replacement at once must find the whole linked structure doomed, not half of it.
+    let survivors: Vec<Peer> =
+        estate.links.into_iter().filter(|Peer(peer)| !dies_of_link(peer, dead, reason)).collect();
+    for Peer(peer) in survivors {
+        if estate.starter == Some(peer.pid) {
+            peer.lock().links.remove(&dead);
+        } else {
+            signal(&peer, dead, reason, Origin::Link);
+        }
+    }
+    for (id, watcher) in estate.watchers {
+        tell(id, watcher, reason);
+    }
+    for late in estate.late {
+        match late {
+            Late::Link(Peer(peer)) => signal(&peer, dead, &ExitReason::NoProc, Origin::Link),
+            Late::Watcher(id, watcher) => tell(id, watcher, &ExitReason::NoProc),
+        }
+    }
+}
+
+/// Delivers a link's exit signal if it is fatal; otherwise leaves everything as it is.
+fn dies_of_link(peer: &Arc<Block>, dead: Pid, reason: &ExitReason) -> bool {
+    let mut state = peer.lock();
+    if !matches!(state.phase, Phase::Running) || !state.links.contains_key(&dead) {
+        return false;
+    }
+    match verdict(reason, Origin::Link, state.trapping) {
+        Verdict::Die(reason) => {
+            state.links.remove(&dead);
+            let limit = peer.birth.exit_deadline;
+            doom(peer, state, reason, limit);
+            true
+        }
+        Verdict::Deliver | Verdict::Ignore => false,
+    }
+}
+
+/// Tells one watcher.
+pub(crate) fn tell(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
+    match watcher {
+        Watcher::Slot(slot) => slot.died(reason),
+        Watcher::Process { peer: Peer(watcher), target } => {
+            let mut state = watcher.lock();
+            if let Some(monitoring) = state.monitoring.get_mut(&id) {
+                *monitoring = Monitoring::Fired;
+                // Under the lock, so that nothing gets in after a demonitor has returned.
+                watcher.mailbox.push(Notice::Down { monitor: id, target, reason: reason.clone() });
+                drop(state);
+                watcher.waiter.wake();
+            }
+        }
+    }
+}
+
+/// Whether a process lives: false from the moment its end is decided, though its name and its links may
+/// take a moment longer. Always false after an [`exit`] of your own with a fatal reason.
+///
+/// # Differences from Erlang
+/// There, `false` also means that the name is free. Here only an `Exit` or `Down` says that.
+///
+/// ```
+/// use rethread::{ExitReason, process};
+///
+/// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// assert!(process::is_alive(&child));
+/// process::exit(&child, ExitReason::Kill);
+/// assert!(!process::is_alive(&child));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn is_alive(pid: impl Into<Pid>) -> bool {
+    me::checkpoint();
+    table::get(pid.into()).is_some_and(|block| !block.doomed())
+}
+
+/// Makes the calling process receive exit signals as `Exit` messages instead of ending by them, all but
+/// `Kill`; returns what was set before. A signal that has arrived already is not undone.
+///
+/// # Panics
+/// On a thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     process::trap_exit(true);
+///     let child = process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
+///     let Event::Exit { from, reason } = inbox.recv() else { panic!("an exit was due") };
+///     assert_eq!((from, reason), (child.pid(), "oops".into()));
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn trap_exit(on: bool) -> bool {
+    let me = expect_process("trap_exit");
+    me.checkpoint();
+    let mut state = me.block.lock();
+    // A signal that came between the checkpoint and here was fatal or not by the flag of its moment.
+    std::mem::replace(&mut state.trapping, on)
+}
+
+/// A place where a long computation can be ended: unwinds if an exit signal has arrived, else costs a few
+/// nanoseconds. Every other function of this module does the same first. On a foreign thread it does
+/// nothing.
+///
+/// ```
+/// use rethread::{ExitReason, process};
+///
+/// let busy = process::spawn::<()>(|_| loop { process::checkpoint() })?;
+/// process::exit(&busy, ExitReason::Shutdown);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn checkpoint() {
+    me::checkpoint();
+}
+
+/// Whether an exit signal has arrived that will end this process at its next runtime call. For long
+/// computations that want to tidy up themselves.
+///
+/// ```
+/// assert!(!rethread::process::exit_requested());
+/// ```
+pub fn exit_requested() -> bool {
+    me::get().is_some_and(|me| me.block.doomed())
+}
+
+/// Suspends the calling thread. An exit signal ends a process in it at once. Called in a destructor of a
+/// process that is exiting it returns immediately.
+///
+/// ```
+/// rethread::process::sleep(std::time::Duration::from_millis(1));
+/// ```
+pub fn sleep(time: Duration) {
+    if me::get().is_some_and(|me| me.neutral()) {
+        return;
+    }
+    me::wait::<()>(Some(clock::after(time)), || None);
+}
+
+/// Registered by [`on_exit_request`]: dropping it takes the hook away.
+#[derive(Debug)]
+#[must_use = "dropping it takes the hook away at once"]
+pub struct ExitHook {
+    block: Option<Arc<Block>>,
+    id: u64,
+}
+
+/// Has `hook` called when a fatal exit signal reaches this process, for as long as the returned guard
+/// lives: it unblocks a foreign call that the runtime cannot interrupt (close the socket, signal the
+/// condition variable). It runs on the thread of whoever sent the signal, at most once, and must be quick.
+///
+/// # Panics
+/// On a thread that is not a process.
+///
+/// ```no_run
+/// use std::net::{Shutdown, TcpStream};
+/// use std::io::Read;
+/// use rethread::process;
+///
+/// let mut socket = TcpStream::connect("127.0.0.1:5454")?;
+/// let handle = socket.try_clone()?;
+/// let reader = process::spawn::<()>(move |_| {
+///     let _hook = process::on_exit_request(move || { let _ = handle.shutdown(Shutdown::Both); });
+///     let mut buffer = [0; 512];
+///     while socket.read(&mut buffer).is_ok_and(|n| n > 0) {}
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
+    let me = expect_process("on_exit_request");
+    me.checkpoint();
+    let id = TimerRef::fresh().to_word();
+    let mut state = me.block.lock();
+    if matches!(state.phase, Phase::Running) {
+        state.hooks.push((id, Box::new(hook)));
+        drop(state);
+    } else {
+        // It came too late to be told by the signal.
+        drop(state);
+        contain("an exit-request hook", hook);
+    }
+    ExitHook { block: Some(Arc::clone(&me.block)), id }
+}
+
+impl Drop for ExitHook {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            let mut state = block.lock();
+            let found = state.hooks.iter().position(|(id, _)| *id == self.id);
+            let hook = found.map(|at| state.hooks.swap_remove(at));
+            drop(state);
+            drop(hook);
+        }
+    }
+}
+
+/// Gives the calling process a label for reports and listings: free text, need not be unique.
+///
+/// # Panics
+/// On a thread that is not a process.
+///
+/// ```
+/// use rethread::process;
+/// let child = process::spawn::<()>(|_| process::set_label("reader of port 7"))?;
+/// # let _ = child;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn set_label(label: impl Into<Arc<str>>) {
+    let me = expect_process("set_label");
+    me.checkpoint();
+    let earlier = me.block.lock().label.replace(label.into());
+    drop(earlier);
+}

@@ -1,0 +1,169 @@
+//! What can be told of a process: for reports, listings, observers and tests. Reads blocks, changes
+//! nothing.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::pid::Pid;
+use crate::process::block::{Block, Monitoring, Peer, Phase, Watcher};
+use crate::process::{clock, me, table, zombie};
+use crate::reason::ExitReason;
+
+/// What a process is doing.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// Its thread runs user code, or waits for something the runtime does not know of.
+    Running,
+    /// It waits in a runtime call: receive, call, sleep.
+    Waiting,
+    /// Its end is decided and it is unwinding.
+    Exiting(ExitReason),
+    /// It is dead for everybody else, but its thread goes on.
+    Zombie(ExitReason),
+}
+
+/// What is known of a process, at one moment. Its `Display` is one line.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its registered name.
+    pub name: Option<Arc<str>>,
+    /// Its label.
+    pub label: Option<Arc<str>>,
+    /// What it is doing.
+    pub state: ProcessState,
+    /// Whom it is linked to.
+    pub links: Vec<Pid>,
+    /// Whom it monitors; a process monitored twice stands here twice.
+    pub monitors: Vec<Pid>,
+    /// Which processes monitor it.
+    pub monitored_by: Vec<Pid>,
+    /// How many messages wait in its mailbox.
+    pub mailbox_len: usize,
+    /// The type of messages it takes.
+    pub message_type: &'static str,
+    /// Whether it traps exits.
+    pub trapping: bool,
+    /// Whom it waits for in a call.
+    pub waiting_on: Option<Pid>,
+    /// Who started it, who started that one, and so on.
+    pub ancestors: Arc<[Pid]>,
+    /// Where in the source it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// How long it has lived.
+    pub uptime: Duration,
+}
+
+impl fmt::Display for ProcessInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.pid)?;
+        if let Some(name) = self.name.as_ref().or(self.label.as_ref()) {
+            write!(f, " {name}")?;
+        }
+        match &self.state {
+            ProcessState::Running => f.write_str(" running")?,
+            ProcessState::Waiting => f.write_str(" waiting")?,
+            ProcessState::Exiting(reason) => write!(f, " exiting ({reason})")?,
+            ProcessState::Zombie(reason) => write!(f, " zombie ({reason})")?,
+        }
+        if let Some(pid) = self.waiting_on {
+            write!(f, " for {pid}")?;
+        }
+        write!(f, ", mail {}, links {:?}, spawned at {}", self.mailbox_len, self.links, self.spawned_at)
+    }
+}
+
+/// What is known of a process; `None` if it is dead (a zombie is told of until its thread ends).
+///
+/// ```
+/// use rethread::process;
+///
+/// let child = process::Builder::new().name("doc.info").spawn::<u8>(|inbox| { inbox.recv(); })?;
+/// let info = process::info(&child).expect("it lives");
+/// assert_eq!(info.name.as_deref(), Some("doc.info"));
+/// assert_eq!(info.message_type, "u8");
+/// println!("{info}");
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+pub fn info(pid: impl Into<Pid>) -> Option<ProcessInfo> {
+    let pid = pid.into();
+    me::checkpoint();
+    table::get(pid).or_else(|| zombie::find(pid)).map(|block| describe(&block))
+}
+
+/// All processes there are, zombies not included, in order of birth.
+///
+/// ```
+/// for info in rethread::process::processes() {
+///     println!("{info}");
+/// }
+/// ```
+pub fn processes() -> Vec<ProcessInfo> {
+    me::checkpoint();
+    table::all().iter().map(|block| describe(block)).collect()
+}
+
+fn describe(block: &Block) -> ProcessInfo {
+    let state = block.lock();
+    let mut links: Vec<Pid> = state.links.keys().copied().collect();
+    let mut monitors: Vec<Pid> = state
+        .monitoring
+        .values()
+        .filter_map(|monitoring| match monitoring {
+            Monitoring::Active(Peer(other)) => Some(other.pid),
+            Monitoring::Fired => None,
+        })
+        .collect();
+    let mut monitored_by: Vec<Pid> = state
+        .watchers
+        .values()
+        .filter_map(|watcher| match watcher {
+            Watcher::Process { peer: Peer(other), .. } => Some(other.pid),
+            Watcher::Slot(_) => None,
+        })
+        .collect();
+    links.sort();
+    monitors.sort();
+    monitored_by.sort();
+    ProcessInfo {
+        pid: block.pid,
+        name: state.name.clone(),
+        label: state.label.clone(),
+        state: match &state.phase {
+            Phase::Running if block.waiter.parked() => ProcessState::Waiting,
+            Phase::Running => ProcessState::Running,
+            Phase::Exiting(reason) => ProcessState::Exiting(reason.clone()),
+            Phase::Dead(reason) => ProcessState::Zombie(reason.clone()),
+        },
+        links,
+        monitors,
+        monitored_by,
+        mailbox_len: block.mailbox.len(),
+        message_type: block.mailbox.message_type(),
+        trapping: state.trapping,
+        waiting_on: Pid::from_word(block.waiting_on.load(Ordering::Relaxed)),
+        ancestors: Arc::clone(&block.birth.ancestors),
+        spawned_at: block.birth.spawned_at,
+        uptime: clock::elapsed(block.birth.at),
+    }
+}
+
+/// The pid of the calling process, Erlang's `self()`; `None` on a foreign thread.
+///
+/// ```
+/// use rethread::process;
+/// assert_eq!(process::current(), None);
+/// let child = process::spawn::<()>(|inbox| assert_eq!(process::current(), Some(inbox.pid())))?;
+/// # let _ = child;
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+pub fn current() -> Option<Pid> {
+    me::checkpoint();
+    me::pid()
+}

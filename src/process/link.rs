@@ -1,0 +1,403 @@
+//! Links (two-way), monitors (one-way) and watches (for threads without a mailbox): who is told of whose
+//! death. Called by user code and by births; the telling itself is in `exit`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::pid::{MonitorRef, Pid};
+use crate::process::block::{Block, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
+use crate::process::exit::{expect_process, signal, tell};
+use crate::process::signal::Origin;
+use crate::process::wait::Waiter;
+use crate::process::{clock, me, names, table, zombie};
+use crate::reason::ExitReason;
+
+/// Why a link could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The other process is dead.
+    NoProc,
+    /// The calling process is exiting.
+    Exiting,
+    /// The calling thread is not a process.
+    NotAProcess,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoProc => "there is no such process",
+            Self::Exiting => "the calling process is exiting",
+            Self::NotAProcess => "the calling thread is not a process",
+        })
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+/// Links the calling process with another: when either ends, the other gets an exit signal with the
+/// reason. There is at most one link between two processes; linking again, or with oneself, does nothing.
+///
+/// If the other is dead, a caller that traps exits gets an `Exit` message with `NoProc`.
+///
+/// # Errors
+/// [`LinkError::NoProc`] if the other is dead and the caller does not trap exits (Erlang raises a
+/// catchable error there), [`LinkError::Exiting`], [`LinkError::NotAProcess`]. If the other is dying at
+/// this moment the link is accepted and answered by an exit signal `NoProc` when it is dead.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// let other = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let ended = process::attach(move |_: &mut Inbox<()>| {
+///     process::link(&other).expect("it lives");
+///     process::exit(&other, "oops");
+///     process::sleep(std::time::Duration::from_secs(5));
+/// });
+/// assert_eq!(ended.unwrap_err().to_string(), "oops"); // it went down with the other
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
+    let pid = pid.into();
+    let Some(me) = me::get() else {
+        return Err(LinkError::NotAProcess);
+    };
+    me.checkpoint();
+    if me.neutral() || me.zombie() {
+        return Err(LinkError::Exiting);
+    }
+    if pid == me.block.pid {
+        return Ok(());
+    }
+    let linked = table::get(pid).is_some_and(|other| connect(&me.block, &other));
+    if linked {
+        return Ok(());
+    }
+    let mut state = me.block.lock();
+    if !state.trapping {
+        return Err(LinkError::NoProc);
+    }
+    state.links.insert(pid, Peer(Arc::clone(&me.block))); // only so that the answer is not taken for stale
+    drop(state);
+    signal(&me.block, pid, &ExitReason::NoProc, Origin::Link);
+    Ok(())
+}
+
+/// Enters a link on both sides; false if the other is dead.
+pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
+    mine.lock().links.insert(other.pid, Peer(Arc::clone(other)));
+    let mut state = other.lock();
+    let alive = match state.phase {
+        Phase::Running => {
+            state.links.insert(mine.pid, Peer(Arc::clone(mine)));
+            true
+        }
+        Phase::Exiting(_) => {
+            // An old link still stands and will tell the true reason; a new one is answered noproc.
+            if !state.links.contains_key(&mine.pid) {
+                state.late.push(Late::Link(Peer(Arc::clone(mine))));
+            }
+            true
+        }
+        Phase::Dead(_) => false,
+    };
+    drop(state);
+    if !alive {
+        mine.lock().links.remove(&other.pid);
+    } else if mine.dead() {
+        // The calling thread is a zombie's: its burial did not see this link.
+        other.lock().links.remove(&mine.pid);
+    }
+    alive
+}
+
+/// Removes the link between the calling process and another, whoever made it. Afterwards no new `Exit`
+/// because of that link can arrive; one that is in the mailbox already stays. Does nothing if there is
+/// no link.
+///
+/// ```
+/// # use rethread::process;
+/// let child = process::spawn_link::<()>(|inbox| { inbox.recv(); })?;
+/// process::unlink(&child);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn unlink(pid: impl Into<Pid>) {
+    let pid = pid.into();
+    if let Some(me) = me::get() {
+        me.checkpoint();
+        if !me.zombie() {
+            disconnect(&me.block, pid);
+        }
+    }
+}
+
+/// Removes a link on both sides.
+pub(crate) fn disconnect(mine: &Arc<Block>, other: Pid) {
+    let peer = mine.lock().links.remove(&other);
+    if let Some(Peer(other)) = peer {
+        let mut state = other.lock();
+        state.late.retain(|late| !matches!(late, Late::Link(Peer(peer)) if peer.pid == mine.pid));
+        let back = state.links.remove(&mine.pid);
+        drop(state);
+        drop(back);
+    }
+}
+
+/// Watches another process one-way: when it ends, this one gets one `Down` message with the reason. Every
+/// call makes a monitor of its own. If the process is dead already, `Down` with `NoProc` comes at once.
+/// Monitoring oneself is allowed and never fires.
+///
+/// In a destructor of an exiting process nothing is monitored and the reference never fires.
+///
+/// # Panics
+/// On a thread that is not a process, which has no mailbox for the `Down`: use [`watch`] there.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn::<()>(|_| panic!("boom")).expect("a free thread");
+///     let monitor = process::monitor(&child);
+///     match inbox.recv() {
+///         Event::Down { monitor: fired, reason, .. } => {
+///             assert_eq!(fired, monitor);
+///             println!("{reason}"); // panic at src/main.rs:5: boom, or noproc if it was faster
+///         }
+///         _ => unreachable!("nothing else was due"),
+///     }
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
+    let pid = pid.into();
+    monitor_as(table::get(pid), Target::Pid(pid))
+}
+
+/// Watches whoever holds a name now, also if the name moves to another process later. The `Down` names
+/// the name; if nobody holds it, it comes at once with `NoProc`.
+///
+/// # Panics
+/// On a thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+/// use rethread::ExitReason;
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let _ = process::monitor_name("doc.nobody at all");
+///     let Event::Down { reason, .. } = inbox.recv() else { panic!("a down was due") };
+///     assert_eq!(reason, ExitReason::NoProc);
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn monitor_name(name: &str) -> MonitorRef {
+    monitor_as(names::find(name), Target::Name(name.into()))
+}
+
+#[track_caller]
+fn monitor_as(other: Option<Arc<Block>>, target: Target) -> MonitorRef {
+    let me = expect_process("monitor");
+    me.checkpoint();
+    let id = MonitorRef::fresh();
+    if me.neutral() || me.zombie() {
+        return id;
+    }
+    let watcher = Watcher::Process { peer: Peer(Arc::clone(&me.block)), target };
+    let peer = Peer(Arc::clone(other.as_ref().unwrap_or(&me.block)));
+    me.block.lock().monitoring.insert(id, Monitoring::Active(peer));
+    match other {
+        Some(other) => enter(&other, id, watcher),
+        None => tell(id, watcher, &ExitReason::NoProc),
+    }
+    id
+}
+
+/// Enters a watcher with the watched process, or tells it at once.
+pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
+    let mut state = other.lock();
+    match state.phase {
+        Phase::Running => {
+            state.watchers.insert(id, watcher);
+        }
+        Phase::Exiting(_) => state.late.push(Late::Watcher(id, watcher)),
+        Phase::Dead(_) => {
+            drop(state);
+            tell(id, watcher, &ExitReason::NoProc);
+        }
+    }
+}
+
+/// Removes a monitor of the calling process. A `Down` that is in the mailbox already stays. Returns
+/// whether the monitor was still active: if so, no `Down` will ever come. Unknown references, and those
+/// of other processes, are ignored.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// process::attach(|_: &mut Inbox<()>| {
+///     let child = process::spawn::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
+///     let monitor = process::monitor(&child);
+///     assert!(process::demonitor(monitor));
+///     assert!(!process::demonitor(monitor));
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[expect(clippy::must_use_candidate, reason = "most callers only want it gone")]
+pub fn demonitor(monitor: MonitorRef) -> bool {
+    remove(monitor, false)
+}
+
+/// As [`demonitor`], and takes the `Down` out of the mailbox if it is there: afterwards none can come.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn::<()>(|_| ()).expect("a free thread");
+///     let monitor = process::monitor(&child);
+///     process::demonitor_flush(monitor);
+///     assert!(inbox.try_recv().is_none());
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[expect(clippy::must_use_candidate, reason = "most callers only want it gone")]
+pub fn demonitor_flush(monitor: MonitorRef) -> bool {
+    remove(monitor, true)
+}
+
+fn remove(monitor: MonitorRef, flush: bool) -> bool {
+    let Some(me) = me::get() else {
+        return false;
+    };
+    me.checkpoint();
+    let mut state = me.block.lock();
+    let found = match state.monitoring.remove(&monitor) {
+        // The mailbox drops a Down whose entry is gone.
+        Some(Monitoring::Fired) if flush => None,
+        Some(Monitoring::Fired) => {
+            state.monitoring.insert(monitor, Monitoring::Fired);
+            None
+        }
+        Some(Monitoring::Active(peer)) => Some(peer),
+        None => None,
+    };
+    drop(state);
+    match found {
+        Some(Peer(other)) => {
+            leave(&other, monitor);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Takes a watcher off the watched process.
+pub(crate) fn leave(other: &Arc<Block>, id: MonitorRef) {
+    let mut state = other.lock();
+    let watcher = state.watchers.remove(&id);
+    state.late.retain(|late| !matches!(late, Late::Watcher(entered, _) if *entered == id));
+    drop(state);
+    drop(watcher);
+}
+
+/// Waits for the end of a process from any thread, without a mailbox. Made by [`watch`].
+#[derive(Debug)]
+pub struct Watch {
+    pid: Pid,
+    block: Option<Arc<Block>>,
+    id: MonitorRef,
+    obituary: Arc<Obituary>,
+}
+
+/// Where a death is noted for one waiting thread.
+#[derive(Debug)]
+pub(crate) struct Obituary {
+    waiter: Mutex<Option<Arc<Waiter>>>,
+    reason: Mutex<Option<ExitReason>>,
+}
+
+impl DeathWatch for Obituary {
+    fn died(&self, reason: &ExitReason) {
+        *self.reason.lock() = Some(reason.clone());
+        let waiter = self.waiter.lock().clone();
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+}
+
+impl Obituary {
+    fn new() -> Self {
+        Self { waiter: Mutex::new(None), reason: Mutex::new(None) }
+    }
+
+    fn wait(&self, limit: Option<Duration>) -> Option<ExitReason> {
+        *self.waiter.lock() = Some(me::waiter());
+        me::wait(limit.map(clock::after), || self.reason.lock().clone())
+    }
+}
+
+/// Watches a process from any thread: processes and foreign threads alike. The wait is ended by the
+/// process' death, with its reason; `NoProc` if it was dead before.
+///
+/// ```
+/// use rethread::{ExitReason, process};
+///
+/// let child = process::spawn::<()>(|_| ())?;
+/// let reason = process::watch(&child).wait();
+/// assert!(reason == ExitReason::Normal || reason == ExitReason::NoProc);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn watch(pid: impl Into<Pid>) -> Watch {
+    let pid = pid.into();
+    me::checkpoint();
+    watch_block(pid, table::get(pid))
+}
+
+pub(crate) fn watch_block(pid: Pid, block: Option<Arc<Block>>) -> Watch {
+    let obituary = Arc::new(Obituary::new());
+    let id = MonitorRef::fresh();
+    match &block {
+        Some(block) => enter(block, id, Watcher::Slot(Arc::clone(&obituary) as Arc<dyn DeathWatch>)),
+        None => obituary.died(&ExitReason::NoProc),
+    }
+    Watch { pid, block, id, obituary }
+}
+
+impl Watch {
+    /// The process that is watched.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Blocks until the process has ended, and says why.
+    pub fn wait(&self) -> ExitReason {
+        self.obituary.wait(None).unwrap_or(ExitReason::NoProc)
+    }
+
+    /// Blocks until the process has ended, at most for `limit`; `None` if it has not.
+    pub fn wait_timeout(&self, limit: Duration) -> Option<ExitReason> {
+        self.obituary.wait(Some(limit))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(block) = &self.block {
+            leave(block, self.id);
+        }
+    }
+}
+
+/// Waits until the thread of a zombie has ended, at most for `limit`. True if it has, or never was one.
+pub(crate) fn await_reaping(pid: Pid, limit: Duration) -> bool {
+    let obituary = Arc::new(Obituary::new());
+    !zombie::await_reaping(pid, Arc::clone(&obituary) as Arc<dyn DeathWatch>)
+        || obituary.wait(Some(limit)).is_some()
+}

@@ -1,0 +1,197 @@
+//! Which process this thread is, and what every runtime call does first: look whether the process has
+//! been told to go. Every public function of `process` and of the servers starts here.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use crate::pid::Pid;
+use crate::process::block::{Block, Phase};
+use crate::process::clock;
+use crate::process::wait::Waiter;
+use crate::reason::ExitReason;
+use crate::unwound;
+
+/// A reply handle that was dropped unanswered, held back until it is clear why.
+pub(crate) trait Abandoned {
+    fn abandon(&self);
+}
+
+/// This thread's process, as only the thread itself sees it.
+pub(crate) struct Me {
+    pub(crate) block: Arc<Block>,
+    /// The body is over and only destructors run: runtime calls do not unwind any more.
+    last_words: Cell<bool>,
+    /// Whether callbacks run here whose outcome decides what a dropped reply handle means.
+    holds_dropped: Cell<bool>,
+    dropped: RefCell<Vec<Arc<dyn Abandoned>>>,
+}
+
+thread_local! {
+    static ME: RefCell<Option<Rc<Me>>> = const { RefCell::new(None) };
+    static FOREIGN: Arc<Waiter> = Arc::new(waiter_of_this_thread());
+}
+
+fn waiter_of_this_thread() -> Waiter {
+    let waiter = Waiter::default();
+    waiter.belongs_here();
+    waiter
+}
+
+/// This thread's process; `None` on a foreign thread.
+pub(crate) fn get() -> Option<Rc<Me>> {
+    // No process any more while the thread's own locals are being destroyed.
+    ME.try_with(|me| me.borrow().clone()).ok().flatten()
+}
+
+/// Makes this thread the process, or no process again.
+pub(crate) fn set(block: Option<Arc<Block>>) {
+    let me = block.map(|block| {
+        block.waiter.belongs_here();
+        Rc::new(Me {
+            block,
+            last_words: Cell::new(false),
+            holds_dropped: Cell::new(false),
+            dropped: RefCell::new(Vec::new()),
+        })
+    });
+    let earlier = ME.with(|cell| cell.replace(me));
+    drop(earlier);
+}
+
+/// Ends the process here if it has been told to go.
+pub(crate) fn checkpoint() {
+    if let Some(me) = get() {
+        me.checkpoint();
+    }
+}
+
+/// The pid of the calling process, `None` on a foreign thread.
+pub(crate) fn pid() -> Option<Pid> {
+    get().map(|me| me.block.pid)
+}
+
+/// Who this thread is as a sender of signals: a foreign thread has an identity that finds nobody.
+pub(crate) fn identity() -> Pid {
+    thread_local! {
+        static NOBODY: Pid = Pid::fresh();
+    }
+    pid().unwrap_or_else(|| NOBODY.try_with(|pid| *pid).unwrap_or_else(|_| Pid::fresh()))
+}
+
+/// What this thread waits on.
+pub(crate) fn waiter() -> Arc<Waiter> {
+    match get() {
+        Some(me) => Arc::clone(&me.block.waiter),
+        None => FOREIGN.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(waiter_of_this_thread())),
+    }
+}
+
+/// Blocks until there are news or the deadline is past; an exit signal ends the process here and now.
+pub(crate) fn wait<T>(deadline: Option<Instant>, mut news: impl FnMut() -> Option<T>) -> Option<T> {
+    let Some(me) = get() else {
+        return waiter().wait_until(deadline, news);
+    };
+    me.checkpoint();
+    enum Woken<T> {
+        News(T),
+        Told,
+    }
+    let listens = !me.neutral();
+    let woken = me.block.waiter.wait_until(deadline, || match news() {
+        Some(found) => Some(Woken::News(found)),
+        None if listens && me.block.doomed() => Some(Woken::Told),
+        None => None,
+    });
+    match woken {
+        Some(Woken::News(found)) => Some(found),
+        Some(Woken::Told) => unwound::told(),
+        None => None,
+    }
+}
+
+impl Me {
+    /// Whether runtime calls must not unwind: destructors are running.
+    pub(crate) fn neutral(&self) -> bool {
+        thread::panicking() || self.last_words.get()
+    }
+
+    /// Whether the process is declared dead although this thread goes on: nothing it does counts.
+    pub(crate) fn zombie(&self) -> bool {
+        self.block.dead()
+    }
+
+    pub(crate) fn checkpoint(&self) {
+        if self.block.disturbed() && !self.neutral() {
+            self.settle();
+            if self.block.doomed() {
+                unwound::told();
+            }
+        }
+    }
+
+    /// An unwinding that began was caught: the deadline it set is off.
+    pub(crate) fn settle(&self) {
+        if !self.block.unwinding() {
+            return;
+        }
+        self.block.mark_unwinding(false);
+        let mut state = self.block.lock();
+        let deadline = match state.phase {
+            Phase::Running => state.deadline.take(),
+            Phase::Exiting(_) | Phase::Dead(_) => None,
+        };
+        drop(state);
+        deadline.map(clock::cancel);
+        self.release_dropped();
+    }
+
+    /// From here on only destructors run.
+    pub(crate) fn begin_last_words(&self) {
+        self.last_words.set(true);
+    }
+
+    /// Runs clean-up code in the state of last words, then comes back from it.
+    pub(crate) fn quietly<T>(&self, body: impl FnOnce() -> T) -> T {
+        let before = self.last_words.replace(true);
+        let result = body();
+        self.last_words.set(before);
+        result
+    }
+
+    /// Why the process is exiting, for a receive that is called in a destructor.
+    pub(crate) fn exiting_because(&self) -> ExitReason {
+        match &self.block.lock().phase {
+            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
+            Phase::Running => ExitReason::new("exiting"),
+        }
+    }
+
+    /// Marks that a server's callbacks run on this thread: reply handles dropped in one are held back
+    /// until the server has decided whether it goes on (then nobody will answer) or stops (then the caller
+    /// learns the reason).
+    pub(crate) fn hold_dropped(&self) {
+        self.holds_dropped.set(true);
+    }
+
+    /// Lets the callers of dropped reply handles know, now that the process' own fate is decided.
+    pub(crate) fn release_dropped(&self) {
+        if self.dropped.borrow().is_empty() {
+            return;
+        }
+        let dropped = self.dropped.take();
+        for reply in dropped {
+            reply.abandon();
+        }
+    }
+}
+
+/// Takes note of a reply handle dropped unanswered: at once, or when it is clear what that means.
+pub(crate) fn abandoned(reply: Arc<dyn Abandoned>) {
+    match get() {
+        Some(me) if me.holds_dropped.get() || thread::panicking() => me.dropped.borrow_mut().push(reply),
+        _ => reply.abandon(),
+    }
+}

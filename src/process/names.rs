@@ -1,0 +1,243 @@
+//! Who holds which name. A name has at most one living holder; a holder whose end is decided no longer
+//! counts, and whoever takes the name over waits for its burial before it begins. Births, sends by name
+//! and the `Via` keys of registries come here.
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use once_cell::sync::Lazy;
+
+use crate::pid::Pid;
+use crate::process::block::{Block, Held, Phase};
+use crate::process::shards::Shards;
+use crate::process::{me, table};
+
+/// Why a name could not be registered or unregistered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Somebody living holds it, perhaps the very process.
+    Taken(Pid),
+    /// The process has another name already; it can have one.
+    AlreadyNamed(Arc<str>),
+    /// There is no such process, or its end is decided.
+    NoProc,
+    /// Nobody holds it.
+    Unknown,
+    /// A name is at least one character.
+    Empty,
+    /// The calling process is exiting and can change nothing any more.
+    Exiting,
+    /// The keyed table refused: it cannot be used for names.
+    Unsupported(&'static str),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(holder) => write!(f, "the name is taken by {holder}"),
+            Self::AlreadyNamed(name) => write!(f, "the process already has the name {name:?}"),
+            Self::NoProc => f.write_str("there is no such process"),
+            Self::Unknown => f.write_str("nobody holds the name"),
+            Self::Empty => f.write_str("a name must have at least one character"),
+            Self::Exiting => f.write_str("the calling process is exiting"),
+            Self::Unsupported(why) => write!(f, "the table cannot name processes: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Another place to keep names: a process is reached, and registered, by a key in it. A library's
+/// registry implements this; so can you.
+///
+/// A holder must be forgotten on `unregister`, which the runtime calls when the process ends, before any
+/// link or monitor hears of it.
+pub trait Via: fmt::Debug + Send + Sync {
+    /// Who holds the key now.
+    fn whereis(&self) -> Option<Pid>;
+
+    /// Makes `pid` the holder. A holder that is no longer alive ([`process::is_alive`]) must be replaced.
+    ///
+    /// # Errors
+    /// [`NameError::Taken`] if somebody living holds it.
+    ///
+    /// [`process::is_alive`]: crate::process::is_alive
+    fn register(&self, pid: Pid) -> Result<(), NameError>;
+
+    /// Forgets `pid`, if it still is the holder.
+    fn unregister(&self, pid: Pid);
+}
+
+/// A table from keys to processes with the takeover rule.
+pub(crate) struct Names<K>(Shards<K, Arc<Block>>);
+
+impl<K: Hash + Eq + Clone> Names<K> {
+    pub(crate) fn new() -> Self {
+        Self(Shards::new())
+    }
+
+    /// The living holder.
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<Arc<Block>>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.0.of(key).read().get(key).filter(|block| !block.doomed()).cloned()
+    }
+
+    /// Makes `block` the holder. An earlier holder that is doomed but not dead is handed back: it may
+    /// still hold what goes with the name.
+    pub(crate) fn claim(&self, key: K, block: &Arc<Block>) -> Result<Option<Arc<Block>>, NameError> {
+        let mut shard = self.0.of(&key).write();
+        let earlier = match shard.get(&key) {
+            Some(holder) if !holder.doomed() => return Err(NameError::Taken(holder.pid)),
+            Some(holder) => Some(Arc::clone(holder)),
+            None => None,
+        };
+        shard.insert(key.clone(), Arc::clone(block));
+        drop(shard);
+        if block.burying() {
+            // Its burial has released its names already and will not come back for this one.
+            self.release(&key, block.pid);
+            return Err(NameError::NoProc);
+        }
+        Ok(earlier.filter(|holder| !holder.dead()))
+    }
+
+    /// Forgets the key if `holder` still has it.
+    pub(crate) fn release(&self, key: &K, holder: Pid) {
+        let mut shard = self.0.of(key).write();
+        if shard.get(key).is_some_and(|block| block.pid == holder) {
+            let block = shard.remove(key);
+            drop(shard);
+            drop(block);
+        }
+    }
+}
+
+static NAMES: Lazy<Names<Arc<str>>> = Lazy::new(Names::new);
+
+/// The living holder of a name.
+pub(crate) fn find(name: &str) -> Option<Arc<Block>> {
+    NAMES.get(name)
+}
+
+/// Gives `block` the name.
+pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    let mut state = block.lock();
+    if let Some(own) = &state.name {
+        return Err(if own == name {
+            NameError::Taken(block.pid)
+        } else {
+            NameError::AlreadyNamed(Arc::clone(own))
+        });
+    }
+    if !matches!(state.phase, Phase::Running) {
+        return Err(NameError::NoProc);
+    }
+    state.name = Some(Arc::clone(name));
+    drop(state);
+    let claimed = NAMES.claim(Arc::clone(name), block);
+    let mut state = block.lock();
+    match &claimed {
+        Ok(earlier) => state.predecessor.clone_from(earlier),
+        Err(_) => state.name = None,
+    }
+    drop(state);
+    claimed.map(drop)
+}
+
+/// Forgets the name of a process that is being buried.
+pub(crate) fn release(name: &Arc<str>, holder: Pid) {
+    NAMES.release(name, holder);
+}
+
+/// A key of a `Via` table that a process holds.
+struct HeldVia(Arc<dyn Via>);
+
+impl Held for HeldVia {
+    fn release(&self, holder: Pid) {
+        self.0.unregister(holder);
+    }
+}
+
+/// Gives `block` a key in another table. A holder that is dying is waited for: the table has replaced it
+/// or does so once it is gone.
+pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<(), NameError> {
+    let earlier = via.whereis().and_then(table::get).filter(|holder| holder.doomed());
+    via.register(block.pid)?;
+    let mut state = block.lock();
+    state.held.push(Arc::new(HeldVia(Arc::clone(via))));
+    state.predecessor = state.predecessor.take().or(earlier);
+    Ok(())
+}
+
+/// Gives a process a name by which everybody can reach it, until it ends or the name is taken away.
+///
+/// # Errors
+/// [`NameError::Taken`] if somebody living holds the name (perhaps the process itself),
+/// [`NameError::AlreadyNamed`] if the process has another one, [`NameError::NoProc`] if it is dead or
+/// dying, [`NameError::Empty`], [`NameError::Exiting`].
+///
+/// # Differences from Erlang
+/// A holder whose end is decided but not yet complete does not count: the name can be taken over.
+///
+/// ```
+/// use rethread::process::{self, NameError};
+///
+/// let printer = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// process::register("doc.printer", &printer)?;
+/// assert_eq!(process::whereis("doc.printer"), Some(printer.pid()));
+/// assert_eq!(process::register("doc.printer", &printer), Err(NameError::Taken(printer.pid())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
+    if let Some(me) = me::get() {
+        me.checkpoint();
+        if me.neutral() || me.zombie() {
+            return Err(NameError::Exiting);
+        }
+    }
+    let block = table::get(pid.into()).ok_or(NameError::NoProc)?;
+    claim(&name.into(), &block)
+}
+
+/// Takes a name away from its holder, which lives on.
+///
+/// # Errors
+/// [`NameError::Unknown`] if nobody holds it, [`NameError::Exiting`].
+///
+/// ```
+/// use rethread::process::{self, NameError};
+/// assert_eq!(process::unregister("doc.nobody"), Err(NameError::Unknown));
+/// ```
+pub fn unregister(name: &str) -> Result<(), NameError> {
+    if let Some(me) = me::get() {
+        me.checkpoint();
+        if me.zombie() {
+            return Err(NameError::Exiting);
+        }
+    }
+    let holder = find(name).ok_or(NameError::Unknown)?;
+    let name = holder.lock().name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
+    release(&name, holder.pid);
+    Ok(())
+}
+
+/// Who holds a name now.
+///
+/// # Differences from Erlang
+/// A process whose end is decided is no longer found, even before it is dead.
+///
+/// ```
+/// assert_eq!(rethread::process::whereis("doc.no one"), None);
+/// ```
+pub fn whereis(name: &str) -> Option<Pid> {
+    me::checkpoint();
+    find(name).map(|block| block.pid)
+}

@@ -1,0 +1,105 @@
+//! The limits of the runtime: how many processes, how long a death may take, how big a stack. Birth and
+//! death ask here; programs set them once, at the start.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use once_cell::sync::Lazy;
+use parking_lot::RwLock;
+
+/// The limits of the runtime, for the whole program.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process::{self, Settings};
+///
+/// let before = process::settings();
+/// process::set_settings(Settings { exit_deadline: Duration::from_secs(2), ..before });
+/// assert_eq!(process::settings().exit_deadline, Duration::from_secs(2));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How many processes may have a thread at once, zombies included; at the limit a spawn is refused
+    /// with [`SpawnError::SystemLimit`](crate::process::SpawnError::SystemLimit).
+    ///
+    /// The default is half of what this machine can hold, because std aborts the whole program when a
+    /// thread finds no memory map left for its signal stack. On Linux that is the least of
+    /// `vm.max_map_count / 4` (each thread needs four maps), `kernel.pid_max` and `kernel.threads-max`;
+    /// elsewhere 4,096.
+    pub max_processes: usize,
+    /// How many zombies (dead, but their thread goes on) there may be before supervisors stop replacing
+    /// children that became one. Default 64.
+    pub max_zombies: usize,
+    /// How long a killed process has to unwind before it is declared dead. Default 100 ms.
+    pub kill_grace: Duration,
+    /// How long a process that ends for any other reason has to unwind. Default 5 s. `Duration::MAX`
+    /// means for ever.
+    pub exit_deadline: Duration,
+    /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
+    /// std's. A stack overflow cannot be contained: it ends the program.
+    pub stack_size: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_processes: default_limit(),
+            max_zombies: 64,
+            kill_grace: Duration::from_millis(100),
+            exit_deadline: Duration::from_secs(5),
+            stack_size: 2 * 1024 * 1024,
+        }
+    }
+}
+
+static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| RwLock::new(Settings::default()));
+
+/// The limits in force.
+pub fn settings() -> Settings {
+    *CURRENT.read()
+}
+
+/// Sets the limits. They hold for what begins afterwards: a process keeps the times and the stack it was
+/// started with.
+pub fn set_settings(settings: Settings) {
+    *CURRENT.write() = settings;
+}
+
+fn default_limit() -> usize {
+    let number_in = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let by_kernel = [
+        number_in("/proc/sys/vm/max_map_count").map(|maps| maps / 4),
+        number_in("/proc/sys/kernel/pid_max"),
+        number_in("/proc/sys/kernel/threads-max"),
+        number_in("/sys/fs/cgroup/pids.max"),
+    ];
+    by_kernel.into_iter().flatten().min().map_or(4096, |most| (most / 2).max(16))
+}
+
+static SEATS_TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// The right to one thread, given back when the thread is gone.
+#[derive(Debug)]
+pub(crate) struct Seat(());
+
+impl Seat {
+    /// Takes a seat, or says how many there are.
+    pub(crate) fn take() -> Result<Self, usize> {
+        let limit = settings().max_processes;
+        SEATS_TAKEN
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < limit).then_some(taken + 1))
+            .map(|_| Self(()))
+            .map_err(|_| limit)
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken() -> usize {
+        SEATS_TAKEN.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        SEATS_TAKEN.fetch_sub(1, Ordering::AcqRel);
+    }
+}

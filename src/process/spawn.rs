@@ -1,0 +1,469 @@
+//! A process is born: a thread of its own, a block, a mailbox, perhaps a name, a link, a monitor, all
+//! before its first step. Its edge, where every death of its own ends, is here too. User code and the
+//! starts of servers call it.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use crate::pid::{MonitorRef, Pid};
+use crate::process::address::Address;
+use crate::process::block::{Birth, Block, Monitoring, Peer, Phase, Target, Watcher};
+use crate::process::exit::{self, Thread};
+use crate::process::inbox::{Event, Inbox, mailbox};
+use crate::process::link::{connect, disconnect, enter, leave, watch_block};
+use crate::process::me::{self, Me};
+use crate::process::names::{self, NameError, Via};
+use crate::process::settings::{Seat, settings};
+use crate::process::wait::Waiter;
+use crate::process::{report, table, zombie};
+use crate::reason::ExitReason;
+use crate::unwound::{self, Unwound};
+
+/// Why a process could not be started.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// There are as many processes as [`Settings::max_processes`](crate::process::Settings::max_processes)
+    /// allows.
+    SystemLimit {
+        /// How many that is.
+        limit: usize,
+    },
+    /// The operating system refused the thread.
+    Refused(Arc<io::Error>),
+    /// It could not have its name.
+    Name(NameError),
+    /// The calling process is exiting.
+    Exiting,
+    /// The calling thread is not a process, so nothing can be linked to it or send it a `Down`.
+    NotAProcess,
+    /// The calling thread is a process already.
+    AlreadyAProcess(Pid),
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
+            Self::Refused(error) => write!(f, "the operating system refused a thread: {error}"),
+            Self::Name(error) => error.fmt(f),
+            Self::Exiting => f.write_str("the calling process is exiting"),
+            Self::NotAProcess => f.write_str("the calling thread is not a process"),
+            Self::AlreadyAProcess(pid) => write!(f, "the calling thread is already the process {pid}"),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Refused(error) => Some(error),
+            Self::Name(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Starts a process: `body` runs on a thread of its own, with a mailbox for messages of type `M`. When it
+/// returns, the process ends with [`ExitReason::Normal`].
+///
+/// # Errors
+/// [`SpawnError`]: too many processes, or no thread to be had.
+///
+/// ```
+/// use rethread::process::{self, Event};
+///
+/// let echo = process::spawn::<String>(|inbox| {
+///     while let Event::Message(text) = inbox.recv() {
+///         println!("{text}");
+///     }
+/// })?;
+/// echo.send("hello".to_owned());
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+#[track_caller]
+pub fn spawn<M: Send + 'static>(
+    body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+) -> Result<Address<M>, SpawnError> {
+    Builder::new().spawn(body)
+}
+
+/// Starts a process linked to the calling one, in one step: however fast it ends, the caller learns the
+/// true reason.
+///
+/// # Errors
+/// As [`spawn`]; [`SpawnError::NotAProcess`] on a thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// let ended = process::attach(|inbox: &mut Inbox<()>| {
+///     process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
+///     inbox.recv();
+/// });
+/// assert_eq!(ended.unwrap_err().to_string(), "oops");
+/// ```
+#[track_caller]
+pub fn spawn_link<M: Send + 'static>(
+    body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+) -> Result<Address<M>, SpawnError> {
+    Builder::new().spawn_link(body)
+}
+
+/// Starts a process and monitors it, in one step.
+///
+/// # Errors
+/// As [`spawn_link`].
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let (_child, monitor) = process::spawn_monitor::<()>(|_| process::exit_with("oops")).expect("a free thread");
+///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("a down was due") };
+///     assert_eq!((fired, reason), (monitor, "oops".into()));
+/// })?;
+/// # Ok::<(), process::AttachError>(())
+/// ```
+#[track_caller]
+pub fn spawn_monitor<M: Send + 'static>(
+    body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+) -> Result<(Address<M>, MonitorRef), SpawnError> {
+    Builder::new().spawn_monitor(body)
+}
+
+/// Starts a process with more than the defaults: a name, a label, limits of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process;
+///
+/// let worker = process::Builder::new()
+///     .name("doc.worker")
+///     .label("worker of the docs")
+///     .kill_grace(Duration::from_millis(10))
+///     .spawn::<()>(|inbox| { inbox.recv(); })?;
+/// assert_eq!(process::whereis("doc.worker"), Some(worker.pid()));
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "it starts nothing before one of its spawn methods is called"]
+pub struct Builder {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) via: Option<Arc<dyn Via>>,
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) kill_grace: Option<Duration>,
+    pub(crate) exit_deadline: Option<Duration>,
+    /// The starter waits until the process says it is ready, and hears of a failure from that alone.
+    pub(crate) awaited: bool,
+    pub(crate) reports_exits: bool,
+}
+
+impl Builder {
+    /// A plain process.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers the process under a name before its body runs. If an earlier holder of the name is still
+    /// unwinding, the body waits until that one is gone.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A free text for reports and listings, and for the name of the thread. Default: the name, if any.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// The stack in bytes. Default: [`Settings::stack_size`](crate::process::Settings::stack_size).
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// How long it has to unwind when it is killed. Default:
+    /// [`Settings::kill_grace`](crate::process::Settings::kill_grace).
+    pub fn kill_grace(mut self, time: Duration) -> Self {
+        self.kill_grace = Some(time);
+        self
+    }
+
+    /// How long it has to unwind when it ends for another reason. Default:
+    /// [`Settings::exit_deadline`](crate::process::Settings::exit_deadline).
+    pub fn exit_deadline(mut self, time: Duration) -> Self {
+        self.exit_deadline = Some(time);
+        self
+    }
+
+    /// As [`spawn`].
+    ///
+    /// # Errors
+    /// As there; and [`SpawnError::Name`] if the name is taken.
+    #[track_caller]
+    pub fn spawn<M: Send + 'static>(
+        self,
+        body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+    ) -> Result<Address<M>, SpawnError> {
+        birth(self, None, None, body)
+    }
+
+    /// As [`spawn_link`].
+    ///
+    /// # Errors
+    /// As there; and [`SpawnError::Name`] if the name is taken.
+    #[track_caller]
+    pub fn spawn_link<M: Send + 'static>(
+        self,
+        body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+    ) -> Result<Address<M>, SpawnError> {
+        let me = me::get().ok_or(SpawnError::NotAProcess)?;
+        birth(self, Some(&me), None, body)
+    }
+
+    /// As [`spawn_monitor`].
+    ///
+    /// # Errors
+    /// As there; and [`SpawnError::Name`] if the name is taken.
+    #[track_caller]
+    pub fn spawn_monitor<M: Send + 'static>(
+        self,
+        body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+    ) -> Result<(Address<M>, MonitorRef), SpawnError> {
+        let me = me::get().ok_or(SpawnError::NotAProcess)?;
+        let monitor = MonitorRef::fresh();
+        birth(self, None, Some((&me, monitor)), body).map(|address| (address, monitor))
+    }
+}
+
+/// Starts a process: everything is in place before its thread begins.
+#[track_caller]
+pub(crate) fn birth<M: Send + 'static>(
+    plan: Builder,
+    link_to: Option<&Rc<Me>>,
+    monitor_by: Option<(&Rc<Me>, MonitorRef)>,
+    body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
+) -> Result<Address<M>, SpawnError> {
+    let parent = me::get();
+    if let Some(me) = &parent {
+        me.checkpoint();
+        if me.neutral() || me.zombie() {
+            return Err(SpawnError::Exiting);
+        }
+    }
+    let seat = Seat::take().map_err(|limit| SpawnError::SystemLimit { limit })?;
+    let (block, receiver) = conceive::<M>(&plan, parent.as_deref());
+    if let Err(error) = name(&plan, &block) {
+        stillborn(&block);
+        return Err(SpawnError::Name(error));
+    }
+    if let Some(me) = link_to {
+        if plan.awaited {
+            block.lock().starter = Some(me.block.pid);
+        }
+        connect(&me.block, &block);
+    }
+    if let Some((me, id)) = monitor_by {
+        me.block.lock().monitoring.insert(id, Monitoring::Active(Peer(Arc::clone(&block))));
+        let peer = Peer(Arc::clone(&me.block));
+        enter(&block, id, Watcher::Process { peer, target: Target::Pid(block.pid) });
+    }
+    let own = Arc::clone(&block);
+    let run = move || {
+        let _seat = seat;
+        let mut inbox = Inbox::new(Arc::clone(&own), receiver);
+        live(&own, &mut inbox, body);
+    };
+    let thread = thread::Builder::new()
+        .name(thread_name(&plan, block.pid))
+        .stack_size(plan.stack_size.unwrap_or_else(|| settings().stack_size));
+    match thread.spawn(run) {
+        Ok(_detached) => Ok(Address::new(block)),
+        Err(error) => {
+            if let Some(me) = link_to {
+                disconnect(&me.block, block.pid);
+            }
+            if let Some((me, id)) = monitor_by {
+                me.block.lock().monitoring.remove(&id);
+                leave(&block, id);
+            }
+            stillborn(&block);
+            Err(SpawnError::Refused(Arc::new(error)))
+        }
+    }
+}
+
+/// The new process as a block in the table, and the receiving end of its mailbox.
+#[track_caller]
+fn conceive<M: Send + 'static>(plan: &Builder, parent: Option<&Me>) -> (Arc<Block>, Receiver<Event<M>>) {
+    let defaults = settings();
+    let ancestors = parent.map_or_else(
+        || Arc::from([]),
+        |parent| {
+            let birth = &parent.block.birth;
+            std::iter::once(parent.block.pid).chain(birth.ancestors.iter().copied()).collect()
+        },
+    );
+    let birth = Birth {
+        ancestors,
+        spawned_at: Location::caller(),
+        at: Instant::now(),
+        kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
+        exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),
+        reports_exits: plan.reports_exits,
+    };
+    let (post, receiver) = mailbox::<M>();
+    let block = Arc::new(Block::new(Pid::fresh(), birth, Arc::new(Waiter::default()), Box::new(post)));
+    block.lock().label.clone_from(&plan.label);
+    table::insert(&block);
+    (block, receiver)
+}
+
+/// Gives the process the name and the key it is to have.
+fn name(plan: &Builder, block: &Arc<Block>) -> Result<(), NameError> {
+    if let Some(name) = &plan.name {
+        names::claim(name, block)?;
+    }
+    if let Some(via) = &plan.via {
+        names::claim_via(via, block)?;
+    }
+    Ok(())
+}
+
+/// Takes back a process whose thread never began.
+fn stillborn(block: &Arc<Block>) {
+    exit::begin(block, ExitReason::NoProc, false);
+    exit::bury(block, Thread::Ends);
+}
+
+/// What `top -H`, `perf` and debuggers show; the kernel cuts it to 15 bytes.
+fn thread_name(plan: &Builder, pid: Pid) -> String {
+    let given = plan.label.as_ref().or(plan.name.as_ref());
+    given.map_or_else(|| format!("process {pid}"), |text| text.replace('\0', ""))
+}
+
+/// A process' life on its thread, from its first step to its burial.
+fn live<M: Send + 'static, T>(
+    block: &Arc<Block>,
+    inbox: &mut Inbox<M>,
+    body: impl FnOnce(&mut Inbox<M>) -> T,
+) -> Option<T> {
+    me::set(Some(Arc::clone(block)));
+    unwound::observe_panics(Some(exit::on_panic));
+    let outcome = unwound::catch(|| {
+        await_predecessor(block);
+        me::checkpoint();
+        body(inbox)
+    });
+    let value = end(block, inbox, outcome);
+    unwound::observe_panics(None);
+    me::set(None);
+    value
+}
+
+/// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.
+fn end<M: Send + 'static, T>(
+    block: &Arc<Block>,
+    inbox: &mut Inbox<M>,
+    outcome: Result<T, Unwound>,
+) -> Option<T> {
+    let me = me::get();
+    if let Some(me) = &me {
+        me.begin_last_words();
+    }
+    let (value, reason) = match outcome {
+        Ok(value) => (Some(value), ExitReason::Normal),
+        Err(unwound) => (None, unwound.into_reason().unwrap_or(ExitReason::Normal)),
+    };
+    exit::begin(block, reason, !inbox.is_empty());
+    inbox.clear();
+    if let Some(me) = &me {
+        me.release_dropped();
+    }
+    let phase = block.lock().phase.clone();
+    if let Phase::Exiting(reason) = phase {
+        report::ended(block, &reason, block.told());
+    }
+    exit::bury(block, Thread::Ends);
+    zombie::reaped(block.pid);
+    value.filter(|_| !block.told())
+}
+
+/// An earlier holder of our name may still be unwinding, with files and ports in hand.
+fn await_predecessor(block: &Block) {
+    let mut earlier = block.lock().predecessor.clone();
+    while let Some(holder) = earlier {
+        watch_block(holder.pid, Some(Arc::clone(&holder))).wait();
+        earlier = holder.lock().predecessor.clone();
+    }
+    let done = block.lock().predecessor.take();
+    drop(done);
+}
+
+/// Why [`attach`] has no value to return.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The thread could not become a process.
+    Spawn(SpawnError),
+    /// It became one, and that ended with this reason before its body returned.
+    Ended(ExitReason),
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spawn(error) => error.fmt(f),
+            Self::Ended(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AttachError {}
+
+/// Makes the calling thread a process while `body` runs, so that `main` or a test can link, monitor, trap
+/// exits and receive. When the body returns, the process ends with `Normal` and its value is returned.
+///
+/// # Errors
+/// [`AttachError::Ended`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
+/// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// let reason = process::attach(|inbox: &mut Inbox<()>| {
+///     process::trap_exit(true);
+///     process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
+///     match inbox.recv() {
+///         Event::Exit { reason, .. } => reason,
+///         _ => unreachable!("nothing else was due"),
+///     }
+/// })?;
+/// assert_eq!(reason.to_string(), "oops");
+/// # Ok::<(), process::AttachError>(())
+/// ```
+#[track_caller]
+pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Result<T, AttachError> {
+    if let Some(me) = me::get() {
+        return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
+    }
+    let _seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
+    let (block, receiver) = conceive::<M>(&Builder::new(), None);
+    let mut inbox = Inbox::new(Arc::clone(&block), receiver);
+    live(&block, &mut inbox, body).ok_or_else(|| {
+        AttachError::Ended(match &block.lock().phase {
+            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
+            Phase::Running => ExitReason::Normal,
+        })
+    })
+}

@@ -1,0 +1,32 @@
+//! Who is alive: from a pid to its block. Everything that is given only a pid looks it up here.
+
+use std::sync::Arc;
+
+use once_cell::sync::Lazy;
+
+use crate::pid::Pid;
+use crate::process::block::Block;
+use crate::process::shards::Shards;
+
+static TABLE: Lazy<Shards<Pid, Arc<Block>>> = Lazy::new(Shards::new);
+
+/// The process, unless it is dead.
+pub(crate) fn get(pid: Pid) -> Option<Arc<Block>> {
+    TABLE.of(&pid).read().get(&pid).cloned()
+}
+
+pub(crate) fn insert(block: &Arc<Block>) {
+    TABLE.of(&block.pid).write().insert(block.pid, Arc::clone(block));
+}
+
+pub(crate) fn remove(pid: Pid) {
+    let gone = TABLE.of(&pid).write().remove(&pid);
+    drop(gone);
+}
+
+/// Everybody, in order of birth.
+pub(crate) fn all() -> Vec<Arc<Block>> {
+    let mut blocks = TABLE.values();
+    blocks.sort_by_key(|block| block.pid);
+    blocks
+}

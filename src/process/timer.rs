@@ -1,0 +1,147 @@
+//! Messages that are sent later: `send_after`, `send_at`, cancel, read. User code and server contexts
+//! call it; the waiting is the clock's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::pid::TimerRef;
+use crate::process::address::{Address, Name};
+use crate::process::block::Block;
+use crate::process::{clock, me};
+
+/// Where a timed message goes: made from an [`Address`] or a [`Name`].
+#[derive(Debug)]
+pub struct Destination<M>(To<M>);
+
+#[derive(Debug)]
+enum To<M> {
+    Address(Address<M>),
+    Name(Name<M>),
+}
+
+impl<M> From<&Address<M>> for Destination<M> {
+    fn from(address: &Address<M>) -> Self {
+        Self(To::Address(address.clone()))
+    }
+}
+
+impl<M> From<Name<M>> for Destination<M> {
+    fn from(name: Name<M>) -> Self {
+        Self(To::Name(name))
+    }
+}
+
+/// Sends a message after a while, never early. A timer aimed at a process ends with that process; one
+/// aimed at a name finds the holder when it fires. It outlives the process that started it.
+///
+/// A delay beyond thirty years counts as thirty years.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process::{self, Event};
+///
+/// let waiting = process::spawn::<&str>(|inbox| assert_eq!(inbox.recv(), Event::Message("time's up")))?;
+/// let timer = process::send_after(Duration::from_millis(10), &waiting, "time's up");
+/// # let _ = timer;
+/// # Ok::<(), rethread::process::SpawnError>(())
+/// ```
+pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<Destination<M>>, message: M) -> TimerRef {
+    send_at(clock::after(delay), to, message)
+}
+
+/// Sends a message at a moment; at once if the moment is past.
+///
+/// ```
+/// use std::time::Instant;
+/// use rethread::process;
+///
+/// let waiting = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let timer = process::send_at(Instant::now(), &waiting, ());
+/// # let _ = timer;
+/// # Ok::<(), rethread::process::SpawnError>(())
+/// ```
+pub fn send_at<M: Send + 'static>(moment: Instant, to: impl Into<Destination<M>>, message: M) -> TimerRef {
+    me::checkpoint();
+    let id = TimerRef::fresh();
+    if me::get().is_some_and(|me| me.zombie()) {
+        return id;
+    }
+    match to.into().0 {
+        To::Name(name) => clock::schedule(id, moment, move || drop(name.send(message))),
+        To::Address(address) => {
+            let block = Arc::clone(address.block());
+            let Some(entry) = Entry::new(&block, id) else {
+                return id; // to a dead process: the message is dropped
+            };
+            clock::schedule(id, moment, move || {
+                drop(entry);
+                address.send(message);
+            });
+            if block.burying() {
+                // Its burial may have come before the timer was on the agenda.
+                clock::cancel(id);
+            }
+        }
+    }
+    id
+}
+
+/// A timer's place in the list of what goes with its target; given up when it fires or is cancelled.
+struct Entry {
+    target: Arc<Block>,
+    id: TimerRef,
+}
+
+impl Entry {
+    fn new(target: &Arc<Block>, id: TimerRef) -> Option<Self> {
+        let mut state = target.lock();
+        if target.burying() {
+            return None;
+        }
+        state.timers.insert(id);
+        drop(state);
+        Some(Self { target: Arc::clone(target), id })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.target.lock().timers.remove(&self.id);
+    }
+}
+
+/// Cancels a timer, whoever started it, and says how long it would still have waited; `None` if it has
+/// fired, was cancelled before, or its target is dead. `None` does not mean that the message has been
+/// read: it may be in the mailbox.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process;
+///
+/// let waiting = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let timer = process::send_after(Duration::from_secs(60), &waiting, ());
+/// assert!(process::cancel_timer(timer).is_some_and(|left| left > Duration::from_secs(50)));
+/// assert_eq!(process::cancel_timer(timer), None);
+/// # Ok::<(), rethread::process::SpawnError>(())
+/// ```
+#[expect(clippy::must_use_candidate, reason = "most callers only want it gone")]
+pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
+    me::checkpoint();
+    clock::cancel(timer)
+}
+
+/// How long a timer still has to wait; `None` if it has fired, was cancelled, or its target is dead.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process;
+///
+/// let waiting = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let timer = process::send_after(Duration::from_secs(60), &waiting, ());
+/// assert!(process::read_timer(timer).is_some());
+/// # Ok::<(), rethread::process::SpawnError>(())
+/// ```
+pub fn read_timer(timer: TimerRef) -> Option<Duration> {
+    me::checkpoint();
+    clock::read(timer)
+}

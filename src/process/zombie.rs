@@ -1,0 +1,137 @@
+//! Processes that are dead for everybody else while their thread goes on: listed, counted, and struck off
+//! when the thread ends after all. `exit` makes them; supervisors ask how many there are.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use once_cell::sync::Lazy;
+use parking_lot::Mutex;
+
+use crate::pid::Pid;
+use crate::process::block::{Block, DeathWatch};
+use crate::reason::ExitReason;
+use crate::unwind::contain;
+
+/// A process that was declared dead because it did not end in time, and whose thread still runs.
+///
+/// Its name is free, its links and monitors have been told, and whatever it asks of the runtime has no
+/// effect. But plain Rust goes on: what it holds (a lock, a file, a socket) it may hold for ever.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Zombie {
+    /// Who it was.
+    pub pid: Pid,
+    /// The name it had.
+    pub name: Option<Arc<str>>,
+    /// The label it had.
+    pub label: Option<Arc<str>>,
+    /// Where in the source it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// The reason it was declared dead with.
+    pub reason: ExitReason,
+    /// When that was.
+    pub since: Instant,
+    /// The process that started it: for a supervised child its supervisor.
+    pub parent: Option<Pid>,
+}
+
+impl Zombie {
+    /// For how long it has been a zombie.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl fmt::Display for Zombie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "zombie {}", self.pid)?;
+        if let Some(name) = self.name.as_ref().or(self.label.as_ref()) {
+            write!(f, " ({name})")?;
+        }
+        write!(f, " since {:.1?}, {}, spawned at {}", self.age(), self.reason, self.spawned_at)
+    }
+}
+
+struct Entry {
+    zombie: Zombie,
+    block: Arc<Block>,
+    waiting: Vec<Arc<dyn DeathWatch>>,
+}
+
+static ZOMBIES: Lazy<Mutex<HashMap<Pid, Entry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
+static EVER: AtomicU64 = AtomicU64::new(0);
+
+/// All zombies there are, oldest first.
+///
+/// ```
+/// for zombie in rethread::process::zombies() {
+///     println!("{zombie}");
+/// }
+/// ```
+pub fn zombies() -> Vec<Zombie> {
+    let mut all: Vec<Zombie> = ZOMBIES.lock().values().map(|entry| entry.zombie.clone()).collect();
+    all.sort_by_key(|zombie| zombie.since);
+    all
+}
+
+/// How many zombies there have been since the program began, reaped ones included.
+///
+/// ```
+/// assert!(rethread::process::zombies_ever() >= rethread::process::zombies().len() as u64);
+/// ```
+pub fn zombies_ever() -> u64 {
+    EVER.load(Ordering::Relaxed)
+}
+
+/// Lists a process that is about to be buried although its thread goes on.
+pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
+    let (name, label) = {
+        let state = block.lock();
+        (state.name.clone(), state.label.clone())
+    };
+    let zombie = Zombie {
+        pid: block.pid,
+        name,
+        label,
+        spawned_at: block.birth.spawned_at,
+        reason: reason.clone(),
+        since: Instant::now(),
+        parent: block.birth.ancestors.first().copied(),
+    };
+    EVER.fetch_add(1, Ordering::Relaxed);
+    let text = zombie.to_string();
+    ZOMBIES.lock().insert(block.pid, Entry { zombie, block: Arc::clone(block), waiting: Vec::new() });
+    contain("the log", || log::error!("did not end in time: {text}"));
+}
+
+/// Strikes off a zombie whose thread is ending; false if it never was one.
+pub(crate) fn reaped(pid: Pid) -> bool {
+    let Some(entry) = ZOMBIES.lock().remove(&pid) else {
+        return false;
+    };
+    contain("the log", || log::warn!("ended after all: {}", entry.zombie));
+    for watch in &entry.waiting {
+        watch.died(&entry.zombie.reason);
+    }
+    true
+}
+
+/// Whether a process is a zombie; if so `watch` is told when its thread ends.
+pub(crate) fn await_reaping(pid: Pid, watch: Arc<dyn DeathWatch>) -> bool {
+    match ZOMBIES.lock().get_mut(&pid) {
+        Some(entry) => {
+            entry.waiting.push(watch);
+            true
+        }
+        None => false,
+    }
+}
+
+/// The block of a zombie.
+pub(crate) fn find(pid: Pid) -> Option<Arc<Block>> {
+    ZOMBIES.lock().get(&pid).map(|entry| Arc::clone(&entry.block))
+}

@@ -1,0 +1,67 @@
+//! The one home of `catch_unwind` and `resume_unwind`. `unwound` puts meaning to what is caught; whoever
+//! runs user code that must not disturb its surroundings calls `contain`.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+
+/// What travels up an unwinding stack.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Runs user code and catches whatever unwinds out of it. What it leaves half-done behind a panic is its
+/// own: a process shares nothing but what its author put into an `Arc`.
+#[expect(clippy::disallowed_methods, reason = "this file is the one home of unwinding")]
+pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
+    panic::catch_unwind(AssertUnwindSafe(body))
+}
+
+/// Unwinds the calling thread without the panic hook.
+#[expect(clippy::disallowed_methods, reason = "this file is the one home of unwinding")]
+pub(crate) fn resume(payload: Payload) -> ! {
+    panic::resume_unwind(payload)
+}
+
+/// Runs a piece of user code that must not disturb its surroundings: a destructor, a hook, a log sink.
+/// A panic in it is noted in the log and goes no further.
+pub(crate) fn contain(what: &str, body: impl FnOnce()) {
+    if let Err(payload) = catch(body) {
+        // The log sink is user code too; if it is what panics, there is nobody left to tell.
+        let told = catch(|| log::error!("{what} panicked: {}", describe(&*payload)));
+        discard(payload);
+        if let Err(payload) = told {
+            discard(payload);
+        }
+    }
+}
+
+/// Drops a payload whose destructor may panic, and so on: the second one is leaked.
+pub(crate) fn discard(payload: Payload) {
+    if let Err(second) = catch(move || drop(payload)) {
+        std::mem::forget(second);
+    }
+}
+
+/// The text of a payload, or that it has none.
+pub(crate) fn describe(payload: &(dyn Any + Send)) -> &str {
+    text_of(payload).unwrap_or("a payload that is not text")
+}
+
+/// The text in a panic payload, a thrown value or a reason, if it is one.
+pub(crate) fn text_of(value: &dyn Any) -> Option<&str> {
+    value
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| value.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Turns a panic in the runtime's own bookkeeping into an abort: a half-done burial would leave links
+/// and monitors waiting for ever, which is worse than an honest end.
+pub(crate) struct AbortIfPanic;
+
+impl Drop for AbortIfPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("rethread: a panic in the runtime itself, aborting");
+            std::process::abort();
+        }
+    }
+}
