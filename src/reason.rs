@@ -77,8 +77,8 @@ pub struct CallFailure {
 }
 
 impl CallFailure {
-    pub(crate) fn new(why: ExitReason, server: String) -> Self {
-        Self { why, server: server.into() }
+    pub(crate) fn new(why: ExitReason, server: &Arc<str>) -> Self {
+        Self { why, server: Arc::clone(server) }
     }
 }
 
@@ -92,11 +92,8 @@ impl ExitReason {
         Self::Other(Detail::new(value))
     }
 
-    /// A reason that carries an error value.
-    pub fn error<E>(error: E) -> Self
-    where
-        E: Error + Send + Sync + 'static,
-    {
+    /// A reason that carries an error value and no more is made of it than that.
+    pub(crate) fn carrying<E: Error + Send + Sync + 'static>(error: E) -> Self {
         Self::Other(Detail::error(error))
     }
 

@@ -233,6 +233,22 @@ pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
     }
 }
 
+/// Enters a watch for one to whom the process was alive a moment ago, so that "no such process" is no
+/// answer: it learns the true reason.
+pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, slot: Arc<dyn DeathWatch>) {
+    let mut state = other.lock();
+    match &state.phase {
+        Phase::Running | Phase::Exiting(_) => {
+            state.watchers.insert(id, Watcher::Slot(slot));
+        }
+        Phase::Dead(reason) => {
+            let reason = reason.clone();
+            drop(state);
+            slot.died(&reason);
+        }
+    }
+}
+
 /// Removes a monitor of the calling process. A `Down` that is in the mailbox already stays. Returns
 /// whether the monitor was still active: if so, no `Down` will ever come. Unknown references, and those
 /// of other processes, are ignored.

@@ -145,7 +145,9 @@ impl Me {
         };
         drop(state);
         deadline.map(clock::cancel);
-        self.release_dropped();
+        if !self.holds_dropped.get() {
+            self.release_dropped();
+        }
     }
 
     /// From here on only destructors run.

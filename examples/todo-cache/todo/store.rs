@@ -392,11 +392,11 @@ fn lock(path: &Path) -> Result<FileBackend, StoreError> {
 
 /// Checks the whole shard, without writing to it, and gives the number of its batches.
 ///
-/// redb writes to a file when it opens it, believes checksums rather than verifying them if the file was closed in
-/// good order, and panics at some kinds of damage. Hence the trial.
+/// redb writes to a file when it opens it, verifies little of one that was closed in good order, and panics at some
+/// kinds of damage. Hence the trial.
 fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
-    let trial = Trial::of(file.clone()).map_err(at(path))?;
     guarded(path, || {
+        let trial = Trial::of(file.clone())?;
         let mut database = settings().create_with_backend(trial)?;
         if !database.check_integrity()? {
             return Err(Fault::damage("its pages contradict each other"));
@@ -538,9 +538,31 @@ impl Trial {
     /// Unrelated to the pages of redb: just how much is copied at a time.
     const BLOCK: u64 = 4096;
 
-    fn of(file: Arc<FileBackend>) -> io::Result<Self> {
+    /// Where redb's header (see "File format" in its docs/design.md) has its flags: that the file was not closed in
+    /// good order, and that the last commit was made in two phases.
+    const FLAGS: u64 = 9;
+    const RECOVERY_REQUIRED: u8 = 2;
+    const TWO_PHASE_COMMIT: u8 = 4;
+    /// Where the header has the number of pages of a region, in four bytes, and the most that the format allows.
+    const REGION_PAGES: u64 = 20;
+    const MOST_REGION_PAGES: u32 = 1 << 20;
+
+    fn of(file: Arc<FileBackend>) -> Result<Self, Fault> {
         let len = file.len()?;
-        Ok(Self { file, changes: Mutex::new(Changes { len, shown: len, blocks: BTreeMap::new() }) })
+        let trial = Self { file, changes: Mutex::new(Changes { len, shown: len, blocks: BTreeMap::new() }) };
+        // Ours always are (see `durable`). Without, redb may choose another commit now than when it opens the file.
+        let flags = trial.read(Self::FLAGS, 1)?[0];
+        if flags & Self::TWO_PHASE_COMMIT == 0 {
+            return Err(Fault::damage("its header does not speak of commits in two phases"));
+        }
+        // redb verifies the checksum of the last commit's own record only on recovery: let it recover.
+        trial.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
+        // For this many pages redb makes tables before it looks further: gigabytes, if the number is damaged.
+        let pages = trial.read(Self::REGION_PAGES, 4)?;
+        if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MOST_REGION_PAGES {
+            return Err(Fault::damage("its header speaks of regions that are too large"));
+        }
+        Ok(trial)
     }
 
     /// The bytes of a range that lies within `changes.len`.
@@ -646,6 +668,12 @@ impl Fault {
             }
             Fault::Redb(error) => damaged(error.to_string()),
         }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Fault::Redb(redb::Error::Io(error))
     }
 }
 

@@ -1,0 +1,398 @@
+//! Talking to a server: `call`, `cast`, `stop`, and what can go wrong with each. Client functions use it.
+
+use std::any::type_name;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crate::gen_server::behaviour::{Envelope, GenServer};
+use crate::gen_server::handle::ServerRef;
+use crate::gen_server::reply::{Caller, Outcome, Slot};
+use crate::pid::{MonitorRef, Pid};
+use crate::process::address::Address;
+use crate::process::block::{Block, DeathWatch};
+use crate::process::link::{await_death, leave, watch_block};
+use crate::process::me::{self, Me};
+use crate::process::{clock, table};
+use crate::reason::ExitReason;
+
+/// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call got no answer.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum CallError {
+    /// There is no such process, or nobody holds the name.
+    NoProc {
+        /// The server as the caller named it.
+        server: Arc<str>,
+    },
+    /// The server ended before it answered, with this reason.
+    Exited {
+        /// The server as the caller named it.
+        server: Arc<str>,
+        /// Why it ended.
+        reason: ExitReason,
+    },
+    /// No answer came in time. The server may still handle the request; its answer is dropped.
+    Timeout {
+        /// The server as the caller named it.
+        server: Arc<str>,
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// The server dropped the request's [`Caller`] and goes on.
+    NoReply {
+        /// The server as the caller named it.
+        server: Arc<str>,
+    },
+    /// A server called itself, which could never be answered.
+    CallingSelf {
+        /// The server as the caller named it.
+        server: Arc<str>,
+    },
+    /// The server waits, perhaps through others, for the caller: neither would ever go on. Nothing was
+    /// sent.
+    Deadlock {
+        /// The processes of the cycle; each waits for the next, the last for the first, the caller.
+        cycle: Vec<Pid>,
+    },
+    /// The name is held by another kind of server.
+    WrongType {
+        /// The messages this handle is for.
+        expected: &'static str,
+        /// The messages the holder takes.
+        found: &'static str,
+    },
+    /// The calling process is exiting.
+    Exiting,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProc { server } => write!(f, "call to {server}: there is no such process"),
+            Self::Exited { server, reason } => {
+                write!(f, "call to {server}: it ended before it answered: {reason}")
+            }
+            Self::Timeout { server, after } => write!(f, "call to {server}: no answer within {after:?}"),
+            Self::NoReply { server } => write!(f, "call to {server}: it dropped the request unanswered"),
+            Self::CallingSelf { server } => write!(f, "call to {server}: a server cannot call itself"),
+            Self::Deadlock { cycle } => {
+                f.write_str("call refused, it would wait for ever: ")?;
+                for pid in cycle {
+                    write!(f, "{pid} waits for ")?;
+                }
+                cycle.first().map_or(Ok(()), |pid| pid.fmt(f))
+            }
+            Self::WrongType { expected, found } => {
+                write!(f, "the holder of the name takes {found}, not {expected}")
+            }
+            Self::Exiting => f.write_str("the calling process is exiting"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// Why a server was not stopped, or did not end as asked.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum StopError {
+    /// There is no such process, or nobody holds the name.
+    NoProc,
+    /// It ended with another reason.
+    Exited(ExitReason),
+    /// It has not ended in time. It is not killed: it stops when it gets to it.
+    Timeout,
+    /// A server cannot wait for its own end; it returns [`Next::stop`](crate::Next::stop) instead.
+    CallingSelf,
+    /// The name is held by another kind of server.
+    WrongType {
+        /// The messages this handle is for.
+        expected: &'static str,
+        /// The messages the holder takes.
+        found: &'static str,
+    },
+    /// The calling process is exiting.
+    Exiting,
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProc => f.write_str("there is no such process"),
+            Self::Exited(reason) => write!(f, "it ended with another reason: {reason}"),
+            Self::Timeout => f.write_str("it has not ended in time"),
+            Self::CallingSelf => f.write_str("a server cannot wait for its own end"),
+            Self::WrongType { expected, found } => {
+                write!(f, "the holder of the name takes {found}, not {expected}")
+            }
+            Self::Exiting => f.write_str("the calling process is exiting"),
+        }
+    }
+}
+
+impl std::error::Error for StopError {}
+
+impl<S: GenServer> ServerRef<S> {
+    /// Sends a request and waits for its answer, for at most five seconds.
+    ///
+    /// `request` makes the message from the [`Caller`]: a variant with one field is such a function
+    /// (`server.call(Ask::Get)`), others take a closure (`server.call(|from| Ask::Add(2, from))`).
+    ///
+    /// # Errors
+    /// [`CallError`]. A server that ends is noticed at once, with its reason; so is a wait cycle. With
+    /// [`or_exit`](crate::OrExit::or_exit) the caller ends with the true reason instead, Elixir's habit.
+    ///
+    /// A cast is no call (`E0308`, mismatched types):
+    ///
+    /// ```compile_fail,E0308
+    /// # use rethread::prelude::*;
+    /// # pub struct Counter;
+    /// pub enum Ask { Get(Caller<i64>) }
+    /// pub enum Tell { Reset }
+    /// # impl GenServer for Counter {
+    /// # type Args = (); type Call = Ask; type Cast = Tell;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter) }
+    /// # fn handle_call(&mut self, Ask::Get(from): Ask, _: &mut Context<Self>) -> Next { from.reply(1) }
+    /// # fn handle_cast(&mut self, _: Tell, _: &mut Context<Self>) -> Next { Next::wait() }
+    /// # }
+    /// # let counter = Counter::start(()).unwrap();
+    /// counter.call(|_: Caller<i64>| Tell::Reset); // expected `Ask`, found `Tell`
+    /// ```
+    pub fn call<R: Send + 'static>(
+        &self,
+        request: impl FnOnce(Caller<R>) -> S::Call,
+    ) -> Result<R, CallError> {
+        self.call_timeout(DEFAULT_CALL_TIMEOUT, request)
+    }
+
+    /// As [`call`](Self::call), for at most `limit`; `Duration::MAX` is for ever.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn call_timeout<R: Send + 'static>(
+        &self,
+        limit: Duration,
+        request: impl FnOnce(Caller<R>) -> S::Call,
+    ) -> Result<R, CallError> {
+        let me = caller().map_err(|Exiting| CallError::Exiting)?;
+        let no_proc = || CallError::NoProc { server: self.to_string().into() };
+        let block = self.find().ok_or_else(no_proc)?;
+        let address = self
+            .typed(block)
+            .map_err(|found| CallError::WrongType { expected: type_name::<Envelope<S>>(), found })?;
+        let server = address.block();
+        let from = me.as_ref().map(|me| me.block.pid);
+        if from == Some(server.pid) {
+            return Err(CallError::CallingSelf { server: self.to_string().into() });
+        }
+        let deadline = moment(limit);
+        let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
+        let slot = Slot::new();
+        let message = request(Caller::new(Arc::clone(&slot)));
+        if let Err(unsent) = address.try_send(Envelope::Call { from, message }) {
+            drop(unsent);
+            // Its end is decided: whoever is told "no such process" may rely on its name being free.
+            return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(limit) {
+                Some(_) => Err(no_proc()),
+                None => Err(self.timed_out(limit)),
+            };
+        }
+        match wait(&slot, server, deadline) {
+            Some(Outcome::Answered(value)) => Ok(value),
+            Some(Outcome::Died(reason)) => Err(CallError::Exited { server: self.to_string().into(), reason }),
+            Some(Outcome::Abandoned) => Err(CallError::NoReply { server: self.to_string().into() }),
+            None => Err(self.timed_out(limit)),
+        }
+    }
+
+    fn timed_out(&self, limit: Duration) -> CallError {
+        CallError::Timeout { server: self.to_string().into(), after: limit }
+    }
+
+    /// Sends a message and does not wait. Whether anybody gets it is not known: a dead process, or a name
+    /// nobody holds, is not an error.
+    ///
+    /// A call is no cast (`E0308`, mismatched types):
+    ///
+    /// ```compile_fail,E0308
+    /// # use rethread::prelude::*;
+    /// # pub struct Counter;
+    /// pub enum Ask { Get(Caller<i64>) }
+    /// pub enum Tell { Reset }
+    /// # impl GenServer for Counter {
+    /// # type Args = (); type Call = Ask; type Cast = Tell;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter) }
+    /// # fn handle_call(&mut self, Ask::Get(from): Ask, _: &mut Context<Self>) -> Next { from.reply(1) }
+    /// # fn handle_cast(&mut self, _: Tell, _: &mut Context<Self>) -> Next { Next::wait() }
+    /// # }
+    /// # let counter = Counter::start(()).unwrap();
+    /// counter.cast(Ask::Get); // expected `Tell`, found a function that makes an `Ask`
+    /// ```
+    pub fn cast(&self, message: S::Cast) {
+        me::checkpoint();
+        match self.find().map(|block| self.typed(block)) {
+            Some(Ok(address)) => drop(address.try_send(Envelope::Cast(message))),
+            Some(Err(found)) => {
+                log::warn!("cast to {self} dropped: the holder of the name takes {found}");
+            }
+            None => {}
+        }
+    }
+
+    /// Stops the server with `Normal` and waits until it is gone.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub fn stop(&self) -> Result<(), StopError> {
+        self.stop_with(ExitReason::Normal, Duration::MAX)
+    }
+
+    /// Stops the server, which handles what is in its mailbox first, and waits for at most `limit` until
+    /// it is gone; `Duration::MAX` is for ever. `terminate` runs.
+    ///
+    /// # Errors
+    /// [`StopError::Exited`] if it ended, but with another reason; [`StopError::Timeout`] if it has not
+    /// ended in time, though it still will; and what [`StopError`] lists.
+    pub fn stop_with(&self, reason: impl Into<ExitReason>, limit: Duration) -> Result<(), StopError> {
+        let reason = reason.into();
+        let me = caller().map_err(|Exiting| StopError::Exiting)?;
+        let block = self.find().ok_or(StopError::NoProc)?;
+        let address = self
+            .typed(block)
+            .map_err(|found| StopError::WrongType { expected: type_name::<Envelope<S>>(), found })?;
+        let server = address.block();
+        if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
+            return Err(StopError::CallingSelf);
+        }
+        let slot = Slot::<()>::new();
+        let sent = address.try_send(Envelope::Stop(reason.clone())).is_ok();
+        match wait(&slot, server, moment(limit)) {
+            Some(Outcome::Died(_)) if !sent => Err(StopError::NoProc),
+            Some(Outcome::Died(actual)) if actual == reason => Ok(()),
+            Some(Outcome::Died(actual)) => Err(StopError::Exited(actual)),
+            Some(Outcome::Answered(()) | Outcome::Abandoned) | None => Err(StopError::Timeout),
+        }
+    }
+
+    /// The typed address behind a block, or the name of the type it takes.
+    fn typed(&self, block: Arc<Block>) -> Result<Address<Envelope<S>>, &'static str> {
+        Address::of(block)
+    }
+}
+
+/// `Duration::MAX` is for ever.
+fn moment(limit: Duration) -> Option<Instant> {
+    (limit != Duration::MAX).then(|| clock::after(limit))
+}
+
+struct Exiting;
+
+/// The calling process, if it is one and may still make calls.
+fn caller() -> Result<Option<Rc<Me>>, Exiting> {
+    let me = me::get();
+    if let Some(me) = &me {
+        me.checkpoint();
+        if me.neutral() || me.zombie() {
+            return Err(Exiting);
+        }
+    }
+    Ok(me)
+}
+
+/// Waits for the answer, or for the death of the server; `None` when the time is up.
+pub(crate) fn wait<R: Send + 'static>(
+    slot: &Arc<Slot<R>>,
+    server: &Arc<Block>,
+    deadline: Option<Instant>,
+) -> Option<Outcome<R>> {
+    if let Some(Outcome::Answered(value)) = slot.take() {
+        return Some(Outcome::Answered(value));
+    }
+    let _watched = Watched::new(slot, server);
+    me::wait(deadline, || match slot.take() {
+        // Dropped because the server is ending: its reason is still to come.
+        Some(Outcome::Abandoned) if server.doomed() => None,
+        other => other,
+    })
+}
+
+/// A slot that the server's death is reported to, while this lives; then it is closed.
+struct Watched<'a, R: Send + 'static> {
+    slot: &'a Arc<Slot<R>>,
+    server: &'a Arc<Block>,
+    id: MonitorRef,
+}
+
+impl<'a, R: Send + 'static> Watched<'a, R> {
+    fn new(slot: &'a Arc<Slot<R>>, server: &'a Arc<Block>) -> Self {
+        let id = MonitorRef::fresh();
+        await_death(server, id, Arc::clone(slot) as Arc<dyn DeathWatch>);
+        Self { slot, server, id }
+    }
+}
+
+impl<R: Send + 'static> Drop for Watched<'_, R> {
+    fn drop(&mut self) {
+        leave(self.server, self.id);
+        self.slot.close();
+    }
+}
+
+/// The mark "I wait for that process", by which wait cycles are found, while this lives.
+pub(crate) struct Waiting<'a>(Option<&'a Rc<Me>>);
+
+impl<'a> Waiting<'a> {
+    /// Sets the mark, unless it closes a cycle: then the processes in it.
+    ///
+    /// Each process sets its own mark before it looks at the others', so of those that close a cycle at
+    /// the same moment at least one sees it.
+    pub(crate) fn enter(me: Option<&'a Rc<Me>>, server: &Arc<Block>) -> Result<Self, Vec<Pid>> {
+        let Some(me) = me else {
+            return Ok(Self(None));
+        };
+        let mark = Self::mark(Some(me), server);
+        if server.waiting_on.load(Ordering::Relaxed) != 0 {
+            if let Some(cycle) = cycle(me.block.pid, server.pid) {
+                return Err(cycle);
+            }
+        }
+        Ok(mark)
+    }
+
+    /// Sets the mark.
+    pub(crate) fn mark(me: Option<&'a Rc<Me>>, server: &Arc<Block>) -> Self {
+        if let Some(me) = me {
+            me.block.waiting_on.store(server.pid.to_word(), Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+        Self(me)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(me) = self.0 {
+            me.block.waiting_on.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Follows who waits for whom, from `first` until it comes back to `me`.
+fn cycle(me: Pid, first: Pid) -> Option<Vec<Pid>> {
+    let mut chain = vec![me];
+    let mut at = first;
+    while at != me {
+        if chain.contains(&at) {
+            return None; // a cycle, but we are not in it
+        }
+        chain.push(at);
+        at = Pid::from_word(table::get(at)?.waiting_on.load(Ordering::Relaxed))?;
+    }
+    Some(chain)
+}

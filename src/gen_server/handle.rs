@@ -1,0 +1,135 @@
+//! `ServerRef`: how a server is reached, by pid, name or key. Everything that talks to a server has one.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::pid::{MonitorRef, Pid};
+use crate::process::block::Block;
+use crate::process::link::{Watch, monitor, monitor_name, watch};
+use crate::process::names::{self, NameError, Via};
+use crate::process::spawn::Builder;
+use crate::process::{me, table};
+
+/// Reaches a server of type `S`: one certain process, or whoever holds a name or a key at the moment of
+/// each call. One by name is never stale, and can be a constant:
+///
+/// ```
+/// # use rethread::prelude::*;
+/// # pub struct Counter;
+/// # impl GenServer for Counter {
+/// #     type Args = (); type Call = Never; type Cast = Never;
+/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter) }
+/// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
+/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+/// # }
+/// pub const COUNTER: ServerRef<Counter> = ServerRef::named("doc.counter");
+///
+/// assert_eq!(COUNTER.whereis(), None); // nobody started it yet
+/// ```
+pub struct ServerRef<S> {
+    pub(crate) to: To,
+    server: PhantomData<fn() -> S>,
+}
+
+#[derive(Clone)]
+pub(crate) enum To {
+    Pinned(Arc<Block>),
+    Const(&'static str),
+    Named(Arc<str>),
+    Via(Arc<dyn Via>),
+}
+
+impl<S> ServerRef<S> {
+    /// Whoever holds this name.
+    pub const fn named(name: &'static str) -> Self {
+        Self { to: To::Const(name), server: PhantomData }
+    }
+
+    /// Whoever holds this name, for names made at run time.
+    pub fn with_name(name: impl Into<Arc<str>>) -> Self {
+        Self { to: To::Named(name.into()), server: PhantomData }
+    }
+
+    /// Whoever holds this key in another table of names.
+    pub fn via(key: impl Via + 'static) -> Self {
+        Self { to: To::Via(Arc::new(key)), server: PhantomData }
+    }
+
+    pub(crate) fn pinned(block: Arc<Block>) -> Self {
+        Self { to: To::Pinned(block), server: PhantomData }
+    }
+
+    /// The process behind it now: for one by pid always that pid, for one by name or key its living
+    /// holder.
+    pub fn whereis(&self) -> Option<Pid> {
+        me::checkpoint();
+        match &self.to {
+            To::Pinned(block) => Some(block.pid),
+            _ => self.find().map(|block| block.pid),
+        }
+    }
+
+    /// Monitors the process behind it; the `Down` comes to the calling process.
+    ///
+    /// # Panics
+    /// On a thread that is not a process.
+    #[track_caller]
+    pub fn monitor(&self) -> MonitorRef {
+        match &self.to {
+            To::Pinned(block) => monitor(block.pid),
+            To::Const(name) => monitor_name(name),
+            To::Named(name) => monitor_name(name),
+            To::Via(key) => monitor(key.whereis().unwrap_or_else(Pid::fresh)),
+        }
+    }
+
+    /// Watches the process behind it, from any thread.
+    pub fn watch(&self) -> Watch {
+        watch(self.whereis().unwrap_or_else(Pid::fresh))
+    }
+
+    /// The block of the process behind it, dead or alive for one by pid.
+    pub(crate) fn find(&self) -> Option<Arc<Block>> {
+        match &self.to {
+            To::Pinned(block) => Some(Arc::clone(block)),
+            To::Const(name) => names::find(name),
+            To::Named(name) => names::find(name),
+            To::Via(key) => key.whereis().and_then(table::get).filter(|block| !block.doomed()),
+        }
+    }
+
+    /// Has the process that `builder` starts hold this name or key.
+    pub(crate) fn name_to(&self, builder: &mut Builder) -> Result<(), NameError> {
+        match &self.to {
+            To::Pinned(_) => return Err(NameError::Unsupported("a pid is not a name")),
+            To::Const(name) => builder.name = Some((*name).into()),
+            To::Named(name) => builder.name = Some(Arc::clone(name)),
+            To::Via(key) => builder.via = Some(Arc::clone(key)),
+        }
+        Ok(())
+    }
+}
+
+impl<S> Clone for ServerRef<S> {
+    fn clone(&self) -> Self {
+        Self { to: self.to.clone(), server: PhantomData }
+    }
+}
+
+impl<S> fmt::Display for ServerRef<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            To::Pinned(block) => block.pid.fmt(f),
+            To::Const(name) => f.write_str(name),
+            To::Named(name) => f.write_str(name),
+            To::Via(key) => write!(f, "{key:?}"),
+        }
+    }
+}
+
+impl<S> fmt::Debug for ServerRef<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerRef({self})")
+    }
+}

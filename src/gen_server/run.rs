@@ -1,0 +1,173 @@
+//! The life of a server: init, the loop over its mailbox, terminate. `start` has it run on a new thread.
+
+use std::any::type_name;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use crate::child_spec::StartError;
+use crate::gen_server::behaviour::{Context, Envelope, GenServer, Info, Stop};
+use crate::gen_server::reply::{Caller, Next, Step};
+use crate::pid::Pid;
+use crate::process::inbox::{Event, Inbox};
+use crate::process::me::Me;
+use crate::process::{exit, me, table};
+use crate::reason::ExitReason;
+use crate::unwind::contain;
+use crate::unwound::{self, Unwound};
+
+/// Why a server did not start, if there is more to say than the reason it ended with.
+pub(crate) type Refusal = Arc<Mutex<Option<StartError>>>;
+
+/// What the body of a server's process needs.
+pub(crate) struct Job<S: GenServer> {
+    pub(crate) args: S::Args,
+    pub(crate) parent: Option<Pid>,
+    /// Answered when `init` has made a state.
+    pub(crate) started: Caller<()>,
+    pub(crate) refusal: Refusal,
+}
+
+/// The body of a server's process.
+pub(crate) fn serve<S: GenServer>(
+    job: Job<S>,
+    inbox: &mut Inbox<Envelope<S>>,
+    make_context: impl FnOnce(Option<Pid>) -> Context<S>,
+) {
+    let Job { args, parent, started, refusal } = job;
+    let me = exit::expect_process("serve");
+    me.hold_dropped();
+    let mut cx = make_context(parent);
+    let made = S::init(args, &mut cx);
+    let mut server = match made {
+        Ok(server) => server,
+        Err(stop) => return refuse(stop, &refusal),
+    };
+    me.block.lock().starter = None;
+    started.send(());
+    let mut busy_with = "starting";
+    let ended = unwound::catch(|| attend(&mut server, inbox, &mut cx, &me, &mut busy_with));
+    if matches!(ended, Err(Unwound::Told)) {
+        // Ended by a signal it does not trap: no terminate.
+        return wind_up(&me, server, ExitReason::Normal);
+    }
+    me.settle();
+    let (reply, reason) = match ended {
+        Ok((reply, reason)) => (Some(reply), reason),
+        Err(unwound) => (None, unwound.into_reason().unwrap_or(ExitReason::Normal)),
+    };
+    if reason.is_abnormal() {
+        contain("the log", || {
+            log::error!("server {} ({}) stops while {busy_with}: {reason}", cx.me(), type_name::<S>());
+        });
+    }
+    let reason = match unwound::catch(|| server.terminate(&reason, &mut cx)) {
+        Ok(()) => reason,
+        Err(unwound) => unwound.into_reason().unwrap_or(reason),
+    };
+    drop(reply);
+    wind_up(&me, server, reason);
+}
+
+/// `init` did not make a state.
+fn refuse(stop: Stop, refusal: &Refusal) {
+    let (error, reason) = match stop {
+        Stop::Ignore => (StartError::Ignored, None),
+        Stop::Quiet(reason) => (StartError::Failed(reason), None),
+        Stop::Reason(reason) => (StartError::Failed(reason.clone()), Some(reason)),
+    };
+    *refusal.lock() = Some(error);
+    if let Some(reason) = reason {
+        unwound::exit(reason);
+    }
+}
+
+/// The end is decided; the state goes before anybody hears of it.
+fn wind_up<S>(me: &Me, server: S, reason: ExitReason) {
+    exit::begin(&me.block, reason, true);
+    me.begin_last_words();
+    contain("the destructor of a server's state", move || drop(server));
+}
+
+/// Handles messages until the server stops; returns why, and the reply that is to be sent after
+/// `terminate`.
+fn attend<S: GenServer>(
+    server: &mut S,
+    inbox: &mut Inbox<Envelope<S>>,
+    cx: &mut Context<S>,
+    me: &Me,
+    busy_with: &mut &'static str,
+) -> (impl Drop + use<S>, ExitReason) {
+    let mut next = cx.after_init.take().unwrap_or_else(Next::wait);
+    loop {
+        let (reply, step) = next.split();
+        if let Step::Stop(reason) = step {
+            return (reply, reason);
+        }
+        drop(reply);
+        me.release_dropped();
+        *busy_with = "waiting";
+        next = match step {
+            Step::Continue => {
+                *busy_with = "continuing";
+                server.handle_continue(cx)
+            }
+            Step::Wait(limit) => {
+                let event = match limit {
+                    None => Some(inbox.recv()),
+                    Some(limit) => inbox.recv_timeout(limit),
+                };
+                handle(server, event, cx, busy_with)
+            }
+            Step::Stop(reason) => Next::stop(reason),
+        };
+    }
+}
+
+fn handle<S: GenServer>(
+    server: &mut S,
+    event: Option<Event<Envelope<S>>>,
+    cx: &mut Context<S>,
+    busy_with: &mut &'static str,
+) -> Next {
+    match event {
+        Some(Event::Message(Envelope::Call { from, message })) => {
+            *busy_with = "handling a call";
+            let next = server.handle_call(message, cx);
+            if !next.answers() {
+                postponed(from, cx.me());
+            }
+            next
+        }
+        Some(Event::Message(Envelope::Cast(message))) => {
+            *busy_with = "handling a cast";
+            server.handle_cast(message, cx)
+        }
+        Some(Event::Message(Envelope::Stop(reason))) => Next::stop(reason),
+        Some(Event::Exit { from, reason }) if Some(from) == cx.parent => Next::stop(reason),
+        Some(Event::Exit { from, reason }) => inform(server, Info::Exit { from, reason }, cx, busy_with),
+        Some(Event::Down { monitor, target, reason }) => {
+            inform(server, Info::Down { monitor, target, reason }, cx, busy_with)
+        }
+        None => inform(server, Info::Timeout, cx, busy_with),
+    }
+}
+
+fn inform<S: GenServer>(
+    server: &mut S,
+    info: Info,
+    cx: &mut Context<S>,
+    busy_with: &mut &'static str,
+) -> Next {
+    *busy_with = "handling an info";
+    server.handle_info(info, cx)
+}
+
+/// The answer to a call comes later, perhaps from somebody else: the caller no longer waits for this very
+/// process to get on, so a call back to it is no wait cycle.
+fn postponed(caller: Option<Pid>, server: Pid) {
+    if let Some(block) = caller.and_then(table::get) {
+        let _ = block.waiting_on.compare_exchange(server.to_word(), 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}

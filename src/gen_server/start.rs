@@ -1,0 +1,326 @@
+//! Starting a server: `start_link` and its like, the options, and the child spec a supervisor takes. What
+//! you get for implementing `GenServer`.
+
+use std::any::type_name;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
+use crate::gen_server::behaviour::{Context, Envelope, GenServer};
+use crate::gen_server::call::{Waiting, wait};
+use crate::gen_server::handle::ServerRef;
+use crate::gen_server::reply::{Caller, Outcome, Slot};
+use crate::gen_server::run::{Job, Refusal, serve};
+use crate::pid::{MonitorRef, Pid};
+use crate::process::block::Block;
+use crate::process::inbox::Inbox;
+use crate::process::link::{demonitor_flush, disconnect, watch_block};
+use crate::process::me::{self, Me};
+use crate::process::signal::Origin;
+use crate::process::spawn::{Builder, birth};
+use crate::process::{address::Address, clock, exit};
+use crate::reason::ExitReason;
+
+/// What every [`GenServer`] can do: be started, alone or under a supervisor.
+///
+/// ```
+/// # use rethread::prelude::*;
+/// # pub struct Cache;
+/// # impl GenServer for Cache {
+/// #     type Args = u32; type Call = Never; type Cast = Never;
+/// #     fn init(_: u32, _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Cache) }
+/// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
+/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+/// # }
+/// const CACHE: ServerRef<Cache> = ServerRef::named("doc.cache");
+///
+/// let alone = Cache::start(64)?;
+/// let named = Cache::child_spec(64).name(CACHE).start_link()?;
+/// assert_eq!(CACHE.whereis(), named.whereis());
+/// alone.stop()?;
+/// named.stop()?;
+///
+/// let system = Supervisor::start_link([Cache::child_spec(64).name(CACHE)], Strategy::OneForOne)?;
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Start: GenServer {
+    /// Starts a server linked to the calling process and waits for its `init`.
+    ///
+    /// If `init` fails, a calling process that does not trap exits ends with the reason, through the link
+    /// (unless that is `Normal`, or the server refused quietly); one that traps exits, and a foreign
+    /// thread, gets the error and nothing else. On a foreign thread there is nothing to link to: it is
+    /// [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`StartError`]. When it returns one, the process is gone and its name free.
+    fn start_link(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
+        Self::child_spec(args).start_link()
+    }
+
+    /// Starts a server without a link.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    fn start(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
+        Self::child_spec(args).start()
+    }
+
+    /// The options to start it with: what `start_link` starts from, and what every supervisor takes.
+    fn child_spec(args: Self::Args) -> Spec<Self> {
+        Spec::new(args)
+    }
+}
+
+impl<S: GenServer> Start for S {}
+
+/// How to start a server, and how to supervise it: made by [`Start::child_spec`].
+///
+/// | default | |
+/// | --- | --- |
+/// | id | the name of the type |
+/// | restart | [`Restart::Permanent`] |
+/// | shutdown | 5 s, for supervisors [`Shutdown::Infinity`] |
+/// | name | none |
+/// | start timeout | none |
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
+pub struct Spec<S: GenServer> {
+    args: S::Args,
+    name: Option<ServerRef<S>>,
+    id: Option<ChildId>,
+    restart: Restart,
+    shutdown: Option<Shutdown>,
+    significant: bool,
+    child_type: ChildType,
+    start_timeout: Option<Duration>,
+    reap_timeout: Option<Duration>,
+    process: Builder,
+}
+
+impl<S: GenServer> Spec<S> {
+    fn new(args: S::Args) -> Self {
+        Self {
+            args,
+            name: None,
+            id: None,
+            restart: Restart::default(),
+            shutdown: None,
+            significant: false,
+            child_type: ChildType::default(),
+            start_timeout: None,
+            reap_timeout: None,
+            process: Builder { awaited: true, reports_exits: true, ..Builder::default() },
+        }
+    }
+
+    /// Registers it under a name or key, before `init` runs. If an earlier holder is still unwinding,
+    /// `init` waits until that one is gone.
+    pub fn name(mut self, name: ServerRef<S>) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Its identity within a supervisor. Default: the name of the type.
+    pub fn id(mut self, id: impl Into<ChildId>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// When a supervisor restarts it. Default: always.
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// How a supervisor ends it. Default: 5 s for a worker.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = Some(shutdown);
+        self
+    }
+
+    /// Whether its end can end the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
+    pub fn significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
+        self
+    }
+
+    /// How long `init` may take before the start gives up and kills it. Default: as long as it likes.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = Some(limit);
+        self
+    }
+
+    /// See [`ChildSpec::reap_timeout`].
+    pub fn reap_timeout(mut self, limit: Duration) -> Self {
+        self.reap_timeout = Some(limit);
+        self
+    }
+
+    /// A free text for reports and listings.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.process = self.process.label(label);
+        self
+    }
+
+    /// See [`Builder::stack_size`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.process = self.process.stack_size(bytes);
+        self
+    }
+
+    /// See [`Builder::kill_grace`].
+    pub fn kill_grace(mut self, time: Duration) -> Self {
+        self.process = self.process.kill_grace(time);
+        self
+    }
+
+    /// See [`Builder::exit_deadline`].
+    pub fn exit_deadline(mut self, time: Duration) -> Self {
+        self.process = self.process.exit_deadline(time);
+        self
+    }
+
+    pub(crate) fn supervisor(mut self) -> Self {
+        self.child_type = ChildType::Supervisor;
+        self
+    }
+
+    /// As [`Start::start_link`].
+    ///
+    /// # Errors
+    /// As there; and [`StartError::AlreadyStarted`] if the name is taken: then no process was made.
+    #[track_caller]
+    pub fn start_link(self) -> Result<ServerRef<S>, StartError> {
+        let me = me::get();
+        begin(self.args, self.name.as_ref(), self.process, self.start_timeout, me.as_ref(), None)
+    }
+
+    /// As [`Start::start`].
+    ///
+    /// # Errors
+    /// As there; and [`StartError::AlreadyStarted`] if the name is taken.
+    #[track_caller]
+    pub fn start(self) -> Result<ServerRef<S>, StartError> {
+        begin(self.args, self.name.as_ref(), self.process, self.start_timeout, None, None)
+    }
+
+    /// Starts it without a link and monitors it, in one step. A failed start leaves no `Down`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); [`StartError::Failed`] on a thread that is not a process.
+    #[track_caller]
+    pub fn start_monitor(self) -> Result<(ServerRef<S>, MonitorRef), StartError> {
+        let me =
+            me::get().ok_or(StartError::Failed(ExitReason::new("the calling thread is not a process")))?;
+        let monitor = MonitorRef::fresh();
+        begin(self.args, self.name.as_ref(), self.process, self.start_timeout, None, Some((&me, monitor)))
+            .map(|server| (server, monitor))
+    }
+}
+
+impl<S: GenServer> fmt::Debug for Spec<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec")
+            .field("server", &type_name::<S>())
+            .field("name", &self.name)
+            .field("restart", &self.restart)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: GenServer> From<Spec<S>> for ChildSpec
+where
+    S::Args: Clone + Sync,
+{
+    fn from(spec: Spec<S>) -> Self {
+        let Spec {
+            args,
+            name,
+            id,
+            restart,
+            shutdown,
+            significant,
+            child_type,
+            start_timeout,
+            reap_timeout,
+            process,
+        } = spec;
+        let id = id.unwrap_or_else(|| short_type_name::<S>().into());
+        let mut child = ChildSpec::new(id, move || {
+            let me = me::get();
+            let server =
+                begin::<S>(args.clone(), name.as_ref(), process.clone(), start_timeout, me.as_ref(), None)?;
+            server.whereis().ok_or(StartError::Failed(ExitReason::NoProc))
+        })
+        .restart(restart)
+        .child_type(child_type)
+        .significant(significant);
+        child.shutdown = shutdown;
+        child.reap_timeout = reap_timeout;
+        child
+    }
+}
+
+/// `Counter` for `my::module::Counter`.
+pub(crate) fn short_type_name<S>() -> &'static str {
+    let name = type_name::<S>();
+    let path_end = name.find('<').unwrap_or(name.len());
+    name[..path_end].rfind("::").map_or(name, |at| &name[at + 2..])
+}
+
+/// Starts the process and waits until it says that it is ready, or has ended.
+#[track_caller]
+fn begin<S: GenServer>(
+    args: S::Args,
+    name: Option<&ServerRef<S>>,
+    mut process: Builder,
+    limit: Option<Duration>,
+    link_to: Option<&Rc<Me>>,
+    monitor_by: Option<(&Rc<Me>, MonitorRef)>,
+) -> Result<ServerRef<S>, StartError> {
+    if let Some(name) = name {
+        name.name_to(&mut process).map_err(StartError::Name)?;
+    }
+    if process.label.is_none() && process.name.is_none() {
+        process.label = Some(short_type_name::<S>().into());
+    }
+    let deadline = limit.map(clock::after);
+    let slot = Slot::<()>::new();
+    let refusal: Refusal = Arc::new(Mutex::new(None));
+    let parent: Option<Pid> = link_to.map(|me| me.block.pid);
+    let job =
+        Job::<S> { args, parent, started: Caller::new(Arc::clone(&slot)), refusal: Arc::clone(&refusal) };
+    let body = move |inbox: &mut Inbox<Envelope<S>>| {
+        let block = exit::expect_process("serve").block.clone();
+        serve(job, inbox, |parent| Context { address: Address::new(block), parent, after_init: None });
+    };
+    let server = birth(process, link_to, monitor_by, body).map_err(StartError::from)?;
+    let block = server.block();
+    let me = me::get();
+    let _waiting = Waiting::mark(me.as_ref(), block);
+    let error = match wait(&slot, block, deadline) {
+        Some(Outcome::Answered(())) => return Ok(ServerRef::pinned(Arc::clone(block))),
+        Some(Outcome::Died(reason)) => refusal.lock().take().unwrap_or(StartError::Failed(reason)),
+        Some(Outcome::Abandoned) | None => {
+            give_up(block, link_to);
+            StartError::Timeout
+        }
+    };
+    if let Some((_, monitor)) = monitor_by {
+        demonitor_flush(monitor);
+    }
+    Err(error)
+}
+
+/// `init` took too long: unlink, kill, wait until it is gone.
+fn give_up(block: &Arc<Block>, link_to: Option<&Rc<Me>>) {
+    if let Some(me) = link_to {
+        disconnect(&me.block, block.pid);
+    }
+    exit::signal(block, me::identity(), &ExitReason::Kill, Origin::Sent);
+    watch_block(block.pid, Some(Arc::clone(block))).wait();
+}

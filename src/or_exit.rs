@@ -1,0 +1,85 @@
+//! Let it crash, with the true reason: how an error becomes an exit reason, and `or_exit`, Elixir's `!`
+//! habit. User code and `?` in `init` use it.
+
+use std::any::Any;
+use std::error::Error;
+
+use crate::child_spec::StartError;
+use crate::gen_server::call::CallError;
+use crate::process::exit::exit_with;
+use crate::process::link::LinkError;
+use crate::reason::{CallFailure, ExitReason};
+
+/// Ends the calling process if there is no value.
+pub trait OrExit<T> {
+    /// The value; or the calling process ends, with the reason the error stands for.
+    ///
+    /// A failed call becomes [`ExitReason::Call`] with the reason the server ended with, a failed start
+    /// the reason it failed with; any other error is carried as it is.
+    ///
+    /// # Panics
+    /// On a thread that is not a process there is nothing to end: it panics.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::process::{self, Inbox};
+    ///
+    /// let ended = process::attach(|_: &mut Inbox<()>| {
+    ///     let number: i32 = "forty-two".parse().or_exit();
+    ///     number
+    /// });
+    /// assert_eq!(ended.unwrap_err().to_string(), "invalid digit found in string");
+    /// ```
+    fn or_exit(self) -> T;
+}
+
+impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
+    #[track_caller]
+    fn or_exit(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => exit_with(ExitReason::error(error)),
+        }
+    }
+}
+
+impl ExitReason {
+    /// The reason an error stands for: of a failed call [`ExitReason::Call`], of a failed start the reason
+    /// it failed with; any other error is carried as it is and can be had back by
+    /// [`downcast_ref`](Self::downcast_ref).
+    ///
+    /// ```
+    /// use rethread::ExitReason;
+    ///
+    /// let reason = ExitReason::error("x".parse::<i32>().unwrap_err());
+    /// assert_eq!(reason.to_string(), "invalid digit found in string");
+    /// assert!(reason.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// ```
+    pub fn error<E: Error + Send + Sync + 'static>(error: E) -> Self {
+        let any: &dyn Any = &error;
+        if let Some(call) = any.downcast_ref::<CallError>() {
+            return failed_call(call);
+        }
+        match (any.downcast_ref::<StartError>(), any.downcast_ref::<LinkError>()) {
+            (Some(StartError::Failed(reason)), _) => reason.clone(),
+            (Some(StartError::Timeout), _) => Self::Timeout,
+            (_, Some(LinkError::NoProc)) => Self::NoProc,
+            _ => Self::carrying(error),
+        }
+    }
+}
+
+/// `{Why, {gen_server, call, ..}}`.
+fn failed_call(error: &CallError) -> ExitReason {
+    let (why, server) = match error {
+        CallError::NoProc { server } => (ExitReason::NoProc, server),
+        CallError::Exited { server, reason } => (reason.clone(), server),
+        CallError::Timeout { server, .. } => (ExitReason::Timeout, server),
+        CallError::CallingSelf { server } => (ExitReason::new("calling_self"), server),
+        CallError::NoReply { server } => (ExitReason::new("noreply"), server),
+        CallError::Deadlock { .. } | CallError::WrongType { .. } | CallError::Exiting => {
+            return ExitReason::carrying(error.clone());
+        }
+    };
+    ExitReason::Call(CallFailure::new(why, server).into())
+}

@@ -1,0 +1,206 @@
+//! What every test needs: a watchdog that dumps the processes and aborts, names nobody else uses, a place
+//! to note what happened in order, and the log as data. The files in tests/ use it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rethread::process::{self, Event, Inbox};
+use rethread::{ExitReason, Pid};
+
+/// How long a test may take before it counts as hung.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Aborts the test program, with a list of all processes, unless it is dropped in time.
+pub struct Watchdog(#[expect(dead_code, reason = "its drop is the signal")] Sender<()>);
+
+/// Watches over the calling test.
+pub fn watchdog() -> Watchdog {
+    let (alive, gone) = channel::<()>();
+    let test = thread::current().name().unwrap_or("?").to_owned();
+    let guard = move || {
+        if gone.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let processes: Vec<String> = process::processes().iter().map(ToString::to_string).collect();
+            let zombies: Vec<String> = process::zombies().iter().map(ToString::to_string).collect();
+            let dump = [vec![format!("test {test} hangs; processes:")], processes, zombies].concat().join("\n    ");
+            // Not through the captured output: this must be seen.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{dump}\n").as_bytes());
+            std::process::abort();
+        }
+    };
+    thread::Builder::new().name("watchdog".into()).spawn(guard).expect("a thread for the watchdog");
+    Watchdog(alive)
+}
+
+/// Runs a test as a process with a mailbox, under the watchdog.
+#[track_caller]
+pub fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> T {
+    let _watchdog = watchdog();
+    match process::attach(body) {
+        Ok(value) => value,
+        Err(error) => panic!("the test's process ended: {error}"),
+    }
+}
+
+/// As `attached`, for a body that is to die: its reason.
+#[track_caller]
+pub fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
+    let _watchdog = watchdog();
+    match process::attach(body) {
+        Err(process::AttachError::Ended(reason)) => reason,
+        Err(other) => panic!("the test's process did not start: {other}"),
+        Ok(_) => panic!("the test's process was to die, and did not"),
+    }
+}
+
+/// A name that no other test, and no other call, uses.
+pub fn unique(stem: &str) -> &'static str {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    format!("{stem}.{}", COUNTER.fetch_add(1, Ordering::Relaxed)).leak()
+}
+
+/// The next event, which must be a message.
+#[track_caller]
+pub fn message<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> M {
+    match inbox.recv() {
+        Event::Message(message) => message,
+        other => panic!("a message was due, not {other:?}"),
+    }
+}
+
+/// The next event, which must be a trapped exit.
+#[track_caller]
+pub fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (Pid, ExitReason) {
+    match inbox.recv() {
+        Event::Exit { from, reason } => (from, reason),
+        other => panic!("an exit was due, not {other:?}"),
+    }
+}
+
+/// The next event, which must be a down.
+#[track_caller]
+pub fn down<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (rethread::MonitorRef, ExitReason) {
+    match inbox.recv() {
+        Event::Down { monitor, reason, .. } => (monitor, reason),
+        other => panic!("a down was due, not {other:?}"),
+    }
+}
+
+/// A process that waits until it is ended.
+#[track_caller]
+pub fn sleeper() -> process::Address<()> {
+    process::spawn(|inbox| loop {
+        inbox.recv();
+    })
+    .expect("a free thread")
+}
+
+/// Waits for something that announces itself in no other way.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "the one place where a test polls")]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(30), "never came true: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What happened, in order, noted by many threads.
+#[derive(Clone, Default)]
+pub struct Journal {
+    inner: Arc<(Mutex<Vec<String>>, Condvar)>,
+}
+
+impl Journal {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn note(&self, what: impl Into<String>) {
+        self.inner.0.lock().push(what.into());
+        self.inner.1.notify_all();
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.inner.0.lock().clone()
+    }
+
+    /// Waits until at least so many things are noted, and returns all.
+    #[track_caller]
+    pub fn wait_for(&self, count: usize) -> Vec<String> {
+        let mut notes = self.inner.0.lock();
+        while notes.len() < count {
+            let timed_out = self.inner.1.wait_for(&mut notes, Duration::from_secs(30)).timed_out();
+            assert!(!timed_out, "only this happened: {notes:?}");
+        }
+        notes.clone()
+    }
+
+    pub fn clear(&self) {
+        self.inner.0.lock().clear();
+    }
+}
+
+/// A gate that threads wait at until it is opened, for steering a test without sleeping.
+#[derive(Clone, Default)]
+pub struct Gate {
+    inner: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn open(&self) {
+        *self.inner.0.lock() = true;
+        self.inner.1.notify_all();
+    }
+
+    /// Blocks the thread in a way the runtime cannot interrupt.
+    pub fn pass(&self) {
+        let mut open = self.inner.0.lock();
+        while !*open {
+            self.inner.1.wait(&mut open);
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.inner.0.lock()
+    }
+}
+
+/// Everything logged since the first call of `logs`, as `LEVEL text`.
+pub fn logs() -> Vec<String> {
+    capture();
+    RECORDS.lock().clone()
+}
+
+/// Begins to record the log; to be called first in a test that reads it.
+pub fn capture() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Recorder).expect("no other logger in a test");
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}
+
+static RECORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Recorder;
+
+impl log::Log for Recorder {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        RECORDS.lock().push(format!("{} {}", record.level(), record.args()));
+    }
+    fn flush(&self) {}
+}
