@@ -20,11 +20,6 @@ macro_rules! identity {
                 static COUNTER: AtomicU64 = AtomicU64::new(0);
                 Self(next(&COUNTER))
             }
-
-            /// The identity as a word that fits an atomic; zero is left free for "nobody".
-            pub(crate) fn to_word(self) -> u64 {
-                self.0.get()
-            }
         }
 
         impl fmt::Display for $name {
@@ -74,6 +69,11 @@ identity!(
 );
 
 impl Pid {
+    /// The pid as a word that fits an atomic; zero is left free for "nobody".
+    pub(crate) fn to_word(self) -> u64 {
+        self.0.get()
+    }
+
     /// The pid behind a word, unless it is the zero that stands for "nobody".
     pub(crate) fn from_word(word: u64) -> Option<Self> {
         NonZeroU64::new(word).map(Self)

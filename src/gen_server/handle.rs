@@ -56,6 +56,10 @@ impl<S> ServerRef<S> {
         Self { to: To::Via(Arc::new(key)), server: PhantomData }
     }
 
+    pub(crate) const fn new(to: To) -> Self {
+        Self { to, server: PhantomData }
+    }
+
     pub(crate) fn pinned(block: Arc<Block>) -> Self {
         Self { to: To::Pinned(block), server: PhantomData }
     }
@@ -117,14 +121,26 @@ impl<S> Clone for ServerRef<S> {
     }
 }
 
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pinned(block) => block.pid.fmt(f),
+            Self::Const(name) => f.write_str(name),
+            Self::Named(name) => f.write_str(name),
+            Self::Via(key) => write!(f, "{key:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl<S> fmt::Display for ServerRef<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.to {
-            To::Pinned(block) => block.pid.fmt(f),
-            To::Const(name) => f.write_str(name),
-            To::Named(name) => f.write_str(name),
-            To::Via(key) => write!(f, "{key:?}"),
-        }
+        fmt::Display::fmt(&self.to, f)
     }
 }
 

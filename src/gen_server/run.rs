@@ -12,7 +12,7 @@ use crate::gen_server::reply::{Caller, Next, Step};
 use crate::pid::Pid;
 use crate::process::inbox::{Event, Inbox};
 use crate::process::me::Me;
-use crate::process::{exit, me, table};
+use crate::process::{exit, table};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};

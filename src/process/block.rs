@@ -111,7 +111,7 @@ pub(crate) struct State {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) held: Vec<Arc<dyn Held>>,
     pub(crate) label: Option<Arc<str>>,
-    pub(crate) hooks: Vec<(u64, Hook)>,
+    pub(crate) hooks: Vec<(TimerRef, Hook)>,
     /// Timers whose message goes to this process.
     pub(crate) timers: HashSet<TimerRef>,
     /// When the runtime declares this process dead although its thread goes on.

@@ -484,7 +484,7 @@ pub fn sleep(time: Duration) {
 #[must_use = "dropping it takes the hook away at once"]
 pub struct ExitHook {
     block: Option<Arc<Block>>,
-    id: u64,
+    id: TimerRef,
 }
 
 /// Has `hook` called when a fatal exit signal reaches this process, for as long as the returned guard
@@ -512,7 +512,7 @@ pub struct ExitHook {
 pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
     let me = expect_process("on_exit_request");
     me.checkpoint();
-    let id = TimerRef::fresh().to_word();
+    let id = TimerRef::fresh();
     let mut state = me.block.lock();
     if matches!(state.phase, Phase::Running) {
         state.hooks.push((id, Box::new(hook)));

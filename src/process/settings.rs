@@ -91,11 +91,6 @@ impl Seat {
             .map(|_| Self(()))
             .map_err(|_| limit)
     }
-
-    /// How many are taken.
-    pub(crate) fn taken() -> usize {
-        SEATS_TAKEN.load(Ordering::Acquire)
-    }
 }
 
 impl Drop for Seat {

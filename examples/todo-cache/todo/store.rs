@@ -505,7 +505,10 @@ impl StorageBackend for Held {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.set_len(len)?;
+        // redb syncs the new length together with a header that speaks of it. A power cut could keep the header
+        // alone, and redb refuses such a file.
+        self.0.sync_data(false)
     }
 
     fn sync_data(&self, eventual: bool) -> io::Result<()> {

@@ -1,0 +1,591 @@
+//! The supervisor itself: a server that traps exits, hears of its children's ends, and does what `decide`
+//! and `budget` say. Everything runs in its own process, one thing at a time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError};
+use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
+use crate::gen_server::call::CallError;
+use crate::gen_server::handle::ServerRef;
+use crate::gen_server::reply::{Caller, Next};
+use crate::gen_server::start::{Spec, Start};
+use crate::pid::Pid;
+use crate::process::exit::is_alive;
+use crate::process::me;
+use crate::process::settings::settings;
+use crate::process::zombie::zombies;
+use crate::reason::ExitReason;
+use crate::supervisor::budget::Budget;
+use crate::supervisor::children::{Child, Children, FailedToStartChild, Status};
+use crate::supervisor::decide::{Fate, fate, scope, shuts_down};
+use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_child};
+
+/// A process that starts others, and starts them again when they end.
+///
+/// ```
+/// use rethread::prelude::*;
+///
+/// # pub struct Cache;
+/// # impl GenServer for Cache {
+/// #     type Args = (); type Call = Never; type Cast = Never;
+/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Cache) }
+/// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
+/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+/// # }
+/// const CACHE: ServerRef<Cache> = ServerRef::named("doc.supervised cache");
+///
+/// let system = Supervisor::start_link([Cache::child_spec(()).name(CACHE)], Strategy::OneForOne)?;
+/// let first = CACHE.whereis();
+/// let watch = CACHE.watch();
+/// process::exit(first.unwrap(), ExitReason::Kill);
+/// watch.wait();
+/// # while CACHE.whereis().is_none() { process::sleep(std::time::Duration::from_millis(1)); }
+/// // A new process under the same name: nobody holds a stale handle.
+/// assert!(CACHE.whereis().is_some_and(|now| Some(now) != first));
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Children are started in order, each when the one before is ready, and stopped in reverse order. A
+/// child that ends is treated by its [`Restart`](crate::Restart) and the supervisor's [`Strategy`]; more
+/// restarts than `max_restarts` allows, and the supervisor stops its children and ends with `Shutdown`,
+/// so that its own supervisor can try.
+///
+/// # Differences from Erlang
+/// The restart window is measured in milliseconds, not whole seconds. Children are listed in start order.
+/// A child whose thread will not stop is declared dead and becomes a zombie
+/// ([`process::zombies`](crate::process::zombies)); when there are too many of them, the supervisor gives
+/// up instead of starting another.
+pub struct Supervisor {
+    /// For the log.
+    called: String,
+    strategy: Strategy,
+    auto_shutdown: AutoShutdown,
+    budget: Budget,
+    max_zombies: Option<usize>,
+    children: Children,
+    retries: u64,
+}
+
+impl Supervisor {
+    /// A plan with [`Strategy::OneForOne`].
+    pub fn one_for_one() -> SupervisorSpec {
+        SupervisorSpec::new(Strategy::OneForOne)
+    }
+
+    /// A plan with [`Strategy::OneForAll`].
+    pub fn one_for_all() -> SupervisorSpec {
+        SupervisorSpec::new(Strategy::OneForAll)
+    }
+
+    /// A plan with [`Strategy::RestForOne`].
+    pub fn rest_for_one() -> SupervisorSpec {
+        SupervisorSpec::new(Strategy::RestForOne)
+    }
+
+    /// Starts a supervisor with these children and defaults for the rest, linked to the calling process.
+    /// On a foreign thread there is nothing to link to.
+    ///
+    /// # Errors
+    /// As [`SupervisorSpec::start_link`].
+    pub fn start_link<C: Into<ChildSpec>>(
+        children: impl IntoIterator<Item = C>,
+        strategy: Strategy,
+    ) -> Result<ServerRef<Self>, StartError> {
+        SupervisorSpec::new(strategy).children(children).start_link()
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("called", &self.called).finish_non_exhaustive()
+    }
+}
+
+impl SupervisorSpec {
+    /// The name of the supervisor.
+    pub fn name(mut self, name: ServerRef<Supervisor>) -> Self {
+        self.name = Some(name.to);
+        self
+    }
+
+    /// Starts the supervisor and its children, linked to the calling process. On a foreign thread there is
+    /// nothing to link to: it is [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`StartError::BadSpec`] if the plan makes no sense: nothing was started. If a child does not start,
+    /// those before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that
+    /// holds a [`FailedToStartChild`].
+    #[track_caller]
+    pub fn start_link(self) -> Result<ServerRef<Supervisor>, StartError> {
+        self.check().map_err(StartError::BadSpec)?;
+        self.spec().start_link()
+    }
+
+    /// Starts the supervisor without a link.
+    ///
+    /// # Errors
+    /// As [`start_link`](Self::start_link).
+    #[track_caller]
+    pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
+        self.check().map_err(StartError::BadSpec)?;
+        self.spec().start()
+    }
+
+    /// The supervisor as a child of another, for those who want to set more than its name.
+    pub fn spec(mut self) -> Spec<Supervisor> {
+        let name = self.name.take().map(ServerRef::<Supervisor>::new);
+        let called = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
+        let spec =
+            Supervisor::child_spec(Plan { called, make: Arc::new(move || Ok(self.clone())) }).supervisor();
+        match name {
+            Some(name) => spec.name(name),
+            None => spec,
+        }
+    }
+}
+
+impl From<SupervisorSpec> for ChildSpec {
+    fn from(plan: SupervisorSpec) -> Self {
+        plan.spec().into()
+    }
+}
+
+/// What a supervisor is started from. Made by [`SupervisorSpec::spec`] and
+/// [`Supervise`](crate::Supervise).
+#[derive(Clone)]
+pub struct Plan {
+    pub(crate) called: String,
+    pub(crate) make: Arc<dyn Fn() -> Result<SupervisorSpec, Stop> + Send + Sync>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plan({})", self.called)
+    }
+}
+
+/// One child in [`which_children`](ServerRef::which_children).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// Its identity.
+    pub id: ChildId,
+    /// Whether it runs.
+    pub state: ChildState,
+    /// What it is.
+    pub child_type: ChildType,
+}
+
+/// Whether a child runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildState {
+    /// It runs, as this process.
+    Running(Pid),
+    /// Its restart failed and is about to be tried again.
+    Restarting,
+    /// It does not: it was stopped, ended for good, or asked not to be started.
+    Stopped,
+}
+
+impl ChildInfo {
+    /// Its process, if it runs.
+    pub fn pid(&self) -> Option<Pid> {
+        match self.state {
+            ChildState::Running(pid) => Some(pid),
+            ChildState::Restarting | ChildState::Stopped => None,
+        }
+    }
+}
+
+/// How many children there are, by [`count_children`](ServerRef::count_children).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ChildCount {
+    /// All specs, running or not.
+    pub specs: usize,
+    /// Children that live now.
+    pub active: usize,
+    /// Those of type supervisor, living or not.
+    pub supervisors: usize,
+    /// Those of type worker, living or not.
+    pub workers: usize,
+}
+
+/// Why a supervisor did not do something with a child.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// It has no child with that id.
+    NotFound,
+    /// The child runs.
+    Running,
+    /// The child is about to be started again.
+    Restarting,
+    /// The child did not start.
+    Start(StartError),
+    /// The supervisor did not answer.
+    NoSupervisor(CallError),
+}
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("the supervisor has no child with that id"),
+            Self::Running => f.write_str("the child is running"),
+            Self::Restarting => f.write_str("the child is being restarted"),
+            Self::Start(error) => error.fmt(f),
+            Self::NoSupervisor(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Start(error) => Some(error),
+            Self::NoSupervisor(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What a supervisor is asked: through the methods of [`ServerRef<Supervisor>`](ServerRef).
+#[derive(Debug)]
+pub struct Request(Ask);
+
+#[derive(Debug)]
+enum Ask {
+    Start(ChildSpec, Caller<Result<Option<Pid>, StartError>>),
+    Terminate(ChildId, Caller<Result<(), ChildError>>),
+    Restart(ChildId, Caller<Result<Option<Pid>, ChildError>>),
+    Delete(ChildId, Caller<Result<(), ChildError>>),
+    Which(Caller<Vec<ChildInfo>>),
+    Count(Caller<ChildCount>),
+    Spec(ChildId, Caller<Result<ChildSpec, ChildError>>),
+}
+
+/// What a supervisor tells itself.
+#[derive(Debug)]
+pub struct Reminder(TryAgain);
+
+/// A restart that failed is to be tried again.
+#[derive(Debug)]
+struct TryAgain {
+    id: ChildId,
+    retry: u64,
+}
+
+/// The calls to a supervisor wait as long as it takes: it may be busy starting or stopping a child.
+impl ServerRef<Supervisor> {
+    fn ask<R: Send + 'static>(&self, ask: impl FnOnce(Caller<R>) -> Ask) -> Result<R, CallError> {
+        self.call_timeout(Duration::MAX, |from| Request(ask(from)))
+    }
+
+    /// Adds a child and starts it; `None` if it asked not to be started. The spec is kept, for restarts,
+    /// unless the start fails, or a temporary child is ignored.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`] if a child with that id runs, [`StartError::AlreadyPresent`] if it
+    /// does not run; [`StartError::BadSpec`]; why the start failed; [`StartError::NoSupervisor`].
+    pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
+        let child = child.into();
+        self.ask(|from| Ask::Start(child, from))
+            .unwrap_or_else(|error| Err(StartError::NoSupervisor(ExitReason::error(error))))
+    }
+
+    /// Stops a child. Its spec stays, unless it is temporary. Not an error if it is not running; a restart
+    /// that is to be tried again is called off.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
+    pub fn terminate_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
+        let id = id.into();
+        self.ask(|from| Ask::Terminate(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+    }
+
+    /// Starts a child that is not running; `None` if it asked not to be started.
+    ///
+    /// # Errors
+    /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
+    /// [`ChildError::Start`], [`ChildError::NoSupervisor`].
+    pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Option<Pid>, ChildError> {
+        let id = id.into();
+        self.ask(|from| Ask::Restart(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+    }
+
+    /// Forgets a child that is not running.
+    ///
+    /// # Errors
+    /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
+    /// [`ChildError::NoSupervisor`].
+    pub fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
+        let id = id.into();
+        self.ask(|from| Ask::Delete(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+    }
+
+    /// All children, in start order (Erlang lists the last one first).
+    ///
+    /// # Errors
+    /// [`CallError`] if the supervisor is not there.
+    pub fn which_children(&self) -> Result<Vec<ChildInfo>, CallError> {
+        self.ask(Ask::Which)
+    }
+
+    /// How many children there are.
+    ///
+    /// # Errors
+    /// [`CallError`] if the supervisor is not there.
+    pub fn count_children(&self) -> Result<ChildCount, CallError> {
+        self.ask(Ask::Count)
+    }
+
+    /// The spec of a child, with all defaults filled in.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
+    pub fn get_childspec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
+        let id = id.into();
+        self.ask(|from| Ask::Spec(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+    }
+}
+
+impl GenServer for Supervisor {
+    type Args = Plan;
+    type Call = Request;
+    type Cast = Reminder;
+
+    fn init(plan: Plan, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        cx.trap_exit(true);
+        let spec = (plan.make)()?;
+        spec.check()?;
+        let mut supervisor = Self {
+            called: format!("{} {}", plan.called, cx.me()),
+            strategy: spec.strategy,
+            auto_shutdown: spec.auto_shutdown,
+            budget: Budget::new(spec.max_restarts, spec.period),
+            max_zombies: spec.max_zombies,
+            children: Children(spec.children.into_iter().map(Child::new).collect()),
+            retries: 0,
+        };
+        let all = 0..supervisor.children.0.len();
+        if let Err((at, error)) = supervisor.start_range(all) {
+            let id = supervisor.children.0[at].spec.id.clone();
+            log::error!("supervisor {}: child {id} did not start: {error}", supervisor.called);
+            supervisor.children.stop(0..at, &supervisor.called);
+            return Err(Stop::Reason(ExitReason::shutdown_with(FailedToStartChild { id, error })));
+        }
+        Ok(supervisor)
+    }
+
+    fn handle_call(&mut self, Request(ask): Request, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Start(child, from) => from.reply(self.start_child(child)),
+            Ask::Terminate(id, from) => from.reply(self.terminate_child(&id)),
+            Ask::Restart(id, from) => from.reply(self.restart_child(&id)),
+            Ask::Delete(id, from) => from.reply(self.delete_child(&id)),
+            Ask::Which(from) => from.reply(self.children.0.iter().map(child_info).collect()),
+            Ask::Count(from) => from.reply(self.count()),
+            Ask::Spec(id, from) => {
+                let at = self.children.position(&id);
+                from.reply(at.map(|at| self.children.0[at].spec.clone()).ok_or(ChildError::NotFound))
+            }
+        }
+    }
+
+    fn handle_cast(&mut self, Reminder(TryAgain { id, retry }): Reminder, cx: &mut Context<Self>) -> Next {
+        match self.children.position(&id) {
+            Some(at) if self.children.0[at].status == Status::Restarting(retry) => self.restart(at, cx),
+            _ => Next::wait(), // it was stopped, deleted or restarted by hand meanwhile
+        }
+    }
+
+    fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
+        match info {
+            Info::Exit { from, reason } => match self.children.position_of(from) {
+                Some(at) => self.child_ended(at, from, &reason, cx),
+                None => Next::wait(), // no child of ours, or no longer
+            },
+            other => {
+                log::warn!("supervisor {} got an unexpected {other:?}", self.called);
+                Next::wait()
+            }
+        }
+    }
+
+    fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
+        let all = 0..self.children.0.len();
+        self.children.stop(all, &self.called);
+    }
+}
+
+/// A child ended by itself: what now?
+impl Supervisor {
+    fn child_ended(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
+        let child = &mut self.children.0[at];
+        child.status = Status::Stopped;
+        let fate = fate(child.spec.restart, reason);
+        if reason.is_abnormal() || fate == Fate::Restart {
+            log::error!("supervisor {}: child {} ({pid}) ended: {reason}", self.called, child.spec.id);
+        }
+        let significant = child.spec.significant;
+        match fate {
+            Fate::Restart => return self.restart(at, cx),
+            Fate::Rest => {}
+            Fate::Forget => drop(self.children.0.remove(at)),
+        }
+        let left = self.children.0.iter().any(|child| child.spec.significant && child.pid().is_some());
+        if significant && shuts_down(self.auto_shutdown, left) {
+            log::debug!("supervisor {}: a significant child ended, shutting down", self.called);
+            return Next::stop(ExitReason::Shutdown);
+        }
+        Next::wait()
+    }
+
+    /// Restarts what the strategy says, if the budget allows.
+    fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
+        if !self.budget.spend(Instant::now()) {
+            self.children.0[at].status = Status::Stopped;
+            log::error!("supervisor {}: reached_max_restart_intensity, shutting down", self.called);
+            return Next::stop(ExitReason::Shutdown);
+        }
+        let id = self.children.0[at].spec.id.clone();
+        self.children.0[at].status = Status::Stopped;
+        let mut range = scope(self.strategy, at, self.children.0.len());
+        self.children.stop(range.clone(), &self.called);
+        range.end -= self.forget_temporary(range.clone(), &id);
+        if self.too_many_zombies(range.clone()) {
+            log::error!("supervisor {}: zombie_limit, shutting down", self.called);
+            return Next::stop(ExitReason::Shutdown);
+        }
+        if let Err((failed, error)) = self.start_range(range) {
+            self.retries += 1;
+            let child = &mut self.children.0[failed];
+            child.status = Status::Restarting(self.retries);
+            log::error!("supervisor {}: child {} did not start again: {error}", self.called, child.spec.id);
+            // Through the mailbox, so that requests and our own shutdown get in between.
+            cx.cast(Reminder(TryAgain { id: child.spec.id.clone(), retry: self.retries }));
+        }
+        Next::wait()
+    }
+
+    /// Temporary children that were stopped with others are not started again; says how many.
+    fn forget_temporary(&mut self, range: std::ops::Range<usize>, keep: &ChildId) -> usize {
+        let before = self.children.0.len();
+        let mut at = 0;
+        self.children.0.retain(|child| {
+            let forget = range.contains(&at) && child.temporary() && child.spec.id != *keep;
+            at += 1;
+            !forget
+        });
+        before - self.children.0.len()
+    }
+
+    /// Starts those in a range in order; at the first failure says which and why.
+    fn start_range(&mut self, range: std::ops::Range<usize>) -> Result<(), (usize, StartError)> {
+        let mut ignored = Vec::new();
+        let mut result = Ok(());
+        for at in range {
+            match self.children.0[at].start() {
+                Ok(Some(_)) => {}
+                Ok(None) => ignored.push(at),
+                Err(error) => {
+                    result = Err((at, error));
+                    break;
+                }
+            }
+        }
+        // An ignored temporary child is not kept.
+        ignored.retain(|&at| self.children.0[at].temporary());
+        for at in ignored.iter().rev() {
+            self.children.0.remove(*at);
+        }
+        result.map_err(|(at, error)| (at - ignored.len(), error))
+    }
+
+    fn too_many_zombies(&self, range: std::ops::Range<usize>) -> bool {
+        let left_one = self.children.0[range].iter().filter(|child| child.leaves_zombie()).count() > 0;
+        if !left_one {
+            return false;
+        }
+        let me = me::pid();
+        let all = zombies();
+        let own = all.iter().filter(|zombie| zombie.parent == me).count();
+        all.len() > settings().max_zombies || self.max_zombies.is_some_and(|limit| own > limit)
+    }
+}
+
+/// What the supervisor is asked from outside.
+impl Supervisor {
+    fn start_child(&mut self, spec: ChildSpec) -> Result<Option<Pid>, StartError> {
+        check_child(&spec, self.auto_shutdown).map_err(StartError::BadSpec)?;
+        if let Some(at) = self.children.position(&spec.id) {
+            return Err(match self.children.0[at].status {
+                Status::Running(pid) => StartError::AlreadyStarted(pid),
+                Status::Restarting(_) | Status::Stopped => StartError::AlreadyPresent,
+            });
+        }
+        let mut child = Child::new(spec);
+        let started = child.start()?;
+        if started.is_some() || !child.temporary() {
+            self.children.0.push(child);
+        }
+        Ok(started)
+    }
+
+    fn terminate_child(&mut self, id: &ChildId) -> Result<(), ChildError> {
+        let at = self.children.position(id).ok_or(ChildError::NotFound)?;
+        self.children.stop(at..at + 1, &self.called);
+        if self.children.0[at].temporary() {
+            self.children.0.remove(at);
+        }
+        Ok(())
+    }
+
+    fn restart_child(&mut self, id: &ChildId) -> Result<Option<Pid>, ChildError> {
+        let at = self.children.position(id).ok_or(ChildError::NotFound)?;
+        let child = &mut self.children.0[at];
+        match child.status {
+            Status::Running(_) => Err(ChildError::Running),
+            Status::Restarting(_) => Err(ChildError::Restarting),
+            Status::Stopped => child.start().map_err(ChildError::Start),
+        }
+    }
+
+    fn delete_child(&mut self, id: &ChildId) -> Result<(), ChildError> {
+        let at = self.children.position(id).ok_or(ChildError::NotFound)?;
+        match self.children.0[at].status {
+            Status::Running(_) => Err(ChildError::Running),
+            Status::Restarting(_) => Err(ChildError::Restarting),
+            Status::Stopped => {
+                self.children.0.remove(at);
+                Ok(())
+            }
+        }
+    }
+
+    fn count(&self) -> ChildCount {
+        let all = &self.children.0;
+        let supervisors = all.iter().filter(|child| child.spec.child_type == ChildType::Supervisor).count();
+        ChildCount {
+            specs: all.len(),
+            active: all.iter().filter(|child| child.pid().is_some_and(is_alive)).count(),
+            supervisors,
+            workers: all.len() - supervisors,
+        }
+    }
+}
+
+fn child_info(child: &Child) -> ChildInfo {
+    ChildInfo {
+        id: child.spec.id.clone(),
+        state: match child.status {
+            Status::Running(pid) => ChildState::Running(pid),
+            Status::Restarting(_) => ChildState::Restarting,
+            Status::Stopped => ChildState::Stopped,
+        },
+        child_type: child.spec.child_type,
+    }
+}

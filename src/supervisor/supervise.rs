@@ -1,0 +1,61 @@
+//! The callback form: a module that is a supervisor. User code implements `Supervise`.
+
+use std::sync::Arc;
+
+use crate::child_spec::StartError;
+use crate::gen_server::behaviour::Stop;
+use crate::gen_server::handle::ServerRef;
+use crate::gen_server::start::{Spec, Start, short_type_name};
+use crate::supervisor::server::{Plan, Supervisor};
+use crate::supervisor::spec::SupervisorSpec;
+
+/// A supervisor as a type of its own: its plan is made when it starts, and again at each restart, from
+/// its arguments.
+///
+/// ```
+/// use rethread::prelude::*;
+///
+/// pub struct Pool;
+///
+/// impl Supervise for Pool {
+///     type Args = usize;
+///
+///     fn init(size: usize) -> Result<SupervisorSpec, Stop> {
+///         let worker = |i| ChildSpec::worker(i, || loop { process::sleep(std::time::Duration::from_secs(9)) });
+///         Ok(Supervisor::one_for_one().children((0..size).map(worker)))
+///     }
+/// }
+///
+/// let pool = Pool::start_link(3)?;
+/// assert_eq!(pool.count_children()?.active, 3);
+/// pool.stop()?;
+///
+/// let system = Supervisor::start_link([Pool::child_spec(2)], Strategy::OneForAll)?;
+/// # system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Supervise: Sized + 'static {
+    /// What `init` gets, at the first start and at every restart.
+    type Args: Clone + Send + Sync + 'static;
+
+    /// Makes the plan, in the new supervisor's process.
+    ///
+    /// # Errors
+    /// [`Stop`]: the supervisor does not start; with [`Stop::Ignore`] that is all right.
+    fn init(args: Self::Args) -> Result<SupervisorSpec, Stop>;
+
+    /// Starts it, linked to the calling process.
+    ///
+    /// # Errors
+    /// As [`SupervisorSpec::start_link`].
+    fn start_link(args: Self::Args) -> Result<ServerRef<Supervisor>, StartError> {
+        Self::child_spec(args).start_link()
+    }
+
+    /// The supervisor as a child of another. Its id is the name of this type.
+    fn child_spec(args: Self::Args) -> Spec<Supervisor> {
+        let called = short_type_name::<Self>();
+        let plan = Plan { called: called.to_owned(), make: Arc::new(move || Self::init(args.clone())) };
+        Supervisor::child_spec(plan).supervisor().id(called).label(called)
+    }
+}
