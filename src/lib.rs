@@ -1,7 +1,31 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # The house
+//! A file imports only from lower floors, and from earlier files of its own; `tests/house.rs` holds the
+//! order and fails on a breach.
+//!
+//! | floor | files | what |
+//! | --- | --- | --- |
+//! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
+//! | 1 | `process/` | the kernel: what the BEAM does |
+//! | 2 | `child_spec` `gen_server/` `or_exit` | servers, and what a supervisor needs to know of anybody |
+//! | 3 | `supervisor/` | supervisors |
+//!
+//! Locks: each process has one (`process/block.rs`), and no two are ever held at once. Names, table,
+//! zombies and clock have one each; a process' lock may be held when the clock's or an alias' is taken,
+//! never the other way round. No lock is held while user code runs: handlers, hooks, destructors, log sinks.
 #![forbid(unsafe_code)]
-//! rethread
+
+#[cfg(panic = "abort")]
+compile_error!(
+    "rethread contains panics by unwinding, so it cannot be built with panic = \"abort\": \
+     remove that line from the profile in Cargo.toml"
+);
+
 mod child_spec;
 pub mod gen_server;
+#[cfg(feature = "env_logger")]
+pub mod logger;
 mod or_exit;
 mod pid;
 pub mod process;
@@ -9,15 +33,26 @@ mod reason;
 pub mod supervisor;
 mod unwind;
 mod unwound;
-pub use child_spec::*;
-pub use gen_server::*;
-pub use or_exit::*;
-pub use pid::*;
-pub use reason::*;
-pub use supervisor::*;
-/// The names most programs need.
+
+#[doc = include_str!("../docs/semantics.md")]
+pub mod semantics {}
+
+pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
+pub use gen_server::{
+    CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, Info, Never, Next, ServerRef, Spec, Start,
+    Stop, StopError,
+};
+pub use or_exit::OrExit;
+pub use pid::{MonitorRef, Pid, TimerRef};
+pub use reason::{CallFailure, Detail, ExitReason, PanicLocation, PanicReport};
+pub use supervisor::{
+    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, FailedToStartChild, Strategy, Supervise,
+    Supervisor, SupervisorSpec,
+};
+
+/// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
-    pub use crate::child_spec::{ChildSpec, ChildType, Restart, Shutdown, StartError};
+    pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
     pub use crate::gen_server::{
         CallError, Caller, Context, GenServer, Info, Never, Next, ServerRef, Start, Stop,
     };
@@ -25,5 +60,5 @@ pub mod prelude {
     pub use crate::pid::{MonitorRef, Pid};
     pub use crate::process;
     pub use crate::reason::ExitReason;
-    pub use crate::supervisor::{Strategy, Supervise, Supervisor, SupervisorSpec};
+    pub use crate::supervisor::{AutoShutdown, Strategy, Supervise, Supervisor, SupervisorSpec};
 }

@@ -184,7 +184,6 @@ impl<S: GenServer> Context<S> {
     }
 
     /// As [`process::trap_exit`](crate::process::trap_exit).
-    #[expect(clippy::must_use_candidate, reason = "most callers do not care what was set before")]
     pub fn trap_exit(&self, on: bool) -> bool {
         exit::trap_exit(on)
     }

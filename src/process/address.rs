@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::pid::Pid;
 use crate::process::block::Block;
-use crate::process::inbox::Post;
+use crate::process::inbox::{Inbox, Post};
 use crate::process::{me, names};
 
 /// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
@@ -50,15 +50,20 @@ impl<M: Send + 'static> Address<M> {
 
     /// Sends a message, or hands it back because the process takes no more.
     pub(crate) fn try_send(&self, message: M) -> Result<(), M> {
+        self.put(message)?;
+        self.block.waiter.wake();
+        Ok(())
+    }
+
+    /// As `try_send`, without waking the receiver.
+    pub(crate) fn put(&self, message: M) -> Result<(), M> {
         if self.block.doomed() || me::get().is_some_and(|me| me.zombie()) {
             return Err(message);
         }
         let Some(post) = self.block.mailbox.as_any().downcast_ref::<Post<M>>() else {
             unreachable!("the type was checked when the address was made")
         };
-        post.push(message)?;
-        self.block.waiter.wake();
-        Ok(())
+        post.push(message)
     }
 
     pub(crate) fn block(&self) -> &Arc<Block> {
@@ -70,6 +75,13 @@ impl<M> Address<M> {
     /// The process' pid.
     pub fn pid(&self) -> Pid {
         self.block.pid
+    }
+}
+
+impl<M: Send + 'static> Inbox<M> {
+    /// The address of this very process, to be given to others.
+    pub fn address(&self) -> Address<M> {
+        Address::new(Arc::clone(self.block()))
     }
 }
 

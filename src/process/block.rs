@@ -88,8 +88,13 @@ pub(crate) enum Watcher {
 
 /// A monitor this process holds: on whom, or fired with its `Down` still in the mailbox.
 pub(crate) enum Monitoring {
-    Active(Peer),
+    Active { peer: Peer, alias: Option<Arc<dyn Deactivate>> },
     Fired,
+}
+
+/// An address that ends with a monitor.
+pub(crate) trait Deactivate: Send + Sync {
+    fn deactivate(&self);
 }
 
 /// A link or monitor that reached this process while it was exiting: answered `noproc` when it is dead.

@@ -327,7 +327,7 @@ fn declare_dead(block: &Block, reason: &ExitReason) -> Estate {
         own_monitors: std::mem::take(&mut state.monitoring)
             .into_iter()
             .filter_map(|(id, monitoring)| match monitoring {
-                Monitoring::Active(peer) => Some((id, peer)),
+                Monitoring::Active { peer, .. } => Some((id, peer)),
                 Monitoring::Fired => None,
             })
             .collect(),
@@ -385,10 +385,14 @@ pub(crate) fn tell(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
         Watcher::Process { peer: Peer(watcher), target } => {
             let mut state = watcher.lock();
             if let Some(monitoring) = state.monitoring.get_mut(&id) {
-                *monitoring = Monitoring::Fired;
+                let active = std::mem::replace(monitoring, Monitoring::Fired);
+                if let Monitoring::Active { alias: Some(alias), .. } = &active {
+                    alias.deactivate();
+                }
                 // Under the lock, so that nothing gets in after a demonitor has returned.
                 watcher.mailbox.push(Notice::Down { monitor: id, target, reason: reason.clone() });
                 drop(state);
+                drop(active);
                 watcher.waiter.wake();
             }
         }

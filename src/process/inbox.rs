@@ -137,6 +137,10 @@ impl<M: Send + 'static> Inbox<M> {
         self.block.pid
     }
 
+    pub(crate) fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
     /// Waits for the next event.
     pub fn recv(&mut self) -> Event<M> {
         self.recv_where(|_| true)

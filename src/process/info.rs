@@ -116,7 +116,7 @@ fn describe(block: &Block) -> ProcessInfo {
         .monitoring
         .values()
         .filter_map(|monitoring| match monitoring {
-            Monitoring::Active(Peer(other)) => Some(other.pid),
+            Monitoring::Active { peer: Peer(other), .. } => Some(other.pid),
             Monitoring::Fired => None,
         })
         .collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
+use crate::process::block::{Block, Deactivate, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
 use crate::process::exit::{expect_process, signal, tell};
 use crate::process::signal::Origin;
 use crate::process::wait::Waiter;
@@ -120,9 +120,13 @@ pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
 /// no link.
 ///
 /// ```
-/// # use rethread::process;
-/// let child = process::spawn_link::<()>(|inbox| { inbox.recv(); })?;
-/// process::unlink(&child);
+/// use rethread::process::{self, Inbox};
+///
+/// process::attach(|_: &mut Inbox<()>| {
+///     let child = process::spawn_link::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
+///     process::unlink(&child);
+///     process::exit(&child, "oops"); // no longer our concern
+/// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn unlink(pid: impl Into<Pid>) {
@@ -208,14 +212,26 @@ fn monitor_as(other: Option<Arc<Block>>, target: Target) -> MonitorRef {
     if me.neutral() || me.zombie() {
         return id;
     }
-    let watcher = Watcher::Process { peer: Peer(Arc::clone(&me.block)), target };
-    let peer = Peer(Arc::clone(other.as_ref().unwrap_or(&me.block)));
-    me.block.lock().monitoring.insert(id, Monitoring::Active(peer));
+    hold(&me.block, id, other.as_ref(), target, None);
+    id
+}
+
+/// Enters a monitor on both sides; if there is nobody to monitor, its `Down` comes at once. An alias ends
+/// with it.
+pub(crate) fn hold(
+    mine: &Arc<Block>,
+    id: MonitorRef,
+    other: Option<&Arc<Block>>,
+    target: Target,
+    alias: Option<Arc<dyn Deactivate>>,
+) {
+    let watcher = Watcher::Process { peer: Peer(Arc::clone(mine)), target };
+    let peer = Peer(Arc::clone(other.unwrap_or(mine)));
+    mine.lock().monitoring.insert(id, Monitoring::Active { peer, alias });
     match other {
-        Some(other) => enter(&other, id, watcher),
+        Some(other) => enter(other, id, watcher),
         None => tell(id, watcher, &ExitReason::NoProc),
     }
-    id
 }
 
 /// Enters a watcher with the watched process, or tells it at once.
@@ -264,7 +280,6 @@ pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, slot: Arc<dyn Deat
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[expect(clippy::must_use_candidate, reason = "most callers only want it gone")]
 pub fn demonitor(monitor: MonitorRef) -> bool {
     remove(monitor, false)
 }
@@ -282,35 +297,43 @@ pub fn demonitor(monitor: MonitorRef) -> bool {
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[expect(clippy::must_use_candidate, reason = "most callers only want it gone")]
 pub fn demonitor_flush(monitor: MonitorRef) -> bool {
     remove(monitor, true)
 }
 
 fn remove(monitor: MonitorRef, flush: bool) -> bool {
-    let Some(me) = me::get() else {
-        return false;
-    };
-    me.checkpoint();
-    let mut state = me.block.lock();
+    match me::get() {
+        Some(me) => {
+            me.checkpoint();
+            release(&me.block, monitor, flush)
+        }
+        None => false,
+    }
+}
+
+/// Removes a monitor that `mine` holds; whether it was active.
+pub(crate) fn release(mine: &Arc<Block>, monitor: MonitorRef, flush: bool) -> bool {
+    let mut state = mine.lock();
     let found = match state.monitoring.remove(&monitor) {
+        Some(Monitoring::Active { peer, alias }) => {
+            if let Some(alias) = alias {
+                alias.deactivate();
+            }
+            Some(peer)
+        }
         // The mailbox drops a Down whose entry is gone.
         Some(Monitoring::Fired) if flush => None,
         Some(Monitoring::Fired) => {
             state.monitoring.insert(monitor, Monitoring::Fired);
             None
         }
-        Some(Monitoring::Active(peer)) => Some(peer),
         None => None,
     };
     drop(state);
-    match found {
-        Some(Peer(other)) => {
-            leave(&other, monitor);
-            true
-        }
-        None => false,
+    if let Some(Peer(other)) = &found {
+        leave(other, monitor);
     }
+    found.is_some()
 }
 
 /// Takes a watcher off the watched process.

@@ -2,6 +2,7 @@
 //! and are never a half-dead mess. The kernel under servers and supervisors, and of use by itself.
 
 pub(crate) mod address;
+pub(crate) mod alias;
 pub(crate) mod attempt;
 pub(crate) mod block;
 pub(crate) mod clock;
@@ -22,6 +23,7 @@ pub(crate) mod wait;
 pub(crate) mod zombie;
 
 pub use self::address::{Address, Name, SendError};
+pub use self::alias::{Alias, AliasMode};
 pub use self::attempt::{Attempt, Caught, attempt};
 pub use self::block::Target;
 pub use self::exit::{

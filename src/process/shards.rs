@@ -28,7 +28,6 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits matter")]
         let index = hash as usize % SHARDS;
         &self.shards[index]
     }

@@ -14,10 +14,10 @@ use crossbeam_channel::Receiver;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Birth, Block, Monitoring, Peer, Phase, Target, Watcher};
+use crate::process::block::{Birth, Block, Phase, Target};
 use crate::process::exit::{self, Thread};
 use crate::process::inbox::{Event, Inbox, mailbox};
-use crate::process::link::{connect, disconnect, enter, leave, watch_block};
+use crate::process::link::{connect, disconnect, hold, leave, watch_block};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
 use crate::process::settings::{Seat, settings};
@@ -274,9 +274,7 @@ pub(crate) fn birth<M: Send + 'static>(
         connect(&me.block, &block);
     }
     if let Some((me, id)) = monitor_by {
-        me.block.lock().monitoring.insert(id, Monitoring::Active(Peer(Arc::clone(&block))));
-        let peer = Peer(Arc::clone(&me.block));
-        enter(&block, id, Watcher::Process { peer, target: Target::Pid(block.pid) });
+        hold(&me.block, id, Some(&block), Target::Pid(block.pid), None);
     }
     let own = Arc::clone(&block);
     let run = move || {

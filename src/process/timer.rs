@@ -124,7 +124,6 @@ impl Drop for Entry {
 /// assert_eq!(process::cancel_timer(timer), None);
 /// # Ok::<(), rethread::process::SpawnError>(())
 /// ```
-#[expect(clippy::must_use_candidate, reason = "most callers only want it gone")]
 pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
     me::checkpoint();
     clock::cancel(timer)

@@ -14,20 +14,21 @@ use rethread::process::{self, Event, Inbox};
 use rethread::{ExitReason, Pid};
 
 /// How long a test may take before it counts as hung.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Aborts the test program, with a list of all processes, unless it is dropped in time.
-pub struct Watchdog(#[expect(dead_code, reason = "its drop is the signal")] Sender<()>);
+pub(crate) struct Watchdog(#[expect(dead_code, reason = "its drop is the signal")] Sender<()>);
 
 /// Watches over the calling test.
-pub fn watchdog() -> Watchdog {
+pub(crate) fn watchdog() -> Watchdog {
     let (alive, gone) = channel::<()>();
     let test = thread::current().name().unwrap_or("?").to_owned();
     let guard = move || {
         if gone.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             let processes: Vec<String> = process::processes().iter().map(ToString::to_string).collect();
             let zombies: Vec<String> = process::zombies().iter().map(ToString::to_string).collect();
-            let dump = [vec![format!("test {test} hangs; processes:")], processes, zombies].concat().join("\n    ");
+            let dump =
+                [vec![format!("test {test} hangs; processes:")], processes, zombies].concat().join("\n    ");
             // Not through the captured output: this must be seen.
             let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{dump}\n").as_bytes());
             std::process::abort();
@@ -39,7 +40,7 @@ pub fn watchdog() -> Watchdog {
 
 /// Runs a test as a process with a mailbox, under the watchdog.
 #[track_caller]
-pub fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> T {
+pub(crate) fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> T {
     let _watchdog = watchdog();
     match process::attach(body) {
         Ok(value) => value,
@@ -49,7 +50,7 @@ pub fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> 
 
 /// As `attached`, for a body that is to die: its reason.
 #[track_caller]
-pub fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
+pub(crate) fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
     let _watchdog = watchdog();
     match process::attach(body) {
         Err(process::AttachError::Ended(reason)) => reason,
@@ -59,14 +60,14 @@ pub fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) ->
 }
 
 /// A name that no other test, and no other call, uses.
-pub fn unique(stem: &str) -> &'static str {
+pub(crate) fn unique(stem: &str) -> &'static str {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     format!("{stem}.{}", COUNTER.fetch_add(1, Ordering::Relaxed)).leak()
 }
 
 /// The next event, which must be a message.
 #[track_caller]
-pub fn message<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> M {
+pub(crate) fn message<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> M {
     match inbox.recv() {
         Event::Message(message) => message,
         other => panic!("a message was due, not {other:?}"),
@@ -75,7 +76,7 @@ pub fn message<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> M {
 
 /// The next event, which must be a trapped exit.
 #[track_caller]
-pub fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (Pid, ExitReason) {
+pub(crate) fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (Pid, ExitReason) {
     match inbox.recv() {
         Event::Exit { from, reason } => (from, reason),
         other => panic!("an exit was due, not {other:?}"),
@@ -84,7 +85,7 @@ pub fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (Pid,
 
 /// The next event, which must be a down.
 #[track_caller]
-pub fn down<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (rethread::MonitorRef, ExitReason) {
+pub(crate) fn down<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (rethread::MonitorRef, ExitReason) {
     match inbox.recv() {
         Event::Down { monitor, reason, .. } => (monitor, reason),
         other => panic!("a down was due, not {other:?}"),
@@ -93,9 +94,11 @@ pub fn down<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (rethread::
 
 /// A process that waits until it is ended.
 #[track_caller]
-pub fn sleeper() -> process::Address<()> {
-    process::spawn(|inbox| loop {
-        inbox.recv();
+pub(crate) fn sleeper() -> process::Address<()> {
+    process::spawn(|inbox| {
+        loop {
+            inbox.recv();
+        }
     })
     .expect("a free thread")
 }
@@ -103,7 +106,7 @@ pub fn sleeper() -> process::Address<()> {
 /// Waits for something that announces itself in no other way.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the one place where a test polls")]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(30), "never came true: {what}");
@@ -113,27 +116,27 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// What happened, in order, noted by many threads.
 #[derive(Clone, Default)]
-pub struct Journal {
+pub(crate) struct Journal {
     inner: Arc<(Mutex<Vec<String>>, Condvar)>,
 }
 
 impl Journal {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub fn note(&self, what: impl Into<String>) {
+    pub(crate) fn note(&self, what: impl Into<String>) {
         self.inner.0.lock().push(what.into());
         self.inner.1.notify_all();
     }
 
-    pub fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         self.inner.0.lock().clone()
     }
 
     /// Waits until at least so many things are noted, and returns all.
     #[track_caller]
-    pub fn wait_for(&self, count: usize) -> Vec<String> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<String> {
         let mut notes = self.inner.0.lock();
         while notes.len() < count {
             let timed_out = self.inner.1.wait_for(&mut notes, Duration::from_secs(30)).timed_out();
@@ -142,48 +145,48 @@ impl Journal {
         notes.clone()
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.inner.0.lock().clear();
     }
 }
 
 /// A gate that threads wait at until it is opened, for steering a test without sleeping.
 #[derive(Clone, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     inner: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Gate {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.inner.0.lock() = true;
         self.inner.1.notify_all();
     }
 
     /// Blocks the thread in a way the runtime cannot interrupt.
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let mut open = self.inner.0.lock();
         while !*open {
             self.inner.1.wait(&mut open);
         }
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         *self.inner.0.lock()
     }
 }
 
 /// Everything logged since the first call of `logs`, as `LEVEL text`.
-pub fn logs() -> Vec<String> {
+pub(crate) fn logs() -> Vec<String> {
     capture();
     RECORDS.lock().clone()
 }
 
 /// Begins to record the log; to be called first in a test that reads it.
-pub fn capture() {
+pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Recorder).expect("no other logger in a test");

@@ -72,7 +72,10 @@ impl fmt::Display for DateError {
         match self {
             DateError::Shape => f.write_str("expected a date as YYYY-MM-DD, such as 2026-11-22"),
             DateError::NoSuchDay { year, month, day } => {
-                write!(f, "expected a day of the calendar as YYYY-MM-DD: there is no {year:04}-{month:02}-{day:02}")
+                write!(
+                    f,
+                    "expected a day of the calendar as YYYY-MM-DD: there is no {year:04}-{month:02}-{day:02}"
+                )
             }
         }
     }

@@ -141,7 +141,9 @@ impl fmt::Display for NameError {
         match self {
             NameError::Empty => f.write_str("a list needs a name of at least one character"),
             NameError::TooLong => write!(f, "a list's name has at most {} characters", ListName::MAX_CHARS),
-            NameError::Control(c) => write!(f, "a list's name has no control characters, and this one has {c:?}"),
+            NameError::Control(c) => {
+                write!(f, "a list's name has no control characters, and this one has {c:?}")
+            }
             NameError::Blank => f.write_str("a list's name does not begin or end with a blank"),
         }
     }

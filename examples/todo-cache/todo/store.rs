@@ -329,7 +329,8 @@ fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
         Some(found) if found == shards as u64 => Ok(()),
         Some(found) => Err(StoreError::WrongShardCount { path, found, asked: shards }),
         None => {
-            let why = "it does not say how many shards there are: write the number into it, as digits".to_owned();
+            let why =
+                "it does not say how many shards there are: write the number into it, as digits".to_owned();
             Err(StoreError::Damaged { path, why })
         }
     }
@@ -404,7 +405,9 @@ fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) ->
         let meta = database.begin_read()?.open_table(META)?;
         let format = value_of(&meta, FORMAT)?;
         if format != THIS_FORMAT {
-            return Err(Fault::damage(format!("it has format {format}, and this program reads {THIS_FORMAT}")));
+            return Err(Fault::damage(format!(
+                "it has format {format}, and this program reads {THIS_FORMAT}"
+            )));
         }
         let found = value_of(&meta, SHARDS)?;
         if found != shards as u64 {
@@ -437,7 +440,10 @@ fn durable(database: &Database) -> Result<WriteTransaction, Fault> {
 }
 
 /// Runs redb on a file that may hold anything: it panics at some kinds of damage instead of saying so.
-#[expect(clippy::disallowed_methods, reason = "no process code runs in here: a panic is redb's verdict on a file")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no process code runs in here: a panic is redb's verdict on a file"
+)]
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
     // What the panic leaves half-done is dropped here too: the database is made and owned by `work`.
     let payload = match std::panic::catch_unwind(AssertUnwindSafe(work)) {
@@ -483,8 +489,10 @@ impl Mark {
     }
 
     fn set(&mut self, batches: u64) -> Result<(), StoreError> {
-        let written =
-            self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(Self::line(batches).as_bytes()));
+        let written = self
+            .file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| self.file.write_all(Self::line(batches).as_bytes()));
         written.map_err(at(&self.path))?;
         self.batches = batches;
         Ok(())
@@ -562,7 +570,8 @@ impl Trial {
         trial.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
         // For this many pages redb makes tables before it looks further: gigabytes, if the number is damaged.
         let pages = trial.read(Self::REGION_PAGES, 4)?;
-        if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MOST_REGION_PAGES {
+        if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MOST_REGION_PAGES
+        {
             return Err(Fault::damage("its header speaks of regions that are too large"));
         }
         Ok(trial)

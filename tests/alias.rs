@@ -1,0 +1,106 @@
+//! Aliases: what is sent through one that is switched off never arrives. Scenarios MN-19 to MN-23.
+
+mod support;
+
+use rethread::process::{self, Alias, AliasMode, Event, Inbox};
+use rethread::{ExitReason, MonitorRef, Pid};
+use support::{attached, down, message, sleeper};
+
+/// A process that sends what it is told through an alias, and says when it has.
+struct Talker(process::Address<(Alias<u32>, u32, process::Address<&'static str>)>);
+
+impl Talker {
+    fn new() -> Self {
+        let body = |inbox: &mut Inbox<(Alias<u32>, u32, process::Address<&'static str>)>| loop {
+            let (alias, number, done) = message(inbox);
+            alias.send(number);
+            done.send("sent");
+        };
+        Self(process::spawn(body).expect("a free thread"))
+    }
+
+    /// Sends a number through an alias and waits until that has happened.
+    fn say(&self, alias: &Alias<u32>, number: u32) {
+        let talker = self.0.clone();
+        let alias = alias.clone();
+        let waiting = process::spawn::<&'static str>(move |inbox| {
+            talker.send((alias, number, inbox.address()));
+            inbox.recv();
+        });
+        process::watch(&waiting.expect("a free thread")).wait();
+    }
+}
+
+fn monitored(inbox: &Inbox<u32>, mode: AliasMode) -> (Pid, MonitorRef, Alias<u32>) {
+    let target = sleeper();
+    let (monitor, alias) = inbox.monitor_alias(&target, mode);
+    (target.pid(), monitor, alias)
+}
+
+#[test]
+fn mn_19_an_alias_ends_when_its_monitor_is_removed() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let talker = Talker::new();
+        let (_, monitor, alias) = monitored(inbox, AliasMode::Demonitor);
+        talker.say(&alias, 1);
+        assert!(process::demonitor(monitor));
+        talker.say(&alias, 2);
+        assert_eq!(message(inbox), 1);
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn mn_20_an_alias_ends_when_its_monitor_fires() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let talker = Talker::new();
+        let (target, monitor, alias) = monitored(inbox, AliasMode::Demonitor);
+        process::exit(target, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+        talker.say(&alias, 1);
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn mn_22_an_explicit_alias_survives_the_down() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let talker = Talker::new();
+        let (target, monitor, alias) = monitored(inbox, AliasMode::Explicit);
+        process::exit(target, "gone");
+        assert_eq!(down(inbox), (monitor, "gone".into()));
+        talker.say(&alias, 1);
+        assert_eq!(message(inbox), 1);
+        assert!(alias.unalias());
+        assert!(!alias.unalias());
+        talker.say(&alias, 2);
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn mn_23_a_removed_alias_takes_no_message_and_leaves_other_monitors_alone() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
+        let second = process::monitor(target);
+        assert!(process::demonitor_flush(monitor));
+        Talker::new().say(&alias, 1);
+        process::exit(target, "done");
+        assert_eq!(down(inbox), (second, "done".into()));
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn the_first_message_through_a_reply_alias_removes_alias_and_monitor() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let talker = Talker::new();
+        let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
+        talker.say(&alias, 1);
+        talker.say(&alias, 2);
+        assert_eq!(inbox.recv(), Event::Message(1));
+        assert!(!process::demonitor(monitor));
+        assert_eq!(process::info(target).map(|info| info.monitored_by), Some(vec![]));
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
