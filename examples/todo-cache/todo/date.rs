@@ -1,5 +1,5 @@
-//! The day an entry is for: a validated calendar date, written `YYYY-MM-DD`. Entries carry it, and whoever takes
-//! a date from outside (a command line, a request, a row on disk) parses it here.
+//! The day an entry is for: a validated calendar date, written `YYYY-MM-DD`. Entries carry it, and whoever
+//! takes a date from outside (a command line, a request, a row on disk) parses it here.
 
 use std::error::Error;
 use std::fmt;

@@ -87,8 +87,8 @@ impl Event {
         }
     }
 
-    /// What becomes of the entry it names, given that entry as it is `now` and the next id of its list. This one
-    /// rule serves [`TodoList::apply`] and the rows on disk.
+    /// What becomes of the entry it names, given that entry as it is `now` and the next id of its list.
+    /// This one rule serves [`TodoList::apply`] and the rows on disk.
     ///
     /// An id below `next_id` without an entry is one removed since: nothing brings it back.
     ///

@@ -1,16 +1,18 @@
-//! The two texts a person gives: a list's name and an entry's title. Whoever takes one from outside (a command
-//! line, a request, a row on disk) makes it here, so that everything behind deals with valid ones only.
+//! The two texts a person gives: a list's name and an entry's title. Whoever takes one from outside (a
+//! command line, a request, a row on disk) makes it here, so that everything behind deals with valid ones
+//! only.
 
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// What a list is called: 1 to 64 characters without control characters, not beginning or ending with a blank.
+/// What a list is called: 1 to 64 characters without control characters, not beginning or ending with a
+/// blank.
 ///
-/// Everything else is data: `../x`, `CON` and `🛒` are names like any other, because a name is a key in a table
-/// and is never made into a path. Names are compared byte by byte: two spellings of one picture (`é` in one
-/// character or in two) are two lists.
+/// Everything else is data: `../x`, `CON` and `🛒` are names like any other, because a name is a key in a
+/// table and is never made into a path. Names are compared byte by byte: two spellings of one picture (`é`
+/// in one character or in two) are two lists.
 ///
 /// Cloning is cheap: the text is shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,5 @@
-//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database worker owns
-//! the [`Store`] of its shard; nothing here knows of processes.
+//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database
+//! worker owns the [`Store`] of its shard; nothing here knows of processes.
 //!
 //! A folder holds
 //!
@@ -9,10 +9,11 @@
 //! | `shard-<i>.redb` | the lists whose name has hash `i`: see [`shard_of`] |
 //! | `shard-<i>.mark` | how many batches of that shard were acknowledged, at least |
 //!
-//! What was acknowledged is never silently missing. redb keeps each transaction whole, and this file closes what is
-//! left: a shard that is empty or gone although it was there before is refused, not made anew; one that went back
-//! to an earlier state (an old copy, a flipped bit in the header) is known by its mark; and one that redb itself
-//! trips over is examined without a write to it, so that a damaged file stays as it was found.
+//! What was acknowledged is never silently missing. redb keeps each transaction whole, and this file closes
+//! what is left: a shard that is empty or gone although it was there before is refused, not made anew; one
+//! that went back to an earlier state (an old copy, a flipped bit in the header) is known by its mark; and
+//! one that redb itself trips over is examined without a write to it, so that a damaged file stays as it
+//! was found.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -103,7 +104,8 @@ pub(crate) enum StoreError {
         /// How many were acknowledged.
         acknowledged: u64,
     },
-    /// The folder was made with another number of shards, so that lists would be looked for in the wrong ones.
+    /// The folder was made with another number of shards, so that lists would be looked for in the wrong
+    /// ones.
     WrongShardCount {
         /// Where the number is recorded.
         path: PathBuf,
@@ -140,8 +142,8 @@ pub(crate) enum StoreError {
 impl Store {
     /// Opens a shard of the folder. Folder and shard are made if they were never there.
     ///
-    /// The shard is checked from end to end before anything is written to it. That takes time in proportion to its
-    /// size.
+    /// The shard is checked from end to end before anything is written to it. That takes time in proportion
+    /// to its size.
     ///
     /// # Errors
     ///
@@ -181,8 +183,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`StoreError::Stale`] if an event does not follow from what is kept: another entry has its id, or its
-    ///   list never gave the id out. Nothing of the batch is written.
+    /// - [`StoreError::Stale`] if an event does not follow from what is kept: another entry has its id, or
+    ///   its list never gave the id out. Nothing of the batch is written.
     /// - [`StoreError::WrongShard`] if a list is kept elsewhere. Nothing of the batch is written.
     /// - [`StoreError::Io`], [`StoreError::Damaged`].
     pub(crate) fn append(&mut self, batch: &[(ListName, Event)]) -> Result<(), StoreError> {
@@ -346,8 +348,8 @@ fn holds_a_shard(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Makes a file appear at the path whole, on disk and at once, unless there is one already. A crash on the way
-/// leaves a `.draft-..` file in the folder, which nobody reads.
+/// Makes a file appear at the path whole, on disk and at once, unless there is one already. A crash on the
+/// way leaves a `.draft-..` file in the folder, which nobody reads.
 fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(dir).map_err(at(path))?;
@@ -393,8 +395,8 @@ fn lock(path: &Path) -> Result<FileBackend, StoreError> {
 
 /// Checks the whole shard, without writing to it, and gives the number of its batches.
 ///
-/// redb writes to a file when it opens it, verifies little of one that was closed in good order, and panics at some
-/// kinds of damage. Hence the trial.
+/// redb writes to a file when it opens it, verifies little of one that was closed in good order, and panics
+/// at some kinds of damage. Hence the trial.
 fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
     guarded(path, || {
         let trial = Trial::of(file.clone())?;
@@ -424,7 +426,8 @@ fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) ->
 /// How every shard is made and opened.
 fn settings() -> redb::Builder {
     let mut settings = Database::builder();
-    // Version 3 keeps the state of the allocator under checksums too, and later releases of redb read no other.
+    // Version 3 keeps the state of the allocator under checksums too, and later releases of redb read no
+    // other.
     settings.create_with_file_format_v3(true).set_cache_size(CACHE_BYTES);
     settings
 }
@@ -433,8 +436,9 @@ fn settings() -> redb::Builder {
 fn durable(database: &Database) -> Result<WriteTransaction, Fault> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate);
-    // In one phase, redb takes a bad page of the last commit for a crash on the way, and goes back to the commit
-    // before without a word. In two (one more fsync), the last commit is sound or the file is damaged.
+    // In one phase, redb takes a bad page of the last commit for a crash on the way, and goes back to the
+    // commit before without a word. In two (one more fsync), the last commit is sound or the file is
+    // damaged.
     transaction.set_two_phase_commit(true);
     Ok(transaction)
 }
@@ -459,7 +463,8 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Fault>) -> Result<T,
 
 /// The number of batches known to be acknowledged, in a file of its own beside the shard.
 ///
-/// It is written after each commit but not synced: it may lag behind after a power cut, and it is never ahead.
+/// It is written after each commit but not synced: it may lag behind after a power cut, and it is never
+/// ahead.
 #[derive(Debug)]
 struct Mark {
     path: PathBuf,
@@ -478,7 +483,8 @@ impl Mark {
         Ok(Self { path, file, batches })
     }
 
-    /// The number, twice and in fixed width: overwritten in place, it is whole or it is recognised as not whole.
+    /// The number, twice and in fixed width: overwritten in place, it is whole or it is recognised as not
+    /// whole.
     fn line(batches: u64) -> String {
         format!("{batches:020} {batches:020}\n")
     }
@@ -499,7 +505,8 @@ impl Mark {
     }
 }
 
-/// A shard's file for redb, the lock of which outlives the database: it is held from before the examination on.
+/// A shard's file for redb, the lock of which outlives the database: it is held from before the examination
+/// on.
 #[derive(Debug)]
 struct Held(Arc<FileBackend>);
 
@@ -514,8 +521,8 @@ impl StorageBackend for Held {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)?;
-        // redb syncs the new length together with a header that speaks of it. A power cut could keep the header
-        // alone, and redb refuses such a file.
+        // redb syncs the new length together with a header that speaks of it. A power cut could keep the
+        // header alone, and redb refuses such a file.
         self.0.sync_data(false)
     }
 
@@ -549,19 +556,21 @@ impl Trial {
     /// Unrelated to the pages of redb: just how much is copied at a time.
     const BLOCK: u64 = 4096;
 
-    /// Where redb's header (see "File format" in its docs/design.md) has its flags: that the file was not closed in
-    /// good order, and that the last commit was made in two phases.
+    /// Where redb's header (see "File format" in its docs/design.md) has its flags: that the file was not
+    /// closed in good order, and that the last commit was made in two phases.
     const FLAGS: u64 = 9;
     const RECOVERY_REQUIRED: u8 = 2;
     const TWO_PHASE_COMMIT: u8 = 4;
-    /// Where the header has the number of pages of a region, in four bytes, and the most that the format allows.
+    /// Where the header has the number of pages of a region, in four bytes, and the most that the format
+    /// allows.
     const REGION_PAGES: u64 = 20;
     const MOST_REGION_PAGES: u32 = 1 << 20;
 
     fn of(file: Arc<FileBackend>) -> Result<Self, Fault> {
         let len = file.len()?;
         let trial = Self { file, changes: Mutex::new(Changes { len, shown: len, blocks: BTreeMap::new() }) };
-        // Ours always are (see `durable`). Without, redb may choose another commit now than when it opens the file.
+        // Ours always are (see `durable`). Without, redb may choose another commit now than when it opens
+        // the file.
         let flags = trial.read(Self::FLAGS, 1)?[0];
         if flags & Self::TWO_PHASE_COMMIT == 0 {
             return Err(Fault::damage("its header does not speak of commits in two phases"));
@@ -593,7 +602,8 @@ impl Trial {
         Ok(bytes)
     }
 
-    /// Refuses a range that goes beyond the end, before memory is taken for it: a damaged length may be anything.
+    /// Refuses a range that goes beyond the end, before memory is taken for it: a damaged length may be
+    /// anything.
     fn check(changes: &Changes, offset: u64, len: usize) -> io::Result<()> {
         match offset.checked_add(len as u64) {
             Some(end) if end <= changes.len => Ok(()),
