@@ -113,6 +113,9 @@ pub(crate) fn observe_panics(on_panic: Option<fn(&PanicReport)>) {
 /// Other threads keep the hook that was there before the first process.
 fn install_hook() {
     static ONCE: Once = Once::new();
+    if std::thread::panicking() {
+        return; // std forbids it then; the next process will do it
+    }
     ONCE.call_once(|| {
         let earlier = panic::take_hook();
         panic::set_hook(Box::new(move |info| match ON_PANIC.try_with(Cell::get) {

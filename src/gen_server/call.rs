@@ -192,9 +192,9 @@ impl<S: GenServer> ServerRef<S> {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
         }
         let deadline = moment(limit);
-        let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
         let slot = Slot::new();
         let message = request(Caller::new(Arc::clone(&slot)));
+        let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
         if let Err(unsent) = address.try_send(Envelope::Call { from, message }) {
             drop(unsent);
             // Its end is decided: whoever is told "no such process" may rely on its name being free.
@@ -270,6 +270,7 @@ impl<S: GenServer> ServerRef<S> {
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
             return Err(StopError::CallingSelf);
         }
+        let _waiting = Waiting::mark(me.as_ref(), server);
         let slot = Slot::<()>::new();
         let sent = address.try_send(Envelope::Stop(reason.clone())).is_ok();
         match wait(&slot, server, moment(limit)) {

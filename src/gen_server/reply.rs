@@ -242,7 +242,7 @@ impl<R: Send + 'static> Caller<R> {
     /// the handler has returned; with [`and_stop`](Next::and_stop) when `terminate` has.
     pub fn reply(mut self, value: R) -> Next {
         me::checkpoint();
-        let slot = self.slot.take();
+        let slot = self.slot.take().filter(|_| !zombie());
         if let Some(slot) = &slot {
             slot.hold(value);
         }
@@ -254,12 +254,16 @@ impl<R: Send + 'static> Caller<R> {
     /// An answer nobody waits for any more is dropped.
     pub fn send(mut self, value: R) {
         me::checkpoint();
-        let zombie = me::get().is_some_and(|me| me.zombie());
-        if let (Some(slot), false) = (self.slot.take(), zombie) {
+        if let Some(slot) = self.slot.take().filter(|_| !zombie()) {
             slot.hold(value);
             slot.publish();
         }
     }
+}
+
+/// Whether nothing this thread says counts any more.
+fn zombie() -> bool {
+    me::get().is_some_and(|me| me.zombie())
 }
 
 impl<R: Send + 'static> Drop for Caller<R> {

@@ -45,9 +45,11 @@ pub(crate) fn serve<S: GenServer>(
         Err(stop) => return refuse(stop, &refusal),
     };
     me.block.lock().starter = None;
-    started.send(());
     let mut busy_with = "starting";
-    let ended = unwound::catch(|| attend(&mut server, inbox, &mut cx, &me, &mut busy_with));
+    let ended = unwound::catch(|| {
+        started.send(());
+        attend(&mut server, inbox, &mut cx, &me, &mut busy_with)
+    });
     if matches!(ended, Err(Unwound::Told)) {
         // Ended by a signal it does not trap: no terminate.
         return wind_up(&me, server, ExitReason::Normal);

@@ -124,6 +124,7 @@ pub(crate) struct State {
     /// The process that waits for this one's start and learns of a failure from that, not by a message.
     pub(crate) starter: Option<Pid>,
     /// The earlier holder of this process' name: still unwinding, so this one must wait before it begins.
+    /// Kept in the grave, for whoever takes the name over from one that never began.
     pub(crate) predecessor: Option<Arc<Block>>,
 }
 

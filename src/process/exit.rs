@@ -288,7 +288,6 @@ fn release_what_it_held(block: &Block) {
     let hooks = std::mem::take(&mut state.hooks);
     let name = state.name.take();
     let held = std::mem::take(&mut state.held);
-    let predecessor = state.predecessor.take();
     drop(state);
     deadline.map(clock::cancel);
     for timer in timers {
@@ -303,7 +302,6 @@ fn release_what_it_held(block: &Block) {
         }
         drop(hooks);
     });
-    drop(predecessor);
 }
 
 /// Whom a death concerns.

@@ -7,6 +7,7 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -276,6 +277,10 @@ pub(crate) fn birth<M: Send + 'static>(
     if let Some((me, id)) = monitor_by {
         hold(&me.block, id, Some(&block), Target::Pid(block.pid), None);
     }
+    if let (true, Some(me)) = (plan.awaited, &parent) {
+        // Before its first step, so that a call of the child's to us is seen for the wait cycle it is.
+        me.block.waiting_on.store(block.pid.to_word(), Ordering::SeqCst);
+    }
     let own = Arc::clone(&block);
     let run = move || {
         let _seat = seat;
@@ -288,6 +293,9 @@ pub(crate) fn birth<M: Send + 'static>(
     match thread.spawn(run) {
         Ok(_detached) => Ok(Address::new(block)),
         Err(error) => {
+            if let Some(me) = &parent {
+                me.block.waiting_on.store(0, Ordering::SeqCst);
+            }
             if let Some(me) = link_to {
                 disconnect(&me.block, block.pid);
             }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart, Shutdown, StartError};
+use crate::gen_server::call::Waiting;
 use crate::pid::Pid;
 use crate::process::exit::exit;
 use crate::process::link::{await_reaping, unlink, watch};
-use crate::process::zombie;
+use crate::process::{me, table, zombie};
 use crate::reason::ExitReason;
 use crate::supervisor::decide::expected;
 use crate::unwound;
@@ -99,6 +100,10 @@ impl Child {
         };
         let shutdown = self.spec.get_shutdown();
         let watched = watch(pid);
+        let me = me::get();
+        let block = table::get(pid);
+        // A child that calls us in its clean-up is told at once that it would wait for ever.
+        let _waiting = block.as_ref().map(|block| Waiting::mark(me.as_ref(), block));
         let kill = || {
             exit(pid, ExitReason::Kill);
             watched.wait()

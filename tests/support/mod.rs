@@ -85,7 +85,9 @@ pub(crate) fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -
 
 /// The next event, which must be a down.
 #[track_caller]
-pub(crate) fn down<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (rethread::MonitorRef, ExitReason) {
+pub(crate) fn down<M: Send + fmt::Debug + 'static>(
+    inbox: &mut Inbox<M>,
+) -> (rethread::MonitorRef, ExitReason) {
     match inbox.recv() {
         Event::Down { monitor, reason, .. } => (monitor, reason),
         other => panic!("a down was due, not {other:?}"),

@@ -161,7 +161,7 @@ impl Store {
         let path = dir.join(format!("shard-{shard}.redb"));
         let mark_path = dir.join(format!("shard-{shard}.mark"));
         // A shard that has its mark was there before. One without is new, or was being made at a crash.
-        if !mark_path.try_exists().map_err(at(&mark_path))? && !path.try_exists().map_err(at(&path))? {
+        if !mark_path.try_exists().map_err(at(&mark_path))? {
             publish(&path, |file| found_shard(&path, file, shard, shards))?;
         }
 
@@ -317,13 +317,11 @@ fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
     let path = dir.join("shards");
     // Shards come after the record: to see one first, and then no record, is to miss the record.
     let has_shards = holds_a_shard(dir).map_err(at(dir))?;
-    if !path.try_exists().map_err(at(&path))? {
-        if has_shards {
-            let why = "it is missing: write the number of shards into it, as digits".to_owned();
-            return Err(StoreError::Damaged { path, why });
-        }
-        publish(&path, |mut file| writeln!(file, "{shards}").map_err(at(&path)))?;
+    if has_shards && !path.try_exists().map_err(at(&path))? {
+        let why = "it is missing: write the number of shards into it, as digits".to_owned();
+        return Err(StoreError::Damaged { path, why });
     }
+    publish(&path, |mut file| writeln!(file, "{shards}").map_err(at(&path)))?;
     // Also if it was written just now: another may have been quicker, with another number.
     let text = fs::read(&path).map_err(at(&path))?;
     let found = std::str::from_utf8(&text).ok().and_then(|text| text.trim_ascii().parse::<u64>().ok());
@@ -351,6 +349,9 @@ fn holds_a_shard(dir: &Path) -> io::Result<bool> {
 /// Makes a file appear at the path whole, on disk and at once, unless there is one already. A crash on the
 /// way leaves a `.draft-..` file in the folder, which nobody reads.
 fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    if path.try_exists().map_err(at(path))? {
+        return Ok(());
+    }
     let dir = path.parent().unwrap_or(Path::new("."));
     let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(dir).map_err(at(path))?;
     fill(draft.as_file())?;
@@ -663,7 +664,7 @@ impl StorageBackend for Trial {
 
 /// An error on the way to a [`StoreError`]: redb's do not say of which file they are.
 enum Fault {
-    Redb(redb::Error),
+    Redb(Box<redb::Error>),
     Ours(StoreError),
     Damage(String),
 }
@@ -676,26 +677,29 @@ impl Fault {
     /// The error, of that file.
     fn of(self, path: &Path) -> StoreError {
         let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
-        match self {
-            Fault::Ours(error) => error,
-            Fault::Damage(why) => damaged(why),
-            Fault::Redb(redb::Error::DatabaseAlreadyOpen) => StoreError::Locked { path: path.to_owned() },
-            Fault::Redb(redb::Error::Io(error)) => match error.kind() {
+        let error = match self {
+            Fault::Ours(error) => return error,
+            Fault::Damage(why) => return damaged(why),
+            Fault::Redb(error) => *error,
+        };
+        match error {
+            redb::Error::DatabaseAlreadyOpen => StoreError::Locked { path: path.to_owned() },
+            redb::Error::Io(error) => match error.kind() {
                 io::ErrorKind::InvalidData => damaged("it is not a redb file".to_owned()),
                 io::ErrorKind::UnexpectedEof => damaged("it is cut short".to_owned()),
                 _ => at(path)(error),
             },
-            Fault::Redb(redb::Error::PreviousIo) => {
+            redb::Error::PreviousIo => {
                 at(path)(io::Error::other("an earlier write failed, so that the shard must be opened anew"))
             }
-            Fault::Redb(error) => damaged(error.to_string()),
+            error => damaged(error.to_string()),
         }
     }
 }
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Fault::Redb(redb::Error::Io(error))
+        Fault::Redb(Box::new(redb::Error::Io(error)))
     }
 }
 
@@ -710,7 +714,7 @@ macro_rules! from_redb {
     ($($error:ident),*) => {
         $(impl From<redb::$error> for Fault {
             fn from(error: redb::$error) -> Self {
-                Fault::Redb(error.into())
+                Fault::Redb(Box::new(error.into()))
             }
         })*
     };
