@@ -12,8 +12,8 @@
 //! | 3 | `supervisor/` | supervisors |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. Names, table,
-//! zombies and clock have one each; a process' lock may be held when the clock's or an alias' is taken,
-//! never the other way round. No lock is held while user code runs: handlers, hooks, destructors, log sinks.
+//! zombies and clock have one each; a process' lock may be held when the clock's is taken, never the
+//! other way round. No lock is held while user code runs: handlers, hooks, destructors, log sinks.
 #![forbid(unsafe_code)]
 
 #[cfg(panic = "abort")]

@@ -256,33 +256,47 @@ mod stores {
 
         /// A folder that was written to and closed in good order. It is made once; each test gets a copy.
         fn closed() -> Self {
-            static MADE: LazyLock<Folder> = LazyLock::new(|| {
+            static MADE: LazyLock<Kept> = LazyLock::new(|| {
                 let mut folder = Folder::new();
                 let mut store = folder.open().expect("a new store");
                 folder.write(&mut store, 4);
-                folder
+                drop(store);
+                folder.keep()
             });
             MADE.copy()
         }
 
         /// A folder whose program was killed: its shard was never closed.
         fn killed() -> Self {
-            static MADE: LazyLock<Folder> = LazyLock::new(|| {
+            static MADE: LazyLock<Kept> = LazyLock::new(|| {
                 let mut folder = Folder::closed();
                 let mut store = folder.open().expect("an old store");
                 folder.write(&mut store, 2);
-                let as_it_is = fs::read(folder.shard()).expect("the shard of a program at work");
-                drop(store);
-                fs::write(folder.shard(), as_it_is).expect("the shard as the kill left it");
-                folder
+                folder.keep() // the store is still open: this is what a kill leaves
             });
             MADE.copy()
         }
 
-        fn copy(&self) -> Self {
-            let copy = Self { list: self.list.clone(), written: self.written.clone(), ..Self::new() };
-            for file in ["shards", "shard-0.redb", "shard-0.mark"] {
-                fs::copy(self.path().join(file), copy.path().join(file)).expect("a copy");
+        fn keep(&self) -> Kept {
+            let content = |file| fs::read(self.path().join(file)).expect("a file of the store");
+            Kept { files: FILES.map(content), list: self.list.clone(), written: self.written.clone() }
+        }
+    }
+
+    const FILES: [&str; 3] = ["shards", "shard-0.redb", "shard-0.mark"];
+
+    /// A folder in memory.
+    struct Kept {
+        files: [Vec<u8>; 3],
+        list: TodoList,
+        written: Vec<(ListName, Event)>,
+    }
+
+    impl Kept {
+        fn copy(&self) -> Folder {
+            let copy = Folder { list: self.list.clone(), written: self.written.clone(), ..Folder::new() };
+            for (file, content) in FILES.iter().zip(&self.files) {
+                fs::write(copy.path().join(file), content).expect("a copy");
             }
             copy
         }

@@ -3,14 +3,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Deactivate, Target};
+use crate::process::block::{Deactivate, Monitoring, Peer, Target};
 use crate::process::inbox::Inbox;
-use crate::process::link::{hold, release};
+use crate::process::link::{hold, leave};
 use crate::process::{me, table};
 
 /// Until when an [`Alias`] made with a monitor is active.
@@ -50,43 +49,49 @@ pub struct Alias<M>(Arc<Switch<M>>);
 
 struct Switch<M> {
     address: Address<M>,
-    monitor: Option<MonitorRef>,
-    once: bool,
-    /// Held while a message is put into the mailbox, so that nothing gets in after it is off.
-    active: Mutex<bool>,
+    /// The monitor the first message removes.
+    once: Option<MonitorRef>,
+    /// Read and written under the lock of the target process, so that nothing gets in after it is off.
+    active: AtomicBool,
 }
 
 impl<M: Send + 'static> Deactivate for Switch<M> {
     fn deactivate(&self) {
-        *self.active.lock() = false;
+        self.active.store(false, Ordering::Relaxed);
     }
 }
 
 impl<M: Send + 'static> Alias<M> {
-    fn new(inbox: &Inbox<M>, monitor: Option<MonitorRef>, once: bool) -> Self {
-        let address = inbox.address();
-        Self(Arc::new(Switch { address, monitor, once, active: Mutex::new(true) }))
+    fn new(inbox: &Inbox<M>, once: Option<MonitorRef>) -> Self {
+        Self(Arc::new(Switch { address: inbox.address(), once, active: AtomicBool::new(true) }))
     }
 
     /// Sends a message, which is dropped if the alias is no longer active, or its process dead.
     pub fn send(&self, message: M) {
         me::checkpoint();
-        let mut active = self.0.active.lock();
-        let unsent = if *active { self.0.address.put(message).err() } else { Some(message) };
-        let spent = *active && self.0.once;
-        *active &= !spent;
-        drop(active);
-        drop(unsent);
         let target = self.0.address.block();
+        let mut state = target.lock();
+        let active = self.0.active.load(Ordering::Relaxed);
+        let unsent = if active { self.0.address.put(message).err() } else { Some(message) };
+        let spent = match self.0.once {
+            Some(monitor) if active => {
+                self.0.deactivate();
+                state.monitoring.remove(&monitor).map(|monitoring| (monitor, monitoring))
+            }
+            _ => None,
+        };
+        drop(state);
+        drop(unsent);
         target.waiter.wake();
-        if let (true, Some(monitor)) = (spent, self.0.monitor) {
-            release(target, monitor, false);
+        if let Some((monitor, Monitoring::Active { peer: Peer(other), .. })) = spent {
+            leave(&other, monitor);
         }
     }
 
     /// Switches it off; whether it was on. Messages that are in the mailbox already stay.
     pub fn unalias(&self) -> bool {
-        std::mem::replace(&mut *self.0.active.lock(), false)
+        let _locked = self.0.address.block().lock();
+        self.0.active.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -112,7 +117,7 @@ impl<M> fmt::Debug for Alias<M> {
 impl<M: Send + 'static> Inbox<M> {
     /// An address of this process that lasts until [`Alias::unalias`].
     pub fn alias(&self) -> Alias<M> {
-        Alias::new(self, None, false)
+        Alias::new(self, None)
     }
 
     /// Monitors a process and makes an alias that ends with the monitor, or as `mode` says.
@@ -120,11 +125,7 @@ impl<M: Send + 'static> Inbox<M> {
         let pid = pid.into();
         me::checkpoint();
         let monitor = MonitorRef::fresh();
-        let alias = match mode {
-            AliasMode::Explicit => Alias::new(self, None, false),
-            AliasMode::Demonitor => Alias::new(self, Some(monitor), false),
-            AliasMode::ReplyDemonitor => Alias::new(self, Some(monitor), true),
-        };
+        let alias = Alias::new(self, (mode == AliasMode::ReplyDemonitor).then_some(monitor));
         let switch: Option<Arc<dyn Deactivate>> = match mode {
             AliasMode::Explicit => None,
             AliasMode::Demonitor | AliasMode::ReplyDemonitor => Some(Arc::clone(&alias.0) as _),

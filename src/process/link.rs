@@ -302,18 +302,11 @@ pub fn demonitor_flush(monitor: MonitorRef) -> bool {
 }
 
 fn remove(monitor: MonitorRef, flush: bool) -> bool {
-    match me::get() {
-        Some(me) => {
-            me.checkpoint();
-            release(&me.block, monitor, flush)
-        }
-        None => false,
-    }
-}
-
-/// Removes a monitor that `mine` holds; whether it was active.
-pub(crate) fn release(mine: &Arc<Block>, monitor: MonitorRef, flush: bool) -> bool {
-    let mut state = mine.lock();
+    let Some(me) = me::get() else {
+        return false;
+    };
+    me.checkpoint();
+    let mut state = me.block.lock();
     let found = match state.monitoring.remove(&monitor) {
         Some(Monitoring::Active { peer, alias }) => {
             if let Some(alias) = alias {
