@@ -17,13 +17,13 @@ const FLOORS: Floors<'static> = &[
     /* 0 */ &["pid", "unwind", "reason", "unwound", "logger"],
     /* 1 */ &["process/settings", "process/signal", "process/wait", "process/shards", "process/clock",
               "process/block", "process/table", "process/me", "process/names", "process/zombie", "process/report",
-              "process/exit", "process/link", "process/inbox", "process/address", "process/alias",
-              "process/timer", "process/spawn", "process/attempt", "process/info"],
+              "process/exit", "process/link", "process/watch", "process/inbox", "process/address", "process/alias",
+              "process/timer", "process/spawn", "process/attach", "process/attempt", "process/own", "process/info"],
     /* 2 */ &["child_spec",
               "gen_server/handle", "gen_server/reply", "gen_server/behaviour", "gen_server/call",
               "gen_server/run", "gen_server/start", "or_exit"],
     /* 3 */ &["supervisor/spec", "supervisor/budget", "supervisor/decide", "supervisor/children",
-              "supervisor/server", "supervisor/supervise"],
+              "supervisor/request", "supervisor/server", "supervisor/client", "supervisor/supervise"],
                                             // to come: dynamic_supervisor, task, agent, registry
     /* 4 */ &[],                            // to come: observer
 ];

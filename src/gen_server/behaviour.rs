@@ -9,7 +9,7 @@ use crate::gen_server::reply::Next;
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::address::Address;
 use crate::process::block::Target;
-use crate::process::exit;
+use crate::process::own;
 use crate::process::timer::send_after;
 use crate::reason::ExitReason;
 
@@ -185,7 +185,7 @@ impl<S: GenServer> Context<S> {
 
     /// As [`process::trap_exit`](crate::process::trap_exit).
     pub fn trap_exit(&self, on: bool) -> bool {
-        exit::trap_exit(on)
+        own::trap_exit(on)
     }
 
     /// In `init`: what happens once the server has started, instead of just waiting for messages: a timeout

@@ -13,8 +13,9 @@ use crate::gen_server::reply::{Caller, Outcome, Slot};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
 use crate::process::block::{Block, DeathWatch};
-use crate::process::link::{await_death, leave, watch_block};
+use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
+use crate::process::watch::watch_block;
 use crate::process::{clock, table};
 use crate::reason::ExitReason;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::Block;
-use crate::process::link::{Watch, monitor, monitor_name, watch};
+use crate::process::link::{monitor, monitor_name};
 use crate::process::names::{self, NameError, Via};
 use crate::process::spawn::Builder;
+use crate::process::watch::{Watch, watch};
 use crate::process::{me, table};
 
 /// Reaches a server of type `S`: one certain process, or whoever holds a name or a key at the moment of

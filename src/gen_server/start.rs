@@ -18,10 +18,11 @@ use crate::gen_server::run::{Job, Refusal, serve};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::Block;
 use crate::process::inbox::Inbox;
-use crate::process::link::{demonitor_flush, disconnect, watch_block};
+use crate::process::link::{demonitor_flush, disconnect};
 use crate::process::me::{self, Me};
 use crate::process::signal::Origin;
 use crate::process::spawn::{Builder, birth};
+use crate::process::watch::watch_block;
 use crate::process::{address::Address, clock, exit};
 use crate::reason::ExitReason;
 

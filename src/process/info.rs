@@ -153,17 +153,3 @@ fn describe(block: &Block) -> ProcessInfo {
         uptime: clock::elapsed(block.birth.at),
     }
 }
-
-/// The pid of the calling process, Erlang's `self()`; `None` on a foreign thread.
-///
-/// ```
-/// use rethread::process;
-/// assert_eq!(process::current(), None);
-/// let child = process::spawn::<()>(|inbox| assert_eq!(process::current(), Some(inbox.pid())))?;
-/// # let _ = child;
-/// # Ok::<(), process::SpawnError>(())
-/// ```
-pub fn current() -> Option<Pid> {
-    me::checkpoint();
-    me::pid()
-}

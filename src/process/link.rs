@@ -1,18 +1,14 @@
-//! Links (two-way), monitors (one-way) and watches (for threads without a mailbox): who is told of whose
-//! death. Called by user code and by births; the telling itself is in `exit`.
+//! Links (two-way) and monitors (one-way): who is told of whose death. Called by user code and by births;
+//! the telling itself is in `exit`.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, Deactivate, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
 use crate::process::exit::{expect_process, signal, tell};
 use crate::process::signal::Origin;
-use crate::process::wait::Waiter;
-use crate::process::{clock, me, names, table, zombie};
+use crate::process::{me, names, table};
 use crate::reason::ExitReason;
 
 /// Why a link could not be made.
@@ -158,7 +154,7 @@ pub(crate) fn disconnect(mine: &Arc<Block>, other: Pid) {
 /// In a destructor of an exiting process nothing is monitored and the reference never fires.
 ///
 /// # Panics
-/// On a thread that is not a process, which has no mailbox for the `Down`: use [`watch`] there.
+/// On a thread that is not a process, which has no mailbox for the `Down`: use [`watch`](crate::process::watch) there.
 ///
 /// ```
 /// use rethread::process::{self, Event, Inbox};
@@ -336,100 +332,4 @@ pub(crate) fn leave(other: &Arc<Block>, id: MonitorRef) {
     state.late.retain(|late| !matches!(late, Late::Watcher(entered, _) if *entered == id));
     drop(state);
     drop(watcher);
-}
-
-/// Waits for the end of a process from any thread, without a mailbox. Made by [`watch`].
-#[derive(Debug)]
-pub struct Watch {
-    pid: Pid,
-    block: Option<Arc<Block>>,
-    id: MonitorRef,
-    obituary: Arc<Obituary>,
-}
-
-/// Where a death is noted for one waiting thread.
-#[derive(Debug)]
-pub(crate) struct Obituary {
-    waiter: Mutex<Option<Arc<Waiter>>>,
-    reason: Mutex<Option<ExitReason>>,
-}
-
-impl DeathWatch for Obituary {
-    fn died(&self, reason: &ExitReason) {
-        *self.reason.lock() = Some(reason.clone());
-        let waiter = self.waiter.lock().clone();
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-    }
-}
-
-impl Obituary {
-    fn new() -> Self {
-        Self { waiter: Mutex::new(None), reason: Mutex::new(None) }
-    }
-
-    fn wait(&self, limit: Option<Duration>) -> Option<ExitReason> {
-        *self.waiter.lock() = Some(me::waiter());
-        me::wait(limit.map(clock::after), || self.reason.lock().clone())
-    }
-}
-
-/// Watches a process from any thread: processes and foreign threads alike. The wait is ended by the
-/// process' death, with its reason; `NoProc` if it was dead before.
-///
-/// ```
-/// use rethread::{ExitReason, process};
-///
-/// let child = process::spawn::<()>(|_| ())?;
-/// let reason = process::watch(&child).wait();
-/// assert!(reason == ExitReason::Normal || reason == ExitReason::NoProc);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn watch(pid: impl Into<Pid>) -> Watch {
-    let pid = pid.into();
-    me::checkpoint();
-    watch_block(pid, table::get(pid))
-}
-
-pub(crate) fn watch_block(pid: Pid, block: Option<Arc<Block>>) -> Watch {
-    let obituary = Arc::new(Obituary::new());
-    let id = MonitorRef::fresh();
-    match &block {
-        Some(block) => enter(block, id, Watcher::Slot(Arc::clone(&obituary) as Arc<dyn DeathWatch>)),
-        None => obituary.died(&ExitReason::NoProc),
-    }
-    Watch { pid, block, id, obituary }
-}
-
-impl Watch {
-    /// The process that is watched.
-    pub fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// Blocks until the process has ended, and says why.
-    pub fn wait(&self) -> ExitReason {
-        self.obituary.wait(None).unwrap_or(ExitReason::NoProc)
-    }
-
-    /// Blocks until the process has ended, at most for `limit`; `None` if it has not.
-    pub fn wait_timeout(&self, limit: Duration) -> Option<ExitReason> {
-        self.obituary.wait(Some(limit))
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(block) = &self.block {
-            leave(block, self.id);
-        }
-    }
-}
-
-/// Waits until the thread of a zombie has ended, at most for `limit`. True if it has, or never was one.
-pub(crate) fn await_reaping(pid: Pid, limit: Duration) -> bool {
-    let obituary = Arc::new(Obituary::new());
-    !zombie::await_reaping(pid, Arc::clone(&obituary) as Arc<dyn DeathWatch>)
-        || obituary.wait(Some(limit)).is_some()
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod alias;
+pub(crate) mod attach;
 pub(crate) mod attempt;
 pub(crate) mod block;
 pub(crate) mod clock;
@@ -12,6 +13,7 @@ pub(crate) mod info;
 pub(crate) mod link;
 pub(crate) mod me;
 pub(crate) mod names;
+pub(crate) mod own;
 pub(crate) mod report;
 pub(crate) mod settings;
 pub(crate) mod shards;
@@ -20,23 +22,26 @@ pub(crate) mod spawn;
 pub(crate) mod table;
 pub(crate) mod timer;
 pub(crate) mod wait;
+pub(crate) mod watch;
 pub(crate) mod zombie;
 
 pub use self::address::{Address, Name, SendError};
 pub use self::alias::{Alias, AliasMode};
+pub use self::attach::{AttachError, attach};
 pub use self::attempt::{Attempt, Caught, attempt};
 pub use self::block::Target;
-pub use self::exit::{
-    ExitHook, checkpoint, exit, exit_requested, exit_with, is_alive, on_exit_request, set_label, sleep,
-    throw, trap_exit,
-};
+pub use self::exit::{exit, exit_with, is_alive, throw};
 pub use self::inbox::{Event, Inbox};
-pub use self::info::{ProcessInfo, ProcessState, current, info, processes};
+pub use self::info::{ProcessInfo, ProcessState, info, processes};
 pub use self::link::{
     LinkError, Watch, demonitor, demonitor_flush, link, monitor, monitor_name, unlink, watch,
 };
 pub use self::names::{NameError, Via, register, unregister, whereis};
+pub use self::own::{
+    ExitHook, checkpoint, current, exit_requested, on_exit_request, set_label, sleep, trap_exit,
+};
 pub use self::settings::{Settings, set_settings, settings};
-pub use self::spawn::{AttachError, Builder, SpawnError, attach, spawn, spawn_link, spawn_monitor};
+pub use self::spawn::{Builder, SpawnError, spawn, spawn_link, spawn_monitor};
 pub use self::timer::{Destination, cancel_timer, read_timer, send_after, send_at};
+pub use self::watch::{Watch, watch};
 pub use self::zombie::{Zombie, zombies, zombies_ever};

@@ -18,11 +18,12 @@ use crate::process::address::Address;
 use crate::process::block::{Birth, Block, Phase, Target};
 use crate::process::exit::{self, Thread};
 use crate::process::inbox::{Event, Inbox, mailbox};
-use crate::process::link::{connect, disconnect, hold, leave, watch_block};
+use crate::process::link::{connect, disconnect, hold, leave};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
 use crate::process::settings::{Seat, settings};
 use crate::process::wait::Waiter;
+use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
 use crate::reason::ExitReason;
 use crate::unwound::{self, Unwound};
@@ -311,7 +312,10 @@ pub(crate) fn birth<M: Send + 'static>(
 
 /// The new process as a block in the table, and the receiving end of its mailbox.
 #[track_caller]
-fn conceive<M: Send + 'static>(plan: &Builder, parent: Option<&Me>) -> (Arc<Block>, Receiver<Event<M>>) {
+pub(crate) fn conceive<M: Send + 'static>(
+    plan: &Builder,
+    parent: Option<&Me>,
+) -> (Arc<Block>, Receiver<Event<M>>) {
     let defaults = settings();
     let ancestors = parent.map_or_else(
         || Arc::from([]),
@@ -359,7 +363,7 @@ fn thread_name(plan: &Builder, pid: Pid) -> String {
 }
 
 /// A process' life on its thread, from its first step to its burial.
-fn live<M: Send + 'static, T>(
+pub(crate) fn live<M: Send + 'static, T>(
     block: &Arc<Block>,
     inbox: &mut Inbox<M>,
     body: impl FnOnce(&mut Inbox<M>) -> T,
@@ -414,62 +418,4 @@ fn await_predecessor(block: &Block) {
     }
     let done = block.lock().predecessor.take();
     drop(done);
-}
-
-/// Why [`attach`] has no value to return.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum AttachError {
-    /// The thread could not become a process.
-    Spawn(SpawnError),
-    /// It became one, and that ended with this reason before its body returned.
-    Ended(ExitReason),
-}
-
-impl fmt::Display for AttachError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spawn(error) => error.fmt(f),
-            Self::Ended(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AttachError {}
-
-/// Makes the calling thread a process while `body` runs, so that `main` or a test can link, monitor, trap
-/// exits and receive. When the body returns, the process ends with `Normal` and its value is returned.
-///
-/// # Errors
-/// [`AttachError::Ended`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
-/// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many.
-///
-/// ```
-/// use rethread::process::{self, Event, Inbox};
-///
-/// let reason = process::attach(|inbox: &mut Inbox<()>| {
-///     process::trap_exit(true);
-///     process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
-///     match inbox.recv() {
-///         Event::Exit { reason, .. } => reason,
-///         _ => unreachable!("nothing else was due"),
-///     }
-/// })?;
-/// assert_eq!(reason.to_string(), "oops");
-/// # Ok::<(), process::AttachError>(())
-/// ```
-#[track_caller]
-pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Result<T, AttachError> {
-    if let Some(me) = me::get() {
-        return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
-    }
-    let _seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
-    let (block, receiver) = conceive::<M>(&Builder::new(), None);
-    let mut inbox = Inbox::new(Arc::clone(&block), receiver);
-    live(&block, &mut inbox, body).ok_or_else(|| {
-        AttachError::Ended(match &block.lock().phase {
-            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
-            Phase::Running => ExitReason::Normal,
-        })
-    })
 }

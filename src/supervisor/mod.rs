@@ -2,12 +2,15 @@
 
 pub(crate) mod budget;
 pub(crate) mod children;
+pub(crate) mod client;
 pub(crate) mod decide;
+pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod spec;
 pub(crate) mod supervise;
 
 pub use self::children::FailedToStartChild;
-pub use self::server::{ChildCount, ChildError, ChildInfo, ChildState, Plan, Reminder, Request, Supervisor};
+pub use self::request::{ChildCount, ChildError, ChildInfo, ChildState, Reminder, Request};
+pub use self::server::{Plan, Supervisor};
 pub use self::spec::{AutoShutdown, Strategy, SupervisorSpec};
 pub use self::supervise::Supervise;

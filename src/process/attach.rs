@@ -1,0 +1,70 @@
+//! `attach`: a thread that exists already becomes a process for a while. Called by `main` functions and
+//! tests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::process::block::Phase;
+use crate::process::inbox::Inbox;
+use crate::process::me;
+use crate::process::settings::Seat;
+use crate::process::spawn::{Builder, SpawnError, conceive, live};
+use crate::reason::ExitReason;
+
+/// Why [`attach`] has no value to return.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The thread could not become a process.
+    Spawn(SpawnError),
+    /// It became one, and that ended with this reason before its body returned.
+    Ended(ExitReason),
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spawn(error) => error.fmt(f),
+            Self::Ended(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AttachError {}
+
+/// Makes the calling thread a process while `body` runs, so that `main` or a test can link, monitor, trap
+/// exits and receive. When the body returns, the process ends with `Normal` and its value is returned.
+///
+/// # Errors
+/// [`AttachError::Ended`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
+/// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// let reason = process::attach(|inbox: &mut Inbox<()>| {
+///     process::trap_exit(true);
+///     process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
+///     match inbox.recv() {
+///         Event::Exit { reason, .. } => reason,
+///         _ => unreachable!("nothing else was due"),
+///     }
+/// })?;
+/// assert_eq!(reason.to_string(), "oops");
+/// # Ok::<(), process::AttachError>(())
+/// ```
+#[track_caller]
+pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Result<T, AttachError> {
+    if let Some(me) = me::get() {
+        return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
+    }
+    let _seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
+    let (block, receiver) = conceive::<M>(&Builder::new(), None);
+    let mut inbox = Inbox::new(Arc::clone(&block), receiver);
+    live(&block, &mut inbox, body).ok_or_else(|| {
+        AttachError::Ended(match &block.lock().phase {
+            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
+            Phase::Running => ExitReason::Normal,
+        })
+    })
+}
