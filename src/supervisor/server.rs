@@ -3,13 +3,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError};
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
-use crate::gen_server::call::CallError;
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::reply::{Caller, Next};
+use crate::gen_server::reply::Next;
 use crate::gen_server::start::{Spec, Start};
 use crate::pid::Pid;
 use crate::process::exit::is_alive;

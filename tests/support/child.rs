@@ -1,0 +1,287 @@
+//! A child that does what it is told: starts, fails, ignores or panics by script, notes its life in a
+//! journal. The tests of supervisors use it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rethread::prelude::*;
+use rethread::{ChildId, ChildState, Spec};
+
+use crate::support::Journal;
+
+/// How one start of a child goes.
+pub(crate) enum Begin {
+    Up,
+    /// `init` returns this reason, and it is reported.
+    Fail(&'static str),
+    /// `init` returns this reason quietly.
+    Quiet(&'static str),
+    Ignore,
+    Panic(&'static str),
+}
+
+type StartScript = dyn Fn(usize) -> Begin + Send + Sync;
+type EndScript = dyn Fn(&ExitReason) + Send + Sync;
+
+/// The script and the remote control of one child, whichever incarnation of it runs.
+#[derive(Clone)]
+pub(crate) struct Child {
+    pub(crate) id: &'static str,
+    journal: Journal,
+    traps: bool,
+    begin: Arc<StartScript>,
+    end: Arc<EndScript>,
+    shared: Arc<(Mutex<Shared>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Shared {
+    attempts: usize,
+    starts: usize,
+    server: Option<ServerRef<Actor>>,
+}
+
+impl Child {
+    /// It notes `start id` when it starts, `fail id` or `ignore id` when it does not, and `stop id` when its
+    /// state is dropped, which is before anybody hears of its end.
+    pub(crate) fn new(id: &'static str, journal: &Journal) -> Self {
+        Self {
+            id,
+            journal: journal.clone(),
+            traps: false,
+            begin: Arc::new(|_| Begin::Up),
+            end: Arc::new(|_| ()),
+            shared: Arc::default(),
+        }
+    }
+
+    pub(crate) fn traps(mut self) -> Self {
+        self.traps = true;
+        self
+    }
+
+    /// How its K-th start goes; K counts from 1.
+    pub(crate) fn starts_as(mut self, script: impl Fn(usize) -> Begin + Send + Sync + 'static) -> Self {
+        self.begin = Arc::new(script);
+        self
+    }
+
+    /// What it does in `terminate`.
+    pub(crate) fn ends_by(mut self, script: impl Fn(&ExitReason) + Send + Sync + 'static) -> Self {
+        self.end = Arc::new(script);
+        self
+    }
+
+    pub(crate) fn spec(&self) -> Spec<Actor> {
+        Actor::child_spec(self.clone()).id(self.id)
+    }
+
+    pub(crate) fn permanent(&self) -> ChildSpec {
+        self.spec().into()
+    }
+
+    pub(crate) fn transient(&self) -> ChildSpec {
+        self.spec().restart(Restart::Transient).into()
+    }
+
+    pub(crate) fn temporary(&self) -> ChildSpec {
+        self.spec().restart(Restart::Temporary).into()
+    }
+
+    /// How often it was tried to start it.
+    pub(crate) fn attempts(&self) -> usize {
+        self.shared.0.lock().attempts
+    }
+
+    /// How often it started.
+    pub(crate) fn starts(&self) -> usize {
+        self.shared.0.lock().starts
+    }
+
+    /// Waits until it has started so often, and returns who it is then.
+    #[track_caller]
+    pub(crate) fn await_start(&self, count: usize) -> Pid {
+        let mut shared = self.shared.0.lock();
+        while shared.starts < count {
+            let late = self.shared.1.wait_for(&mut shared, Duration::from_secs(30)).timed_out();
+            assert!(!late, "{} started only {} times: {:?}", self.id, shared.starts, self.journal.all());
+        }
+        shared.server.as_ref().and_then(ServerRef::whereis).expect("it started")
+    }
+
+    /// The latest incarnation.
+    #[track_caller]
+    pub(crate) fn server(&self) -> ServerRef<Actor> {
+        self.shared.0.lock().server.clone().unwrap_or_else(|| panic!("{} never started", self.id))
+    }
+
+    #[track_caller]
+    pub(crate) fn pid(&self) -> Pid {
+        self.server().whereis().expect("a pinned reference has a pid")
+    }
+
+    /// Has the latest incarnation run this, between two messages.
+    #[track_caller]
+    pub(crate) fn run(&self, what: impl FnOnce() + Send + 'static) {
+        self.server().cast(Tell(Box::new(what)));
+    }
+
+    /// Has it run this and waits until it has.
+    #[track_caller]
+    pub(crate) fn run_and_wait(&self, what: impl FnOnce() + Send + 'static) {
+        self.run(what);
+        self.server().call(Ask).expect("it goes on");
+    }
+
+    /// Ends the latest incarnation from within and waits until it is gone: its links know it then.
+    #[track_caller]
+    pub(crate) fn end(&self, reason: impl Into<ExitReason>) -> ExitReason {
+        let reason = reason.into();
+        let watch = self.server().watch();
+        self.run(move || process::exit_with(reason));
+        watch.wait()
+    }
+
+    /// As `end`, by a panic.
+    #[track_caller]
+    pub(crate) fn crash(&self) -> ExitReason {
+        let watch = self.server().watch();
+        self.run(|| panic!("told to crash"));
+        watch.wait()
+    }
+
+    /// As `end`, by an exit signal from outside.
+    #[track_caller]
+    pub(crate) fn kill(&self) -> ExitReason {
+        kill(self.pid(), ExitReason::Kill)
+    }
+}
+
+/// Sends an exit signal and waits for the end it brings: the links of the dead know it then.
+pub(crate) fn kill(pid: Pid, reason: impl Into<ExitReason>) -> ExitReason {
+    let watch = process::watch(pid);
+    process::exit(pid, reason);
+    watch.wait()
+}
+
+/// The server a `Child` scripts.
+pub(crate) struct Actor {
+    child: Child,
+}
+
+pub(crate) struct Ask(pub(crate) Caller<()>);
+pub(crate) struct Tell(pub(crate) Box<dyn FnOnce() + Send>);
+
+impl GenServer for Actor {
+    type Args = Child;
+    type Call = Ask;
+    type Cast = Tell;
+
+    fn init(child: Child, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        let attempt = {
+            let mut shared = child.shared.0.lock();
+            shared.attempts += 1;
+            shared.attempts
+        };
+        let note = |what: &str| child.journal.note(format!("{what} {}", child.id));
+        match (child.begin)(attempt) {
+            Begin::Up => {}
+            Begin::Ignore => {
+                note("ignore");
+                return Err(Stop::Ignore);
+            }
+            Begin::Fail(reason) => {
+                note("fail");
+                return Err(Stop::Reason(reason.into()));
+            }
+            Begin::Quiet(reason) => {
+                note("fail");
+                return Err(Stop::Quiet(reason.into()));
+            }
+            Begin::Panic(text) => {
+                note("fail");
+                panic!("{text}");
+            }
+        }
+        cx.trap_exit(child.traps);
+        note("start");
+        let mut shared = child.shared.0.lock();
+        shared.starts += 1;
+        shared.server = Some(cx.this());
+        drop(shared);
+        child.shared.1.notify_all();
+        Ok(Self { child })
+    }
+
+    fn handle_call(&mut self, Ask(from): Ask, _: &mut Context<Self>) -> Next {
+        from.reply(())
+    }
+
+    fn handle_cast(&mut self, Tell(what): Tell, _: &mut Context<Self>) -> Next {
+        what();
+        Next::wait()
+    }
+
+    fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+        (self.child.end)(reason);
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.child.journal.note(format!("stop {}", self.child.id));
+    }
+}
+
+/// A process that traps exits and takes no notice of them.
+pub(crate) fn stubborn(id: &'static str) -> ChildSpec {
+    ChildSpec::process::<()>(id, |inbox| {
+        process::trap_exit(true);
+        loop {
+            inbox.recv();
+        }
+    })
+}
+
+/// Starts a supervisor without a link to the test.
+#[track_caller]
+pub(crate) fn up(plan: SupervisorSpec) -> ServerRef<Supervisor> {
+    plan.start().unwrap_or_else(|error| panic!("the supervisor did not start: {error}"))
+}
+
+#[track_caller]
+pub(crate) fn pid_of(supervisor: &ServerRef<Supervisor>) -> Pid {
+    supervisor.whereis().expect("it lives")
+}
+
+/// The ids and what state they are in, in start order.
+#[track_caller]
+pub(crate) fn states(supervisor: &ServerRef<Supervisor>) -> Vec<(String, &'static str)> {
+    let listed = supervisor.which_children().expect("the supervisor lives");
+    listed.iter().map(|child| (child.id.to_string(), state_name(child.state))).collect()
+}
+
+pub(crate) fn state_name(state: ChildState) -> &'static str {
+    match state {
+        ChildState::Running(_) => "running",
+        ChildState::Restarting => "restarting",
+        ChildState::Stopped => "stopped",
+    }
+}
+
+/// The pid of a child that runs.
+#[track_caller]
+pub(crate) fn child_pid(supervisor: &ServerRef<Supervisor>, id: &str) -> Pid {
+    let listed = supervisor.which_children().expect("the supervisor lives");
+    let found = listed.iter().find(|child| child.id == ChildId::from(id));
+    let found = found.unwrap_or_else(|| panic!("no child {id}"));
+    found.pid().unwrap_or_else(|| panic!("{id} does not run: {:?}", found.state))
+}
+
+/// The ids, in start order.
+#[track_caller]
+pub(crate) fn ids(supervisor: &ServerRef<Supervisor>) -> Vec<String> {
+    states(supervisor).into_iter().map(|(id, _)| id).collect()
+}
