@@ -8,7 +8,7 @@ use crate::gen_server::call::CallError;
 use crate::gen_server::reply::Caller;
 use crate::pid::Pid;
 
-/// One child in [`which_children`](ServerRef::which_children).
+/// One child in [`which_children`](crate::ServerRef::which_children).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildInfo {
@@ -41,7 +41,7 @@ impl ChildInfo {
     }
 }
 
-/// How many children there are, by [`count_children`](ServerRef::count_children).
+/// How many children there are, by [`count_children`](crate::ServerRef::count_children).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ChildCount {
@@ -93,7 +93,7 @@ impl std::error::Error for ChildError {
     }
 }
 
-/// What a supervisor is asked: through the methods of [`ServerRef<Supervisor>`](ServerRef).
+/// What a supervisor is asked: through the methods of [`ServerRef<Supervisor>`](crate::ServerRef).
 #[derive(Debug)]
 pub struct Request(pub(crate) Ask);
 

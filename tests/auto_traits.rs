@@ -1,0 +1,69 @@
+//! What may cross threads, held at compile time: handles, specs, reasons and errors can, a mailbox cannot.
+
+use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
+use rethread::{
+    CallError, Caller, ChildError, ChildSpec, Context, ExitReason, GenServer, MonitorRef, Never, Next, Pid, ServerRef,
+    StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
+};
+
+fn crosses_threads<T: Send + Sync>() {}
+fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
+
+/// A server whose state may stay on its thread.
+struct Local(#[expect(dead_code, reason = "only its type matters")] std::rc::Rc<()>);
+
+impl GenServer for Local {
+    type Args = ();
+    type Call = Never;
+    type Cast = Never;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self(std::rc::Rc::new(())))
+    }
+    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        match call {}
+    }
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
+    }
+}
+
+#[test]
+fn handles_specs_and_reasons_cross_threads() {
+    crosses_threads::<Pid>();
+    crosses_threads::<MonitorRef>();
+    crosses_threads::<TimerRef>();
+    crosses_threads::<ExitReason>();
+    crosses_threads::<ServerRef<Local>>();
+    crosses_threads::<ServerRef<Supervisor>>();
+    crosses_threads::<Address<std::cell::Cell<u8>>>();
+    crosses_threads::<Alias<std::cell::Cell<u8>>>();
+    crosses_threads::<Name<std::cell::Cell<u8>>>();
+    crosses_threads::<Caller<std::cell::Cell<u8>>>();
+    crosses_threads::<ChildSpec>();
+    crosses_threads::<SupervisorSpec>();
+    crosses_threads::<Watch>();
+}
+
+#[test]
+fn errors_are_errors() {
+    is_an_error::<CallError>();
+    is_an_error::<StartError>();
+    is_an_error::<StopError>();
+    is_an_error::<ChildError>();
+    is_an_error::<NameError>();
+    is_an_error::<SpawnError>();
+}
+
+#[test]
+fn small_things_are_small() {
+    assert_eq!(size_of::<Option<Pid>>(), 8);
+    assert!(size_of::<ExitReason>() <= 24, "{}", size_of::<ExitReason>());
+}
+
+#[test]
+fn a_server_whose_state_is_not_send_runs() {
+    use rethread::Start;
+    let server = Local::start(()).expect("a free thread");
+    server.stop().expect("it was running");
+}

@@ -1,0 +1,485 @@
+//! Calls that would wait for each other for ever: refused at once, and nothing else is.
+
+#[path = "support/puppet.rs"]
+mod puppet;
+mod support;
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use puppet::{Ask, Plan, Pull, Puppet, elsewhere, puppet, waits_for};
+use rethread::prelude::*;
+use rethread::process::{self, Inbox, NameError, Via};
+use support::{Gate, Journal, attached, eventually, unique};
+
+/// A name for one test.
+fn name(stem: &str) -> ServerRef<Puppet> {
+    ServerRef::with_name(unique(stem))
+}
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// What is returned at once must not need the five seconds of the default timeout.
+#[track_caller]
+fn promptly<T>(act: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let value = act();
+    assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
+    value
+}
+
+/// A key in a table that is the runtime's own.
+#[derive(Debug)]
+struct Key(&'static str);
+
+impl Via for Key {
+    fn whereis(&self) -> Option<Pid> {
+        process::whereis(self.0)
+    }
+    fn register(&self, pid: Pid) -> Result<(), NameError> {
+        process::register(self.0, pid)
+    }
+    fn unregister(&self, _: Pid) {}
+}
+
+/// The error that `first` gets when it calls `second`, and so on, the last calling the first.
+#[track_caller]
+fn close_cycle(servers: &[ServerRef<Puppet>]) -> CallError {
+    fn onward(chain: Vec<ServerRef<Puppet>>, tell: std::sync::mpsc::Sender<CallError>) -> Next {
+        let mut chain = chain.into_iter();
+        let next = chain.next().expect("a server to call");
+        let rest: Vec<_> = chain.collect();
+        if rest.is_empty() {
+            tell.send(next.get().expect_err("a wait cycle")).expect("the test listens");
+        } else {
+            next.ask(move |_, from, _| {
+                let _ = onward(rest, tell);
+                from.reply(1)
+            })
+            .expect("the cycle is broken at its end");
+        }
+        Next::wait()
+    }
+    let (tell, hear) = channel();
+    let mut chain = servers[1..].to_vec();
+    chain.push(servers[0].clone());
+    let answer = promptly(|| {
+        servers[0].ask(move |_, from, _| {
+            let _ = onward(chain, tell);
+            from.reply(1)
+        })
+    });
+    assert_eq!(answer, Ok(1), "everybody but the one who closed the cycle goes on");
+    hear.recv().expect("an error")
+}
+
+#[test]
+fn two_servers_that_call_each_other() {
+    attached(|_: &mut Inbox<()>| {
+        let (a, b) = (puppet(), puppet());
+        let error = close_cycle(&[a.clone(), b.clone()]);
+        assert_eq!(error, CallError::Deadlock { cycle: vec![b.pid(), a.pid()] });
+        let text = error.to_string();
+        let due = format!("{b} waits for {a} waits for {b}");
+        assert!(text.contains(&due), "{text}");
+        assert_eq!((a.get(), b.get()), (Ok(0), Ok(0)));
+    });
+}
+
+#[test]
+fn a_wait_cycle_of_three_and_of_ten() {
+    attached(|_: &mut Inbox<()>| {
+        for size in [3, 10] {
+            let servers: Vec<_> = (0..size).map(|_| puppet()).collect();
+            let mut cycle: Vec<Pid> = servers.iter().map(Pull::pid).collect();
+            cycle.rotate_right(1);
+            assert_eq!(close_cycle(&servers), CallError::Deadlock { cycle });
+        }
+    });
+}
+
+#[test]
+fn a_wait_cycle_by_name_and_by_key() {
+    attached(|_: &mut Inbox<()>| {
+        let (by_name, by_key) = (name("cycle"), ServerRef::via(Key(unique("cycle"))));
+        Plan::new(&Journal::new()).start_as(&by_name);
+        Plan::new(&Journal::new()).start_as(&by_key);
+        let cycle = vec![by_key.pid(), by_name.pid()];
+        assert_eq!(close_cycle(&[by_name, by_key]), CallError::Deadlock { cycle });
+    });
+}
+
+#[test]
+fn or_exit_after_a_wait_cycle_carries_the_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        let (a, b) = (puppet(), puppet());
+        let (back, calls) = (a.clone(), b.clone());
+        let result = a.ask(move |_, from, _| {
+            let failed = calls.ask(move |_, from, _| from.reply(back.get().or_exit()));
+            let Err(CallError::Exited { reason, .. }) = failed else { panic!("not {failed:?}") };
+            let error: &CallError = reason.downcast_ref().expect("the error itself");
+            assert!(matches!(error, CallError::Deadlock { cycle } if cycle.len() == 2));
+            from.reply(1)
+        });
+        assert_eq!(result, Ok(1));
+    });
+}
+
+/// All servers call their neighbour at the same moment, in rounds; what each gets.
+fn close_at_once(size: usize, rounds: usize) {
+    attached(|_: &mut Inbox<()>| {
+        let servers: Vec<_> = (0..size).map(|_| puppet()).collect();
+        for round in 0..rounds {
+            let barrier = Arc::new(Barrier::new(size));
+            let (tell, hear) = channel();
+            for at in 0..size {
+                let (next, barrier, tell) =
+                    (servers[(at + 1) % size].clone(), Arc::clone(&barrier), tell.clone());
+                servers[at].tell(move |_, _| {
+                    barrier.wait();
+                    tell.send(next.get()).expect("the test listens");
+                    Next::wait()
+                });
+            }
+            let results: Vec<_> = promptly(|| (0..size).map(|_| hear.recv().expect("a result")).collect());
+            let refused = results.iter().filter(|r| matches!(r, Err(CallError::Deadlock { .. }))).count();
+            let answered = results.iter().filter(|r| **r == Ok(0)).count();
+            assert!(refused >= 1 && refused + answered == size, "round {round}: {results:?}");
+        }
+    });
+}
+
+#[test]
+fn of_two_that_close_a_cycle_at_once_none_hangs() {
+    close_at_once(2, 300);
+}
+
+#[test]
+fn of_three_that_close_a_cycle_at_once_none_hangs() {
+    close_at_once(3, 200);
+}
+
+#[test]
+fn a_postponed_reply_is_no_wait_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        for _ in 0..20 {
+            let (a, b) = (puppet(), puppet());
+            let (give, held) = channel();
+            let (calls, answers) = (b.clone(), a.clone());
+            // a calls b, b postpones the reply ...
+            let caller = elsewhere(move |_| {
+                answers.ask(move |_, from, _| {
+                    let value = calls.ask(move |_, from, _| {
+                        give.send(from).unwrap();
+                        Next::wait()
+                    });
+                    from.reply(value.unwrap())
+                })
+            });
+            let held = held.recv().unwrap();
+            b.get().unwrap(); // the handler that postponed it has returned
+            // ... and calls a, which can answer as soon as somebody else has answered it.
+            let (tell, hear) = channel();
+            let back = a.clone();
+            b.tell(move |_, _| {
+                tell.send(back.get()).unwrap();
+                Next::wait()
+            });
+            waits_for(b.pid(), a.pid());
+            held.send(7);
+            assert_eq!(hear.recv().unwrap(), Ok(0));
+            assert_eq!(caller.join().unwrap(), Ok(7));
+        }
+    });
+}
+
+#[test]
+fn a_call_back_after_the_reply_is_no_wait_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        let (a, b) = (puppet(), puppet());
+        for round in 0..500 {
+            let (calls, back) = (b.clone(), a.clone());
+            let (tell, hear) = channel();
+            let result = a.ask(move |_, from, _| {
+                let value = calls.ask(move |_, from, _| {
+                    from.send(7); // from here on a can go on
+                    tell.send(back.get()).unwrap();
+                    Next::wait()
+                });
+                from.reply(value.unwrap())
+            });
+            assert_eq!(result, Ok(7));
+            assert_eq!(hear.recv().unwrap(), Ok(0), "round {round}");
+        }
+    });
+}
+
+#[test]
+fn a_call_back_in_the_continuation_after_the_reply_is_no_wait_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        let a = puppet();
+        let (tell, hear) = channel();
+        let back = a.clone();
+        let b = Plan::new(&Journal::new())
+            .on_continue(move |_| {
+                tell.send(back.get()).unwrap();
+                Next::wait()
+            })
+            .start();
+        for round in 0..500 {
+            let calls = b.clone();
+            let result = a.ask(move |_, from, _| {
+                let value = calls.ask(|_, from, _| from.reply(7).and_continue());
+                from.reply(value.unwrap())
+            });
+            assert_eq!(result, Ok(7));
+            assert_eq!(hear.recv().unwrap(), Ok(0), "round {round}");
+        }
+    });
+}
+
+#[test]
+fn a_call_after_one_that_timed_out_is_no_wait_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        let (a, b) = (puppet(), puppet());
+        let gate = Gate::new();
+        let (calls, back, pass) = (b.clone(), a.clone(), gate.clone());
+        let (tell, hear) = channel();
+        let result = a.ask(move |_, from, _| {
+            let late = calls.ask_for(SHORT, move |_, from, _| {
+                pass.pass(); // until a has given up
+                tell.send(back.get()).unwrap();
+                from.reply(7)
+            });
+            assert!(matches!(late, Err(CallError::Timeout { .. })));
+            from.reply(1)
+        });
+        assert_eq!(result, Ok(1));
+        gate.open();
+        assert_eq!(hear.recv().unwrap(), Ok(0));
+    });
+}
+
+#[test]
+fn a_child_that_calls_its_parent_in_init_is_refused() {
+    attached(|_: &mut Inbox<()>| {
+        for round in 0..200 {
+            let parent = puppet();
+            let (tell, hear) = channel();
+            let (name, called) = (parent.clone(), parent.pid());
+            let began = Instant::now();
+            let started = parent.ask(move |_, from, _| {
+                let child = Plan::new(&Journal::new()).init(move |cx| {
+                    tell.send((cx.me(), name.get())).unwrap();
+                    Ok(())
+                });
+                let child = if round % 2 == 0 { child.start_link() } else { child.start() };
+                from.reply(i64::from(child.whereis().is_some()))
+            });
+            assert_eq!(started, Ok(1));
+            let (child, result) = hear.recv().unwrap();
+            assert_eq!(result, Err(CallError::Deadlock { cycle: vec![child, called] }), "round {round}");
+            assert!(began.elapsed() < Duration::from_secs(4));
+            parent.stop().unwrap();
+            process::exit(child, ExitReason::Kill);
+        }
+    });
+}
+
+#[test]
+fn a_child_that_calls_its_parent_in_init_and_crashes_fails_the_start() {
+    attached(|_: &mut Inbox<()>| {
+        let parent = Plan::new(&Journal::new()).trapping().start();
+        let name = parent.clone();
+        let result = promptly(|| {
+            parent.ask(move |_, from, _| {
+                let child = Plan::new(&Journal::new()).init(move |_| {
+                    name.get()?;
+                    Ok(())
+                });
+                let error = child.spec().start_link().unwrap_err();
+                let StartError::Failed(reason) = &error else { panic!("not {error}") };
+                assert!(matches!(reason.downcast_ref(), Some(CallError::Deadlock { .. })), "{reason}");
+                from.reply(1)
+            })
+        });
+        assert_eq!(result, Ok(1));
+    });
+}
+
+#[test]
+fn the_mark_of_a_waiting_process_is_seen_and_goes_away() {
+    attached(|_: &mut Inbox<()>| {
+        let (server, gate) = (puppet(), Gate::new());
+        let (calls, pass) = (server.clone(), gate.clone());
+        let caller = elsewhere(move |inbox| {
+            let value = calls.ask(move |_, from, _| {
+                pass.pass();
+                from.reply(1)
+            });
+            let me = process::info(inbox.pid()).expect("I live");
+            (value, me.waiting_on)
+        });
+        waits_for(caller.pid, server.pid());
+        let text = process::info(caller.pid).unwrap().to_string();
+        assert!(text.contains(&format!("waiting for {}", server.pid())), "{text}");
+        gate.open();
+        assert_eq!(caller.join().unwrap(), (Ok(1), None));
+    });
+}
+
+#[test]
+fn a_call_back_from_a_handler_that_answers_an_earlier_call_is_no_wait_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        // b keeps each call and answers the one before.
+        let exchange = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+            puppet.kept.push(from);
+            if puppet.kept.len() > 1 { puppet.kept.remove(0).reply(7) } else { Next::wait() }
+        };
+        for _ in 0..20 {
+            let (a, b) = (puppet(), puppet());
+            let calls = b.clone();
+            let first = elsewhere(move |_| calls.ask(exchange));
+            eventually("the first is kept", || {
+                b.ask(|puppet, from, _| {
+                    let kept = puppet.kept.len() as i64;
+                    from.reply(kept)
+                }) == Ok(1)
+            });
+            let (calls, through) = (b.clone(), a.clone());
+            let second = elsewhere(move |_| {
+                through.ask(move |_, from, _| {
+                    let value = calls.ask(exchange);
+                    from.reply(value.unwrap())
+                })
+            });
+            assert_eq!(first.join().unwrap(), Ok(7));
+            b.get().unwrap(); // the handler that kept the call of a has returned
+            let (tell, hear) = channel();
+            let back = a.clone();
+            b.tell(move |puppet, _| {
+                let mine = puppet.kept.remove(0);
+                // Somebody else answers a once b waits for it.
+                let (me, other) = (process::current().unwrap(), back.pid());
+                process::spawn::<()>(move |_| {
+                    waits_for(me, other);
+                    mine.send(8);
+                })
+                .unwrap();
+                tell.send(back.get()).unwrap();
+                Next::wait()
+            });
+            assert_eq!(hear.recv().unwrap(), Ok(0));
+            assert_eq!(second.join().unwrap(), Ok(8));
+        }
+    });
+}
+
+#[test]
+fn a_child_that_calls_its_parent_after_init_is_answered() {
+    attached(|_: &mut Inbox<()>| {
+        for round in 0..200 {
+            let parent = puppet();
+            let (tell, hear) = channel();
+            let name = parent.clone();
+            let started = parent.ask(move |_, from, _| {
+                let child = Plan::new(&Journal::new())
+                    .init(|cx| {
+                        cx.after_init(Next::wait().and_continue());
+                        Ok(())
+                    })
+                    .on_continue(move |_| {
+                        tell.send(name.get()).unwrap();
+                        Next::stop(ExitReason::Normal)
+                    });
+                if round % 2 == 0 {
+                    child.start_link()
+                } else {
+                    child.start()
+                };
+                from.reply(1)
+            });
+            assert_eq!(started, Ok(1));
+            assert_eq!(hear.recv().unwrap(), Ok(0), "round {round}");
+            parent.stop().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_wait_cycle_through_a_start_and_another_server() {
+    attached(|_: &mut Inbox<()>| {
+        for _ in 0..50 {
+            let (parent, other) = (puppet(), puppet());
+            let (tell, hear) = channel();
+            let (back, helper) = (parent.clone(), other.clone());
+            let started = promptly(|| {
+                parent.ask(move |_, from, _| {
+                    let child = Plan::new(&Journal::new()).init(move |cx| {
+                        let me = cx.me();
+                        helper
+                            .ask(move |_, from, _| {
+                                tell.send((me, back.get())).unwrap();
+                                from.reply(1)
+                            })
+                            .map(drop)
+                            .map_err(Stop::from)
+                    });
+                    let child = child.start();
+                    let pid = child.pid();
+                    from.reply(i64::from(process::is_alive(pid)))
+                })
+            });
+            assert_eq!(started, Ok(1));
+            let (child, result) = hear.recv().unwrap();
+            let cycle = vec![other.pid(), parent.pid(), child];
+            assert_eq!(result, Err(CallError::Deadlock { cycle }));
+        }
+    });
+}
+
+#[test]
+fn a_server_that_calls_who_stops_it_is_refused() {
+    attached(|_: &mut Inbox<()>| {
+        let (tell, hear) = channel();
+        let parent = puppet();
+        let back = parent.clone();
+        let child = Plan::new(&Journal::new()).terminate(move |_| tell.send(back.get()).unwrap()).start();
+        let stops = child.clone();
+        let stopped = promptly(|| {
+            parent.ask(move |_, from, _| {
+                stops.stop().unwrap();
+                from.reply(1)
+            })
+        });
+        assert_eq!(stopped, Ok(1));
+        assert!(matches!(hear.recv().unwrap(), Err(CallError::Deadlock { .. })));
+    });
+}
+
+#[test]
+fn a_call_made_while_a_request_is_made_does_not_hide_a_wait_cycle() {
+    attached(|_: &mut Inbox<()>| {
+        let (a, b, other) = (puppet(), puppet(), puppet());
+        let (calls, back) = (b.clone(), a.clone());
+        let (tell, hear) = channel();
+        let result = promptly(|| {
+            a.ask(move |_, from, _| {
+                let value = calls.call(|from| {
+                    assert_eq!(other.get(), Ok(0));
+                    Ask::Run(
+                        Box::new(move |_, from, _| {
+                            tell.send(back.get()).unwrap();
+                            from.reply(1)
+                        }),
+                        from,
+                    )
+                });
+                from.reply(value.unwrap())
+            })
+        });
+        assert_eq!(result, Ok(1));
+        assert!(matches!(hear.recv().unwrap(), Err(CallError::Deadlock { .. })));
+    });
+}
