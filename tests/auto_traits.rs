@@ -2,8 +2,8 @@
 
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::{
-    CallError, Caller, ChildError, ChildSpec, Context, ExitReason, GenServer, MonitorRef, Never, Next, Pid, ServerRef,
-    StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
+    CallError, Caller, ChildError, ChildSpec, Context, ExitReason, GenServer, MonitorRef, Never, Next, Pid,
+    ServerRef, StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
 };
 
 fn crosses_threads<T: Send + Sync>() {}

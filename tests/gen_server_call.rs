@@ -1,7 +1,7 @@
 //! Calling servers: what a caller gets in every case, and that nothing of a call outlives it. Casts, infos and
 //! timeouts of a handler are here too.
 
-#[path = "support/puppet.rs"]
+#[path = "support/server_puppet.rs"]
 mod puppet;
 mod support;
 

@@ -1,6 +1,6 @@
 //! Calls that would wait for each other for ever: refused at once, and nothing else is.
 
-#[path = "support/puppet.rs"]
+#[path = "support/server_puppet.rs"]
 mod puppet;
 mod support;
 

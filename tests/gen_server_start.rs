@@ -1,6 +1,6 @@
 //! Starting servers: what each way of starting returns for each outcome of `init`, and what it leaves behind.
 
-#[path = "support/puppet.rs"]
+#[path = "support/server_puppet.rs"]
 mod puppet;
 mod support;
 

@@ -15,5 +15,8 @@ fn a_build_with_panic_abort_is_refused_with_a_clear_sentence() {
         .expect("cargo runs");
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(!checked.status.success(), "it was accepted");
-    assert!(said.contains("rethread contains panics by unwinding, so it cannot be built with panic"), "{said}");
+    assert!(
+        said.contains("rethread contains panics by unwinding, so it cannot be built with panic"),
+        "{said}"
+    );
 }

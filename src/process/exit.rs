@@ -274,11 +274,21 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) {
     if thread == Thread::GoesOn {
         zombie::made(block, &reason);
     }
+    doom_linked(block, &reason);
     release_what_it_held(block);
     let estate = declare_dead(block, &reason);
     table::remove(block.pid);
     inform(block.pid, estate, &reason);
     drop(guard);
+}
+
+/// Everybody who dies of this death is doomed before anything else happens: whoever takes our name over, or
+/// hears of our death and starts a replacement, must find the whole linked structure doomed, not half of it.
+fn doom_linked(block: &Block, reason: &ExitReason) {
+    let linked: Vec<Peer> = block.lock().links.values().cloned().collect();
+    for Peer(peer) in linked {
+        doom_by_link(&peer, block.pid, reason);
+    }
 }
 
 fn release_what_it_held(block: &Block) {
@@ -337,11 +347,7 @@ fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
         let watcher = target.lock().watchers.remove(&id);
         drop(watcher);
     }
-    // First everybody who dies of it, then those who get a message: a supervisor that hears of this death
-    // and starts a replacement at once must find the whole linked structure doomed, not half of it.
-    let survivors: Vec<Peer> =
-        estate.links.into_iter().filter(|Peer(peer)| !dies_of_link(peer, dead, reason)).collect();
-    for Peer(peer) in survivors {
+    for Peer(peer) in estate.links {
         if estate.starter == Some(peer.pid) {
             peer.lock().links.remove(&dead);
         } else {
@@ -360,19 +366,15 @@ fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
 }
 
 /// Delivers a link's exit signal if it is fatal; otherwise leaves everything as it is.
-fn dies_of_link(peer: &Arc<Block>, dead: Pid, reason: &ExitReason) -> bool {
+fn doom_by_link(peer: &Arc<Block>, dead: Pid, reason: &ExitReason) {
     let mut state = peer.lock();
     if !matches!(state.phase, Phase::Running) || !state.links.contains_key(&dead) {
-        return false;
+        return;
     }
-    match verdict(reason, Origin::Link, state.trapping) {
-        Verdict::Die(reason) => {
-            state.links.remove(&dead);
-            let limit = peer.birth.exit_deadline;
-            doom(peer, state, reason, limit);
-            true
-        }
-        Verdict::Deliver | Verdict::Ignore => false,
+    if let Verdict::Die(reason) = verdict(reason, Origin::Link, state.trapping) {
+        state.links.remove(&dead);
+        let limit = peer.birth.exit_deadline;
+        doom(peer, state, reason, limit);
     }
 }
 

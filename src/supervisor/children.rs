@@ -2,7 +2,6 @@
 //! does.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart, Shutdown, StartError};
 use crate::gen_server::call::Waiting;
@@ -129,15 +128,16 @@ impl Child {
         }
     }
 
-    /// Gives the thread of a former incarnation that became a zombie the time the spec allows; whether it
-    /// still is one.
-    pub(crate) fn leaves_zombie(&self) -> bool {
-        match self.last {
-            Some(last) if zombie::find(last).is_some() => {
-                !await_reaping(last, self.spec.reap_timeout.unwrap_or(Duration::ZERO))
-            }
-            _ => false,
+    /// Gives the thread of a former incarnation that became a zombie the time the spec allows.
+    pub(crate) fn await_reaping(&self) {
+        if let (Some(last), Some(limit)) = (self.last, self.spec.reap_timeout) {
+            await_reaping(last, limit);
         }
+    }
+
+    /// Whether the thread of its former incarnation still runs.
+    pub(crate) fn left_zombie(&self) -> bool {
+        self.last.is_some_and(|last| zombie::find(last).is_some())
     }
 
     pub(crate) fn temporary(&self) -> bool {

@@ -323,8 +323,9 @@ impl Supervisor {
     }
 
     fn too_many_zombies(&self, range: std::ops::Range<usize>) -> bool {
-        let left_one = self.children.0[range].iter().filter(|child| child.leaves_zombie()).count() > 0;
-        if !left_one {
+        let restarted = &self.children.0[range];
+        restarted.iter().for_each(Child::await_reaping);
+        if !restarted.iter().any(Child::left_zombie) {
             return false;
         }
         let me = me::pid();
@@ -367,7 +368,10 @@ impl Supervisor {
         match child.status {
             Status::Running(_) => Err(ChildError::Running),
             Status::Restarting(_) => Err(ChildError::Restarting),
-            Status::Stopped => child.start().map_err(ChildError::Start),
+            Status::Stopped => {
+                child.await_reaping();
+                child.start().map_err(ChildError::Start)
+            }
         }
     }
 

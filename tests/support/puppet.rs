@@ -1,279 +1,129 @@
-//! A server whose callbacks are closures of the test, so that a test says in one place what a handler does.
-//! The gen_server tests use it.
+//! A process that does what it is told and remembers what the runtime tells it. Tests use it where the
+//! interesting calls must come from a process other than the test's own.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use rethread::prelude::*;
-use rethread::process::{self, Inbox};
+use parking_lot::{Condvar, Mutex};
+use rethread::process::{self, Address, Event, Target};
+use rethread::{ExitReason, Pid};
 
-use super::support::Journal;
+/// Something for a puppet to do.
+pub(crate) struct Act(Box<dyn FnOnce() + Send>);
 
-type OnInit = Box<dyn FnOnce(&mut Context<Puppet>) -> Result<(), Stop> + Send>;
-type OnInfo = Box<dyn FnMut(&Info, &mut Context<Puppet>) -> Next + Send>;
-type OnContinue = Box<dyn FnMut(&mut Context<Puppet>) -> Next + Send>;
-type OnTerminate = Box<dyn FnMut(&ExitReason) + Send>;
-type OnDrop = Box<dyn FnMut() + Send>;
-type OnCall = Box<dyn FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send>;
-type OnCast = Box<dyn FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send>;
-
-/// What a puppet does besides what it is told by messages. Everything it hears is noted in the journal.
-pub(crate) struct Plan {
-    journal: Journal,
-    on_init: OnInit,
-    on_info: OnInfo,
-    on_continue: OnContinue,
-    on_terminate: OnTerminate,
-    on_drop: OnDrop,
-}
-
-impl Plan {
-    pub(crate) fn new(journal: &Journal) -> Self {
-        Self {
-            journal: journal.clone(),
-            on_init: Box::new(|_| Ok(())),
-            on_info: Box::new(|_, _| Next::wait()),
-            on_continue: Box::new(|_| Next::wait()),
-            on_terminate: Box::new(|_| ()),
-            on_drop: Box::new(|| ()),
-        }
-    }
-
-    pub(crate) fn init(
-        mut self,
-        act: impl FnOnce(&mut Context<Puppet>) -> Result<(), Stop> + Send + 'static,
-    ) -> Self {
-        self.on_init = Box::new(act);
-        self
-    }
-
-    pub(crate) fn trapping(self) -> Self {
-        self.init(|cx| {
-            cx.trap_exit(true);
-            Ok(())
-        })
-    }
-
-    pub(crate) fn info(
-        mut self,
-        act: impl FnMut(&Info, &mut Context<Puppet>) -> Next + Send + 'static,
-    ) -> Self {
-        self.on_info = Box::new(act);
-        self
-    }
-
-    pub(crate) fn on_continue(
-        mut self,
-        act: impl FnMut(&mut Context<Puppet>) -> Next + Send + 'static,
-    ) -> Self {
-        self.on_continue = Box::new(act);
-        self
-    }
-
-    pub(crate) fn terminate(mut self, act: impl FnMut(&ExitReason) + Send + 'static) -> Self {
-        self.on_terminate = Box::new(act);
-        self
-    }
-
-    pub(crate) fn on_drop(mut self, act: impl FnMut() + Send + 'static) -> Self {
-        self.on_drop = Box::new(act);
-        self
-    }
-
-    pub(crate) fn spec(self) -> rethread::Spec<Puppet> {
-        Puppet::child_spec(self)
-    }
-
-    /// Starts it without a link.
-    #[track_caller]
-    pub(crate) fn start(self) -> ServerRef<Puppet> {
-        self.spec().start().expect("it starts")
-    }
-
-    /// Starts it without a link under a name.
-    #[track_caller]
-    pub(crate) fn start_as(self, name: &ServerRef<Puppet>) -> ServerRef<Puppet> {
-        self.spec().name(name.clone()).start().expect("it starts")
-    }
-
-    #[track_caller]
-    pub(crate) fn start_link(self) -> ServerRef<Puppet> {
-        self.spec().start_link().expect("it starts")
+impl fmt::Debug for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Act(..)")
     }
 }
 
-/// A puppet that nobody listens to.
-#[track_caller]
-pub(crate) fn puppet() -> ServerRef<Puppet> {
-    Plan::new(&Journal::new()).start()
-}
+/// What a puppet has been told: its `Exit` and `Down` events, in order.
+#[derive(Clone, Default)]
+struct Heard(Arc<(Mutex<Vec<Event<()>>>, Condvar)>);
 
+/// A process on strings.
 pub(crate) struct Puppet {
-    /// Calls that wait for their answer.
-    pub(crate) kept: Vec<Caller<i64>>,
-    pub(crate) value: i64,
-    plan: Plan,
-    /// Like the state of many servers it cannot leave its thread.
-    stays: std::marker::PhantomData<*const ()>,
-}
-
-pub(crate) enum Ask {
-    Get(Caller<i64>),
-    Run(OnCall, Caller<i64>),
-}
-
-pub(crate) enum Tell {
-    Note(String),
-    Run(OnCast),
+    address: Address<Act>,
+    heard: Heard,
 }
 
 impl Puppet {
-    pub(crate) fn note(&self, what: impl Into<String>) {
-        self.plan.journal.note(what);
-    }
-}
-
-impl Drop for Puppet {
-    fn drop(&mut self) {
-        self.note("dropped");
-        (self.plan.on_drop)();
-    }
-}
-
-impl GenServer for Puppet {
-    type Args = Plan;
-    type Call = Ask;
-    type Cast = Tell;
-
-    fn init(mut plan: Plan, cx: &mut Context<Self>) -> Result<Self, Stop> {
-        std::mem::replace(&mut plan.on_init, Box::new(|_| Ok(())))(cx)?;
-        Ok(Self { kept: Vec::new(), value: 0, plan, stays: std::marker::PhantomData })
+    /// One that does not trap exits.
+    pub(crate) fn new() -> Self {
+        Self::with(process::Builder::new())
     }
 
-    fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
-        match ask {
-            Ask::Get(from) => from.reply(self.value),
-            Ask::Run(act, from) => act(self, from, cx),
-        }
+    /// One that traps exits.
+    pub(crate) fn trapping() -> Self {
+        let puppet = Self::new();
+        puppet.does(|| process::trap_exit(true));
+        puppet
     }
 
-    fn handle_cast(&mut self, tell: Tell, cx: &mut Context<Self>) -> Next {
-        match tell {
-            Tell::Note(text) => {
-                self.note(text);
-                Next::wait()
+    /// One with options of its own.
+    pub(crate) fn with(builder: process::Builder) -> Self {
+        let heard = Heard::default();
+        let own = heard.clone();
+        let body = move |inbox: &mut process::Inbox<Act>| {
+            loop {
+                let event = match inbox.recv() {
+                    Event::Message(Act(act)) => {
+                        act();
+                        continue;
+                    }
+                    Event::Exit { from, reason } => Event::Exit { from, reason },
+                    Event::Down { monitor, target, reason } => Event::Down { monitor, target, reason },
+                };
+                own.0.0.lock().push(event);
+                own.0.1.notify_all();
             }
-            Tell::Run(act) => act(self, cx),
-        }
+        };
+        Self { address: builder.spawn(body).expect("a free thread"), heard }
     }
 
-    fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
-        self.note(match &info {
-            Info::Timeout => "timeout".to_owned(),
-            Info::Exit { reason, .. } => format!("exit {reason}"),
-            Info::Down { reason, .. } => format!("down {reason}"),
-            other => format!("{other:?}"),
-        });
-        (self.plan.on_info)(&info, cx)
+    pub(crate) fn pid(&self) -> Pid {
+        self.address.pid()
     }
 
-    fn handle_continue(&mut self, cx: &mut Context<Self>) -> Next {
-        self.note("continue");
-        (self.plan.on_continue)(cx)
-    }
-
-    fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
-        self.note(format!("terminate {reason}"));
-        (self.plan.on_terminate)(reason);
-    }
-}
-
-/// The strings a puppet hangs on.
-pub(crate) trait Pull {
-    /// Has the server run this to answer a call.
-    fn ask(
-        &self,
-        act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
-    ) -> Result<i64, CallError> {
-        self.ask_for(rethread::DEFAULT_CALL_TIMEOUT, act)
-    }
-    fn ask_for(
-        &self,
-        limit: Duration,
-        act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
-    ) -> Result<i64, CallError>;
-    fn get(&self) -> Result<i64, CallError>;
-    /// Has the server run this as the handler of a cast.
-    fn tell(&self, act: impl FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send + 'static);
-    fn note(&self, text: impl Into<String>);
-    /// The pid behind it.
-    fn pid(&self) -> Pid;
-}
-
-impl Pull for ServerRef<Puppet> {
-    fn ask_for(
-        &self,
-        limit: Duration,
-        act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
-    ) -> Result<i64, CallError> {
-        self.call_timeout(limit, |from| Ask::Run(Box::new(act), from))
-    }
-
-    fn get(&self) -> Result<i64, CallError> {
-        self.call(Ask::Get)
-    }
-
-    fn tell(&self, act: impl FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send + 'static) {
-        self.cast(Tell::Run(Box::new(act)));
-    }
-
-    fn note(&self, text: impl Into<String>) {
-        self.cast(Tell::Note(text.into()));
-    }
-
+    /// Has the puppet do something, and waits until it has.
     #[track_caller]
-    fn pid(&self) -> Pid {
-        self.whereis().expect("somebody is there")
+    pub(crate) fn does<R: Send + 'static>(&self, act: impl FnOnce() -> R + Send + 'static) -> R {
+        let (done, result) = channel();
+        self.begins(move || {
+            let _ = done.send(act());
+        });
+        result.recv().expect("the puppet lives and does it")
+    }
+
+    /// Has the puppet do something, without waiting: it may be the end of it.
+    pub(crate) fn begins(&self, act: impl FnOnce() + Send + 'static) {
+        self.address.send(Act(Box::new(act)));
+    }
+
+    /// What it has heard of everything that was sent to it before.
+    #[track_caller]
+    pub(crate) fn heard(&self) -> Vec<Event<()>> {
+        self.does(|| ());
+        self.heard.0.0.lock().clone()
+    }
+
+    /// Waits until it has heard so many things, and returns all.
+    #[track_caller]
+    pub(crate) fn hears(&self, count: usize) -> Vec<Event<()>> {
+        let mut heard = self.heard.0.0.lock();
+        while heard.len() < count {
+            let timed_out = self.heard.0.1.wait_for(&mut heard, Duration::from_secs(30)).timed_out();
+            assert!(!timed_out, "only this was heard: {heard:?}");
+        }
+        heard.clone()
+    }
+
+    /// Whom it is linked to.
+    #[track_caller]
+    pub(crate) fn links(&self) -> Vec<Pid> {
+        process::info(self).expect("the puppet lives").links
     }
 }
 
-/// Runs something in a process of its own; what it returned, or the reason the process ended with.
-pub(crate) struct Elsewhere<T> {
-    pub(crate) pid: Pid,
-    watch: process::Watch,
-    value: std::sync::mpsc::Receiver<T>,
-}
-
-/// Runs `body` in a process of its own.
-#[track_caller]
-pub(crate) fn elsewhere<T: Send + 'static>(
-    body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static,
-) -> Elsewhere<T> {
-    let (give, value) = std::sync::mpsc::channel();
-    let (go, start) = std::sync::mpsc::channel::<()>();
-    let process = process::spawn::<()>(move |inbox| {
-        let _ = start.recv();
-        let _ = give.send(body(inbox));
-    })
-    .expect("a free thread");
-    let watch = process::watch(&process);
-    drop(go);
-    Elsewhere { pid: process.pid(), watch, value }
-}
-
-impl<T> Elsewhere<T> {
-    /// Waits for the end of the process.
-    pub(crate) fn join(self) -> Result<T, ExitReason> {
-        let reason = self.watch.wait();
-        self.value.try_recv().map_err(|_| reason)
+impl From<&Puppet> for Pid {
+    fn from(puppet: &Puppet) -> Self {
+        puppet.pid()
     }
 }
 
-/// Waits until the process waits in a call to the server.
+/// A trapped exit, to compare with.
+pub(crate) fn exit(from: impl Into<Pid>, reason: impl Into<ExitReason>) -> Event<()> {
+    Event::Exit { from: from.into(), reason: reason.into() }
+}
+
+/// The target and the reason of a `Down`.
 #[track_caller]
-pub(crate) fn waits_for(caller: impl Into<Pid>, server: Pid) {
-    let caller = caller.into();
-    super::support::eventually("the call is made", || {
-        process::info(caller).is_some_and(|info| info.waiting_on == Some(server))
-    });
+pub(crate) fn down_of(event: &Event<()>) -> (Target, ExitReason) {
+    match event {
+        Event::Down { target, reason, .. } => (target.clone(), reason.clone()),
+        other => panic!("a down was due, not {other:?}"),
+    }
 }
