@@ -27,7 +27,7 @@ impl Talker {
             talker.send((alias, number, inbox.address()));
             inbox.recv();
         });
-        process::watch(&waiting.expect("a free thread")).wait();
+        process::watch(waiting.expect("a free thread")).wait();
     }
 }
 
