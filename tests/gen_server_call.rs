@@ -2,19 +2,19 @@
 //! timeouts of a handler are here too.
 
 #[path = "support/server_puppet.rs"]
-mod puppet;
+mod server_puppet;
 mod support;
 
 use std::collections::HashMap;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
-use puppet::{Ask, Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, puppet, waits_for};
 use rethread::prelude::*;
 use rethread::process::{self, Event, Inbox, NameError, Via};
+use server_puppet::{Ask, Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, occupy, puppet, queued, waits_for};
 use support::{Gate, Journal, attached, capture, eventually, logs, reason_of_death, unique, watchdog};
 
 /// A name for one test.
@@ -538,15 +538,17 @@ fn fill(inbox: &mut Inbox<u64>, count: usize) -> usize {
 fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
     attached(|_: &mut Inbox<()>| {
         let gate = Gate::new();
+        let (enter, entered) = channel();
         let servers: Vec<_> = (0..3).map(|_| puppet()).collect();
         let callers: Vec<Elsewhere<_>> = servers
             .iter()
             .enumerate()
             .map(|(n, server)| {
-                let (server, pass) = (server.clone(), gate.clone());
+                let (server, pass, enter) = (server.clone(), gate.clone(), enter.clone());
                 elsewhere(move |inbox| {
                     let first = server.ask_for(Duration::from_millis(100), move |_, from, _| {
                         if n > 0 {
+                            enter.send(()).unwrap();
                             pass.pass();
                         }
                         from.reply(n as i64)
@@ -557,10 +559,12 @@ fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
             .collect();
         let mut callers = callers.into_iter();
         assert_eq!(callers.next().unwrap().join().unwrap(), (Ok(0), Ok(0), 0));
+        for _ in &servers[1..] {
+            entered.recv().unwrap();
+        }
+        // The first call has timed out once the second is sent.
         for server in &servers[1..] {
-            eventually("the first call has timed out and the second is sent", || {
-                process::info(server.pid()).is_some_and(|info| info.mailbox_len == 1)
-            });
+            queued(server, 1);
         }
         gate.open();
         for caller in callers {
@@ -580,13 +584,8 @@ fn gc_25_every_failing_call_says_whom_it_called() {
     assert_eq!(crash_of(|| dead.get()), (ExitReason::NoProc, dead.to_string()));
 
     let server = name("busy");
-    let gate = Gate::new();
     Plan::new(&Journal::new()).start_as(&server);
-    let pass = gate.clone();
-    server.tell(move |_, _| {
-        pass.pass();
-        Next::wait()
-    });
+    let gate = occupy(&server, Next::wait);
     let timed_out = crash_of(|| server.call_timeout(SHORT, Ask::Get));
     assert_eq!(timed_out, (ExitReason::Timeout, server.to_string()));
     gate.open();
@@ -794,7 +793,7 @@ fn a_caller_dropped_by_another_thread_is_told() {
                 let _held = from;
                 inbox.recv();
             });
-            process::exit(&process.unwrap(), ExitReason::Kill);
+            process::exit(process.unwrap(), ExitReason::Kill);
             Next::wait()
         });
         assert_eq!(by_one_that_is_killed, Err(no_reply(&server)));
@@ -889,21 +888,15 @@ fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
 #[test]
 fn a_request_still_unread_when_the_server_ends_learns_its_reason() {
     attached(|_: &mut Inbox<()>| {
-        let (server, gate) = (puppet(), Gate::new());
-        let pass = gate.clone();
-        server.tell(move |_, _| {
-            pass.pass();
-            Next::stop("closing time")
-        });
+        let server = puppet();
+        let gate = occupy(&server, || Next::stop("closing time"));
         let callers: Vec<_> = (0..4)
             .map(|_| {
                 let server = server.clone();
                 elsewhere(move |_| server.get())
             })
             .collect();
-        eventually("they are queued", || {
-            process::info(server.pid()).is_some_and(|info| info.mailbox_len == 4)
-        });
+        queued(&server, 4);
         gate.open();
         for caller in callers {
             assert_eq!(caller.join().unwrap(), Err(exited(&server, "closing time")));
@@ -1304,12 +1297,8 @@ fn a_call_without_any_time_does_not_hang() {
 #[test]
 fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
     attached(|_: &mut Inbox<()>| {
-        let (server, gate) = (puppet(), Gate::new());
-        let pass = gate.clone();
-        server.tell(move |_, _| {
-            pass.pass();
-            Next::wait()
-        });
+        let server = puppet();
+        let gate = occupy(&server, Next::wait);
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let calls = server.clone();
@@ -1390,7 +1379,7 @@ fn a_call_in_a_destructor_of_a_dying_process_is_refused() {
                 }
                 inbox.recv();
             });
-            process::exit(&dying.unwrap(), "oops");
+            process::exit(dying.unwrap(), "oops");
             assert_eq!(hear.recv().unwrap(), Err(CallError::Exiting));
         }
         assert_eq!(server.get(), Ok(0));

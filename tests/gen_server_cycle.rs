@@ -1,16 +1,16 @@
 //! Calls that would wait for each other for ever: refused at once, and nothing else is.
 
 #[path = "support/server_puppet.rs"]
-mod puppet;
+mod server_puppet;
 mod support;
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use puppet::{Ask, Plan, Pull, Puppet, elsewhere, puppet, waits_for};
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError, Via};
+use server_puppet::{Ask, Plan, Pull, Puppet, elsewhere, puppet, waits_for};
 use support::{Gate, Journal, attached, eventually, unique};
 
 /// A name for one test.

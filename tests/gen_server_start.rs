@@ -1,7 +1,7 @@
 //! Starting servers: what each way of starting returns for each outcome of `init`, and what it leaves behind.
 
 #[path = "support/server_puppet.rs"]
-mod puppet;
+mod server_puppet;
 mod support;
 
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use puppet::{Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, puppet};
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError, ProcessState, Via};
+use server_puppet::{Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, puppet};
 use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
 
 /// A name for one test.
@@ -555,7 +555,7 @@ fn a_call_during_a_failing_init_learns_its_reason() {
         let pid = hear.recv().unwrap();
         let calling = name.clone();
         let caller = elsewhere(move |_| calling.get());
-        puppet::waits_for(caller.pid, pid);
+        server_puppet::waits_for(caller.pid, pid);
         gate.open();
         assert_eq!(starter.join().unwrap().unwrap_err(), StartError::Failed("why".into()));
         let expected = CallError::Exited { server: name.to_string().into(), reason: "why".into() };

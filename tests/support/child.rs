@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use rethread::prelude::*;
 use rethread::{ChildId, ChildState, Spec};
 
-use crate::support::Journal;
+use crate::support::{Gate, Journal};
 
 /// How one start of a child goes.
 pub(crate) enum Begin {
@@ -237,11 +237,18 @@ impl Drop for Actor {
 
 /// A process that traps exits and takes no notice of them.
 pub(crate) fn stubborn(id: &'static str) -> ChildSpec {
-    ChildSpec::process::<()>(id, |inbox| {
-        process::trap_exit(true);
-        loop {
-            inbox.recv();
-        }
+    ChildSpec::new(id, || {
+        let traps = Gate::new();
+        let trapped = traps.clone();
+        let process = process::spawn_link::<()>(move |inbox| {
+            process::trap_exit(true);
+            trapped.open();
+            loop {
+                inbox.recv();
+            }
+        })?;
+        traps.pass();
+        Ok(process.pid())
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 
-use super::support::Journal;
+use super::support::{Gate, Journal, eventually};
 
 type OnInit = Box<dyn FnOnce(&mut Context<Puppet>) -> Result<(), Stop> + Send>;
 type OnInfo = Box<dyn FnMut(&Info, &mut Context<Puppet>) -> Next + Send>;
@@ -273,7 +273,30 @@ impl<T> Elsewhere<T> {
 #[track_caller]
 pub(crate) fn waits_for(caller: impl Into<Pid>, server: Pid) {
     let caller = caller.into();
-    super::support::eventually("the call is made", || {
+    eventually("the call is made", || {
         process::info(caller).is_some_and(|info| info.waiting_on == Some(server))
+    });
+}
+
+/// Keeps the server in a handler that listens to nothing, until the gate is opened; it is in there when this
+/// returns. The handler then returns what `then` says.
+#[track_caller]
+pub(crate) fn occupy(server: &ServerRef<Puppet>, then: impl FnOnce() -> Next + Send + 'static) -> Gate {
+    let (entered, gate) = (Gate::new(), Gate::new());
+    let (enter, pass) = (entered.clone(), gate.clone());
+    server.tell(move |_, _| {
+        enter.open();
+        pass.pass();
+        then()
+    });
+    entered.pass();
+    gate
+}
+
+/// Waits until so many messages wait in the mailbox of the server.
+#[track_caller]
+pub(crate) fn queued(server: &ServerRef<Puppet>, count: usize) {
+    eventually("the messages are queued", || {
+        process::info(server.pid()).is_some_and(|info| info.mailbox_len == count)
     });
 }

@@ -124,7 +124,7 @@ impl TodoList {
     /// A list as it was kept: its entries, and the id the next one gets (more, if an entry has that already).
     pub(crate) fn restore(next_id: EntryId, entries: impl IntoIterator<Item = Entry>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.id, entry)).collect();
-        let past_last = entries.last_key_value().map_or(1, |(id, _)| id + 1);
+        let past_last = entries.last_key_value().map_or(1, |(id, _)| id.saturating_add(1));
         Self { next_id: next_id.max(past_last), entries }
     }
 
@@ -166,7 +166,7 @@ impl TodoList {
         match event.outcome(self.entries.get(&id), self.next_id) {
             Ok(Outcome::Is(entry)) => {
                 self.entries.insert(id, entry);
-                self.next_id = self.next_id.max(id + 1);
+                self.next_id = self.next_id.max(id.saturating_add(1));
             }
             Ok(Outcome::Gone) => {
                 self.entries.remove(&id);

@@ -293,7 +293,7 @@ fn put(
         Outcome::Unchanged => {}
     }
     if event.id() >= next_id {
-        lists.insert(list.as_str(), event.id() + 1)?;
+        lists.insert(list.as_str(), event.id().saturating_add(1))?;
     }
     Ok(())
 }
