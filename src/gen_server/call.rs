@@ -375,6 +375,12 @@ impl<'a> Waiting<'a> {
         }
         Self(me)
     }
+
+    /// For a mark that a birth has set already, before the child's first step: set again now, it could come
+    /// after the child's answer took it away.
+    pub(crate) fn marked(me: Option<&'a Rc<Me>>) -> Self {
+        Self(me)
+    }
 }
 
 impl Drop for Waiting<'_> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::process::block::DeathWatch;
+use crate::pid::Pid;
+use crate::process::block::{Block, DeathWatch};
 use crate::process::me::{self, Abandoned};
 use crate::process::wait::Waiter;
 use crate::reason::ExitReason;
@@ -46,14 +47,19 @@ pub(crate) struct Slot<R> {
     /// Whether there is anything to look at: spares a waiting thread the lock.
     news: AtomicBool,
     waiter: Arc<Waiter>,
+    /// The process that calls; none for a foreign thread.
+    caller: Option<Arc<Block>>,
 }
 
 impl<R> Slot<R> {
+    /// A slot for the calling thread.
     pub(crate) fn new() -> Arc<Self> {
+        let caller = me::get().map(|me| Arc::clone(&me.block));
         Arc::new(Self {
             answer: Mutex::new(Answer::Pending),
             news: AtomicBool::new(false),
             waiter: me::waiter(),
+            caller,
         })
     }
 
@@ -83,6 +89,14 @@ impl<R> Slot<R> {
         drop(late);
     }
 
+    /// The caller has its answer: it waits for nobody any more, though its thread may not have noticed yet. To
+    /// be called under the lock of the answer, so that it is this call the mark belongs to.
+    fn unmark(&self) {
+        if let Some(caller) = &self.caller {
+            caller.waiting_on.store(0, Ordering::Relaxed);
+        }
+    }
+
     fn tell(&self) {
         self.news.store(true, Ordering::Release);
         self.waiter.wake();
@@ -106,6 +120,8 @@ impl<R> Slot<R> {
 pub(crate) trait Publish: Send + Sync {
     /// Sends what is held.
     fn publish(&self);
+    /// Whom it goes to; nobody for a foreign thread.
+    fn caller(&self) -> Option<Pid>;
 }
 
 impl<R: Send> Publish for Slot<R> {
@@ -114,6 +130,7 @@ impl<R: Send> Publish for Slot<R> {
         let sent = match std::mem::replace(&mut *answer, Answer::Closed) {
             Answer::Held(value) => {
                 *answer = Answer::Sent(value);
+                self.unmark();
                 true
             }
             other => {
@@ -126,6 +143,10 @@ impl<R: Send> Publish for Slot<R> {
             self.tell();
         }
     }
+
+    fn caller(&self) -> Option<Pid> {
+        self.caller.as_ref().map(|caller| caller.pid)
+    }
 }
 
 impl<R: Send> Abandoned for Slot<R> {
@@ -134,6 +155,7 @@ impl<R: Send> Abandoned for Slot<R> {
         let pending = matches!(*answer, Answer::Pending);
         if pending {
             *answer = Answer::Abandoned;
+            self.unmark();
         }
         drop(answer);
         if pending {
@@ -349,9 +371,9 @@ impl Next {
         (self.reply, self.step)
     }
 
-    /// Whether it answers a call.
-    pub(crate) fn answers(&self) -> bool {
-        self.reply.0.is_some()
+    /// Whether it answers a call of this process.
+    pub(crate) fn answers(&self, caller: Pid) -> bool {
+        self.reply.0.as_ref().is_some_and(|slot| slot.caller() == Some(caller))
     }
 }
 

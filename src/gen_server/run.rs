@@ -137,8 +137,8 @@ fn handle<S: GenServer>(
         Some(Event::Message(Envelope::Call { from, message })) => {
             *busy_with = "handling a call";
             let next = server.handle_call(message, cx);
-            if !next.answers() {
-                postponed(from, cx.me());
+            if let Some(caller) = from.filter(|caller| !next.answers(*caller)) {
+                postponed(caller, cx.me());
             }
             next
         }
@@ -168,8 +168,8 @@ fn inform<S: GenServer>(
 
 /// The answer to a call comes later, perhaps from somebody else: the caller no longer waits for this very
 /// process to get on, so a call back to it is no wait cycle.
-fn postponed(caller: Option<Pid>, server: Pid) {
-    if let Some(block) = caller.and_then(table::get) {
+fn postponed(caller: Pid, server: Pid) {
+    if let Some(block) = table::get(caller) {
         let _ = block.waiting_on.compare_exchange(server.to_word(), 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }

@@ -302,7 +302,7 @@ fn begin<S: GenServer>(
     let server = birth(process, link_to, monitor_by, body).map_err(StartError::from)?;
     let block = server.block();
     let me = me::get();
-    let _waiting = Waiting::mark(me.as_ref(), block);
+    let _waiting = Waiting::marked(me.as_ref());
     let error = match wait(&slot, block, deadline) {
         Some(Outcome::Answered(())) => return Ok(ServerRef::pinned(Arc::clone(block))),
         Some(Outcome::Died(reason)) => refusal.lock().take().unwrap_or(StartError::Failed(reason)),

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::utils::CachePadded;
@@ -154,6 +154,9 @@ pub(crate) struct Block {
     pub(crate) mailbox: Box<dyn Mailbox>,
     /// The pid this process waits for in a call, or zero: what wait cycles are found by.
     pub(crate) waiting_on: AtomicU64,
+    /// What a selective receive has taken out of the queue and put aside, less the `Down`s in either that
+    /// a `demonitor_flush` has made void.
+    pub(crate) aside: AtomicIsize,
     flags: CachePadded<AtomicU8>,
     state: Mutex<State>,
 }
@@ -166,6 +169,7 @@ impl Block {
             waiter,
             mailbox,
             waiting_on: AtomicU64::new(0),
+            aside: AtomicIsize::new(0),
             flags: CachePadded::new(AtomicU8::new(0)),
             state: Mutex::new(State {
                 phase: Phase::Running,
@@ -189,6 +193,12 @@ impl Block {
     /// Locks the state. Never lock two processes at once, and run no user code under it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// How many messages wait in its mailbox.
+    pub(crate) fn unread(&self) -> usize {
+        let aside = self.aside.load(Ordering::Relaxed);
+        self.mailbox.len().saturating_add_signed(aside)
     }
 
     /// Whether its end is decided: it is exiting or dead, and takes no more messages.

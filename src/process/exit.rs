@@ -298,13 +298,14 @@ fn release_what_it_held(block: &Block) {
     let hooks = std::mem::take(&mut state.hooks);
     let name = state.name.take();
     let held = std::mem::take(&mut state.held);
+    let earlier = state.predecessor.clone();
     drop(state);
     deadline.map(clock::cancel);
     for timer in timers {
         clock::cancel(timer);
     }
     if let Some(name) = name {
-        names::release(&name, block.pid);
+        names::release(&name, block.pid, earlier);
     }
     contain("the release of a name or a hook", move || {
         for key in held {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -175,7 +176,7 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// How many events wait to be received.
     pub fn len(&self) -> usize {
-        self.saved.len() + self.receiver.len()
+        self.block.unread()
     }
 
     /// Whether nothing waits to be received.
@@ -197,8 +198,9 @@ impl<M: Send + 'static> Inbox<M> {
         let mut seen = 0;
         while seen < self.saved.len() {
             if self.flushed(&self.saved[seen]) {
-                self.saved.remove(seen);
+                self.saved.remove(seen); // it has not been counted since it was flushed
             } else if wanted(&self.saved[seen]) {
+                self.block.aside.fetch_sub(1, Ordering::Relaxed);
                 return self.saved.remove(seen).map(|event| self.taken(event));
             } else {
                 seen += 1;
@@ -206,17 +208,19 @@ impl<M: Send + 'static> Inbox<M> {
         }
         loop {
             let event = me::wait(deadline, || self.receiver.try_recv().ok())?;
-            if self.block.doomed() {
-                self.saved.push_back(event); // its destructor is not for here
-                unwound::told();
-            }
             if self.flushed(&event) {
+                self.block.aside.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
                 continue;
             }
-            if wanted(&event) {
-                return Some(self.taken(event));
+            let mut popped = Popped { event: Some(event), saved: &mut self.saved, aside: &self.block.aside };
+            if self.block.doomed() {
+                unwound::told();
             }
-            self.saved.push_back(event);
+            if popped.event.as_ref().is_some_and(&mut wanted) {
+                let event = popped.event.take();
+                drop(popped);
+                return event.map(|event| self.taken(event));
+            }
         }
     }
 
@@ -240,6 +244,23 @@ impl<M: Send + 'static> Inbox<M> {
     pub(crate) fn clear(&mut self) {
         while let Some(event) = self.saved.pop_front().or_else(|| self.receiver.try_recv().ok()) {
             contain("the destructor of an unread message", move || drop(event));
+        }
+    }
+}
+
+/// An event out of the queue. Unless it is taken it is put aside, also if what looks at it unwinds: no
+/// message is lost, and none is dropped in the middle of an unwinding.
+struct Popped<'a, M> {
+    event: Option<Event<M>>,
+    saved: &'a mut VecDeque<Event<M>>,
+    aside: &'a AtomicIsize,
+}
+
+impl<M> Drop for Popped<'_, M> {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            self.aside.fetch_add(1, Ordering::Relaxed);
+            self.saved.push_back(event);
         }
     }
 }

@@ -144,7 +144,7 @@ fn describe(block: &Block) -> ProcessInfo {
         links,
         monitors,
         monitored_by,
-        mailbox_len: block.mailbox.len(),
+        mailbox_len: block.unread(),
         message_type: block.mailbox.message_type(),
         trapping: state.trapping,
         waiting_on: Pid::from_word(block.waiting_on.load(Ordering::Relaxed)),

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, Deactivate, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
@@ -311,7 +312,10 @@ fn remove(monitor: MonitorRef, flush: bool) -> bool {
             Some(peer)
         }
         // The mailbox drops a Down whose entry is gone.
-        Some(Monitoring::Fired) if flush => None,
+        Some(Monitoring::Fired) if flush => {
+            me.block.aside.fetch_sub(1, Ordering::Relaxed);
+            None
+        }
         Some(Monitoring::Fired) => {
             state.monitoring.insert(monitor, Monitoring::Fired);
             None

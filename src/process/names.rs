@@ -100,21 +100,42 @@ impl<K: Hash + Eq + Clone> Names<K> {
         drop(shard);
         if block.burying() {
             // Its burial has released its names already and will not come back for this one.
-            self.release(&key, block.pid);
+            self.release(&key, block.pid, earlier);
             return Err(NameError::NoProc);
         }
-        Ok(earlier.filter(|holder| !holder.dead()))
+        Ok(standing(earlier, Block::dead))
     }
 
-    /// Forgets the key if `holder` still has it.
-    pub(crate) fn release(&self, key: &K, holder: Pid) {
-        let mut shard = self.0.of(key).write();
-        if shard.get(key).is_some_and(|block| block.pid == holder) {
-            let block = shard.remove(key);
+    /// Forgets the key if `holder` still has it. If the holder ends while an earlier one is not buried yet, that
+    /// one gets the key back: the next holder has to wait for it too.
+    pub(crate) fn release(&self, key: &K, holder: Pid, mut earlier: Option<Arc<Block>>) {
+        loop {
+            earlier = standing(earlier, Block::burying);
+            let mut shard = self.0.of(key).write();
+            if shard.get(key).is_none_or(|block| block.pid != holder) {
+                return;
+            }
+            // Its burial releases its names under this same lock, after it is marked as burying.
+            if earlier.as_ref().is_some_and(|earlier| earlier.burying()) {
+                continue;
+            }
+            let block = match earlier {
+                Some(earlier) => shard.insert(key.clone(), earlier),
+                None => shard.remove(key),
+            };
             drop(shard);
             drop(block);
+            return;
         }
     }
+}
+
+/// An earlier holder unless it is over; then the one that it was waiting for when it ended, and so on.
+fn standing(mut earlier: Option<Arc<Block>>, over: fn(&Block) -> bool) -> Option<Arc<Block>> {
+    while let Some(gone) = earlier.take_if(|holder| over(holder)) {
+        earlier = gone.lock().predecessor.clone();
+    }
+    earlier
 }
 
 static NAMES: Lazy<Names<Arc<str>>> = Lazy::new(Names::new);
@@ -152,9 +173,9 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError
     claimed.map(drop)
 }
 
-/// Forgets the name of a process that is being buried.
-pub(crate) fn release(name: &Arc<str>, holder: Pid) {
-    NAMES.release(name, holder);
+/// Forgets the name of a process that is being buried, or that gives it up.
+pub(crate) fn release(name: &Arc<str>, holder: Pid, earlier: Option<Arc<Block>>) {
+    NAMES.release(name, holder, earlier);
 }
 
 /// A key of a `Via` table that a process holds.
@@ -224,8 +245,11 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
         }
     }
     let holder = find(name).ok_or(NameError::Unknown)?;
-    let name = holder.lock().name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
-    release(&name, holder.pid);
+    let mut state = holder.lock();
+    let name = state.name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
+    let earlier = state.predecessor.clone();
+    drop(state);
+    release(&name, holder.pid, earlier);
     Ok(())
 }
 

@@ -48,7 +48,7 @@ fn text(block: &Block, reason: &ExitReason) -> String {
     if !links.is_empty() {
         add("links", &list(&links));
     }
-    add("unread messages", &block.mailbox.len());
+    add("unread messages", &block.unread());
     add("traps exits", &trapping);
     add("lived for", &format_args!("{:.1?}", clock::elapsed(block.birth.at)));
     if let ExitReason::Panic(report) = reason {

@@ -22,18 +22,18 @@ pub struct Watch {
     obituary: Arc<Obituary>,
 }
 
-/// Where a death is noted for one waiting thread.
+/// Where a death is noted for whoever waits for it: one thread, or several that share a [`Watch`].
 #[derive(Debug)]
 pub(crate) struct Obituary {
-    waiter: Mutex<Option<Arc<Waiter>>>,
+    waiters: Mutex<Vec<Arc<Waiter>>>,
     reason: Mutex<Option<ExitReason>>,
 }
 
 impl DeathWatch for Obituary {
     fn died(&self, reason: &ExitReason) {
         *self.reason.lock() = Some(reason.clone());
-        let waiter = self.waiter.lock().clone();
-        if let Some(waiter) = waiter {
+        let waiters = std::mem::take(&mut *self.waiters.lock());
+        for waiter in waiters {
             waiter.wake();
         }
     }
@@ -41,11 +41,16 @@ impl DeathWatch for Obituary {
 
 impl Obituary {
     fn new() -> Self {
-        Self { waiter: Mutex::new(None), reason: Mutex::new(None) }
+        Self { waiters: Mutex::new(Vec::new()), reason: Mutex::new(None) }
     }
 
     fn wait(&self, limit: Option<Duration>) -> Option<ExitReason> {
-        *self.waiter.lock() = Some(me::waiter());
+        let mine = me::waiter();
+        let mut waiters = self.waiters.lock();
+        if !waiters.iter().any(|waiter| Arc::ptr_eq(waiter, &mine)) {
+            waiters.push(mine);
+        }
+        drop(waiters);
         me::wait(limit.map(clock::after), || self.reason.lock().clone())
     }
 }
