@@ -77,9 +77,14 @@ fn failed_call(error: &CallError) -> ExitReason {
         CallError::Timeout { server, .. } => (ExitReason::Timeout, server),
         CallError::CallingSelf { server } => (ExitReason::new("calling_self"), server),
         CallError::NoReply { server } => (ExitReason::new("noreply"), server),
-        CallError::Deadlock { .. } | CallError::WrongType { .. } | CallError::Exiting => {
-            return ExitReason::carrying(error.clone());
+        CallError::WrongType { server, .. } => (ExitReason::carrying(error.clone()), server),
+        CallError::Deadlock { cycle } => {
+            let server = cycle.get(1).map(ToString::to_string).unwrap_or_default();
+            return ExitReason::Call(
+                CallFailure::new(ExitReason::carrying(error.clone()), &server.into()).into(),
+            );
         }
+        CallError::Exiting => return ExitReason::carrying(error.clone()),
     };
     ExitReason::Call(CallFailure::new(why, server).into())
 }

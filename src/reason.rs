@@ -112,10 +112,12 @@ impl ExitReason {
     }
 
     /// The value inside, if there is one and it is a `T`: what [`ExitReason::new`],
-    /// [`shutdown_with`](Self::shutdown_with), [`error`](Self::error) or a throw was given.
+    /// [`shutdown_with`](Self::shutdown_with), [`error`](Self::error) or a throw was given. Of a failed call it
+    /// is the value in the reason the call failed with.
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
         match self {
             Self::ShutdownWith(detail) | Self::NoCatch(detail) | Self::Other(detail) => detail.downcast_ref(),
+            Self::Call(failure) => failure.why.downcast_ref(),
             _ => None,
         }
     }

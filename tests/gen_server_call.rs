@@ -445,19 +445,19 @@ fn gc_20_a_continuation_can_go_on_continuing() {
 #[test]
 fn gc_21_a_timeout_fires_once_and_any_message_cancels_it() {
     attached(|inbox: &mut Inbox<()>| {
-        let limit = Duration::from_millis(100);
+        let limit = Duration::from_millis(400);
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         assert_eq!(server.ask(move |_, from, _| from.reply(1).timeout(limit)), Ok(1));
         assert_eq!(server.get(), Ok(0));
-        assert_eq!(inbox.recv_timeout(2 * limit), None);
+        assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
         assert_eq!(journal.all(), [""; 0], "the call in between cancelled it");
 
         let began = Instant::now();
         assert_eq!(server.ask(move |_, from, _| from.reply(1).timeout(limit)), Ok(1));
         journal.wait_for(1);
         assert!(began.elapsed() >= limit);
-        assert_eq!(inbox.recv_timeout(2 * limit), None);
+        assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
         assert_eq!(journal.all(), ["timeout"], "and only once");
     });
 }
@@ -477,15 +477,15 @@ fn gc_21_a_timeout_can_be_renewed_each_time() {
 #[test]
 fn gc_21_a_cast_cancels_a_timeout_too_and_so_does_an_info() {
     attached(|inbox: &mut Inbox<()>| {
-        let limit = Duration::from_millis(60);
+        let limit = Duration::from_millis(400);
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start();
         server.tell(move |_, _| Next::wait().timeout(limit));
         server.note("cast");
-        assert_eq!(inbox.recv_timeout(2 * limit), None);
+        assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
         server.tell(move |_, _| Next::wait().timeout(limit));
         process::exit(server.pid(), "hello");
-        assert_eq!(inbox.recv_timeout(2 * limit), None);
+        assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
         assert_eq!(journal.all(), ["cast", "exit hello"]);
     });
 }
@@ -503,23 +503,28 @@ fn gc_21_a_timeout_of_for_ever_never_fires() {
 
 #[test]
 fn gc_22_a_full_mailbox_of_the_caller_does_not_slow_its_calls() {
+    const CALLS: u32 = 100;
+    fn time(server: &ServerRef<Puppet>) -> Duration {
+        let began = Instant::now();
+        for _ in 0..CALLS {
+            server.get().expect("an answer");
+        }
+        began.elapsed()
+    }
     attached(|inbox: &mut Inbox<u64>| {
-        let server = puppet();
-        let time = || {
-            let began = Instant::now();
-            for _ in 0..1_000 {
-                server.get().unwrap();
-            }
-            began.elapsed()
-        };
-        let best = |rounds: u32| (0..rounds).map(|_| time()).min().unwrap();
-        let empty = best(3);
-        let me = inbox.pid();
         let junk = fill(inbox, 500_000);
-        assert_eq!(process::info(me).unwrap().mailbox_len, 500_000);
-        let full = best(3);
-        assert!(full < empty * 10, "{full:?} with a full mailbox, {empty:?} with an empty one");
-        assert_eq!(inbox.len(), junk);
+        let server = puppet();
+        let (mut empty, mut full) = (Duration::MAX, Duration::MAX);
+        for _ in 0..20 {
+            let calls = server.clone();
+            empty = empty.min(elsewhere(move |_| time(&calls)).join().unwrap());
+            full = full.min(time(&server));
+        }
+        // A call that looked at every message would take milliseconds; one that parks and is woken may
+        // take a hundred times as long as one that does not, whatever is in the mailbox.
+        let limit = 10 * empty + CALLS * Duration::from_micros(500);
+        assert!(full < limit, "{full:?} with a full mailbox, {empty:?} with an empty one");
+        assert_eq!((inbox.len(), junk), (500_000, 500_000));
     });
 }
 
@@ -1101,7 +1106,7 @@ fn a_name_held_by_another_kind_of_server() {
         let (deaf, wrong) = (ServerRef::<Deaf>::with_name(text), ServerRef::<Puppet>::with_name(text));
         Deaf::child_spec(()).name(deaf.clone()).start().unwrap();
         let error = wrong.get().unwrap_err();
-        let CallError::WrongType { expected, found } = &error else { panic!("not {error}") };
+        let CallError::WrongType { expected, found, .. } = &error else { panic!("not {error}") };
         assert!(expected.contains("Puppet") && found.contains("Deaf"), "{error}");
         let calls = wrong.clone();
         let reason = elsewhere(move |_| calls.get().or_exit()).join().unwrap_err();

@@ -322,8 +322,10 @@ fn the_mark_of_a_waiting_process_is_seen_and_goes_away() {
             (value, me.waiting_on)
         });
         waits_for(caller.pid, server.pid());
-        let text = process::info(caller.pid).unwrap().to_string();
-        assert!(text.contains(&format!("waiting for {}", server.pid())), "{text}");
+        let due = format!("waiting for {}", server.pid());
+        eventually("its thread is parked", || {
+            process::info(caller.pid).is_some_and(|info| info.to_string().contains(&due))
+        });
         gate.open();
         assert_eq!(caller.join().unwrap(), (Ok(1), None));
     });
@@ -481,5 +483,25 @@ fn a_call_made_while_a_request_is_made_does_not_hide_a_wait_cycle() {
         });
         assert_eq!(result, Ok(1));
         assert!(matches!(hear.recv().unwrap(), Err(CallError::Deadlock { .. })));
+    });
+}
+
+#[test]
+fn of_two_servers_that_stop_each_other_one_is_refused_and_none_hangs() {
+    attached(|_: &mut Inbox<()>| {
+        let (a, b) = (puppet(), puppet());
+        let (of_a, of_b) = (a.clone(), b.clone());
+        let result = promptly(|| {
+            a.ask(move |_, from, _| {
+                let refused = of_b.ask(move |_, from, _| {
+                    from.reply(i64::from(matches!(of_a.stop(), Err(rethread::StopError::Deadlock { .. }))))
+                });
+                assert_eq!(refused, Ok(1));
+                from.reply(1)
+            })
+        });
+        assert_eq!(result, Ok(1));
+        a.stop().unwrap();
+        b.stop().unwrap();
     });
 }

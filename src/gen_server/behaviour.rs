@@ -141,6 +141,13 @@ pub enum Stop {
     Quiet(ExitReason),
 }
 
+impl Stop {
+    /// A failed start for a reason of your own: `return Err(Stop::because("no configuration"))`.
+    pub fn because(reason: impl Into<ExitReason>) -> Self {
+        Self::Reason(reason.into())
+    }
+}
+
 impl From<ExitReason> for Stop {
     fn from(reason: ExitReason) -> Self {
         Self::Reason(reason)

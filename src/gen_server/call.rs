@@ -57,15 +57,21 @@ pub enum CallError {
     },
     /// The server waits, perhaps through others, for the caller: neither would ever go on. Nothing was
     /// sent.
+    ///
+    /// A server counts as waited for while it handles a call or has it in its mailbox; once it has returned
+    /// without an answer it does not, since the answer may come from anywhere. So a handler that gives its
+    /// [`Caller`] to another process should return before it calls the caller back.
     Deadlock {
         /// The processes of the cycle; each waits for the next, the last for the first, the caller.
         cycle: Vec<Pid>,
     },
     /// The name is held by another kind of server.
     WrongType {
-        /// The messages this handle is for.
+        /// The server as the caller named it.
+        server: Arc<str>,
+        /// The type of server this handle is for.
         expected: &'static str,
-        /// The messages the holder takes.
+        /// The type of server it is, or of messages for a plain process.
         found: &'static str,
     },
     /// The calling process is exiting.
@@ -82,15 +88,9 @@ impl fmt::Display for CallError {
             Self::Timeout { server, after } => write!(f, "call to {server}: no answer within {after:?}"),
             Self::NoReply { server } => write!(f, "call to {server}: it dropped the request unanswered"),
             Self::CallingSelf { server } => write!(f, "call to {server}: a server cannot call itself"),
-            Self::Deadlock { cycle } => {
-                f.write_str("call refused, it would wait for ever: ")?;
-                for pid in cycle {
-                    write!(f, "{pid} waits for ")?;
-                }
-                cycle.first().map_or(Ok(()), |pid| pid.fmt(f))
-            }
-            Self::WrongType { expected, found } => {
-                write!(f, "the holder of the name takes {found}, not {expected}")
+            Self::Deadlock { cycle } => write_cycle(f, cycle),
+            Self::WrongType { server, expected, found } => {
+                write!(f, "call to {server}: the process of that name is {found}, not {expected}")
             }
             Self::Exiting => f.write_str("the calling process is exiting"),
         }
@@ -98,6 +98,14 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[Pid]) -> fmt::Result {
+    f.write_str("refused, it would wait for ever: ")?;
+    for pid in cycle {
+        write!(f, "{pid} waits for ")?;
+    }
+    cycle.first().map_or(Ok(()), |pid| fmt::Display::fmt(pid, f))
+}
 
 /// Why a server was not stopped, or did not end as asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,11 +119,17 @@ pub enum StopError {
     Timeout,
     /// A server cannot wait for its own end; it returns [`Next::stop`](crate::Next::stop) instead.
     CallingSelf,
+    /// The server waits, perhaps through others, for the caller: neither would ever go on. Nothing was
+    /// sent.
+    Deadlock {
+        /// The processes of the cycle; each waits for the next, the last for the first, the caller.
+        cycle: Vec<Pid>,
+    },
     /// The name is held by another kind of server.
     WrongType {
-        /// The messages this handle is for.
+        /// The type of server this handle is for.
         expected: &'static str,
-        /// The messages the holder takes.
+        /// The type of server it is, or of messages for a plain process.
         found: &'static str,
     },
     /// The calling process is exiting.
@@ -129,8 +143,9 @@ impl fmt::Display for StopError {
             Self::Exited(reason) => write!(f, "it ended with another reason: {reason}"),
             Self::Timeout => f.write_str("it has not ended in time"),
             Self::CallingSelf => f.write_str("a server cannot wait for its own end"),
+            Self::Deadlock { cycle } => write_cycle(f, cycle),
             Self::WrongType { expected, found } => {
-                write!(f, "the holder of the name takes {found}, not {expected}")
+                write!(f, "the process of that name is {found}, not {expected}")
             }
             Self::Exiting => f.write_str("the calling process is exiting"),
         }
@@ -184,9 +199,11 @@ impl<S: GenServer> ServerRef<S> {
         let me = caller().map_err(|Exiting| CallError::Exiting)?;
         let no_proc = || CallError::NoProc { server: self.to_string().into() };
         let block = self.find().ok_or_else(no_proc)?;
-        let address = self
-            .typed(block)
-            .map_err(|found| CallError::WrongType { expected: type_name::<Envelope<S>>(), found })?;
+        let address = self.typed(block).map_err(|found| CallError::WrongType {
+            server: self.to_string().into(),
+            expected: type_name::<S>(),
+            found,
+        })?;
         let server = address.block();
         let from = me.as_ref().map(|me| me.block.pid);
         if from == Some(server.pid) {
@@ -240,7 +257,7 @@ impl<S: GenServer> ServerRef<S> {
         match self.find().map(|block| self.typed(block)) {
             Some(Ok(address)) => drop(address.try_send(Envelope::Cast(message))),
             Some(Err(found)) => {
-                log::warn!("cast to {self} dropped: the holder of the name takes {found}");
+                log::warn!("cast to {self} dropped: the process of that name is {found}");
             }
             None => {}
         }
@@ -264,14 +281,13 @@ impl<S: GenServer> ServerRef<S> {
         let reason = reason.into();
         let me = caller().map_err(|Exiting| StopError::Exiting)?;
         let block = self.find().ok_or(StopError::NoProc)?;
-        let address = self
-            .typed(block)
-            .map_err(|found| StopError::WrongType { expected: type_name::<Envelope<S>>(), found })?;
+        let address =
+            self.typed(block).map_err(|found| StopError::WrongType { expected: type_name::<S>(), found })?;
         let server = address.block();
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
             return Err(StopError::CallingSelf);
         }
-        let _waiting = Waiting::mark(me.as_ref(), server);
+        let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
         let slot = Slot::<()>::new();
         let sent = address.try_send(Envelope::Stop(reason.clone())).is_ok();
         match wait(&slot, server, moment(limit)) {
@@ -282,9 +298,12 @@ impl<S: GenServer> ServerRef<S> {
         }
     }
 
-    /// The typed address behind a block, or the name of the type it takes.
+    /// The typed address behind a block, or what kind of process it is.
     fn typed(&self, block: Arc<Block>) -> Result<Address<Envelope<S>>, &'static str> {
-        Address::of(block)
+        Address::of(block).map_err(|found| {
+            let server = found.split_once("Envelope<").and_then(|(_, rest)| rest.strip_suffix('>'));
+            server.unwrap_or(found)
+        })
     }
 }
 

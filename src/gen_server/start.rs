@@ -54,7 +54,8 @@ pub trait Start: GenServer {
     ///
     /// If `init` fails, a calling process that does not trap exits ends with the reason, through the link
     /// (unless that is `Normal`, or the server refused quietly); one that traps exits, and a foreign
-    /// thread, gets the error and nothing else. On a foreign thread there is nothing to link to: it is
+    /// thread, gets the error and nothing else. (The exit signal takes effect at the parent's next runtime
+    /// call; until then it has the error in hand.) On a foreign thread there is nothing to link to: it is
     /// [`start`](Self::start).
     ///
     /// # Errors

@@ -1,0 +1,74 @@
+//! How processes learn of each other's ends: links, trapped exits, monitors, and the signal that nobody
+//! survives. Run it with `cargo run --example links`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use rethread::ExitReason;
+use rethread::process::{self, Event, Inbox, SpawnError};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The main thread becomes a process: it can link, monitor and receive.
+    process::attach(|inbox| {
+        links_take_down(inbox)?;
+        traps_turn_signals_into_messages(inbox)?;
+        monitors_look_on(inbox)?;
+        kill_ends_everybody(inbox)
+    })??;
+    println!("main is still there");
+    Ok(())
+}
+
+/// The next event in a few words.
+fn next(inbox: &mut Inbox<&'static str>) -> String {
+    let told = |reason: ExitReason| match reason {
+        ExitReason::Panic(panic) => format!("panic: {}", panic.message()),
+        other => other.to_string(),
+    };
+    match inbox.recv() {
+        Event::Message(text) => format!("a message: {text}"),
+        Event::Exit { reason, .. } => format!("an exit signal: {}", told(reason)),
+        Event::Down { reason, .. } => format!("a down: {}", told(reason)),
+    }
+}
+
+fn links_take_down(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+    let (_parent, _monitor) = process::spawn_monitor::<()>(|parent| {
+        let _child = process::spawn_link::<()>(|_| panic!("the child slipped"));
+        parent.recv(); // waits for a message that never comes
+    })?;
+    println!("link: the parent goes down with its child; main watches it and gets {}", next(inbox));
+    Ok(())
+}
+
+fn traps_turn_signals_into_messages(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+    process::trap_exit(true);
+    process::spawn_link::<()>(|_| process::exit_with("out of paper"))?;
+    println!("trap: main is linked to a child that fails, and gets {}", next(inbox));
+    process::spawn_link::<()>(|_| ())?;
+    println!("trap: another child just returns, and main gets {}", next(inbox));
+    Ok(())
+}
+
+fn monitors_look_on(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+    let stranger = process::spawn::<()>(|inbox| drop(inbox.recv()))?;
+    let _monitor = process::monitor(&stranger);
+    stranger.send(());
+    println!("monitor: it is one-way and needs no link; main gets {}", next(inbox));
+    Ok(())
+}
+
+fn kill_ends_everybody(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+    let main = inbox.address();
+    let (stubborn, _monitor) = process::spawn_monitor::<()>(move |inbox| {
+        process::trap_exit(true);
+        main.send("I trap exits now");
+        while let Event::Exit { .. } = inbox.recv() {
+            main.send("I was asked to go, and stay");
+        }
+    })?;
+    println!("kill: a stubborn process sends {}", next(inbox));
+    process::exit(&stubborn, ExitReason::Shutdown);
+    println!("kill: told to shut down it sends {}", next(inbox));
+    process::exit(&stubborn, ExitReason::Kill);
+    println!("kill: killed it cannot trap that, and main gets {}", next(inbox));
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! A supervisor as a type of its own, over two servers and a plain blocking loop. Whichever child ends is
+//! started again, and the others do not notice. Run it with `cargo run --example supervisor`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::error::Error;
+use std::time::Duration;
+
+use rethread::prelude::*;
+
+/// Counts the beats it hears. There are two, under names of their own.
+struct Drum(u64);
+
+struct Beats(Caller<u64>);
+struct Beat;
+
+impl GenServer for Drum {
+    type Args = ();
+    type Call = Beats;
+    type Cast = Beat;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Drum(0))
+    }
+    fn handle_call(&mut self, Beats(from): Beats, _: &mut Context<Self>) -> Next {
+        from.reply(self.0)
+    }
+    fn handle_cast(&mut self, Beat: Beat, _: &mut Context<Self>) -> Next {
+        self.0 += 1;
+        Next::wait()
+    }
+}
+
+const LEFT: ServerRef<Drum> = ServerRef::named("left drum");
+const RIGHT: ServerRef<Drum> = ServerRef::named("right drum");
+
+/// Any blocking function can be a child. It ends at its next call into the runtime when it is told to.
+fn drummer() {
+    loop {
+        LEFT.cast(Beat);
+        RIGHT.cast(Beat);
+        process::sleep(Duration::from_millis(1));
+    }
+}
+
+struct Band;
+
+impl Supervise for Band {
+    type Args = u32;
+
+    /// The plan, made anew at every start.
+    fn init(max_restarts: u32) -> Result<SupervisorSpec, Stop> {
+        Ok(Supervisor::one_for_one()
+            .max_restarts(max_restarts, Duration::from_secs(5))
+            .child(Drum::child_spec(()).id("left").name(LEFT))
+            .child(Drum::child_spec(()).id("right").name(RIGHT))
+            .child(ChildSpec::worker("drummer", drummer)))
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let band = Band::start_link(3)?;
+    for victim in ["left", "drummer"] {
+        let before = band.which_children()?;
+        let hit = before.iter().find(|child| child.id.as_str() == victim).and_then(|child| child.pid());
+        let watch = process::watch(hit.ok_or("it does not run")?);
+        process::exit(watch.pid(), ExitReason::Kill);
+        println!("the {victim} child ended: {}", watch.wait());
+        for (old, new) in before.iter().zip(band.which_children()?) {
+            println!("  {:<7} {}", new.id, if old.pid() == new.pid() { "plays on" } else { "is new" });
+        }
+    }
+    while LEFT.call(Beats)? == 0 || RIGHT.call(Beats)? == 0 {} // the new drummer drums
+    println!("both drums hear the drummer");
+    band.stop()?;
+    Ok(())
+}
