@@ -66,11 +66,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         process::exit(watch.pid(), ExitReason::Kill);
         println!("the {victim} child ended: {}", watch.wait());
         for (old, new) in before.iter().zip(band.which_children()?) {
-            println!("  {:<7} {}", new.id, if old.pid() == new.pid() { "plays on" } else { "is new" });
+            println!("  {} {}", new.id, if old.pid() == new.pid() { "plays on" } else { "is new" });
         }
     }
-    while LEFT.call(Beats)? == 0 || RIGHT.call(Beats)? == 0 {} // the new drummer drums
-    println!("both drums hear the drummer");
+    let heard = RIGHT.call(Beats)?;
+    while RIGHT.call(Beats)? == heard {
+        process::sleep(Duration::from_millis(1));
+    }
+    println!("the new drummer drums");
     band.stop()?;
     Ok(())
 }

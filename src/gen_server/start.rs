@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
+use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 use crate::gen_server::behaviour::{Context, Envelope, GenServer};
 use crate::gen_server::call::{Waiting, wait};
 use crate::gen_server::handle::ServerRef;
@@ -306,7 +306,13 @@ fn begin<S: GenServer>(
     let _waiting = Waiting::marked(me.as_ref());
     let error = match wait(&slot, block, deadline) {
         Some(Outcome::Answered(())) => return Ok(ServerRef::pinned(Arc::clone(block))),
-        Some(Outcome::Died(reason)) => refusal.lock().take().unwrap_or(StartError::Failed(reason)),
+        Some(Outcome::Died(reason)) => {
+            let refusal = refusal.lock().take();
+            match reason.downcast_ref::<SpecError>() {
+                Some(error) => StartError::BadSpec(error.clone()), // of a supervisor
+                None => refusal.unwrap_or(StartError::Failed(reason)),
+            }
+        }
         Some(Outcome::Abandoned) | None => {
             give_up(block, link_to);
             StartError::Timeout

@@ -307,12 +307,10 @@ fn release_what_it_held(block: &Block) {
     if let Some(name) = name {
         names::release(&name, block.pid, earlier);
     }
-    contain("the release of a name or a hook", move || {
-        for key in held {
-            key.release(block.pid);
-        }
-        drop(hooks);
-    });
+    for key in held {
+        contain("the release of a key", || key.release(block.pid));
+    }
+    contain("the destructor of an exit-request hook", move || drop(hooks));
 }
 
 /// Whom a death concerns.

@@ -265,10 +265,8 @@ pub(crate) fn birth<M: Send + 'static>(
     }
     let seat = Seat::take().map_err(|limit| SpawnError::SystemLimit { limit })?;
     let (block, receiver) = conceive::<M>(&plan, parent.as_deref());
-    if let Err(error) = name(&plan, &block) {
-        stillborn(&block);
-        return Err(SpawnError::Name(error));
-    }
+    let unborn = Unborn(&block);
+    name(&plan, &block).map_err(SpawnError::Name)?;
     if let Some(me) = link_to {
         if plan.awaited {
             block.lock().starter = Some(me.block.pid);
@@ -292,7 +290,10 @@ pub(crate) fn birth<M: Send + 'static>(
         .name(thread_name(&plan, block.pid))
         .stack_size(plan.stack_size.unwrap_or_else(|| settings().stack_size));
     match thread.spawn(run) {
-        Ok(_detached) => Ok(Address::new(block)),
+        Ok(_detached) => {
+            std::mem::forget(unborn);
+            Ok(Address::new(block))
+        }
         Err(error) => {
             if let Some(me) = &parent {
                 me.block.waiting_on.store(0, Ordering::SeqCst);
@@ -304,7 +305,6 @@ pub(crate) fn birth<M: Send + 'static>(
                 me.block.lock().monitoring.remove(&id);
                 leave(&block, id);
             }
-            stillborn(&block);
             Err(SpawnError::Refused(Arc::new(error)))
         }
     }
@@ -350,10 +350,15 @@ fn name(plan: &Builder, block: &Arc<Block>) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Takes back a process whose thread never began.
-fn stillborn(block: &Arc<Block>) {
-    exit::begin(block, ExitReason::NoProc, false);
-    exit::bury(block, Thread::Ends);
+/// A process whose thread has not begun. Dropped, it is taken back: also when the table of names, which may
+/// be the user's code, panics.
+struct Unborn<'a>(&'a Arc<Block>);
+
+impl Drop for Unborn<'_> {
+    fn drop(&mut self) {
+        exit::begin(self.0, ExitReason::NoProc, false);
+        exit::bury(self.0, Thread::Ends);
+    }
 }
 
 /// What `top -H`, `perf` and debuggers show; the kernel cuts it to 15 bytes.

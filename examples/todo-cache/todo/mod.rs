@@ -1,7 +1,23 @@
-//! The to-do domain: what a list is, and how it is kept on disk. The commands in `main.rs` drive it; the
-//! tests import this folder through `#[path]`.
+//! The to-do system: what a list is, how it is kept on disk, and the processes that serve it. The commands
+//! in `main.rs` drive it; the tests import this folder through `#[path]`.
+//!
+//! | | |
+//! | --- | --- |
+//! | `date` `name` `list` `store` | values and files; no processes |
+//! | `worker` `database` `server` `cache` `system` | the processes, from the disk upward |
+//! | `client` `error` | how the system is used, and what can go wrong |
+//! | `tree` `strike` | looking at it, and hurting it |
 
+pub(crate) mod cache;
+pub(crate) mod client;
+pub(crate) mod database;
 pub(crate) mod date;
+pub(crate) mod error;
 pub(crate) mod list;
 pub(crate) mod name;
+pub(crate) mod server;
 pub(crate) mod store;
+pub(crate) mod strike;
+pub(crate) mod system;
+pub(crate) mod tree;
+pub(crate) mod worker;

@@ -1,0 +1,158 @@
+//! What a line of the shell says. `shell` reads the lines and carries out what is found here.
+
+use std::error::Error;
+use std::fmt;
+use std::num::ParseIntError;
+
+use crate::todo::date::{Date, DateError};
+use crate::todo::list::EntryId;
+use crate::todo::name::{ListName, NameError, Title, TitleError};
+use crate::todo::strike::Blow;
+
+/// What `help` prints.
+pub(crate) const HELP: &str = "\
+add LIST DATE TITLE...   add an entry; answered `added LIST ID DATE TITLE` once it is on disk
+list LIST [DATE]         show the entries of a list, of one day or all
+done LIST ID             tick an entry off
+edit LIST ID TITLE...    give an entry another title
+rm LIST ID               take an entry out
+lists                    show the names of all lists
+tree                     show the processes, by their links
+kill NAME                kill a process: cache, database, db.worker.1, list:bob, system
+crash NAME               have a process panic in a handler
+help                     show this
+quit                     stop the system and leave, as the end of the input does";
+
+/// One command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    Add(ListName, Date, Title),
+    List(ListName, Option<Date>),
+    Done(ListName, EntryId),
+    Edit(ListName, EntryId, Title),
+    Remove(ListName, EntryId),
+    Lists,
+    Tree,
+    Strike(Blow, String),
+    Help,
+    Quit,
+}
+
+/// Why a line is no command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BadLine {
+    Unknown(String),
+    Usage(&'static str),
+    List(NameError),
+    Date(DateError),
+    Id(String, ParseIntError),
+    Title(TitleError),
+}
+
+impl Command {
+    /// Reads a line; `None` if there is nothing on it.
+    ///
+    /// # Errors
+    ///
+    /// [`BadLine`].
+    pub(crate) fn parse(line: &str) -> Result<Option<Self>, BadLine> {
+        let (verb, rest) = first_word(line);
+        let mut words = Words { rest, usage: usage_of(verb) };
+        let command = match verb {
+            "" => return Ok(None),
+            "add" => Command::Add(words.list()?, words.date()?, words.title()?),
+            "list" => {
+                let list = words.list()?;
+                Command::List(list, if words.rest.is_empty() { None } else { Some(words.date()?) })
+            }
+            "done" => Command::Done(words.list()?, words.id()?),
+            "edit" => Command::Edit(words.list()?, words.id()?, words.title()?),
+            "rm" => Command::Remove(words.list()?, words.id()?),
+            "lists" => Command::Lists,
+            "tree" => Command::Tree,
+            "kill" => Command::Strike(Blow::Kill, words.others()?.to_owned()),
+            "crash" => Command::Strike(Blow::Crash, words.others()?.to_owned()),
+            "help" => Command::Help,
+            "quit" => Command::Quit,
+            _ => return Err(BadLine::Unknown(verb.to_owned())),
+        };
+        if words.rest.is_empty() { Ok(Some(command)) } else { Err(BadLine::Usage(words.usage)) }
+    }
+}
+
+/// What follows the verb.
+struct Words<'a> {
+    rest: &'a str,
+    usage: &'static str,
+}
+
+impl<'a> Words<'a> {
+    /// The next word, which must be there.
+    fn next(&mut self) -> Result<&'a str, BadLine> {
+        let (word, rest) = first_word(self.rest);
+        self.rest = rest;
+        if word.is_empty() { Err(BadLine::Usage(self.usage)) } else { Ok(word) }
+    }
+
+    /// All other words, at least one.
+    fn others(&mut self) -> Result<&'a str, BadLine> {
+        match std::mem::take(&mut self.rest) {
+            "" => Err(BadLine::Usage(self.usage)),
+            rest => Ok(rest),
+        }
+    }
+
+    fn list(&mut self) -> Result<ListName, BadLine> {
+        self.next()?.parse().map_err(BadLine::List)
+    }
+
+    fn date(&mut self) -> Result<Date, BadLine> {
+        self.next()?.parse().map_err(BadLine::Date)
+    }
+
+    fn id(&mut self) -> Result<EntryId, BadLine> {
+        let word = self.next()?;
+        word.parse().map_err(|error| BadLine::Id(word.to_owned(), error))
+    }
+
+    fn title(&mut self) -> Result<Title, BadLine> {
+        self.others()?.parse().map_err(BadLine::Title)
+    }
+}
+
+/// The first word and what follows it, without the blanks around either.
+fn first_word(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
+}
+
+/// How a command is written, from its line in [`HELP`].
+fn usage_of(verb: &str) -> &'static str {
+    let line = HELP.lines().find(|line| first_word(line).0 == verb).unwrap_or_default();
+    line.split_once("  ").map_or(line, |(usage, _)| usage)
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadLine::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
+            BadLine::Usage(usage) => write!(f, "it is written: {usage}"),
+            BadLine::List(error) => error.fmt(f),
+            BadLine::Date(error) => error.fmt(f),
+            BadLine::Id(word, error) => write!(f, "expected the number of an entry, not {word:?}: {error}"),
+            BadLine::Title(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for BadLine {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            BadLine::Unknown(_) | BadLine::Usage(_) => None,
+            BadLine::List(error) => Some(error),
+            BadLine::Date(error) => Some(error),
+            BadLine::Id(_, error) => Some(error),
+            BadLine::Title(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The command `demo`: a scripted show. It kills and crashes every kind of process while others write, and
+//! then compares what was acknowledged with what is there. `main` runs it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use rethread::process::{self, Address, Event, Inbox};
+use rethread::{ExitReason, Never, Pid, ServerRef, Supervisor};
+
+use crate::todo::client;
+use crate::todo::date::Date;
+use crate::todo::error::TodoError;
+use crate::todo::list::{Entry, EntryId};
+use crate::todo::name::{ListName, Title};
+use crate::todo::strike::{Blow, strike};
+use crate::todo::system::{Config, SYSTEM, System};
+use crate::todo::tree;
+use crate::{not_started, one_line};
+
+/// How many processes add entries while others are killed.
+const WRITERS: usize = 4;
+
+/// How many entries they write before somebody is killed.
+const ENTRIES: usize = 100;
+
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// On a machine so slow that the first crash is forgotten when the fourth comes, it takes more of them.
+const MOST_CRASHES: usize = 20;
+
+type Failure = Box<dyn Error>;
+
+/// Runs the show. The status is a success only if everything acknowledged was found.
+pub(crate) fn run(dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let temporary = tempfile::tempdir()?;
+    let dir = dir.unwrap_or_else(|| temporary.path().join("persist"));
+    let lost = process::attach(|inbox| Show::new(inbox, &dir).play())??;
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The show, played by the main thread, which is a process meanwhile: it is linked to the system, and traps
+/// exits.
+struct Show<'a> {
+    inbox: &'a mut Inbox<Never>,
+    dir: &'a Path,
+    out: io::Stdout,
+    ledger: Arc<Ledger>,
+    began: Instant,
+}
+
+impl<'a> Show<'a> {
+    fn new(inbox: &'a mut Inbox<Never>, dir: &'a Path) -> Self {
+        process::trap_exit(true);
+        Show { inbox, dir, out: io::stdout(), ledger: Arc::default(), began: Instant::now() }
+    }
+
+    /// The script. Gives the number of entries lost.
+    fn play(mut self) -> Result<usize, Failure> {
+        self.say("1. Start a to-do system: one supervisor, the cache, the database, three workers")?;
+        let system = self.start()?;
+        self.add("alice", "2026-11-22", "Shopping")?;
+        self.add("bob", "2026-11-22", "Dentist")?;
+        self.add("bob", "2026-11-23", "Dinner")?;
+        self.show_tree()?;
+        self.show_list("bob")?;
+
+        self.say("2. From now on four writers add entries as fast as they get answers. Kill a worker")?;
+        let writers = self.start_writers()?;
+        self.strike("db.worker.1", Blow::Kill)?;
+        self.say("3. Crash the database: a panic in one of its handlers")?;
+        self.strike("database", Blow::Crash)?;
+        self.say("4. Kill the server of one list")?;
+        self.strike("list:bob", Blow::Kill)?;
+        stop_writers(writers);
+
+        self.say("5. Stop the system and start it again: the data is on disk")?;
+        self.stop(&system)?;
+        self.start()?;
+        self.show_list("bob")?;
+
+        self.say("6. Crash the cache")?;
+        let writers = self.start_writers()?;
+        self.strike("cache", Blow::Crash)?;
+        self.say(
+            "7. Crash it again: three restarts in five seconds are allowed, the fourth is one too many",
+        )?;
+        self.crash_until_it_gives_up()?;
+        stop_writers(writers);
+
+        self.say("8. Start it again, and compare what was acknowledged with what is there")?;
+        let system = self.start()?;
+        let (acknowledged, found) = self.compare()?;
+        self.stop(&system)?;
+        let seconds = self.began.elapsed().as_secs_f64();
+        let lost = acknowledged - found;
+        writeln!(self.out, "\nThe show took {seconds:.1} s.")?;
+        writeln!(self.out, "acknowledged {acknowledged}, found {found}, lost {lost}")?;
+        Ok(lost)
+    }
+
+    fn say(&mut self, what: &str) -> io::Result<()> {
+        writeln!(self.out, "\n{what}.")
+    }
+
+    fn start(&mut self) -> Result<ServerRef<Supervisor>, Failure> {
+        let began = Instant::now();
+        let system = System::start_link(Config::new(self.dir)).map_err(|error| not_started(&error))?;
+        writeln!(
+            self.out,
+            "   started in {} ms, data in {}",
+            began.elapsed().as_millis(),
+            self.dir.display()
+        )?;
+        Ok(system)
+    }
+
+    fn stop(&mut self, system: &ServerRef<Supervisor>) -> Result<(), Failure> {
+        let pid = system.whereis().ok_or("the system is not there")?;
+        System::stop(system)?;
+        let reason = self.exit_of(pid);
+        writeln!(self.out, "   stopped: {reason}")?;
+        Ok(())
+    }
+
+    /// Waits for the exit signal of a process linked to this one.
+    fn exit_of(&mut self, pid: Pid) -> ExitReason {
+        loop {
+            match self.inbox.recv() {
+                Event::Exit { from, reason } if from == pid => return reason,
+                Event::Message(never) => match never {},
+                Event::Exit { .. } | Event::Down { .. } => {}
+            }
+        }
+    }
+
+    fn add(&mut self, list: &str, date: &str, title: &str) -> Result<(), Failure> {
+        let list = list.parse()?;
+        let entry = client::add(&list, date.parse()?, &title.parse()?)?;
+        writeln!(self.out, "   added {list} {} {} {}", entry.id, entry.date, entry.title)?;
+        self.ledger.acknowledge(list, entry);
+        Ok(())
+    }
+
+    fn show_tree(&mut self) -> io::Result<()> {
+        let members = SYSTEM.whereis().map(tree::members).unwrap_or_default();
+        members.iter().try_for_each(|member| writeln!(self.out, "   {member}"))
+    }
+
+    fn show_list(&mut self, list: &str) -> Result<(), Failure> {
+        let list: ListName = list.parse()?;
+        for entry in client::entries(&list, None)? {
+            writeln!(self.out, "   {list} has {} {} {}", entry.id, entry.date, entry.title)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a process, and shows the new ones in its place and the entries still there.
+    fn strike(&mut self, name: &str, blow: Blow) -> Result<(), Failure> {
+        const SHOWN: [&str; 6] =
+            ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
+        client::entries(&"bob".parse()?, None)?; // so that its server runs
+        let before = SHOWN.map(process::whereis);
+        let tried = self.ledger.tried();
+        self.let_writers_write()?;
+        let began = Instant::now();
+        let hit = strike(name, blow)?;
+        let healed = began.elapsed();
+        if let Some(reason) = hit.gave_up {
+            return Err(format!("the system gave up too early: {reason}").into());
+        }
+        writeln!(
+            self.out,
+            "   {name} {} ended: {}; after {} ms all is up again",
+            hit.pid,
+            one_line(&hit.reason.to_string()),
+            healed.as_millis()
+        )?;
+        self.show_list("bob")?;
+        for (name, before) in SHOWN.into_iter().zip(before) {
+            let now = process::whereis(name);
+            let show = |pid: Option<Pid>| pid.map_or("nobody".to_owned(), |pid| pid.to_string());
+            writeln!(self.out, "   {name:<11} was {:<5} and is {}", show(before), show(now))?;
+            if now.is_none() || now == before {
+                return Err(format!("{name} was not started again").into());
+            }
+        }
+        let [acknowledged, unanswered, refused] = self.ledger.since(tried);
+        writeln!(
+            self.out,
+            "   the writers had {acknowledged} entries acknowledged, {unanswered} requests ended without an answer, \
+             {refused} were refused"
+        )?;
+        Ok(())
+    }
+
+    /// Waits until the writers had some more entries acknowledged.
+    fn let_writers_write(&self) -> Result<(), Failure> {
+        let before = self.ledger.tried();
+        let began = Instant::now();
+        while self.ledger.since(before)[0] < ENTRIES {
+            if began.elapsed() > PATIENCE {
+                return Err("the writers get no answers".into());
+            }
+            process::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn crash_until_it_gives_up(&mut self) -> Result<(), Failure> {
+        let system = SYSTEM.whereis().ok_or("the system is not there")?;
+        let mut gave_up = false;
+        for _ in 0..MOST_CRASHES {
+            let hit = strike("cache", Blow::Crash)?;
+            let healed = process::whereis("cache").map(|pid| format!("; now it is {pid}"));
+            writeln!(self.out, "   cache {} crashed{}", hit.pid, healed.unwrap_or_default())?;
+            gave_up = hit.gave_up.is_some();
+            if gave_up {
+                break;
+            }
+        }
+        if !gave_up {
+            return Err(format!("the system endured {MOST_CRASHES} crashes").into());
+        }
+        let reason = self.exit_of(system);
+        writeln!(
+            self.out,
+            "   the supervisor {system} gave up; main is linked to it and gets its exit signal: {reason}"
+        )?;
+        if reason != ExitReason::Shutdown {
+            return Err(format!("the system ended with {reason}, not with shutdown").into());
+        }
+        Ok(())
+    }
+
+    /// Has writers add entries until they are stopped, each to a list of its own.
+    fn start_writers(&self) -> Result<Vec<Address<Never>>, Failure> {
+        // No title is used twice, also if the folder has the entries of another show.
+        let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
+        let date: Date = "2026-11-22".parse()?;
+        (1..=WRITERS)
+            .map(|writer| {
+                let list: ListName = format!("writer {writer}").parse()?;
+                let ledger = Arc::clone(&self.ledger);
+                let write = move |_: &mut Inbox<Never>| {
+                    for number in 1_u64.. {
+                        let Ok(title) = Title::from_str(&format!("entry {number} of run {run}")) else {
+                            return;
+                        };
+                        ledger.note(&list, client::add(&list, date, &title));
+                    }
+                };
+                Ok(process::Builder::new().label("writer").spawn(write)?)
+            })
+            .collect()
+    }
+
+    /// Counts the entries acknowledged, and those of them that are in the lists exactly so.
+    fn compare(&mut self) -> Result<(usize, usize), Failure> {
+        let mut kept = BTreeMap::new();
+        for list in client::lists()? {
+            for entry in client::entries(&list, None)? {
+                kept.insert((list.clone(), entry.id), entry);
+            }
+        }
+        let mut titles: Vec<(&ListName, &Title)> = kept
+            .iter()
+            .filter(|((list, _), _)| list.as_str().starts_with("writer "))
+            .map(|((list, _), entry)| (list, &entry.title))
+            .collect();
+        let all = titles.len();
+        titles.sort();
+        titles.dedup();
+        if titles.len() < all {
+            return Err(format!("{} entries are there twice", all - titles.len()).into());
+        }
+        let acknowledged = self.ledger.acknowledged.lock();
+        let found = acknowledged.iter().filter(|(key, entry)| kept.get(key) == Some(entry)).count();
+        Ok((acknowledged.len(), found))
+    }
+}
+
+/// Ends the writers in the middle of what they do, and waits until they are gone.
+fn stop_writers(writers: Vec<Address<Never>>) {
+    let watches: Vec<_> = writers.iter().map(process::watch).collect();
+    writers.iter().for_each(|writer| process::exit(writer, ExitReason::Shutdown));
+    watches.iter().for_each(|watch| drop(watch.wait()));
+}
+
+/// What became of every request to add an entry.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: Mutex<BTreeMap<(ListName, EntryId), Entry>>,
+    /// How many entries were acknowledged, not answered, and refused.
+    counts: [AtomicUsize; 3],
+}
+
+impl Ledger {
+    fn acknowledge(&self, list: ListName, entry: Entry) {
+        self.acknowledged.lock().insert((list, entry.id), entry);
+        self.counts[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note(&self, list: &ListName, result: Result<Entry, TodoError>) {
+        match result {
+            Ok(entry) => self.acknowledge(list.clone(), entry),
+            Err(TodoError::Unanswered(_)) => drop(self.counts[1].fetch_add(1, Ordering::Relaxed)),
+            Err(_) => drop(self.counts[2].fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    fn tried(&self) -> [usize; 3] {
+        self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// The counts since an earlier moment.
+    fn since(&self, before: [usize; 3]) -> [usize; 3] {
+        let now = self.tried();
+        std::array::from_fn(|n| now[n] - before[n])
+    }
+}

@@ -1,0 +1,133 @@
+//! The database: a process that starts the three workers and stands and falls with them, and the functions
+//! by which list servers store and load. The cache starts it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rethread::prelude::*;
+
+use super::error::TodoError;
+use super::list::{Event, TodoList};
+use super::name::ListName;
+use super::store::shard_of;
+use super::worker::{self, DbWorker, SHARDS, WORKERS};
+
+/// The database, whichever process it is at the moment.
+pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
+
+/// How long a request waits for a worker that is being started again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts the workers, linked, and knows what concerns all of them. Requests for one list do not pass
+/// through it: the worker follows from the list's name.
+pub(crate) struct Database;
+
+/// What the database can be asked.
+pub(crate) enum Ask {
+    /// For the names of all lists.
+    Lists(Caller<Result<Vec<ListName>, TodoError>>),
+}
+
+/// What the database can be told.
+pub(crate) enum Tell {
+    /// To panic, for a show or a test.
+    Crash,
+}
+
+impl GenServer for Database {
+    type Args = Arc<Path>;
+    type Call = Ask;
+    type Cast = Tell;
+
+    fn init(dir: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+        for shard in 0..SHARDS {
+            worker::spec(&dir, shard).start_link()?;
+        }
+        Ok(Database)
+    }
+
+    fn handle_call(&mut self, Ask::Lists(from): Ask, _: &mut Context<Self>) -> Next {
+        from.reply(all_lists())
+    }
+
+    fn handle_cast(&mut self, Tell::Crash: Tell, _: &mut Context<Self>) -> Next {
+        panic!("the database was told to crash")
+    }
+}
+
+/// The worker that keeps the list, always the same one: a list's reads come after its writes, and no two
+/// writes of one list ever race.
+pub(crate) fn choose_worker(list: &ListName) -> &'static ServerRef<DbWorker> {
+    &WORKERS[shard_of(list, SHARDS)]
+}
+
+/// Stores a change. `Ok` means that it is on disk.
+///
+/// If the worker dies meanwhile, the very same event goes to its successor, once. That cannot store an entry
+/// twice, whether or not the first attempt came through: the event carries its entry's id, and a store
+/// writes an event that it has already as little as it writes it anew.
+///
+/// # Errors
+///
+/// [`TodoError::Store`], [`TodoError::Unavailable`], [`TodoError::Unanswered`].
+pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
+    let worker = choose_worker(list);
+    let attempt = || worker.call(|from| worker::Ask::Append(list.clone(), event.clone(), from));
+    let answer = match attempt() {
+        Err(first @ (CallError::NoProc { .. } | CallError::Exited { .. })) => {
+            await_return(worker);
+            attempt().map_err(|second| match (first, second) {
+                // The successor never got it, but the first one may have.
+                (first @ CallError::Exited { .. }, CallError::NoProc { .. }) => first,
+                (_, second) => second,
+            })
+        }
+        answer => answer,
+    };
+    Ok(answer.map_err(TodoError::of_change)??)
+}
+
+/// The list as it is kept.
+///
+/// # Errors
+///
+/// [`TodoError::Store`], [`TodoError::Unavailable`].
+pub(crate) fn load(list: &ListName) -> Result<TodoList, TodoError> {
+    let worker = choose_worker(list);
+    let attempt = || worker.call(|from| worker::Ask::Load(list.clone(), from));
+    let answer = match attempt() {
+        Err(CallError::NoProc { .. } | CallError::Exited { .. }) => {
+            await_return(worker);
+            attempt()
+        }
+        answer => answer,
+    };
+    Ok(answer.map_err(TodoError::Unavailable)??)
+}
+
+/// The names of all lists that ever had an entry, sorted.
+///
+/// # Errors
+///
+/// [`TodoError::Store`], [`TodoError::Unavailable`].
+pub(crate) fn lists() -> Result<Vec<ListName>, TodoError> {
+    DATABASE.call(Ask::Lists).map_err(TodoError::Unavailable)?
+}
+
+fn all_lists() -> Result<Vec<ListName>, TodoError> {
+    let mut names = Vec::new();
+    for worker in &WORKERS {
+        names.extend(worker.call(worker::Ask::Lists).map_err(TodoError::Unavailable)??);
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Waits until somebody holds the worker's name again, within reason.
+fn await_return(worker: &ServerRef<DbWorker>) {
+    let began = Instant::now();
+    while worker.whereis().is_none() && began.elapsed() < PATIENCE {
+        process::sleep(Duration::from_millis(2));
+    }
+}

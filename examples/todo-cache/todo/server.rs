@@ -1,0 +1,102 @@
+//! A list server: the one process that knows a certain list. The cache starts one for each list that is
+//! asked for; the client functions talk to it.
+
+use rethread::prelude::*;
+
+use super::database;
+use super::date::Date;
+use super::error::TodoError;
+use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
+use super::name::{ListName, Title};
+
+/// Keeps one list in memory, as it is on disk: a change is stored first, then made here, then answered.
+pub(crate) struct TodoServer {
+    name: ListName,
+    list: TodoList,
+}
+
+/// The answer to a change: the entry as it is now, or as it was if it is gone.
+pub(crate) type Changed = Result<Entry, TodoError>;
+
+/// What a list can be asked.
+pub(crate) enum Ask {
+    /// To take in a new entry.
+    Add(Date, Title, Caller<Changed>),
+    /// To tick an entry off.
+    Done(EntryId, Caller<Changed>),
+    /// To give an entry another title.
+    Edit(EntryId, Title, Caller<Changed>),
+    /// To take an entry out.
+    Remove(EntryId, Caller<Changed>),
+    /// For its entries, of one day or all.
+    Entries(Option<Date>, Caller<Vec<Entry>>),
+}
+
+/// What a list can be told.
+pub(crate) enum Tell {
+    /// To panic, for a show or a test.
+    Crash,
+}
+
+impl TodoServer {
+    /// The server of a list, whichever process it is at the moment. The name of the list is data: it is part
+    /// of this name, and never of a path.
+    pub(crate) fn of(list: &ListName) -> ServerRef<Self> {
+        ServerRef::with_name(format!("list:{list}"))
+    }
+}
+
+impl GenServer for TodoServer {
+    type Args = ListName;
+    type Call = Ask;
+    type Cast = Tell;
+
+    /// Returns at once: the cache waits for it. The list is loaded afterwards, before any request.
+    fn init(name: ListName, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        cx.after_init(Next::wait().and_continue());
+        Ok(TodoServer { name, list: TodoList::new() })
+    }
+
+    fn handle_continue(&mut self, _: &mut Context<Self>) -> Next {
+        match database::load(&self.name) {
+            Ok(list) => {
+                self.list = list;
+                Next::wait()
+            }
+            Err(error) => Next::stop(ExitReason::error(error)),
+        }
+    }
+
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Add(date, title, from) => self.change(Ok(self.list.plan_add(date, title)), from),
+            Ask::Done(id, from) => self.change(self.list.plan_done(id), from),
+            Ask::Edit(id, title, from) => self.change(self.list.plan_edit(id, title), from),
+            Ask::Remove(id, from) => self.change(self.list.plan_remove(id), from),
+            Ask::Entries(Some(date), from) => from.reply(self.list.on(date).cloned().collect()),
+            Ask::Entries(None, from) => from.reply(self.list.entries().cloned().collect()),
+        }
+    }
+
+    fn handle_cast(&mut self, Tell::Crash: Tell, _: &mut Context<Self>) -> Next {
+        panic!("the server of list {:?} was told to crash", self.name.as_str())
+    }
+}
+
+impl TodoServer {
+    fn change(&mut self, plan: Result<Event, NoSuchEntry>, from: Caller<Changed>) -> Next {
+        let event = match plan {
+            Ok(event) => event,
+            Err(absent) => return from.reply(Err(absent.into())),
+        };
+        if let Err(error) = database::append(&self.name, &event) {
+            // What is on disk now is not known here: load it anew.
+            return from.reply(Err(error)).and_continue();
+        }
+        let id = event.id();
+        let before = self.list.get(id).cloned();
+        self.list.apply(event);
+        let after = self.list.get(id).cloned().or(before);
+        from.reply(after.ok_or(NoSuchEntry(id).into()))
+    }
+}

@@ -1,0 +1,81 @@
+//! The short examples: what they print, word for word as the README quotes it, and how long they are.
+//! `cargo test` builds them and runs this.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::watchdog;
+
+/// Runs an example, which must end well and print exactly this.
+#[track_caller]
+fn prints(name: &str, expected: &str) {
+    let _watchdog = watchdog();
+    let mut path = std::env::current_exe().expect("this very test");
+    path.pop(); // deps
+    path.pop();
+    path.push("examples");
+    path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
+    let output = Command::new(path).env_remove("RUST_LOG").output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).expect("text");
+    assert_eq!((text(&output.stdout).as_str(), text(&output.stderr).as_str()), (expected, ""));
+    assert!(output.status.success(), "{}", output.status);
+
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let lines = std::fs::read_to_string(source).expect("readable").lines().count();
+    assert!(lines < 80, "examples/{name}.rs has {lines} lines; a short example stays under 80");
+}
+
+#[test]
+fn counter() {
+    prints(
+        "counter",
+        "\
+it starts with 10
+10 + 32 is 42
+42 / 2 is 21
+21 / 0 ends the counter: attempt to divide by zero
+a new counter has its name: true
+it starts with 10
+after the end of the system there is none: true
+",
+    );
+}
+
+#[test]
+fn links() {
+    prints(
+        "links",
+        "\
+link: the parent goes down with its child; main watches it and gets a down: panic: the child slipped
+trap: main is linked to a child that fails, and gets an exit signal: out of paper
+trap: another child just returns, and main gets an exit signal: normal
+monitor: it is one-way and needs no link; main gets a down: normal
+kill: a stubborn process sends a message: I trap exits now
+kill: told to shut down it sends a message: I was asked to go, and stay
+kill: killed it cannot trap that, and main gets a down: killed
+main is still there
+",
+    );
+}
+
+#[test]
+fn supervisor() {
+    prints(
+        "supervisor",
+        "\
+the left child ended: killed
+  left is new
+  right plays on
+  drummer plays on
+the drummer child ended: killed
+  left plays on
+  right plays on
+  drummer is new
+the new drummer drums
+",
+    );
+}

@@ -1,0 +1,252 @@
+//! The limits: how many processes, and what happens when the system has no thread. Settings hold for the whole
+//! program, so each test here is one of its own.
+
+#[path = "support/apart.rs"]
+mod apart;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use apart::apart;
+use rethread::ExitReason;
+use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
+use support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
+
+/// As `sleeper`, which may fail.
+fn another() -> Result<Address<()>, SpawnError> {
+    process::spawn(|inbox| {
+        inbox.recv();
+    })
+}
+
+#[test]
+fn the_process_limit_refuses_and_nothing_is_left_over() {
+    apart(|| {
+        process::set_settings(Settings { max_processes: 20, ..process::settings() });
+        attached(|inbox: &mut Inbox<()>| {
+            process::trap_exit(true);
+            let mut alive: Vec<Address<()>> = (0..19).map(|_| another().unwrap()).collect();
+            for round in 0..3 {
+                let name = unique("refused");
+                let refused = another();
+                assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 20 })), "{refused:?}");
+                assert!(refused.unwrap_err().to_string().contains("20"));
+                let refused = Builder::new().name(name).spawn_link::<()>(|_| ());
+                assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 20 })), "{refused:?}");
+                let refused = process::spawn_monitor::<()>(|_| ());
+                assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 20 })), "{refused:?}");
+                let me = process::info(inbox.pid()).unwrap();
+                assert_eq!((me.links, me.monitors), (vec![], vec![]));
+                assert_eq!(process::whereis(name), None);
+                assert_eq!(process::processes().len(), 20);
+                assert_eq!(inbox.try_recv(), None);
+                // One ends, one can begin.
+                for _ in 0..=round {
+                    let gone = alive.pop().unwrap();
+                    let monitor = process::monitor(&gone);
+                    process::exit(&gone, ExitReason::Kill);
+                    assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+                }
+                for _ in 0..=round {
+                    eventually("there is room again", || another().map(|one| alive.push(one)).is_ok());
+                }
+                assert_eq!(alive.len(), 19);
+            }
+        });
+    });
+}
+
+#[test]
+fn attached_processes_and_zombies_count() {
+    apart(|| {
+        let _watchdog = watchdog();
+        process::set_settings(Settings { max_processes: 2, ..process::settings() });
+        let gate = Gate::new();
+        let (ready, held) = (Gate::new(), gate.clone());
+        let begun = ready.clone();
+        let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+            begun.open();
+            held.pass();
+        });
+        let stuck = stuck.unwrap();
+        ready.pass();
+        let watch = process::watch(&stuck);
+        process::exit(&stuck, ExitReason::Kill);
+        assert_eq!(watch.wait(), ExitReason::Killed);
+        assert_eq!(process::zombies().len(), 1);
+        process::attach(|_: &mut Inbox<()>| {
+            let refused = another();
+            assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 2 })), "{refused:?}");
+        })
+        .unwrap();
+        let one = another().unwrap();
+        let refused = process::attach(|_: &mut Inbox<()>| ());
+        let limit = SpawnError::SystemLimit { limit: 2 }.to_string();
+        assert_eq!(refused.unwrap_err().to_string(), limit);
+        gate.open();
+        eventually("the zombie is gone", || process::zombies().is_empty());
+        eventually("there is room again", || another().is_ok());
+        process::exit(&one, ExitReason::Kill);
+    });
+}
+
+#[test]
+fn a_lowered_limit_holds_for_what_comes() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let alive: Vec<_> = (0..10).map(|_| another().unwrap()).collect();
+        process::set_settings(Settings { max_processes: 5, ..process::settings() });
+        assert!(matches!(another(), Err(SpawnError::SystemLimit { limit: 5 })));
+        assert!(alive.iter().all(process::is_alive));
+        process::set_settings(Settings { max_processes: 11, ..process::settings() });
+        another().unwrap();
+        assert!(matches!(another(), Err(SpawnError::SystemLimit { limit: 11 })));
+    });
+}
+
+#[test]
+fn settings_hold_for_processes_that_begin_afterwards() {
+    apart(|| {
+        attached(|inbox: &mut Inbox<()>| {
+            let stuck = |gate: &Gate| {
+                let (ready, held) = (Gate::new(), gate.clone());
+                let begun = ready.clone();
+                let pair = process::spawn_monitor::<()>(move |_| {
+                    begun.open();
+                    held.pass();
+                });
+                ready.pass();
+                pair.expect("a free thread")
+            };
+            let gate = Gate::new();
+            let (old, of_old) = stuck(&gate);
+            let short = Settings {
+                kill_grace: Duration::ZERO,
+                exit_deadline: Duration::from_millis(10),
+                ..process::settings()
+            };
+            process::set_settings(short);
+            assert_eq!(process::settings(), short);
+            let (killed, of_killed) = stuck(&gate);
+            let (told, of_told) = stuck(&gate);
+            process::exit(&old, ExitReason::Shutdown);
+            process::exit(&killed, ExitReason::Kill);
+            assert_eq!(down(inbox), (of_killed, ExitReason::Killed));
+            process::exit(&told, ExitReason::Shutdown);
+            assert_eq!(down(inbox), (of_told, ExitReason::Shutdown));
+            assert_eq!(process::zombies().len(), 2);
+            gate.open();
+            assert_eq!(down(inbox), (of_old, ExitReason::Shutdown));
+        });
+    });
+}
+
+/// Notes when it is dropped.
+struct Baggage(Journal);
+
+impl Drop for Baggage {
+    fn drop(&mut self) {
+        self.0.note("dropped");
+    }
+}
+
+#[test]
+fn a_thread_that_the_system_refuses_leaves_nothing_over() {
+    apart(|| {
+        // Room for two besides the test: what is refused must give its place back.
+        process::set_settings(Settings { max_processes: 3, ..process::settings() });
+        attached(|inbox: &mut Inbox<()>| {
+            process::trap_exit(true);
+            let huge = || Builder::new().stack_size(1 << 46);
+            let journal = Journal::new();
+            for round in 1..=5 {
+                let name = unique("huge");
+                let baggage = Baggage(journal.clone());
+                let refused = huge().name(name).spawn_link::<()>(move |_| drop(baggage));
+                assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+                let refused = refused.unwrap_err();
+                assert!(std::error::Error::source(&refused).is_some());
+                assert!(refused.to_string().contains("refused"), "{refused}");
+                assert_eq!(process::whereis(name), None);
+                let refused = huge().name(name).spawn_monitor::<()>(|_| ());
+                assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+                let refused = huge().name(name).spawn::<()>(|_| ());
+                assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+                let me = process::info(inbox.pid()).unwrap();
+                assert_eq!((me.links, me.monitors), (vec![], vec![]));
+                assert_eq!(process::processes().len(), 1);
+                assert_eq!(journal.all().len(), round);
+                assert_eq!(inbox.try_recv(), None, "neither an exit nor a down");
+            }
+            let ready = [another(), another()];
+            assert!(ready.iter().all(Result::is_ok), "{ready:?}");
+        });
+    });
+}
+
+#[test]
+fn a_huge_stack_for_all_is_refused_too() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let before = process::settings();
+        process::set_settings(Settings { stack_size: 1 << 46, ..before });
+        assert!(matches!(another(), Err(SpawnError::Refused(_))));
+        process::set_settings(before);
+        assert!(another().is_ok());
+    });
+}
+
+#[test]
+fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
+    apart(|| {
+        attached(|inbox: &mut Inbox<()>| {
+            let (name, gate, journal) = (unique("dying"), Gate::new(), Journal::new());
+            let (ready, held, notes) = (Gate::new(), gate.clone(), journal.clone());
+            let begun = ready.clone();
+            let old = Builder::new().name(name).spawn_monitor::<()>(move |_| {
+                begun.open();
+                held.pass();
+                notes.note("the old one is gone");
+            });
+            let (old, monitor) = old.unwrap();
+            ready.pass();
+            process::exit(&old, ExitReason::Shutdown);
+            let refused = Builder::new().name(name).stack_size(1 << 46).spawn::<()>(|_| ());
+            assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+            let notes = journal.clone();
+            let new = Builder::new().name(name).spawn::<()>(move |_| notes.note("the new one begins"));
+            let new = new.unwrap();
+            eventually("it waits", || {
+                process::info(&new).is_none_or(|info| info.state == process::ProcessState::Waiting)
+            });
+            gate.open();
+            assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+            assert_eq!(journal.wait_for(2), ["the old one is gone", "the new one begins"]);
+        });
+    });
+}
+
+#[test]
+fn as_many_processes_as_the_default_allows_do_work() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let began = Instant::now();
+        // A big machine allows more than a test should take: 10,000 is enough then.
+        let limit = process::settings().max_processes.min(10_000);
+        process::set_settings(Settings { max_processes: limit, ..process::settings() });
+        let alive: Vec<Address<()>> = (0..limit).map(|_| another().unwrap()).collect();
+        let refused = another();
+        assert!(
+            matches!(refused, Err(SpawnError::SystemLimit { limit: told }) if told == limit),
+            "{refused:?}"
+        );
+        println!("{limit} processes after {:?}", began.elapsed());
+        // They all live, and they all can be ended.
+        let watches: Vec<_> = alive.iter().map(process::watch).collect();
+        alive.iter().for_each(|one| one.send(()));
+        assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Normal));
+        println!("and gone after {:?}", began.elapsed());
+        eventually("there is room again", || another().is_ok());
+        drop(sleeper());
+    });
+}

@@ -1,0 +1,86 @@
+//! The panic hook: panics of processes stay off standard error, those of all other threads go where they
+//! went before. Each test is a program of its own, since there is one hook for all threads.
+
+#[path = "support/apart.rs"]
+mod apart;
+mod support;
+
+use std::io::Write;
+use std::panic;
+use std::thread;
+
+use apart::apart;
+use rethread::process::{self, Inbox, attempt};
+use support::{reason_of_death, watchdog};
+
+/// Panics in a process, and waits for the end of it.
+fn panicking_process(text: &'static str) {
+    let watch = process::watch(process::spawn::<()>(move |_| panic!("{text}")).expect("a free thread"));
+    watch.wait();
+}
+
+/// Panics on a thread that is not a process.
+fn panicking_thread(text: &'static str) {
+    let thread = thread::Builder::new().spawn(move || panic!("{text}")).expect("a free thread");
+    thread.join().expect_err("it panics");
+}
+
+#[test]
+fn panics_of_processes_are_silent_and_others_are_not() {
+    let printed = apart(|| {
+        let _watchdog = watchdog();
+        panicking_thread("before any process");
+        panicking_process("in a process");
+        panicking_thread("on a foreign thread");
+        assert!(attempt(|| panic!("rescued on a foreign thread")).result().is_err());
+        reason_of_death(|_: &mut Inbox<()>| panic!("in an attached process"));
+        panicking_thread("at the end");
+    });
+    for text in ["before any process", "on a foreign thread", "rescued on a foreign thread", "at the end"] {
+        assert!(printed.contains(text), "{text:?} was not printed:\n{printed}");
+    }
+    for text in ["in a process", "in an attached process"] {
+        assert!(!printed.contains(text), "{text:?} was printed:\n{printed}");
+    }
+}
+
+#[test]
+fn a_thread_is_given_back_to_its_hook_when_it_is_no_process_any_more() {
+    let printed = apart(|| {
+        let _watchdog = watchdog();
+        process::attach(|_: &mut Inbox<()>| ()).expect("it returns");
+        assert!(attempt(|| panic!("after the process")).result().is_err());
+    });
+    assert!(printed.contains("after the process"), "{printed}");
+}
+
+#[test]
+fn the_hook_of_the_program_stays_in_force_for_other_threads() {
+    let printed = apart(|| {
+        let _watchdog = watchdog();
+        panic::set_hook(Box::new(|info| {
+            let text = info.payload().downcast_ref::<String>().map_or("?", String::as_str);
+            let _ = writeln!(std::io::stderr(), "own hook: {text}");
+        }));
+        panicking_process("in a process");
+        panicking_thread("on a foreign thread");
+        panicking_process("in a process");
+        panicking_thread("on a foreign thread");
+    });
+    assert_eq!(printed.matches("own hook: on a foreign thread").count(), 2, "{printed}");
+    assert!(!printed.contains("in a process"), "{printed}");
+}
+
+#[test]
+fn a_hook_that_is_set_later_costs_the_place_but_not_the_containment() {
+    let printed = apart(|| {
+        let _watchdog = watchdog();
+        panicking_process("the first");
+        panic::set_hook(Box::new(|_| {
+            let _ = writeln!(std::io::stderr(), "later hook");
+        }));
+        let reason = reason_of_death(|_: &mut Inbox<()>| panic!("the second"));
+        assert_eq!(reason.to_string(), "panic: the second");
+    });
+    assert_eq!(printed.matches("later hook").count(), 1, "{printed}");
+}

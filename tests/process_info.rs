@@ -1,0 +1,243 @@
+//! What can be told of a process: its listing, its label, its mail, its crash report. And in which order
+//! selective receives take that mail.
+
+#[path = "support/puppet.rs"]
+mod puppet;
+mod support;
+
+use std::time::Duration;
+
+use puppet::Puppet;
+use rethread::ExitReason;
+use rethread::process::{self, Builder, Event, Inbox, ProcessState, Target};
+use support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
+
+#[test]
+fn all_fields_of_info() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (name, gate, ready) = (unique("info"), Gate::new(), Gate::new());
+        let (held, begun, other) = (gate.clone(), ready.clone(), sleeper());
+        let (linked, monitored) = (other.pid(), sleeper().pid());
+        let line = line!() + 1;
+        let child = Builder::new().name(name).label("under test").spawn::<u16>(move |inbox| {
+            process::trap_exit(true);
+            process::link(linked).unwrap();
+            let _ = process::monitor(monitored);
+            let _ = process::monitor(monitored);
+            begun.open();
+            held.pass();
+            inbox.recv_where(|_| false);
+        });
+        let child = child.unwrap();
+        let monitor = process::monitor(&child);
+        ready.pass();
+        (0..3).for_each(|n| child.send(n));
+        let info = process::info(&child).unwrap();
+        assert_eq!(info.pid, child.pid());
+        assert_eq!((info.name.as_deref(), info.label.as_deref()), (Some(name), Some("under test")));
+        assert_eq!(info.state, ProcessState::Running);
+        assert_eq!((info.links, info.monitors), (vec![linked], vec![monitored; 2]));
+        assert_eq!(info.monitored_by, [inbox.pid()]);
+        assert_eq!((info.mailbox_len, info.message_type), (3, "u16"));
+        assert!(info.trapping);
+        assert_eq!(info.waiting_on, None);
+        assert_eq!(*info.ancestors, [inbox.pid()]);
+        assert!(info.spawned_at.file().ends_with("process_info.rs"));
+        assert_eq!(info.spawned_at.line(), line);
+        assert!(info.uptime < Duration::from_secs(60));
+        gate.open();
+        eventually("it waits", || process::info(&child).unwrap().state == ProcessState::Waiting);
+        let info = process::info(&child).unwrap();
+        assert_eq!(info.mailbox_len, 3, "what a receive has passed over still waits");
+        let text = info.to_string();
+        for part in [&child.pid().to_string(), name, "waiting", "mail 3", "process_info.rs"] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        process::exit(&child, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+        assert!(process::info(&child).is_none());
+    });
+}
+
+#[test]
+fn a_dying_process_says_so() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (ready, gate) = (Gate::new(), Gate::new());
+        let (begun, held) = (ready.clone(), gate.clone());
+        let (child, monitor) = process::spawn_monitor::<()>(move |_| {
+            begun.open();
+            held.pass();
+            process::checkpoint();
+        })
+        .unwrap();
+        ready.pass();
+        process::exit(&child, "on the way");
+        let info = process::info(&child).unwrap();
+        assert_eq!(info.state, ProcessState::Exiting("on the way".into()));
+        assert!(info.to_string().contains("exiting (on the way)"), "{info}");
+        gate.open();
+        assert_eq!(down(inbox), (monitor, "on the way".into()));
+    });
+}
+
+#[test]
+fn the_listing_has_everybody_in_order_of_birth() {
+    attached(|inbox: &mut Inbox<()>| {
+        let children = [(); 5].map(|()| sleeper());
+        let listed = process::processes();
+        assert!(listed.is_sorted_by_key(|info| info.pid));
+        let mine: Vec<_> = listed.iter().filter(|info| *info.ancestors == [inbox.pid()]).collect();
+        assert!(mine.iter().map(|info| info.pid).eq(children.iter().map(process::Address::pid)));
+        assert!(listed.iter().any(|info| info.pid == inbox.pid() && info.ancestors.is_empty()));
+        for child in &children {
+            let watch = process::watch(child);
+            process::exit(child, ExitReason::Kill);
+            watch.wait();
+        }
+        let listed = process::processes();
+        assert!(!listed.iter().any(|info| info.ancestors.contains(&inbox.pid())));
+    });
+}
+
+#[test]
+fn ancestors_are_listed_from_the_parent_up() {
+    attached(|inbox: &mut Inbox<Vec<rethread::Pid>>| {
+        let to = inbox.address();
+        let parent = process::spawn::<()>(move |inbox| {
+            process::spawn::<()>(move |inbox| {
+                let info = process::info(inbox.pid()).expect("it lives");
+                to.send(info.ancestors.to_vec());
+            })
+            .unwrap();
+            inbox.recv();
+        });
+        assert_eq!(message(inbox), [parent.unwrap().pid(), inbox.pid()]);
+    });
+}
+
+#[test]
+fn a_label_can_be_changed_and_need_not_be_unique() {
+    let _watchdog = watchdog();
+    let (a, b) = (Puppet::new(), Puppet::with(Builder::new().label("first")));
+    assert_eq!(process::info(&a).unwrap().label, None);
+    assert_eq!(process::info(&b).unwrap().label.as_deref(), Some("first"));
+    for puppet in [&a, &b] {
+        puppet.does(|| process::set_label("second"));
+        let info = process::info(puppet).unwrap();
+        assert_eq!(info.label.as_deref(), Some("second"));
+        assert!(info.to_string().contains("second"));
+    }
+}
+
+#[test]
+fn targets_and_pids_print_short() {
+    let _watchdog = watchdog();
+    let child = sleeper();
+    let pid = child.pid();
+    assert_eq!(format!("{pid} {pid:?}"), format!("{0} {0}", Target::Pid(pid)));
+    assert_eq!(Target::Name("bob".into()).to_string(), "bob");
+    assert_eq!(format!("{child:?}"), format!("Address({pid})"));
+    assert_eq!(child, child.clone());
+    process::exit(pid, ExitReason::Kill);
+}
+
+#[test]
+fn a_selective_receive_leaves_the_others_in_order() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let even = |event: &Event<u32>| matches!(event, Event::Message(n) if n % 2 == 0);
+        (1..=6).for_each(|n| inbox.address().send(n));
+        assert_eq!(inbox.recv_where(even), Event::Message(2));
+        assert_eq!(inbox.len(), 5);
+        assert_eq!(inbox.recv_where(|event| *event == Event::Message(5)), Event::Message(5));
+        inbox.address().send(7);
+        assert_eq!(inbox.recv_where(even), Event::Message(4));
+        assert_eq!(inbox.recv_where_timeout(Duration::ZERO, |event| *event == Event::Message(9)), None);
+        assert_eq!(inbox.len(), 4);
+        assert_eq!([(); 4].map(|()| message(inbox)), [1, 3, 6, 7]);
+        assert!(inbox.is_empty());
+    });
+}
+
+#[test]
+fn a_selective_receive_takes_exits_and_downs_too() {
+    attached(|inbox: &mut Inbox<u32>| {
+        process::trap_exit(true);
+        inbox.address().send(1);
+        let child = process::spawn_link::<()>(|_| process::exit_with("told")).unwrap();
+        inbox.address().send(2);
+        let exit = inbox.recv_where(|event| matches!(event, Event::Exit { .. }));
+        assert_eq!(exit, Event::Exit { from: child.pid(), reason: "told".into() });
+        let monitor = process::monitor(&child);
+        let gone = inbox
+            .recv_where(|event| matches!(event, Event::Down { monitor: fired, .. } if *fired == monitor));
+        assert!(matches!(gone, Event::Down { reason: ExitReason::NoProc, .. }));
+        assert_eq!([message(inbox), message(inbox)], [1, 2]);
+        assert_eq!(Event::Message(3).into_message(), Some(3));
+        assert_eq!(gone.into_message(), None);
+    });
+}
+
+#[test]
+fn a_crash_is_reported_once_with_what_is_known_of_the_process() {
+    support::capture();
+    attached(|inbox: &mut Inbox<()>| {
+        let (name, go) = (unique("crash"), Gate::new());
+        let wait = go.clone();
+        let child = Builder::new().name(name).label("one that crashes").spawn_monitor::<()>(move |_| {
+            wait.pass();
+            panic!("for the report");
+        });
+        let line = line!() - 2;
+        let (child, monitor) = child.unwrap();
+        (0..2).for_each(|_| child.send(()));
+        go.open();
+        assert_eq!(down(inbox).0, monitor);
+        let reports: Vec<String> = logs().into_iter().filter(|text| text.contains(name)).collect();
+        assert_eq!(reports.len(), 1, "{reports:#?}");
+        let place = format!("process_info.rs:{line}");
+        let ancestors = format!("ancestors: {}", inbox.pid());
+        let parts = [
+            "ERROR",
+            "for the report",
+            &place,
+            "one that crashes",
+            "spawned at",
+            &ancestors,
+            "unread messages: 2",
+            "traps exits: false",
+        ];
+        for part in parts {
+            assert!(reports[0].contains(part), "{part:?} is not in: {}", reports[0]);
+        }
+    });
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_no_error() {
+    support::capture();
+    attached(|inbox: &mut Inbox<()>| {
+        let ends: [fn(); 4] = [
+            || (),
+            || process::exit_with("own will"),
+            || process::exit_with(ExitReason::Shutdown),
+            || process::attempt(|| panic!("rescued")).rescue(|_| ()),
+        ];
+        let mut pids = Vec::new();
+        for end in ends {
+            let (child, monitor) = process::spawn_monitor::<()>(move |_| end()).unwrap();
+            assert_eq!(down(inbox).0, monitor);
+            pids.push(child.pid());
+        }
+        let (child, monitor) = process::spawn_monitor::<()>(|inbox| {
+            inbox.recv();
+        })
+        .unwrap();
+        process::exit(&child, "told");
+        assert_eq!(down(inbox).0, monitor);
+        pids.push(child.pid());
+        let errors: Vec<String> = logs().into_iter().filter(|text| text.starts_with("ERROR")).collect();
+        for pid in pids {
+            assert!(!errors.iter().any(|text| text.contains(&format!("{pid} "))), "{errors:#?}");
+        }
+    });
+}

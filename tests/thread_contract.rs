@@ -1,0 +1,823 @@
+//! What processes as threads promise: safe points, destructors, deadlines, zombies, hooks. Scenarios TH-01 to
+//! TH-17, but for those that need a supervisor.
+
+#[path = "support/puppet.rs"]
+mod puppet;
+mod support;
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use puppet::{Puppet, exit};
+use rethread::prelude::*;
+use rethread::process::{
+    self, Address, Builder, Event, Inbox, LinkError, Name, NameError, ProcessState, SpawnError, Zombie,
+};
+use support::{
+    Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, unique,
+    watchdog,
+};
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// The zombie a process has become, if it has.
+fn zombie(pid: impl Into<Pid>) -> Option<Zombie> {
+    let pid = pid.into();
+    let mut found: Vec<Zombie> = process::zombies().into_iter().filter(|zombie| zombie.pid == pid).collect();
+    assert!(found.len() <= 1, "listed twice: {found:?}");
+    found.pop()
+}
+
+/// Runs something when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Runs user code that swallows whatever unwinds out of it; whether it returned.
+#[expect(clippy::disallowed_methods, reason = "plays user code that catches what it should not")]
+fn swallow<T>(body: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).ok()
+}
+
+/// A process that computes without ever looking up, until the returned flag is set.
+fn busy(builder: Builder) -> (Address<()>, Arc<AtomicBool>) {
+    let (enough, begun) = (Arc::new(AtomicBool::new(false)), Gate::new());
+    let (stop, ready) = (Arc::clone(&enough), begun.clone());
+    let body = move |_: &mut Inbox<()>| {
+        ready.open();
+        while !stop.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+    };
+    let address = builder.spawn(body).expect("a free thread");
+    begun.pass();
+    (address, enough)
+}
+
+#[test]
+fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        let (name, before) = (unique("th_01"), process::zombies_ever());
+        let (child, stop) = busy(Builder::new().name(name).label("busy"));
+        let monitor = process::monitor(&child);
+        process::link(&child).unwrap();
+        let killed = Instant::now();
+        process::exit(&child, ExitReason::Kill);
+        assert!(!process::is_alive(&child));
+        assert_eq!(zombie(&child).map(|zombie| zombie.pid), None);
+        let mut told = [inbox.recv(), inbox.recv()];
+        let took = killed.elapsed();
+        told.sort_by_key(|event| matches!(event, Event::Down { .. }));
+        assert_eq!(told[0], Event::Exit { from: child.pid(), reason: ExitReason::Killed });
+        let Event::Down { monitor: fired, reason, .. } = &told[1] else { panic!("not {told:?}") };
+        assert_eq!((*fired, reason), (monitor, &ExitReason::Killed));
+        assert!(took >= ms(100) && took < ms(3000), "{took:?}");
+        assert_eq!(process::whereis(name), None);
+        let zombie_of_it = zombie(&child).expect("its thread still runs");
+        assert_eq!(zombie_of_it.reason, ExitReason::Killed);
+        assert_eq!((zombie_of_it.name.as_deref(), zombie_of_it.label.as_deref()), (Some(name), Some("busy")));
+        assert_eq!(zombie_of_it.parent, Some(inbox.pid()));
+        assert!(zombie_of_it.spawned_at.file().ends_with("thread_contract.rs"));
+        assert!(zombie_of_it.to_string().contains(name), "{zombie_of_it}");
+        assert!(process::zombies_ever() > before);
+        assert_eq!(process::info(&child).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
+        stop.store(true, Ordering::Relaxed);
+        eventually("it is reaped", || zombie(&child).is_none());
+        assert!(process::info(&child).is_none());
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn th_03_a_killed_parked_thread_has_tidied_up_before_the_down() {
+    attached(|inbox: &mut Inbox<()>| {
+        for _ in 0..100 {
+            let (ready, tidied) = (Gate::new(), Arc::new(AtomicBool::new(false)));
+            let (begun, done) = (ready.clone(), Arc::clone(&tidied));
+            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+                let _tidy = OnDrop(|| done.store(true, Ordering::SeqCst));
+                begun.open();
+                inbox.recv();
+            })
+            .unwrap();
+            ready.pass();
+            let killed = Instant::now();
+            process::exit(&child, ExitReason::Kill);
+            assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+            assert!(tidied.load(Ordering::SeqCst));
+            assert!(zombie(&child).is_none());
+            assert!(killed.elapsed() < ms(3000), "{:?}", killed.elapsed());
+        }
+    });
+}
+
+#[test]
+fn th_05_an_unwind_that_is_swallowed_comes_again() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (swallowed, ready) = (Arc::new(AtomicUsize::new(0)), Gate::new());
+        let (count, begun) = (Arc::clone(&swallowed), ready.clone());
+        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            begun.open();
+            while swallow(|| inbox.recv()).is_some() || count.fetch_add(1, Ordering::SeqCst) < 5 {}
+            inbox.recv();
+            count.fetch_add(1000, Ordering::SeqCst);
+        })
+        .unwrap();
+        ready.pass();
+        process::exit(&child, ExitReason::Shutdown);
+        assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        assert_eq!(swallowed.load(Ordering::SeqCst), 6);
+    });
+}
+
+#[test]
+fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
+    attached(|inbox: &mut Inbox<Vec<&'static str>>| {
+        let (ready, open, to) = (Gate::new(), Gate::new(), inbox.address());
+        let (begun, told, other) = (ready.clone(), open.clone(), sleeper());
+        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            begun.open();
+            told.pass();
+            let me = inbox.pid();
+            let mut returned = Vec::new();
+            let mut call = |name, body: &mut dyn FnMut()| {
+                if swallow(body).is_some() {
+                    returned.push(name);
+                }
+            };
+            call("checkpoint", &mut process::checkpoint);
+            call("recv", &mut || drop(inbox.recv()));
+            call("recv_timeout", &mut || drop(inbox.recv_timeout(Duration::ZERO)));
+            call("send", &mut || other.send(()));
+            call("sleep", &mut || process::sleep(Duration::ZERO));
+            call("spawn", &mut || drop(process::spawn::<()>(|_| ())));
+            call("link", &mut || _ = process::link(&other));
+            call("unlink", &mut || process::unlink(&other));
+            call("monitor", &mut || _ = process::monitor(&other));
+            call("register", &mut || drop(process::register("never", me)));
+            call("whereis", &mut || _ = process::whereis("never"));
+            call("exit", &mut || process::exit(&other, "never"));
+            call("is_alive", &mut || _ = process::is_alive(&other));
+            call("trap_exit", &mut || _ = process::trap_exit(true));
+            call("send_after", &mut || _ = process::send_after(Duration::ZERO, &other, ()));
+            call("exit_with", &mut || process::exit_with("never"));
+            call("throw", &mut || process::throw("never"));
+            call("info", &mut || drop(process::info(me)));
+            assert!(process::exit_requested());
+            // Only its destructor may still speak.
+            let _last_words = OnDrop(move || to.send(std::mem::take(&mut returned)));
+            inbox.recv();
+        })
+        .unwrap();
+        ready.pass();
+        process::exit(&child, "told");
+        open.open();
+        assert_eq!(message(inbox), Vec::<&str>::new());
+        assert_eq!(down(inbox), (monitor, "told".into()));
+    });
+}
+
+#[test]
+fn a_normal_return_does_not_change_a_reason_that_was_decided() {
+    attached(|inbox: &mut Inbox<()>| {
+        let own_ends: [fn(); 3] = [|| (), || panic!("own"), || _ = swallow(process::checkpoint)];
+        for own_end in own_ends {
+            let (ready, open) = (Gate::new(), Gate::new());
+            let (begun, told) = (ready.clone(), open.clone());
+            let (child, monitor) = process::spawn_monitor::<()>(move |_| {
+                begun.open();
+                told.pass();
+                own_end();
+            })
+            .unwrap();
+            ready.pass();
+            process::exit(&child, ExitReason::Shutdown);
+            open.open();
+            assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        }
+    });
+}
+
+#[test]
+fn th_06_destructors_can_speak_but_neither_listen_nor_beget() {
+    attached(|inbox: &mut Inbox<String>| {
+        process::trap_exit(true);
+        for sent in [ExitReason::Shutdown, ExitReason::Kill] {
+            let (ready, to, other) = (Gate::new(), inbox.address(), sleeper());
+            let (begun, stranger, name) = (ready.clone(), other.pid(), unique("th_06"));
+            let (child, monitor) = process::spawn_monitor::<u32>(move |inbox| {
+                process::link(stranger).unwrap();
+                let me = inbox.pid();
+                // A destructor that has the mailbox of its own process.
+                struct LastWords<'a, F: FnMut(&mut Inbox<u32>)>(&'a mut Inbox<u32>, F);
+                impl<F: FnMut(&mut Inbox<u32>)> Drop for LastWords<'_, F> {
+                    fn drop(&mut self) {
+                        (self.1)(self.0);
+                    }
+                }
+                let words = LastWords(inbox, |inbox| {
+                    let say = |what: String| to.send(what);
+                    say(format!("recv {}", matches!(inbox.recv(), Event::Exit { from, .. } if from == me)));
+                    let (spawn, link) = (process::spawn::<()>(|_| ()), process::link(stranger));
+                    say(format!("spawn {}", matches!(spawn, Err(SpawnError::Exiting))));
+                    say(format!("link {}", link == Err(LinkError::Exiting)));
+                    say(format!("register {}", process::register(name, stranger) == Err(NameError::Exiting)));
+                    say(format!("current {}", process::current() == Some(me)));
+                    say(format!("requested {}", process::exit_requested()));
+                    process::sleep(Duration::from_secs(3600));
+                    process::checkpoint();
+                    let _ = process::monitor(stranger);
+                    process::unlink(stranger);
+                    say("done".to_owned());
+                });
+                begun.open();
+                words.0.recv();
+            })
+            .unwrap();
+            ready.pass();
+            process::exit(&child, sent.clone());
+            for call in ["recv", "spawn", "link", "register", "current", "requested"] {
+                assert_eq!(message(inbox), format!("{call} true"));
+            }
+            assert_eq!(message(inbox), "done");
+            let reason = if sent == ExitReason::Kill { ExitReason::Killed } else { sent };
+            assert_eq!(down(inbox), (monitor, reason));
+            assert!(process::is_alive(&other), "it was unlinked");
+            assert_eq!(process::info(&other).unwrap().monitored_by, []);
+        }
+    });
+}
+
+#[test]
+fn a_destructor_can_end_others() {
+    attached(|inbox: &mut Inbox<()>| {
+        let other = sleeper();
+        let (victim, of_victim) = (other.pid(), process::monitor(&other));
+        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let _last_words = OnDrop(|| process::exit(victim, "last words"));
+            inbox.recv();
+        })
+        .unwrap();
+        child.send(());
+        let mut downs = [down(inbox), down(inbox)];
+        downs.sort_by_key(|(monitor, _)| *monitor);
+        assert_eq!(downs, [(of_victim, "last words".into()), (monitor, ExitReason::Normal)]);
+    });
+}
+
+#[test]
+fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
+    struct Local(Journal, Gate);
+    impl Drop for Local {
+        fn drop(&mut self) {
+            self.1.pass();
+            let alone = process::current().is_none();
+            self.0.note(format!("thread-local, no process: {alone}"));
+        }
+    }
+    thread_local!(static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) });
+    attached(|inbox: &mut Inbox<()>| {
+        let (journal, gate) = (Journal::new(), Gate::new());
+        let local = Local(journal.clone(), gate.clone());
+        let (_, monitor) = process::spawn_monitor::<()>(move |_| LOCAL.set(Some(local))).unwrap();
+        assert_eq!(down(inbox), (monitor, ExitReason::Normal));
+        journal.note("down");
+        gate.open();
+        assert_eq!(journal.wait_for(2), ["down", "thread-local, no process: true"]);
+    });
+}
+
+#[test]
+fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
+    attached(|inbox: &mut Inbox<()>| {
+        let a = Puppet::new();
+        let (a_pid, linked) = (a.pid(), Gate::new());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, enough) = (linked.clone(), Arc::clone(&stop));
+        let b = Builder::new().exit_deadline(ms(300)).spawn::<()>(move |_| {
+            process::link(a_pid).unwrap();
+            ready.open();
+            while !enough.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        let b = b.unwrap();
+        linked.pass();
+        let (of_a, of_b) = (process::monitor(&a), process::monitor(&b));
+        let crashed = Instant::now();
+        a.begins(|| process::exit_with("crash"));
+        assert_eq!(down(inbox), (of_a, "crash".into()));
+        assert!(!process::is_alive(&b));
+        assert_eq!(down(inbox), (of_b, "crash".into()));
+        let took = crashed.elapsed();
+        assert!(took >= ms(300) && took < ms(3000), "{took:?}");
+        assert_eq!(zombie(&b).map(|zombie| zombie.reason), Some("crash".into()));
+        stop.store(true, Ordering::Relaxed);
+        eventually("it is reaped", || zombie(&b).is_none());
+    });
+}
+
+#[test]
+fn th_14_a_hook_closes_the_socket_its_process_is_blocked_on() {
+    attached(|inbox: &mut Inbox<()>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let reading = Gate::new();
+        let begun = reading.clone();
+        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let mut socket = TcpStream::connect(at).unwrap();
+            let handle = socket.try_clone().unwrap();
+            let _hook = process::on_exit_request(move || {
+                let _ = handle.shutdown(Shutdown::Both);
+            });
+            begun.open();
+            let _ = socket.read(&mut [0; 16]);
+            inbox.recv();
+        })
+        .unwrap();
+        let (_peer, _) = listener.accept().unwrap();
+        reading.pass();
+        let told = Instant::now();
+        process::exit(&child, ExitReason::Shutdown);
+        assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        assert!(told.elapsed() < ms(3000), "{:?}", told.elapsed());
+        assert!(zombie(&child).is_none());
+    });
+}
+
+/// A server that adds up.
+struct Sum(i64);
+
+enum Ask {
+    Add(i64, Caller<i64>),
+    Die,
+}
+
+impl GenServer for Sum {
+    type Args = i64;
+    type Call = Ask;
+    type Cast = i64;
+
+    fn init(start: i64, _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self(start))
+    }
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Add(n, from) => {
+                self.0 += n;
+                from.reply(self.0)
+            }
+            Ask::Die => panic!("as it was asked"),
+        }
+    }
+    fn handle_cast(&mut self, n: i64, _: &mut Context<Self>) -> Next {
+        self.0 += n;
+        Next::wait()
+    }
+}
+
+#[test]
+fn th_17_foreign_threads_call_send_and_watch() {
+    let _watchdog = watchdog();
+    let foreign = || {
+        assert_eq!(process::current(), None);
+        let server = Sum::start(1).unwrap();
+        assert_eq!(server.call(|from| Ask::Add(2, from)).unwrap(), 3);
+        server.cast(10);
+        assert_eq!(server.call(|from| Ask::Add(0, from)).unwrap(), 13);
+        let watch = server.watch();
+        let error = server.call(|from: Caller<i64>| {
+            drop(from);
+            Ask::Die
+        });
+        assert!(error.is_err(), "{error:?}");
+        assert!(matches!(watch.wait(), ExitReason::Panic(_)));
+        assert!(matches!(server.call(|from| Ask::Add(1, from)), Err(CallError::NoProc { .. })));
+        server.cast(1); // and nothing happens
+
+        let journal = Journal::new();
+        let notes = journal.clone();
+        let plain = process::spawn::<&'static str>(move |inbox| {
+            loop {
+                notes.note(message(inbox));
+            }
+        });
+        let plain = plain.unwrap();
+        plain.send("from outside");
+        assert_eq!(journal.wait_for(1), ["from outside"]);
+        let watch = process::watch(&plain);
+        process::exit(&plain, "outside");
+        assert_eq!(watch.wait(), "outside".into());
+        process::checkpoint();
+        assert!(!process::exit_requested());
+        process::sleep(ms(1));
+    };
+    std::thread::scope(|scope| scope.spawn(foreign).join()).unwrap();
+}
+
+#[test]
+fn a_foreign_thread_has_an_identity_as_a_sender_that_finds_nobody() {
+    let _watchdog = watchdog();
+    let target = Puppet::trapping();
+    process::exit(&target, "from nowhere");
+    process::exit(&target, "again");
+    let heard = target.heard();
+    let [Event::Exit { from: first, .. }, Event::Exit { from: second, .. }] = heard[..] else {
+        panic!("two exits were due, not {heard:?}")
+    };
+    assert_eq!(first, second);
+    assert!(!process::is_alive(first));
+    process::exit(first, ExitReason::Kill); // nobody
+}
+
+/// What the destructor of a stuck process tries, one after the other.
+struct Tries {
+    to: Address<&'static str>,
+    victim: Address<()>,
+    timer: rethread::TimerRef,
+    names: [&'static str; 2],
+    results: Journal,
+}
+
+impl Tries {
+    fn all(&self) {
+        let note = |what: &str, refused: bool| {
+            self.results.note(format!("{what} {}", if refused { "refused" } else { "done" }));
+        };
+        self.to.send("a message");
+        let _ = process::send_after(Duration::ZERO, &self.to, "a timer");
+        let named = Name::<&'static str>::new(self.names[0]).send("by name");
+        note("send by name", named.is_err());
+        process::exit(&self.victim, "from a zombie");
+        note("cancel", process::cancel_timer(self.timer).is_none());
+        note("spawn", matches!(process::spawn::<()>(|_| ()), Err(SpawnError::Exiting)));
+        note("link", process::link(&self.victim) == Err(LinkError::Exiting));
+        let _ = process::monitor(&self.victim);
+        note("register", process::register(self.names[1], &self.victim) == Err(NameError::Exiting));
+        note("unregister", process::unregister(self.names[0]) == Err(NameError::Exiting));
+    }
+}
+
+#[test]
+fn a_zombie_is_inert() {
+    attached(|inbox: &mut Inbox<&'static str>| {
+        for in_destructor in [true, false] {
+            let (ready, gate, results) = (Gate::new(), Gate::new(), Journal::new());
+            let names = [unique("inert.mine"), unique("inert.free")];
+            let victim = sleeper();
+            process::register(names[0], inbox.pid()).unwrap();
+            let timer = process::send_after(Duration::from_secs(3600), &inbox.address(), "not for an hour");
+            let tries =
+                Tries { to: inbox.address(), victim: victim.clone(), timer, names, results: results.clone() };
+            let (begun, held, end) = (ready.clone(), gate.clone(), results.clone());
+            let child = Builder::new().kill_grace(ms(30)).spawn_monitor::<()>(move |_| {
+                let end = OnDrop(move || end.note("end"));
+                let tries = OnDrop(move || {
+                    if in_destructor {
+                        tries.all();
+                    }
+                });
+                begun.open();
+                held.pass();
+                if !in_destructor {
+                    assert!(swallow(process::checkpoint).is_none(), "a zombie is unwound");
+                }
+                process::checkpoint();
+                drop((tries, end));
+            });
+            let (child, monitor) = child.unwrap();
+            ready.pass();
+            process::exit(&child, ExitReason::Kill);
+            assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+            assert!(zombie(&child).is_some());
+            gate.open();
+            eventually("it is reaped", || zombie(&child).is_none());
+            if in_destructor {
+                let expected = [
+                    "send by name refused",
+                    "cancel refused",
+                    "spawn refused",
+                    "link refused",
+                    "register refused",
+                    "unregister refused",
+                    "end",
+                ];
+                assert_eq!(results.all(), expected);
+            } else {
+                assert_eq!(results.all(), ["end"]);
+            }
+            assert!(process::is_alive(&victim));
+            assert_eq!(process::info(&victim).unwrap().monitored_by, []);
+            assert_eq!(process::whereis(names[0]), Some(inbox.pid()));
+            assert_eq!(process::whereis(names[1]), None);
+            assert!(process::cancel_timer(timer).is_some(), "nobody cancelled it");
+            assert_eq!(inbox.recv_timeout(ms(20)), None);
+            process::unregister(names[0]).unwrap();
+        }
+    });
+}
+
+#[test]
+fn timers_that_a_zombie_started_earlier_still_fire() {
+    attached(|inbox: &mut Inbox<&'static str>| {
+        let (ready, gate, to) = (Gate::new(), Gate::new(), inbox.address());
+        let (begun, held) = (ready.clone(), gate.clone());
+        let child = Builder::new().kill_grace(Duration::ZERO).spawn_monitor::<()>(move |_| {
+            let _ = process::send_after(ms(200), &to, "still");
+            begun.open();
+            held.pass();
+        });
+        let (child, monitor) = child.unwrap();
+        ready.pass();
+        process::exit(&child, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+        assert_eq!(message(inbox), "still");
+        gate.open();
+    });
+}
+
+#[test]
+fn a_grace_of_zero_is_none() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (child, stop) = busy(Builder::new().kill_grace(Duration::ZERO));
+        let monitor = process::monitor(&child);
+        let killed = Instant::now();
+        process::exit(&child, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+        assert!(killed.elapsed() < ms(3000));
+        assert!(zombie(&child).is_some());
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_kill_shortens_the_time_but_does_not_change_the_reason() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (child, stop) = busy(Builder::new().exit_deadline(Duration::from_secs(3600)));
+        let monitor = process::monitor(&child);
+        process::exit(&child, ExitReason::Shutdown);
+        assert_eq!(inbox.recv_timeout(ms(150)), None);
+        let killed = Instant::now();
+        process::exit(&child, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        let took = killed.elapsed();
+        assert!(took >= ms(100) && took < ms(3000), "{took:?}");
+        assert_eq!(zombie(&child).map(|zombie| zombie.reason), Some(ExitReason::Shutdown));
+        stop.store(true, Ordering::Relaxed);
+        eventually("it is reaped", || zombie(&child).is_none());
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn a_kill_does_not_prolong_a_deadline_that_is_near() {
+    attached(|inbox: &mut Inbox<()>| {
+        let times = Builder::new().exit_deadline(ms(100)).kill_grace(Duration::from_secs(3600));
+        let (child, stop) = busy(times);
+        let monitor = process::monitor(&child);
+        process::exit(&child, ExitReason::Shutdown);
+        process::exit(&child, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_deadline_of_max_is_none() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (child, stop) = busy(Builder::new().exit_deadline(Duration::MAX));
+        let monitor = process::monitor(&child);
+        process::exit(&child, ExitReason::Shutdown);
+        assert_eq!(inbox.recv_timeout(ms(100)), None);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        assert!(zombie(&child).is_none());
+    });
+}
+
+#[test]
+fn a_destructor_that_hangs_in_an_own_end_makes_a_zombie() {
+    attached(|inbox: &mut Inbox<()>| {
+        let own_ends: [(fn(), &str); 3] = [
+            (|| panic!("own panic"), "own panic"),
+            (|| process::exit_with("own exit"), "own exit"),
+            (|| process::throw("own throw"), "throw"),
+        ];
+        for (own_end, reason) in own_ends {
+            let gate = Gate::new();
+            let held = gate.clone();
+            let child = Builder::new().exit_deadline(ms(60)).spawn_monitor::<()>(move |_| {
+                let _hangs = OnDrop(|| held.pass());
+                own_end();
+            });
+            let (child, monitor) = child.unwrap();
+            let (fired, told) = down(inbox);
+            assert_eq!(fired, monitor);
+            assert!(told.to_string().contains(reason), "{told}");
+            assert!(zombie(&child).is_some_and(|zombie| zombie.reason == told));
+            gate.open();
+            eventually("it is reaped", || zombie(&child).is_none());
+            assert_eq!(inbox.try_recv(), None);
+        }
+    });
+}
+
+#[test]
+fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
+    attached(|inbox: &mut Inbox<()>| {
+        let ways: [fn(); 4] = [
+            || process::attempt(|| panic!("caught")).rescue(|_| ()),
+            || process::attempt(|| process::exit_with("caught")).catch_exit(|_| ()),
+            || process::attempt(|| process::throw(1_u8)).catch_throw(|_: u8| ()),
+            || {
+                swallow(|| panic!("caught by hand"));
+                process::checkpoint(); // the runtime cannot know of that catch before it is called
+            },
+        ];
+        for way in ways {
+            let gate = Gate::new();
+            let held = gate.clone();
+            let child = Builder::new().exit_deadline(ms(50)).spawn_monitor::<()>(move |_| {
+                way();
+                held.pass();
+            });
+            let (child, monitor) = child.unwrap();
+            assert_eq!(inbox.recv_timeout(ms(120)), None);
+            assert!(process::is_alive(&child));
+            gate.open();
+            assert_eq!(down(inbox), (monitor, ExitReason::Normal));
+        }
+    });
+}
+
+#[test]
+fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
+    attached(|inbox: &mut Inbox<()>| {
+        let own_ends: [(fn(), &str); 3] = [
+            (|| panic!("own panic"), "own panic"),
+            (|| process::exit_with("own exit"), "own exit"),
+            (|| process::throw("own throw"), "own throw"),
+        ];
+        for (own_end, reason) in own_ends {
+            let (unwinding, gate) = (Gate::new(), Gate::new());
+            let (begun, held) = (unwinding.clone(), gate.clone());
+            let (child, monitor) = process::spawn_monitor::<()>(move |_| {
+                let _slow = OnDrop(|| {
+                    begun.open();
+                    held.pass();
+                });
+                own_end();
+            })
+            .unwrap();
+            unwinding.pass();
+            process::exit(&child, ExitReason::Shutdown);
+            gate.open();
+            let (fired, told) = down(inbox);
+            assert_eq!(fired, monitor);
+            assert!(told.to_string().contains(reason), "{told} instead of {reason}");
+        }
+    });
+}
+
+#[test]
+fn hooks_are_called_once_and_in_order_by_whoever_signals() {
+    let signals: [fn(&Address<()>); 3] = [
+        |child| process::exit(child, ExitReason::Shutdown),
+        |child| process::exit(child, ExitReason::Kill),
+        |child| {
+            let pid = child.pid();
+            process::spawn::<()>(move |_| {
+                process::link(pid).unwrap();
+                process::exit_with("through a link");
+            })
+            .unwrap();
+        },
+    ];
+    attached(|inbox: &mut Inbox<()>| {
+        for signal in signals {
+            let (ready, gate, journal) = (Gate::new(), Gate::new(), Journal::new());
+            let (begun, open, notes) = (ready.clone(), gate.clone(), journal.clone());
+            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+                let both = notes.clone();
+                let dropped = process::on_exit_request(move || both.note("a hook that was taken away"));
+                let first = process::on_exit_request({
+                    let notes = notes.clone();
+                    move || notes.note("first hook")
+                });
+                let second = process::on_exit_request(move || {
+                    notes.note("second hook");
+                    open.open();
+                });
+                drop(dropped);
+                begun.open();
+                gate.pass(); // which only the hook opens
+                inbox.recv();
+                drop((first, second));
+            })
+            .unwrap();
+            ready.pass();
+            signal(&child);
+            assert_eq!(down(inbox).0, monitor);
+            process::exit(&child, "again");
+            assert_eq!(journal.all(), ["first hook", "second hook"]);
+            assert!(zombie(&child).is_none());
+        }
+    });
+}
+
+#[test]
+fn a_hook_is_not_called_without_a_fatal_signal() {
+    attached(|inbox: &mut Inbox<()>| {
+        let journal = Journal::new();
+        let own_ends: [fn(); 3] = [|| (), || process::exit_with("own"), || panic!("own")];
+        for own_end in own_ends {
+            let notes = journal.clone();
+            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+                let _hook = process::on_exit_request(move || notes.note("called"));
+                process::trap_exit(true);
+                inbox.recv();
+                process::trap_exit(false);
+                own_end();
+            })
+            .unwrap();
+            eventually("it traps", || process::info(&child).is_some_and(|info| info.trapping));
+            process::exit(&child, "only a message");
+            assert_eq!(down(inbox).0, monitor);
+        }
+        assert_eq!(journal.all(), [""; 0]);
+    });
+}
+
+#[test]
+fn attach_returns_the_value_or_the_reason() {
+    let _watchdog = watchdog();
+    assert_eq!(process::attach(|_: &mut Inbox<()>| 42).unwrap(), 42);
+    let nested = process::attach(|inbox: &mut Inbox<()>| {
+        let inner = process::attach(|_: &mut Inbox<()>| ());
+        let Err(process::AttachError::Spawn(SpawnError::AlreadyAProcess(pid))) = inner else {
+            panic!("one process per thread, not {inner:?}")
+        };
+        assert_eq!(pid, inbox.pid());
+    });
+    nested.unwrap();
+    assert_eq!(process::current(), None);
+    let died = reason_of_death(|_: &mut Inbox<()>| process::exit_with("ended"));
+    assert_eq!(died, "ended".into());
+    let killed = reason_of_death(|inbox: &mut Inbox<()>| {
+        let (me, killer) = (inbox.pid(), Puppet::new());
+        killer.begins(move || process::exit(me, ExitReason::Kill));
+        inbox.recv();
+    });
+    assert_eq!(killed, ExitReason::Killed);
+    // The thread is as good as before.
+    assert_eq!(process::attach(|_: &mut Inbox<()>| 43).unwrap(), 43);
+}
+
+#[test]
+fn an_attached_process_tells_its_links() {
+    let _watchdog = watchdog();
+    let other = Puppet::trapping();
+    let target = other.pid();
+    let me = process::attach(move |inbox: &mut Inbox<()>| {
+        process::link(target).unwrap();
+        inbox.pid()
+    })
+    .unwrap();
+    assert_eq!(other.hears(1), [exit(me, ExitReason::Normal)]);
+}
+
+#[test]
+fn a_parked_process_uses_no_deadline_of_others() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        // Ended in the middle of a burst: each by its own signal, each with its own reason.
+        let children: Vec<_> = (0..50)
+            .map(|_| {
+                process::spawn_link::<()>(|inbox| {
+                    inbox.recv();
+                })
+                .unwrap()
+            })
+            .collect();
+        for (number, child) in children.iter().enumerate() {
+            process::exit(child, ExitReason::new(number));
+        }
+        let mut told: Vec<(Pid, ExitReason)> = children.iter().map(|_| exit_event(inbox)).collect();
+        told.sort_by_key(|(pid, _)| *pid);
+        for (number, (child, (pid, reason))) in children.iter().zip(told).enumerate() {
+            assert_eq!((child.pid(), ExitReason::new(number)), (pid, reason));
+            assert!(zombie(child).is_none());
+        }
+    });
+}

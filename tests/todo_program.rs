@@ -1,0 +1,399 @@
+//! The example `todo-cache` as a program: what it prints, its exit status, bad input, and `kill -9`.
+//! `cargo test` builds it and runs this.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+use support::watchdog;
+
+/// The program, beside the test that runs: `target/debug/examples/todo-cache`.
+#[track_caller]
+fn program() -> Command {
+    let mut path: PathBuf = std::env::current_exe().expect("this very test");
+    path.pop(); // deps
+    path.pop();
+    path.push("examples");
+    path.push(format!("todo-cache{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is missing: run `cargo build --example todo-cache` first", path.display());
+    let mut command = Command::new(path);
+    command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// What a run of the program printed, and whether it succeeded.
+#[derive(Debug)]
+struct Run {
+    success: bool,
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        let lines = |bytes: &[u8]| -> Vec<String> {
+            String::from_utf8(bytes.to_owned()).expect("text").lines().map(str::to_owned).collect()
+        };
+        Run { success: output.status.success(), out: lines(&output.stdout), err: lines(&output.stderr) }
+    }
+
+    /// The lines printed; the run must have gone well, without a word on stderr.
+    #[track_caller]
+    fn well(self) -> Vec<String> {
+        assert!(self.success && self.err.is_empty(), "{self:?}");
+        self.out
+    }
+
+    /// The one line of an error on stderr.
+    #[track_caller]
+    fn refused(self) -> String {
+        assert!(!self.success && self.err.len() == 1, "{self:?}");
+        self.err[0].clone()
+    }
+}
+
+/// Runs the shell on a folder with these lines.
+#[track_caller]
+fn shell(dir: &Path, lines: impl AsRef<[u8]>) -> Run {
+    let mut child = Shell::start(dir);
+    let mut stdin = child.stdin.take().expect("its input");
+    // The program may end before it has read all.
+    let _ = stdin.write_all(lines.as_ref());
+    drop(stdin);
+    child.output()
+}
+
+/// A shell that runs, and is killed if the test fails.
+struct Shell {
+    child: Option<Child>,
+    stdin: Option<ChildStdin>,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Shell {
+    #[track_caller]
+    fn start(dir: &Path) -> Self {
+        let mut command = program();
+        command.arg("shell").arg("--dir").arg(dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().map(BufReader::new);
+        Shell { child: Some(child), stdin, stdout }
+    }
+
+    #[track_caller]
+    fn say(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its input is open");
+        writeln!(stdin, "{line}").expect("it reads");
+    }
+
+    /// The next line; `None` at the end.
+    #[track_caller]
+    fn hear(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.stdout.as_mut().expect("its output is open").read_line(&mut line).expect("text");
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// `kill -9`.
+    #[track_caller]
+    fn kill(&mut self) {
+        self.child.as_mut().expect("it runs").kill().expect("it can be killed");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    fn output(mut self) -> Run {
+        drop(self.stdin.take());
+        let mut child = self.child.take().expect("it runs");
+        child.stdout = self.stdout.take().map(BufReader::into_inner);
+        Run::of(child.wait_with_output().expect("it ends"))
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn the_demo_loses_nothing() {
+    let _watchdog = watchdog();
+    let out = Run::of(program().arg("demo").output().expect("it runs")).well();
+    let last = out.last().expect("a line");
+    let count = last.strip_prefix("acknowledged ").and_then(|rest| rest.split(',').next()).expect("a count");
+    assert_eq!(*last, format!("acknowledged {count}, found {count}, lost 0"));
+    assert!(count.parse::<usize>().expect("a number") > 100, "{last}");
+    for part in ["+- db.worker.1 <", "cache       was <", "list:bob    was <", "its exit signal: shutdown"] {
+        assert!(out.iter().any(|line| line.contains(part)), "{part:?} is missing in {out:#?}");
+    }
+}
+
+#[test]
+fn the_demo_can_be_run_on_a_folder_again_and_again() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    for _ in 0..2 {
+        let out =
+            Run::of(program().arg("demo").arg("--dir").arg(dir.path()).output().expect("it runs")).well();
+        assert!(out.last().expect("a line").ends_with("lost 0"), "{out:#?}");
+    }
+}
+
+#[test]
+fn an_entry_survives_a_crash_and_the_end_of_the_program() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let out = shell(dir.path(), "add bob 2026-11-22 Dentist\ncrash cache\nlist bob\nquit\n").well();
+    assert_eq!(out[0], "added bob 1 2026-11-22 Dentist");
+    assert!(out[1].starts_with("cache <") && out[1].contains("; now it is <"), "{out:?}");
+    assert_eq!(out[2..], ["[ ] 1 2026-11-22 Dentist"]);
+    assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
+}
+
+#[test]
+fn the_commands_do_what_help_says() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let lines = "add bob 2026-11-22 Dentist  at  nine\nadd bob 2026-11-23 Dinner\nadd ../x 2026-11-23 Path\n\n\
+                 done bob 1\nedit bob 2 Lunch\nlist bob\nlist bob 2026-11-23\nlist bob 2026-11-24\nrm bob 1\nlist bob\n\
+                 list nobody\nlists\nquit\nlists\n";
+    let out = shell(dir.path(), lines).well();
+    assert_eq!(
+        out,
+        [
+            "added bob 1 2026-11-22 Dentist  at  nine",
+            "added bob 2 2026-11-23 Dinner",
+            "added ../x 1 2026-11-23 Path",
+            "done bob 1 2026-11-22 Dentist  at  nine",
+            "edited bob 2 2026-11-23 Lunch",
+            "[x] 1 2026-11-22 Dentist  at  nine",
+            "[ ] 2 2026-11-23 Lunch",
+            "[ ] 2 2026-11-23 Lunch",
+            "bob has no entries on 2026-11-24",
+            "removed bob 1 2026-11-22 Dentist  at  nine",
+            "[ ] 2 2026-11-23 Lunch",
+            "nobody has no entries",
+            "../x",
+            "bob",
+        ]
+    );
+    let help = shell(dir.path(), "help\n").well();
+    for verb in ["add", "list", "done", "edit", "rm", "lists", "tree", "kill", "crash", "help", "quit"] {
+        assert!(
+            help.iter().any(|line| line.split(' ').next() == Some(verb)),
+            "{verb} is missing in {help:?}"
+        );
+    }
+}
+
+#[test]
+fn every_name_that_tree_shows_can_be_killed_and_crashed() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    for verb in ["kill", "crash"] {
+        for name in ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"] {
+            let lines = format!("add bob 2026-11-22 {verb} {name}\ntree\n{verb} {name}\nlist bob\ntree\n");
+            let mut out = shell(dir.path(), lines).well().into_iter();
+            assert!(out.next().expect("an answer").starts_with("added bob "));
+            let mut tree = || -> Vec<(String, String)> {
+                let lines = out.by_ref().take_while(|line| !line.starts_with(&format!("{name} <")));
+                let lines =
+                    lines.filter_map(|line| line.rsplit_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())));
+                lines.filter(|(name, _)| !name.starts_with('[')).collect()
+            };
+            let (before, after) = (tree(), tree());
+            assert_eq!(before.len(), 7, "{before:?}");
+            for ((name, before), (same, after)) in before.iter().zip(&after) {
+                assert_eq!(name, same);
+                assert_eq!(before == after, name == "system", "{name}: {before} {after}");
+            }
+        }
+    }
+    assert_eq!(shell(dir.path(), "list bob").well().len(), 12);
+}
+
+#[test]
+fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let name = "a".repeat(65);
+    let title = "t".repeat(201);
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        ("fly".into(), "error: there is no command \"fly\": `help` lists them"),
+        ("add".into(), "error: it is written: add LIST DATE TITLE..."),
+        ("add bob 2026-11-22".into(), "error: it is written: add LIST DATE TITLE..."),
+        ("add bob 2026-11-22   ".into(), "error: it is written: add LIST DATE TITLE..."),
+        ("add bob tomorrow x".into(), "error: expected a date as YYYY-MM-DD, such as 2026-11-22"),
+        (
+            "add bob 2026-02-30 x".into(),
+            "error: expected a day of the calendar as YYYY-MM-DD: there is no 2026-02-30",
+        ),
+        (format!("add {name} 2026-11-22 x").into(), "error: a list's name has at most 64 characters"),
+        (format!("add bob 2026-11-22 {title}").into(), "error: a title has at most 200 characters"),
+        (
+            "add bob 2026-11-22 a\tb".into(),
+            "error: a title has no control characters, and this one has '\\t'",
+        ),
+        (
+            "add b\u{7}b 2026-11-22 x".into(),
+            "error: a list's name has no control characters, and this one has '\\u{7}'",
+        ),
+        ("done bob".into(), "error: it is written: done LIST ID"),
+        (
+            "done bob x".into(),
+            "error: expected the number of an entry, not \"x\": invalid digit found in string",
+        ),
+        ("done bob 7".into(), "error: there is no entry 7 in this list"),
+        ("rm bob 7 8".into(), "error: it is written: rm LIST ID"),
+        ("list bob 2026-11-22 x".into(), "error: it is written: list LIST [DATE]"),
+        ("lists x".into(), "error: it is written: lists"),
+        ("kill".into(), "error: it is written: kill NAME"),
+        ("kill nobody".into(), "error: no process is called \"nobody\": `tree` shows them all"),
+        ("crash list:none".into(), "error: no process is called \"list:none\": `tree` shows them all"),
+        ("crash system".into(), "error: system is a supervisor, without a handler to crash in"),
+        (b"\xff\xfe add".to_vec(), "error: the line is not UTF-8 text"),
+        ("x".repeat(1 << 20).into(), "error: a line has at most 4096 bytes"),
+    ];
+    let (lines, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+    let mut input = lines.join(&b'\n');
+    input.extend(b"\nadd bob 2026-11-22 Dentist"); // and no line break at the end
+    let mut out = shell(dir.path(), input).well();
+    assert_eq!(out.pop().as_deref(), Some("added bob 1 2026-11-22 Dentist"));
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn the_fourth_crash_ends_the_shell_which_says_so() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    // More than four, for a machine so slow that the first crash is five seconds ago when the fourth comes.
+    let run = shell(dir.path(), "add bob 2026-11-22 Dentist\n".to_owned() + &"crash cache\n".repeat(50));
+    assert!(!run.success && run.err.is_empty(), "{run:?}");
+    assert!((6..=51).contains(&run.out.len()), "{run:?}");
+    assert_eq!(
+        run.out.last().expect("a line"),
+        "the system has ended: shutdown, after more than 3 crashes within 5 s; all that was acknowledged is on disk"
+    );
+    assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
+    let killed = shell(dir.path(), "kill system\nlist bob\n");
+    assert!(
+        !killed.success && killed.out.last().is_some_and(|line| line.contains("has ended: killed")),
+        "{killed:?}"
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_one_line_and_a_bad_status() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let path = dir.path();
+    for command in ["shell", "demo"] {
+        let refused = |dir: &Path| {
+            Run::of(program().arg(command).arg("--dir").arg(dir).output().expect("it runs")).refused()
+        };
+
+        let file = path.join("file");
+        fs::write(&file, "").expect("writable");
+        assert!(refused(&file).contains("cannot use"));
+        assert!(refused(Path::new("/proc/nothing/here")).contains("cannot use"));
+
+        let other = path.join("other");
+        fs::create_dir_all(&other).expect("writable");
+        fs::write(other.join("shards"), "5").expect("writable");
+        assert!(refused(&other).contains("says 5 shards, not 3"));
+
+        let damaged = path.join("damaged");
+        shell(&damaged, "add bob 2026-11-22 Dentist").well();
+        fs::write(damaged.join("shard-0.redb"), "no longer a store").expect("writable");
+        let said = refused(&damaged);
+        assert!(said.contains("shard-0.redb is damaged and was left as it is"), "{said}");
+        fs::remove_dir_all(&damaged).expect("removable");
+    }
+    let usage = Run::of(program().arg("shell").arg("--dri").output().expect("it runs"));
+    assert!(!usage.success && usage.err[0].contains("--dri"), "{usage:?}");
+}
+
+#[test]
+fn a_store_has_one_program_at_a_time() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let mut first = Shell::start(dir.path());
+    first.say("add bob 2026-11-22 Dentist");
+    assert_eq!(first.hear().as_deref(), Some("added bob 1 2026-11-22 Dentist"));
+    let said = shell(dir.path(), "list bob").refused();
+    assert!(said.contains("shard-0.redb is in use"), "{said}");
+    first.say("list bob");
+    assert_eq!(first.hear().as_deref(), Some("[ ] 1 2026-11-22 Dentist"));
+    first.output().well();
+    assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
+}
+
+/// Ten times: a run of adds, and `kill -9` in the middle of it. Whatever was acknowledged is there in the end.
+#[test]
+fn kill_9_loses_nothing_acknowledged() {
+    const ROUNDS: u64 = 10;
+    let _watchdog = watchdog();
+    let dir = folder();
+    let mut seed: u64 = 20_261_122;
+    let mut dice = |limit: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % limit
+    };
+    let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let mut running = Shell::start(dir.path());
+        let adds = (0..60).map(|n| format!("add list{} 2026-11-22 round {round} entry {n}\n", n % 4));
+        let adds: String = adds.collect();
+        running.stdin.as_mut().expect("open").write_all(adds.as_bytes()).expect("it fits into the pipe");
+        let mut left = dice(50);
+        while let Some(line) = running.hear() {
+            // added LIST ID DATE TITLE
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            let ["added", list, id, rest] = words[..] else { panic!("no acknowledgement: {line}") };
+            let earlier = acknowledged.insert(format!("{list} {id}"), rest.to_owned());
+            assert_eq!(earlier, None, "one id for two entries: {line}");
+            if left == 0 {
+                // Somewhere in the next add, or in one a little later.
+                std::hint::black_box((0..dice(3_000_000)).fold(0_u64, |sum, n| sum ^ n));
+                running.kill();
+            }
+            left = left.saturating_sub(1);
+        }
+    }
+    let mut found = BTreeMap::new();
+    for list in shell(dir.path(), "lists").well() {
+        for line in shell(dir.path(), format!("list {list}")).well() {
+            let words: Vec<&str> = line.trim_start_matches("[ ] ").splitn(2, ' ').collect();
+            found.insert(format!("{list} {}", words[0]), words[1].to_owned());
+        }
+    }
+    let lost: Vec<_> = acknowledged.iter().filter(|(id, entry)| found.get(*id) != Some(entry)).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    let mut titles: Vec<&String> = found.values().collect();
+    titles.sort();
+    titles.dedup();
+    assert_eq!(titles.len(), found.len(), "an entry is there twice");
+    // At most one add of each round was under way.
+    assert!(
+        found.len() as u64 - acknowledged.len() as u64 <= ROUNDS,
+        "{} {}",
+        found.len(),
+        acknowledged.len()
+    );
+    println!("{} acknowledged, {} found", acknowledged.len(), found.len());
+}

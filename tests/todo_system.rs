@@ -1,0 +1,725 @@
+//! The processes of the example `todo-cache`: what each promises, and what happens to the rest when one of
+//! them ends. `cargo test` runs it.
+
+#[path = "support/mod.rs"]
+mod support;
+#[allow(dead_code, reason = "the program uses more of it than these tests do")]
+#[path = "../examples/todo-cache/todo/mod.rs"]
+mod todo;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rethread::process::{self, Address, Event, Inbox};
+use rethread::{CallError, ExitReason, Never, Pid, ServerRef, Supervisor};
+
+use support::{Gate, attached, eventually};
+use todo::cache::{CACHE, server_process};
+use todo::client;
+use todo::database::{self, DATABASE, choose_worker};
+use todo::date::Date;
+use todo::error::TodoError;
+use todo::list::{Entry, EntryId, Event as Change};
+use todo::name::{ListName, Title};
+use todo::server::TodoServer;
+use todo::store::{Store, StoreError, shard_of};
+use todo::strike::{Blow, Missed, strike};
+use todo::system::{Config, SYSTEM, System, store_error};
+use todo::tree;
+use todo::worker::{self, SHARDS, WORKERS};
+
+/// The names of the processes are the program's own, so there is one system at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What goes on in a test: a process that traps exits, with a folder for data.
+type Body<'a> = &'a dyn Fn(&mut Inbox<Never>, &Path);
+
+/// Runs a test as a process that traps exits, with a folder of its own and no other system around.
+#[track_caller]
+fn alone(body: Body<'_>) {
+    let _alone = ALONE.lock();
+    let dir = tempfile::tempdir().expect("a folder");
+    attached(|inbox| {
+        process::trap_exit(true);
+        body(inbox, dir.path());
+    });
+}
+
+/// The same with a system that endures so many crashes.
+#[track_caller]
+fn with_system(crashes: u32, body: Body<'_>) {
+    alone(&|inbox, dir| {
+        let system = start(dir, crashes);
+        body(inbox, dir);
+        System::stop(&system).expect("it stops");
+        assert_nobody_left();
+    });
+}
+
+#[track_caller]
+fn start(dir: &Path, crashes: u32) -> ServerRef<Supervisor> {
+    // Not five seconds: on a busy machine the first crash would be forgotten before the last one comes.
+    let config = Config { max_restarts: crashes, period: Duration::from_secs(600), ..Config::new(dir) };
+    System::start_link(config).unwrap_or_else(|error| panic!("the system did not start: {error}"))
+}
+
+/// The processes of a system that there are.
+fn left() -> Vec<String> {
+    let ours = |name: &str| {
+        name.starts_with("db.worker.")
+            || name.starts_with("list:")
+            || ["system", "cache", "database"].contains(&name)
+    };
+    let processes = process::processes().into_iter();
+    processes.filter(|info| info.name.as_deref().is_some_and(ours)).map(|info| info.to_string()).collect()
+}
+
+#[track_caller]
+fn assert_nobody_left() {
+    assert_eq!(left(), [""; 0]);
+}
+
+fn list(text: &str) -> ListName {
+    text.parse().expect("a good name")
+}
+
+fn title(text: &str) -> Title {
+    text.parse().expect("a good title")
+}
+
+fn day() -> Date {
+    "2026-11-22".parse().expect("a good date")
+}
+
+#[track_caller]
+fn add(to: &str, text: &str) -> Entry {
+    client::add(&list(to), day(), &title(text)).unwrap_or_else(|error| panic!("{to}, {text}: {error}"))
+}
+
+/// The titles of a list, in order.
+#[track_caller]
+fn titles(of: &str) -> Vec<String> {
+    let entries = client::entries(&list(of), None).unwrap_or_else(|error| panic!("{of}: {error}"));
+    entries.iter().map(|entry| entry.title.to_string()).collect()
+}
+
+#[track_caller]
+fn holder(name: &str) -> Pid {
+    process::whereis(name).unwrap_or_else(|| panic!("nobody is called {name}"))
+}
+
+/// A list that is kept in that shard.
+fn list_in_shard(shard: usize) -> ListName {
+    (0..)
+        .map(|n| list(&format!("list {n}")))
+        .find(|name| shard_of(name, SHARDS) == shard)
+        .expect("there is one")
+}
+
+/// A process with an end that can be waited for.
+struct Job {
+    process: Address<Never>,
+    done: Arc<AtomicBool>,
+}
+
+/// Starts a process that does this and ends.
+#[track_caller]
+fn go(body: impl FnOnce() + Send + 'static) -> Job {
+    let done = Arc::new(AtomicBool::new(false));
+    let finished = Arc::clone(&done);
+    let run = move |_: &mut Inbox<Never>| {
+        body();
+        finished.store(true, Ordering::Release);
+    };
+    Job { process: process::spawn(run).expect("a free thread"), done }
+}
+
+/// Waits until all of them have ended; each must have come to its end.
+#[track_caller]
+fn join(jobs: Vec<Job>) {
+    for job in jobs {
+        let reason = process::watch(&job.process).wait();
+        assert!(job.done.load(Ordering::Acquire), "a client failed: {reason}");
+    }
+}
+
+/// A sequence of numbers that looks random and is the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+}
+
+/// Chapter 7: who serves whom.
+mod cache {
+    use super::*;
+
+    #[test]
+    fn two_names_have_two_servers_and_one_name_has_one() {
+        with_system(3, &|_, _| {
+            let bob = server_process(&list("bob")).expect("a server").whereis();
+            let alice = server_process(&list("alice")).expect("a server").whereis();
+            assert!(bob.is_some() && alice.is_some() && bob != alice);
+            assert_eq!(server_process(&list("bob")).expect("a server").whereis(), bob);
+            assert_eq!(process::whereis("list:bob"), bob);
+        });
+    }
+
+    #[test]
+    fn a_hundred_clients_that_ask_for_one_new_name_at_once_get_one_server() {
+        with_system(3, &|_, _| {
+            let gate = Gate::new();
+            let pids: Arc<Mutex<Vec<Option<Pid>>>> = Arc::default();
+            let clients = (0..100).map(|_| {
+                let (gate, pids) = (gate.clone(), Arc::clone(&pids));
+                go(move || {
+                    gate.pass();
+                    let server = server_process(&list("new")).expect("a server");
+                    pids.lock().push(server.whereis());
+                })
+            });
+            let clients: Vec<_> = clients.collect();
+            gate.open();
+            join(clients);
+            let pids = pids.lock();
+            assert_eq!(pids.len(), 100);
+            assert!(pids.iter().all(|pid| *pid == process::whereis("list:new")), "{pids:?}");
+            let servers =
+                process::processes().iter().filter(|p| p.name.as_deref() == Some("list:new")).count();
+            assert_eq!(servers, 1);
+        });
+    }
+
+    #[test]
+    fn a_server_that_left_normally_is_started_again() {
+        with_system(0, &|_, _| {
+            add("bob", "Dentist");
+            let server = TodoServer::of(&list("bob"));
+            let first = server.whereis();
+            server.stop().expect("it stops");
+            assert_eq!(titles("bob"), ["Dentist"]);
+            assert_ne!(server.whereis(), first);
+        });
+    }
+
+    /// A worker is there and cannot be found: whoever needs it waits for up to a second.
+    #[test]
+    fn a_list_that_is_loading_holds_up_neither_the_cache_nor_other_lists() {
+        with_system(0, &|_, _| {
+            let [slow, other] = [0, 1].map(list_in_shard);
+            client::add(&slow, day(), &title("slow")).expect("added");
+            TodoServer::of(&slow).stop().expect("it stops");
+            let worker = holder("db.worker.0");
+            process::unregister("db.worker.0").expect("it had the name");
+
+            let server = server_process(&slow).expect("at once, although it cannot load");
+            client::add(&other, day(), &title("quick")).expect("added meanwhile");
+            assert_eq!(client::entries(&other, None).expect("read meanwhile").len(), 1);
+            let loading = process::info(server.whereis().expect("it waits")).expect("it lives");
+            assert_eq!(loading.mailbox_len, 0);
+
+            process::register("db.worker.0", worker).expect("it has none");
+            assert_eq!(client::entries(&slow, None).expect("loaded").len(), 1);
+            assert_eq!(server.whereis(), Some(loading.pid), "it was the same server all the time");
+        });
+    }
+}
+
+/// Changing and reading lists.
+mod lists {
+    use super::*;
+
+    #[test]
+    fn a_list_is_changed_and_read() {
+        with_system(0, &|_, _| {
+            let bob = list("bob");
+            let first = add("bob", "Dentist");
+            let second =
+                client::add(&bob, "2026-11-23".parse().expect("a date"), &title("Dinner")).expect("added");
+            assert_eq!((first.id, second.id), (1, 2));
+
+            assert!(client::done(&bob, 1).expect("there").done);
+            assert_eq!(client::edit(&bob, 2, &title("Lunch")).expect("there").title, title("Lunch"));
+            assert_eq!(titles("bob"), ["Dentist", "Lunch"]);
+            assert_eq!(client::entries(&bob, Some(day())).expect("read").len(), 1);
+            assert_eq!(client::remove(&bob, 1).expect("there").id, 1);
+            assert_eq!(titles("bob"), ["Lunch"]);
+
+            for result in [client::done(&bob, 1), client::edit(&bob, 9, &title("x")), client::remove(&bob, 1)]
+            {
+                assert!(matches!(result, Err(TodoError::NoSuchEntry(_))), "{result:?}");
+            }
+            assert_eq!(add("bob", "Supper").id, 3, "an id is never given out again");
+        });
+    }
+
+    #[test]
+    fn writes_of_one_list_keep_their_order() {
+        const WRITERS: usize = 8;
+        const EACH: usize = 10;
+        with_system(0, &|_, _| {
+            let writers = (0..WRITERS).map(|writer| {
+                go(move || {
+                    let ids: Vec<EntryId> =
+                        (0..EACH).map(|n| add("shared", &format!("{writer} {n}")).id).collect();
+                    assert!(ids.is_sorted(), "{ids:?}");
+                })
+            });
+            join(writers.collect());
+            let entries = client::entries(&list("shared"), None).expect("read");
+            let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
+            assert_eq!(ids, (1..=(WRITERS * EACH) as EntryId).collect::<Vec<_>>());
+            for writer in 0..WRITERS {
+                let of = |entry: &&Entry| entry.title.as_str().starts_with(&format!("{writer} "));
+                let own: Vec<&str> = entries.iter().filter(of).map(|entry| entry.title.as_str()).collect();
+                assert_eq!(own, (0..EACH).map(|n| format!("{writer} {n}")).collect::<Vec<_>>());
+            }
+        });
+    }
+
+    #[test]
+    fn every_list_that_ever_had_an_entry_is_named() {
+        with_system(0, &|_, _| {
+            for name in ["b", "a", "c", "d"] {
+                add(name, "x");
+            }
+            client::remove(&list("d"), 1).expect("removed");
+            assert_eq!(titles("never written"), [""; 0]);
+            assert_eq!(client::lists().expect("named"), ["a", "b", "c", "d"].map(list));
+        });
+    }
+
+    /// What is asked for by name is data: nothing of it reaches the file system.
+    #[test]
+    fn a_name_that_looks_like_a_path_is_a_name() {
+        const NAMES: [&str; 6] = ["../x", "/etc/passwd", "a/b", "..", "CON", "🛒 %00 ; rm -rf ~"];
+        alone(&|_, dir| {
+            let data = dir.join("data");
+            let system = start(&data, 0);
+            for name in NAMES {
+                add(name, name);
+            }
+            System::stop(&system).expect("it stops");
+            let names = |dir: &Path| -> BTreeSet<String> {
+                let entries = fs::read_dir(dir).expect("readable");
+                entries
+                    .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+                    .collect()
+            };
+            assert_eq!(names(dir), BTreeSet::from(["data".to_owned()]));
+            let shards = (0..SHARDS).flat_map(|n| [format!("shard-{n}.redb"), format!("shard-{n}.mark")]);
+            assert_eq!(names(&data), shards.chain(["shards".to_owned()]).collect());
+
+            let system = start(&data, 0);
+            for name in NAMES {
+                assert_eq!(titles(name), [name]);
+            }
+            System::stop(&system).expect("it stops");
+        });
+    }
+}
+
+/// The worker's part.
+mod workers {
+    use super::*;
+
+    /// How many batches a shard has, from its mark.
+    fn batches(dir: &Path, shard: usize) -> u64 {
+        let mark = fs::read_to_string(dir.join(format!("shard-{shard}.mark"))).expect("a mark");
+        mark.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    #[test]
+    fn changes_that_come_together_are_written_together() {
+        const LISTS: usize = 32;
+        with_system(0, &|_, dir| {
+            let writers = (0..LISTS).map(|n| {
+                go(move || {
+                    for k in 0..10 {
+                        add(&format!("list {n}"), &format!("entry {k}"));
+                    }
+                })
+            });
+            join(writers.collect());
+            let written: u64 = (0..SHARDS).map(|shard| batches(dir, shard)).sum();
+            assert!(written < 10 * LISTS as u64, "each of {written} batches had one change");
+        });
+    }
+
+    #[test]
+    fn a_change_that_does_not_fit_fails_alone() {
+        with_system(0, &|_, _| {
+            let home = list_in_shard(0);
+            let gate = Gate::new();
+            let added = Change::Added(Entry { id: 1, date: day(), title: title("x"), done: false });
+            let writers = (0..16).map(|n| {
+                let (gate, name) = (gate.clone(), home.clone());
+                // Every second one speaks of an entry that there never was.
+                let event = if n % 2 == 0 { added.clone() } else { Change::Done { id: 99 } };
+                go(move || {
+                    gate.pass();
+                    let result = database::append(&name, &event);
+                    match (n % 2, result) {
+                        (0, Ok(())) | (_, Err(TodoError::Store(StoreError::Stale { id: 99, .. }))) => {}
+                        (_, other) => panic!("{n}: {other:?}"),
+                    }
+                })
+            });
+            let writers: Vec<_> = writers.collect();
+            gate.open();
+            join(writers);
+            assert_eq!(client::entries(&home, None).expect("read").len(), 1, "one event, sent eight times");
+        });
+    }
+
+    /// A worker under a supervisor of its own, as from chapter 9 on: its death does not end its clients.
+    fn with_lone_worker(body: &dyn Fn(&ServerRef<Supervisor>, &ListName)) {
+        alone(&|_, dir| {
+            let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
+            let plan = plan.child(worker::spec(&dir.into(), 0));
+            let supervisor = plan.start_link().expect("it starts");
+            body(&supervisor, &list_in_shard(0));
+            supervisor.stop().expect("it stops");
+        });
+    }
+
+    #[test]
+    fn a_write_waits_for_a_worker_that_is_being_started_again() {
+        with_lone_worker(&|supervisor, home| {
+            supervisor.terminate_child("DbWorker").expect("it ran");
+            let name = home.clone();
+            let writer = go(move || {
+                let event = Change::Added(Entry { id: 1, date: day(), title: title("x"), done: false });
+                database::append(&name, &event).expect("written by the new worker");
+            });
+            supervisor.restart_child("DbWorker").expect("it starts");
+            join(vec![writer]);
+            assert_eq!(database::load(home).expect("loaded").len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_write_that_met_a_dying_worker_is_made_once() {
+        const ENTRIES: EntryId = 60;
+        with_lone_worker(&|_, home| {
+            let name = home.clone();
+            let writer = go(move || {
+                for id in 1..=ENTRIES {
+                    let entry = Entry { id, date: day(), title: title(&format!("entry {id}")), done: false };
+                    database::append(&name, &Change::Added(entry)).expect("a death does not fail a write");
+                }
+            });
+            let mut dice = Dice(7);
+            let mut kills = 0;
+            while process::is_alive(&writer.process) {
+                // Not more often than a new worker comes up: a write is tried twice, not for ever.
+                let known = database::load(home).expect("loaded").len() + dice.below(3) + 1;
+                eventually("some more entries", || {
+                    !process::is_alive(&writer.process)
+                        || database::load(home).is_ok_and(|list| list.len() >= known)
+                });
+                if let Some(worker) = WORKERS[0].whereis() {
+                    let watch = process::watch(worker);
+                    process::exit(worker, ExitReason::Kill);
+                    watch.wait();
+                    kills += 1;
+                }
+            }
+            join(vec![writer]);
+            assert!(kills > 5, "only {kills}");
+            let ids: Vec<EntryId> =
+                database::load(home).expect("loaded").entries().map(|entry| entry.id).collect();
+            assert_eq!(ids, (1..=ENTRIES).collect::<Vec<_>>());
+        });
+    }
+}
+
+/// Chapter 8: all are linked, and one supervisor starts them afresh.
+mod faults {
+    use super::*;
+
+    const NAMES: [&str; 7] =
+        ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:alice", "list:bob"];
+
+    #[test]
+    fn the_tree_shows_who_is_linked_with_whom() {
+        with_system(0, &|_, _| {
+            add("bob", "Dentist");
+            let lines: Vec<String> =
+                tree::members(holder("system")).iter().map(|member| member.to_string()).collect();
+            let names: Vec<&str> = lines.iter().map(|line| line.rsplit_once(' ').expect("a pid").0).collect();
+            assert_eq!(
+                names,
+                [
+                    "system",
+                    "+- cache",
+                    "   +- database",
+                    "   |  +- db.worker.0",
+                    "   |  +- db.worker.1",
+                    "   |  +- db.worker.2",
+                    "   +- list:bob"
+                ]
+            );
+        });
+    }
+
+    #[test]
+    fn whoever_ends_all_are_new_under_their_old_names_and_nothing_is_lost() {
+        with_system(100, &|_, _| {
+            add("bob", "Dentist");
+            add("alice", "Shopping");
+            for name in NAMES {
+                for blow in [Blow::Kill, Blow::Crash] {
+                    assert_eq!(titles("bob").len() + titles("alice").len(), 2);
+                    let before = NAMES.map(holder);
+                    let hit = strike(name, blow).unwrap_or_else(|missed| panic!("{name}: {missed}"));
+                    assert_eq!(hit.gave_up, None);
+                    match blow {
+                        Blow::Kill => assert_eq!(hit.reason, ExitReason::Killed),
+                        Blow::Crash => {
+                            assert!(matches!(hit.reason, ExitReason::Panic(_)), "{name}: {}", hit.reason)
+                        }
+                    }
+                    assert_eq!(
+                        (titles("bob"), titles("alice")),
+                        (vec!["Dentist".into()], vec!["Shopping".into()])
+                    );
+                    let after = NAMES.map(holder);
+                    for (name, (before, after)) in NAMES.iter().zip(before.iter().zip(after)) {
+                        assert!(*before < after, "{name} was {before} and is {after}");
+                        assert!(!process::is_alive(*before), "{name}: {before} still lives");
+                    }
+                }
+            }
+            let members = tree::members(holder("system"));
+            assert_eq!(members.len(), 1 + NAMES.len(), "{members:?}");
+        });
+    }
+
+    #[test]
+    fn an_unknown_name_is_not_struck() {
+        with_system(0, &|_, _| {
+            assert_eq!(strike("nobody", Blow::Kill), Err(Missed::Unknown("nobody".into())));
+            assert_eq!(strike("list:bob", Blow::Crash), Err(Missed::Unknown("list:bob".into())));
+            assert_eq!(strike("system", Blow::Crash), Err(Missed::NoHandler("system".into())));
+        });
+    }
+
+    #[test]
+    fn the_fourth_crash_ends_the_system_with_shutdown() {
+        alone(&|inbox, dir| {
+            let Config { max_restarts, period, .. } = Config::new(dir);
+            assert_eq!((max_restarts, period), (3, Duration::from_secs(5)));
+            let system = start(dir, 3).whereis().expect("it lives");
+            add("bob", "Dentist");
+            for _ in 0..3 {
+                assert_eq!(strike("cache", Blow::Crash).expect("hit").gave_up, None);
+            }
+            assert_eq!(strike("cache", Blow::Crash).expect("hit").gave_up, Some(ExitReason::Shutdown));
+            match inbox.recv() {
+                Event::Exit { from, reason } => assert_eq!((from, reason), (system, ExitReason::Shutdown)),
+                other => panic!("an exit was due, not {other:?}"),
+            }
+            eventually("everybody is gone", || left().is_empty());
+            let began = Instant::now();
+            let refused = client::add(&list("bob"), day(), &title("Dinner"));
+            assert!(matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. }))), "{refused:?}");
+            assert!(began.elapsed() < Duration::from_secs(1), "it waited for a system that will not come");
+
+            let again = start(dir, 3);
+            assert_eq!(titles("bob"), ["Dentist"]);
+            System::stop(&again).expect("it stops");
+            assert_nobody_left();
+        });
+    }
+
+    /// The one error that leaves a question: the client is told so, and nothing was done twice.
+    #[test]
+    fn a_change_that_was_under_way_in_a_crash_has_no_answer() {
+        // A worker without its name is not waited for by its successor, which then is tried again.
+        with_system(100_000, &|_, _| {
+            let home = list_in_shard(0);
+            client::add(&home, day(), &title("first")).expect("added");
+            process::unregister("db.worker.0").expect("it had the name"); // a write waits for the worker now
+            let answer: Arc<Mutex<Option<Result<Entry, TodoError>>>> = Arc::default();
+            let writer = {
+                let (answer, home) = (Arc::clone(&answer), home.clone());
+                go(move || *answer.lock() = Some(client::add(&home, day(), &title("second"))))
+            };
+            let server = TodoServer::of(&home).whereis().expect("it runs");
+            let waits_for_it =
+                || process::info(&writer.process).is_some_and(|writer| writer.waiting_on == Some(server));
+            eventually("the request is there", waits_for_it);
+            eventually("it is being handled", || {
+                process::info(server).is_some_and(|info| info.mailbox_len == 0)
+            });
+            strike("cache", Blow::Kill).expect("hit");
+            join(vec![writer]);
+            let answer = answer.lock().take().expect("it returned");
+            assert!(matches!(answer, Err(TodoError::Unanswered(CallError::Exited { .. }))), "{answer:?}");
+            assert_eq!(titles(home.as_str()), ["first"]);
+        });
+    }
+
+    /// Many writers, and somebody who kills a process every few milliseconds.
+    #[test]
+    fn nothing_acknowledged_is_lost_or_doubled_in_a_storm() {
+        const WRITERS: usize = 6;
+        const LASTS: Duration = Duration::from_secs(3);
+        with_system(1_000_000, &|_, _| {
+            let acknowledged: Arc<Mutex<BTreeMap<(ListName, EntryId), Title>>> = Arc::default();
+            let began = Instant::now();
+            let writers = (0..WRITERS).map(|writer| {
+                let acknowledged = Arc::clone(&acknowledged);
+                go(move || {
+                    for n in 0.. {
+                        if began.elapsed() > LASTS {
+                            return;
+                        }
+                        let (name, what) =
+                            (list(&format!("list {}", writer / 2)), title(&format!("{writer}: {n}")));
+                        if let Ok(entry) = client::add(&name, day(), &what) {
+                            assert_eq!(entry.title, what);
+                            let earlier = acknowledged.lock().insert((name, entry.id), what);
+                            assert_eq!(earlier, None, "one id for two entries");
+                        }
+                    }
+                })
+            });
+            let writers: Vec<_> = writers.collect();
+            let mut dice = Dice(2026);
+            let mut kills = 0;
+            while began.elapsed() < LASTS {
+                let known: Vec<Pid> = process::processes()
+                    .iter()
+                    .filter(|info| info.name.as_deref().is_some_and(|name| name != "system"))
+                    .map(|info| info.pid)
+                    .collect();
+                if !known.is_empty() {
+                    process::exit(known[dice.below(known.len())], ExitReason::Kill);
+                    kills += 1;
+                }
+                process::sleep(Duration::from_millis(10 + dice.below(60) as u64));
+            }
+            join(writers);
+
+            let mut kept = BTreeMap::new();
+            for name in client::lists().expect("named") {
+                for entry in client::entries(&name, None).expect("read") {
+                    kept.insert((name.clone(), entry.id), entry.title);
+                }
+            }
+            let acknowledged = acknowledged.lock();
+            let lost: Vec<_> =
+                acknowledged.iter().filter(|(key, what)| kept.get(key) != Some(what)).collect();
+            assert!(lost.is_empty(), "lost: {lost:?}");
+            let distinct: HashSet<&Title> = kept.values().collect();
+            assert_eq!(distinct.len(), kept.len(), "an entry is there twice");
+            assert!(kills > 20 && acknowledged.len() > 20, "{kills} kills, {} entries", acknowledged.len());
+            println!("{kills} kills, {} entries acknowledged, {} kept", acknowledged.len(), kept.len());
+        });
+    }
+}
+
+/// A system that cannot start says why, in one line, and leaves nothing behind.
+mod refusals {
+    use super::*;
+
+    #[track_caller]
+    fn refused(dir: &Path) -> StoreError {
+        let error = System::start_link(Config::new(dir)).expect_err("it cannot start");
+        let error = store_error(&error).unwrap_or_else(|| panic!("not the store's: {error}")).clone();
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        eventually("everybody is gone", || left().is_empty());
+        error
+    }
+
+    #[test]
+    fn a_store_that_is_open_elsewhere() {
+        alone(&|_, dir| {
+            let elsewhere = Store::open(dir, 1, SHARDS).expect("open");
+            let error = refused(dir);
+            assert!(
+                matches!(&error, StoreError::Locked { path } if path.ends_with("shard-1.redb")),
+                "{error:?}"
+            );
+            drop(elsewhere);
+            System::stop(&start(dir, 0)).expect("it stops");
+        });
+    }
+
+    #[test]
+    fn a_damaged_shard_which_is_left_as_it_is() {
+        alone(&|_, dir| {
+            let system = start(dir, 0);
+            for name in ["a", "b", "c", "d", "e"] {
+                add(name, "x");
+            }
+            System::stop(&system).expect("it stops");
+            let path = dir.join("shard-2.redb");
+            let whole = fs::read(&path).expect("readable");
+            let cut = &whole[..whole.len() / 3];
+            fs::write(&path, cut).expect("writable");
+            let error = refused(dir);
+            assert!(
+                matches!(&error, StoreError::Damaged { path, .. } if path.ends_with("shard-2.redb")),
+                "{error:?}"
+            );
+            assert_eq!(fs::read(&path).expect("readable"), cut);
+        });
+    }
+
+    #[test]
+    fn a_folder_of_another_number_of_shards() {
+        alone(&|_, dir| {
+            fs::write(dir.join("shards"), "7\n").expect("writable");
+            assert!(matches!(refused(dir), StoreError::WrongShardCount { found: 7, asked: SHARDS, .. }));
+        });
+    }
+
+    #[test]
+    fn a_folder_that_is_none() {
+        alone(&|_, dir| {
+            let file = dir.join("file");
+            fs::write(&file, "").expect("writable");
+            for dir in [file.clone(), file.join("below"), "/proc/nothing/here".into()] {
+                assert!(matches!(refused(&dir), StoreError::Io { .. }));
+            }
+        });
+    }
+
+    #[test]
+    fn a_second_system() {
+        with_system(0, &|_, dir| {
+            let first = SYSTEM.whereis();
+            let error = System::start_link(Config::new(dir)).expect_err("there is one");
+            assert!(
+                matches!(error, rethread::StartError::AlreadyStarted(pid) if Some(pid) == first),
+                "{error}"
+            );
+            assert_eq!(titles("bob"), [""; 0]);
+        });
+    }
+}
+
+/// What is used only by name, so that a rename is noticed here too.
+#[test]
+fn the_names_are_those_the_manual_gives() {
+    assert_eq!(CACHE.to_string(), "cache");
+    assert_eq!(DATABASE.to_string(), "database");
+    assert_eq!(SYSTEM.to_string(), "system");
+    assert_eq!(TodoServer::of(&list("bob")).to_string(), "list:bob");
+    for (shard, worker) in WORKERS.iter().enumerate() {
+        assert_eq!(worker.to_string(), format!("db.worker.{shard}"));
+        assert_eq!(choose_worker(&list_in_shard(shard)).to_string(), worker.to_string());
+    }
+    let _: fn(_) -> worker::Ask = worker::Ask::Lists;
+}
