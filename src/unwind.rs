@@ -2,6 +2,7 @@
 //! runs user code that must not disturb its surroundings calls `contain`.
 
 use std::any::Any;
+use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
 /// What travels up an unwinding stack.
@@ -55,13 +56,21 @@ pub(crate) fn text_of(value: &dyn Any) -> Option<&str> {
 
 /// Turns a panic in the runtime's own bookkeeping into an abort: a half-done burial would leave links
 /// and monitors waiting for ever, which is worse than an honest end.
+/// To be disarmed when the work is done: whether the thread is panicking says nothing, since the work may be
+/// done in a destructor of a panicking foreign thread.
 pub(crate) struct AbortIfPanic;
+
+impl AbortIfPanic {
+    pub(crate) fn disarm(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for AbortIfPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            log::error!("rethread: a panic in the runtime itself, aborting");
-            std::process::abort();
-        }
+        log::error!("rethread: a panic in the runtime itself, aborting");
+        // Also where nobody listens to the log.
+        let _ = std::io::stderr().write_all(b"rethread: a panic in the runtime itself, aborting\n");
+        std::process::abort();
     }
 }

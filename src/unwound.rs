@@ -91,7 +91,7 @@ fn classify(payload: Payload) -> Unwound {
     }
 }
 
-/// What the hook saw of the last panic on this thread, until the catcher asks.
+/// What the hook saw of a panic on this thread, until the catcher asks.
 struct Seen {
     message: String,
     location: Option<PanicLocation>,
@@ -99,7 +99,9 @@ struct Seen {
 }
 
 thread_local! {
-    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    /// The latest last: a destructor that panics, and catches that, does not make us forget the panic that
+    /// runs the destructor.
+    static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
     static ON_PANIC: Cell<Option<fn(&PanicReport)>> = const { Cell::new(None) };
 }
 
@@ -125,23 +127,40 @@ fn install_hook() {
     });
 }
 
+/// Panics in destructors in destructors: more than this at once is nobody's honest code.
+const MOST_SEEN: usize = 4;
+
 fn note(info: &PanicHookInfo<'_>, on_panic: fn(&PanicReport)) {
     let message = describe(info.payload()).to_owned();
     let location = info.location().map(PanicLocation::of);
     on_panic(&PanicReport::new(message.clone(), location.clone(), None, None));
     let seen = Seen { message, location, backtrace: Backtrace::capture() };
     // Destructors of thread-locals may panic after SEEN is gone; then only the payload speaks.
-    let _ = SEEN.try_with(|cell| cell.replace(Some(seen)));
+    let _ = SEEN.try_with(|cell| {
+        let mut all = cell.borrow_mut();
+        if all.len() == MOST_SEEN {
+            all.remove(0); // of panics that user code caught by itself nobody ever asks
+        }
+        all.push(seen);
+    });
 }
 
 /// What the hook noted, if it belongs to this payload: one resumed by hand was never seen by the hook.
 fn report_of(payload: Payload) -> PanicReport {
     let message = describe(&*payload).to_owned();
     let payload = if text_of(&*payload).is_some() { None } else { Some(payload) };
-    match SEEN.try_with(RefCell::take).ok().flatten() {
-        Some(seen) if seen.message == message => {
-            PanicReport::new(message, seen.location, Some(seen.backtrace), payload)
-        }
-        _ => PanicReport::new(message, None, None, payload),
+    match SEEN.try_with(|cell| take_seen(&mut cell.borrow_mut(), &message)).ok().flatten() {
+        Some(seen) => PanicReport::new(message, seen.location, Some(seen.backtrace), payload),
+        None => PanicReport::new(message, None, None, payload),
     }
+}
+
+/// Takes the latest that says this, and forgets what came after it; or all, if no other panic is under way.
+fn take_seen(all: &mut Vec<Seen>, message: &str) -> Option<Seen> {
+    let at = all.iter().rposition(|seen| seen.message == message);
+    let found = at.and_then(|at| all.drain(at..).next());
+    if !std::thread::panicking() {
+        all.clear();
+    }
+    found
 }

@@ -119,6 +119,9 @@ pub(crate) struct State {
     pub(crate) hooks: Vec<(TimerRef, Hook)>,
     /// Timers whose message goes to this process.
     pub(crate) timers: HashSet<TimerRef>,
+    /// A signal decided the end while an unwinding of the process' own was under way: if nobody catches
+    /// that one, its reason counts.
+    pub(crate) overtaken: bool,
     /// When the runtime declares this process dead although its thread goes on.
     pub(crate) deadline: Option<TimerRef>,
     /// The process that waits for this one's start and learns of a failure from that, not by a message.
@@ -183,6 +186,7 @@ impl Block {
                 label: None,
                 hooks: Vec::new(),
                 timers: HashSet::new(),
+                overtaken: false,
                 deadline: None,
                 starter: None,
                 predecessor: None,
@@ -235,8 +239,12 @@ impl Block {
         self.flags.load(Ordering::Acquire) & TOLD != 0
     }
 
-    pub(crate) fn mark_told(&self) {
-        self.flags.fetch_or(TOLD, Ordering::SeqCst);
+    pub(crate) fn mark_told(&self, yes: bool) {
+        if yes {
+            self.flags.fetch_or(TOLD, Ordering::SeqCst);
+        } else {
+            self.flags.fetch_and(!TOLD, Ordering::SeqCst);
+        }
     }
 
     pub(crate) fn mark_dead(&self) {

@@ -222,7 +222,8 @@ pub(crate) fn signal(to: &Arc<Block>, from: Pid, reason: &ExitReason, origin: Or
 /// Decides a process' end. From here on it takes no messages and is found under no name.
 fn doom(block: &Arc<Block>, mut state: MutexGuard<'_, State>, reason: ExitReason, limit: Duration) {
     state.phase = Phase::Exiting(reason);
-    block.mark_told();
+    state.overtaken = block.unwinding();
+    block.mark_told(true);
     block.mark_doomed();
     let hooks = std::mem::take(&mut state.hooks);
     set_deadline(block, state, limit, None);
@@ -253,6 +254,16 @@ pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason, lingers: bool) {
     }
 }
 
+/// An unwinding of the process' own has come to the edge. A signal that arrived while it was under way does
+/// not change the reason.
+pub(crate) fn overtake(block: &Arc<Block>, reason: &ExitReason) {
+    let mut state = block.lock();
+    if state.overtaken && matches!(state.phase, Phase::Exiting(_)) {
+        state.phase = Phase::Exiting(reason.clone());
+        block.mark_told(false);
+    }
+}
+
 /// Whether the thread of a process that is buried is ending too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Thread {
@@ -279,7 +290,7 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) {
     let estate = declare_dead(block, &reason);
     table::remove(block.pid);
     inform(block.pid, estate, &reason);
-    drop(guard);
+    guard.disarm();
 }
 
 /// Everybody who dies of this death is doomed before anything else happens: whoever takes our name over, or
@@ -310,7 +321,9 @@ fn release_what_it_held(block: &Block) {
     for key in held {
         contain("the release of a key", || key.release(block.pid));
     }
-    contain("the destructor of an exit-request hook", move || drop(hooks));
+    for hook in hooks {
+        contain("the destructor of an exit-request hook", move || drop(hook));
+    }
 }
 
 /// Whom a death concerns.

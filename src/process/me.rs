@@ -132,13 +132,15 @@ impl Me {
         }
     }
 
-    /// An unwinding that began was caught: the deadline it set is off.
+    /// An unwinding that began was caught: the deadline it set is off. If it was one in a destructor, and the
+    /// one that runs the destructor goes on, nothing is settled.
     pub(crate) fn settle(&self) {
-        if !self.block.unwinding() {
+        if !self.block.unwinding() || thread::panicking() {
             return;
         }
         self.block.mark_unwinding(false);
         let mut state = self.block.lock();
+        state.overtaken = false;
         let deadline = match state.phase {
             Phase::Running => state.deadline.take(),
             Phase::Exiting(_) | Phase::Dead(_) => None,
@@ -157,10 +159,15 @@ impl Me {
 
     /// Runs clean-up code in the state of last words, then comes back from it.
     pub(crate) fn quietly<T>(&self, body: impl FnOnce() -> T) -> T {
-        let before = self.last_words.replace(true);
-        let result = body();
-        self.last_words.set(before);
-        result
+        /// Also if the clean-up panics: who swallows that must still be unwound at the next call.
+        struct Restore<'a>(&'a Cell<bool>, bool);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.1);
+            }
+        }
+        let _restore = Restore(&self.last_words, self.last_words.replace(true));
+        body()
     }
 
     /// Why the process is exiting, for a receive that is called in a destructor.

@@ -139,7 +139,7 @@ impl Drop for ExitHook {
         if let Some(block) = self.block.take() {
             let mut state = block.lock();
             let found = state.hooks.iter().position(|(id, _)| *id == self.id);
-            let hook = found.map(|at| state.hooks.swap_remove(at));
+            let hook = found.map(|at| state.hooks.remove(at));
             drop(state);
             drop(hook);
         }

@@ -9,20 +9,20 @@ use crate::reason::ExitReason;
 use crate::unwind::contain;
 
 /// Reports the end of a process, unless it is one nobody needs to hear of: a normal end, or one that an
-/// exit signal asked for.
-pub(crate) fn ended(block: &Block, reason: &ExitReason, by_signal: bool) {
+/// exit signal asked for. `unread`: how much mail there was; by now it is dropped.
+pub(crate) fn ended(block: &Block, reason: &ExitReason, by_signal: bool, unread: usize) {
     let error = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
     let worth_it = !by_signal && reason.is_abnormal() && (error || block.birth.reports_exits);
     contain("the log", || {
         if worth_it {
-            log::error!("{}", text(block, reason));
+            log::error!("{}", text(block, reason, unread));
         } else {
             log::debug!("process {} ended: {reason}", block.pid);
         }
     });
 }
 
-fn text(block: &Block, reason: &ExitReason) -> String {
+fn text(block: &Block, reason: &ExitReason, unread: usize) -> String {
     let state = block.lock();
     let name = state.name.clone();
     let label = state.label.clone();
@@ -48,7 +48,7 @@ fn text(block: &Block, reason: &ExitReason) -> String {
     if !links.is_empty() {
         add("links", &list(&links));
     }
-    add("unread messages", &block.unread());
+    add("unread messages", &unread);
     add("traps exits", &trapping);
     add("lived for", &format_args!("{:.1?}", clock::elapsed(block.birth.at)));
     if let ExitReason::Panic(report) = reason {

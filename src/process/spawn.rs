@@ -398,16 +398,23 @@ fn end<M: Send + 'static, T>(
     }
     let (value, reason) = match outcome {
         Ok(value) => (Some(value), ExitReason::Normal),
-        Err(unwound) => (None, unwound.into_reason().unwrap_or(ExitReason::Normal)),
+        Err(unwound) => {
+            let own = unwound.into_reason();
+            if let Some(reason) = &own {
+                exit::overtake(block, reason);
+            }
+            (None, own.unwrap_or(ExitReason::Normal))
+        }
     };
-    exit::begin(block, reason, !inbox.is_empty());
+    let unread = inbox.len();
+    exit::begin(block, reason, unread > 0);
     inbox.clear();
     if let Some(me) = &me {
         me.release_dropped();
     }
     let phase = block.lock().phase.clone();
     if let Phase::Exiting(reason) = phase {
-        report::ended(block, &reason, block.told());
+        report::ended(block, &reason, block.told(), unread);
     }
     exit::bury(block, Thread::Ends);
     zombie::reaped(block.pid);

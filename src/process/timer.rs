@@ -126,6 +126,9 @@ impl Drop for Entry {
 /// ```
 pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
     me::checkpoint();
+    if me::get().is_some_and(|me| me.zombie()) {
+        return None;
+    }
     clock::cancel(timer)
 }
 

@@ -103,9 +103,10 @@ pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
         parent: block.birth.ancestors.first().copied(),
     };
     EVER.fetch_add(1, Ordering::Relaxed);
-    let text = zombie.to_string();
-    ZOMBIES.lock().insert(block.pid, Entry { zombie, block: Arc::clone(block), waiting: Vec::new() });
-    contain("the log", || log::error!("did not end in time: {text}"));
+    let listed = zombie.clone();
+    ZOMBIES.lock().insert(block.pid, Entry { zombie: listed, block: Arc::clone(block), waiting: Vec::new() });
+    // To print the reason is user code.
+    contain("the log", || log::error!("did not end in time: {zombie}"));
 }
 
 /// Strikes off a zombie whose thread is ending; false if it never was one.

@@ -438,7 +438,7 @@ impl Actor {
     }
 }
 
-fn parse(reason: &str) -> ExitReason {
+pub(crate) fn parse(reason: &str) -> ExitReason {
     let detail = reason.strip_prefix("shutdown(").and_then(|rest| rest.strip_suffix(')'));
     match (reason, detail) {
         (_, Some(detail)) => ExitReason::shutdown_with(detail.to_owned()),
@@ -451,7 +451,7 @@ fn parse(reason: &str) -> ExitReason {
     }
 }
 
-fn text(reason: &ExitReason) -> String {
+pub(crate) fn text(reason: &ExitReason) -> String {
     match reason {
         ExitReason::Panic(report) => format!("error({})", report.message()),
         other => other.to_string(),

@@ -1,0 +1,135 @@
+//! The language of the supervisor scripts on rethread's public API: scripted servers in scripted
+//! supervisors, a driver that settles after each step, and the canonical trace of what happened, in its
+//! real order. `conformance.rs` compares it.
+
+#[path = "supervised/board.rs"]
+mod board;
+#[path = "supervised/clients.rs"]
+mod clients;
+#[path = "supervised/ops.rs"]
+mod ops;
+#[path = "supervised/script.rs"]
+mod script;
+#[path = "supervised/server.rs"]
+mod server;
+#[path = "supervised/tree.rs"]
+mod tree;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rethread::process::{self, Inbox};
+use rethread::{CallError, ExitReason};
+
+use board::{Board, Line, Person, Role};
+use server::Ask;
+
+/// Runs a script and returns its trace.
+pub(crate) fn trace(script: &str) -> String {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let prefix = format!("supervised.{}.", RUNS.fetch_add(1, Ordering::Relaxed));
+    let run = process::attach(|inbox: &mut Inbox<()>| {
+        // What `start` starts has the driver for a parent, and must not take it along when it dies.
+        process::trap_exit(true);
+        let mut driver = Driver { inbox, board: Arc::new(Board::new(prefix)) };
+        let steps = script::steps(script);
+        let text: String = steps.enumerate().map(|(at, line)| driver.step(at + 1, line)).collect();
+        driver.clean_up();
+        text
+    });
+    run.expect("nothing ends the driver")
+}
+
+struct Driver<'a> {
+    inbox: &'a mut Inbox<()>,
+    board: Arc<Board>,
+}
+
+impl Driver<'_> {
+    fn step(&mut self, number: usize, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let result = ops::operate(&self.board, &words);
+        self.settle();
+        let mut text = format!("{number} {line} -> {result}\n");
+        for line in self.canonical(self.board.take_log()) {
+            text.push_str(&format!("{number}   {line}\n"));
+        }
+        for (client, result) in self.board.clients.take_finished() {
+            text.push_str(&format!("{number}   {client} <- {result}\n"));
+        }
+        text
+    }
+
+    /// The log without the deaths of those whose start failed. A killed supervisor ends nobody in order: its
+    /// death stands first, all else in the step is sorted. (Its children may be dead before it is: it
+    /// unwinds while they do.)
+    fn canonical(&self, mut log: Vec<Line>) -> Vec<Line> {
+        let whose = |line: &Line| line.pid.and_then(|pid| self.board.person(pid));
+        log.retain(|line| line.verb != "dies" || whose(line).is_some_and(|person| person.up));
+        let killed = |line: &Line| {
+            let supervises = || whose(line).is_some_and(|person| person.role.supervises());
+            line.verb == "dies" && line.text == "killed" && supervises()
+        };
+        if let Some(at) = log.iter().position(killed) {
+            let first = log.remove(at);
+            log.sort_by(|a, b| a.place().cmp(&b.place()));
+            log.insert(0, first);
+        }
+        log
+    }
+
+    /// Pings everybody, and waits for the clients, until two whole rounds bring nothing new.
+    fn settle(&mut self) {
+        let mut known = None;
+        let mut quiet = 0;
+        while quiet < 2 {
+            for person in self.board.people() {
+                if !person.gone && !self.board.clients.holds(person.pid) && !answers(&person) {
+                    self.board.mark_gone(person.pid);
+                }
+            }
+            self.board.clients.wait_until_idle();
+            process::sleep(Duration::from_millis(1));
+            while self.inbox.try_recv().is_some() {}
+            let now = (self.board.extent(), self.board.clients.finished());
+            quiet = if known == Some(now) { quiet + 1 } else { 0 };
+            known = Some(now);
+        }
+    }
+
+    fn clean_up(&self) {
+        self.board.clients.end();
+        loop {
+            let people = self.board.people();
+            let alive: Vec<&Person> = people.iter().filter(|person| process::is_alive(person.pid)).collect();
+            if alive.is_empty() {
+                return;
+            }
+            let watches: Vec<process::Watch> =
+                alive.iter().map(|person| process::watch(person.pid)).collect();
+            alive.iter().for_each(|person| process::exit(person.pid, ExitReason::Kill));
+            watches.iter().for_each(|watch| drop(watch.wait()));
+        }
+    }
+}
+
+/// Waits until a process has handled everything sent to it so far; false if it is dead by then, and all
+/// who are to hear of that have.
+fn answers(person: &Person) -> bool {
+    let answer = match &person.role {
+        Role::Server(server) => server.call_timeout(Duration::MAX, Ask::Ping),
+        Role::Supervisor(Some(supervisor)) => supervisor.count_children().map(drop),
+        // Its start failed, or is not over: then whoever starts it has not answered either.
+        Role::Supervisor(None) if process::is_alive(person.pid) => Ok(()),
+        Role::Supervisor(None) => {
+            drop(process::watch(person.pid).wait());
+            return false;
+        }
+    };
+    match answer {
+        Ok(()) => true,
+        Err(CallError::NoProc { .. } | CallError::Exited { .. }) => false,
+        Err(stuck) => panic!("{}#{} does not answer: {stuck}", person.label, person.attempt),
+    }
+}

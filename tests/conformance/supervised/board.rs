@@ -1,0 +1,265 @@
+//! What all parties of one script share: the definitions, who has been started as what, and the log. Also
+//! the script's words for what the library says.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use rethread::process::{self, ProcessState};
+use rethread::{
+    CallError, ChildError, ExitReason, FailedToStartChild, Pid, ServerRef, SpecError, StartError, Supervisor,
+};
+
+use super::clients::Clients;
+use super::script::{Flags, SupDef};
+use super::server::Scripted;
+use crate::scripted;
+
+/// What a process is, and how it is reached by pid.
+#[derive(Clone)]
+pub(super) enum Role {
+    Server(ServerRef<Scripted>),
+    /// Known when its start has succeeded.
+    Supervisor(Option<ServerRef<Supervisor>>),
+}
+
+impl Role {
+    pub(super) fn supervises(&self) -> bool {
+        matches!(self, Self::Supervisor(_))
+    }
+}
+
+/// One attempt to start a label.
+#[derive(Clone)]
+pub(super) struct Person {
+    pub(super) pid: Pid,
+    pub(super) label: String,
+    pub(super) attempt: u32,
+    pub(super) role: Role,
+    /// Its start has succeeded.
+    pub(super) up: bool,
+    /// It is dead, and all who are to hear of that have.
+    pub(super) gone: bool,
+}
+
+/// One line of the log.
+pub(super) struct Line {
+    /// Whose doing it was; nobody's when a start failed.
+    pub(super) pid: Option<Pid>,
+    pub(super) label: String,
+    /// 0: not about one attempt.
+    pub(super) attempt: u32,
+    pub(super) verb: &'static str,
+    pub(super) text: String,
+}
+
+impl Line {
+    /// Where it stands among lines whose order means nothing.
+    pub(super) fn place(&self) -> impl Ord {
+        (self.label.clone(), self.attempt, self.verb == "dies", self.verb, self.text.clone())
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.label)?;
+        if self.attempt > 0 {
+            write!(f, "#{}", self.attempt)?;
+        }
+        if self.text.is_empty() { Ok(()) } else { write!(f, " {}", self.text) }
+    }
+}
+
+/// What all parties of one script share.
+pub(super) struct Board {
+    /// Names are the program's, scripts run side by side: each script has names of its own.
+    prefix: String,
+    pub(super) clients: Clients,
+    supervisors: Mutex<HashMap<String, SupDef>>,
+    servers: Mutex<HashMap<String, Flags>>,
+    people: Mutex<Vec<Person>>,
+    log: Mutex<Vec<Line>>,
+}
+
+impl Board {
+    pub(super) fn new(prefix: String) -> Self {
+        Self {
+            prefix,
+            clients: Clients::default(),
+            supervisors: Mutex::default(),
+            servers: Mutex::default(),
+            people: Mutex::default(),
+            log: Mutex::default(),
+        }
+    }
+
+    pub(super) fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub(super) fn define_supervisor(&self, label: &str, definition: SupDef) {
+        self.supervisors.lock().insert(label.to_owned(), definition);
+    }
+
+    pub(super) fn define_server(&self, label: &str, flags: Flags) {
+        self.servers.lock().insert(label.to_owned(), flags);
+    }
+
+    /// Changes a supervisor's definition; false if there is none.
+    pub(super) fn amend(&self, label: &str, change: impl FnOnce(&mut SupDef)) -> bool {
+        self.supervisors.lock().get_mut(label).map(change).is_some()
+    }
+
+    pub(super) fn supervisor(&self, label: &str) -> Option<SupDef> {
+        self.supervisors.lock().get(label).cloned()
+    }
+
+    pub(super) fn server(&self, label: &str) -> Option<Flags> {
+        self.servers.lock().get(label).cloned()
+    }
+}
+
+/// Who there is.
+impl Board {
+    /// First thing in `init`: a new attempt, which gets the next number of its label.
+    pub(super) fn born(&self, pid: Pid, label: &str, role: Role) -> u32 {
+        let mut people = self.people.lock();
+        let earlier = people.iter().filter(|person| person.label == label).count();
+        let attempt = u32::try_from(earlier).expect("a short script") + 1;
+        people.push(Person { pid, label: label.to_owned(), attempt, role, up: false, gone: false });
+        drop(people);
+        self.note(pid, "starts", String::new());
+        attempt
+    }
+
+    /// A start has succeeded.
+    pub(super) fn is_up(&self, pid: Pid, role: Role) {
+        if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
+            person.up = true;
+            person.role = role;
+        }
+    }
+
+    pub(super) fn mark_gone(&self, pid: Pid) {
+        if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
+            person.gone = true;
+        }
+    }
+
+    pub(super) fn people(&self) -> Vec<Person> {
+        self.people.lock().clone()
+    }
+
+    pub(super) fn person(&self, pid: Pid) -> Option<Person> {
+        self.people.lock().iter().find(|person| person.pid == pid).cloned()
+    }
+
+    /// `name`, `label#K` or `@name`: the process meant.
+    pub(super) fn pid(&self, word: &str) -> Option<Pid> {
+        match word.split_once('#') {
+            Some((label, attempt)) => {
+                let people = self.people.lock();
+                let meant = |person: &&Person| person.label == label && person.attempt.to_string() == attempt;
+                people.iter().find(meant).map(|person| person.pid)
+            }
+            None => process::whereis(&self.name(word.trim_start_matches('@'))),
+        }
+    }
+}
+
+/// What happens.
+impl Board {
+    pub(super) fn note(&self, pid: Pid, verb: &'static str, text: String) {
+        if let Some(Person { label, attempt, .. }) = self.person(pid) {
+            self.log.lock().push(Line { pid: Some(pid), label, attempt, verb, text });
+        }
+    }
+
+    /// A start returned something else than a process.
+    pub(super) fn fails(&self, label: &str, error: &StartError) {
+        let text = self.start_error(error);
+        self.log.lock().push(Line { pid: None, label: label.to_owned(), attempt: 0, verb: "fails", text });
+    }
+
+    /// At the very end of a process, before anybody hears of it, on its own thread.
+    pub(super) fn dies(&self, pid: Pid) {
+        let reason = match process::info(pid).map(|info| info.state) {
+            Some(ProcessState::Exiting(reason) | ProcessState::Zombie(reason)) => self.reason(&reason),
+            other => format!("while it is {other:?}"),
+        };
+        self.note(pid, "dies", reason);
+    }
+
+    pub(super) fn take_log(&self) -> Vec<Line> {
+        std::mem::take(&mut *self.log.lock())
+    }
+
+    /// How much there is: grows with everything that happens.
+    pub(super) fn extent(&self) -> usize {
+        let people = self.people.lock().len();
+        people + self.log.lock().len()
+    }
+}
+
+/// The script's words.
+impl Board {
+    pub(super) fn who(&self, pid: Pid) -> String {
+        self.person(pid)
+            .map_or_else(|| "?".to_owned(), |person| format!("{}#{}", person.label, person.attempt))
+    }
+
+    pub(super) fn reason(&self, reason: &ExitReason) -> String {
+        if let Some(FailedToStartChild { id, error, .. }) = reason.downcast_ref() {
+            return format!("shutdown(failed_to_start_child({id},{}))", self.start_error(error));
+        }
+        if let Some(error) = reason.downcast_ref() {
+            return format!("start_spec({})", spec_error(error));
+        }
+        match reason {
+            ExitReason::Call(failure) => self.reason(&failure.why),
+            other => scripted::text(other),
+        }
+    }
+
+    pub(super) fn start_error(&self, error: &StartError) -> String {
+        match error {
+            StartError::Ignored => "ignore".to_owned(),
+            StartError::AlreadyStarted(pid) => format!("already_started({})", self.who(*pid)),
+            StartError::AlreadyPresent => "already_present".to_owned(),
+            StartError::Failed(reason) => self.reason(reason),
+            StartError::Timeout => "timeout".to_owned(),
+            StartError::BadSpec(error) => spec_error(error),
+            other => other.to_string(),
+        }
+    }
+
+    pub(super) fn call_error(&self, error: &CallError) -> String {
+        match error {
+            CallError::NoProc { .. } => "exit noproc".to_owned(),
+            CallError::Exited { reason, .. } => format!("exit {}", self.reason(reason)),
+            CallError::Timeout { .. } => "exit timeout".to_owned(),
+            CallError::CallingSelf { .. } => "exit calling_self".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    pub(super) fn child_error(&self, error: &ChildError) -> String {
+        match error {
+            ChildError::NotFound => "error not_found".to_owned(),
+            ChildError::Running => "error running".to_owned(),
+            ChildError::Restarting => "error restarting".to_owned(),
+            ChildError::Start(error) => format!("error {}", self.start_error(error)),
+            ChildError::NoSupervisor(error) => self.call_error(error),
+            other => other.to_string(),
+        }
+    }
+}
+
+fn spec_error(error: &SpecError) -> String {
+    match error {
+        SpecError::DuplicateId(id) => format!("duplicate_child_name({id})"),
+        SpecError::SignificantPermanent(_) | SpecError::SignificantWithoutAutoShutdown(_) => {
+            "bad_combination".to_owned()
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,109 @@
+//! The processes that do something in the background of a script: clients that wait for a result, and
+//! gates that hold a supervisor up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rethread::process::{self, Address, ProcessState};
+use rethread::{ChildSpec, ExitReason, Pid, Restart, ServerRef, StartError, Supervisor};
+
+struct Client {
+    pid: Pid,
+    target: Option<Pid>,
+    result: Arc<Mutex<Option<String>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Clients {
+    running: Mutex<BTreeMap<String, Client>>,
+    gates: Mutex<HashMap<Pid, Address<()>>>,
+}
+
+impl Clients {
+    /// Has `operation`, which asks something of `target`, done by a process of its own.
+    pub(super) fn start(
+        &self,
+        name: &str,
+        target: Option<Pid>,
+        operation: impl FnOnce() -> String + Send + 'static,
+    ) {
+        let result = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&result);
+        let client = process::spawn::<()>(move |_| {
+            let result = operation();
+            *slot.lock() = Some(result);
+        });
+        let pid = client.expect("a free thread").pid();
+        self.running.lock().insert(name.to_owned(), Client { pid, target, result });
+    }
+
+    /// Waits until each is finished, or waits on a living server that does not answer.
+    pub(super) fn wait_until_idle(&self) {
+        let busy = || self.running.lock().values().any(|client| !client.finished() && !client.idle());
+        while busy() {
+            process::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(super) fn finished(&self) -> usize {
+        self.running.lock().values().filter(|client| client.finished()).count()
+    }
+
+    /// Those that have finished, with their results, sorted by name.
+    pub(super) fn take_finished(&self) -> Vec<(String, String)> {
+        let mut done = Vec::new();
+        self.running.lock().retain(|name, client| {
+            let result = client.result.lock().take();
+            done.extend(result.iter().map(|result| (name.clone(), result.clone())));
+            result.is_none()
+        });
+        done
+    }
+
+    /// Has a supervisor do nothing until it is released: it starts a child that never comes to be.
+    pub(super) fn hold(&self, pid: Pid, supervisor: ServerRef<Supervisor>) {
+        let gate = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+        let (inside, heard) = mpsc::channel();
+        let closed = gate.clone();
+        let child = ChildSpec::new("held", move || {
+            inside.send(()).expect("the driver listens");
+            drop(process::watch(&closed).wait());
+            Err(StartError::Ignored)
+        });
+        let child = child.restart(Restart::Temporary);
+        process::spawn::<()>(move |_| drop(supervisor.start_child(child))).expect("a free thread");
+        heard.recv().expect("the supervisor starts the child");
+        self.gates.lock().insert(pid, gate);
+    }
+
+    pub(super) fn release(&self, pid: Pid) {
+        let gate = self.gates.lock().remove(&pid);
+        if let Some(gate) = gate {
+            gate.send(());
+        }
+    }
+
+    pub(super) fn holds(&self, pid: Pid) -> bool {
+        self.gates.lock().contains_key(&pid)
+    }
+
+    /// The script is over.
+    pub(super) fn end(&self) {
+        let gates = self.gates.lock().drain().map(|(_, gate)| gate.pid()).collect::<Vec<_>>();
+        let clients = self.running.lock().values().map(|client| client.pid).collect::<Vec<_>>();
+        clients.into_iter().chain(gates).for_each(|pid| process::exit(pid, ExitReason::Kill));
+    }
+}
+
+impl Client {
+    fn finished(&self) -> bool {
+        self.result.lock().is_some()
+    }
+
+    fn idle(&self) -> bool {
+        let waits = || process::info(self.pid).is_some_and(|info| info.state == ProcessState::Waiting);
+        self.target.is_some_and(process::is_alive) && waits()
+    }
+}

@@ -1,0 +1,255 @@
+//! The steps of a script: what each does, and the text of its result. The driver does them, and the clients
+//! that it starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rethread::process;
+use rethread::{
+    ChildError, ChildInfo, ChildState, ChildType, Pid, ServerRef, StartError, StopError, Supervisor,
+};
+
+use super::board::{Board, Role};
+use super::script::{ChildDef, Flags, SupDef, limit, millis};
+use super::server::{Ask, Scripted, Tell, answered};
+use super::tree;
+use crate::scripted::parse;
+
+/// Does one step and says what came of it.
+pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
+    let noproc = "noproc".to_owned();
+    match words {
+        ["sup" | "child" | "server", ..] => define(board, words),
+        ["start", label] => started(board, start(board, label, true)),
+        ["start_nolink", label] => started(board, start(board, label, false)),
+        ["crash", word, reason] => {
+            let request = match reason.strip_prefix("error(").and_then(|rest| rest.strip_suffix(')')) {
+                Some(error) => format!("error:{error}"),
+                None => format!("stop:{reason}"),
+            };
+            tell(board, word, Tell::Do(request)).unwrap_or(noproc)
+        }
+        ["info", word, text] => tell(board, word, Tell::Word((*text).to_owned())).unwrap_or(noproc),
+        ["cast", word, request] => match server(board, word) {
+            Some(server) => {
+                server.cast(Tell::Do((*request).to_owned()));
+                ok()
+            }
+            None => noproc,
+        },
+        ["call", word, request, time @ ..] => match server(board, word) {
+            Some(server) => {
+                let answer = server.call_timeout(limit(time), |from| Ask::Do((*request).to_owned(), from));
+                answered(board, answer)
+            }
+            None => noproc,
+        },
+        ["exit", word, reason] => board.pid(word).map_or(noproc, |pid| {
+            process::exit(pid, parse(reason));
+            ok()
+        }),
+        ["sexit", word, reason] => board.pid(word).map_or(noproc, |pid| {
+            let reason = parse(reason);
+            let stranger = process::spawn::<()>(move |_| process::exit(pid, reason));
+            drop(process::watch(stranger.expect("a free thread")).wait());
+            ok()
+        }),
+        ["stop", word, reason, time @ ..] => stop(board, word, reason, limit(time)).unwrap_or(noproc),
+        ["whereis", name] => board.pid(name).map_or("undefined".to_owned(), |pid| board.who(pid)),
+        ["sleep", ms] => {
+            process::sleep(millis(ms));
+            ok()
+        }
+        ["hold", word] => match (board.pid(word), supervisor(board, word)) {
+            (Some(pid), Some(supervisor)) => {
+                board.clients.hold(pid, supervisor);
+                ok()
+            }
+            _ => noproc,
+        },
+        ["release", word] => board.pid(word).map_or(noproc, |pid| {
+            board.clients.release(pid);
+            ok()
+        }),
+        ["async", client, operation @ ..] => {
+            let target = operation.get(1).and_then(|word| board.pid(word));
+            let operation: Vec<String> = operation.iter().map(|word| (*word).to_owned()).collect();
+            let own = Arc::clone(board);
+            board.clients.start(client, target, move || {
+                let words: Vec<&str> = operation.iter().map(String::as_str).collect();
+                operate(&own, &words)
+            });
+            ok()
+        }
+        [operation, word, args @ ..] => {
+            let supervisor = supervisor(board, word);
+            supervisor.map_or(noproc, |supervisor| supervise(board, operation, &supervisor, args))
+        }
+        _ => "bad line".to_owned(),
+    }
+}
+
+fn ok() -> String {
+    "ok".to_owned()
+}
+
+fn define(board: &Board, words: &[&str]) -> String {
+    match words {
+        ["sup", label, strategy, options @ ..] => {
+            board.define_supervisor(label, SupDef::parse(strategy, options));
+            ok()
+        }
+        ["child", label, spec @ ..] => {
+            let child = ChildDef::parse(spec);
+            let added =
+                child.is_some_and(|child| board.amend(label, |supervisor| supervisor.children.push(child)));
+            if added { ok() } else { "bad line".to_owned() }
+        }
+        ["server", label, flags @ ..] => {
+            board.define_server(label, Flags::parse(flags));
+            ok()
+        }
+        _ => "bad line".to_owned(),
+    }
+}
+
+/// Starts what is defined under a label; `None` if nothing is.
+fn start(board: &Arc<Board>, label: &str, linked: bool) -> Option<Result<Pid, StartError>> {
+    if linked && board.supervisor(label).is_some() {
+        return Some(tree::start(board, label, &Flags::default()));
+    }
+    board.server(label).map(|flags| tree::start_server(board, label, &flags, linked))
+}
+
+fn started(board: &Board, result: Option<Result<Pid, StartError>>) -> String {
+    match result {
+        Some(Ok(pid)) => format!("ok {}", board.who(pid)),
+        Some(Err(StartError::Ignored)) => "ignore".to_owned(),
+        Some(Err(error)) => format!("error {}", board.start_error(&error)),
+        None => "skipped(no such definition)".to_owned(),
+    }
+}
+
+/// The server a word means: by name whoever holds it, else a certain process. `None`: there never was one.
+fn server(board: &Board, word: &str) -> Option<ServerRef<Scripted>> {
+    if !word.contains(['@', '#']) {
+        return Some(ServerRef::with_name(board.name(word)));
+    }
+    match board.person(board.pid(word)?)?.role {
+        Role::Server(server) => Some(server),
+        Role::Supervisor(_) => None,
+    }
+}
+
+/// The supervisor a word means, likewise.
+fn supervisor(board: &Board, word: &str) -> Option<ServerRef<Supervisor>> {
+    if !word.contains(['@', '#']) {
+        return Some(ServerRef::with_name(board.name(word)));
+    }
+    match board.person(board.pid(word)?)?.role {
+        Role::Server(_) => None,
+        Role::Supervisor(supervisor) => supervisor,
+    }
+}
+
+/// Casts to a process that must be there, or have been.
+fn tell(board: &Board, word: &str, message: Tell) -> Option<String> {
+    board.pid(word)?;
+    if let Some(server) = server(board, word) {
+        server.cast(message);
+    }
+    Some(ok())
+}
+
+fn stop(board: &Board, word: &str, reason: &str, time: Duration) -> Option<String> {
+    let holder = board.pid(word).and_then(|pid| board.person(pid));
+    let stopped = if holder.is_some_and(|person| person.role.supervises()) {
+        supervisor(board, word)?.stop_with(parse(reason), time)
+    } else {
+        server(board, word)?.stop_with(parse(reason), time)
+    };
+    Some(match stopped {
+        Ok(()) => ok(),
+        Err(StopError::NoProc) => "exit noproc".to_owned(),
+        Err(StopError::Timeout) => "exit timeout".to_owned(),
+        Err(StopError::Exited(actual)) => format!("exit {}", board.reason(&actual)),
+        Err(other) => other.to_string(),
+    })
+}
+
+fn supervise(
+    board: &Arc<Board>,
+    operation: &str,
+    supervisor: &ServerRef<Supervisor>,
+    args: &[&str],
+) -> String {
+    match (operation, args) {
+        ("start_child", spec) => match ChildDef::parse(spec) {
+            Some(spec) => child_started(board, supervisor.start_child(tree::child(board, &spec))),
+            None => "bad line".to_owned(),
+        },
+        // There is no such supervisor yet; if there were one, this would differ from the recorded trace.
+        ("start_dyn", _) => supervisor
+            .count_children()
+            .map_or_else(|error| board.call_error(&error), |_| "skipped(the library has none)".to_owned()),
+        // A process is no id of a child: nothing to compile, nothing to find.
+        ("terminate_child", [word]) if word.contains(['@', '#']) && board.pid(word).is_none() => {
+            "noproc".to_owned()
+        }
+        ("terminate_child", [id]) => done(board, supervisor.terminate_child(id).map(|()| None)),
+        ("restart_child", [id]) => done(board, supervisor.restart_child(id).map(Some)),
+        ("delete_child", [id]) => done(board, supervisor.delete_child(id).map(|()| None)),
+        ("which_children", []) => match supervisor.which_children() {
+            Ok(children) => {
+                // The newest first, as Erlang lists them.
+                let children: Vec<String> =
+                    children.iter().rev().map(|child| child_text(board, child)).collect();
+                format!("[{}]", children.join(" "))
+            }
+            Err(error) => board.call_error(&error),
+        },
+        ("count_children", []) => supervisor.count_children().map_or_else(
+            |error| board.call_error(&error),
+            |count| {
+                format!(
+                    "specs={} active={} supervisors={} workers={}",
+                    count.specs, count.active, count.supervisors, count.workers
+                )
+            },
+        ),
+        _ => "bad line".to_owned(),
+    }
+}
+
+fn child_started(board: &Board, result: Result<Option<Pid>, StartError>) -> String {
+    match result {
+        Ok(pid) => process_text(board, pid),
+        Err(StartError::NoSupervisor(reason)) => format!("exit {}", board.reason(&reason)),
+        Err(error) => format!("error {}", board.start_error(&error)),
+    }
+}
+
+fn done(board: &Board, result: Result<Option<Option<Pid>>, ChildError>) -> String {
+    match result {
+        Ok(None) => ok(),
+        Ok(Some(pid)) => process_text(board, pid),
+        Err(error) => board.child_error(&error),
+    }
+}
+
+fn process_text(board: &Board, pid: Option<Pid>) -> String {
+    format!("ok {}", pid.map_or("undefined".to_owned(), |pid| board.who(pid)))
+}
+
+fn child_text(board: &Board, child: &ChildInfo) -> String {
+    let process = match child.state {
+        ChildState::Running(pid) => board.who(pid),
+        ChildState::Restarting => "restarting".to_owned(),
+        ChildState::Stopped => "undefined".to_owned(),
+    };
+    let kind = match child.child_type {
+        ChildType::Worker => "worker",
+        ChildType::Supervisor => "supervisor",
+    };
+    format!("{}={process}/{kind}", child.id)
+}

@@ -1,0 +1,229 @@
+//! The scripted server: does what its flags and its requests say, and notes what becomes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rethread::{
+    CallError, Caller, Context, ExitReason, GenServer, Info, Next, Pid, ServerRef, Stop, process,
+};
+
+use super::board::{Board, Role};
+use super::script::{Flags, Refusal, millis};
+use crate::scripted::parse;
+
+/// What a server is started from.
+pub(super) struct Part {
+    pub(super) board: Arc<Board>,
+    pub(super) label: String,
+    pub(super) flags: Flags,
+}
+
+pub(super) enum Ask {
+    /// Of the driver's: leaves no trace.
+    Ping(Caller<()>),
+    Do(String, Caller<String>),
+}
+
+pub(super) enum Tell {
+    Do(String),
+    /// A plain message.
+    Word(String),
+}
+
+pub(super) struct Scripted {
+    board: Arc<Board>,
+    pid: Pid,
+    me: String,
+    flags: Flags,
+    count: u32,
+    held: Vec<Caller<String>>,
+    /// It stops because it was asked to, and not because its parent says so.
+    by_itself: bool,
+    /// Which callback asked to continue.
+    continues: &'static str,
+}
+
+impl GenServer for Scripted {
+    type Args = Part;
+    type Call = Ask;
+    type Cast = Tell;
+
+    fn init(args: Part, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        let Part { board, label, flags } = args;
+        if ["trap", "stubborn", "slow_stop"].iter().any(|flag| flags.has(flag)) {
+            cx.trap_exit(true);
+        }
+        let pid = cx.me();
+        let attempt = board.born(pid, &label, Role::Server(cx.this()));
+        if let Some(time) = flags.millis("slow_init") {
+            process::sleep(time);
+        }
+        match flags.refusal(attempt) {
+            Some(Refusal::Fail(reason)) => return Err(Stop::Reason(parse(&reason))),
+            Some(Refusal::Raise(reason)) => std::panic::panic_any(reason),
+            Some(Refusal::Leave(reason)) => process::exit_with(parse(&reason)),
+            Some(Refusal::Ignore) => return Err(Stop::Ignore),
+            Some(Refusal::Bad) => return Err(Stop::Reason(garbage())),
+            None => {}
+        }
+        if flags.has("continue") {
+            cx.cast(Tell::Word("early".to_owned()));
+            cx.after_init(Next::wait().and_continue());
+        }
+        Ok(Self {
+            board,
+            pid,
+            me: format!("{label}#{attempt}"),
+            flags,
+            count: 0,
+            held: Vec::new(),
+            by_itself: false,
+            continues: "init",
+        })
+    }
+
+    fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
+        let (request, from) = match ask {
+            Ask::Ping(from) => return from.reply(()),
+            Ask::Do(request, from) => (request, from),
+        };
+        let (verb, arg) = request.split_once(':').unwrap_or((&request, ""));
+        match verb {
+            "count" => from.reply(self.counted()),
+            "sleep" => {
+                process::sleep(millis(arg));
+                from.reply(self.counted())
+            }
+            "early" => {
+                from.send(self.counted());
+                process::sleep(millis(arg));
+                Next::wait()
+            }
+            "hold" => {
+                self.held.push(from);
+                Next::wait()
+            }
+            "release" => {
+                let number = self.held.len().to_string();
+                self.held.drain(..).for_each(|caller| caller.send("released".to_owned()));
+                from.reply(number)
+            }
+            "reply_stop" => {
+                self.by_itself = true;
+                from.reply("bye".to_owned()).and_stop(parse(arg))
+            }
+            "kill" => {
+                process::exit(self.pid, ExitReason::Kill);
+                Next::wait()
+            }
+            "self" => from.reply(self.asked(&cx.this())),
+            "call" => from.reply(self.asked(&ServerRef::with_name(self.board.name(arg)))),
+            "continue" => {
+                self.leave_early("call", cx);
+                from.reply("continuing".to_owned()).and_continue()
+            }
+            _ => self.either(verb, arg),
+        }
+    }
+
+    fn handle_cast(&mut self, tell: Tell, cx: &mut Context<Self>) -> Next {
+        let request = match tell {
+            Tell::Do(request) => request,
+            Tell::Word(word) => {
+                self.board.note(self.pid, "info", word);
+                return Next::wait();
+            }
+        };
+        let (verb, arg) = request.split_once(':').unwrap_or((&request, ""));
+        match verb {
+            "count" => drop(self.counted()),
+            "note" => self.board.note(self.pid, "gets", arg.to_owned()),
+            "sleep" => process::sleep(millis(arg)),
+            "continue" => {
+                self.leave_early("cast", cx);
+                return Next::wait().and_continue();
+            }
+            _ => return self.either(verb, arg),
+        }
+        Next::wait()
+    }
+
+    fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
+        let text = match info {
+            Info::Exit { reason, .. } => format!("EXIT {}", self.board.reason(&reason)),
+            other => format!("{other:?}"),
+        };
+        self.board.note(self.pid, "info", text);
+        Next::wait()
+    }
+
+    fn handle_continue(&mut self, _: &mut Context<Self>) -> Next {
+        self.board.note(self.pid, "continues", self.continues.to_owned());
+        Next::wait()
+    }
+
+    fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+        self.board.note(self.pid, "terminates", self.board.reason(reason));
+        if let Some(time) = self.flags.millis("slow_stop") {
+            process::sleep(time);
+        }
+        while self.flags.has("stubborn") && *reason == ExitReason::Shutdown && !self.by_itself {
+            process::sleep(Duration::from_secs(3600));
+        }
+        if let Some(reason) = self.flags.get("term_exit") {
+            process::exit_with(parse(reason));
+        }
+    }
+}
+
+impl Scripted {
+    fn counted(&mut self) -> String {
+        self.count += 1;
+        format!("{}:{}", self.me, self.count)
+    }
+
+    /// What another server answers.
+    fn asked(&self, other: &ServerRef<Self>) -> String {
+        let answer = other.call_timeout(Duration::MAX, |from| Ask::Do("count".to_owned(), from));
+        format!("({})", answered(&self.board, answer))
+    }
+
+    fn leave_early(&mut self, callback: &'static str, cx: &Context<Self>) {
+        self.continues = callback;
+        cx.cast(Tell::Word("early".to_owned()));
+    }
+
+    /// The requests that end it, as a call or as a cast.
+    fn either(&mut self, verb: &str, arg: &str) -> Next {
+        match verb {
+            "stop" => {
+                self.by_itself = true;
+                Next::stop(parse(arg))
+            }
+            "error" => std::panic::panic_any(arg.to_owned()),
+            "exit" => process::exit_with(parse(arg)),
+            // What Erlang finds out when it runs does not compile here.
+            "bad" => Next::stop(garbage()),
+            other => panic!("there is no request {other}"),
+        }
+    }
+}
+
+/// The state goes when the end is decided, and before anybody hears of it.
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.board.dies(self.pid);
+    }
+}
+
+/// The result of a call.
+pub(super) fn answered(board: &Board, answer: Result<String, CallError>) -> String {
+    match answer {
+        Ok(answer) => format!("ok {answer}"),
+        Err(error) => board.call_error(&error),
+    }
+}
+
+fn garbage() -> ExitReason {
+    ExitReason::new("bad_return_value(garbage)")
+}
