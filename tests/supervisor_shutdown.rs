@@ -420,3 +420,22 @@ fn restart_child_waits_for_the_old_thread_too() {
     await_count("the replacement runs", &stuck, 2);
     supervisor.stop().unwrap();
 }
+
+/// The thread ends of itself at the very moment the runtime gives it up: whoever is first, it is on the list
+/// of zombies no longer than the thread lives.
+#[test]
+fn a_child_that_ends_at_the_moment_it_is_given_up_is_no_zombie_for_ever() {
+    let _watchdog = watchdog();
+    let supervisor = up(Supervisor::one_for_one());
+    let builder = Builder::new().kill_grace(Duration::ZERO);
+    for round in 0..1000_u32 {
+        let id = format!("child {round}");
+        let child = ChildSpec::process_with::<()>(builder.clone(), id.as_str(), |inbox| drop(inbox.recv()));
+        let child = child.restart(Restart::Temporary).shutdown(Shutdown::BrutalKill);
+        let pid = supervisor.start_child(child).unwrap().unwrap();
+        eventually("it waits", || process::info(pid).is_some_and(|info| info.state == ProcessState::Waiting));
+        supervisor.terminate_child(id.as_str()).unwrap();
+        eventually("it is no zombie any more", || zombies_of(&[pid]) == 0);
+    }
+    supervisor.stop().unwrap();
+}

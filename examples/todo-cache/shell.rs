@@ -56,7 +56,10 @@ fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn 
         out.flush()?;
         reader.send(());
         let then = match next(inbox, pid) {
-            Ok(Input::End) => Then::Quits,
+            Ok(Input::End) => {
+                write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // the terminal's own prompt is next
+                Then::Quits
+            }
             Ok(Input::Line(line)) => answer(&mut out, &line)?,
             Ok(Input::TooLong) => complain(&mut out, &format!("a line has at most {LONGEST_LINE} bytes"))?,
             Ok(Input::NotText) => complain(&mut out, &"the line is not UTF-8 text")?,

@@ -148,6 +148,7 @@ const UNWINDING: u8 = 2;
 const BURYING: u8 = 4;
 const DEAD: u8 = 8;
 const TOLD: u8 = 16;
+const ENDED: u8 = 32;
 
 /// One process as others see it.
 pub(crate) struct Block {
@@ -237,6 +238,15 @@ impl Block {
     /// Whether an exit signal decided its end, rather than the process itself.
     pub(crate) fn told(&self) -> bool {
         self.flags.load(Ordering::Acquire) & TOLD != 0
+    }
+
+    /// Whether its thread is through with it.
+    pub(crate) fn ended(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & ENDED != 0
+    }
+
+    pub(crate) fn mark_ended(&self) {
+        self.flags.fetch_or(ENDED, Ordering::SeqCst);
     }
 
     pub(crate) fn mark_told(&self, yes: bool) {

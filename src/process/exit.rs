@@ -272,10 +272,10 @@ pub(crate) enum Thread {
 }
 
 /// Releases what the process holds, declares it dead, and tells its links and monitors, in this order.
-/// Does nothing if that has been done. The phase must be `Exiting`.
-pub(crate) fn bury(block: &Arc<Block>, thread: Thread) {
+/// Does nothing, and returns false, if somebody else does or did it. The phase must be `Exiting`.
+pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     if !block.claim_burial() {
-        return;
+        return false;
     }
     let guard = AbortIfPanic;
     let reason = match &block.lock().phase {
@@ -291,6 +291,7 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) {
     table::remove(block.pid);
     inform(block.pid, estate, &reason);
     guard.disarm();
+    true
 }
 
 /// Everybody who dies of this death is doomed before anything else happens: whoever takes our name over, or

@@ -416,8 +416,9 @@ fn end<M: Send + 'static, T>(
     if let Phase::Exiting(reason) = phase {
         report::ended(block, &reason, block.told(), unread);
     }
-    exit::bury(block, Thread::Ends);
-    zombie::reaped(block.pid);
+    if !exit::bury(block, Thread::Ends) {
+        zombie::reaped(block); // the undertaker was first
+    }
     value.filter(|_| !block.told())
 }
 

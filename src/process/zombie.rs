@@ -87,7 +87,8 @@ pub fn zombies_ever() -> u64 {
     EVER.load(Ordering::Relaxed)
 }
 
-/// Lists a process that is about to be buried although its thread goes on.
+/// Lists a process that is about to be buried although its thread goes on. Nothing is listed if the thread
+/// has ended meanwhile: nobody would strike it off.
 pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
     let (name, label) = {
         let state = block.lock();
@@ -102,23 +103,30 @@ pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
         since: Instant::now(),
         parent: block.birth.ancestors.first().copied(),
     };
+    let entry = Entry { zombie: zombie.clone(), block: Arc::clone(block), waiting: Vec::new() };
+    let mut zombies = ZOMBIES.lock();
+    if block.ended() {
+        return; // it made it in the end
+    }
+    zombies.insert(block.pid, entry);
+    drop(zombies);
     EVER.fetch_add(1, Ordering::Relaxed);
-    let listed = zombie.clone();
-    ZOMBIES.lock().insert(block.pid, Entry { zombie: listed, block: Arc::clone(block), waiting: Vec::new() });
     // To print the reason is user code.
     contain("the log", || log::error!("did not end in time: {zombie}"));
 }
 
-/// Strikes off a zombie whose thread is ending; false if it never was one.
-pub(crate) fn reaped(pid: Pid) -> bool {
-    let Some(entry) = ZOMBIES.lock().remove(&pid) else {
-        return false;
-    };
-    contain("the log", || log::warn!("ended after all: {}", entry.zombie));
-    for watch in &entry.waiting {
-        watch.died(&entry.zombie.reason);
+/// Strikes off a process that was given up, since its thread is ending after all.
+pub(crate) fn reaped(block: &Block) {
+    let mut zombies = ZOMBIES.lock();
+    block.mark_ended();
+    let entry = zombies.remove(&block.pid);
+    drop(zombies);
+    if let Some(entry) = entry {
+        contain("the log", || log::warn!("ended after all: {}", entry.zombie));
+        for watch in &entry.waiting {
+            watch.died(&entry.zombie.reason);
+        }
     }
-    true
 }
 
 /// Whether a process is a zombie; if so `watch` is told when its thread ends.
