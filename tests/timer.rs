@@ -106,11 +106,12 @@ fn tm_08_a_timer_outlives_the_process_that_started_it() {
 fn tm_09_a_name_is_looked_up_when_the_timer_fires() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let text = unique("tm_09");
-        let name = Name::new(text);
-        let _ = send_after(ms(150), name, "for the holder");
-        let _ = send_after(ms(10), name, "for nobody");
-        let _ = send_after(ms(10), Name::<u32>::new(text), 7); // and for nobody of that kind
-        process::sleep(ms(50));
+        let (name, base) = (Name::new(text), Instant::now());
+        let _ = send_at(base + ms(1000), name, "for the holder");
+        let _ = send_at(base + ms(10), name, "for nobody");
+        let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for anybody of that kind
+        let _ = send_at(base + ms(11), &inbox.address(), "these have fired");
+        assert_eq!(message(inbox), "these have fired");
         process::register(text, inbox.pid()).unwrap();
         assert_eq!(message(inbox), "for the holder");
         assert_eq!(inbox.try_recv(), None);
@@ -125,7 +126,7 @@ fn a_name_that_has_moved_takes_the_timer_along() {
             inbox.recv();
         });
         let first = first.unwrap();
-        let timer = send_after(ms(100), Name::<()>::new(text), ());
+        let timer = send_after(ms(1000), Name::<()>::new(text), ());
         let monitor = process::monitor(&first);
         process::exit(&first, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
@@ -143,9 +144,9 @@ fn tm_12_absolute_times() {
         let past = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
         let _ = send_at(past, &to, 1);
         assert_eq!(message(inbox), 1);
-        let soon = Instant::now() + ms(100);
+        let soon = Instant::now() + ms(500);
         let timer = send_at(soon, &to, 2);
-        assert!(read_timer(timer).is_some_and(|left| left <= ms(100)));
+        assert!(read_timer(timer).is_some_and(|left| left <= ms(500)));
         assert_eq!(message(inbox), 2);
         assert!(Instant::now() >= soon);
     });
@@ -166,22 +167,28 @@ fn tm_14_another_process_can_cancel_my_timer() {
 #[test]
 fn tm_16_unrelated_messages_do_not_restart_the_timeout() {
     attached(|inbox: &mut Inbox<u32>| {
-        let to = inbox.address();
-        let timers: Vec<_> = (1..=8).map(|n| send_after(ms(40) * n, &to, n)).collect();
-        let began = Instant::now();
-        assert_eq!(inbox.recv_where_timeout(ms(100), |event| *event == Event::Message(0)), None);
-        let took = began.elapsed();
-        assert!(took >= ms(100) && took < ms(400), "{took:?}");
-        for timer in timers {
-            cancel_timer(timer);
+        // On a busy machine the clock may be late; then the wait has proved nothing, and is tried again.
+        for _ in 0..50 {
+            let (to, base) = (inbox.address(), Instant::now());
+            let timers: Vec<_> = (1..=8).map(|n| send_at(base + ms(40) * n, &to, n)).collect();
+            let began = Instant::now();
+            assert_eq!(inbox.recv_where_timeout(ms(100), |event| *event == Event::Message(0)), None);
+            let (took, came) = (began.elapsed(), inbox.len());
+            for timer in timers {
+                cancel_timer(timer);
+            }
+            assert!(took >= ms(100), "{took:?}");
+            let mut queued = Vec::new();
+            while let Some(event) = inbox.recv_timeout(ms(20)) {
+                queued.push(event);
+            }
+            let in_order: Vec<_> = (1..=8).map(Event::Message).take(queued.len()).collect();
+            assert_eq!(queued, in_order);
+            if came >= 2 && took < ms(200) {
+                return;
+            }
         }
-        let mut queued = Vec::new();
-        while let Some(event) = inbox.try_recv() {
-            queued.push(event);
-        }
-        assert!(queued.len() >= 2, "{queued:?}");
-        let in_order: Vec<_> = (1..=8).map(Event::Message).take(queued.len()).collect();
-        assert_eq!(queued, in_order);
+        panic!("it never ended in time with messages around");
     });
 }
 
@@ -217,12 +224,21 @@ fn a_timeout_is_never_early() {
 
 #[test]
 fn timers_fire_in_the_order_of_their_times() {
-    attached(|inbox: &mut Inbox<u64>| {
-        let to = inbox.address();
-        for n in [5_u64, 1, 4, 2, 3] {
-            let _ = send_after(ms(30 * n), &to, n);
+    attached(|inbox: &mut Inbox<u32>| {
+        // Whether all were set before the first was due is up to the machine; if not, it is tried again.
+        for _ in 0..50 {
+            let (to, base) = (inbox.address(), Instant::now() + ms(200));
+            for n in [5, 1, 4, 2, 3] {
+                let _ = send_at(base + ms(5) * n, &to, n);
+            }
+            let in_time = Instant::now() < base;
+            let fired = [(); 5].map(|()| message(inbox));
+            if in_time {
+                assert_eq!(fired, [1, 2, 3, 4, 5]);
+                return;
+            }
         }
-        assert_eq!([(); 5].map(|()| message(inbox)), [1, 2, 3, 4, 5]);
+        panic!("the timers were never set in time");
     });
 }
 

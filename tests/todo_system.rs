@@ -355,6 +355,20 @@ mod workers {
     }
 
     #[test]
+    fn a_read_sees_every_change_that_was_sent_before_it() {
+        with_system(0, &|_, _| {
+            let home = list_in_shard(0);
+            for id in 1..=50 {
+                let event = Change::Added(Entry { id, date: day(), title: title("x"), done: false });
+                // Sent, and not waited for.
+                let _ = WORKERS[0]
+                    .call_timeout(Duration::ZERO, |from| worker::Ask::Append(home.clone(), event, from));
+                assert_eq!(database::load(&home).expect("loaded").len() as EntryId, id);
+            }
+        });
+    }
+
+    #[test]
     fn a_change_that_does_not_fit_fails_alone() {
         with_system(0, &|_, _| {
             let home = list_in_shard(0);

@@ -58,7 +58,8 @@ pub trait Via: fmt::Debug + Send + Sync {
     /// Who holds the key now.
     fn whereis(&self) -> Option<Pid>;
 
-    /// Makes `pid` the holder. A holder that is no longer alive ([`process::is_alive`]) must be replaced.
+    /// Makes `pid` the holder. A holder that is no longer alive ([`process::is_alive`]) must be replaced. It
+    /// is called by whoever starts the process: its runtime calls are checkpoints of the starter.
     ///
     /// # Errors
     /// [`NameError::Taken`] if somebody living holds it.

@@ -211,9 +211,6 @@ impl Board {
         if let Some(FailedToStartChild { id, error, .. }) = reason.downcast_ref() {
             return format!("shutdown(failed_to_start_child({id},{}))", self.start_error(error));
         }
-        if let Some(error) = reason.downcast_ref() {
-            return format!("start_spec({})", spec_error(error));
-        }
         match reason {
             ExitReason::Call(failure) => self.reason(&failure.why),
             other => scripted::text(other),
@@ -227,7 +224,7 @@ impl Board {
             StartError::AlreadyPresent => "already_present".to_owned(),
             StartError::Failed(reason) => self.reason(reason),
             StartError::Timeout => "timeout".to_owned(),
-            StartError::BadSpec(error) => spec_error(error),
+            StartError::BadSpec(error) => format!("start_spec({})", spec_error(error)),
             other => other.to_string(),
         }
     }
@@ -254,7 +251,7 @@ impl Board {
     }
 }
 
-fn spec_error(error: &SpecError) -> String {
+pub(super) fn spec_error(error: &SpecError) -> String {
     match error {
         SpecError::DuplicateId(id) => format!("duplicate_child_name({id})"),
         SpecError::SignificantPermanent(_) | SpecError::SignificantWithoutAutoShutdown(_) => {

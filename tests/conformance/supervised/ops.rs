@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rethread::process;
 use rethread::{
-    ChildError, ChildInfo, ChildState, ChildType, Pid, ServerRef, StartError, StopError, Supervisor,
+    ChildError, ChildInfo, ChildState, ChildType, Pid, ServerRef, SpecError, StartError, StopError,
+    Supervisor,
 };
 
-use super::board::{Board, Role};
+use super::board::{Board, Role, spec_error};
 use super::script::{ChildDef, Flags, SupDef, limit, millis};
 use super::server::{Ask, Scripted, Tell, answered};
 use super::tree;
@@ -185,7 +186,9 @@ fn supervise(
 ) -> String {
     match (operation, args) {
         ("start_child", spec) => match ChildDef::parse(spec) {
-            Some(spec) => child_started(board, supervisor.start_child(tree::child(board, &spec))),
+            Some(spec) => {
+                child_started(board, &spec.label, supervisor.start_child(tree::child(board, &spec)))
+            }
             None => "bad line".to_owned(),
         },
         // There is no such supervisor yet; if there were one, this would differ from the recorded trace.
@@ -221,11 +224,22 @@ fn supervise(
     }
 }
 
-fn child_started(board: &Board, result: Result<Option<Pid>, StartError>) -> String {
+fn child_started(board: &Board, label: &str, result: Result<Option<Pid>, StartError>) -> String {
     match result {
         Ok(pid) => process_text(board, pid),
+        // Its own spec is refused, not one in the plan of a supervisor that it is.
+        Err(StartError::BadSpec(error)) if refuses(&error, label) => format!("error {}", spec_error(&error)),
         Err(StartError::NoSupervisor(reason)) => format!("exit {}", board.reason(&reason)),
         Err(error) => format!("error {}", board.start_error(&error)),
+    }
+}
+
+fn refuses(error: &SpecError, label: &str) -> bool {
+    match error {
+        SpecError::SignificantPermanent(id) | SpecError::SignificantWithoutAutoShutdown(id) => {
+            id.as_str() == label
+        }
+        _ => false,
     }
 }
 

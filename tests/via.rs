@@ -1,0 +1,54 @@
+//! Tables of names that are user code: what goes wrong in one stays with the start that asked it.
+
+mod support;
+
+use rethread::prelude::*;
+use rethread::process::{Inbox, NameError, Via};
+use support::{attached, unique};
+
+/// A table that gives the new process a name of its own, then panics.
+#[derive(Debug)]
+struct Breaks(&'static str);
+
+impl Via for Breaks {
+    fn whereis(&self) -> Option<Pid> {
+        None
+    }
+    fn register(&self, pid: Pid) -> Result<(), NameError> {
+        process::register(self.0, pid)?;
+        panic!("the table is broken")
+    }
+    fn unregister(&self, _: Pid) {}
+}
+
+struct Idle;
+
+impl GenServer for Idle {
+    type Args = ();
+    type Call = Never;
+    type Cast = Never;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self)
+    }
+    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        match call {}
+    }
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
+    }
+}
+
+#[test]
+fn a_table_that_panics_leaves_no_phantom_process_behind() {
+    attached(|_: &mut Inbox<()>| {
+        let name = unique("via.phantom");
+        let supervisor = Supervisor::one_for_one().start_link().unwrap();
+        let refused = supervisor.start_child(Idle::child_spec(()).name(ServerRef::via(Breaks(name))));
+        let Err(StartError::Failed(ExitReason::Panic(report))) = refused else { panic!("not {refused:?}") };
+        assert_eq!(report.message(), "the table is broken");
+        assert_eq!(process::whereis(name), None);
+        assert_eq!(supervisor.which_children().unwrap(), []);
+        supervisor.stop().unwrap();
+    });
+}
