@@ -24,7 +24,8 @@ macro_rules! identity {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, $shape, self.0)
+                // Padded as text, so that listings line up.
+                if f.width().is_some() { f.pad(&format!($shape, self.0)) } else { write!(f, $shape, self.0) }
             }
         }
 

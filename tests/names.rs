@@ -518,3 +518,34 @@ fn racing_registrations_have_one_winner() {
         }
     }
 }
+
+#[test]
+fn a_name_can_be_waited_for_from_many_threads() {
+    let _watchdog = support::watchdog();
+    let name = unique("waited for");
+    let waiting: Vec<_> = (0..8)
+        .map(|_| process::spawn::<()>(move |_| drop(process::whereis_within(name, support::LIMIT))).unwrap())
+        .map(process::watch)
+        .collect();
+    for watch in &waiting {
+        let parked =
+            || process::info(watch.pid()).is_some_and(|info| info.state == process::ProcessState::Waiting);
+        support::eventually("it waits", parked);
+    }
+    let holder = process::Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+    for watch in &waiting {
+        watch.wait();
+    }
+    assert_eq!(process::whereis_within(name, std::time::Duration::ZERO), Some(holder.pid()));
+    assert_eq!(process::whereis_within(unique("nobody"), std::time::Duration::ZERO), None);
+}
+
+#[test]
+fn who_waits_for_a_name_can_be_ended() {
+    let _watchdog = support::watchdog();
+    let name = unique("never held");
+    let waits = process::spawn::<()>(move |_| drop(process::whereis_within(name, support::LIMIT))).unwrap();
+    let watch = process::watch(&waits);
+    process::exit(&waits, "enough");
+    assert_eq!(watch.wait(), "enough".into());
+}

@@ -372,25 +372,20 @@ mod workers {
     fn a_change_that_does_not_fit_fails_alone() {
         with_system(0, &|_, _| {
             let home = list_in_shard(0);
-            let gate = Gate::new();
-            let added = Change::Added(Entry { id: 1, date: day(), title: title("x"), done: false });
-            let writers = (0..16).map(|n| {
-                let (gate, name) = (gate.clone(), home.clone());
-                // Every second one speaks of an entry that there never was.
-                let event = if n % 2 == 0 { added.clone() } else { Change::Done { id: 99 } };
-                go(move || {
-                    gate.pass();
-                    let result = database::append(&name, &event);
-                    match (n % 2, result) {
-                        (0, Ok(())) | (_, Err(TodoError::Store(StoreError::Stale { id: 99, .. }))) => {}
-                        (_, other) => panic!("{n}: {other:?}"),
-                    }
-                })
-            });
-            let writers: Vec<_> = writers.collect();
-            gate.open();
-            join(writers);
-            assert_eq!(client::entries(&home, None).expect("read").len(), 1, "one event, sent eight times");
+            let added = |id| Change::Added(Entry { id, date: day(), title: title("x"), done: false });
+            let send = |event| {
+                let _ = WORKERS[0]
+                    .call_timeout(Duration::ZERO, |from| worker::Ask::Append(home.clone(), event, from));
+            };
+            for round in 0..20 {
+                let id = 2 * round + 1;
+                send(added(id)); // while the worker writes this, the next two come together
+                send(Change::Done { id: 999 });
+                database::append(&home, &added(id + 1)).expect("it fits");
+            }
+            let stale = database::append(&home, &Change::Done { id: 999 });
+            assert!(matches!(stale, Err(TodoError::Store(StoreError::Stale { id: 999, .. }))), "{stale:?}");
+            assert_eq!(client::entries(&home, None).expect("read").len(), 40);
         });
     }
 

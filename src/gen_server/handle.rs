@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::Block;
@@ -72,6 +73,16 @@ impl<S> ServerRef<S> {
         match &self.to {
             To::Pinned(block) => Some(block.pid),
             _ => self.find().map(|block| block.pid),
+        }
+    }
+
+    /// The process behind it, as soon as there is one; `None` if there is none within `limit`. The way to
+    /// wait for a restarted server. One by pid, or by a key in another table, is looked up just once.
+    pub fn whereis_within(&self, limit: Duration) -> Option<Pid> {
+        match &self.to {
+            To::Const(name) => names::whereis_within(name, limit),
+            To::Named(name) => names::whereis_within(name, limit),
+            To::Pinned(_) | To::Via(_) => self.whereis(),
         }
     }
 

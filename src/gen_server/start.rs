@@ -174,7 +174,8 @@ impl<S: GenServer> Spec<S> {
         self
     }
 
-    /// See [`Builder::kill_grace`].
+    /// See [`Builder::kill_grace`]. For a server that holds something exclusive and may be slow to let go of
+    /// it, a generous time is better than a zombie that keeps it.
     pub fn kill_grace(mut self, time: Duration) -> Self {
         self.process = self.process.kill_grace(time);
         self

@@ -34,7 +34,7 @@ pub use self::exit::{exit, exit_with, is_alive, throw};
 pub use self::inbox::{Event, Inbox};
 pub use self::info::{ProcessInfo, ProcessState, info, processes};
 pub use self::link::{LinkError, demonitor, demonitor_flush, link, monitor, monitor_name, unlink};
-pub use self::names::{NameError, Via, register, unregister, whereis};
+pub use self::names::{NameError, Via, register, unregister, whereis, whereis_within};
 pub use self::own::{
     ExitHook, checkpoint, current, exit_requested, on_exit_request, set_label, sleep, trap_exit,
 };

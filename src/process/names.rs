@@ -2,16 +2,21 @@
 //! counts, and whoever takes the name over waits for its burial before it begins. Births, sends by name
 //! and the `Via` keys of registries come here.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::time::Duration;
 
 use once_cell::sync::Lazy;
+use parking_lot::Mutex;
 
 use crate::pid::Pid;
 use crate::process::block::{Block, Held, Phase};
 use crate::process::shards::Shards;
-use crate::process::{me, table};
+use crate::process::wait::Waiter;
+use crate::process::{clock, me, table};
 
 /// Why a name could not be registered or unregistered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +176,54 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError
         Err(_) => state.name = None,
     }
     drop(state);
-    claimed.map(drop)
+    claimed?;
+    tell_awaiting(name);
+    Ok(())
+}
+
+/// Who waits for a name to be held, by name.
+static AWAITING: Lazy<Mutex<HashMap<Arc<str>, Vec<Arc<Waiter>>>>> = Lazy::new(Mutex::default);
+/// How many there are: nobody takes the lock for nothing.
+static AWAITING_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+fn tell_awaiting(name: &str) {
+    // The name is in the table; who begins to wait after this look finds it there.
+    fence(Ordering::SeqCst);
+    if AWAITING_COUNT.load(Ordering::Relaxed) > 0 {
+        for waiter in AWAITING.lock().get(name).into_iter().flatten() {
+            waiter.wake();
+        }
+    }
+}
+
+/// One thread that waits for a name, while this lives.
+struct Awaiting {
+    name: Arc<str>,
+    waiter: Arc<Waiter>,
+}
+
+impl Awaiting {
+    fn new(name: &str) -> Self {
+        let (name, waiter) = (Arc::<str>::from(name), me::waiter());
+        AWAITING.lock().entry(Arc::clone(&name)).or_default().push(Arc::clone(&waiter));
+        AWAITING_COUNT.fetch_add(1, Ordering::SeqCst);
+        Self { name, waiter }
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        AWAITING_COUNT.fetch_sub(1, Ordering::SeqCst);
+        let mut awaiting = AWAITING.lock();
+        if let Some(waiters) = awaiting.get_mut(&self.name) {
+            if let Some(at) = waiters.iter().position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
+                waiters.swap_remove(at);
+            }
+            if waiters.is_empty() {
+                awaiting.remove(&self.name);
+            }
+        }
+    }
 }
 
 /// Forgets the name of a process that is being buried, or that gives it up.
@@ -265,4 +317,22 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
 pub fn whereis(name: &str) -> Option<Pid> {
     me::checkpoint();
     find(name).map(|block| block.pid)
+}
+
+/// Who holds a name, as soon as somebody does; `None` if nobody does within `limit`. The way to wait for a
+/// restart.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process;
+///
+/// assert_eq!(process::whereis_within("doc.late", Duration::from_millis(1)), None);
+/// let late = process::Builder::new().name("doc.late").spawn::<()>(|inbox| { inbox.recv(); })?;
+/// assert_eq!(process::whereis_within("doc.late", Duration::from_secs(1)), Some(late.pid()));
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+pub fn whereis_within(name: &str, limit: Duration) -> Option<Pid> {
+    me::checkpoint();
+    let _awaiting = Awaiting::new(name);
+    me::wait(Some(clock::after(limit)), || find(name)).map(|block| block.pid)
 }

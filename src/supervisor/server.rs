@@ -43,9 +43,9 @@ use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_chil
 /// let watch = CACHE.watch();
 /// process::exit(first.unwrap(), ExitReason::Kill);
 /// watch.wait();
-/// # while CACHE.whereis().is_none() { process::sleep(std::time::Duration::from_millis(1)); }
 /// // A new process under the same name: nobody holds a stale handle.
-/// assert!(CACHE.whereis().is_some_and(|now| Some(now) != first));
+/// let second = CACHE.whereis_within(std::time::Duration::from_secs(1));
+/// assert!(second.is_some() && second != first);
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
