@@ -274,7 +274,8 @@ impl ChildSpec {
     ///
     /// It is ended by an exit signal, which takes effect at its next runtime call; see
     /// [`checkpoint`](crate::process::checkpoint) for loops and
-    /// [`on_exit_request`](crate::process::on_exit_request) for calls that block elsewhere.
+    /// [`on_exit_request`](crate::process::on_exit_request) for calls that block elsewhere. Its locals are
+    /// dropped while the thread unwinds: by Rust's rules a destructor that panics then ends the program.
     pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
         Self::process::<()>(id, move |_| body())
     }

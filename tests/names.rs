@@ -524,7 +524,10 @@ fn a_name_can_be_waited_for_from_many_threads() {
     let _watchdog = support::watchdog();
     let name = unique("waited for");
     let waiting: Vec<_> = (0..8)
-        .map(|_| process::spawn::<()>(move |_| drop(process::whereis_within(name, support::LIMIT))).unwrap())
+        .map(|_| {
+            process::spawn::<()>(move |_| assert!(process::whereis_within(name, support::LIMIT).is_some()))
+                .unwrap()
+        })
         .map(process::watch)
         .collect();
     for watch in &waiting {
@@ -544,7 +547,9 @@ fn a_name_can_be_waited_for_from_many_threads() {
 fn who_waits_for_a_name_can_be_ended() {
     let _watchdog = support::watchdog();
     let name = unique("never held");
-    let waits = process::spawn::<()>(move |_| drop(process::whereis_within(name, support::LIMIT))).unwrap();
+    let waits =
+        process::spawn::<()>(move |_| assert!(process::whereis_within(name, support::LIMIT).is_some()))
+            .unwrap();
     let watch = process::watch(&waits);
     process::exit(&waits, "enough");
     assert_eq!(watch.wait(), "enough".into());

@@ -58,10 +58,10 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     if let Some(me) = me::get() {
         return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
     }
-    let _seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
+    let seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
     let (block, receiver) = conceive::<M>(&Builder::new(), None);
     let mut inbox = Inbox::new(Arc::clone(&block), receiver);
-    live(&block, &mut inbox, body).ok_or_else(|| {
+    live(&block, seat, &mut inbox, body).ok_or_else(|| {
         AttachError::Ended(match &block.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
             Phase::Running => ExitReason::Normal,

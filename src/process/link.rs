@@ -106,8 +106,12 @@ pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
     if !alive {
         mine.lock().links.remove(&other.pid);
     } else if mine.dead() {
-        // The calling thread is a zombie's: its burial did not see this link.
-        other.lock().links.remove(&mine.pid);
+        // The calling thread has just become a zombie's, and its burial did not see this link.
+        let reason = match &mine.lock().phase {
+            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
+            Phase::Running => ExitReason::NoProc,
+        };
+        signal(other, mine.pid, &reason, Origin::Link);
     }
     alive
 }

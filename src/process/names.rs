@@ -181,8 +181,10 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError
     Ok(())
 }
 
+type Waiters = HashMap<Arc<str>, Vec<Arc<Waiter>>>;
+
 /// Who waits for a name to be held, by name.
-static AWAITING: Lazy<Mutex<HashMap<Arc<str>, Vec<Arc<Waiter>>>>> = Lazy::new(Mutex::default);
+static AWAITING: Lazy<Mutex<Waiters>> = Lazy::new(Mutex::default);
 /// How many there are: nobody takes the lock for nothing.
 static AWAITING_COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -259,7 +261,9 @@ pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<(), Na
 /// dying, [`NameError::Empty`], [`NameError::Exiting`].
 ///
 /// # Differences from Erlang
-/// A holder whose end is decided but not yet complete does not count: the name can be taken over.
+/// A holder whose end is decided but not yet complete does not count: the name can be taken over. Taken by
+/// hand it is there at once; a process that is *started* under a name waits until the earlier holder is
+/// buried.
 ///
 /// ```
 /// use rethread::process::{self, NameError};

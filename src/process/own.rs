@@ -98,7 +98,8 @@ pub struct ExitHook {
 
 /// Has `hook` called when a fatal exit signal reaches this process, for as long as the returned guard
 /// lives: it unblocks a foreign call that the runtime cannot interrupt (close the socket, signal the
-/// condition variable). It runs on the thread of whoever sent the signal, at most once, and must be quick.
+/// condition variable). It runs on the thread of whoever sent the signal, at most once, and must be quick;
+/// the process may be dead before the last of its hooks has run.
 ///
 /// # Panics
 /// On a thread that is not a process.

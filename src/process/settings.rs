@@ -34,6 +34,10 @@ pub struct Settings {
     pub kill_grace: Duration,
     /// How long a process that ends for any other reason has to unwind. Default 5 s. `Duration::MAX`
     /// means for ever.
+    ///
+    /// It counts from the panic, for a panic that is caught by plain `catch_unwind` until the next runtime
+    /// call: code that swallows panics and then computes for longer than this should use
+    /// [`attempt`](crate::process::attempt) or call [`checkpoint`](crate::process::checkpoint).
     pub exit_deadline: Duration,
     /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
     /// std's. A stack overflow cannot be contained: it ends the program.

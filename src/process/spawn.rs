@@ -26,6 +26,7 @@ use crate::process::wait::Waiter;
 use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
 use crate::reason::ExitReason;
+use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
 
 /// Why a process could not be started.
@@ -282,9 +283,8 @@ pub(crate) fn birth<M: Send + 'static>(
     }
     let own = Arc::clone(&block);
     let run = move || {
-        let _seat = seat;
         let mut inbox = Inbox::new(Arc::clone(&own), receiver);
-        live(&own, &mut inbox, body);
+        live(&own, seat, &mut inbox, body);
     };
     let thread = thread::Builder::new()
         .name(thread_name(&plan, block.pid))
@@ -370,17 +370,26 @@ fn thread_name(plan: &Builder, pid: Pid) -> String {
 /// A process' life on its thread, from its first step to its burial.
 pub(crate) fn live<M: Send + 'static, T>(
     block: &Arc<Block>,
+    seat: Seat,
     inbox: &mut Inbox<M>,
     body: impl FnOnce(&mut Inbox<M>) -> T,
 ) -> Option<T> {
     me::set(Some(Arc::clone(block)));
     unwound::observe_panics(Some(exit::on_panic));
+    let mut unused = Some(body);
     let outcome = unwound::catch(|| {
         await_predecessor(block);
         me::checkpoint();
-        body(inbox)
+        unused.take().map(|body| body(inbox))
     });
-    let value = end(block, inbox, outcome);
+    if let Some(me) = me::get() {
+        me.begin_last_words();
+    }
+    if let Some(body) = unused {
+        // Told to go before its first step; what the body holds is dropped here, not while unwinding.
+        contain("the destructor of a process that never began", move || drop(body));
+    }
+    let value = end(block, seat, inbox, outcome).flatten();
     unwound::observe_panics(None);
     me::set(None);
     value
@@ -389,13 +398,10 @@ pub(crate) fn live<M: Send + 'static, T>(
 /// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.
 fn end<M: Send + 'static, T>(
     block: &Arc<Block>,
+    seat: Seat,
     inbox: &mut Inbox<M>,
     outcome: Result<T, Unwound>,
 ) -> Option<T> {
-    let me = me::get();
-    if let Some(me) = &me {
-        me.begin_last_words();
-    }
     let (value, reason) = match outcome {
         Ok(value) => (Some(value), ExitReason::Normal),
         Err(unwound) => {
@@ -409,13 +415,15 @@ fn end<M: Send + 'static, T>(
     let unread = inbox.len();
     exit::begin(block, reason, unread > 0);
     inbox.clear();
-    if let Some(me) = &me {
+    if let Some(me) = me::get() {
         me.release_dropped();
     }
     let phase = block.lock().phase.clone();
     if let Phase::Exiting(reason) = phase {
         report::ended(block, &reason, block.told(), unread);
     }
+    // Before anybody hears of it, so that a replacement finds room. The thread has no more than that to do.
+    drop(seat);
     if !exit::bury(block, Thread::Ends) {
         zombie::reaped(block); // the undertaker was first
     }

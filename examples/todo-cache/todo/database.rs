@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rethread::prelude::*;
 
@@ -76,7 +76,7 @@ pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
     let attempt = || worker.call(|from| worker::Ask::Append(list.clone(), event.clone(), from));
     let answer = match attempt() {
         Err(first @ (CallError::NoProc { .. } | CallError::Exited { .. })) => {
-            await_return(worker);
+            worker.whereis_within(PATIENCE);
             attempt().map_err(|second| match (first, second) {
                 // The successor never got it, but the first one may have.
                 (first @ CallError::Exited { .. }, CallError::NoProc { .. }) => first,
@@ -98,7 +98,7 @@ pub(crate) fn load(list: &ListName) -> Result<TodoList, TodoError> {
     let attempt = || worker.call(|from| worker::Ask::Load(list.clone(), from));
     let answer = match attempt() {
         Err(CallError::NoProc { .. } | CallError::Exited { .. }) => {
-            await_return(worker);
+            worker.whereis_within(PATIENCE);
             attempt()
         }
         answer => answer,
@@ -122,12 +122,4 @@ fn all_lists() -> Result<Vec<ListName>, TodoError> {
     }
     names.sort();
     Ok(names)
-}
-
-/// Waits until somebody holds the worker's name again, within reason.
-fn await_return(worker: &ServerRef<DbWorker>) {
-    let began = Instant::now();
-    while worker.whereis().is_none() && began.elapsed() < PATIENCE {
-        process::sleep(Duration::from_millis(2));
-    }
 }

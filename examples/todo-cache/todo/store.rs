@@ -751,8 +751,7 @@ impl fmt::Display for StoreError {
             ),
             StoreError::WrongShardCount { path, found, asked } => write!(
                 f,
-                "{} says {found} shards, not {asked}: start with {found}, or export the lists and import them \
-                 into a new folder",
+                "{} says {found} shards, not {asked}: use the program it was made with, or another folder",
                 path.display()
             ),
             StoreError::WrongShard { path, list, home } => {
