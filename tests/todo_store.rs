@@ -492,7 +492,7 @@ mod stores {
         for shard in [0, 2] {
             let error = Store::open(folder.path(), shard, 3).expect_err("it has one shard");
             assert!(matches!(error, StoreError::WrongShardCount { found: 1, asked: 3, .. }), "{error}");
-            assert!(one_line(&error).contains("start with 1"), "{error}");
+            assert!(one_line(&error).contains("says 1 shards, not 3"), "{error}");
         }
         assert!(!folder.path().join("shard-2.redb").exists());
         // Whatever the folder says, the shard knows its own number.
