@@ -2,6 +2,7 @@
 //! runs user code that must not disturb its surroundings calls `contain`.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -24,7 +25,16 @@ pub(crate) fn resume(payload: Payload) -> ! {
 /// Runs a piece of user code that must not disturb its surroundings: a destructor, a hook, a log sink.
 /// A panic in it is noted in the log and goes no further.
 pub(crate) fn contain(what: &str, body: impl FnOnce()) {
-    if let Err(payload) = catch(body) {
+    struct Depth;
+    impl Drop for Depth {
+        fn drop(&mut self) {
+            let _ = CONTAINED.try_with(|depth| depth.set(depth.get() - 1));
+        }
+    }
+    let depth = CONTAINED.try_with(|depth| depth.set(depth.get() + 1)).map(|()| Depth);
+    let outcome = catch(body);
+    drop(depth);
+    if let Err(payload) = outcome {
         // The log sink is user code too; if it is what panics, there is nobody left to tell.
         let told = catch(|| log::error!("{what} panicked: {}", describe(&*payload)));
         discard(payload);
@@ -32,6 +42,15 @@ pub(crate) fn contain(what: &str, body: impl FnOnce()) {
             discard(payload);
         }
     }
+}
+
+thread_local! {
+    static CONTAINED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether a panic here and now goes no further than a `contain`: it says nothing of the process it is in.
+pub(crate) fn contained() -> bool {
+    CONTAINED.try_with(Cell::get).unwrap_or(0) > 0
 }
 
 /// Drops a payload whose destructor may panic, and so on: the second one is leaked.

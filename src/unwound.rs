@@ -133,7 +133,9 @@ const MOST_SEEN: usize = 4;
 fn note(info: &PanicHookInfo<'_>, on_panic: fn(&PanicReport)) {
     let message = describe(info.payload()).to_owned();
     let location = info.location().map(PanicLocation::of);
-    on_panic(&PanicReport::new(message.clone(), location.clone(), None, None));
+    if !unwind::contained() {
+        on_panic(&PanicReport::new(message.clone(), location.clone(), None, None));
+    }
     let seen = Seen { message, location, backtrace: Backtrace::capture() };
     // Destructors of thread-locals may panic after SEEN is gone; then only the payload speaks.
     let _ = SEEN.try_with(|cell| {

@@ -2,16 +2,18 @@
 //! can refuse with. `run` calls it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::reply::Next;
+use crate::gen_server::reply::{Next, Publish};
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::address::Address;
 use crate::process::block::Target;
 use crate::process::own;
 use crate::process::timer::send_after;
 use crate::reason::ExitReason;
+use crate::unwind::contain;
 
 /// A process that keeps a state and answers messages about it, one at a time.
 ///
@@ -86,7 +88,9 @@ pub trait GenServer: Sized + 'static {
     /// Handles what the runtime sends: a trapped exit, a `Down`, a timeout. By default it is logged and
     /// otherwise ignored.
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
-        log::warn!("server {} ({}) got an unexpected {info:?}", cx.me(), std::any::type_name::<Self>());
+        contain("the log", || {
+            log::warn!("server {} ({}) got an unexpected {info:?}", cx.me(), std::any::type_name::<Self>());
+        });
         Next::wait()
     }
 
@@ -162,7 +166,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Stop {
 
 /// What travels in a server's mailbox.
 pub(crate) enum Envelope<S: GenServer> {
-    Call { from: Option<Pid>, message: S::Call },
+    Call { slot: Option<Arc<dyn Publish>>, message: S::Call },
     Cast(S::Cast),
     Stop(ExitReason),
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::gen_server::behaviour::{Envelope, GenServer};
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::reply::{Caller, Outcome, Slot};
+use crate::gen_server::reply::{Caller, Outcome, Publish, Slot};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
 use crate::process::block::{Block, DeathWatch};
@@ -211,9 +211,11 @@ impl<S: GenServer> ServerRef<S> {
         }
         let deadline = moment(limit);
         let slot = Slot::new();
+        // Only processes have a mark to be taken away.
+        let marked = me.as_ref().map(|_| Arc::clone(&slot) as Arc<dyn Publish>);
         let message = request(Caller::new(Arc::clone(&slot)));
         let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
-        if let Err(unsent) = address.try_send(Envelope::Call { from, message }) {
+        if let Err(unsent) = address.try_send(Envelope::Call { slot: marked, message }) {
             drop(unsent);
             // Its end is decided: whoever is told "no such process" may rely on its name being free.
             return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(limit) {

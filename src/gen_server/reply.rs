@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::pid::Pid;
 use crate::process::block::{Block, DeathWatch};
 use crate::process::me::{self, Abandoned};
 use crate::process::wait::Waiter;
 use crate::reason::ExitReason;
+use crate::unwind::contain;
 
 /// A type without values, for servers that take no calls or no casts: `type Cast = Never`.
 ///
@@ -86,7 +86,8 @@ impl<R> Slot<R> {
     /// The caller waits no more: whatever comes is dropped.
     pub(crate) fn close(&self) {
         let late = std::mem::replace(&mut *self.answer.lock(), Answer::Closed);
-        drop(late);
+        // Perhaps in the middle of an unwinding, where a panic would abort the program.
+        contain("the destructor of a late reply", move || drop(late));
     }
 
     /// The caller has its answer: it waits for nobody any more, though its thread may not have noticed yet. To
@@ -120,8 +121,9 @@ impl<R> Slot<R> {
 pub(crate) trait Publish: Send + Sync {
     /// Sends what is held.
     fn publish(&self);
-    /// Whom it goes to; nobody for a foreign thread.
-    fn caller(&self) -> Option<Pid>;
+    /// The handler has returned. If it gave no answer that comes later, perhaps from somebody else: the caller
+    /// no longer waits for this very process to get on, so a call back to it is no wait cycle.
+    fn postpone(&self);
 }
 
 impl<R: Send> Publish for Slot<R> {
@@ -144,8 +146,11 @@ impl<R: Send> Publish for Slot<R> {
         }
     }
 
-    fn caller(&self) -> Option<Pid> {
-        self.caller.as_ref().map(|caller| caller.pid)
+    fn postpone(&self) {
+        let answer = self.answer.lock();
+        if matches!(*answer, Answer::Pending) {
+            self.unmark();
+        }
     }
 }
 
@@ -171,7 +176,8 @@ impl<R: Send> DeathWatch for Slot<R> {
         let unsent =
             if waiting { Some(std::mem::replace(&mut *answer, Answer::Died(reason.clone()))) } else { None };
         drop(answer);
-        drop(unsent);
+        // On the thread that buries the server, perhaps not its own: a panic must not get into the burial.
+        contain("the destructor of an unsent reply", move || drop(unsent));
         if waiting {
             self.tell();
         }
@@ -274,9 +280,17 @@ impl<R: Send + 'static> Caller<R> {
     /// Answers at once, from any thread: for a reply that was postponed, or comes from elsewhere.
     ///
     /// An answer nobody waits for any more is dropped.
-    pub fn send(mut self, value: R) {
+    pub fn send(self, value: R) {
         me::checkpoint();
-        if let Some(slot) = self.slot.take().filter(|_| !zombie()) {
+        self.answer(value);
+    }
+
+    /// As `send`, but not a place where the process can be ended.
+    pub(crate) fn answer(mut self, value: R) {
+        if zombie() {
+            return; // and dropped unanswered
+        }
+        if let Some(slot) = self.slot.take() {
             slot.hold(value);
             slot.publish();
         }
@@ -369,11 +383,6 @@ impl Next {
     /// The answer, sent when it is dropped, and the step.
     pub(crate) fn split(self) -> (impl Drop, Step) {
         (self.reply, self.step)
-    }
-
-    /// Whether it answers a call of this process.
-    pub(crate) fn answers(&self, caller: Pid) -> bool {
-        self.reply.0.as_ref().is_some_and(|slot| slot.caller() == Some(caller))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::any::type_name;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
@@ -10,9 +9,10 @@ use crate::child_spec::StartError;
 use crate::gen_server::behaviour::{Context, Envelope, GenServer, Info, Stop};
 use crate::gen_server::reply::{Caller, Next, Step};
 use crate::pid::Pid;
+use crate::process::block::Phase;
+use crate::process::exit;
 use crate::process::inbox::{Event, Inbox};
 use crate::process::me::Me;
-use crate::process::{exit, table};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
@@ -44,10 +44,18 @@ pub(crate) fn serve<S: GenServer>(
         Ok(server) => server,
         Err(stop) => return refuse(stop, &refusal),
     };
-    me.block.lock().starter = None;
+    let mut state = me.block.lock();
+    let begun = matches!(state.phase, Phase::Running);
+    if begun {
+        state.starter = None; // from here on it hears of our end as everybody linked does
+    }
+    drop(state);
     let mut busy_with = "starting";
     let ended = unwound::catch(|| {
-        started.send(());
+        if begun {
+            started.answer(());
+        }
+        me.checkpoint(); // killed while `init` ran: the start has failed, and that is all the starter hears
         attend(&mut server, inbox, &mut cx, &me, &mut busy_with)
     });
     if matches!(ended, Err(Unwound::Told)) {
@@ -134,11 +142,11 @@ fn handle<S: GenServer>(
     busy_with: &mut &'static str,
 ) -> Next {
     match event {
-        Some(Event::Message(Envelope::Call { from, message })) => {
+        Some(Event::Message(Envelope::Call { slot, message })) => {
             *busy_with = "handling a call";
             let next = server.handle_call(message, cx);
-            if let Some(caller) = from.filter(|caller| !next.answers(*caller)) {
-                postponed(caller, cx.me());
+            if let Some(slot) = slot {
+                slot.postpone();
             }
             next
         }
@@ -164,12 +172,4 @@ fn inform<S: GenServer>(
 ) -> Next {
     *busy_with = "handling an info";
     server.handle_info(info, cx)
-}
-
-/// The answer to a call comes later, perhaps from somebody else: the caller no longer waits for this very
-/// process to get on, so a call back to it is no wait cycle.
-fn postponed(caller: Pid, server: Pid) {
-    if let Some(block) = table::get(caller) {
-        let _ = block.waiting_on.compare_exchange(server.to_word(), 0, Ordering::Relaxed, Ordering::Relaxed);
-    }
 }

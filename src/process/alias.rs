@@ -74,7 +74,7 @@ impl<M: Send + 'static> Alias<M> {
         let active = self.0.active.load(Ordering::Relaxed);
         let unsent = if active { self.0.address.put(message).err() } else { Some(message) };
         let spent = match self.0.once {
-            Some(monitor) if active => {
+            Some(monitor) if active && unsent.is_none() => {
                 self.0.deactivate();
                 state.monitoring.remove(&monitor).map(|monitoring| (monitor, monitoring))
             }
@@ -130,6 +130,9 @@ impl<M: Send + 'static> Inbox<M> {
             AliasMode::Explicit => None,
             AliasMode::Demonitor | AliasMode::ReplyDemonitor => Some(Arc::clone(&alias.0) as _),
         };
+        if me::get().is_some_and(|me| me.zombie()) {
+            return (monitor, alias);
+        }
         hold(alias.0.address.block(), monitor, table::get(pid).as_ref(), Target::Pid(pid), switch);
         (monitor, alias)
     }

@@ -168,21 +168,12 @@ fn run<T>(body: impl FnOnce() -> T, handler: impl FnOnce(Unwound) -> T, after: i
         Unwound::Told => Err(Unwound::Told),
         other => caught(|| handler(other)),
     });
-    match (outcome, me::get()) {
-        (Ok(value), _) => {
-            after();
-            value
-        }
-        (Err(Unwound::Told), Some(me)) => {
-            // The clean-up of a process that is told to go must not be cut short by the same signal.
-            me.quietly(after);
-            exit::go_on(Unwound::Told)
-        }
-        (Err(other), _) => {
-            after();
-            exit::go_on(other)
-        }
+    match me::get().filter(|me| me.block.doomed()) {
+        // The clean-up of a process that is told to go must not be cut short by the same signal, noticed or not.
+        Some(me) => me.quietly(after),
+        None => after(),
     }
+    outcome.unwrap_or_else(|unwound| exit::go_on(unwound))
 }
 
 fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Unwound> {

@@ -2,6 +2,7 @@
 //! schedule here. With nothing to wait for the thread sleeps without an alarm.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,12 +46,20 @@ pub(crate) fn schedule(id: TimerRef, at: Instant, action: impl FnOnce() + Send +
     let mut agenda = CLOCK.agenda.lock();
     agenda.due.insert((at, id), Box::new(action));
     agenda.times.insert(id, at);
+    let mut refused = None;
     if !agenda.running {
-        agenda.running = start_thread();
+        refused = start_thread().err();
+        agenda.running = refused.is_none();
     }
     if agenda.alarm.is_none_or(|alarm| at < alarm) {
         agenda.alarm = Some(at);
         CLOCK.changed.notify_one();
+    }
+    drop(agenda);
+    if let Some(error) = refused {
+        contain("the log", || {
+            log::error!("rethread: no thread for the clock, timers wait until there is one: {error}");
+        });
     }
 }
 
@@ -70,14 +79,8 @@ pub(crate) fn read(id: TimerRef) -> Option<Duration> {
     Some(at.saturating_duration_since(Instant::now()))
 }
 
-fn start_thread() -> bool {
-    match thread::Builder::new().name("rethread-clock".into()).spawn(run) {
-        Ok(_) => true,
-        Err(error) => {
-            log::error!("rethread: no thread for the clock, timers wait until there is one: {error}");
-            false
-        }
-    }
+fn start_thread() -> io::Result<()> {
+    thread::Builder::new().name("rethread-clock".into()).spawn(run).map(drop)
 }
 
 fn run() {

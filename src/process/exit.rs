@@ -167,14 +167,16 @@ fn set_deadline(
 }
 
 /// On the clock's thread: the time is up.
-fn overdue(block: &Arc<Block>, deadline: TimerRef, unnoticed: Option<ExitReason>) {
+fn overdue(block: &Arc<Block>, deadline: TimerRef, mut unnoticed: Option<ExitReason>) {
     let mut state = block.lock();
     if state.deadline != Some(deadline) {
         return;
     }
-    if let (Phase::Running, Some(reason)) = (&state.phase, unnoticed) {
-        state.phase = Phase::Exiting(reason);
-        block.mark_doomed();
+    if matches!(state.phase, Phase::Running) {
+        if let Some(reason) = unnoticed.take() {
+            state.phase = Phase::Exiting(reason);
+            block.mark_doomed();
+        }
     }
     let stuck = matches!(state.phase, Phase::Exiting(_));
     drop(state);
@@ -259,8 +261,10 @@ pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason, lingers: bool) {
 pub(crate) fn overtake(block: &Arc<Block>, reason: &ExitReason) {
     let mut state = block.lock();
     if state.overtaken && matches!(state.phase, Phase::Exiting(_)) {
-        state.phase = Phase::Exiting(reason.clone());
+        let overruled = std::mem::replace(&mut state.phase, Phase::Exiting(reason.clone()));
         block.mark_told(false);
+        drop(state);
+        drop(overruled); // to drop a reason may be user code: not under the lock
     }
 }
 
@@ -288,6 +292,7 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     doom_linked(block, &reason);
     release_what_it_held(block);
     let estate = declare_dead(block, &reason);
+    forget_dead_predecessors(block);
     table::remove(block.pid);
     inform(block.pid, estate, &reason);
     guard.disarm();
@@ -320,10 +325,20 @@ fn release_what_it_held(block: &Block) {
         names::release(&name, block.pid, earlier);
     }
     for key in held {
-        contain("the release of a key", || key.release(block.pid));
+        contain("the release of a key", move || key.release(block.pid)); // and its destructor
     }
     for hook in hooks {
         contain("the destructor of an exit-request hook", move || drop(hook));
+    }
+}
+
+/// Otherwise a name that passes from hand to hand would keep the block of everybody who ever held it.
+fn forget_dead_predecessors(block: &Block) {
+    let earlier = block.lock().predecessor.clone();
+    if earlier.is_some() {
+        let earlier = names::standing(earlier, Block::dead);
+        let forgotten = std::mem::replace(&mut block.lock().predecessor, earlier);
+        drop(forgotten);
     }
 }
 

@@ -52,7 +52,7 @@ pub struct ProcessInfo {
     pub trapping: bool,
     /// Whom it waits for in a call.
     pub waiting_on: Option<Pid>,
-    /// Who started it, who started that one, and so on.
+    /// Who started it, who started that one, and so on, at most 32.
     pub ancestors: Arc<[Pid]>,
     /// Where in the source it was spawned.
     pub spawned_at: &'static Location<'static>,

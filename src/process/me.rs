@@ -200,7 +200,13 @@ impl Me {
 /// Takes note of a reply handle dropped unanswered: at once, or when it is clear what that means.
 pub(crate) fn abandoned(reply: Arc<dyn Abandoned>) {
     match get() {
-        Some(me) if me.holds_dropped.get() || thread::panicking() => me.dropped.borrow_mut().push(reply),
+        Some(me) if me.holds_dropped.get() || thread::panicking() => {
+            me.dropped.borrow_mut().push(reply);
+            if !me.holds_dropped.get() {
+                // Also if no panic hook saw it begin (`resume_unwind`): whoever catches it must settle this.
+                me.block.mark_unwinding(true);
+            }
+        }
         _ => reply.abandon(),
     }
 }

@@ -137,7 +137,7 @@ impl<K: Hash + Eq + Clone> Names<K> {
 }
 
 /// An earlier holder unless it is over; then the one that it was waiting for when it ended, and so on.
-fn standing(mut earlier: Option<Arc<Block>>, over: fn(&Block) -> bool) -> Option<Arc<Block>> {
+pub(crate) fn standing(mut earlier: Option<Arc<Block>>, over: fn(&Block) -> bool) -> Option<Arc<Block>> {
     while let Some(gone) = earlier.take_if(|holder| over(holder)) {
         earlier = gone.lock().predecessor.clone();
     }
@@ -171,11 +171,15 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError
     drop(state);
     let claimed = NAMES.claim(Arc::clone(name), block);
     let mut state = block.lock();
-    match &claimed {
-        Ok(earlier) => state.predecessor.clone_from(earlier),
-        Err(_) => state.name = None,
-    }
+    let replaced = match &claimed {
+        Ok(earlier) => std::mem::replace(&mut state.predecessor, earlier.clone()),
+        Err(_) => {
+            state.name = None;
+            None
+        }
+    };
     drop(state);
+    drop(replaced); // perhaps the last trace of a process: not under the lock
     claimed?;
     tell_awaiting(name);
     Ok(())
@@ -249,7 +253,9 @@ pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<(), Na
     via.register(block.pid)?;
     let mut state = block.lock();
     state.held.push(Arc::new(HeldVia(Arc::clone(via))));
-    state.predecessor = state.predecessor.take().or(earlier);
+    if state.predecessor.is_none() {
+        state.predecessor = earlier;
+    }
     Ok(())
 }
 

@@ -310,6 +310,9 @@ pub(crate) fn birth<M: Send + 'static>(
     }
 }
 
+/// A process that starts its successor and ends, again and again, must not hand on an ever longer list.
+const MOST_ANCESTORS: usize = 32;
+
 /// The new process as a block in the table, and the receiving end of its mailbox.
 #[track_caller]
 pub(crate) fn conceive<M: Send + 'static>(
@@ -321,7 +324,10 @@ pub(crate) fn conceive<M: Send + 'static>(
         || Arc::from([]),
         |parent| {
             let birth = &parent.block.birth;
-            std::iter::once(parent.block.pid).chain(birth.ancestors.iter().copied()).collect()
+            std::iter::once(parent.block.pid)
+                .chain(birth.ancestors.iter().copied())
+                .take(MOST_ANCESTORS)
+                .collect()
         },
     );
     let birth = Birth {
@@ -392,7 +398,8 @@ pub(crate) fn live<M: Send + 'static, T>(
     let value = end(block, seat, inbox, outcome).flatten();
     unwound::observe_panics(None);
     me::set(None);
-    value
+    // The destructor of what nobody gets is user code: after everything is in order again.
+    value.filter(|_| !block.told())
 }
 
 /// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.
@@ -427,7 +434,7 @@ fn end<M: Send + 'static, T>(
     if !exit::bury(block, Thread::Ends) {
         zombie::reaped(block); // the undertaker was first
     }
-    value.filter(|_| !block.told())
+    value
 }
 
 /// An earlier holder of our name may still be unwinding, with files and ports in hand.

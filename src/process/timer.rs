@@ -2,12 +2,14 @@
 //! call it; the waiting is the clock's.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::pid::TimerRef;
 use crate::process::address::{Address, Name};
 use crate::process::block::Block;
 use crate::process::{clock, me};
+use crate::unwind::contain;
 
 /// Where a timed message goes: made from an [`Address`] or a [`Name`].
 #[derive(Debug)]
@@ -67,7 +69,11 @@ pub fn send_at<M: Send + 'static>(moment: Instant, to: impl Into<Destination<M>>
         return id;
     }
     match to.into().0 {
-        To::Name(name) => clock::schedule(id, moment, move || drop(name.send(message))),
+        To::Name(name) => clock::schedule(id, moment, move || {
+            if let Err(refused) = name.send(message) {
+                discard(refused);
+            }
+        }),
         To::Address(address) => {
             let block = Arc::clone(address.block());
             let Some(entry) = Entry::new(&block, id) else {
@@ -75,7 +81,9 @@ pub fn send_at<M: Send + 'static>(moment: Instant, to: impl Into<Destination<M>>
             };
             clock::schedule(id, moment, move || {
                 drop(entry);
-                address.send(message);
+                if let Err(refused) = address.try_send(message) {
+                    discard(refused);
+                }
             });
             if block.burying() {
                 // Its burial may have come before the timer was on the agenda.
@@ -84,6 +92,17 @@ pub fn send_at<M: Send + 'static>(moment: Instant, to: impl Into<Destination<M>>
         }
     }
     id
+}
+
+/// Drops a message that nobody takes. Its destructor is user code: one that blocks must not stop all timers
+/// and deadlines.
+fn discard<T: Send + 'static>(refused: T) {
+    if std::mem::needs_drop::<T>() {
+        // If there is no thread to be had, the clock's own drops it.
+        let _ = thread::Builder::new()
+            .name("rethread-discard".into())
+            .spawn(move || contain("the destructor of a timer's message", move || drop(refused)));
+    }
 }
 
 /// A timer's place in the list of what goes with its target; given up when it fires or is cancelled.

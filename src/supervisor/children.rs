@@ -2,6 +2,7 @@
 //! does.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart, Shutdown, StartError};
 use crate::gen_server::call::Waiting;
@@ -12,6 +13,7 @@ use crate::process::watch::{await_reaping, watch};
 use crate::process::{me, table, zombie};
 use crate::reason::ExitReason;
 use crate::supervisor::decide::expected;
+use crate::unwind::contain;
 use crate::unwound;
 
 /// Whether a child runs.
@@ -52,6 +54,19 @@ impl std::error::Error for FailedToStartChild {
     }
 }
 
+/// The start function and what it captured are the user's: their destructor must not end the supervisor.
+impl Drop for Child {
+    fn drop(&mut self) {
+        let start = std::mem::replace(&mut self.spec.start, Arc::new(|| Err(StartError::Exiting)));
+        contain("the destructor of a child's start function", move || drop(start));
+    }
+}
+
+/// Tells the log. To print a reason, and the sink of the log, are user code: they must not end the supervisor.
+pub(crate) fn report(level: log::Level, text: fmt::Arguments<'_>) {
+    contain("the log", || log::log!(level, "{text}"));
+}
+
 impl Child {
     pub(crate) fn new(spec: ChildSpec) -> Self {
         Self { spec, status: Status::Stopped, last: None }
@@ -76,7 +91,7 @@ impl Child {
         };
         match started {
             Ok(pid) => {
-                log::debug!("child {} started as {pid}", self.spec.id);
+                report(log::Level::Debug, format_args!("child {} started as {pid}", self.spec.id));
                 self.status = Status::Running(pid);
                 self.last = Some(pid);
                 Ok(Some(pid))
@@ -121,9 +136,12 @@ impl Child {
         };
         unlink(pid);
         if !expected(&reason, shutdown == Shutdown::BrutalKill, self.spec.restart) {
-            log::error!(
-                "supervisor {supervisor}: child {} ({pid}) did not shut down as asked: {reason}",
-                self.spec.id
+            report(
+                log::Level::Error,
+                format_args!(
+                    "supervisor {supervisor}: child {} ({pid}) did not shut down as asked: {reason}",
+                    self.spec.id
+                ),
             );
         }
     }

@@ -17,7 +17,7 @@ use crate::process::settings::settings;
 use crate::process::zombie::zombies;
 use crate::reason::ExitReason;
 use crate::supervisor::budget::Budget;
-use crate::supervisor::children::{Child, Children, FailedToStartChild, Status};
+use crate::supervisor::children::{Child, Children, FailedToStartChild, Status, report};
 use crate::supervisor::decide::{Fate, fate, scope, shuts_down};
 use crate::supervisor::request::{
     Ask, ChildCount, ChildError, ChildInfo, ChildState, Reminder, Request, TryAgain,
@@ -190,7 +190,10 @@ impl GenServer for Supervisor {
         let all = 0..supervisor.children.0.len();
         if let Err((at, error)) = supervisor.start_range(all) {
             let id = supervisor.children.0[at].spec.id.clone();
-            log::error!("supervisor {}: child {id} did not start: {error}", supervisor.called);
+            report(
+                log::Level::Error,
+                format_args!("supervisor {}: child {id} did not start: {error}", supervisor.called),
+            );
             supervisor.children.stop(0..at, &supervisor.called);
             return Err(Stop::Reason(ExitReason::shutdown_with(FailedToStartChild { id, error })));
         }
@@ -226,7 +229,10 @@ impl GenServer for Supervisor {
                 None => Next::wait(), // no child of ours, or no longer
             },
             other => {
-                log::warn!("supervisor {} got an unexpected {other:?}", self.called);
+                report(
+                    log::Level::Warn,
+                    format_args!("supervisor {} got an unexpected {other:?}", self.called),
+                );
                 Next::wait()
             }
         }
@@ -245,7 +251,10 @@ impl Supervisor {
         child.status = Status::Stopped;
         let fate = fate(child.spec.restart, reason);
         if reason.is_abnormal() || fate == Fate::Restart {
-            log::error!("supervisor {}: child {} ({pid}) ended: {reason}", self.called, child.spec.id);
+            report(
+                log::Level::Error,
+                format_args!("supervisor {}: child {} ({pid}) ended: {reason}", self.called, child.spec.id),
+            );
         }
         let significant = child.spec.significant;
         match fate {
@@ -253,9 +262,13 @@ impl Supervisor {
             Fate::Rest => {}
             Fate::Forget => drop(self.children.0.remove(at)),
         }
-        let left = self.children.0.iter().any(|child| child.spec.significant && child.pid().is_some());
+        let left =
+            self.children.0.iter().any(|child| child.spec.significant && child.status != Status::Stopped);
         if significant && shuts_down(self.auto_shutdown, left) {
-            log::debug!("supervisor {}: a significant child ended, shutting down", self.called);
+            report(
+                log::Level::Debug,
+                format_args!("supervisor {}: a significant child ended, shutting down", self.called),
+            );
             return Next::stop(ExitReason::Shutdown);
         }
         Next::wait()
@@ -265,7 +278,10 @@ impl Supervisor {
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
         if !self.budget.spend(Instant::now()) {
             self.children.0[at].status = Status::Stopped;
-            log::error!("supervisor {}: reached_max_restart_intensity, shutting down", self.called);
+            report(
+                log::Level::Error,
+                format_args!("supervisor {}: reached_max_restart_intensity, shutting down", self.called),
+            );
             return Next::stop(ExitReason::Shutdown);
         }
         let id = self.children.0[at].spec.id.clone();
@@ -274,14 +290,23 @@ impl Supervisor {
         self.children.stop(range.clone(), &self.called);
         range.end -= self.forget_temporary(range.clone(), &id);
         if self.too_many_zombies(range.clone()) {
-            log::error!("supervisor {}: zombie_limit, shutting down", self.called);
+            report(
+                log::Level::Error,
+                format_args!("supervisor {}: zombie_limit, shutting down", self.called),
+            );
             return Next::stop(ExitReason::Shutdown);
         }
         if let Err((failed, error)) = self.start_range(range) {
             self.retries += 1;
             let child = &mut self.children.0[failed];
             child.status = Status::Restarting(self.retries);
-            log::error!("supervisor {}: child {} did not start again: {error}", self.called, child.spec.id);
+            report(
+                log::Level::Error,
+                format_args!(
+                    "supervisor {}: child {} did not start again: {error}",
+                    self.called, child.spec.id
+                ),
+            );
             // Through the mailbox, so that requests and our own shutdown get in between.
             cx.cast(Reminder(TryAgain { id: child.spec.id.clone(), retry: self.retries }));
         }
@@ -338,14 +363,14 @@ impl Supervisor {
 /// What the supervisor is asked from outside.
 impl Supervisor {
     fn start_child(&mut self, spec: ChildSpec) -> Result<Option<Pid>, StartError> {
-        check_child(&spec, self.auto_shutdown).map_err(StartError::BadSpec)?;
-        if let Some(at) = self.children.position(&spec.id) {
+        let mut child = Child::new(spec); // from here on its destructor is contained
+        check_child(&child.spec, self.auto_shutdown).map_err(StartError::BadSpec)?;
+        if let Some(at) = self.children.position(&child.spec.id) {
             return Err(match self.children.0[at].status {
                 Status::Running(pid) => StartError::AlreadyStarted(pid),
                 Status::Restarting(_) | Status::Stopped => StartError::AlreadyPresent,
             });
         }
-        let mut child = Child::new(spec);
         let started = child.start()?;
         if started.is_some() || !child.temporary() {
             self.children.0.push(child);
