@@ -11,9 +11,11 @@
 //! | 2 | `child_spec` `gen_server/` `or_exit` | servers, and what a supervisor needs to know of anybody |
 //! | 3 | `supervisor/` | supervisors |
 //!
-//! Locks: each process has one (`process/block.rs`), and no two are ever held at once. Names, table,
-//! zombies and clock have one each; a process' lock may be held when the clock's is taken, never the
-//! other way round. No lock is held while user code runs: handlers, hooks, destructors, log sinks.
+//! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
+//! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
+//! of their own, held for a few instructions. While a process' lock is held the clock's may be taken, and while
+//! a slot's is held nothing; never the other way round. No lock is held while user code runs: handlers, hooks,
+//! destructors, log sinks.
 #![forbid(unsafe_code)]
 
 #[cfg(panic = "abort")]

@@ -5,7 +5,8 @@ use std::any::Any;
 use std::error::Error;
 
 use crate::child_spec::StartError;
-use crate::gen_server::call::CallError;
+use crate::gen_server::call::{CallError, StopError};
+use crate::process::attach::AttachError;
 use crate::process::exit::exit_with;
 use crate::process::link::LinkError;
 use crate::reason::{CallFailure, ExitReason};
@@ -44,9 +45,9 @@ impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
 }
 
 impl ExitReason {
-    /// The reason an error stands for: of a failed call [`ExitReason::Call`], of a failed start the reason
-    /// it failed with; any other error is carried as it is and can be had back by
-    /// [`downcast_ref`](Self::downcast_ref).
+    /// The reason an error stands for: of a failed call [`ExitReason::Call`], of a failed start or stop, and of
+    /// what ended an attached process, the reason in it; any other error is carried as it is and can be had
+    /// back by [`downcast_ref`](Self::downcast_ref).
     ///
     /// ```
     /// use rethread::ExitReason;
@@ -60,12 +61,26 @@ impl ExitReason {
         if let Some(call) = any.downcast_ref::<CallError>() {
             return failed_call(call);
         }
-        match (any.downcast_ref::<StartError>(), any.downcast_ref::<LinkError>()) {
-            (Some(StartError::Failed(reason)), _) => reason.clone(),
-            (Some(StartError::Timeout), _) => Self::Timeout,
-            (_, Some(LinkError::NoProc)) => Self::NoProc,
-            _ => Self::carrying(error),
-        }
+        reason_in(any).unwrap_or_else(|| Self::carrying(error))
+    }
+}
+
+/// The exit reason inside an error of this crate that is about the end of a process.
+fn reason_in(error: &dyn Any) -> Option<ExitReason> {
+    if let Some(StartError::Failed(reason) | StartError::NoSupervisor(reason)) = error.downcast_ref() {
+        Some(reason.clone())
+    } else if let Some(StartError::Timeout) = error.downcast_ref() {
+        Some(ExitReason::Timeout)
+    } else if let Some(StopError::Exited(reason)) = error.downcast_ref() {
+        Some(reason.clone())
+    } else if let Some(AttachError::Ended(reason)) = error.downcast_ref() {
+        Some(reason.clone())
+    } else if let Some(LinkError::NoProc) = error.downcast_ref() {
+        Some(ExitReason::NoProc)
+    } else if let Some(StopError::NoProc) = error.downcast_ref() {
+        Some(ExitReason::NoProc)
+    } else {
+        None
     }
 }
 

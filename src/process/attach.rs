@@ -8,7 +8,7 @@ use crate::process::block::Phase;
 use crate::process::inbox::Inbox;
 use crate::process::me;
 use crate::process::settings::Seat;
-use crate::process::spawn::{Builder, SpawnError, conceive, live};
+use crate::process::spawn::{Builder, SpawnError, conceive, discard, live};
 use crate::reason::ExitReason;
 
 /// Why [`attach`] has no value to return.
@@ -61,7 +61,9 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     let seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
     let (block, receiver) = conceive::<M>(&Builder::new(), None);
     let mut inbox = Inbox::new(Arc::clone(&block), receiver);
-    live(&block, seat, &mut inbox, body).ok_or_else(|| {
+    let value = live(&block, seat, &mut inbox, body);
+    discard(inbox);
+    value.ok_or_else(|| {
         AttachError::Ended(match &block.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
             Phase::Running => ExitReason::Normal,

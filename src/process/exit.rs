@@ -256,6 +256,14 @@ pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason, lingers: bool) {
     }
 }
 
+/// Destructors of the user's are still to run after all, so the deadline counts.
+pub(crate) fn linger(block: &Arc<Block>) {
+    let state = block.lock();
+    if state.deadline.is_none() {
+        set_deadline(block, state, block.birth.exit_deadline, None);
+    }
+}
+
 /// An unwinding of the process' own has come to the edge. A signal that arrived while it was under way does
 /// not change the reason.
 pub(crate) fn overtake(block: &Arc<Block>, reason: &ExitReason) {
@@ -299,8 +307,9 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     true
 }
 
-/// Everybody who dies of this death is doomed before anything else happens: whoever takes our name over, or
-/// hears of our death and starts a replacement, must find the whole linked structure doomed, not half of it.
+/// Everybody directly linked who dies of this death is doomed before anything else happens: whoever takes our
+/// name over, or hears of our death and starts a replacement, must find none of them in good health. (Those
+/// further away follow with the burials in between, which a successor under the same name waits for.)
 fn doom_linked(block: &Block, reason: &ExitReason) {
     let linked: Vec<Peer> = block.lock().links.values().cloned().collect();
     for Peer(peer) in linked {

@@ -72,7 +72,8 @@ pub trait Via: fmt::Debug + Send + Sync {
     /// [`process::is_alive`]: crate::process::is_alive
     fn register(&self, pid: Pid) -> Result<(), NameError>;
 
-    /// Forgets `pid`, if it still is the holder.
+    /// Forgets `pid`, if it still is the holder. It is called while that process ends, usually on its own
+    /// thread: a call to a server fails there, a cast works.
     fn unregister(&self, pid: Pid);
 }
 

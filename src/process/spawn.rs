@@ -15,13 +15,14 @@ use crossbeam_channel::Receiver;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Birth, Block, Phase, Target};
+use crate::process::block::{Birth, Block, Peer, Phase, Target};
 use crate::process::exit::{self, Thread};
 use crate::process::inbox::{Event, Inbox, mailbox};
 use crate::process::link::{connect, disconnect, hold, leave};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
 use crate::process::settings::{Seat, settings};
+use crate::process::signal::Origin;
 use crate::process::wait::Waiter;
 use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
@@ -272,7 +273,11 @@ pub(crate) fn birth<M: Send + 'static>(
         if plan.awaited {
             block.lock().starter = Some(me.block.pid);
         }
-        connect(&me.block, &block);
+        if !connect(&me.block, &block) {
+            // Somebody found it by its name and ended it already.
+            me.block.lock().links.insert(block.pid, Peer(Arc::clone(&block)));
+            exit::signal(&me.block, block.pid, &ExitReason::Killed, Origin::Link);
+        }
     }
     if let Some((me, id)) = monitor_by {
         hold(&me.block, id, Some(&block), Target::Pid(block.pid), None);
@@ -285,6 +290,7 @@ pub(crate) fn birth<M: Send + 'static>(
     let run = move || {
         let mut inbox = Inbox::new(Arc::clone(&own), receiver);
         live(&own, seat, &mut inbox, body);
+        discard(inbox);
     };
     let thread = thread::Builder::new()
         .name(thread_name(&plan, block.pid))
@@ -402,6 +408,11 @@ pub(crate) fn live<M: Send + 'static, T>(
     value.filter(|_| !block.told())
 }
 
+/// Drops a mailbox that a late message may have reached after it was cleared.
+pub(crate) fn discard<M>(inbox: Inbox<M>) {
+    contain("the destructor of an unread message", move || drop(inbox));
+}
+
 /// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.
 fn end<M: Send + 'static, T>(
     block: &Arc<Block>,
@@ -420,7 +431,12 @@ fn end<M: Send + 'static, T>(
         }
     };
     let unread = inbox.len();
+    // With an empty mailbox none of the user's destructors is left to wait for; but one message more may
+    // have come before the mailbox was closed.
     exit::begin(block, reason, unread > 0);
+    if unread == 0 && !inbox.is_empty() {
+        exit::linger(block);
+    }
     inbox.clear();
     if let Some(me) = me::get() {
         me.release_dropped();

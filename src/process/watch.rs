@@ -88,7 +88,8 @@ impl Watch {
         self.pid
     }
 
-    /// Blocks until the process has ended, and says why.
+    /// Blocks until the process has ended, and says why. In a destructor of a process that is exiting it
+    /// blocks too, until the deadline of that exit: do not wait there.
     pub fn wait(&self) -> ExitReason {
         self.obituary.wait(None).unwrap_or(ExitReason::NoProc)
     }

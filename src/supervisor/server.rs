@@ -90,6 +90,10 @@ impl Supervisor {
     /// Starts a supervisor with these children and defaults for the rest, linked to the calling process.
     /// On a foreign thread there is nothing to link to.
     ///
+    /// Children of several types are listed as what they have in common:
+    /// `[Cache::child_spec(()).into(), Web::child_spec(port).into()] as [ChildSpec; 2]`; or they are added one
+    /// by one: `Supervisor::one_for_one().child(..).child(..).start_link()`.
+    ///
     /// # Errors
     /// As [`SupervisorSpec::start_link`].
     pub fn start_link<C: Into<ChildSpec>>(
@@ -136,7 +140,8 @@ impl SupervisorSpec {
         self.spec().start()
     }
 
-    /// The supervisor as a child of another, for those who want to set more than its name.
+    /// The supervisor as a child of another, for those who want to set more than its name: two that stand
+    /// beside each other need ids, `.spec().id("readers")`.
     pub fn spec(mut self) -> Spec<Supervisor> {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
         let called = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
