@@ -68,7 +68,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     eventually("the hook is there", || state(&hooked) == Some(ProcessState::Waiting));
     let (sent, gate) = (Gate::new(), Gate::new());
     let (done, held) = (sent.clone(), gate.clone());
-    let sender = process::spawn::<()>(move |_| {
+    let sender = Builder::new().exit_deadline(Duration::from_millis(10)).spawn::<()>(move |_| {
         process::exit(&hooked, ExitReason::Kill);
         done.open();
         held.pass();
@@ -76,6 +76,11 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     let sender = sender.unwrap();
     let end = process::watch(&sender);
     sent.pass();
+    // The clock keeps the order: when this comes, a deadline of the sender would have been over.
+    let later = process::spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+    let reached = process::watch(&later);
+    process::send_after(Duration::from_millis(50), &later, ());
+    assert_eq!(reached.wait(), ExitReason::Normal);
     assert_eq!(state(&sender), Some(ProcessState::Running));
     gate.open();
     assert_eq!(end.wait(), ExitReason::Normal);
