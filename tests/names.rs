@@ -491,8 +491,9 @@ fn a_name_never_has_two_living_holders() {
     }
     let counts = [&inside, &breaches].map(|count| count.load(Ordering::SeqCst));
     assert_eq!(counts, [0, 0], "nobody is left inside, nobody ever met another");
+    // How many are ended before their first step is the scheduler's business.
     let begun = begun.load(Ordering::SeqCst);
-    assert!((100..=holders.len()).contains(&begun), "{begun} of {} began", holders.len());
+    assert!((1..=holders.len()).contains(&begun), "{begun} of {} began", holders.len());
     assert_eq!(process::whereis(name), None);
 }
 
