@@ -821,3 +821,22 @@ fn a_parked_process_uses_no_deadline_of_others() {
         }
     });
 }
+
+#[test]
+fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
+    let _watchdog = watchdog();
+    let (began, gate) = (Gate::new(), Gate::new());
+    let (begins, waits) = (began.clone(), gate.clone());
+    let busy =
+        Builder::new().kill_grace(Duration::ZERO).exit_deadline(Duration::MAX).spawn::<()>(move |_| {
+            begins.open();
+            waits.pass();
+        });
+    let busy = busy.unwrap();
+    began.pass();
+    let watch = process::watch(&busy);
+    process::exit(&busy, ExitReason::Killed);
+    assert_eq!(watch.wait_timeout(ms(100)), None, "it still has time");
+    gate.open();
+    assert_eq!(watch.wait(), ExitReason::Killed);
+}

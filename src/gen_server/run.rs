@@ -95,7 +95,8 @@ fn refuse(stop: Stop, refusal: &Refusal) {
 
 /// The end is decided; the state goes before anybody hears of it.
 fn wind_up<S>(me: &Me, server: S, reason: ExitReason) {
-    exit::begin(&me.block, reason, true);
+    exit::begin(&me.block, reason);
+    exit::linger(&me.block);
     me.begin_last_words();
     contain("the destructor of a server's state", move || drop(server));
 }

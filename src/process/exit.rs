@@ -213,10 +213,11 @@ pub(crate) fn signal(to: &Arc<Block>, from: Pid, reason: &ExitReason, origin: Or
             drop(state);
             to.waiter.wake();
         }
-        Verdict::Die(reason) => {
-            let killed = origin != Origin::Link && reason == ExitReason::Killed;
-            let limit = if killed { to.birth.kill_grace } else { to.birth.exit_deadline };
-            doom(to, state, reason, limit);
+        Verdict::Die(fatal) => {
+            // `Killed` that somebody sends, or that comes through a link, is a reason like any other.
+            let kill = origin != Origin::Link && *reason == ExitReason::Kill;
+            let limit = if kill { to.birth.kill_grace } else { to.birth.exit_deadline };
+            doom(to, state, fatal, limit);
         }
     }
 }
@@ -243,23 +244,19 @@ fn hasten(block: &Arc<Block>, state: MutexGuard<'_, State>) {
     }
 }
 
-/// The process ends by itself, with `reason` unless a signal was first. `lingers`: destructors of the
-/// user's are still to run, so the deadline counts.
-pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason, lingers: bool) {
+/// The process ends by itself, with `reason` unless a signal was first.
+pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason) {
     let mut state = block.lock();
     if matches!(state.phase, Phase::Running) {
         state.phase = Phase::Exiting(reason);
         block.mark_doomed();
-        if lingers && state.deadline.is_none() {
-            set_deadline(block, state, block.birth.exit_deadline, None);
-        }
     }
 }
 
-/// Destructors of the user's are still to run after all, so the deadline counts.
+/// Destructors of the user's are still to run in a process whose end has begun, so the deadline counts.
 pub(crate) fn linger(block: &Arc<Block>) {
     let state = block.lock();
-    if state.deadline.is_none() {
+    if matches!(state.phase, Phase::Exiting(_)) && state.deadline.is_none() {
         set_deadline(block, state, block.birth.exit_deadline, None);
     }
 }

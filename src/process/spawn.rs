@@ -368,7 +368,7 @@ struct Unborn<'a>(&'a Arc<Block>);
 
 impl Drop for Unborn<'_> {
     fn drop(&mut self) {
-        exit::begin(self.0, ExitReason::NoProc, false);
+        exit::begin(self.0, ExitReason::NoProc);
         exit::bury(self.0, Thread::Ends);
     }
 }
@@ -431,10 +431,9 @@ fn end<M: Send + 'static, T>(
         }
     };
     let unread = inbox.len();
-    // With an empty mailbox none of the user's destructors is left to wait for; but one message more may
-    // have come before the mailbox was closed.
-    exit::begin(block, reason, unread > 0);
-    if unread == 0 && !inbox.is_empty() {
+    exit::begin(block, reason);
+    // Looked at now that the mailbox is closed; if it is empty none of the user's destructors is left to run.
+    if !inbox.is_empty() {
         exit::linger(block);
     }
     inbox.clear();
