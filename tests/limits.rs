@@ -48,7 +48,7 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
                     assert_eq!(down(inbox), (monitor, ExitReason::Killed));
                 }
                 for _ in 0..=round {
-                    eventually("there is room again", || another().map(|one| alive.push(one)).is_ok());
+                    alive.push(another().expect("room, as soon as the end is known"));
                 }
                 assert_eq!(alive.len(), 19);
             }
@@ -85,7 +85,7 @@ fn attached_processes_and_zombies_count() {
         assert_eq!(refused.unwrap_err().to_string(), limit);
         gate.open();
         eventually("the zombie is gone", || process::zombies().is_empty());
-        eventually("there is room again", || another().is_ok());
+        another().expect("room, as soon as the end is known");
         process::exit(&one, ExitReason::Kill);
     });
 }
@@ -246,7 +246,7 @@ fn as_many_processes_as_the_default_allows_do_work() {
         alive.iter().for_each(|one| one.send(()));
         assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Normal));
         println!("and gone after {:?}", began.elapsed());
-        eventually("there is room again", || another().is_ok());
+        another().expect("room, as soon as the end is known");
         drop(sleeper());
     });
 }
