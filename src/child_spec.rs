@@ -113,6 +113,11 @@ pub enum StartError {
         /// How many that is.
         limit: usize,
     },
+    /// The supervisor has as many children as it may have.
+    MaxChildren {
+        /// How many that is.
+        limit: usize,
+    },
     /// The operating system refused a thread.
     Refused(Arc<io::Error>),
     /// It cannot have that name.
@@ -134,6 +139,7 @@ impl fmt::Display for StartError {
             Self::Failed(reason) => write!(f, "it failed to start: {reason}"),
             Self::Timeout => f.write_str("it did not start in time"),
             Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
+            Self::MaxChildren { limit } => write!(f, "the supervisor has its limit of {limit} children"),
             Self::Refused(error) => write!(f, "the operating system refused a thread: {error}"),
             Self::Name(error) => error.fmt(f),
             Self::BadSpec(error) => error.fmt(f),
@@ -163,7 +169,8 @@ impl PartialEq for StartError {
             | (Self::Exiting, Self::Exiting) => true,
             (Self::AlreadyStarted(a), Self::AlreadyStarted(b)) => a == b,
             (Self::Failed(a), Self::Failed(b)) | (Self::NoSupervisor(a), Self::NoSupervisor(b)) => a == b,
-            (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b }) => a == b,
+            (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b })
+            | (Self::MaxChildren { limit: a }, Self::MaxChildren { limit: b }) => a == b,
             (Self::Refused(a), Self::Refused(b)) => a.kind() == b.kind(),
             (Self::Name(a), Self::Name(b)) => a == b,
             (Self::BadSpec(a), Self::BadSpec(b)) => a == b,

@@ -37,6 +37,7 @@ pub struct ServerRef<S> {
 #[derive(Clone)]
 pub(crate) enum To {
     Pinned(Arc<Block>),
+    Pid(Pid),
     Const(&'static str),
     Named(Arc<str>),
     Via(Arc<dyn Via>),
@@ -51,6 +52,12 @@ impl<S> ServerRef<S> {
     /// Whoever holds this name, for names made at run time.
     pub fn with_name(name: impl Into<Arc<str>>) -> Self {
         Self { to: To::Named(name.into()), server: PhantomData }
+    }
+
+    /// This very process, for pids that come from elsewhere: a listing, a registry. What it is shows at the
+    /// first call: [`CallError::WrongType`](crate::CallError::WrongType) if it is another kind of server.
+    pub const fn from_pid(pid: Pid) -> Self {
+        Self { to: To::Pid(pid), server: PhantomData }
     }
 
     /// Whoever holds this key in another table of names.
@@ -72,6 +79,7 @@ impl<S> ServerRef<S> {
         me::checkpoint();
         match &self.to {
             To::Pinned(block) => Some(block.pid),
+            To::Pid(pid) => Some(*pid),
             _ => self.find().map(|block| block.pid),
         }
     }
@@ -82,7 +90,7 @@ impl<S> ServerRef<S> {
         match &self.to {
             To::Const(name) => names::whereis_within(name, limit),
             To::Named(name) => names::whereis_within(name, limit),
-            To::Pinned(_) | To::Via(_) => self.whereis(),
+            To::Pinned(_) | To::Pid(_) | To::Via(_) => self.whereis(),
         }
     }
 
@@ -94,6 +102,7 @@ impl<S> ServerRef<S> {
     pub fn monitor(&self) -> MonitorRef {
         match &self.to {
             To::Pinned(block) => monitor(block.pid),
+            To::Pid(pid) => monitor(*pid),
             To::Const(name) => monitor_name(name),
             To::Named(name) => monitor_name(name),
             To::Via(key) => monitor(key.whereis().unwrap_or_else(Pid::fresh)),
@@ -109,6 +118,7 @@ impl<S> ServerRef<S> {
     pub(crate) fn find(&self) -> Option<Arc<Block>> {
         match &self.to {
             To::Pinned(block) => Some(Arc::clone(block)),
+            To::Pid(pid) => table::get(*pid),
             To::Const(name) => names::find(name),
             To::Named(name) => names::find(name),
             To::Via(key) => key.whereis().and_then(table::get).filter(|block| !block.doomed()),
@@ -118,7 +128,7 @@ impl<S> ServerRef<S> {
     /// Has the process that `builder` starts hold this name or key.
     pub(crate) fn name_to(&self, builder: &mut Builder) -> Result<(), NameError> {
         match &self.to {
-            To::Pinned(_) => return Err(NameError::Unsupported("a pid is not a name")),
+            To::Pinned(_) | To::Pid(_) => return Err(NameError::Unsupported("a pid is not a name")),
             To::Const(name) => builder.name = Some((*name).into()),
             To::Named(name) => builder.name = Some(Arc::clone(name)),
             To::Via(key) => builder.via = Some(Arc::clone(key)),
@@ -137,6 +147,7 @@ impl fmt::Display for To {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pinned(block) => block.pid.fmt(f),
+            Self::Pid(pid) => pid.fmt(f),
             Self::Const(name) => f.write_str(name),
             Self::Named(name) => f.write_str(name),
             Self::Via(key) => write!(f, "{key:?}"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::pid::Pid;
 use crate::process::block::Block;
 use crate::process::inbox::{Inbox, Post};
-use crate::process::{me, names};
+use crate::process::{me, names, table};
 
 /// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
 /// process is dropped, as in Erlang.
@@ -24,6 +24,22 @@ pub struct Address<M> {
 impl<M: Send + 'static> Address<M> {
     pub(crate) fn new(block: Arc<Block>) -> Self {
         Self { block, message: PhantomData }
+    }
+
+    /// The address of a process whose pid comes from elsewhere: a listing, a registry. `None` if there is no
+    /// such process any more, or it takes messages of another type.
+    ///
+    /// ```
+    /// use rethread::process::{self, Address};
+    ///
+    /// let printer = process::spawn::<&str>(|inbox| { inbox.recv(); })?;
+    /// assert!(Address::<u8>::from_pid(printer.pid()).is_none());
+    /// Address::<&str>::from_pid(printer.pid()).expect("it waits").send("hello");
+    /// # Ok::<(), process::SpawnError>(())
+    /// ```
+    pub fn from_pid(pid: Pid) -> Option<Self> {
+        me::checkpoint();
+        table::get(pid).and_then(|block| Self::of(block).ok())
     }
 
     /// The typed address of a process, if it takes messages of this type; else what it takes.

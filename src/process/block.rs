@@ -135,6 +135,8 @@ pub(crate) struct State {
 #[derive(Debug, Clone)]
 pub(crate) struct Birth {
     pub(crate) ancestors: Arc<[Pid]>,
+    /// The process that began the application it belongs to.
+    pub(crate) application: Option<Pid>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) at: Instant,
     pub(crate) kill_grace: Duration,

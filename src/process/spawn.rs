@@ -169,6 +169,12 @@ pub struct Builder {
     /// The starter waits until the process says it is ready, and hears of a failure from that alone.
     pub(crate) awaited: bool,
     pub(crate) reports_exits: bool,
+    /// Linked with it from its birth, beside whoever starts it: the owner of a supervised task.
+    pub(crate) owner: Option<Arc<Block>>,
+    /// Its owner hears of its end in another way than by a message; but dies of it unless it traps exits.
+    pub(crate) quiet: bool,
+    /// It begins an application: all that it starts, and they start, belongs to it.
+    pub(crate) begins_application: bool,
 }
 
 impl Builder {
@@ -269,14 +275,15 @@ pub(crate) fn birth<M: Send + 'static>(
     let (block, receiver) = conceive::<M>(&plan, parent.as_deref());
     let unborn = Unborn(&block);
     name(&plan, &block).map_err(SpawnError::Name)?;
-    if let Some(me) = link_to {
-        if plan.awaited {
-            block.lock().starter = Some(me.block.pid);
-        }
-        if !connect(&me.block, &block) {
+    let linked = [link_to.map(|me| &me.block), plan.owner.as_ref()];
+    if plan.awaited || plan.quiet {
+        block.lock().starter = linked.iter().flatten().last().map(|owner| owner.pid);
+    }
+    for other in linked.into_iter().flatten() {
+        if !connect(other, &block) {
             // Somebody found it by its name and ended it already.
-            me.block.lock().links.insert(block.pid, Peer(Arc::clone(&block)));
-            exit::signal(&me.block, block.pid, &ExitReason::Killed, Origin::Link);
+            other.lock().links.insert(block.pid, Peer(Arc::clone(&block)));
+            exit::signal(other, block.pid, &ExitReason::Killed, Origin::Link);
         }
     }
     if let Some((me, id)) = monitor_by {
@@ -304,8 +311,8 @@ pub(crate) fn birth<M: Send + 'static>(
             if let Some(me) = &parent {
                 me.block.waiting_on.store(0, Ordering::SeqCst);
             }
-            if let Some(me) = link_to {
-                disconnect(&me.block, block.pid);
+            for other in linked.into_iter().flatten() {
+                disconnect(other, block.pid);
             }
             if let Some((me, id)) = monitor_by {
                 me.block.lock().monitoring.remove(&id);
@@ -336,8 +343,14 @@ pub(crate) fn conceive<M: Send + 'static>(
                 .collect()
         },
     );
+    let pid = Pid::fresh();
     let birth = Birth {
         ancestors,
+        application: if plan.begins_application {
+            Some(pid)
+        } else {
+            parent.and_then(|parent| parent.block.birth.application)
+        },
         spawned_at: Location::caller(),
         at: Instant::now(),
         kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
@@ -345,7 +358,7 @@ pub(crate) fn conceive<M: Send + 'static>(
         reports_exits: plan.reports_exits,
     };
     let (post, receiver) = mailbox::<M>();
-    let block = Arc::new(Block::new(Pid::fresh(), birth, Arc::new(Waiter::default()), Box::new(post)));
+    let block = Arc::new(Block::new(pid, birth, Arc::new(Waiter::default()), Box::new(post)));
     block.lock().label.clone_from(&plan.label);
     table::insert(&block);
     (block, receiver)
