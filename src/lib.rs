@@ -9,7 +9,7 @@
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
 //! | 2 | `child_spec` `gen_server/` `or_exit` | servers, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` | supervisors |
+//! | 3 | `supervisor/` `dynamic_supervisor/` | supervisors |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
 //! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
@@ -25,6 +25,7 @@ compile_error!(
 );
 
 mod child_spec;
+pub mod dynamic_supervisor;
 pub mod gen_server;
 #[cfg(feature = "env_logger")]
 pub mod logger;
@@ -40,6 +41,7 @@ mod unwound;
 pub mod semantics {}
 
 pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
+pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
 pub use gen_server::{
     CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, Info, Never, Next, ServerRef, Spec, Start,
     Stop, StopError,
@@ -55,6 +57,7 @@ pub use supervisor::{
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
     pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
+    pub use crate::dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
     pub use crate::gen_server::{
         CallError, Caller, Context, GenServer, Info, Never, Next, ServerRef, Start, Stop,
     };

@@ -22,9 +22,10 @@ const FLOORS: Floors<'static> = &[
     /* 2 */ &["child_spec",
               "gen_server/handle", "gen_server/reply", "gen_server/behaviour", "gen_server/call",
               "gen_server/run", "gen_server/start", "or_exit"],
-    /* 3 */ &["supervisor/spec", "supervisor/budget", "supervisor/decide", "supervisor/children",
-              "supervisor/request", "supervisor/server", "supervisor/client", "supervisor/supervise"],
-                                            // to come: dynamic_supervisor, task, agent, registry
+    /* 3 */ &["supervisor/spec", "supervisor/budget", "supervisor/decide", "supervisor/request",
+              "supervisor/children", "supervisor/server", "supervisor/client", "supervisor/supervise",
+              "dynamic_supervisor/spec", "dynamic_supervisor/request", "dynamic_supervisor/children",
+              "dynamic_supervisor/server", "dynamic_supervisor/client", "dynamic_supervisor/supervise"],
     /* 4 */ &[],                            // to come: observer
 ];
 

@@ -381,7 +381,7 @@ impl<'a> Waiting<'a> {
         };
         let mark = Self::mark(Some(me), server);
         if server.waiting_on.load(Ordering::Relaxed) != 0 {
-            if let Some(cycle) = cycle(me.block.pid, server.pid) {
+            if let Some(cycle) = cycle(&me.block, server.pid) {
                 return Err(cycle);
             }
         }
@@ -392,6 +392,15 @@ impl<'a> Waiting<'a> {
     pub(crate) fn mark(me: Option<&'a Rc<Me>>, server: &Arc<Block>) -> Self {
         if let Some(me) = me {
             me.block.waiting_on.store(server.pid.to_word(), Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+        Self(me)
+    }
+
+    /// Sets the mark "I wait for those I started, all of them, and serve nobody before they are gone".
+    pub(crate) fn for_descendants(me: Option<&'a Rc<Me>>) -> Self {
+        if let Some(me) = me {
+            me.block.waiting_on.store(me.block.pid.to_word(), Ordering::Relaxed);
             fence(Ordering::SeqCst);
         }
         Self(me)
@@ -412,13 +421,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Follows who waits for whom, from `first` until it comes back to `me`.
-fn cycle(me: Pid, first: Pid) -> Option<Vec<Pid>> {
-    let mut chain = vec![me];
+/// Follows who waits for whom, from `first` until it comes back to `me`: to itself, or to an ancestor that
+/// waits for all its descendants.
+fn cycle(me: &Block, first: Pid) -> Option<Vec<Pid>> {
+    let mut chain = vec![me.pid];
     let mut at = first;
-    while at != me {
+    while at != me.pid {
         if chain.contains(&at) {
-            return None; // a cycle, but we are not in it
+            let for_descendants = chain.last() == Some(&at);
+            return (for_descendants && me.birth.ancestors.contains(&at)).then_some(chain);
         }
         chain.push(at);
         at = Pid::from_word(table::get(at)?.waiting_on.load(Ordering::Relaxed))?;

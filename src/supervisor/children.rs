@@ -3,16 +3,20 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::child_spec::{ChildId, ChildSpec, Restart, Shutdown, StartError};
+use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
 use crate::gen_server::call::Waiting;
 use crate::pid::Pid;
-use crate::process::exit::exit;
+use crate::process::exit::{exit, is_alive};
 use crate::process::link::unlink;
-use crate::process::watch::{await_reaping, watch};
-use crate::process::{me, table, zombie};
+use crate::process::settings::settings;
+use crate::process::watch::{Watch, await_reaping, watch};
+use crate::process::zombie::{self, zombies};
+use crate::process::{me, table};
 use crate::reason::ExitReason;
 use crate::supervisor::decide::expected;
+use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
 use crate::unwind::contain;
 use crate::unwound;
 
@@ -107,40 +111,40 @@ impl Child {
         }
     }
 
-    /// Ends it if it runs, and waits until it is gone. It is watched rather than trusted to its link: it
-    /// may have unlinked itself.
+    /// Ends it if it runs, and waits until it is gone.
     pub(crate) fn stop(&mut self, supervisor: &str) {
-        let Status::Running(pid) = std::mem::replace(&mut self.status, Status::Stopped) else {
+        let Status::Running(pid) = self.status else {
+            self.status = Status::Stopped;
             return;
         };
-        let shutdown = self.spec.get_shutdown();
-        let watched = watch(pid);
         let me = me::get();
         let block = table::get(pid);
         // A child that calls us in its clean-up is told at once that it would wait for ever.
         let _waiting = block.as_ref().map(|block| Waiting::mark(me.as_ref(), block));
-        let kill = || {
-            exit(pid, ExitReason::Kill);
-            watched.wait()
-        };
-        let reason = match shutdown {
-            Shutdown::BrutalKill => kill(),
-            Shutdown::Infinity => {
-                exit(pid, ExitReason::Shutdown);
-                watched.wait()
-            }
-            Shutdown::Timeout(limit) => {
-                exit(pid, ExitReason::Shutdown);
-                watched.wait_timeout(limit).unwrap_or_else(kill)
-            }
-        };
-        unlink(pid);
-        if !expected(&reason, shutdown == Shutdown::BrutalKill, self.spec.restart) {
+        if let Some(ending) = self.begin_stop() {
+            ending.kill_when_late();
+            self.stopped(ending, supervisor);
+        }
+    }
+
+    /// Tells it to end, if it runs.
+    pub(crate) fn begin_stop(&mut self) -> Option<Ending> {
+        match std::mem::replace(&mut self.status, Status::Stopped) {
+            Status::Running(pid) => Some(Ending::of(pid, self.spec.get_shutdown())),
+            Status::Restarting(_) | Status::Stopped => None,
+        }
+    }
+
+    /// Waits until it is gone.
+    pub(crate) fn stopped(&self, ending: Ending, supervisor: &str) {
+        let reason = ending.watched.wait();
+        unlink(ending.pid);
+        if !expected(&reason, ending.shutdown == Shutdown::BrutalKill, self.spec.restart) {
             report(
                 log::Level::Error,
                 format_args!(
-                    "supervisor {supervisor}: child {} ({pid}) did not shut down as asked: {reason}",
-                    self.spec.id
+                    "supervisor {supervisor}: child {} ({}) did not shut down as asked: {reason}",
+                    self.spec.id, ending.pid
                 ),
             );
         }
@@ -161,6 +165,86 @@ impl Child {
     pub(crate) fn temporary(&self) -> bool {
         self.spec.restart == Restart::Temporary
     }
+}
+
+/// A child that has been told to end. It is watched rather than trusted to its link: it may have unlinked
+/// itself.
+pub(crate) struct Ending {
+    pid: Pid,
+    shutdown: Shutdown,
+    told: Instant,
+    watched: Watch,
+}
+
+impl Ending {
+    fn of(pid: Pid, shutdown: Shutdown) -> Self {
+        let watched = watch(pid);
+        let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
+        exit(pid, signal);
+        Self { pid, shutdown, told: Instant::now(), watched }
+    }
+
+    /// How long it has before it is killed.
+    pub(crate) fn limit(&self) -> Duration {
+        match self.shutdown {
+            Shutdown::BrutalKill => Duration::ZERO,
+            Shutdown::Timeout(limit) => limit,
+            Shutdown::Infinity => Duration::MAX,
+        }
+    }
+
+    /// Waits until it is gone or its time is up; then it is killed.
+    pub(crate) fn kill_when_late(&self) {
+        if let Shutdown::Timeout(limit) = self.shutdown {
+            if self.watched.wait_timeout(limit.saturating_sub(self.told.elapsed())).is_none() {
+                exit(self.pid, ExitReason::Kill);
+            }
+        }
+    }
+}
+
+/// Whether there are too many zombies to start these again: of the whole program, or of this supervisor if
+/// it has a limit of its own. Only a child that left one behind counts as a reason to give up.
+#[expect(single_use_lifetimes, reason = "older compilers want it named")]
+pub(crate) fn too_many_zombies<'a>(
+    restarted: impl Iterator<Item = &'a Child> + Clone,
+    limit: Option<usize>,
+) -> bool {
+    restarted.clone().for_each(Child::await_reaping);
+    if !restarted.clone().any(Child::left_zombie) {
+        return false;
+    }
+    let me = me::pid();
+    let all = zombies();
+    let own = all.iter().filter(|zombie| zombie.parent == me).count();
+    all.len() > settings().max_zombies || limit.is_some_and(|limit| own > limit)
+}
+
+/// Whether it runs, for listings.
+pub(crate) fn child_info(child: &Child) -> ChildInfo {
+    ChildInfo {
+        id: child.spec.id.clone(),
+        state: match child.status {
+            Status::Running(pid) => ChildState::Running(pid),
+            Status::Restarting(_) => ChildState::Restarting,
+            Status::Stopped => ChildState::Stopped,
+        },
+        child_type: child.spec.child_type,
+    }
+}
+
+/// How many there are.
+#[expect(single_use_lifetimes, reason = "older compilers want it named")]
+pub(crate) fn count<'a>(children: impl Iterator<Item = &'a Child>) -> ChildCount {
+    children.fold(ChildCount::default(), |count, child| {
+        let supervisor = child.spec.child_type == ChildType::Supervisor;
+        ChildCount {
+            specs: count.specs + 1,
+            active: count.active + usize::from(child.pid().is_some_and(is_alive)),
+            supervisors: count.supervisors + usize::from(supervisor),
+            workers: count.workers + usize::from(!supervisor),
+        }
+    })
 }
 
 /// All children of a supervisor, in start order.

@@ -59,7 +59,7 @@ pub struct ChildCount {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ChildError {
-    /// It has no child with that id.
+    /// It has no such child.
     NotFound,
     /// The child runs.
     Running,
@@ -74,7 +74,7 @@ pub enum ChildError {
 impl fmt::Display for ChildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound => f.write_str("the supervisor has no child with that id"),
+            Self::NotFound => f.write_str("the supervisor has no such child"),
             Self::Running => f.write_str("the child is running"),
             Self::Restarting => f.write_str("the child is being restarted"),
             Self::Start(error) => error.fmt(f),

@@ -5,23 +5,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError};
+use crate::child_spec::{ChildId, ChildSpec, StartError};
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
 use crate::gen_server::start::{Spec, Start};
 use crate::pid::Pid;
-use crate::process::exit::is_alive;
-use crate::process::me;
-use crate::process::settings::settings;
-use crate::process::zombie::zombies;
 use crate::reason::ExitReason;
 use crate::supervisor::budget::Budget;
-use crate::supervisor::children::{Child, Children, FailedToStartChild, Status, report};
-use crate::supervisor::decide::{Fate, fate, scope, shuts_down};
-use crate::supervisor::request::{
-    Ask, ChildCount, ChildError, ChildInfo, ChildState, Reminder, Request, TryAgain,
+use crate::supervisor::children::{
+    Child, Children, FailedToStartChild, Status, child_info, count, report, too_many_zombies,
 };
+use crate::supervisor::decide::{Fate, fate, scope, shuts_down};
+use crate::supervisor::request::{Ask, ChildError, Reminder, Request, TryAgain};
 use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_child};
 
 /// A process that starts others, and starts them again when they end.
@@ -212,7 +208,7 @@ impl GenServer for Supervisor {
             Ask::Restart(id, from) => from.reply(self.restart_child(&id)),
             Ask::Delete(id, from) => from.reply(self.delete_child(&id)),
             Ask::Which(from) => from.reply(self.children.0.iter().map(child_info).collect()),
-            Ask::Count(from) => from.reply(self.count()),
+            Ask::Count(from) => from.reply(count(self.children.0.iter())),
             Ask::Spec(id, from) => {
                 let at = self.children.position(&id);
                 from.reply(at.map(|at| self.children.0[at].spec.clone()).ok_or(ChildError::NotFound))
@@ -294,7 +290,7 @@ impl Supervisor {
         let mut range = scope(self.strategy, at, self.children.0.len());
         self.children.stop(range.clone(), &self.called);
         range.end -= self.forget_temporary(range.clone(), &id);
-        if self.too_many_zombies(range.clone()) {
+        if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
             report(
                 log::Level::Error,
                 format_args!("supervisor {}: zombie_limit, shutting down", self.called),
@@ -351,18 +347,6 @@ impl Supervisor {
         }
         result.map_err(|(at, error)| (at - ignored.len(), error))
     }
-
-    fn too_many_zombies(&self, range: std::ops::Range<usize>) -> bool {
-        let restarted = &self.children.0[range];
-        restarted.iter().for_each(Child::await_reaping);
-        if !restarted.iter().any(Child::left_zombie) {
-            return false;
-        }
-        let me = me::pid();
-        let all = zombies();
-        let own = all.iter().filter(|zombie| zombie.parent == me).count();
-        all.len() > settings().max_zombies || self.max_zombies.is_some_and(|limit| own > limit)
-    }
 }
 
 /// What the supervisor is asked from outside.
@@ -415,28 +399,5 @@ impl Supervisor {
                 Ok(())
             }
         }
-    }
-
-    fn count(&self) -> ChildCount {
-        let all = &self.children.0;
-        let supervisors = all.iter().filter(|child| child.spec.child_type == ChildType::Supervisor).count();
-        ChildCount {
-            specs: all.len(),
-            active: all.iter().filter(|child| child.pid().is_some_and(is_alive)).count(),
-            supervisors,
-            workers: all.len() - supervisors,
-        }
-    }
-}
-
-fn child_info(child: &Child) -> ChildInfo {
-    ChildInfo {
-        id: child.spec.id.clone(),
-        state: match child.status {
-            Status::Running(pid) => ChildState::Running(pid),
-            Status::Restarting(_) => ChildState::Restarting,
-            Status::Stopped => ChildState::Stopped,
-        },
-        child_type: child.spec.child_type,
     }
 }

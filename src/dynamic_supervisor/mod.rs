@@ -1,0 +1,13 @@
+//! Dynamic supervisors: for children that come and go while the program runs.
+
+pub(crate) mod children;
+pub(crate) mod client;
+pub(crate) mod request;
+pub(crate) mod server;
+pub(crate) mod spec;
+pub(crate) mod supervise;
+
+pub use self::request::{DynamicReminder, DynamicRequest};
+pub use self::server::{DynamicPlan, DynamicSupervisor};
+pub use self::spec::DynamicSupervisorSpec;
+pub use self::supervise::SuperviseDynamic;

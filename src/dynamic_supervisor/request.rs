@@ -1,0 +1,31 @@
+//! What a dynamic supervisor can be asked. `client` sends it, `server` handles it.
+
+use crate::child_spec::{ChildSpec, StartError};
+use crate::gen_server::reply::Caller;
+use crate::pid::Pid;
+use crate::supervisor::request::{ChildCount, ChildError, ChildInfo};
+
+/// What a dynamic supervisor is asked: through the methods of
+/// [`ServerRef<DynamicSupervisor>`](crate::ServerRef).
+#[derive(Debug)]
+pub struct DynamicRequest(pub(crate) DynamicAsk);
+
+#[derive(Debug)]
+pub(crate) enum DynamicAsk {
+    Start(ChildSpec, Caller<Result<Option<Pid>, StartError>>),
+    Terminate(Pid, Caller<Result<(), ChildError>>),
+    Which(Caller<Vec<ChildInfo>>),
+    Count(Caller<ChildCount>),
+}
+
+/// What a dynamic supervisor tells itself.
+#[derive(Debug)]
+pub struct DynamicReminder(pub(crate) DynamicRetry);
+
+/// A restart that failed is to be tried again.
+#[derive(Debug)]
+pub(crate) struct DynamicRetry {
+    /// The process that ended: who it was last.
+    pub(crate) pid: Pid,
+    pub(crate) retry: u64,
+}
