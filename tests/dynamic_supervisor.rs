@@ -264,7 +264,9 @@ fn dy_17_a_restart_gets_the_supervisors_own_argument_again() {
         })
         .restart(Restart::Transient)
     };
-    kill(add(&supervisor, with_extra("own")), "oops");
+    let pid = add(&supervisor, with_extra("own"));
+    got.wait_for(1); // else it might die before its first step
+    kill(pid, "oops");
     assert_eq!(got.wait_for(2), ["extra own", "extra own"]);
     supervisor.stop().unwrap();
 }
