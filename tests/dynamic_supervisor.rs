@@ -298,11 +298,8 @@ fn dy_21_termination_is_by_the_childs_own_shutdown() {
         let pid = add(&supervisor, Child::new("a", &Journal::new()).spec().shutdown(shutdown));
         let watch = process::watch(pid);
         assert_eq!(supervisor.terminate_child(pid), Ok(()));
-        assert_eq!(
-            watch.wait_timeout(Duration::ZERO),
-            Some(reason),
-            "{shutdown:?}: it is gone when we hear of it"
-        );
+        assert!(!process::is_alive(pid), "{shutdown:?}: it is gone when we hear of it");
+        assert_eq!(watch.wait(), reason, "{shutdown:?}");
         assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
     }
     let pid = add(&supervisor, stubborn("b").shutdown(Shutdown::Timeout(ms(50))));
@@ -351,9 +348,8 @@ fn dy_25_who_does_not_go_within_its_time_is_killed() {
     let pids = [soon(sleeper()), soon(stubborn("deaf")), soon(sleeper())].map(|spec| add(&supervisor, spec));
     let watches = pids.map(process::watch);
     supervisor.stop().unwrap();
-    let reasons = watches.each_ref().map(|watch| watch.wait_timeout(Duration::ZERO));
-    let (shutdown, killed) = (Some(ExitReason::Shutdown), Some(ExitReason::Killed));
-    assert_eq!(reasons, [shutdown.clone(), killed, shutdown]);
+    let reasons = watches.each_ref().map(process::Watch::wait);
+    assert_eq!(reasons, [ExitReason::Shutdown, ExitReason::Killed, ExitReason::Shutdown]);
 }
 
 #[test]
@@ -431,7 +427,8 @@ fn sh_15_ten_children_are_killed() {
         .map(|_| process::watch(add(&supervisor, stubborn("deaf").shutdown(Shutdown::BrutalKill))))
         .collect();
     supervisor.stop().unwrap();
-    assert!(watches.iter().all(|watch| watch.wait_timeout(Duration::ZERO) == Some(ExitReason::Killed)));
+    assert!(!watches.iter().any(|watch| process::is_alive(watch.pid())), "they are gone when we hear of it");
+    assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Killed));
 }
 
 #[test]
@@ -752,5 +749,6 @@ fn a_child_that_unlinked_itself_is_stopped_all_the_same() {
     unlinked.pass();
     let watch = process::watch(pid);
     supervisor.stop().unwrap();
-    assert_eq!(watch.wait_timeout(Duration::ZERO), Some(ExitReason::Shutdown));
+    assert!(!process::is_alive(pid));
+    assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
