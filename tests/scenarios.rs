@@ -15,7 +15,7 @@ fn every_scenario_has_a_test_or_a_reason() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let read =
         |name: &str| fs::read_to_string(tests.join(name)).unwrap_or_else(|why| panic!("tests/{name}: {why}"));
-    let names = source::files(&tests).iter().flat_map(|(_, text)| test_names(text)).collect();
+    let names = source::files(&tests).iter().flat_map(|(_, text)| source::test_names(text)).collect();
     let found = gaps(&read("scenarios/ids.txt"), &names, &read("scenarios-not-applicable.md"));
     assert!(found.is_empty(), "{} things to mend:\n{}", found.len(), found.join("\n"));
 }
@@ -71,27 +71,10 @@ fn leading_id(line: &str) -> Option<&str> {
     (id.chars().enumerate().all(shape) && !rest.starts_with(|c: char| c.is_alphanumeric())).then_some(id)
 }
 
-/// The names of the test functions in a source text; an ignored test proves nothing and does not count.
-fn test_names(text: &str) -> Vec<String> {
-    let words: Vec<&str> = source::words(text).iter().map(|word| word.text).collect();
-    let (mut found, mut marked, mut ignored) = (Vec::new(), false, false);
-    for (at, word) in words.iter().enumerate() {
-        match *word {
-            "test" => marked |= words[..at].ends_with(&["#", "["]),
-            "ignore" => ignored |= words[..at].ends_with(&["#", "["]),
-            "fn" => {
-                found.extend(words.get(at + 1).filter(|_| marked && !ignored).map(|name| (*name).to_owned()))
-            }
-            "{" | "}" | ";" => (marked, ignored) = (false, false),
-            _ => {}
-        }
-    }
-    found
-}
-
 /// The check itself, on small lists.
 mod the_check {
-    use super::{gaps, test_names};
+    use super::gaps;
+    use super::source::test_names;
 
     const LIST: &str = "EX-01 | big reason\nEX-03 | normal is ignored\n";
 

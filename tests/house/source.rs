@@ -1,5 +1,7 @@
 //! Reads Rust source as words with line numbers, free of comments, strings and character literals.
-//! `tests/house.rs` and `tests/scenarios.rs` check source files with it.
+//! `tests/house.rs`, `tests/scenarios.rs` and `tests/differences.rs` check source files with it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::path::Path;
@@ -44,6 +46,24 @@ pub(crate) fn words(source: &str) -> Vec<Word<'_>> {
         }
         line += text.matches('\n').count();
         rest = after;
+    }
+    found
+}
+
+/// The names of the test functions in a source text; an ignored test proves nothing and does not count.
+pub(crate) fn test_names(text: &str) -> Vec<String> {
+    let words: Vec<&str> = words(text).iter().map(|word| word.text).collect();
+    let (mut found, mut marked, mut ignored) = (Vec::new(), false, false);
+    for (at, word) in words.iter().enumerate() {
+        match *word {
+            "test" => marked |= words[..at].ends_with(&["#", "["]),
+            "ignore" => ignored |= words[..at].ends_with(&["#", "["]),
+            "fn" => {
+                found.extend(words.get(at + 1).filter(|_| marked && !ignored).map(|name| (*name).to_owned()))
+            }
+            "{" | "}" | ";" => (marked, ignored) = (false, false),
+            _ => {}
+        }
     }
     found
 }

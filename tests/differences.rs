@@ -1,0 +1,87 @@
+//! The page "Differences from Erlang": every row names a test, and the test is there. `cargo test` runs it.
+
+#[path = "house/source.rs"]
+mod source;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_difference_has_its_reason_and_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/differences.md")).expect("the page");
+    let names = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| source::files(&root.join(folder)))
+        .flat_map(|(_, text)| source::test_names(&text))
+        .collect();
+    let found = gaps(&page, &names);
+    assert!(found.is_empty(), "{} rows to mend in docs/differences.md:\n{}", found.len(), found.join("\n"));
+}
+
+/// What is wrong with the rows of the page.
+fn gaps(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let rows: Vec<Vec<&str>> = page.lines().filter_map(cells).collect();
+    let mut found: Vec<String> = rows.iter().filter_map(|row| gap(row, tests)).collect();
+    if rows.is_empty() {
+        found.push("there are no rows".to_owned());
+    }
+    found
+}
+
+/// The cells of a row that is neither a head nor a rule.
+fn cells(line: &str) -> Option<Vec<&str>> {
+    let row = line.strip_prefix("| ")?.strip_suffix('|')?;
+    let cells: Vec<&str> = row.split(" |").map(str::trim).collect();
+    (!["here", "---"].contains(&cells[0])).then_some(cells)
+}
+
+fn gap(row: &[&str], tests: &BTreeSet<String>) -> Option<String> {
+    // What is not there at all cannot be tested.
+    let absent = row[0].starts_with("no ");
+    match row {
+        [here, theirs, why, ..] if here.is_empty() || theirs.is_empty() || why.is_empty() => {
+            Some(format!("`{here}`: says too little"))
+        }
+        [_, _, _, ""] | [_, _, _] if absent => None,
+        [here, _, _, test] => {
+            let test = test.trim_matches('`');
+            (!tests.contains(test)).then(|| format!("`{here}`: there is no test `{test}`"))
+        }
+        _ => Some(format!("`{}`: not four cells", row[0])),
+    }
+}
+
+/// The check itself, on small pages.
+mod the_check {
+    use super::gaps;
+
+    #[track_caller]
+    fn found(page: &str, expected: &[&str]) {
+        let found = gaps(page, &["a_test".to_owned()].into());
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (line, part) in found.iter().zip(expected) {
+            assert!(line.contains(part), "`{part}` is not in: {line}");
+        }
+    }
+
+    #[test]
+    fn a_whole_row_is_enough() {
+        found(
+            "# Head\n| here | Erlang | why | test |\n| --- | --- | --- | --- |\n| a | b | c | `a_test` |\n",
+            &[],
+        );
+        found("| no such thing | there is | threads | |\n", &[]);
+    }
+
+    #[test]
+    fn a_row_without_its_test_or_its_reason_is_named() {
+        let page = "| a | b | c | `gone` |\n| d | e | | `a_test` |\n| f | g | h | |\n| i | j | k |\n";
+        found(
+            page,
+            &["`a`: there is no test `gone`", "`d`: says too little", "`f`: there is no", "`i`: not four"],
+        );
+        found("", &["there are no rows"]);
+    }
+}
