@@ -47,7 +47,7 @@ use crate::supervisor::children::report;
 /// ```
 ///
 /// A child that is restarted gets a new pid: who must find it again gives it a name, or a key in a
-/// [`Registry`](crate::Registry).
+/// registry.
 ///
 /// # Differences from Erlang
 /// It is Elixir's `DynamicSupervisor`. Erlang's `simple_one_for_one`, one spec with arguments that are added
