@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::child_spec::{ChildSpec, StartError};
-use crate::dynamic_supervisor::request::{DynamicAsk, DynamicRetry};
+use crate::dynamic_supervisor::request::DynamicAsk;
 use crate::dynamic_supervisor::spec::DynamicSupervisorSpec;
 use crate::gen_server::call::Waiting;
 use crate::gen_server::reply::Next;
@@ -25,14 +25,14 @@ pub(crate) struct DynamicChildren {
     max_children: Option<usize>,
     max_zombies: Option<usize>,
     all: BTreeMap<Pid, Child>,
-    retries: u64,
 }
 
 /// What the supervisor does after the end of a child.
 pub(crate) enum Then {
     GoOn,
-    /// Through the mailbox, so that requests and our own shutdown get in between.
-    TryAgain(DynamicRetry),
+    /// To start the one again that was this process: through the mailbox, so that requests and our own shutdown
+    /// get in between.
+    TryAgain(Pid),
     GiveUp,
 }
 
@@ -44,7 +44,6 @@ impl DynamicChildren {
             max_children: plan.max_children,
             max_zombies: plan.max_zombies,
             all: BTreeMap::new(),
-            retries: 0,
         }
     }
 
@@ -99,11 +98,8 @@ impl DynamicChildren {
     }
 
     /// A restart that failed is tried again, unless the child was terminated meanwhile.
-    pub(crate) fn try_again(&mut self, DynamicRetry { pid, retry }: &DynamicRetry) -> Then {
-        match self.all.get(pid) {
-            Some(child) if child.status == Status::Restarting(*retry) => self.restart(*pid),
-            _ => Then::GoOn,
-        }
+    pub(crate) fn try_again(&mut self, pid: Pid) -> Then {
+        if self.all.contains_key(&pid) { self.restart(pid) } else { Then::GoOn }
     }
 
     /// Starts a child again, if the budget allows.
@@ -133,10 +129,9 @@ impl DynamicChildren {
                         self.called, child.spec.id
                     ),
                 );
-                self.retries += 1;
-                child.status = Status::Restarting(self.retries);
+                child.status = Status::Restarting(0); // nobody restarts it by hand: there is one wait at most
                 self.all.insert(pid, child);
-                Then::TryAgain(DynamicRetry { pid, retry: self.retries })
+                Then::TryAgain(pid)
             }
         }
     }

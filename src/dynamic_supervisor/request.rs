@@ -18,14 +18,7 @@ pub(crate) enum DynamicAsk {
     Count(Caller<ChildCount>),
 }
 
-/// What a dynamic supervisor tells itself.
+/// What a dynamic supervisor tells itself: a restart that failed is to be tried again. It names the process
+/// that the child was last.
 #[derive(Debug)]
-pub struct DynamicReminder(pub(crate) DynamicRetry);
-
-/// A restart that failed is to be tried again.
-#[derive(Debug)]
-pub(crate) struct DynamicRetry {
-    /// The process that ended: who it was last.
-    pub(crate) pid: Pid,
-    pub(crate) retry: u64,
-}
+pub struct DynamicReminder(pub(crate) Pid);

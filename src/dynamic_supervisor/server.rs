@@ -165,8 +165,8 @@ impl GenServer for DynamicSupervisor {
         self.0.answer(ask)
     }
 
-    fn handle_cast(&mut self, DynamicReminder(retry): DynamicReminder, cx: &mut Context<Self>) -> Next {
-        next(self.0.try_again(&retry), cx)
+    fn handle_cast(&mut self, DynamicReminder(pid): DynamicReminder, cx: &mut Context<Self>) -> Next {
+        next(self.0.try_again(pid), cx)
     }
 
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
@@ -186,8 +186,8 @@ pub(crate) fn next<S: GenServer<Cast = DynamicReminder>>(then: Then, cx: &Contex
     match then {
         Then::GoOn => Next::wait(),
         Then::GiveUp => Next::stop(ExitReason::Shutdown),
-        Then::TryAgain(retry) => {
-            cx.cast(DynamicReminder(retry));
+        Then::TryAgain(pid) => {
+            cx.cast(DynamicReminder(pid));
             Next::wait()
         }
     }
