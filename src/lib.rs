@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
-//! | 2 | `child_spec` `gen_server/` `or_exit` | servers, and what a supervisor needs to know of anybody |
+//! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
 //! | 3 | `supervisor/` `dynamic_supervisor/` | supervisors |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
@@ -34,6 +34,7 @@ mod pid;
 pub mod process;
 mod reason;
 pub mod supervisor;
+pub mod task;
 mod unwind;
 mod unwound;
 
@@ -56,6 +57,7 @@ pub use supervisor::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, FailedToStartChild, Strategy, Supervise,
     Supervisor, SupervisorSpec,
 };
+pub use task::{JoinError, Task};
 
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
@@ -69,4 +71,5 @@ pub mod prelude {
     pub use crate::process;
     pub use crate::reason::ExitReason;
     pub use crate::supervisor::{AutoShutdown, Strategy, Supervise, Supervisor, SupervisorSpec};
+    pub use crate::task::{JoinError, Task};
 }

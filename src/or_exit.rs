@@ -10,13 +10,14 @@ use crate::process::attach::AttachError;
 use crate::process::exit::exit_with;
 use crate::process::link::LinkError;
 use crate::reason::{CallFailure, ExitReason};
+use crate::task::error::JoinError;
 
 /// Ends the calling process if there is no value.
 pub trait OrExit<T> {
     /// The value; or the calling process ends, with the reason the error stands for.
     ///
-    /// A failed call becomes [`ExitReason::Call`] with the reason the server ended with, a failed start
-    /// the reason it failed with; any other error is carried as it is.
+    /// A failed call becomes [`ExitReason::Call`] with the reason the server ended with, so does the failed join
+    /// of a task; a failed start becomes the reason it failed with; any other error is carried as it is.
     ///
     /// # Panics
     /// On a thread that is not a process there is nothing to end: it panics.
@@ -45,8 +46,8 @@ impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
 }
 
 impl ExitReason {
-    /// The reason an error stands for: of a failed call [`ExitReason::Call`], of a failed start or stop, and of
-    /// what ended an attached process, the reason in it; any other error is carried as it is and can be had
+    /// The reason an error stands for: of a failed call or join [`ExitReason::Call`], of a failed start or stop, and
+    /// of what ended an attached process, the reason in it; any other error is carried as it is and can be had
     /// back by [`downcast_ref`](Self::downcast_ref).
     ///
     /// ```
@@ -60,6 +61,9 @@ impl ExitReason {
         let any: &dyn Any = &error;
         if let Some(call) = any.downcast_ref::<CallError>() {
             return failed_call(call);
+        }
+        if let Some(join) = any.downcast_ref::<JoinError>() {
+            return failed_join(join);
         }
         reason_in(any).unwrap_or_else(|| Self::carrying(error))
     }
@@ -102,4 +106,17 @@ fn failed_call(error: &CallError) -> ExitReason {
         CallError::Exiting => return ExitReason::carrying(error.clone()),
     };
     ExitReason::Call(CallFailure::new(why, server).into())
+}
+
+/// `{Why, {Task, await, ..}}`.
+fn failed_join(error: &JoinError) -> ExitReason {
+    let (why, task) = match error {
+        JoinError::Exited { task, reason } => (reason.clone(), Some(task)),
+        JoinError::Timeout { task, .. } => (ExitReason::Timeout, Some(task)),
+        JoinError::Deadlock { cycle } => (ExitReason::carrying(error.clone()), cycle.get(1)),
+        JoinError::NotStarted(error) => return ExitReason::error(error.clone()),
+        JoinError::Exiting => return ExitReason::carrying(error.clone()),
+    };
+    let task = task.map_or_else(String::new, |task| format!("task {task}"));
+    ExitReason::Call(CallFailure::new(why, &task.into()).into())
 }

@@ -99,7 +99,8 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[Pid]) -> fmt::Result {
+/// The text of a refusal that names the cycle.
+pub(crate) fn write_cycle(f: &mut fmt::Formatter<'_>, cycle: &[Pid]) -> fmt::Result {
     f.write_str("refused, it would wait for ever: ")?;
     for pid in cycle {
         write!(f, "{pid} waits for ")?;
@@ -314,10 +315,11 @@ fn moment(limit: Duration) -> Option<Instant> {
     (limit != Duration::MAX).then(|| clock::after(limit))
 }
 
-struct Exiting;
+/// The calling process is exiting and makes no calls any more.
+pub(crate) struct Exiting;
 
 /// The calling process, if it is one and may still make calls.
-fn caller() -> Result<Option<Rc<Me>>, Exiting> {
+pub(crate) fn caller() -> Result<Option<Rc<Me>>, Exiting> {
     let me = me::get();
     if let Some(me) = &me {
         me.checkpoint();

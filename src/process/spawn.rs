@@ -173,6 +173,8 @@ pub struct Builder {
     pub(crate) owner: Option<Arc<Block>>,
     /// Its owner hears of its end in another way than by a message; but dies of it unless it traps exits.
     pub(crate) quiet: bool,
+    /// Where the program asked for it, if that is not the caller of the birth.
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
     /// It begins an application: all that it starts, and they start, belongs to it.
     pub(crate) begins_application: bool,
 }
@@ -351,7 +353,7 @@ pub(crate) fn conceive<M: Send + 'static>(
         } else {
             parent.and_then(|parent| parent.block.birth.application)
         },
-        spawned_at: Location::caller(),
+        spawned_at: plan.spawned_at.unwrap_or(Location::caller()),
         at: Instant::now(),
         kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
         exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),

@@ -1,0 +1,348 @@
+//! The handle of a task: waiting for its value, stopping it, letting it go. Owners use it; streams and
+//! supervisors make it of tasks they started.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::child_spec::Shutdown;
+use crate::gen_server::call::{Exiting, Waiting, caller};
+use crate::pid::{MonitorRef, Pid};
+use crate::process::block::{Block, DeathWatch};
+use crate::process::link::{await_death, disconnect, leave};
+use crate::process::me::{self, Me};
+use crate::process::signal::Origin;
+use crate::process::{clock, exit};
+use crate::reason::ExitReason;
+use crate::task::error::JoinError;
+use crate::task::slot::Slot;
+use crate::task::work::Born;
+
+/// A process that does one thing, and the right to its value: Elixir's `Task`. Made by [`Task::spawn`].
+///
+/// ```
+/// use rethread::Task;
+///
+/// let sum = Task::spawn(|| (1..=10).sum::<u32>())?;
+/// let product = (1..=10).product::<u32>(); // meanwhile
+/// assert_eq!((sum.join()?, product), (55, 3_628_800));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The task is linked with its owner, the process that started it: each ends with the other, unless it ends
+/// with `Normal` or the other traps exits. A dropped handle lets the task go: it runs on, still linked, and its
+/// value is lost. [`task`](crate::task) tells the whole story.
+///
+/// # Differences from Erlang
+/// Elixir raises an `ArgumentError` when somebody else than the owner waits for a task; here the handle cannot
+/// leave its thread (`E0277`):
+///
+/// ```compile_fail,E0277
+/// # use rethread::{Task, process};
+/// let task = Task::spawn(|| 42).unwrap();
+/// process::spawn::<()>(move |_| { task.join().unwrap(); }).unwrap(); // `*const ()` cannot be sent between threads
+/// ```
+#[must_use = "dropped, the task runs on and its value is lost: join it, or begin it with Task::start"]
+pub struct Task<T: Send + 'static> {
+    block: Arc<Block>,
+    slot: Arc<Slot<T>>,
+    watch: MonitorRef,
+    linked: Option<Arc<Block>>,
+    /// Its value, or its end, was handed out.
+    handled: bool,
+    /// A task stays with its owner.
+    stays: PhantomData<*const ()>,
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// The handle of a task that was born with the body that goes with this slot.
+    pub(crate) fn born(born: Born, slot: Arc<Slot<T>>) -> Self {
+        let Born { block, linked } = born;
+        let watch = MonitorRef::fresh();
+        await_death(&block, watch, Arc::clone(&slot) as Arc<dyn DeathWatch>);
+        Self { block, slot, watch, linked, handled: false, stays: PhantomData }
+    }
+
+    /// The process it runs in.
+    ///
+    /// ```
+    /// use rethread::{Task, process};
+    ///
+    /// let task = Task::spawn(process::current)?;
+    /// let pid = task.pid();
+    /// assert_eq!(task.join()?, Some(pid));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pid(&self) -> Pid {
+        self.block.pid
+    }
+
+    /// Waits for the value, as long as it takes: Elixir's `await`.
+    ///
+    /// A task that crashes takes an owner with it that does not trap exits, here at the latest, with the task's own
+    /// reason. One that does, and any thread that is not a process, gets the error. With
+    /// [`or_exit`](crate::OrExit::or_exit) the owner ends with [`ExitReason::Call`], as in Elixir.
+    ///
+    /// # Errors
+    /// [`JoinError::Exited`] as soon as the task has ended without a value, [`JoinError::Deadlock`] if it waits for
+    /// the caller, [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    ///
+    /// # Differences from Erlang
+    /// Elixir's `await` gives up after five seconds. A death is noticed at once, and a thread that is given up
+    /// cannot be stopped; so a limit is for those who ask for one: [`join_timeout`](Self::join_timeout).
+    ///
+    /// ```
+    /// use rethread::{JoinError, Task};
+    ///
+    /// let task = Task::spawn(|| -> u32 { panic!("boom") })?;
+    /// match task.join() {
+    ///     Err(JoinError::Exited { reason, .. }) => println!("{reason}"), // panic at src/main.rs:3: boom
+    ///     other => unreachable!("{other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join(mut self) -> Result<T, JoinError> {
+        self.await_value(Duration::MAX)
+    }
+
+    /// As [`join`](Self::join), for at most `limit`. After that neither the value nor anything else of the task
+    /// arrives any more. The task is not stopped by it, and goes on; though through the link it ends with the
+    /// owner, if that does not survive the timeout.
+    ///
+    /// # Errors
+    /// As there, and [`JoinError::Timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{JoinError, Task, process};
+    ///
+    /// let slow = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
+    /// assert!(matches!(slow.join_timeout(Duration::from_millis(1)), Err(JoinError::Timeout { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_timeout(mut self, limit: Duration) -> Result<T, JoinError> {
+        self.await_value(limit)
+    }
+
+    /// Waits for the value for at most `limit`, and can be asked again after `None`: Elixir's `yield`. With a
+    /// limit of zero it looks at what is there.
+    ///
+    /// Once it has given the value or the end, it gives `NoProc`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), but no wait is refused as a deadlock: the owner comes back from this one.
+    ///
+    /// # Differences from Erlang
+    /// Asked again after it has given the value, Elixir's `yield` waits and gives `nil`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{Shutdown, Task, process};
+    ///
+    /// let mut task = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
+    /// let result = task.yield_for(Duration::from_millis(1)).or_else(|| task.shutdown(Shutdown::BrutalKill));
+    /// match result {
+    ///     Some(Ok(())) => println!("done in time, or just after"),
+    ///     Some(Err(error)) => println!("{error}"),
+    ///     None => println!("not done, and stopped"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn yield_for(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
+        if let Err(error) = owner() {
+            return Some(Err(error));
+        }
+        self.look(limit)
+    }
+
+    /// Unlinks the task, tells it to end, as [`Shutdown`] says, and waits until it has. The value, if it was there
+    /// or came meanwhile; `None` if the task ended because it was told.
+    ///
+    /// # Errors
+    /// [`JoinError::Exited`] if it ended otherwise: with `Killed` if it had to be killed after the time,
+    /// with `NoProc` if its value or its end was handed out before. [`JoinError::Exiting`] in a destructor of a
+    /// process that is exiting: the task is told, and not waited for.
+    ///
+    /// # Differences from Erlang
+    /// A thread that does not listen is declared dead after its `kill_grace` and goes on as a
+    /// [`Zombie`](crate::process::Zombie).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{Shutdown, Task, process};
+    ///
+    /// let mut task = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
+    /// assert_eq!(task.shutdown(Shutdown::Timeout(Duration::from_secs(1))), None);
+    /// assert!(!process::is_alive(&task));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&mut self, how: Shutdown) -> Option<Result<T, JoinError>> {
+        let me = owner();
+        if self.handled {
+            return Some(Err(self.exited(ExitReason::NoProc)));
+        }
+        let (first, limit) = match how {
+            Shutdown::BrutalKill => (ExitReason::Kill, None),
+            Shutdown::Timeout(limit) => (ExitReason::Shutdown, Some(limit)),
+            Shutdown::Infinity => (ExitReason::Shutdown, None),
+        };
+        self.cut_off(&first);
+        let me = match me {
+            Ok(me) => me,
+            Err(exiting) => return Some(Err(exiting)), // it is told all the same
+        };
+        // If it calls us in its clean-up, it is told at once that it would wait for ever.
+        let waiting = Waiting::mark(me.as_ref(), &self.block);
+        self.slot.listen();
+        let ended = || self.slot.ended();
+        if me::wait(limit.map(clock::after), ended).is_none() {
+            self.cut_off(&ExitReason::Kill);
+            me::wait(None, ended);
+        }
+        drop(waiting);
+        let expected = if how == Shutdown::BrutalKill { ExitReason::Killed } else { ExitReason::Shutdown };
+        match self.hand_out() {
+            Err(JoinError::Exited { reason, .. }) if reason == expected => None,
+            result => Some(result),
+        }
+    }
+
+    /// Unlinks the task and lets it go: it runs on, and neither its value nor its end is the caller's concern any
+    /// more. Returns what was there already.
+    ///
+    /// # Errors
+    /// [`JoinError::Exited`] if it had ended without a value.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{Task, process};
+    ///
+    /// let slow = Task::spawn(|| process::sleep(Duration::from_millis(10)))?;
+    /// if slow.ignore().is_none() {
+    ///     println!("somebody else may wait for it");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ignore(mut self) -> Option<Result<T, JoinError>> {
+        me::checkpoint();
+        if self.handled {
+            return Some(Err(self.exited(ExitReason::NoProc)));
+        }
+        self.unlink();
+        let there = self.answered() || self.ended().is_some();
+        there.then(|| self.hand_out())
+    }
+
+    fn await_value(&mut self, limit: Duration) -> Result<T, JoinError> {
+        let me = owner()?;
+        let waiting = if self.handled || self.answered() {
+            None
+        } else {
+            let entered = Waiting::enter(me.as_ref(), &self.block);
+            Some(entered.map_err(|cycle| JoinError::Deadlock { cycle })?)
+        };
+        let result = self.look(limit);
+        drop(waiting);
+        result.unwrap_or_else(|| Err(self.late(limit)))
+    }
+
+    /// The value or the end, if either comes within this time.
+    fn look(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
+        if self.handled {
+            return Some(Err(self.exited(ExitReason::NoProc)));
+        }
+        self.slot.listen();
+        let there = || (self.answered() || self.ended().is_some()).then_some(());
+        me::wait(Some(clock::after(limit)), there)?;
+        Some(self.hand_out())
+    }
+}
+
+/// For who has several tasks, and for the tasks of a stream.
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
+    /// Has the calling thread woken when there is a value or the task has ended.
+    pub(crate) fn listen(&self) {
+        self.slot.listen();
+    }
+
+    pub(crate) fn handled(&self) -> bool {
+        self.handled
+    }
+
+    pub(crate) fn answered(&self) -> bool {
+        self.slot.answered()
+    }
+
+    pub(crate) fn ended(&self) -> Option<u64> {
+        self.slot.ended()
+    }
+
+    pub(crate) fn failed(&self) -> Option<u64> {
+        self.slot.failed()
+    }
+
+    /// The value or the end, one of which must be there. A crash that takes its owner with it does so here.
+    pub(crate) fn hand_out(&mut self) -> Result<T, JoinError> {
+        me::checkpoint();
+        self.handled = true;
+        match self.slot.take() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(reason)) => Err(self.exited(reason)),
+            None => Err(self.exited(ExitReason::NoProc)),
+        }
+    }
+
+    pub(crate) fn exited(&self, reason: ExitReason) -> JoinError {
+        JoinError::Exited { task: self.block.pid, reason }
+    }
+
+    pub(crate) fn late(&self, after: Duration) -> JoinError {
+        JoinError::Timeout { task: self.block.pid, after }
+    }
+
+    /// Unlinks it from its owner and sends it an exit signal, with nothing in between that could end the owner
+    /// and leave the task alone.
+    pub(crate) fn cut_off(&self, reason: &ExitReason) {
+        if me::get().is_some_and(|me| me.zombie()) {
+            return;
+        }
+        self.unlink();
+        exit::signal(&self.block, me::identity(), reason, Origin::Sent);
+    }
+
+    fn unlink(&self) {
+        if let Some(owner) = &self.linked {
+            disconnect(owner, self.block.pid);
+        }
+    }
+}
+
+/// The calling process, if it is one and may still wait.
+pub(crate) fn owner() -> Result<Option<Rc<Me>>, JoinError> {
+    caller().map_err(|Exiting| JoinError::Exiting)
+}
+
+impl<T: Send + 'static> Drop for Task<T> {
+    fn drop(&mut self) {
+        leave(&self.block, self.watch);
+        self.slot.close();
+    }
+}
+
+impl<T: Send + 'static> From<&Task<T>> for Pid {
+    fn from(task: &Task<T>) -> Self {
+        task.pid()
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({})", self.pid())
+    }
+}

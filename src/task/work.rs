@@ -1,0 +1,57 @@
+//! A task that is not born yet: its body, and the slot the body answers to. Births are given elsewhere, by the
+//! owner itself or by a supervisor.
+
+use std::sync::Arc;
+
+use crate::child_spec::StartError;
+use crate::process::block::Block;
+use crate::process::inbox::Inbox;
+use crate::process::me;
+use crate::process::spawn::Builder;
+use crate::task::callers::{self, Inherited};
+use crate::task::slot::Slot;
+use crate::unwind::contain;
+
+/// The body of a process that does the work and gives its value to the slot. To be called by the owner, whose
+/// callers the task inherits.
+pub(crate) fn prepare<M: Send + 'static, T: Send + 'static>(
+    work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
+) -> (Arc<Slot<T>>, impl FnOnce(&mut Inbox<M>) + Send + 'static) {
+    let slot = Slot::new();
+    let answer = Arc::clone(&slot);
+    let body = on_behalf(work);
+    (slot, move |inbox: &mut Inbox<M>| {
+        let value = body(inbox);
+        if me::get().is_some_and(|me| me.block.doomed()) {
+            // It was told to go while it worked and did not hear: a value from beyond the grave is none.
+            contain("the destructor of a task's value", move || drop(value));
+            me::checkpoint();
+        } else {
+            answer.give(value);
+        }
+    })
+}
+
+/// The work, done with the calling thread and its callers as callers.
+pub(crate) fn on_behalf<M: Send + 'static, T>(
+    work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
+) -> impl FnOnce(&mut Inbox<M>) -> T + Send + 'static {
+    let callers = callers::with_this_one();
+    move |inbox| {
+        let _inherited = Inherited::from(callers);
+        work(inbox)
+    }
+}
+
+/// A body whoever starts it need not know the type of.
+pub(crate) type Body = Box<dyn FnOnce(&mut Inbox<()>) + Send>;
+
+/// A task that was born.
+pub(crate) struct Born {
+    pub(crate) block: Arc<Block>,
+    /// Its owner, if they are linked.
+    pub(crate) linked: Option<Arc<Block>>,
+}
+
+/// How the tasks of a stream are started: gives birth, by this plan, to a process with this body.
+pub(crate) type Start = Box<dyn FnMut(Builder, Body) -> Result<Born, StartError>>;
