@@ -9,7 +9,7 @@
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
 //! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` `dynamic_supervisor/` | supervisors |
+//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` | supervisors |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
 //! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
@@ -35,6 +35,7 @@ pub mod process;
 mod reason;
 pub mod supervisor;
 pub mod task;
+mod task_supervisor;
 mod unwind;
 mod unwound;
 
@@ -58,6 +59,7 @@ pub use supervisor::{
     Supervisor, SupervisorSpec,
 };
 pub use task::{JoinError, Task};
+pub use task_supervisor::{TaskBuilder, TaskSupervisor};
 
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
@@ -72,4 +74,5 @@ pub mod prelude {
     pub use crate::reason::ExitReason;
     pub use crate::supervisor::{AutoShutdown, Strategy, Supervise, Supervisor, SupervisorSpec};
     pub use crate::task::{JoinError, Task};
+    pub use crate::task_supervisor::TaskSupervisor;
 }

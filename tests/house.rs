@@ -25,8 +25,9 @@ const FLOORS: Floors<'static> = &[
               "task/callers", "task/slot", "task/work", "task/handle", "task/start"],
     /* 3 */ &["supervisor/spec", "supervisor/budget", "supervisor/decide", "supervisor/request",
               "supervisor/children", "supervisor/server", "supervisor/client", "supervisor/supervise",
-              "dynamic_supervisor/spec", "dynamic_supervisor/request", "dynamic_supervisor/children",
-              "dynamic_supervisor/server", "dynamic_supervisor/client", "dynamic_supervisor/supervise"],
+              "dynamic_supervisor/limits", "dynamic_supervisor/request", "dynamic_supervisor/children",
+              "dynamic_supervisor/server", "dynamic_supervisor/spec", "dynamic_supervisor/client",
+              "dynamic_supervisor/supervise", "task_supervisor"],
     /* 4 */ &[],                            // to come: observer
 ];
 

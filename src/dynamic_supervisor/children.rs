@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::child_spec::{ChildSpec, StartError};
+use crate::dynamic_supervisor::limits::Limits;
 use crate::dynamic_supervisor::request::DynamicAsk;
-use crate::dynamic_supervisor::spec::DynamicSupervisorSpec;
 use crate::gen_server::call::Waiting;
 use crate::gen_server::reply::Next;
 use crate::pid::Pid;
@@ -37,12 +37,12 @@ pub(crate) enum Then {
 }
 
 impl DynamicChildren {
-    pub(crate) fn new(called: String, plan: &DynamicSupervisorSpec) -> Self {
+    pub(crate) fn new(called: String, limits: &Limits) -> Self {
         Self {
             called,
-            budget: Budget::new(plan.max_restarts, plan.period),
-            max_children: plan.max_children,
-            max_zombies: plan.max_zombies,
+            budget: Budget::new(limits.max_restarts, limits.period),
+            max_children: limits.max_children,
+            max_zombies: limits.max_zombies,
             all: BTreeMap::new(),
         }
     }

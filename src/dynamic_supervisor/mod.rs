@@ -2,6 +2,7 @@
 
 pub(crate) mod children;
 pub(crate) mod client;
+pub(crate) mod limits;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod spec;

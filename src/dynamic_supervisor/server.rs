@@ -3,14 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::child_spec::{ChildSpec, StartError};
 use crate::dynamic_supervisor::children::{DynamicChildren, Then};
+use crate::dynamic_supervisor::limits::Limits;
 use crate::dynamic_supervisor::request::{DynamicReminder, DynamicRequest};
-use crate::dynamic_supervisor::spec::DynamicSupervisorSpec;
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
-use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
-use crate::gen_server::start::{Spec, Start};
 use crate::reason::ExitReason;
 use crate::supervisor::children::report;
 
@@ -54,77 +51,9 @@ use crate::supervisor::children::report;
 /// at each start, is a function from those arguments to a [`ChildSpec`]; so are Elixir's `extra_arguments`.
 pub struct DynamicSupervisor(DynamicChildren);
 
-impl DynamicSupervisor {
-    /// A plan with the defaults.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "a supervisor is a process: what one holds is its plan, or a ServerRef"
-    )]
-    pub fn new() -> DynamicSupervisorSpec {
-        DynamicSupervisorSpec::new()
-    }
-
-    /// Starts one with the defaults, linked to the calling process. On a foreign thread there is nothing to
-    /// link to.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn start_link() -> Result<ServerRef<Self>, StartError> {
-        Self::new().start_link()
-    }
-}
-
 impl fmt::Debug for DynamicSupervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DynamicSupervisor").finish_non_exhaustive()
-    }
-}
-
-impl DynamicSupervisorSpec {
-    /// The name of the supervisor.
-    pub fn name(mut self, name: ServerRef<DynamicSupervisor>) -> Self {
-        self.name = Some(name.to);
-        self
-    }
-
-    /// Starts the supervisor, linked to the calling process. On a foreign thread there is nothing to link to:
-    /// it is [`start`](Self::start).
-    ///
-    /// # Errors
-    /// [`StartError::BadSpec`] if the plan makes no sense, and what [`Start::start_link`] lists.
-    #[track_caller]
-    pub fn start_link(self) -> Result<ServerRef<DynamicSupervisor>, StartError> {
-        self.check().map_err(StartError::BadSpec)?;
-        self.spec().start_link()
-    }
-
-    /// Starts the supervisor without a link.
-    ///
-    /// # Errors
-    /// As [`start_link`](Self::start_link).
-    #[track_caller]
-    pub fn start(self) -> Result<ServerRef<DynamicSupervisor>, StartError> {
-        self.check().map_err(StartError::BadSpec)?;
-        self.spec().start()
-    }
-
-    /// The supervisor as a child of another, for those who want to set more than its name: two that stand
-    /// beside each other need ids, `.spec().id("readers")`.
-    pub fn spec(mut self) -> Spec<DynamicSupervisor> {
-        let name = self.name.take().map(ServerRef::<DynamicSupervisor>::new);
-        let called = name.as_ref().map_or_else(|| "DynamicSupervisor".to_owned(), ToString::to_string);
-        let plan = DynamicPlan { called, make: Arc::new(move || Ok(self.clone())) };
-        let spec = DynamicSupervisor::child_spec(plan).supervisor();
-        match name {
-            Some(name) => spec.name(name),
-            None => spec,
-        }
-    }
-}
-
-impl From<DynamicSupervisorSpec> for ChildSpec {
-    fn from(plan: DynamicSupervisorSpec) -> Self {
-        plan.spec().into()
     }
 }
 
@@ -133,15 +62,15 @@ impl From<DynamicSupervisorSpec> for ChildSpec {
 #[derive(Clone)]
 pub struct DynamicPlan {
     pub(crate) called: String,
-    pub(crate) make: Arc<dyn Fn() -> Result<DynamicSupervisorSpec, Stop> + Send + Sync>,
+    pub(crate) make: Arc<dyn Fn() -> Result<Limits, Stop> + Send + Sync>,
 }
 
 impl DynamicPlan {
     /// The children there are at first: none.
     pub(crate) fn children(&self, me: impl fmt::Display) -> Result<DynamicChildren, Stop> {
-        let plan = (self.make)()?;
-        plan.check()?;
-        Ok(DynamicChildren::new(format!("{} {me}", self.called), &plan))
+        let limits = (self.make)()?;
+        limits.check()?;
+        Ok(DynamicChildren::new(format!("{} {me}", self.called), &limits))
     }
 }
 

@@ -58,8 +58,10 @@ pub trait SuperviseDynamic: Sized + 'static {
     /// The supervisor as a child of another. Its id is the name of this type.
     fn child_spec(args: Self::Args) -> Spec<DynamicSupervisor> {
         let called = short_type_name::<Self>();
-        let plan =
-            DynamicPlan { called: called.to_owned(), make: Arc::new(move || Self::init(args.clone())) };
+        let plan = DynamicPlan {
+            called: called.to_owned(),
+            make: Arc::new(move || Ok(Self::init(args.clone())?.limits)),
+        };
         DynamicSupervisor::child_spec(plan).supervisor().id(called).label(called)
     }
 }

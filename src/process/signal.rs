@@ -79,4 +79,81 @@ mod tests {
             );
         }
     }
+
+    /// Against the table of the Erlang manual ("Receiving exit signals"), kept as words.
+    mod model {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// Traps exits, who sent it; what a `normal`, a `kill` and any other reason do. `same`: the receiver
+        /// ends with the reason of the signal.
+        const MANUAL: [(bool, Origin, [&str; 3]); 6] = [
+            (false, Sent, ["nothing", "killed", "same"]),
+            (false, SentToSelf, ["same", "killed", "same"]),
+            (false, Link, ["nothing", "same", "same"]),
+            (true, Sent, ["message", "killed", "message"]),
+            (true, SentToSelf, ["message", "killed", "message"]),
+            (true, Link, ["message", "message", "message"]),
+        ];
+
+        /// A reason, with its column in the table. Nothing depends on what a reason of the user's is called.
+        fn reasons() -> impl Strategy<Value = (ExitReason, usize)> {
+            let word = prop_oneof![Just("normal".to_owned()), Just("kill".to_owned()), ".{0,8}"];
+            prop_oneof![
+                Just((Normal, 0)),
+                Just((Kill, 1)),
+                Just((Killed, 2)),
+                Just((Shutdown, 2)),
+                Just((ExitReason::NoProc, 2)),
+                Just((ExitReason::NoConnection, 2)),
+                Just((ExitReason::Timeout, 2)),
+                word.prop_flat_map(|word| prop_oneof![
+                    Just((ExitReason::new(word.clone()), 2)),
+                    Just((ExitReason::shutdown_with(word), 2)),
+                ]),
+            ]
+        }
+
+        fn said(reason: &ExitReason, verdict: &Verdict) -> Vec<&'static str> {
+            match verdict {
+                Ignore => vec!["nothing"],
+                Deliver => vec!["message"],
+                Die(end) => {
+                    let killed = (*end == Killed).then_some("killed");
+                    killed.into_iter().chain((end == reason).then_some("same")).collect()
+                }
+            }
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+            #[test]
+            fn a_signal_does_what_the_manual_says(
+                (reason, column) in reasons(),
+                (trapping, origin, effects) in proptest::sample::select(&MANUAL),
+            ) {
+                let verdict = verdict(&reason, origin, trapping);
+                prop_assert!(said(&reason, &verdict).contains(&effects[column]), "{verdict:?}");
+            }
+
+            /// What is sent to the first of a chain of links, up to the first that traps exits.
+            #[test]
+            fn links_pass_on_the_reason_of_the_first_death((reason, _) in reasons(), length in 1..10_usize) {
+                let mut now = verdict(&reason, Sent, false);
+                for _ in 1..length {
+                    if let Die(end) = &now {
+                        now = verdict(end, Link, false);
+                    }
+                }
+                let last = match &reason {
+                    Normal => Ignore,
+                    Kill => Die(Killed),
+                    other => Die(other.clone()),
+                };
+                prop_assert_eq!(now, last);
+            }
+        }
+    }
 }

@@ -66,4 +66,44 @@ mod tests {
         }
         assert!(budget.spent.len() <= 2, "the past is forgotten");
     }
+
+    /// Against one that forgets nothing and counts anew each time.
+    mod model {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// How long the period is and how long after one another the restarts are, in ms: often as good as
+        /// one period, or a part of it.
+        fn times() -> impl Strategy<Value = (u64, Vec<u64>)> {
+            (0..60_u64).prop_flat_map(|period| {
+                let part = (1..5_u64, 0..3_u64)
+                    .prop_map(move |(part, more)| (period / part + more).saturating_sub(1));
+                let gap = prop_oneof![4 => part, 2 => 0..3_u64, 1 => 0..200_u64];
+                (Just(period), proptest::collection::vec(gap, 1..60))
+            })
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+
+            #[test]
+            fn a_restart_is_one_too_many_when_more_than_the_maximum_are_within_the_period(
+                max in 0..6_u32,
+                (period, gaps) in times(),
+            ) {
+                let start = Instant::now();
+                let mut budget = Budget::new(max, Duration::from_millis(period));
+                let mut all: Vec<u64> = Vec::new();
+                for gap in gaps {
+                    let now = all.last().copied().unwrap_or(0) + gap;
+                    all.push(now);
+                    let within = all.iter().filter(|then| **then + period >= now).count();
+                    let left = budget.spend(start + Duration::from_millis(now));
+                    prop_assert_eq!(left, within <= max as usize, "{} ms: {} within", now, within);
+                    prop_assert_eq!(budget.spent.len(), within, "what is over is forgotten");
+                }
+            }
+        }
+    }
 }

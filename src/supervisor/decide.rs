@@ -114,4 +114,111 @@ mod tests {
         assert!(!expected(&ExitReason::Killed, false, Restart::Transient));
         assert!(expected(&ExitReason::Killed, true, Restart::Permanent));
     }
+
+    /// Against what the manual of Erlang's `supervisor` says, put in other words.
+    mod model {
+        use proptest::prelude::{Just, ProptestConfig, Strategy as Generator, any};
+        use proptest::sample::select;
+        use proptest::{prop_assert_eq, prop_oneof, proptest};
+
+        use super::*;
+
+        /// A reason with the name that Erlang's rules know it by. What a reason of the user's is called does
+        /// not matter.
+        fn reasons() -> impl Generator<Value = (ExitReason, &'static str)> {
+            let word = prop_oneof![Just("normal".to_owned()), Just("shutdown".to_owned()), ".{0,8}"];
+            prop_oneof![
+                Just((ExitReason::Normal, "normal")),
+                Just((ExitReason::Shutdown, "shutdown")),
+                word.clone().prop_map(|word| (ExitReason::shutdown_with(word), "{shutdown,_}")),
+                Just((ExitReason::Killed, "killed")),
+                Just((ExitReason::NoProc, "noproc")),
+                Just((ExitReason::Kill, "other")),
+                Just((ExitReason::Timeout, "other")),
+                Just((ExitReason::NoConnection, "other")),
+                word.prop_map(|word| (ExitReason::new(word), "other")),
+            ]
+        }
+
+        fn restarts() -> impl Generator<Value = (Restart, &'static str)> {
+            select(&[
+                (Restart::Permanent, "permanent"),
+                (Restart::Transient, "transient"),
+                (Restart::Temporary, "temporary"),
+            ])
+        }
+
+        /// Is the child at `at` ended and started again when the one at `failed` fails?
+        fn concerned(strategy: Strategy, at: usize, failed: usize) -> bool {
+            let itself = at == failed;
+            let started_after_it = at > failed;
+            let anybody = true;
+            let told = [
+                (Strategy::OneForOne, itself),
+                (Strategy::RestForOne, itself || started_after_it),
+                (Strategy::OneForAll, anybody),
+            ];
+            told.iter().any(|(rule, holds)| *rule == strategy && *holds)
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+            #[test]
+            fn a_child_is_restarted_as_the_manual_says(
+                (reason, known_as) in reasons(),
+                (restart, kind) in restarts(),
+            ) {
+                let abnormal = !["normal", "shutdown", "{shutdown,_}"].contains(&known_as);
+                let restarted = kind == "permanent" || kind == "transient" && abnormal;
+                let fate = fate(restart, &reason);
+                prop_assert_eq!(fate == Fate::Restart, restarted);
+                prop_assert_eq!(fate == Fate::Forget, kind == "temporary");
+            }
+
+            #[test]
+            fn a_restart_concerns_whom_the_strategy_names(
+                strategy in select(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]),
+                (count, failed) in (1..30_usize).prop_flat_map(|count| (Just(count), 0..count)),
+            ) {
+                let found: Vec<usize> = scope(strategy, failed, count).collect();
+                let all: Vec<usize> = (0..count).filter(|at| concerned(strategy, *at, failed)).collect();
+                prop_assert_eq!(found, all);
+            }
+
+            /// `running`: which of the significant children are left when another has ended.
+            #[test]
+            fn a_supervisor_shuts_down_with_the_first_or_the_last_significant_child(
+                (rule, name) in select(&[
+                    (AutoShutdown::Never, "never"),
+                    (AutoShutdown::AnySignificant, "any_significant"),
+                    (AutoShutdown::AllSignificant, "all_significant"),
+                ]),
+                running in proptest::collection::vec(any::<bool>(), 0..6),
+            ) {
+                let left = running.iter().filter(|runs| **runs).count();
+                let enough = [("never", usize::MAX), ("any_significant", 1), ("all_significant", running.len() + 1)];
+                let ended = running.len() + 1 - left;
+                let needed = enough.iter().find(|(rule, _)| *rule == name).map_or(0, |(_, ended)| *ended);
+                prop_assert_eq!(shuts_down(rule, left > 0), ended >= needed);
+            }
+
+            /// What a child that was told to go may end with, so that nobody needs to hear of it.
+            #[test]
+            fn an_end_on_request_is_reported_unless_it_is_one_of_these(
+                (reason, known_as) in reasons(),
+                (restart, kind) in restarts(),
+                brutal in any::<bool>(),
+            ) {
+                let mut fine = vec!["shutdown", "noproc"];
+                if brutal {
+                    fine.push("killed");
+                }
+                if kind != "permanent" {
+                    fine.extend(["normal", "{shutdown,_}"]);
+                }
+                prop_assert_eq!(expected(&reason, brutal, restart), fine.contains(&known_as));
+            }
+        }
+    }
 }

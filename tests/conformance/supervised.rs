@@ -4,6 +4,8 @@
 
 #[path = "supervised/board.rs"]
 mod board;
+#[path = "supervised/boss.rs"]
+mod boss;
 #[path = "supervised/clients.rs"]
 mod clients;
 #[path = "supervised/ops.rs"]
@@ -63,7 +65,8 @@ impl Driver<'_> {
 
     /// The log without the deaths of those whose start failed. A killed supervisor ends nobody in order: its
     /// death stands first, all else in the step is sorted. (Its children may be dead before it is: it
-    /// unwinds while they do.)
+    /// unwinds while they do.) The children of a dynamic supervisor end all at once: each run of their
+    /// endings is sorted.
     fn canonical(&self, mut log: Vec<Line>) -> Vec<Line> {
         let whose = |line: &Line| line.pid.and_then(|pid| self.board.person(pid));
         log.retain(|line| line.verb != "dies" || whose(line).is_some_and(|person| person.up));
@@ -75,6 +78,20 @@ impl Driver<'_> {
             let first = log.remove(at);
             log.sort_by(|a, b| a.place().cmp(&b.place()));
             log.insert(0, first);
+            return log;
+        }
+        let crew = |line: &Line| {
+            let ends = matches!(line.verb, "terminates" | "dies");
+            whose(line).and_then(|person| person.crew).filter(|_| ends)
+        };
+        let crews: Vec<Option<String>> = log.iter().map(crew).collect();
+        let mut from = 0;
+        for run in crews.chunk_by(|a, b| a == b) {
+            let to = from + run.len();
+            if run[0].is_some() {
+                log[from..to].sort_by(|a, b| a.place().cmp(&b.place()));
+            }
+            from = to;
         }
         log
     }

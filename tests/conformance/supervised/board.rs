@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use rethread::process::{self, ProcessState};
 use rethread::{
-    CallError, ChildError, ExitReason, FailedToStartChild, Pid, ServerRef, SpecError, StartError, Supervisor,
+    CallError, ChildError, ExitReason, FailedToStartChild, Pid, ServerRef, SpecError, StartError,
 };
 
+use super::boss::Boss;
 use super::clients::Clients;
 use super::script::{Flags, SupDef};
 use super::server::Scripted;
@@ -19,7 +20,7 @@ use crate::scripted;
 pub(super) enum Role {
     Server(ServerRef<Scripted>),
     /// Known when its start has succeeded.
-    Supervisor(Option<ServerRef<Supervisor>>),
+    Supervisor(Option<Boss>),
 }
 
 impl Role {
@@ -35,6 +36,8 @@ pub(super) struct Person {
     pub(super) label: String,
     pub(super) attempt: u32,
     pub(super) role: Role,
+    /// The dynamic supervisor whose child it is.
+    pub(super) crew: Option<String>,
     /// Its start has succeeded.
     pub(super) up: bool,
     /// It is dead, and all who are to hear of that have.
@@ -121,11 +124,11 @@ impl Board {
 /// Who there is.
 impl Board {
     /// First thing in `init`: a new attempt, which gets the next number of its label.
-    pub(super) fn born(&self, pid: Pid, label: &str, role: Role) -> u32 {
+    pub(super) fn born(&self, pid: Pid, label: &str, role: Role, crew: Option<String>) -> u32 {
         let mut people = self.people.lock();
         let earlier = people.iter().filter(|person| person.label == label).count();
         let attempt = u32::try_from(earlier).expect("a short script") + 1;
-        people.push(Person { pid, label: label.to_owned(), attempt, role, up: false, gone: false });
+        people.push(Person { pid, label: label.to_owned(), attempt, role, crew, up: false, gone: false });
         drop(people);
         self.note(pid, "starts", String::new());
         attempt
@@ -225,6 +228,7 @@ impl Board {
             StartError::Failed(reason) => self.reason(reason),
             StartError::Timeout => "timeout".to_owned(),
             StartError::BadSpec(error) => format!("start_spec({})", spec_error(error)),
+            StartError::MaxChildren { .. } => "max_children".to_owned(),
             other => other.to_string(),
         }
     }

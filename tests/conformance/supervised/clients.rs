@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::process::{self, Address, ProcessState};
-use rethread::{ChildSpec, ExitReason, Pid, Restart, ServerRef, StartError, Supervisor};
+use rethread::{ChildSpec, ExitReason, Pid, Restart, StartError};
+
+use super::boss::Boss;
 
 struct Client {
     pid: Pid,
@@ -63,7 +65,7 @@ impl Clients {
     }
 
     /// Has a supervisor do nothing until it is released: it starts a child that never comes to be.
-    pub(super) fn hold(&self, pid: Pid, supervisor: ServerRef<Supervisor>) {
+    pub(super) fn hold(&self, pid: Pid, supervisor: Boss) {
         let gate = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         let (inside, heard) = mpsc::channel();
         let closed = gate.clone();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rethread::process;
 use rethread::{
-    ChildError, ChildInfo, ChildState, ChildType, Pid, ServerRef, SpecError, StartError, StopError,
-    Supervisor,
+    CallError, ChildCount, ChildError, ChildInfo, ChildState, ChildType, DynamicSupervisor, Pid, ServerRef,
+    SpecError, StartError, StopError, Supervisor,
 };
 
 use super::board::{Board, Role, spec_error};
-use super::script::{ChildDef, Flags, SupDef, limit, millis};
+use super::boss::Boss;
+use super::script::{ChildDef, Flags, Kind, SupDef, limit, millis};
 use super::server::{Ask, Scripted, Tell, answered};
 use super::tree;
 use crate::scripted::parse;
@@ -83,8 +84,17 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
             ok()
         }
         [operation, word, args @ ..] => {
-            let supervisor = supervisor(board, word);
-            supervisor.map_or(noproc, |supervisor| supervise(board, operation, &supervisor, args))
+            match supervisor(board, word) {
+                // Who is no process is found out before anybody is asked.
+                _ if args.iter().any(|arg| arg.contains(['@', '#']) && board.pid(arg).is_none()) => noproc,
+                Some(Boss::Static(supervisor)) => supervise(board, operation, &supervisor, args),
+                Some(Boss::Dynamic(supervisor)) => {
+                    let crew = board.pid(word).and_then(|pid| board.person(pid)).map(|person| person.label);
+                    let crew = crew.as_deref().unwrap_or(word);
+                    supervise_dynamic(board, operation, &supervisor, crew, args)
+                }
+                None => noproc,
+            }
         }
         _ => "bad line".to_owned(),
     }
@@ -116,10 +126,10 @@ fn define(board: &Board, words: &[&str]) -> String {
 
 /// Starts what is defined under a label; `None` if nothing is.
 fn start(board: &Arc<Board>, label: &str, linked: bool) -> Option<Result<Pid, StartError>> {
-    if linked && board.supervisor(label).is_some() {
-        return Some(tree::start(board, label, &Flags::default()));
+    if let Some(definition) = board.supervisor(label).filter(|_| linked) {
+        return Some(tree::start_supervisor(board, label, definition.kind));
     }
-    board.server(label).map(|flags| tree::start_server(board, label, &flags, linked))
+    board.server(label).map(|flags| tree::start_server(board, label, &flags, None, linked))
 }
 
 fn started(board: &Board, result: Option<Result<Pid, StartError>>) -> String {
@@ -143,9 +153,13 @@ fn server(board: &Board, word: &str) -> Option<ServerRef<Scripted>> {
 }
 
 /// The supervisor a word means, likewise.
-fn supervisor(board: &Board, word: &str) -> Option<ServerRef<Supervisor>> {
+fn supervisor(board: &Board, word: &str) -> Option<Boss> {
     if !word.contains(['@', '#']) {
-        return Some(ServerRef::with_name(board.name(word)));
+        let name = board.name(word);
+        return Some(match board.supervisor(word).and_then(|definition| definition.kind) {
+            Some(Kind::Simple | Kind::Dynamic) => Boss::Dynamic(ServerRef::with_name(name)),
+            Some(Kind::Static(_)) | None => Boss::Static(ServerRef::with_name(name)),
+        });
     }
     match board.person(board.pid(word)?)?.role {
         Role::Server(_) => None,
@@ -187,18 +201,11 @@ fn supervise(
     match (operation, args) {
         ("start_child", spec) => match ChildDef::parse(spec) {
             Some(spec) => {
-                child_started(board, &spec.label, supervisor.start_child(tree::child(board, &spec)))
+                child_started(board, &spec.label, supervisor.start_child(tree::child(board, &spec, None)))
             }
             None => "bad line".to_owned(),
         },
-        // There is no such supervisor yet; if there were one, this would differ from the recorded trace.
-        ("start_dyn", _) => supervisor
-            .count_children()
-            .map_or_else(|error| board.call_error(&error), |_| "skipped(the library has none)".to_owned()),
-        // A process is no id of a child: nothing to compile, nothing to find.
-        ("terminate_child", [word]) if word.contains(['@', '#']) && board.pid(word).is_none() => {
-            "noproc".to_owned()
-        }
+        // A process is no id of a child: nothing is found.
         ("terminate_child", [id]) => done(board, supervisor.terminate_child(id).map(|()| None)),
         ("restart_child", [id]) => done(board, supervisor.restart_child(id).map(Some)),
         ("delete_child", [id]) => done(board, supervisor.delete_child(id).map(|()| None)),
@@ -211,16 +218,77 @@ fn supervise(
             }
             Err(error) => board.call_error(&error),
         },
-        ("count_children", []) => supervisor.count_children().map_or_else(
-            |error| board.call_error(&error),
-            |count| {
-                format!(
-                    "specs={} active={} supervisors={} workers={}",
-                    count.specs, count.active, count.supervisors, count.workers
-                )
-            },
-        ),
+        ("count_children", []) => counted(board, supervisor.count_children()),
         _ => "bad line".to_owned(),
+    }
+}
+
+/// The same for a dynamic supervisor, whose own label is `crew`.
+fn supervise_dynamic(
+    board: &Arc<Board>,
+    operation: &str,
+    supervisor: &ServerRef<DynamicSupervisor>,
+    crew: &str,
+    args: &[&str],
+) -> String {
+    let definition = board.supervisor(crew);
+    let template = definition
+        .filter(|definition| matches!(definition.kind, Some(Kind::Simple)))
+        .and_then(|definition| definition.children.first().cloned());
+    match (operation, args, template) {
+        ("start_child", spec, None) => match ChildDef::parse(spec) {
+            Some(spec) => match supervisor.start_child(tree::child(board, &spec, Some(crew))) {
+                Ok(None) => "ignore".to_owned(),
+                started => child_started(board, &spec.label, started),
+            },
+            None => "bad line".to_owned(),
+        },
+        ("start_dyn", [label, flags @ ..], Some(template)) => {
+            let flags = template.flags.and(Flags::parse(flags));
+            let spec = ChildDef { label: (*label).to_owned(), flags, ..template };
+            child_started(board, label, supervisor.start_child(tree::child(board, &spec, Some(crew))))
+        }
+        ("terminate_child", [word], template) if word.contains(['@', '#']) => {
+            let Some(pid) = board.pid(word) else { return "noproc".to_owned() };
+            match supervisor.terminate_child(pid) {
+                // Erlang's takes any dead process for one that it had.
+                Err(ChildError::NotFound) if template.is_some() && !process::is_alive(pid) => ok(),
+                result => done(board, result.map(|()| None)),
+            }
+        }
+        // These do not compile; Erlang answers when it comes to them.
+        ("terminate_child" | "restart_child" | "delete_child", [_], Some(_)) => {
+            let reached = supervisor.count_children();
+            reached.map_or_else(|error| board.call_error(&error), |_| "error simple_one_for_one".to_owned())
+        }
+        ("which_children", [], _) => match supervisor.which_children() {
+            Ok(children) => {
+                let mut children: Vec<String> =
+                    children.iter().map(|child| process_and_type(board, child)).collect();
+                children.sort();
+                format!("[{}]", children.join(" "))
+            }
+            Err(error) => board.call_error(&error),
+        },
+        // Erlang counts the template, Elixir the children.
+        ("count_children", [], template) => {
+            let count = supervisor.count_children();
+            let simple = |mut count: ChildCount| {
+                count.specs = 1;
+                count
+            };
+            counted(board, if template.is_some() { count.map(simple) } else { count })
+        }
+        _ => "bad line".to_owned(),
+    }
+}
+
+fn counted(board: &Board, count: Result<ChildCount, CallError>) -> String {
+    match count {
+        Ok(ChildCount { specs, active, supervisors, workers, .. }) => {
+            format!("specs={specs} active={active} supervisors={supervisors} workers={workers}")
+        }
+        Err(error) => board.call_error(&error),
     }
 }
 
@@ -256,6 +324,10 @@ fn process_text(board: &Board, pid: Option<Pid>) -> String {
 }
 
 fn child_text(board: &Board, child: &ChildInfo) -> String {
+    format!("{}={}", child.id, process_and_type(board, child))
+}
+
+fn process_and_type(board: &Board, child: &ChildInfo) -> String {
     let process = match child.state {
         ChildState::Running(pid) => board.who(pid),
         ChildState::Restarting => "restarting".to_owned(),
@@ -265,5 +337,5 @@ fn child_text(board: &Board, child: &ChildInfo) -> String {
         ChildType::Worker => "worker",
         ChildType::Supervisor => "supervisor",
     };
-    format!("{}={process}/{kind}", child.id)
+    format!("{process}/{kind}")
 }

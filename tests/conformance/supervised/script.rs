@@ -13,35 +13,51 @@ pub(super) fn steps(script: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty())
 }
 
+/// `STRATEGY`
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Static(Strategy),
+    /// Erlang's `simple_one_for_one`: a dynamic supervisor with a template for its children.
+    Simple,
+    /// Elixir's `DynamicSupervisor`.
+    Dynamic,
+}
+
 /// `sup S STRATEGY ...`
 #[derive(Clone)]
 pub(super) struct SupDef {
-    /// `None`: one that the library does not have.
-    pub(super) strategy: Option<Strategy>,
+    /// `None`: there is none such.
+    pub(super) kind: Option<Kind>,
     pub(super) intensity: u32,
     pub(super) period: Duration,
     pub(super) auto_shutdown: AutoShutdown,
+    pub(super) max_children: Option<usize>,
+    /// Of a simple one: the template.
     pub(super) children: Vec<ChildDef>,
 }
 
 impl SupDef {
     pub(super) fn parse(strategy: &str, options: &[&str]) -> Self {
         let option = |name: &str| options.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
-        let number = |name: &str, default| option(name).map_or(default, number);
+        let numeric = |name: &str, default| option(name).map_or(default, number);
         Self {
-            strategy: match strategy {
-                "one_for_one" => Some(Strategy::OneForOne),
-                "one_for_all" => Some(Strategy::OneForAll),
-                "rest_for_one" => Some(Strategy::RestForOne),
+            kind: match strategy {
+                "one_for_one" => Some(Kind::Static(Strategy::OneForOne)),
+                "one_for_all" => Some(Kind::Static(Strategy::OneForAll)),
+                "rest_for_one" => Some(Kind::Static(Strategy::RestForOne)),
+                "simple_one_for_one" => Some(Kind::Simple),
+                "dynamic" => Some(Kind::Dynamic),
                 _ => None,
             },
-            intensity: u32::try_from(number("intensity", 1)).expect("a small number"),
-            period: Duration::from_secs(number("period", 5)),
+            intensity: u32::try_from(numeric("intensity", 1)).expect("a small number"),
+            period: Duration::from_secs(numeric("period", 5)),
             auto_shutdown: match option("auto_shutdown") {
                 Some("any_significant") => AutoShutdown::AnySignificant,
                 Some("all_significant") => AutoShutdown::AllSignificant,
                 _ => AutoShutdown::Never,
             },
+            max_children: option("max_children")
+                .map(|limit| usize::try_from(number(limit)).expect("a small number")),
             children: Vec::new(),
         }
     }
@@ -106,6 +122,12 @@ impl Flags {
             (name.to_owned(), value.to_owned())
         };
         Self(words.iter().map(halves).collect())
+    }
+
+    /// These, then those: the first of a name counts.
+    pub(super) fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

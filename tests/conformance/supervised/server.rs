@@ -16,6 +16,8 @@ pub(super) struct Part {
     pub(super) board: Arc<Board>,
     pub(super) label: String,
     pub(super) flags: Flags,
+    /// The dynamic supervisor whose child it is.
+    pub(super) crew: Option<String>,
 }
 
 pub(super) enum Ask {
@@ -49,12 +51,12 @@ impl GenServer for Scripted {
     type Cast = Tell;
 
     fn init(args: Part, cx: &mut Context<Self>) -> Result<Self, Stop> {
-        let Part { board, label, flags } = args;
+        let Part { board, label, flags, crew } = args;
         if ["trap", "stubborn", "slow_stop"].iter().any(|flag| flags.has(flag)) {
             cx.trap_exit(true);
         }
         let pid = cx.me();
-        let attempt = board.born(pid, &label, Role::Server(cx.this()));
+        let attempt = board.born(pid, &label, Role::Server(cx.this()), crew);
         if let Some(time) = flags.millis("slow_init") {
             process::sleep(time);
         }

@@ -4,32 +4,44 @@ use std::fmt;
 use std::sync::Arc;
 
 use rethread::process::{self, NameError, Via};
-use rethread::{ChildSpec, ExitReason, Pid, ServerRef, Start, StartError, Stop, Supervise, SupervisorSpec};
+use rethread::{
+    ChildSpec, DynamicSupervisor, DynamicSupervisorSpec, ExitReason, Pid, ServerRef, Start, StartError, Stop,
+    Supervise, SuperviseDynamic, SupervisorSpec,
+};
 
 use super::board::{Board, Role};
-use super::script::{ChildDef, Flags};
+use super::boss::Boss;
+use super::script::{ChildDef, Flags, Kind, SupDef};
 use super::server::{Part, Scripted};
 
-/// Starts a supervisor, if the label is one's, or a server with these flags; linked to the caller.
-pub(super) fn start(board: &Arc<Board>, label: &str, flags: &Flags) -> Result<Pid, StartError> {
-    if board.supervisor(label).is_none() {
-        return start_server(board, label, flags, true);
-    }
+/// Starts a supervisor, linked to the caller.
+pub(super) fn start_supervisor(
+    board: &Arc<Board>,
+    label: &str,
+    kind: Option<Kind>,
+) -> Result<Pid, StartError> {
     let name = Registered { board: Arc::clone(board), name: board.name(label) };
-    let started = Scheme::child_spec((Arc::clone(board), label.to_owned()))
-        .name(ServerRef::via(name))
-        .start_link()
-        .map(|supervisor| Role::Supervisor(Some(supervisor)));
-    noted(board, label, started)
+    let args = (Arc::clone(board), label.to_owned());
+    let started = match kind {
+        Some(Kind::Simple | Kind::Dynamic) => <Scheme as SuperviseDynamic>::child_spec(args)
+            .name(ServerRef::via(name))
+            .start_link()
+            .map(Boss::Dynamic),
+        Some(Kind::Static(_)) | None => {
+            <Scheme as Supervise>::child_spec(args).name(ServerRef::via(name)).start_link().map(Boss::Static)
+        }
+    };
+    noted(board, label, started.map(|supervisor| Role::Supervisor(Some(supervisor))))
 }
 
 pub(super) fn start_server(
     board: &Arc<Board>,
     label: &str,
     flags: &Flags,
+    crew: Option<String>,
     linked: bool,
 ) -> Result<Pid, StartError> {
-    let part = Part { board: Arc::clone(board), label: label.to_owned(), flags: flags.clone() };
+    let part = Part { board: Arc::clone(board), label: label.to_owned(), flags: flags.clone(), crew };
     let name = board.name(flags.get("name").unwrap_or(label));
     let mut spec = Scripted::child_spec(part).name(ServerRef::with_name(name));
     if let Some(limit) = flags.millis("start_timeout") {
@@ -43,19 +55,24 @@ fn noted(board: &Board, label: &str, started: Result<Role, StartError>) -> Resul
     let role = started.inspect_err(|error| board.fails(label, error))?;
     let pid = match &role {
         Role::Server(server) => server.whereis(),
-        Role::Supervisor(supervisor) => supervisor.as_ref().and_then(ServerRef::whereis),
+        Role::Supervisor(supervisor) => supervisor.as_ref().and_then(Boss::whereis),
     };
     let pid = pid.ok_or(StartError::Failed(ExitReason::NoProc))?;
     board.is_up(pid, role);
     Ok(pid)
 }
 
-/// A child as a supervisor takes it.
-pub(super) fn child(board: &Arc<Board>, definition: &ChildDef) -> ChildSpec {
+/// A child as a supervisor takes it; `crew`: the one that takes it, if it is dynamic.
+pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str>) -> ChildSpec {
     let ChildDef { label, flags, .. } = definition.clone();
     let board = Arc::clone(board);
     let id = label.clone();
-    ChildSpec::new(id, move || start(&board, &label, &flags))
+    let crew = crew.map(str::to_owned);
+    let start = move || match board.supervisor(&label) {
+        Some(definition) => start_supervisor(&board, &label, definition.kind),
+        None => start_server(&board, &label, &flags, crew.clone(), true),
+    };
+    ChildSpec::new(id, start)
         .restart(definition.restart)
         .shutdown(definition.shutdown)
         .child_type(definition.child_type)
@@ -65,18 +82,39 @@ pub(super) fn child(board: &Arc<Board>, definition: &ChildDef) -> ChildSpec {
 /// A scripted supervisor: its definition is read each time it starts.
 struct Scheme;
 
+impl Scheme {
+    fn read(board: &Board, label: &str) -> Result<SupDef, Stop> {
+        let me = process::current().expect("init runs in a process");
+        board.born(me, label, Role::Supervisor(None), None);
+        Ok(board.supervisor(label).ok_or(ExitReason::new("no definition"))?)
+    }
+}
+
+impl SuperviseDynamic for Scheme {
+    type Args = (Arc<Board>, String);
+
+    fn init((board, label): Self::Args) -> Result<DynamicSupervisorSpec, Stop> {
+        let definition = Self::read(&board, &label)?;
+        let plan = DynamicSupervisor::new().max_restarts(definition.intensity, definition.period);
+        Ok(match definition.max_children {
+            Some(limit) => plan.max_children(limit),
+            None => plan,
+        })
+    }
+}
+
 impl Supervise for Scheme {
     type Args = (Arc<Board>, String);
 
     fn init((board, label): Self::Args) -> Result<SupervisorSpec, Stop> {
-        let me = process::current().expect("init runs in a process");
-        board.born(me, &label, Role::Supervisor(None));
-        let definition = board.supervisor(&label).ok_or(ExitReason::new("no definition"))?;
-        let strategy = definition.strategy.ok_or(ExitReason::new("no such strategy"))?;
+        let definition = Self::read(&board, &label)?;
+        let Some(Kind::Static(strategy)) = definition.kind else {
+            return Err(ExitReason::new("no such strategy").into());
+        };
         Ok(SupervisorSpec::new(strategy)
             .max_restarts(definition.intensity, definition.period)
             .auto_shutdown(definition.auto_shutdown)
-            .children(definition.children.iter().map(|definition| child(&board, definition))))
+            .children(definition.children.iter().map(|definition| child(&board, definition, None))))
     }
 }
 

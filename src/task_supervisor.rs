@@ -1,0 +1,267 @@
+//! A supervisor of tasks: they are stopped with it, can be listed, and need not take their owner along. User
+//! code starts it and has it start tasks.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
+use crate::dynamic_supervisor::children::DynamicChildren;
+use crate::dynamic_supervisor::client::{ask, start_child, terminate_child};
+use crate::dynamic_supervisor::request::{DynamicAsk, DynamicReminder, DynamicRequest};
+use crate::dynamic_supervisor::server::{DynamicPlan, next, unexpected};
+use crate::dynamic_supervisor::spec::DynamicSupervisorSpec;
+use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
+use crate::gen_server::call::CallError;
+use crate::gen_server::handle::ServerRef;
+use crate::gen_server::reply::Next;
+use crate::pid::Pid;
+use crate::process::block::Block;
+use crate::process::me;
+use crate::process::spawn::{Builder, birth};
+use crate::reason::ExitReason;
+use crate::supervisor::request::{ChildError, ChildInfo};
+use crate::task::handle::Task;
+use crate::task::work::{Body, Born, on_behalf, prepare};
+
+/// A supervisor of tasks: Elixir's `Task.Supervisor`. Its tasks end when it does, can be listed, and are limited
+/// in number; and only under a supervisor a task can be without a link to its owner.
+///
+/// ```
+/// use rethread::prelude::*;
+///
+/// const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("doc.tasks");
+/// let system = Supervisor::start_link([TaskSupervisor::new().name(TASKS)], Strategy::OneForOne)?;
+///
+/// let risky = TASKS.spawn_nolink(|| -> u32 { panic!("no paper") })?;
+/// assert!(risky.join().unwrap_err().to_string().contains("no paper")); // and nobody else dies of it
+/// TASKS.start_child(|| println!("printed, or not: nobody waits for it"))?;
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each is done once and never
+/// restarted. One that is to be restarted is a [`Task::child_spec`] under a supervisor of the other kinds.
+pub struct TaskSupervisor(DynamicChildren);
+
+impl TaskSupervisor {
+    /// A plan with the defaults.
+    pub fn new() -> DynamicSupervisorSpec<Self> {
+        DynamicSupervisorSpec::with_defaults()
+    }
+
+    /// Starts one with the defaults, linked to the calling process. On a foreign thread there is nothing to
+    /// link to.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_link() -> Result<ServerRef<Self>, StartError> {
+        Self::new().start_link()
+    }
+}
+
+impl fmt::Debug for TaskSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSupervisor").finish_non_exhaustive()
+    }
+}
+
+impl GenServer for TaskSupervisor {
+    type Args = DynamicPlan;
+    type Call = DynamicRequest;
+    type Cast = DynamicReminder;
+
+    fn init(plan: DynamicPlan, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        cx.trap_exit(true);
+        plan.children(cx.me()).map(Self)
+    }
+
+    fn handle_call(&mut self, DynamicRequest(ask): DynamicRequest, _: &mut Context<Self>) -> Next {
+        self.0.answer(ask)
+    }
+
+    fn handle_cast(&mut self, DynamicReminder(pid): DynamicReminder, cx: &mut Context<Self>) -> Next {
+        next(self.0.try_again(pid), cx)
+    }
+
+    fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
+        match info {
+            Info::Exit { from, reason } => next(self.0.ended(from, &reason), cx),
+            other => unexpected(&other, cx),
+        }
+    }
+
+    fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
+        self.0.stop_all();
+    }
+}
+
+impl ServerRef<TaskSupervisor> {
+    /// Has a task started that is linked with the calling process, which owns it, and with the supervisor:
+    /// Elixir's `Task.Supervisor.async`. On a thread that is not a process it is
+    /// [`spawn_nolink`](Self::spawn_nolink).
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Refused`].
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        self.builder().spawn(work)
+    }
+
+    /// As [`spawn`](Self::spawn), without a link to the owner: when it crashes the owner learns that from
+    /// [`join`](Task::join) and from nothing else, and it goes on when the owner ends.
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn spawn_nolink<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        self.builder().spawn_nolink(work)
+    }
+
+    /// Has a task started that nobody waits for.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    #[track_caller]
+    pub fn start_child(&self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
+        self.builder().start_child(work)
+    }
+
+    /// For tasks with more than the defaults.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let task = tasks.builder().label("parser").shutdown(Shutdown::BrutalKill).spawn(|| "parsed")?;
+    /// assert_eq!(task.join()?, "parsed");
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder(&self) -> TaskBuilder {
+        TaskBuilder { supervisor: self.clone(), process: Builder::new(), shutdown: None }
+    }
+
+    /// The tasks that run, the oldest first.
+    ///
+    /// # Errors
+    /// [`CallError`] if the supervisor is not there.
+    pub fn children(&self) -> Result<Vec<Pid>, CallError> {
+        Ok(ask(self, DynamicAsk::Which)?.iter().filter_map(ChildInfo::pid).collect())
+    }
+
+    /// Ends a task.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`] if it has no such task, or no longer; [`ChildError::NoSupervisor`].
+    pub fn terminate_child(&self, task: impl Into<Pid>) -> Result<(), ChildError> {
+        terminate_child(self, task.into())
+    }
+}
+
+/// A supervised task with more than the defaults: made by
+/// [`ServerRef<TaskSupervisor>::builder`](crate::ServerRef::builder).
+#[derive(Debug, Clone)]
+#[must_use = "it starts nothing before one of its last three methods is called"]
+pub struct TaskBuilder {
+    supervisor: ServerRef<TaskSupervisor>,
+    process: Builder,
+    shutdown: Option<Shutdown>,
+}
+
+impl TaskBuilder {
+    /// How the supervisor ends it. Default: 5 s.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = Some(shutdown);
+        self
+    }
+
+    /// A free text for reports and listings, and for the name of the thread.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.process = self.process.label(label);
+        self
+    }
+
+    /// See [`Builder::stack_size`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.process = self.process.stack_size(bytes);
+        self
+    }
+
+    /// As [`ServerRef::spawn`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        let (slot, body) = prepare(move |_| work());
+        Ok(Task::born(self.linked().beget(Box::new(body))?, slot))
+    }
+
+    /// As [`ServerRef::spawn_nolink`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn spawn_nolink<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        let (slot, body) = prepare(move |_| work());
+        Ok(Task::born(self.beget(Box::new(body))?, slot))
+    }
+
+    /// As [`ServerRef::start_child`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
+        Ok(self.beget(Box::new(on_behalf(move |_| work())))?.block.pid)
+    }
+
+    /// The task is to be linked with the calling process, if this is one.
+    fn linked(mut self) -> Self {
+        self.process.owner = me::get().map(|me| Arc::clone(&me.block));
+        self
+    }
+
+    /// Has the supervisor give birth to a process with this body.
+    #[track_caller]
+    fn beget(self, body: Body) -> Result<Born, StartError> {
+        let Self { supervisor, process, shutdown } = self;
+        let plan = Builder { reports_exits: true, spawned_at: Some(Location::caller()), ..process };
+        let id = plan.label.clone().unwrap_or_else(|| "Task".into());
+        let linked = plan.owner.clone();
+        // The task may be over before the supervisor's answer is here; its block still knows the true reason.
+        let born = Arc::new(OnceCell::<Arc<Block>>::new());
+        let note = Arc::clone(&born);
+        let body = Mutex::new(Some(body));
+        let spec = ChildSpec::new(&id, move || {
+            let body = body.lock().take().ok_or(StartError::Ignored)?; // it is done once
+            let task = birth(plan.clone(), me::get().as_ref(), None, body)?;
+            Ok(note.get_or_init(|| Arc::clone(task.block())).pid)
+        })
+        .restart(Restart::Temporary);
+        let spec = match shutdown {
+            Some(shutdown) => spec.shutdown(shutdown),
+            None => spec,
+        };
+        start_child(&supervisor, spec)?;
+        let block = born.get().cloned().ok_or(StartError::Failed(ExitReason::NoProc))?;
+        Ok(Born { block, linked })
+    }
+}
