@@ -58,7 +58,7 @@ pub use supervisor::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, FailedToStartChild, Strategy, Supervise,
     Supervisor, SupervisorSpec,
 };
-pub use task::{JoinError, Task};
+pub use task::{JoinError, OnTimeout, Task, TaskStream};
 pub use task_supervisor::{TaskBuilder, TaskSupervisor};
 
 /// What most programs need: `use rethread::prelude::*;`.

@@ -181,7 +181,7 @@ impl<T: Send + 'static> Task<T> {
     pub fn shutdown(&mut self, how: Shutdown) -> Option<Result<T, JoinError>> {
         let me = owner();
         if self.handled {
-            return Some(Err(self.exited(ExitReason::NoProc)));
+            return Some(self.hand_out());
         }
         let (first, limit) = match how {
             Shutdown::BrutalKill => (ExitReason::Kill, None),
@@ -195,7 +195,7 @@ impl<T: Send + 'static> Task<T> {
         };
         // If it calls us in its clean-up, it is told at once that it would wait for ever.
         let waiting = Waiting::mark(me.as_ref(), &self.block);
-        self.slot.listen();
+        self.listen();
         let ended = || self.slot.ended();
         if me::wait(limit.map(clock::after), ended).is_none() {
             self.cut_off(&ExitReason::Kill);
@@ -227,17 +227,13 @@ impl<T: Send + 'static> Task<T> {
     /// ```
     pub fn ignore(mut self) -> Option<Result<T, JoinError>> {
         me::checkpoint();
-        if self.handled {
-            return Some(Err(self.exited(ExitReason::NoProc)));
-        }
         self.unlink();
-        let there = self.answered() || self.ended().is_some();
-        there.then(|| self.hand_out())
+        self.settled().then(|| self.hand_out())
     }
 
     fn await_value(&mut self, limit: Duration) -> Result<T, JoinError> {
         let me = owner()?;
-        let waiting = if self.handled || self.answered() {
+        let waiting = if self.settled() {
             None
         } else {
             let entered = Waiting::enter(me.as_ref(), &self.block);
@@ -250,12 +246,8 @@ impl<T: Send + 'static> Task<T> {
 
     /// The value or the end, if either comes within this time.
     fn look(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
-        if self.handled {
-            return Some(Err(self.exited(ExitReason::NoProc)));
-        }
-        self.slot.listen();
-        let there = || (self.answered() || self.ended().is_some()).then_some(());
-        me::wait(Some(clock::after(limit)), there)?;
+        self.listen();
+        me::wait(Some(clock::after(limit)), || self.settled().then_some(()))?;
         Some(self.hand_out())
     }
 }
@@ -271,35 +263,37 @@ impl<T: Send + 'static> Task<T> {
         self.slot.listen();
     }
 
-    pub(crate) fn handled(&self) -> bool {
-        self.handled
-    }
-
+    /// Whether there is a value, or was.
     pub(crate) fn answered(&self) -> bool {
         self.slot.answered()
     }
 
+    /// Whether it has ended; the number is lower the earlier that was.
     pub(crate) fn ended(&self) -> Option<u64> {
         self.slot.ended()
     }
 
+    /// Whether there is nothing more to wait for.
+    pub(crate) fn settled(&self) -> bool {
+        self.answered() || self.ended().is_some()
+    }
+
+    /// Whether there is no value and will be none; the number is lower the earlier that was.
     pub(crate) fn failed(&self) -> Option<u64> {
-        self.slot.failed()
+        if self.handled { Some(0) } else { self.ended().filter(|_| !self.answered()) }
     }
 
     /// The value or the end, one of which must be there. A crash that takes its owner with it does so here.
     pub(crate) fn hand_out(&mut self) -> Result<T, JoinError> {
         me::checkpoint();
+        let found = if self.handled { None } else { self.slot.take() };
         self.handled = true;
-        match self.slot.take() {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(reason)) => Err(self.exited(reason)),
-            None => Err(self.exited(ExitReason::NoProc)),
-        }
-    }
-
-    pub(crate) fn exited(&self, reason: ExitReason) -> JoinError {
-        JoinError::Exited { task: self.block.pid, reason }
+        let reason = match found {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(reason)) => reason,
+            None => ExitReason::NoProc,
+        };
+        Err(JoinError::Exited { task: self.block.pid, reason })
     }
 
     pub(crate) fn late(&self, after: Duration) -> JoinError {

@@ -71,12 +71,6 @@ impl<T> Slot<T> {
         Some(self.ended.load(Ordering::Acquire)).filter(|turn| *turn != 0)
     }
 
-    /// Whether it has ended without a value; as `ended`.
-    pub(crate) fn failed(&self) -> Option<u64> {
-        // In this order: a value is there before the end.
-        self.ended().filter(|_| !self.answered())
-    }
-
     /// What there is, and then no more: the value, else the reason of the end.
     pub(crate) fn take(&self) -> Option<Result<T, ExitReason>> {
         let mut notes = self.notes.lock();

@@ -1,0 +1,107 @@
+//! Waiting for several tasks at once, within one time. User code calls it.
+
+use std::time::Duration;
+
+use crate::gen_server::call::Waiting;
+use crate::process::{clock, me};
+use crate::task::error::JoinError;
+use crate::task::handle::{Task, owner};
+
+/// Several at once.
+impl<T: Send + 'static> Task<T> {
+    /// Waits for the values of all, as long as it takes, and returns them in the order of the tasks: Elixir's
+    /// `await_many`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join): of the first that fails, in time, as soon as it does. The others are let go: they
+    /// run on, still linked, and their values are lost.
+    ///
+    /// ```
+    /// use rethread::Task;
+    ///
+    /// let tasks = ["one", "three"].map(|text| Task::spawn(move || text.len()));
+    /// let tasks: Vec<_> = tasks.into_iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(Task::join_many(tasks)?, [3, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_many(tasks: impl IntoIterator<Item = Self>) -> Result<Vec<T>, JoinError> {
+        Self::join_many_timeout(tasks, Duration::MAX)
+    }
+
+    /// As [`join_many`](Self::join_many), for at most `limit` in all.
+    ///
+    /// # Errors
+    /// As there; and [`JoinError::Timeout`], which names the first task that had no value.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{JoinError, Task, process};
+    ///
+    /// let tasks = [Task::spawn(|| ())?, Task::spawn(|| process::sleep(Duration::from_secs(5)))?];
+    /// let slow = tasks[1].pid();
+    /// let limit = Duration::from_millis(20);
+    /// match Task::join_many_timeout(tasks, limit) {
+    ///     Err(JoinError::Timeout { task, .. }) => println!("{task} has no value yet"),
+    ///     other => unreachable!("{other:?}"),
+    /// }
+    /// # let _ = slow;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_many_timeout(
+        tasks: impl IntoIterator<Item = Self>,
+        limit: Duration,
+    ) -> Result<Vec<T>, JoinError> {
+        let mut tasks: Vec<Self> = tasks.into_iter().collect();
+        let me = owner()?;
+        let deadline = clock::after(limit);
+        tasks.iter().for_each(Self::listen);
+        loop {
+            let failed = tasks.iter_mut().filter(|task| task.failed().is_some());
+            if let Some(first) = failed.min_by_key(|task| task.failed()) {
+                first.hand_out()?;
+            }
+            let Some(pending) = tasks.iter().find(|task| !task.settled()) else {
+                return tasks.iter_mut().map(Self::hand_out).collect();
+            };
+            // There is but one mark, so it goes from one pending task to the next: a cycle is found at last.
+            let waiting = Waiting::enter(me.as_ref(), pending.block());
+            let _waiting = waiting.map_err(|cycle| JoinError::Deadlock { cycle })?;
+            let news = || pending.settled() || tasks.iter().any(|task| task.failed().is_some());
+            me::wait(Some(deadline), || news().then_some(())).ok_or_else(|| pending.late(limit))?;
+        }
+    }
+
+    /// Waits for the values of all, for at most `limit` in all, and says of each how it stands, in the order of the
+    /// tasks; those that are not done (`None`) can be asked again: Elixir's `yield_many`.
+    ///
+    /// # Errors
+    /// Each as of [`yield_for`](Self::yield_for).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{Shutdown, Task, process};
+    ///
+    /// let mut tasks: Vec<_> = [1, 5000]
+    ///     .map(|ms| Task::spawn(move || process::sleep(Duration::from_millis(ms))))
+    ///     .into_iter()
+    ///     .collect::<Result<_, _>>()?;
+    /// let results = Task::yield_many(&mut tasks, Duration::from_millis(500));
+    /// for (task, result) in tasks.iter_mut().zip(results) {
+    ///     match result.or_else(|| task.shutdown(Shutdown::BrutalKill)) {
+    ///         Some(Ok(())) => println!("done"),
+    ///         Some(Err(error)) => println!("{error}"),
+    ///         None => println!("took too long"),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn yield_many(tasks: &mut [Self], limit: Duration) -> Vec<Option<Result<T, JoinError>>> {
+        if let Err(error) = owner() {
+            return tasks.iter().map(|_| Some(Err(error.clone()))).collect();
+        }
+        tasks.iter().for_each(Self::listen);
+        let all = || tasks.iter().all(Self::settled).then_some(());
+        me::wait(Some(clock::after(limit)), all);
+        tasks.iter_mut().map(|task| task.settled().then(|| task.hand_out())).collect()
+    }
+}
