@@ -25,6 +25,7 @@ use crate::process::spawn::{Builder, birth};
 use crate::reason::ExitReason;
 use crate::supervisor::request::{ChildError, ChildInfo};
 use crate::task::handle::Task;
+use crate::task::stream::TaskStream;
 use crate::task::work::{Body, Born, on_behalf, prepare};
 
 /// A supervisor of tasks: Elixir's `Task.Supervisor`. Its tasks end when it does, can be listed, and are limited
@@ -137,6 +138,61 @@ impl ServerRef<TaskSupervisor> {
         self.builder().start_child(work)
     }
 
+    /// As [`Task::stream`], each task linked with the supervisor too.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let lengths = tasks.stream(["a", "bb", "ccc"], |word| word.len()).max_concurrency(2);
+    /// assert_eq!(lengths.collect::<Result<Vec<_>, _>>()?, [1, 2, 3]);
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn stream<I, T>(
+        &self,
+        items: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> TaskStream<I::IntoIter, T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        T: Send + 'static,
+    {
+        let supervisor = self.clone();
+        let start = move |process, body| supervisor.builder().with(process).linked().beget(body);
+        TaskStream::new(items.into_iter(), work, Box::new(start))
+    }
+
+    /// As [`stream`](Self::stream), without links to the process that iterates: a crash is an element, whether
+    /// that process traps exits or not.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let halves = tasks.stream_nolink([4, 3], |n| { assert!(n % 2 == 0, "{n} is odd"); n / 2 });
+    /// assert_eq!(halves.filter_map(Result::ok).collect::<Vec<_>>(), [2]);
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn stream_nolink<I, T>(
+        &self,
+        items: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> TaskStream<I::IntoIter, T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        T: Send + 'static,
+    {
+        let supervisor = self.clone();
+        let start = move |process, body| supervisor.builder().with(process).beget(body);
+        TaskStream::new(items.into_iter(), work, Box::new(start))
+    }
+
     /// For tasks with more than the defaults.
     ///
     /// ```
@@ -233,6 +289,11 @@ impl TaskBuilder {
         Ok(self.beget(Box::new(on_behalf(move |_| work())))?.block.pid)
     }
 
+    fn with(mut self, process: Builder) -> Self {
+        self.process = process;
+        self
+    }
+
     /// The task is to be linked with the calling process, if this is one.
     fn linked(mut self) -> Self {
         self.process.owner = me::get().map(|me| Arc::clone(&me.block));
@@ -243,7 +304,12 @@ impl TaskBuilder {
     #[track_caller]
     fn beget(self, body: Body) -> Result<Born, StartError> {
         let Self { supervisor, process, shutdown } = self;
-        let plan = Builder { reports_exits: true, spawned_at: Some(Location::caller()), ..process };
+        let plan = Builder {
+            reports_exits: true,
+            spawned_at: process.spawned_at.or(Some(Location::caller())),
+            quiet: process.quiet && process.owner.is_some(), // the supervisor has to hear of its end
+            ..process
+        };
         let id = plan.label.clone().unwrap_or_else(|| "Task".into());
         let linked = plan.owner.clone();
         // The task may be over before the supervisor's answer is here; its block still knows the true reason.

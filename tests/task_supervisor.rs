@@ -245,3 +245,63 @@ fn a_task_and_its_supervisor_show_where_they_come_from() {
     );
     tasks.stop().unwrap();
 }
+
+#[test]
+fn a_stream_of_supervised_tasks() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        let tasks = TaskSupervisor::new().max_children(2).start().unwrap();
+        let of = |n: u32| {
+            assert_ne!(n % 5, 3, "three");
+            n * n
+        };
+        let squares = |results: Vec<Result<u32, JoinError>>| -> Vec<Option<u32>> {
+            results.into_iter().map(Result::ok).collect()
+        };
+        let expected: Vec<Option<u32>> = (0..50).map(|n| (n % 5 != 3).then_some(n * n)).collect();
+        // A place is free when the next task is asked for, each time.
+        assert_eq!(squares(tasks.stream(0..50, of).max_concurrency(2).collect()), expected);
+        assert_eq!(squares(tasks.stream_nolink(0..50, of).max_concurrency(2).collect()), expected);
+        assert_eq!(tasks.children().unwrap(), []);
+        assert_eq!(inbox.try_recv(), None);
+        let naps = tasks.stream(0..4, |_| process::sleep(MINUTE)).max_concurrency(4);
+        let full = naps.ordered(false).next();
+        assert_eq!(full, Some(Err(JoinError::NotStarted(StartError::MaxChildren { limit: 2 }))));
+        tasks.stop().unwrap();
+    });
+}
+
+#[test]
+fn a_crash_in_a_stream_takes_the_owner_along_unless_there_are_no_links() {
+    let tasks = up();
+    let linked = tasks.clone();
+    let reason = reason_of_death(move |_: &mut Inbox<()>| {
+        linked.stream(0..3, |_| process::exit_with("boom")).for_each(|_: Result<(), _>| ());
+    });
+    assert_eq!(reason, "boom".into());
+    attached(|_: &mut Inbox<()>| {
+        let results: Vec<_> = tasks.stream_nolink(0..3, |_| -> () { process::exit_with("boom") }).collect();
+        assert!(results.iter().all(|result| matches!(result, Err(JoinError::Exited { .. }))), "{results:?}");
+        assert_eq!(results.len(), 3);
+    });
+    tasks.stop().unwrap();
+}
+
+#[test]
+fn a_stream_that_is_dropped_leaves_nothing_with_the_supervisor() {
+    attached(|inbox: &mut Inbox<()>| {
+        let tasks = up();
+        for linked in [true, false] {
+            let nap = |n: u64| process::sleep(Duration::from_secs(n * 60));
+            let mut stream = if linked { tasks.stream(0..9, nap) } else { tasks.stream_nolink(0..9, nap) };
+            stream = stream.max_concurrency(3);
+            assert_eq!(stream.next(), Some(Ok(())));
+            assert_eq!(tasks.children().unwrap().len(), 2);
+            drop(stream);
+            assert_eq!(tasks.children().unwrap(), []);
+        }
+        assert_eq!(process::info(inbox.pid()).unwrap().links, []);
+        assert_eq!(inbox.try_recv(), None);
+        tasks.stop().unwrap();
+    });
+}
