@@ -9,7 +9,7 @@
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
 //! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` | supervisors |
+//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` | supervisors, and a value in a process |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
 //! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
@@ -24,6 +24,7 @@ compile_error!(
      remove that line from the profile in Cargo.toml"
 );
 
+pub mod agent;
 mod child_spec;
 pub mod dynamic_supervisor;
 pub mod gen_server;
@@ -45,6 +46,7 @@ pub mod semantics {}
 #[doc = include_str!("../docs/differences.md")]
 pub mod differences_from_erlang {}
 
+pub use agent::Agent;
 pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
 pub use gen_server::{
@@ -63,6 +65,7 @@ pub use task_supervisor::{TaskBuilder, TaskSupervisor};
 
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
+    pub use crate::agent::Agent;
     pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
     pub use crate::dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
     pub use crate::gen_server::{
