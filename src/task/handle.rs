@@ -79,6 +79,23 @@ impl<T: Send + 'static> Task<T> {
         self.block.pid
     }
 
+    /// Whether a [`join`](Self::join) would return at once.
+    ///
+    /// ```
+    /// use rethread::Task;
+    ///
+    /// let task = Task::spawn(|| 42)?;
+    /// while !task.is_finished() {
+    ///     println!("something else to do");
+    /// }
+    /// assert_eq!(task.join()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        me::checkpoint();
+        self.handled || self.settled()
+    }
+
     /// Waits for the value, as long as it takes: Elixir's `await`.
     ///
     /// A task that crashes takes an owner with it that does not trap exits, here at the latest, with the task's own
@@ -188,13 +205,16 @@ impl<T: Send + 'static> Task<T> {
             Shutdown::Timeout(limit) => (ExitReason::Shutdown, Some(limit)),
             Shutdown::Infinity => (ExitReason::Shutdown, None),
         };
-        self.cut_off(&first);
         let me = match me {
             Ok(me) => me,
-            Err(exiting) => return Some(Err(exiting)), // it is told all the same
+            Err(exiting) => {
+                self.cut_off(&first);
+                return Some(Err(exiting));
+            }
         };
-        // If it calls us in its clean-up, it is told at once that it would wait for ever.
+        // Before it is told, so that a call to us in its clean-up is seen for the wait cycle it is.
         let waiting = Waiting::mark(me.as_ref(), &self.block);
+        self.cut_off(&first);
         self.listen();
         let ended = || self.slot.ended();
         if me::wait(limit.map(clock::after), ended).is_none() {
