@@ -114,6 +114,6 @@ fn wake(owner: Option<Arc<Waiter>>) {
 
 /// Nobody gets this value. Whether its destructor runs in the task or in the owner, perhaps in the middle of an
 /// unwinding, is chance, so a panic in it is the end of neither.
-fn discard<T>(value: T) {
+pub(crate) fn discard<T>(value: T) {
     contain("the destructor of a task's value that nobody wanted", move || drop(value));
 }

@@ -19,6 +19,7 @@ use crate::reason::ExitReason;
 use crate::task::crew::{Crew, News};
 use crate::task::error::JoinError;
 use crate::task::handle::{Task, owner};
+use crate::task::slot::discard;
 use crate::task::work::{Body, Born, Start, prepare};
 
 /// What becomes of a stream when a task takes longer than its [`timeout`](TaskStream::timeout).
@@ -198,13 +199,20 @@ where
 
     /// The stack of each task in bytes; see [`Builder::stack_size`].
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.plan = self.plan.stack_size(bytes);
+        self.plan.stack_size = Some(bytes);
+        self
+    }
+
+    /// How long a task has to unwind when it is killed, because its time is up or the stream is dropped; see
+    /// [`Builder::kill_grace`].
+    pub fn kill_grace(mut self, time: Duration) -> Self {
+        self.plan.kill_grace = Some(time);
         self
     }
 
     /// A free text for reports and listings, and for the names of the threads.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
-        self.plan = self.plan.label(label);
+        self.plan.label = Some(label.into());
         self
     }
 
@@ -276,11 +284,6 @@ where
         }
     }
 
-    fn close(&mut self) {
-        self.closed = true;
-        self.crew = Crew::new();
-    }
-
     /// How many results are to come of the items taken so far.
     fn under_way(&self) -> usize {
         self.crew.len() + self.done.len()
@@ -329,6 +332,23 @@ where
         let (least, most) = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
         let under_way = self.under_way();
         (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
+    }
+}
+
+impl<I: Iterator, T: Send + 'static> TaskStream<I, T> {
+    /// Ends what runs, and gives nothing more.
+    fn close(&mut self) {
+        self.closed = true;
+        self.crew = Crew::new();
+        for (_, unwanted) in self.done.drain() {
+            discard(unwanted);
+        }
+    }
+}
+
+impl<I: Iterator, T: Send + 'static> Drop for TaskStream<I, T> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
