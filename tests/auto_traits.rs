@@ -2,8 +2,8 @@
 
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::{
-    CallError, Caller, ChildError, ChildSpec, Context, ExitReason, GenServer, MonitorRef, Never, Next, Pid,
-    ServerRef, StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
+    CallError, Caller, ChildError, ChildSpec, Context, ExitReason, GenServer, JoinError, MonitorRef, Never,
+    Next, Pid, ServerRef, StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
 };
 
 fn crosses_threads<T: Send + Sync>() {}
@@ -53,6 +53,7 @@ fn errors_are_errors() {
     is_an_error::<ChildError>();
     is_an_error::<NameError>();
     is_an_error::<SpawnError>();
+    is_an_error::<JoinError>();
 }
 
 #[test]

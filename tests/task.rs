@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use rethread::prelude::*;
 use rethread::process::{self, Address, AttachError, Builder, Event, Inbox, SpawnError};
-use rethread::{CallFailure, SpecError, task};
+use rethread::{CallFailure, SpecError, TaskStream, task};
 use server_puppet::{Plan, Pull, elsewhere, puppet, waits_for};
 use support::{
-    Gate, Journal, attached, capture, eventually, exit_event, logs, message, reason_of_death, sleeper,
+    Gate, Journal, attached, capture, down, eventually, exit_event, logs, message, reason_of_death, sleeper,
     unique, watchdog,
 };
 
@@ -367,6 +367,19 @@ mod the_tie_to_the_owner {
     use super::*;
 
     #[test]
+    fn a_task_stays_with_its_owner() {
+        trait SendIsAmbiguous<A> {
+            const IS_NOT_SEND: bool = true;
+        }
+        struct Yes;
+        impl<T> SendIsAmbiguous<()> for T {}
+        impl<T: Send> SendIsAmbiguous<Yes> for T {}
+        // This compiles only because there is but one way to read it.
+        const { assert!(<Task<u8> as SendIsAmbiguous<_>>::IS_NOT_SEND) };
+        const { assert!(<TaskStream<std::ops::Range<u8>, u8> as SendIsAmbiguous<_>>::IS_NOT_SEND) };
+    }
+
+    #[test]
     fn a_crash_takes_an_owner_with_it_that_does_not_trap() {
         for wait in [
             |task: Task<()>| drop(task.join()),
@@ -477,6 +490,18 @@ mod the_tie_to_the_owner {
     }
 
     #[test]
+    fn a_monitored_task_ends_with_one_down_and_the_true_reason() {
+        attached(|inbox: &mut Inbox<()>| {
+            for _ in 0..200 {
+                let (task, monitor) = Task::start_monitor(|| process::exit_with("boom")).unwrap();
+                assert_eq!(down(inbox), (monitor, "boom".into()));
+                assert_ne!(task, inbox.pid());
+            }
+            clean(inbox);
+        });
+    }
+
+    #[test]
     fn start_and_start_link() {
         attached(|inbox: &mut Inbox<Vec<Pid>>| {
             process::trap_exit(true);
@@ -506,6 +531,13 @@ mod the_tie_to_the_owner {
 
 mod on_a_foreign_thread {
     use super::*;
+
+    #[test]
+    fn there_is_nobody_a_down_could_go_to() {
+        let _watchdog = watchdog();
+        let refused = Task::start_monitor(|| panic!("it must not run"));
+        assert!(matches!(refused, Err(SpawnError::NotAProcess)), "{refused:?}");
+    }
 
     #[test]
     fn everything_works_but_the_link() {
@@ -1039,7 +1071,7 @@ mod wait_cycles {
         server.tell(move |_, cx| {
             let this = cx.this();
             let work = move || this.note(format!("done: {:?}", this.get()));
-            let _ = process::monitor(Task::start(work).expect("a free thread"));
+            let _ = Task::start_monitor(work).expect("a free thread");
             Next::wait()
         });
         assert_eq!(journal.wait_for(2), ["done: Ok(0)", "down normal"]);

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart};
-use crate::pid::Pid;
+use crate::pid::{MonitorRef, Pid};
 use crate::process::inbox::Inbox;
 use crate::process::me;
 use crate::process::spawn::{Builder, SpawnError, birth};
@@ -120,6 +120,32 @@ impl Task<()> {
     pub fn start_link(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
         let plan = Builder { reports_exits: true, ..Builder::default() };
         birth::<()>(plan, me::get().as_ref(), None, on_behalf(move |_| work())).map(|address| address.pid())
+    }
+
+    /// As [`start`](Self::start), monitored by the calling process: one `Down` tells it of the end, with the true
+    /// reason however fast that comes. [What servers do](crate::task#in-a-server).
+    ///
+    /// # Errors
+    /// As there; [`SpawnError::NotAProcess`] on a thread that is not a process.
+    ///
+    /// ```
+    /// use rethread::Task;
+    /// use rethread::process::{self, Event, Inbox};
+    ///
+    /// process::attach(|inbox: &mut Inbox<()>| {
+    ///     let (_task, monitor) = Task::start_monitor(|| process::exit_with("oops")).expect("a free thread");
+    ///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("a down was due") };
+    ///     assert_eq!((fired, reason), (monitor, "oops".into()));
+    /// })?;
+    /// # Ok::<(), process::AttachError>(())
+    /// ```
+    #[track_caller]
+    pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
+        let me = me::get().ok_or(SpawnError::NotAProcess)?;
+        let monitor = MonitorRef::fresh();
+        let plan = Builder { reports_exits: true, ..Builder::default() };
+        let task = birth::<()>(plan, None, Some((&me, monitor)), on_behalf(move |_| work()))?;
+        Ok((task.pid(), monitor))
     }
 
     /// A task as the child of a supervisor. It is done once: [`Restart::Temporary`], unless

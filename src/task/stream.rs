@@ -69,11 +69,10 @@ impl Task<()> {
     /// # Ok::<(), rethread::JoinError>(())
     /// ```
     ///
-    /// It takes one item after the other, when there is room for it and never before the first result is asked for:
-    /// never more than [`max_concurrency`](TaskStream::max_concurrency) ahead of the results that were handed out. An
-    /// ordered stream that waits for a slow one may go further: it works on others meanwhile, and keeps
-    /// their results until it is their turn. Nothing is started while nobody asks for a result. Room is where a
-    /// task has ended, its destructors done.
+    /// It takes one item after the other, when there is room for it, and only while a result is asked for: never
+    /// more than [`max_concurrency`](TaskStream::max_concurrency) ahead of the results that were handed out. An
+    /// ordered stream that waits for a slow one goes further: it works on others meanwhile, and keeps
+    /// their results, however many, until it is their turn. Room is where a task has ended, its destructors done.
     ///
     /// The tasks are linked with the process that iterates. If one crashes, that process ends too, with the task's
     /// reason, when it next asks; unless it traps exits, or is a thread that is no process: then the crash is
