@@ -341,6 +341,30 @@ mod how_far_ahead {
     }
 
     #[test]
+    fn an_unordered_stream_gives_first_what_was_done_first() {
+        let _watchdog = watchdog();
+        let gates: Vec<Gate> = (0..4).map(|_| Gate::new()).collect();
+        let pass = gates.clone();
+        let watches = Arc::new(Mutex::new(HashMap::new()));
+        let note = Arc::clone(&watches);
+        let mut stream = Task::stream(0..4, move |n| {
+            note.lock().insert(n, process::watch(here()));
+            pass[n].pass();
+            n
+        });
+        stream = stream.max_concurrency(4).ordered(false);
+        gates[0].open();
+        assert_eq!(stream.next(), Some(Ok(0)));
+        eventually("all have begun", || watches.lock().len() == 4);
+        for n in [3, 1, 2] {
+            gates[n].open();
+            let watch = watches.lock().remove(&n).unwrap();
+            watch.wait();
+        }
+        assert_eq!(stream.map(Result::unwrap).collect::<Vec<_>>(), [3, 1, 2]);
+    }
+
+    #[test]
     fn room_is_where_a_task_has_ended_not_where_it_has_answered() {
         /// Takes its time, in the burial of the task: after the value, before the end.
         struct Slow(Arc<AtomicUsize>);
@@ -1041,6 +1065,28 @@ mod the_rest {
         roll.wait_for(2);
         assert_eq!(promptly(|| owner.join()), Err("enough".into()));
         gate.open();
+    }
+
+    #[test]
+    fn a_stream_dropped_in_an_unwinding_does_not_hold_it_up() {
+        let roll = Roll::default();
+        let gate = Gate::new();
+        let (enrol, pass) = (roll.clone(), gate.clone());
+        let work = move |n| {
+            enrol.enter();
+            if n == 0 { enrol.wait_for(2) } else { pass.pass() }
+        };
+        let reason = promptly(|| {
+            reason_of_death(|_: &mut Inbox<()>| {
+                let hour = Duration::from_secs(3600);
+                let mut stream = Task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
+                stream.next().unwrap().unwrap();
+                process::exit_with("out")
+            })
+        });
+        assert_eq!(reason, "out".into());
+        gate.open();
+        assert!(roll.wait().contains(&ExitReason::Killed), "it was told to go");
     }
 
     #[test]
