@@ -1,0 +1,249 @@
+//! What the log hears of ends, starts and restarts, at which level, and of what it hears nothing. The names that
+//! start with an id are those of tests/scenarios/ids.txt.
+
+#[path = "support/child.rs"]
+mod child;
+mod support;
+
+use std::time::Duration;
+
+use child::{Begin, Child, child_pid, kill, pid_of, stubborn, up};
+use rethread::DynamicSupervisor;
+use rethread::prelude::*;
+use support::{Gate, Journal, capture, logs, sleeper, unique, watchdog};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the log says of somebody, by name or pid: what follows a number is not looked at.
+fn about(whom: impl ToString) -> Vec<String> {
+    let whom = whom.to_string();
+    logs().into_iter().filter(|line| line.contains(&whom)).collect()
+}
+
+/// Only what is wrong: errors and warnings.
+fn trouble(whom: impl ToString) -> Vec<String> {
+    let mut lines = about(whom);
+    lines.retain(|line| line.starts_with("ERROR") || line.starts_with("WARN"));
+    lines
+}
+
+#[track_caller]
+fn parts(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "{part:?} is not in: {line}");
+    }
+}
+
+/// A plan whose reports can be told from those of others.
+fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
+    capture();
+    let name = unique(stem);
+    (name, plan.name(ServerRef::named(name)))
+}
+
+#[test]
+fn ap_08_a_stop_is_no_news() {
+    let _watchdog = watchdog();
+    capture();
+    let name = unique("ap 08");
+    let journal = Journal::new();
+    let children = [Child::new("a", &journal).traps(), Child::new("b", &journal)];
+    let top = ServerRef::named(unique("ap 08 top"));
+    let plan = Supervisor::one_for_one().name(top).children(children.iter().map(Child::spec));
+    let app = Application::new(name, plan).start().unwrap();
+    let supervisor = app.supervisor();
+    let pids = [pid_of(&supervisor), children[0].pid(), children[1].pid()];
+    app.stop().unwrap();
+    for pid in pids {
+        assert_eq!(trouble(pid), [""; 0]);
+    }
+    assert_eq!(trouble(name), [""; 0]);
+    let told = format!("INFO application {name}");
+    assert_eq!(about(name), [format!("{told} started"), format!("{told} ended: shutdown")], "but no secret");
+}
+
+#[test]
+fn no_end_that_was_to_be_expected_is_reported() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("expected", Supervisor::one_for_one());
+    let journal = Journal::new();
+    let (a, b, c) = (Child::new("a", &journal), Child::new("b", &journal), Child::new("c", &journal));
+    let killed = c.spec().shutdown(Shutdown::BrutalKill);
+    let supervisor = up(plan.child(a.transient()).child(b.temporary()).child(killed));
+    a.end(ExitReason::Normal);
+    b.end(ExitReason::shutdown_with("enough"));
+    supervisor.terminate_child("c").unwrap();
+    supervisor.stop().unwrap();
+    assert_eq!(trouble(name), [""; 0]);
+}
+
+#[test]
+fn ap_10_a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
+    let _watchdog = watchdog();
+    capture();
+    let end = |body: fn()| {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let process = process::spawn::<()>(move |_| {
+            held.pass();
+            body();
+        });
+        let watch = process::watch(process.unwrap());
+        gate.open();
+        watch.wait();
+        trouble(format!("process {} ", watch.pid()))
+    };
+    assert_eq!(end(|| process::exit_with("x")), [""; 0]);
+    assert_eq!(end(|| ()), [""; 0]);
+    let panicked = end(|| panic!("a plain panic"));
+    assert_eq!(panicked.len(), 1, "{panicked:#?}");
+    parts(
+        &panicked[0],
+        &["ERROR process", "crashed", "a plain panic", "reports.rs:", "spawned at", "lived for"],
+    );
+    let thrown = end(|| process::throw("a ball"));
+    assert_eq!(thrown.len(), 1, "{thrown:#?}");
+    parts(&thrown[0], &["nocatch(a ball)"]);
+    let victim = sleeper();
+    kill(victim.pid(), "oops");
+    assert_eq!(trouble(format!("process {} ", victim.pid())), [""; 0], "it was told to");
+}
+
+#[test]
+fn ap_11_a_crash_is_reported_with_the_child_and_then_its_restart() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("ap 11", Supervisor::one_for_one());
+    let a = Child::new("a", &Journal::new());
+    let supervisor = up(plan.child(a.spec().shutdown(Shutdown::Timeout(Duration::from_millis(1234)))));
+    let me = format!("supervisor {name} {}", pid_of(&supervisor));
+    let first = a.pid();
+    a.end("oops");
+    let second = a.await_start(2);
+    assert_eq!(child_pid(&supervisor, "a"), second);
+    let told = about(name);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert_eq!(told[0], format!("INFO {me}: child a started as {first}"));
+    assert!(told[1].starts_with(&format!("ERROR {me}: child a ({first}) ended: oops")), "{}", told[1]);
+    parts(
+        &told[1],
+        &["restart: Permanent", "shutdown: Timeout(1.234s)", "type: Worker", "significant: false"],
+    );
+    assert_eq!(told[2], format!("INFO {me}: child a started as {second}"));
+    supervisor.stop().unwrap();
+}
+
+#[test]
+fn a_child_whose_end_leads_to_no_restart_is_reported_too() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("no restart", Supervisor::one_for_one());
+    let (t, p) = (Child::new("t", &Journal::new()), Child::new("p", &Journal::new()));
+    let supervisor = up(plan.child(t.temporary()).child(p.permanent()));
+    t.end("oops");
+    p.end(ExitReason::Normal); // it was to stay
+    p.await_start(2);
+    supervisor.which_children().unwrap();
+    let told = trouble(name);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    parts(&told[0], &["child t (", "ended: oops", "restart: Temporary"]);
+    parts(&told[1], &["child p (", "ended: normal"]);
+    supervisor.stop().unwrap();
+}
+
+#[test]
+fn ap_12_too_many_restarts_are_reported_after_the_last_crash() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("ap 12", Supervisor::one_for_one().max_restarts(0, MINUTE));
+    let a = Child::new("a", &Journal::new());
+    let supervisor = up(plan.child(a.spec()));
+    let watch = supervisor.watch();
+    a.end("oops");
+    assert_eq!(watch.wait(), ExitReason::Shutdown);
+    let told = trouble(name);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    parts(&told[0], &["ERROR", "child a (", "ended: oops"]);
+    parts(&told[1], &["ERROR", "reached_max_restart_intensity, shutting down"]);
+}
+
+#[test]
+fn ap_14_a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_for() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("ap 14", Supervisor::one_for_one());
+    let fails = || Child::new("fails", &Journal::new()).starts_as(|_| Begin::Quiet("no disk"));
+    let supervisor = up(plan);
+    assert_eq!(supervisor.start_child(fails().spec()), Err(StartError::Failed("no disk".into())));
+    assert_eq!(about(name), [""; 0], "who asked has the error");
+    supervisor.stop().unwrap();
+
+    let (name, plan) = named("ap 14 initial", Supervisor::one_for_one());
+    plan.child(fails().spec()).start().unwrap_err();
+    let told = about(name);
+    let from_supervisor = told.iter().filter(|line| line.starts_with("ERROR supervisor"));
+    let lines: Vec<&String> = from_supervisor.collect();
+    assert_eq!(lines.len(), 1, "{told:#?}");
+    parts(lines[0], &[name, "child fails did not start", "no disk"]);
+}
+
+#[test]
+fn a_restart_that_fails_is_reported_each_time() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("again", Supervisor::one_for_one().max_restarts(2, MINUTE));
+    let fails = |k| if k == 1 { Begin::Up } else { Begin::Quiet("no disk") };
+    let a = Child::new("a", &Journal::new()).starts_as(fails);
+    let supervisor = up(plan.child(a.spec()));
+    let watch = supervisor.watch();
+    a.end("oops");
+    watch.wait();
+    let told = trouble(name);
+    assert_eq!(told.len(), 4, "{told:#?}");
+    parts(&told[1], &["child a did not start again", "no disk"]);
+    parts(&told[2], &["child a did not start again", "no disk"]);
+    parts(&told[3], &["reached_max_restart_intensity"]);
+}
+
+#[test]
+fn a_child_that_does_not_shut_down_as_asked_is_reported() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("shutdown", Supervisor::one_for_one());
+    let slow = stubborn("slow").shutdown(Shutdown::Timeout(Duration::from_millis(1)));
+    let supervisor = up(plan.child(slow));
+    supervisor.terminate_child("slow").unwrap();
+    supervisor.stop().unwrap();
+    let told = trouble(name);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    parts(&told[0], &["ERROR supervisor", "child slow (", "did not shut down as asked: killed"]);
+}
+
+#[test]
+fn ap_15_a_start_that_was_asked_for_is_told_at_a_lower_level() {
+    let _watchdog = watchdog();
+    let (name, plan) = named("ap 15", Supervisor::one_for_one());
+    let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
+    let supervisor = up(plan.child(a.spec()));
+    supervisor.start_child(b.spec()).unwrap();
+    supervisor.terminate_child("a").unwrap();
+    supervisor.restart_child("a").unwrap();
+    let level = |line: &String| line.split(' ').next().unwrap().to_owned();
+    let told = about(name);
+    assert_eq!(told.iter().map(level).collect::<Vec<_>>(), ["INFO", "DEBUG", "DEBUG"], "{told:#?}");
+    parts(&told[1], &["child b started as", &b.pid().to_string()]);
+    supervisor.stop().unwrap();
+}
+
+#[test]
+fn dynamic_children_are_reported_alike() {
+    let _watchdog = watchdog();
+    capture();
+    let name = unique("dynamic");
+    let supervisor = DynamicSupervisor::new().name(ServerRef::named(name)).start().unwrap();
+    let a = Child::new("a", &Journal::new());
+    let first = supervisor.start_child(a.spec()).unwrap().unwrap();
+    a.end("oops");
+    let second = a.await_start(2);
+    supervisor.count_children().unwrap();
+    let told = about(name);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    parts(&told[0], &["DEBUG", &format!("child a started as {first}")]);
+    parts(&told[1], &["ERROR", &format!("child a ({first}) ended: oops"), "restart: Permanent"]);
+    parts(&told[2], &["INFO", &format!("child a started as {second}")]);
+    supervisor.stop().unwrap();
+}
