@@ -9,7 +9,7 @@
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
 //! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` | supervisors, and a value in a process |
+//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` `application/` | supervisors, a value in a process, whole systems |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
 //! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
@@ -25,6 +25,7 @@ compile_error!(
 );
 
 pub mod agent;
+pub mod application;
 mod child_spec;
 pub mod dynamic_supervisor;
 pub mod gen_server;
@@ -47,6 +48,7 @@ pub mod semantics {}
 pub mod differences_from_erlang {}
 
 pub use agent::Agent;
+pub use application::{Application, ApplicationError, ApplicationRef, Ending};
 pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
 pub use gen_server::{
@@ -66,6 +68,7 @@ pub use task_supervisor::{TaskBuilder, TaskSupervisor};
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
     pub use crate::agent::Agent;
+    pub use crate::application::{Application, ApplicationRef, Ending};
     pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
     pub use crate::dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
     pub use crate::gen_server::{

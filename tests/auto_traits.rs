@@ -2,11 +2,13 @@
 
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::{
-    CallError, Caller, ChildError, ChildSpec, Context, ExitReason, GenServer, JoinError, MonitorRef, Never,
-    Next, Pid, ServerRef, StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
+    Application, ApplicationError, ApplicationRef, CallError, Caller, ChildError, ChildSpec, Context,
+    ExitReason, GenServer, JoinError, MonitorRef, Never, Next, Pid, ServerRef, StartError, Stop, StopError,
+    Supervisor, SupervisorSpec, TimerRef,
 };
 
 fn crosses_threads<T: Send + Sync>() {}
+fn moves_to_threads<T: Send>() {}
 fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
 
 /// A server whose state may stay on its thread.
@@ -43,6 +45,8 @@ fn handles_specs_and_reasons_cross_threads() {
     crosses_threads::<ChildSpec>();
     crosses_threads::<SupervisorSpec>();
     crosses_threads::<Watch>();
+    crosses_threads::<ApplicationRef>();
+    moves_to_threads::<Application>();
 }
 
 #[test]
@@ -54,6 +58,7 @@ fn errors_are_errors() {
     is_an_error::<NameError>();
     is_an_error::<SpawnError>();
     is_an_error::<JoinError>();
+    is_an_error::<ApplicationError>();
 }
 
 #[test]

@@ -28,7 +28,9 @@ const FLOORS: Floors<'static> = &[
               "supervisor/children", "supervisor/server", "supervisor/client", "supervisor/supervise",
               "dynamic_supervisor/limits", "dynamic_supervisor/request", "dynamic_supervisor/children",
               "dynamic_supervisor/server", "dynamic_supervisor/spec", "dynamic_supervisor/client",
-              "dynamic_supervisor/supervise", "task_supervisor", "agent"],
+              "dynamic_supervisor/supervise", "task_supervisor", "agent",
+              "application/error", "application/ending", "application/record", "application/master",
+              "application/client", "application/plan"],
     /* 4 */ &[],                            // to come: observer
 ];
 

@@ -62,7 +62,7 @@ impl DynamicChildren {
         if let Some(limit) = self.max_children.filter(|limit| self.all.len() >= *limit) {
             return Err(StartError::MaxChildren { limit });
         }
-        let started = child.start()?;
+        let started = child.start(&self.called, log::Level::Debug)?;
         if let Some(pid) = started {
             self.all.insert(pid, child);
         }
@@ -82,12 +82,7 @@ impl DynamicChildren {
         };
         child.status = Status::Stopped;
         let fate = fate(child.spec.restart, reason);
-        if reason.is_abnormal() || fate == Fate::Restart {
-            report(
-                log::Level::Error,
-                format_args!("supervisor {}: child {} ({pid}) ended: {reason}", self.called, child.spec.id),
-            );
-        }
+        child.report_end(&self.called, pid, reason);
         match fate {
             Fate::Restart => self.restart(pid),
             Fate::Rest | Fate::Forget => {
@@ -115,7 +110,7 @@ impl DynamicChildren {
         let Some(mut child) = self.all.remove(&pid) else {
             return Then::GoOn;
         };
-        match child.start() {
+        match child.start(&self.called, log::Level::Info) {
             Ok(Some(pid)) => {
                 self.all.insert(pid, child);
                 Then::GoOn

@@ -91,7 +91,7 @@ impl<S: GenServer> Start for S {}
 /// | start timeout | none |
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct Spec<S: GenServer> {
-    args: S::Args,
+    pub(crate) args: S::Args,
     name: Option<ServerRef<S>>,
     id: Option<ChildId>,
     restart: Restart,
@@ -100,7 +100,7 @@ pub struct Spec<S: GenServer> {
     child_type: ChildType,
     start_timeout: Option<Duration>,
     reap_timeout: Option<Duration>,
-    process: Builder,
+    pub(crate) process: Builder,
 }
 
 impl<S: GenServer> Spec<S> {

@@ -140,6 +140,13 @@ pub(crate) fn await_reaping(pid: Pid, watch: Arc<dyn DeathWatch>) -> bool {
     }
 }
 
+/// Those that belonged to the application of this master.
+pub(crate) fn of_application(master: Pid) -> Vec<Zombie> {
+    let zombies = ZOMBIES.lock();
+    let its_own = zombies.values().filter(|entry| entry.block.birth.application == Some(master));
+    its_own.map(|entry| entry.zombie.clone()).collect()
+}
+
 /// The block of a zombie.
 pub(crate) fn find(pid: Pid) -> Option<Arc<Block>> {
     ZOMBIES.lock().get(&pid).map(|entry| Arc::clone(&entry.block))

@@ -84,8 +84,13 @@ impl Child {
     }
 
     /// Runs the start function. What it raises is a failed start; a child that asks to be ignored is not
-    /// running, and that is all right.
-    pub(crate) fn start(&mut self) -> Result<Option<Pid>, StartError> {
+    /// running, and that is all right. `progress`: how loudly the log hears of a start; one that somebody asked
+    /// for is less news than one by plan.
+    pub(crate) fn start(
+        &mut self,
+        supervisor: &str,
+        progress: log::Level,
+    ) -> Result<Option<Pid>, StartError> {
         let started = match unwound::catch(|| (self.spec.start)()) {
             Ok(started) => started,
             Err(unwound) => match unwound.into_reason() {
@@ -95,7 +100,10 @@ impl Child {
         };
         match started {
             Ok(pid) => {
-                report(log::Level::Debug, format_args!("child {} started as {pid}", self.spec.id));
+                report(
+                    progress,
+                    format_args!("supervisor {supervisor}: child {} started as {pid}", self.spec.id),
+                );
                 self.status = Status::Running(pid);
                 self.last = Some(pid);
                 Ok(Some(pid))
@@ -108,6 +116,25 @@ impl Child {
                 self.status = Status::Stopped;
                 Err(error)
             }
+        }
+    }
+
+    /// Tells the log that it ended by itself, unless a child with its restart type may end so.
+    pub(crate) fn report_end(&self, supervisor: &str, pid: Pid, reason: &ExitReason) {
+        let spec = &self.spec;
+        if reason.is_abnormal() || spec.restart == Restart::Permanent {
+            report(
+                log::Level::Error,
+                format_args!(
+                    "supervisor {supervisor}: child {} ({pid}) ended: {reason}\n    \
+                     restart: {:?}, shutdown: {:?}, type: {:?}, significant: {}",
+                    spec.id,
+                    spec.restart,
+                    spec.get_shutdown(),
+                    spec.child_type,
+                    spec.significant
+                ),
+            );
         }
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use once_cell::sync::OnceCell;
+
 use crate::child_spec::{ChildId, ChildSpec, StartError};
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
 use crate::gen_server::handle::ServerRef;
@@ -63,6 +65,7 @@ pub struct Supervisor {
     auto_shutdown: AutoShutdown,
     budget: Budget,
     max_zombies: Option<usize>,
+    gave_up: Option<Arc<OnceCell<String>>>,
     children: Children,
     retries: u64,
 }
@@ -150,6 +153,12 @@ impl SupervisorSpec {
     }
 }
 
+impl From<SupervisorSpec> for Spec<Supervisor> {
+    fn from(plan: SupervisorSpec) -> Self {
+        plan.spec()
+    }
+}
+
 impl From<SupervisorSpec> for ChildSpec {
     fn from(plan: SupervisorSpec) -> Self {
         plan.spec().into()
@@ -162,6 +171,15 @@ impl From<SupervisorSpec> for ChildSpec {
 pub struct Plan {
     pub(crate) called: String,
     pub(crate) make: Arc<dyn Fn() -> Result<SupervisorSpec, Stop> + Send + Sync>,
+}
+
+impl Plan {
+    /// Has the supervisor note there that it gave up, and why.
+    pub(crate) fn noting(self, gave_up: &Arc<OnceCell<String>>) -> Self {
+        let (make, gave_up) = (self.make, Arc::clone(gave_up));
+        let make = move || make().map(|spec| SupervisorSpec { gave_up: Some(Arc::clone(&gave_up)), ..spec });
+        Self { called: self.called, make: Arc::new(make) }
+    }
 }
 
 impl fmt::Debug for Plan {
@@ -185,6 +203,7 @@ impl GenServer for Supervisor {
             auto_shutdown: spec.auto_shutdown,
             budget: Budget::new(spec.max_restarts, spec.period),
             max_zombies: spec.max_zombies,
+            gave_up: spec.gave_up,
             children: Children(spec.children.into_iter().map(Child::new).collect()),
             retries: 0,
         };
@@ -251,12 +270,7 @@ impl Supervisor {
         let child = &mut self.children.0[at];
         child.status = Status::Stopped;
         let fate = fate(child.spec.restart, reason);
-        if reason.is_abnormal() || fate == Fate::Restart {
-            report(
-                log::Level::Error,
-                format_args!("supervisor {}: child {} ({pid}) ended: {reason}", self.called, child.spec.id),
-            );
-        }
+        child.report_end(&self.called, pid, reason);
         let significant = child.spec.significant;
         match fate {
             Fate::Restart => return self.restart(at, cx),
@@ -270,20 +284,32 @@ impl Supervisor {
                 log::Level::Debug,
                 format_args!("supervisor {}: a significant child ended, shutting down", self.called),
             );
+            if reason.is_abnormal() {
+                self.note("a significant child failed");
+            }
             return Next::stop(ExitReason::Shutdown);
         }
         Next::wait()
+    }
+
+    fn give_up(&self, why: &str) -> Next {
+        report(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.called));
+        self.note(why);
+        Next::stop(ExitReason::Shutdown)
+    }
+
+    /// For whom this supervisor is the top one: to go down now is a failure, though its reason is `Shutdown`.
+    fn note(&self, failure: &str) {
+        if let Some(gave_up) = &self.gave_up {
+            let _ = gave_up.set(format!("supervisor {}: {failure}", self.called));
+        }
     }
 
     /// Restarts what the strategy says, if the budget allows.
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
         if !self.budget.spend(Instant::now()) {
             self.children.0[at].status = Status::Stopped;
-            report(
-                log::Level::Error,
-                format_args!("supervisor {}: reached_max_restart_intensity, shutting down", self.called),
-            );
-            return Next::stop(ExitReason::Shutdown);
+            return self.give_up("reached_max_restart_intensity");
         }
         let id = self.children.0[at].spec.id.clone();
         self.children.0[at].status = Status::Stopped;
@@ -291,11 +317,7 @@ impl Supervisor {
         self.children.stop(range.clone(), &self.called);
         range.end -= self.forget_temporary(range.clone(), &id);
         if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
-            report(
-                log::Level::Error,
-                format_args!("supervisor {}: zombie_limit, shutting down", self.called),
-            );
-            return Next::stop(ExitReason::Shutdown);
+            return self.give_up("zombie_limit");
         }
         if let Err((failed, error)) = self.start_range(range) {
             self.retries += 1;
@@ -331,7 +353,7 @@ impl Supervisor {
         let mut ignored = Vec::new();
         let mut result = Ok(());
         for at in range {
-            match self.children.0[at].start() {
+            match self.children.0[at].start(&self.called, log::Level::Info) {
                 Ok(Some(_)) => {}
                 Ok(None) => ignored.push(at),
                 Err(error) => {
@@ -360,7 +382,7 @@ impl Supervisor {
                 Status::Restarting(_) | Status::Stopped => StartError::AlreadyPresent,
             });
         }
-        let started = child.start()?;
+        let started = child.start(&self.called, log::Level::Debug)?;
         if started.is_some() || !child.temporary() {
             self.children.0.push(child);
         }
@@ -384,7 +406,7 @@ impl Supervisor {
             Status::Restarting(_) => Err(ChildError::Restarting),
             Status::Stopped => {
                 child.await_reaping();
-                child.start().map_err(ChildError::Start)
+                child.start(&self.called, log::Level::Debug).map_err(ChildError::Start)
             }
         }
     }

@@ -2,7 +2,10 @@
 //! code, read by `server`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
+
+use once_cell::sync::OnceCell;
 
 use crate::child_spec::{ChildSpec, Restart, SpecError};
 use crate::gen_server::handle::To;
@@ -65,6 +68,8 @@ pub struct SupervisorSpec {
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_zombies: Option<usize>,
     pub(crate) name: Option<To>,
+    /// Where it notes that it gave up: its reason, `Shutdown`, does not tell.
+    pub(crate) gave_up: Option<Arc<OnceCell<String>>>,
 }
 
 impl SupervisorSpec {
@@ -78,6 +83,7 @@ impl SupervisorSpec {
             auto_shutdown: AutoShutdown::default(),
             max_zombies: None,
             name: None,
+            gave_up: None,
         }
     }
 
