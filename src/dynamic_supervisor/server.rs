@@ -48,7 +48,7 @@ use crate::supervisor::children::report;
 ///
 /// # Differences from Erlang
 /// It is Elixir's `DynamicSupervisor`. Erlang's `simple_one_for_one`, one spec with arguments that are added
-/// at each start, is a function from those arguments to a [`ChildSpec`]; so are Elixir's `extra_arguments`.
+/// at each start, is a function from those arguments to a [`ChildSpec`](crate::ChildSpec); so are Elixir's `extra_arguments`.
 pub struct DynamicSupervisor(DynamicChildren);
 
 impl fmt::Debug for DynamicSupervisor {
@@ -57,7 +57,7 @@ impl fmt::Debug for DynamicSupervisor {
     }
 }
 
-/// What a dynamic supervisor is started from. Made by [`DynamicSupervisorSpec::spec`] and
+/// What a dynamic supervisor is started from. Made by [`DynamicSupervisorSpec::spec`](crate::DynamicSupervisorSpec::spec) and
 /// [`SuperviseDynamic`](crate::SuperviseDynamic).
 #[derive(Clone)]
 pub struct DynamicPlan {

@@ -126,6 +126,9 @@ pub(crate) struct State {
     pub(crate) deadline: Option<TimerRef>,
     /// The process that waits for this one's start and learns of a failure from that, not by a message.
     pub(crate) starter: Option<Pid>,
+    /// All whom its death concerns have been told: who comes now is answered at once. Who comes while they are
+    /// being told waits, so that nobody hears of a death before those who were linked.
+    pub(crate) told_all: bool,
     /// The earlier holder of this process' name: still unwinding, so this one must wait before it begins.
     /// Kept in the grave, for whoever takes the name over from one that never began.
     pub(crate) predecessor: Option<Arc<Block>>,
@@ -192,6 +195,7 @@ impl Block {
                 overtaken: false,
                 deadline: None,
                 starter: None,
+                told_all: false,
                 predecessor: None,
             }),
         }

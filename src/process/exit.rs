@@ -300,6 +300,7 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     forget_dead_predecessors(block);
     table::remove(block.pid);
     inform(block.pid, estate, &reason);
+    inform_latecomers(block, &reason);
     guard.disarm();
     true
 }
@@ -388,10 +389,24 @@ fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
             signal(&peer, dead, reason, Origin::Link);
         }
     }
-    for (id, watcher) in estate.watchers {
+    tell_all(dead, estate.watchers, estate.late, reason);
+}
+
+/// Tells those that came while others were being told.
+fn inform_latecomers(block: &Block, reason: &ExitReason) {
+    let mut state = block.lock();
+    state.told_all = true;
+    let watchers: Vec<_> = std::mem::take(&mut state.watchers).into_iter().collect();
+    let late = std::mem::take(&mut state.late);
+    drop(state);
+    tell_all(block.pid, watchers, late, reason);
+}
+
+fn tell_all(dead: Pid, watchers: Vec<(MonitorRef, Watcher)>, late: Vec<Late>, reason: &ExitReason) {
+    for (id, watcher) in watchers {
         tell(id, watcher, reason);
     }
-    for late in estate.late {
+    for late in late {
         match late {
             Late::Link(Peer(peer)) => signal(&peer, dead, &ExitReason::NoProc, Origin::Link),
             Late::Watcher(id, watcher) => tell(id, watcher, &ExitReason::NoProc),

@@ -242,11 +242,11 @@ pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
         Phase::Running => {
             state.watchers.insert(id, watcher);
         }
-        Phase::Exiting(_) => state.late.push(Late::Watcher(id, watcher)),
-        Phase::Dead(_) => {
+        Phase::Dead(_) if state.told_all => {
             drop(state);
             tell(id, watcher, &ExitReason::NoProc);
         }
+        Phase::Exiting(_) | Phase::Dead(_) => state.late.push(Late::Watcher(id, watcher)),
     }
 }
 
@@ -255,13 +255,13 @@ pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
 pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, slot: Arc<dyn DeathWatch>) {
     let mut state = other.lock();
     match &state.phase {
-        Phase::Running | Phase::Exiting(_) => {
-            state.watchers.insert(id, Watcher::Slot(slot));
-        }
-        Phase::Dead(reason) => {
+        Phase::Dead(reason) if state.told_all => {
             let reason = reason.clone();
             drop(state);
             slot.died(&reason);
+        }
+        Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
+            state.watchers.insert(id, Watcher::Slot(slot));
         }
     }
 }

@@ -17,6 +17,20 @@ struct Client {
     result: Arc<Mutex<Option<String>>>,
 }
 
+/// What a child is made of that never comes to be. A supervisor that has as many as it may refuses to start it,
+/// but throws it away too.
+struct Held {
+    inside: mpsc::Sender<()>,
+    gate: Address<()>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.inside.send(());
+        drop(process::watch(&self.gate).wait());
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Clients {
     running: Mutex<BTreeMap<String, Client>>,
@@ -64,19 +78,18 @@ impl Clients {
         done
     }
 
-    /// Has a supervisor do nothing until it is released: it starts a child that never comes to be.
+    /// Has a supervisor do nothing until it is released: it throws a child away, which takes that long.
     pub(super) fn hold(&self, pid: Pid, supervisor: Boss) {
         let gate = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         let (inside, heard) = mpsc::channel();
-        let closed = gate.clone();
+        let held = Held { inside, gate: gate.clone() };
         let child = ChildSpec::new("held", move || {
-            inside.send(()).expect("the driver listens");
-            drop(process::watch(&closed).wait());
+            let _ = &held;
             Err(StartError::Ignored)
         });
         let child = child.restart(Restart::Temporary);
         process::spawn::<()>(move |_| drop(supervisor.start_child(child))).expect("a free thread");
-        heard.recv().expect("the supervisor starts the child");
+        heard.recv().expect("the supervisor throws the child away");
         self.gates.lock().insert(pid, gate);
     }
 
