@@ -85,12 +85,17 @@ impl<S> ServerRef<S> {
     }
 
     /// The process behind it, as soon as there is one; `None` if there is none within `limit`. The way to
-    /// wait for a restarted server. One by pid, or by a key in another table, is looked up just once.
+    /// wait for a restarted server. One by pid is looked up just once; whether a table that is not a
+    /// [`Registry`](crate::Registry) can wait is its own affair.
     pub fn whereis_within(&self, limit: Duration) -> Option<Pid> {
         match &self.to {
             To::Const(name) => names::whereis_within(name, limit),
             To::Named(name) => names::whereis_within(name, limit),
-            To::Pinned(_) | To::Pid(_) | To::Via(_) => self.whereis(),
+            To::Via(key) => {
+                me::checkpoint();
+                key.whereis_within(limit)
+            }
+            To::Pinned(_) | To::Pid(_) => self.whereis(),
         }
     }
 

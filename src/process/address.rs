@@ -73,7 +73,21 @@ impl<M: Send + 'static> Address<M> {
 
     /// As `try_send`, without waking the receiver.
     pub(crate) fn put(&self, message: M) -> Result<(), M> {
-        if self.block.doomed() || me::get().is_some_and(|me| me.zombie()) {
+        if me::get().is_some_and(|me| me.zombie()) {
+            return Err(message);
+        }
+        self.post(message)
+    }
+
+    /// As `try_send`, for what the runtime itself has to say: also on the thread of a zombie.
+    pub(crate) fn deliver(&self, message: M) -> Result<(), M> {
+        self.post(message)?;
+        self.block.waiter.wake();
+        Ok(())
+    }
+
+    fn post(&self, message: M) -> Result<(), M> {
+        if self.block.doomed() {
             return Err(message);
         }
         let Some(post) = self.block.mailbox.as_any().downcast_ref::<Post<M>>() else {

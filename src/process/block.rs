@@ -129,9 +129,8 @@ pub(crate) struct State {
     /// All whom its death concerns have been told: who comes now is answered at once. Who comes while they are
     /// being told waits, so that nobody hears of a death before those who were linked.
     pub(crate) told_all: bool,
-    /// The earlier holder of this process' name: still unwinding, so this one must wait before it begins.
-    /// Kept in the grave, for whoever takes the name over from one that never began.
-    pub(crate) predecessor: Option<Arc<Block>>,
+    /// The earlier holders of this process' name: still unwinding, so this one must wait before it begins.
+    pub(crate) predecessors: Vec<Arc<Block>>,
 }
 
 /// What is known of a process from its birth.
@@ -196,7 +195,7 @@ impl Block {
                 deadline: None,
                 starter: None,
                 told_all: false,
-                predecessor: None,
+                predecessors: Vec::new(),
             }),
         }
     }

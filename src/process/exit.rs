@@ -287,6 +287,9 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
         return false;
     }
     let guard = AbortIfPanic;
+    if let Some(me) = me::get().filter(|me| me.block.pid == block.pid) {
+        me.begin_burial();
+    }
     let reason = match &block.lock().phase {
         Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
         Phase::Running => ExitReason::Normal,
@@ -297,7 +300,6 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     doom_linked(block, &reason);
     release_what_it_held(block);
     let estate = declare_dead(block, &reason);
-    forget_dead_predecessors(block);
     table::remove(block.pid);
     inform(block.pid, estate, &reason);
     inform_latecomers(block, &reason);
@@ -322,30 +324,21 @@ fn release_what_it_held(block: &Block) {
     let hooks = std::mem::take(&mut state.hooks);
     let name = state.name.take();
     let held = std::mem::take(&mut state.held);
-    let earlier = state.predecessor.clone();
+    let predecessors = std::mem::take(&mut state.predecessors);
     drop(state);
+    drop(predecessors); // it never began
     deadline.map(clock::cancel);
     for timer in timers {
         clock::cancel(timer);
     }
     if let Some(name) = name {
-        names::release(&name, block.pid, earlier);
+        names::release(&name, block.pid);
     }
     for key in held {
         contain("the release of a key", move || key.release(block.pid)); // and its destructor
     }
     for hook in hooks {
         contain("the destructor of an exit-request hook", move || drop(hook));
-    }
-}
-
-/// Otherwise a name that passes from hand to hand would keep the block of everybody who ever held it.
-fn forget_dead_predecessors(block: &Block) {
-    let earlier = block.lock().predecessor.clone();
-    if earlier.is_some() {
-        let earlier = names::standing(earlier, Block::dead);
-        let forgotten = std::mem::replace(&mut block.lock().predecessor, earlier);
-        drop(forgotten);
     }
 }
 

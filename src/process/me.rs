@@ -24,6 +24,8 @@ pub(crate) struct Me {
     pub(crate) block: Arc<Block>,
     /// The body is over and only destructors run: runtime calls do not unwind any more.
     last_words: Cell<bool>,
+    /// The process is being buried, by this thread and not as a zombie.
+    burial: Cell<bool>,
     /// Whether callbacks run here whose outcome decides what a dropped reply handle means.
     holds_dropped: Cell<bool>,
     dropped: RefCell<Vec<Arc<dyn Abandoned>>>,
@@ -53,6 +55,7 @@ pub(crate) fn set(block: Option<Arc<Block>>) {
         Rc::new(Me {
             block,
             last_words: Cell::new(false),
+            burial: Cell::new(false),
             holds_dropped: Cell::new(false),
             dropped: RefCell::new(Vec::new()),
         })
@@ -155,6 +158,16 @@ impl Me {
     /// From here on only destructors run.
     pub(crate) fn begin_last_words(&self) {
         self.last_words.set(true);
+    }
+
+    /// From here on only destructors of what others keep for the process run.
+    pub(crate) fn begin_burial(&self) {
+        self.burial.set(true);
+    }
+
+    /// Whether the calling code runs in the burial itself: what it leaves behind nobody puts in order.
+    pub(crate) fn buries_itself(&self) -> bool {
+        self.burial.get()
     }
 
     /// Runs clean-up code in the state of last words, then comes back from it.

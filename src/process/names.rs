@@ -1,7 +1,8 @@
 //! Who holds which name. A name has at most one living holder; a holder whose end is decided no longer
-//! counts, and whoever takes the name over waits for its burial before it begins. Births, sends by name
-//! and the `Via` keys of registries come here.
+//! counts, and whoever takes the name over waits for its burial before it begins. Births, sends by name,
+//! the `Via` keys of other tables, and registries come here.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
@@ -34,6 +35,8 @@ pub enum NameError {
     Empty,
     /// The calling process is exiting and can change nothing any more.
     Exiting,
+    /// The calling thread is not a process, so there is nobody to register.
+    NotAProcess,
     /// The keyed table refused: it cannot be used for names.
     Unsupported(&'static str),
 }
@@ -47,6 +50,7 @@ impl fmt::Display for NameError {
             Self::Unknown => f.write_str("nobody holds the name"),
             Self::Empty => f.write_str("a name must have at least one character"),
             Self::Exiting => f.write_str("the calling process is exiting"),
+            Self::NotAProcess => f.write_str("the calling thread is not a process"),
             Self::Unsupported(why) => write!(f, "the table cannot name processes: {why}"),
         }
     }
@@ -72,88 +76,216 @@ pub trait Via: fmt::Debug + Send + Sync {
     /// [`process::is_alive`]: crate::process::is_alive
     fn register(&self, pid: Pid) -> Result<(), NameError>;
 
+    /// Makes `pid`, which has not begun yet, the holder, and tells who held the key before and is still dying:
+    /// the new process waits for those before its first step. Unless the table knows better, that is who
+    /// `whereis` finds, if its end is decided, just before `register` is called.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    fn take_over(&self, pid: Pid) -> Result<Vec<Pid>, NameError> {
+        let earlier = self.whereis().and_then(table::get).filter(|holder| holder.doomed());
+        self.register(pid)?;
+        Ok(earlier.map(|holder| holder.pid).into_iter().collect())
+    }
+
     /// Forgets `pid`, if it still is the holder. It is called while that process ends, usually on its own
     /// thread: a call to a server fails there, a cast works.
     fn unregister(&self, pid: Pid);
+
+    /// Who holds the key, as soon as somebody does; `None` if nobody does within `limit`. A table that cannot
+    /// wait looks just once.
+    fn whereis_within(&self, limit: Duration) -> Option<Pid> {
+        let _ = limit;
+        self.whereis()
+    }
 }
 
-/// A table from keys to processes with the takeover rule.
-pub(crate) struct Names<K>(Shards<K, Arc<Block>>);
+/// A table from keys to processes, and what each keeps beside its key, with the takeover rule. Nothing that
+/// belongs to users is cloned or dropped under its locks, if their values are shared pointers; of their keys
+/// only `Hash` and `Eq` run there.
+pub(crate) struct Names<K, V = ()> {
+    holds: Shards<K, Hold<V>>,
+    /// Who waits for a key to be held, by key.
+    awaiting: Mutex<HashMap<K, Vec<Arc<Waiter>>>>,
+    /// How many there are: nobody takes the lock for nothing.
+    awaiting_count: AtomicUsize,
+}
 
-impl<K: Hash + Eq + Clone> Names<K> {
+/// Who holds a key.
+struct Hold<V> {
+    block: Arc<Block>,
+    /// What it keeps there. Nothing if its key was taken over and came back to it: it is remembered so that
+    /// the next holder waits for its burial too.
+    value: Option<V>,
+    /// From whom the key was taken over, oldest first, for as long as they are not buried.
+    earlier: Vec<Arc<Block>>,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     pub(crate) fn new() -> Self {
-        Self(Shards::new())
+        Self {
+            holds: Shards::new(),
+            awaiting: Mutex::new(HashMap::new()),
+            awaiting_count: AtomicUsize::new(0),
+        }
     }
 
-    /// The living holder.
-    pub(crate) fn get<Q>(&self, key: &Q) -> Option<Arc<Block>>
+    /// The living holder, and what it keeps.
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<(Arc<Block>, V)>
     where
-        K: std::borrow::Borrow<Q>,
+        K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.0.of(key).read().get(key).filter(|block| !block.doomed()).cloned()
+        self.holds.of(key).read().get(key).and_then(Hold::living)
     }
 
-    /// Makes `block` the holder. An earlier holder that is doomed but not dead is handed back: it may
-    /// still hold what goes with the name.
-    pub(crate) fn claim(&self, key: K, block: &Arc<Block>) -> Result<Option<Arc<Block>>, NameError> {
-        let mut shard = self.0.of(&key).write();
-        let earlier = match shard.get(&key) {
-            Some(holder) if !holder.doomed() => return Err(NameError::Taken(holder.pid)),
-            Some(holder) => Some(Arc::clone(holder)),
-            None => None,
+    /// What all living holders keep.
+    pub(crate) fn living(&self) -> Vec<V> {
+        let mut all = Vec::new();
+        self.holds.visit(|_, hold| all.extend(hold.living().map(|(_, value)| value)));
+        all
+    }
+
+    /// Makes `block` the holder, unless somebody living is. Returns the earlier holders that are doomed but not
+    /// buried: they may still hold what goes with the key.
+    ///
+    /// A burial of `block` that has begun meanwhile does not see it: the caller has to look for that afterwards, and
+    /// to release the key.
+    pub(crate) fn claim(&self, key: &K, block: &Arc<Block>, value: V) -> Result<Vec<Arc<Block>>, NameError> {
+        let new = key.clone(); // not under the lock
+        let mut shard = self.holds.of(key).write();
+        let (displaced, earlier) = match shard.get_mut(key) {
+            Some(hold) if !hold.block.doomed() => return Err(NameError::Taken(hold.block.pid)),
+            Some(hold) => {
+                hold.earlier.push(std::mem::replace(&mut hold.block, Arc::clone(block)));
+                (hold.value.replace(value), hold.earlier.clone())
+            }
+            None => {
+                let hold = Hold { block: Arc::clone(block), value: Some(value), earlier: Vec::new() };
+                shard.insert(new, hold);
+                (None, Vec::new())
+            }
         };
-        shard.insert(key.clone(), Arc::clone(block));
         drop(shard);
-        if block.burying() {
-            // Its burial has released its names already and will not come back for this one.
-            self.release(&key, block.pid, earlier);
-            return Err(NameError::NoProc);
-        }
-        Ok(standing(earlier, Block::dead))
+        drop(displaced);
+        self.tell_awaiting(key);
+        Ok(earlier)
     }
 
-    /// Forgets the key if `holder` still has it. If the holder ends while an earlier one is not buried yet, that
-    /// one gets the key back: the next holder has to wait for it too.
-    pub(crate) fn release(&self, key: &K, holder: Pid, mut earlier: Option<Arc<Block>>) {
-        loop {
-            earlier = standing(earlier, Block::burying);
-            let mut shard = self.0.of(key).write();
-            if shard.get(key).is_none_or(|block| block.pid != holder) {
-                return;
-            }
-            // Its burial releases its names under this same lock, after it is marked as burying.
-            if earlier.as_ref().is_some_and(|earlier| earlier.burying()) {
-                continue;
-            }
-            let block = match earlier {
-                Some(earlier) => shard.insert(key.clone(), earlier),
-                None => shard.remove(key),
-            };
+    /// Forgets `holder`, and returns what it kept. If it ends while one that it took the key from is not buried
+    /// yet, that one gets it back: the next holder has to wait for it too.
+    pub(crate) fn release<Q>(&self, key: &Q, holder: Pid) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut shard = self.holds.of(key).write();
+        let hold = shard.get_mut(key)?;
+        if hold.block.pid != holder {
+            // Taken over: from now on nobody has to wait for it.
+            let at = hold.earlier.iter().position(|block| block.pid == holder);
+            let buried = at.map(|at| hold.earlier.remove(at));
             drop(shard);
-            drop(block);
-            return;
+            drop(buried);
+            return None;
+        }
+        if let Some(back) = hold.earlier.pop() {
+            let gone = std::mem::replace(&mut hold.block, back);
+            let value = hold.value.take();
+            drop(shard);
+            drop(gone);
+            return value;
+        }
+        let gone = shard.remove_entry(key);
+        drop(shard);
+        gone.and_then(|(_, hold)| hold.value)
+    }
+
+    /// Has `holder` keep something else beside the key, and returns what it kept; nothing if it does not hold it.
+    pub(crate) fn replace<Q>(&self, key: &Q, holder: Pid, value: V) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut shard = self.holds.of(key).write();
+        let hold = shard.get_mut(key).filter(|hold| hold.block.pid == holder)?;
+        hold.value.as_mut().map(|kept| std::mem::replace(kept, value))
+    }
+
+    /// The living holder, as soon as there is one.
+    pub(crate) fn get_within(&self, key: K, limit: Duration) -> Option<(Arc<Block>, V)> {
+        let awaiting = Awaiting::new(self, key);
+        me::wait(Some(clock::after(limit)), || self.get(&awaiting.key))
+    }
+
+    fn tell_awaiting(&self, key: &K) {
+        // The holder is in the table; who begins to wait after this look finds it there.
+        fence(Ordering::SeqCst);
+        if self.awaiting_count.load(Ordering::Relaxed) > 0 {
+            for waiter in self.awaiting.lock().get(key).into_iter().flatten() {
+                waiter.wake();
+            }
         }
     }
 }
 
-/// An earlier holder unless it is over; then the one that it was waiting for when it ended, and so on.
-pub(crate) fn standing(mut earlier: Option<Arc<Block>>, over: fn(&Block) -> bool) -> Option<Arc<Block>> {
-    while let Some(gone) = earlier.take_if(|holder| over(holder)) {
-        earlier = gone.lock().predecessor.clone();
+impl<V: Clone> Hold<V> {
+    fn living(&self) -> Option<(Arc<Block>, V)> {
+        if self.block.doomed() {
+            return None;
+        }
+        self.value.clone().map(|value| (Arc::clone(&self.block), value))
     }
-    earlier
+}
+
+/// One thread that waits for a key to be held, while this lives.
+struct Awaiting<'a, K: Hash + Eq, V> {
+    names: &'a Names<K, V>,
+    key: K,
+    waiter: Arc<Waiter>,
+}
+
+impl<'a, K: Hash + Eq + Clone, V> Awaiting<'a, K, V> {
+    fn new(names: &'a Names<K, V>, key: K) -> Self {
+        let (listed, waiter) = (key.clone(), me::waiter());
+        let mut awaiting = names.awaiting.lock();
+        match awaiting.get_mut(&key) {
+            Some(others) => others.push(Arc::clone(&waiter)),
+            None => drop(awaiting.insert(listed, vec![Arc::clone(&waiter)])),
+        }
+        drop(awaiting);
+        names.awaiting_count.fetch_add(1, Ordering::SeqCst);
+        Self { names, key, waiter }
+    }
+}
+
+impl<K: Hash + Eq, V> Drop for Awaiting<'_, K, V> {
+    fn drop(&mut self) {
+        self.names.awaiting_count.fetch_sub(1, Ordering::SeqCst);
+        let mut awaiting = self.names.awaiting.lock();
+        let mut gone = None;
+        if let Some(waiters) = awaiting.get_mut(&self.key) {
+            if let Some(at) = waiters.iter().position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
+                waiters.swap_remove(at);
+            }
+            if waiters.is_empty() {
+                gone = awaiting.remove_entry(&self.key);
+            }
+        }
+        drop(awaiting);
+        drop(gone);
+    }
 }
 
 static NAMES: Lazy<Names<Arc<str>>> = Lazy::new(Names::new);
 
 /// The living holder of a name.
 pub(crate) fn find(name: &str) -> Option<Arc<Block>> {
-    NAMES.get(name)
+    NAMES.get(name).map(|(block, ())| block)
 }
 
-/// Gives `block` the name.
-pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError> {
+/// Gives `block` the name; returns the earlier holders that are not buried yet.
+pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<Vec<Arc<Block>>, NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
@@ -170,72 +302,22 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<(), NameError
     }
     state.name = Some(Arc::clone(name));
     drop(state);
-    let claimed = NAMES.claim(Arc::clone(name), block);
-    let mut state = block.lock();
-    let replaced = match &claimed {
-        Ok(earlier) => std::mem::replace(&mut state.predecessor, earlier.clone()),
-        Err(_) => {
-            state.name = None;
-            None
-        }
-    };
-    drop(state);
-    drop(replaced); // perhaps the last trace of a process: not under the lock
-    claimed?;
-    tell_awaiting(name);
-    Ok(())
-}
-
-type Waiters = HashMap<Arc<str>, Vec<Arc<Waiter>>>;
-
-/// Who waits for a name to be held, by name.
-static AWAITING: Lazy<Mutex<Waiters>> = Lazy::new(Mutex::default);
-/// How many there are: nobody takes the lock for nothing.
-static AWAITING_COUNT: AtomicUsize = AtomicUsize::new(0);
-
-fn tell_awaiting(name: &str) {
-    // The name is in the table; who begins to wait after this look finds it there.
-    fence(Ordering::SeqCst);
-    if AWAITING_COUNT.load(Ordering::Relaxed) > 0 {
-        for waiter in AWAITING.lock().get(name).into_iter().flatten() {
-            waiter.wake();
-        }
+    let claimed = NAMES.claim(name, block, ());
+    if claimed.is_err() {
+        block.lock().name = None;
     }
-}
-
-/// One thread that waits for a name, while this lives.
-struct Awaiting {
-    name: Arc<str>,
-    waiter: Arc<Waiter>,
-}
-
-impl Awaiting {
-    fn new(name: &str) -> Self {
-        let (name, waiter) = (Arc::<str>::from(name), me::waiter());
-        AWAITING.lock().entry(Arc::clone(&name)).or_default().push(Arc::clone(&waiter));
-        AWAITING_COUNT.fetch_add(1, Ordering::SeqCst);
-        Self { name, waiter }
+    let earlier = claimed?;
+    if block.burying() {
+        // Its burial has released its name already and will not come back for it.
+        NAMES.release(name, block.pid);
+        return Err(NameError::NoProc);
     }
-}
-
-impl Drop for Awaiting {
-    fn drop(&mut self) {
-        AWAITING_COUNT.fetch_sub(1, Ordering::SeqCst);
-        let mut awaiting = AWAITING.lock();
-        if let Some(waiters) = awaiting.get_mut(&self.name) {
-            if let Some(at) = waiters.iter().position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
-                waiters.swap_remove(at);
-            }
-            if waiters.is_empty() {
-                awaiting.remove(&self.name);
-            }
-        }
-    }
+    Ok(earlier)
 }
 
 /// Forgets the name of a process that is being buried, or that gives it up.
-pub(crate) fn release(name: &Arc<str>, holder: Pid, earlier: Option<Arc<Block>>) {
-    NAMES.release(name, holder, earlier);
+pub(crate) fn release(name: &str, holder: Pid) {
+    NAMES.release(name, holder);
 }
 
 /// A key of a `Via` table that a process holds.
@@ -247,17 +329,18 @@ impl Held for HeldVia {
     }
 }
 
-/// Gives `block` a key in another table. A holder that is dying is waited for: the table has replaced it
-/// or does so once it is gone.
-pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<(), NameError> {
-    let earlier = via.whereis().and_then(table::get).filter(|holder| holder.doomed());
-    via.register(block.pid)?;
+/// Gives `block` a key in another table; returns the earlier holders that are not buried yet.
+pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<Vec<Arc<Block>>, NameError> {
+    let earlier = via.take_over(block.pid)?;
     let mut state = block.lock();
-    state.held.push(Arc::new(HeldVia(Arc::clone(via))));
-    if state.predecessor.is_none() {
-        state.predecessor = earlier;
+    if block.burying() {
+        drop(state);
+        via.unregister(block.pid);
+        return Err(NameError::NoProc);
     }
-    Ok(())
+    state.held.push(Arc::new(HeldVia(Arc::clone(via))));
+    drop(state);
+    Ok(earlier.into_iter().filter_map(table::get).collect())
 }
 
 /// Gives a process a name by which everybody can reach it, until it ends or the name is taken away.
@@ -289,7 +372,7 @@ pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), Na
         }
     }
     let block = table::get(pid.into()).ok_or(NameError::NoProc)?;
-    claim(&name.into(), &block)
+    claim(&name.into(), &block).map(drop)
 }
 
 /// Takes a name away from its holder, which lives on.
@@ -311,9 +394,8 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
     let holder = find(name).ok_or(NameError::Unknown)?;
     let mut state = holder.lock();
     let name = state.name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
-    let earlier = state.predecessor.clone();
     drop(state);
-    release(&name, holder.pid, earlier);
+    release(&name, holder.pid);
     Ok(())
 }
 
@@ -344,6 +426,5 @@ pub fn whereis(name: &str) -> Option<Pid> {
 /// ```
 pub fn whereis_within(name: &str, limit: Duration) -> Option<Pid> {
     me::checkpoint();
-    let _awaiting = Awaiting::new(name);
-    me::wait(Some(clock::after(limit)), || find(name)).map(|block| block.pid)
+    NAMES.get_within(name.into(), limit).map(|(block, ())| block.pid)
 }

@@ -1,5 +1,5 @@
-//! A map that many threads use at once, in shards so that they seldom meet. The process table and the
-//! names live in one each.
+//! A map that many threads use at once, in shards so that they seldom meet. The process table, the names and
+//! the registries live in such maps.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -32,11 +32,20 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         &self.shards[index]
     }
 
-    /// A copy of all values, shard by shard.
+    /// Looks at everything, shard by shard, under its lock.
+    pub(crate) fn visit(&self, mut look: impl FnMut(&K, &V)) {
+        for shard in &self.shards {
+            shard.read().iter().for_each(|(key, value)| look(key, value));
+        }
+    }
+
+    /// A copy of all values.
     pub(crate) fn values(&self) -> Vec<V>
     where
         V: Clone,
     {
-        self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+        let mut all = Vec::new();
+        self.visit(|_, value| all.push(value.clone()));
+        all
     }
 }

@@ -368,12 +368,14 @@ pub(crate) fn conceive<M: Send + 'static>(
 
 /// Gives the process the name and the key it is to have.
 fn name(plan: &Builder, block: &Arc<Block>) -> Result<(), NameError> {
+    let mut earlier = Vec::new();
     if let Some(name) = &plan.name {
-        names::claim(name, block)?;
+        earlier.extend(names::claim(name, block)?);
     }
     if let Some(via) = &plan.via {
-        names::claim_via(via, block)?;
+        earlier.extend(names::claim_via(via, block)?);
     }
+    block.lock().predecessors = earlier;
     Ok(())
 }
 
@@ -405,7 +407,7 @@ pub(crate) fn live<M: Send + 'static, T>(
     unwound::observe_panics(Some(exit::on_panic));
     let mut unused = Some(body);
     let outcome = unwound::catch(|| {
-        await_predecessor(block);
+        await_predecessors(block);
         me::checkpoint();
         unused.take().map(|body| body(inbox))
     });
@@ -467,13 +469,10 @@ fn end<M: Send + 'static, T>(
     value
 }
 
-/// An earlier holder of our name may still be unwinding, with files and ports in hand.
-fn await_predecessor(block: &Block) {
-    let mut earlier = block.lock().predecessor.clone();
-    while let Some(holder) = earlier {
-        watch_block(holder.pid, Some(Arc::clone(&holder))).wait();
-        earlier = holder.lock().predecessor.clone();
+/// Earlier holders of our name may still be unwinding, with files and ports in hand.
+fn await_predecessors(block: &Block) {
+    let predecessors = std::mem::take(&mut block.lock().predecessors);
+    for holder in predecessors {
+        watch_block(holder.pid, Some(holder)).wait();
     }
-    let done = block.lock().predecessor.take();
-    drop(done);
 }
