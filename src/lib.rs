@@ -9,13 +9,14 @@
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
 //! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` `application/` | supervisors, a value in a process, whole systems |
+//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` `registry/` `application/` | supervisors, a value in a process, keys of processes, whole systems |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
 //! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
-//! of their own, held for a few instructions. While a process' lock is held the clock's may be taken, and while
+//! of their own, held for a few instructions; so have, in each registry, its entries, what each process has there,
+//! its queues for locks (all in shards) and its listeners. While a process' lock is held the clock's may be taken, and while
 //! a slot's is held nothing; never the other way round. No lock is held while user code runs: handlers, hooks,
-//! destructors, log sinks.
+//! destructors, log sinks; but for `Hash` and `Eq` of the keys of a registry.
 #![forbid(unsafe_code)]
 
 #[cfg(panic = "abort")]
@@ -35,6 +36,7 @@ mod or_exit;
 mod pid;
 pub mod process;
 mod reason;
+pub mod registry;
 pub mod supervisor;
 pub mod task;
 mod task_supervisor;
@@ -58,6 +60,7 @@ pub use gen_server::{
 pub use or_exit::OrExit;
 pub use pid::{MonitorRef, Pid, TimerRef};
 pub use reason::{CallFailure, Detail, ExitReason, PanicLocation, PanicReport};
+pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
 pub use supervisor::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, FailedToStartChild, Strategy, Supervise,
     Supervisor, SupervisorSpec,
@@ -78,6 +81,7 @@ pub mod prelude {
     pub use crate::pid::{MonitorRef, Pid};
     pub use crate::process;
     pub use crate::reason::ExitReason;
+    pub use crate::registry::{DuplicateRegistry, Registry, RegistryEvent};
     pub use crate::supervisor::{AutoShutdown, Strategy, Supervise, Supervisor, SupervisorSpec};
     pub use crate::task::{JoinError, Task};
     pub use crate::task_supervisor::TaskSupervisor;

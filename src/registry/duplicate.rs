@@ -1,0 +1,325 @@
+//! `DuplicateRegistry`: any number of entries under each key. User code calls it.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+
+use crate::gen_server::behaviour::GenServer;
+use crate::gen_server::handle::ServerRef;
+use crate::pid::Pid;
+use crate::process::address::Address;
+use crate::process::block::Block;
+use crate::process::me;
+use crate::process::names::NameError;
+use crate::process::shards::Shards;
+use crate::registry::event::RegistryEvent;
+use crate::registry::store::{Label, Slot, Store, Table, myself, registrant};
+
+/// A table from keys to processes in which any number of entries may stand under one key, also several of one
+/// process: for groups, and for publishing to subscribers. Everything that [`Registry`](crate::Registry) says
+/// of registering, listeners, locks and the end of a process holds here too.
+///
+/// # Publishing and subscribing
+/// A value beside the key can be the subscriber's typed [`Address`]: then only those can subscribe who take
+/// the message, and to publish is to send it to each.
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::process::{Address, Inbox};
+///
+/// #[derive(Clone, Debug, PartialEq)]
+/// pub enum News { Goal(u32) }
+///
+/// static TOPICS: DuplicateRegistry<&str, Address<News>> = DuplicateRegistry::new();
+///
+/// fn publish(topic: &str, news: News) {
+///     TOPICS.dispatch(topic, |subscribers| {
+///         for (_, to) in subscribers {
+///             to.send(news.clone());
+///         }
+///     });
+/// }
+///
+/// process::attach(|inbox: &mut Inbox<News>| {
+///     TOPICS.register("football", inbox.address()).expect("a process may subscribe");
+///     publish("football", News::Goal(1));
+///     publish("chess", News::Goal(2)); // nobody listens: nothing happens
+///     assert_eq!(inbox.recv().into_message(), Some(News::Goal(1)));
+/// })?;
+/// assert_eq!(TOPICS.count(), 0); // the subscriber has ended, so the entry is gone
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Not for naming
+/// A key that many may have names nobody: there is no `key` here, no `whereis` and no `update_value` (E0599).
+///
+/// ```compile_fail,E0599
+/// # use rethread::prelude::*;
+/// static GROUPS: DuplicateRegistry<&str> = DuplicateRegistry::new();
+/// let server: ServerRef<Supervisor> = ServerRef::via(GROUPS.key("readers"));
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use rethread::prelude::*;
+/// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
+/// GROUPS.update_value("readers", |count| count + 1);
+/// ```
+///
+/// # Differences from Erlang
+/// In Elixir both kinds are one module, and what one of them cannot do fails at run time.
+pub struct DuplicateRegistry<K, V = ()> {
+    store: OnceCell<Arc<Duplicate<K, V>>>,
+}
+
+type Duplicate<K, V> = Store<K, V, Many<K, V>>;
+
+/// The entries under each key, by number: in the order they were made.
+struct Many<K, V>(Shards<K, BTreeMap<u64, Slot<K, V>>>);
+
+impl<K, V> Table<K, V> for Many<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    fn enter(&self, slot: Slot<K, V>) -> Result<Vec<Arc<Block>>, NameError> {
+        let label = Arc::clone(&slot.label);
+        let key = label.key.clone(); // not under the lock
+        let mut shard = self.0.of(&label.key).write();
+        match shard.get_mut(&label.key) {
+            Some(slots) => drop(slots.insert(label.number, slot)),
+            None => drop(shard.insert(key, BTreeMap::from([(label.number, slot)]))),
+        }
+        Ok(Vec::new())
+    }
+
+    fn remove(&self, labels: &[Arc<Label<K>>]) {
+        let Some(first) = labels.first() else { return };
+        let mut shard = self.0.of(&first.key).write();
+        let Some(slots) = shard.get_mut(&first.key) else { return };
+        let removed: Vec<_> = labels.iter().filter_map(|label| slots.remove(&label.number)).collect();
+        let gone = if slots.is_empty() { shard.remove_entry(&first.key) } else { None };
+        drop(shard);
+        drop((removed, gone));
+    }
+
+    fn all(&self) -> Vec<Slot<K, V>> {
+        let mut all = Vec::new();
+        self.0.visit(|_, slots| all.extend(living(slots)));
+        all
+    }
+}
+
+fn living<'a, K, V>(
+    slots: &'a BTreeMap<u64, Slot<K, V>>,
+) -> impl Iterator<Item = Slot<K, V>> + use<'a, K, V> {
+    slots.values().filter(|slot| !slot.label.block.doomed()).cloned()
+}
+
+impl<K, V> DuplicateRegistry<K, V> {
+    /// An empty one, for a `static`.
+    pub const fn new() -> Self {
+        Self { store: OnceCell::new() }
+    }
+}
+
+impl<K, V> DuplicateRegistry<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    fn store(&self) -> &Arc<Duplicate<K, V>> {
+        self.store.get_or_init(|| Store::new(Many(Shards::new())))
+    }
+
+    /// The entries of living processes under a key.
+    fn at<Q>(&self, key: &Q) -> Vec<Slot<K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        me::checkpoint();
+        let shard = self.store().table.0.of(key).read();
+        shard.get(key).into_iter().flat_map(living).collect()
+    }
+
+    /// Registers the calling process under a key, once more if it is there already, until it ends or takes it
+    /// back.
+    ///
+    /// # Errors
+    /// [`NameError::NotAProcess`] on a thread that is not a process, [`NameError::Exiting`] in one that ends.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::process::Inbox;
+    ///
+    /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
+    ///
+    /// process::attach(|inbox: &mut Inbox<()>| {
+    ///     GROUPS.register("readers", 1).expect("a process may register");
+    ///     GROUPS.register("readers", 2).expect("and again");
+    ///     assert_eq!(GROUPS.lookup("readers"), [(inbox.pid(), 1), (inbox.pid(), 2)]);
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn register(&self, key: K, value: V) -> Result<(), NameError> {
+        let me = registrant()?;
+        // Refused in the middle of it: its time to end is up.
+        self.store().enter(&me.block, key, value).map(drop).map_err(|_| NameError::Exiting)
+    }
+
+    /// Takes back all entries of the calling process under a key. If there are none, nothing happens.
+    pub fn unregister<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some(me) = myself() {
+            self.store().give_up(me.block.pid, key);
+        }
+    }
+
+    /// Takes back those entries of the calling process under a key whose value matches.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::process::Inbox;
+    ///
+    /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
+    ///
+    /// process::attach(|inbox: &mut Inbox<()>| {
+    ///     for n in 1..=3 {
+    ///         GROUPS.register("readers", n).expect("a process may register");
+    ///     }
+    ///     GROUPS.unregister_match("readers", |n| n % 2 == 1);
+    ///     assert_eq!(GROUPS.values("readers", inbox.pid()), [2]);
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unregister_match<Q>(&self, key: &Q, mut matches: impl FnMut(&V) -> bool)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let Some(me) = myself() else { return };
+        let store = self.store();
+        let mut mine = {
+            let shard = store.table.0.of(key).read();
+            let slots = shard.get(key).into_iter().flat_map(BTreeMap::values);
+            slots.filter(|slot| slot.label.pid() == me.block.pid).cloned().collect::<Vec<_>>()
+        };
+        mine.retain(|slot| matches(slot.value.get()));
+        for slot in mine {
+            store.give_up_one(&slot.label);
+        }
+    }
+
+    /// Everybody who is registered under a key, with their values, in the order they registered.
+    pub fn lookup<Q>(&self, key: &Q) -> Vec<(Pid, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.at(key).iter().map(|slot| (slot.label.pid(), slot.value.get().clone())).collect()
+    }
+
+    /// The values of one process under a key, in the order it registered.
+    pub fn values<Q>(&self, key: &Q, pid: impl Into<Pid>) -> Vec<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let (pid, slots) = (pid.into(), self.at(key));
+        slots.iter().filter(|slot| slot.label.pid() == pid).map(|slot| slot.value.get().clone()).collect()
+    }
+
+    /// The keys of a process, in the order it registered; one for each entry.
+    pub fn keys(&self, pid: impl Into<Pid>) -> Vec<K> {
+        me::checkpoint();
+        self.store().keys(pid.into())
+    }
+
+    /// How many entries there are.
+    pub fn count(&self) -> usize {
+        me::checkpoint();
+        self.store().table.all().len()
+    }
+
+    /// All entries, in the order they were made.
+    pub fn entries(&self) -> Vec<(K, Pid, V)> {
+        me::checkpoint();
+        self.store().entries()
+    }
+
+    /// Calls `tell`, in the calling thread, with all entries under a key; not at all if there are none. If it
+    /// panics, that is a panic of the caller's; the entries are unharmed.
+    pub fn dispatch<Q>(&self, key: &Q, tell: impl FnOnce(&[(Pid, V)]))
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let entries = self.lookup(key);
+        if !entries.is_empty() {
+            tell(&entries);
+        }
+    }
+
+    /// As [`Registry::lock`](crate::Registry::lock).
+    ///
+    /// # Panics
+    /// As there.
+    #[track_caller]
+    pub fn lock<R>(&self, key: K, body: impl FnOnce() -> R) -> R {
+        self.store().lock(key, body)
+    }
+
+    /// As [`Registry::listen`](crate::Registry::listen).
+    pub fn listen<M>(&self, listener: &Address<M>)
+    where
+        M: From<RegistryEvent<K, V>> + Send + 'static,
+    {
+        me::checkpoint();
+        self.store().listeners.add(listener);
+    }
+
+    /// As [`Registry::listen_server`](crate::Registry::listen_server).
+    pub fn listen_server<S>(&self, listener: ServerRef<S>)
+    where
+        S: GenServer,
+        S::Cast: From<RegistryEvent<K, V>>,
+    {
+        me::checkpoint();
+        self.store().listeners.add_server(listener);
+    }
+}
+
+/// Another handle of the same registry.
+impl<K, V> Clone for DuplicateRegistry<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    fn clone(&self) -> Self {
+        Self { store: OnceCell::with_value(Arc::clone(self.store())) }
+    }
+}
+
+impl<K, V> Default for DuplicateRegistry<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, V> fmt::Debug for DuplicateRegistry<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.store.get().map_or(0, |store| store.table.all().len());
+        f.debug_struct("DuplicateRegistry").field("count", &count).finish_non_exhaustive()
+    }
+}

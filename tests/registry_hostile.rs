@@ -1,0 +1,218 @@
+//! What users put into a registry is code too: it may use the registry while it runs, and what goes wrong in it
+//! stays with whoever it belongs to.
+
+mod support;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rethread::prelude::*;
+use rethread::process::{self, Inbox};
+use support::{attached, eventually, watchdog};
+
+static UNIQUE: Registry<u32, Nosy> = Registry::new();
+static MANY: DuplicateRegistry<u32, Nosy> = DuplicateRegistry::new();
+static CLONED: AtomicUsize = AtomicUsize::new(0);
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// A value that asks everything of its registries whenever it is cloned or dropped.
+#[derive(Debug, PartialEq)]
+struct Nosy(u32);
+
+fn ask() {
+    // Two steps deep is enough, and ends.
+    thread_local!(static ASKING: AtomicBool = const { AtomicBool::new(false) });
+    if !ASKING.with(|asking| asking.swap(true, Ordering::SeqCst)) {
+        for key in 0..40 {
+            UNIQUE.lookup(&key);
+            MANY.lookup(&key);
+        }
+        UNIQUE.unregister(&100);
+        MANY.unregister(&100);
+        let _ = (UNIQUE.register(101, Nosy(0)), MANY.register(101, Nosy(0)));
+        let _ = (UNIQUE.entries(), MANY.entries(), UNIQUE.count(), MANY.count());
+        UNIQUE.unregister(&101);
+        MANY.unregister_match(&101, |_| true);
+        UNIQUE.update_value(&1, |old| old);
+        UNIQUE.lock(1000, || MANY.lock(1000, || ()));
+        ASKING.with(|asking| asking.store(false, Ordering::SeqCst));
+    }
+}
+
+impl Clone for Nosy {
+    fn clone(&self) -> Self {
+        CLONED.fetch_add(1, Ordering::SeqCst);
+        ask();
+        Self(self.0)
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::SeqCst);
+        ask();
+    }
+}
+
+/// A message that asks everything while it is made of an event.
+#[derive(Debug)]
+struct Heard;
+
+impl From<RegistryEvent<u32, Nosy>> for Heard {
+    fn from(event: RegistryEvent<u32, Nosy>) -> Self {
+        ask();
+        drop(event);
+        Self
+    }
+}
+
+#[test]
+fn the_code_of_users_runs_under_no_lock() {
+    attached(|inbox: &mut Inbox<Heard>| {
+        UNIQUE.listen(&inbox.address());
+        MANY.listen(&inbox.address());
+        for _ in 0..3 {
+            UNIQUE.register(1, Nosy(1)).unwrap();
+            UNIQUE.register(1, Nosy(1)).unwrap_err();
+            MANY.register(1, Nosy(2)).unwrap();
+            MANY.register(1, Nosy(3)).unwrap();
+            let updated = UNIQUE.update_value(&1, |old| {
+                ask();
+                Nosy(old.0 + 1)
+            });
+            assert_eq!(updated, Some((Nosy(2), Nosy(1))));
+            UNIQUE.dispatch(&1, |_| ask());
+            MANY.dispatch(&1, |entries| {
+                MANY.unregister(&1); // what is dispatched to is a copy
+                assert_eq!(entries.len(), 2);
+            });
+            MANY.register(1, Nosy(4)).unwrap();
+            MANY.unregister_match(&1, |_| {
+                ask();
+                true
+            });
+            UNIQUE.update_value(&1, |old| {
+                UNIQUE.unregister(&1); // then there is nothing to update
+                old
+            });
+            assert_eq!(UNIQUE.lookup(&1), None);
+        }
+        // The same in a burial, and in a takeover.
+        for _ in 0..20 {
+            let holder = process::spawn::<()>(|inbox| {
+                for key in 1..5 {
+                    UNIQUE.register(key, Nosy(1)).and(MANY.register(key, Nosy(2))).unwrap();
+                }
+                inbox.recv();
+            })
+            .unwrap();
+            eventually("it holds all", || MANY.values(&4, &holder).len() == 1);
+            let watch = process::watch(&holder);
+            process::exit(&holder, ExitReason::Kill);
+            UNIQUE.register(2, Nosy(5)).unwrap();
+            watch.wait();
+            assert_eq!(UNIQUE.values(&2, inbox.pid()), [Nosy(5)]);
+            UNIQUE.unregister(&2);
+        }
+        assert!(CLONED.load(Ordering::SeqCst) > 100 && DROPPED.load(Ordering::SeqCst) > 100);
+    });
+}
+
+/// A value whose destructor panics.
+#[derive(Clone)]
+struct Bomb(Arc<AtomicUsize>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("the destructor of a value");
+    }
+}
+
+/// A message that cannot be made.
+struct Unheard;
+
+impl<V> From<RegistryEvent<u8, V>> for Unheard {
+    fn from(event: RegistryEvent<u8, V>) -> Self {
+        std::mem::forget(event);
+        panic!("a listener")
+    }
+}
+
+#[test]
+fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
+    attached(|inbox: &mut Inbox<Unheard>| {
+        let (unique, many) = (Registry::<u8, Bomb>::new(), DuplicateRegistry::<u8, Bomb>::new());
+        unique.listen(&inbox.address());
+        many.listen(&inbox.address());
+        let went_off = Arc::new(AtomicUsize::new(0));
+        // In the registering process itself.
+        unique.register(1, Bomb(Arc::clone(&went_off))).unwrap();
+        unique.register(1, Bomb(Arc::clone(&went_off))).unwrap_err();
+        many.register(1, Bomb(Arc::clone(&went_off))).unwrap();
+        unique.unregister(&1);
+        many.unregister(&1);
+        assert_eq!(went_off.load(Ordering::SeqCst), 3);
+        // And in its burial: all keys are released, and who waits for it learns the true reason.
+        for reason in [ExitReason::Killed, "enough".into()] {
+            let before = went_off.load(Ordering::SeqCst);
+            let (u, m, bomb) = (unique.clone(), many.clone(), Arc::clone(&went_off));
+            let holder = process::spawn::<()>(move |inbox| {
+                for key in 1..=10 {
+                    u.register(key, Bomb(Arc::clone(&bomb))).unwrap();
+                    m.register(key, Bomb(Arc::clone(&bomb))).unwrap();
+                }
+                inbox.recv();
+            })
+            .unwrap();
+            eventually("it holds all", || many.count() == 10);
+            let watch = process::watch(&holder);
+            let sent = if reason == ExitReason::Killed { ExitReason::Kill } else { reason.clone() };
+            process::exit(&holder, sent);
+            assert_eq!(watch.wait(), reason);
+            assert_eq!((unique.count(), many.count()), (0, 0));
+            assert_eq!(went_off.load(Ordering::SeqCst), before + 20);
+        }
+    });
+}
+
+/// A key that cannot be found any more once it is spoilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Spoilt(u8);
+
+static SPOILT: AtomicBool = AtomicBool::new(false);
+
+impl Hash for Spoilt {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        assert!(self.0 != 3 || !SPOILT.load(Ordering::SeqCst), "a spoilt key");
+        self.0.hash(state);
+    }
+}
+
+#[test]
+fn a_spoilt_key_keeps_no_other_from_being_released() {
+    let _watchdog = watchdog();
+    let keys: Registry<Spoilt> = Registry::new();
+    let own = keys.clone();
+    let holder = process::spawn::<()>(move |inbox| {
+        (0..10).for_each(|key| own.register(Spoilt(key), ()).expect("it is free"));
+        inbox.recv();
+    })
+    .unwrap();
+    eventually("it holds all", || keys.count() == 10);
+    SPOILT.store(true, Ordering::SeqCst);
+    let watch = process::watch(&holder);
+    process::exit(&holder, "enough");
+    assert_eq!(watch.wait(), "enough".into());
+    assert_eq!((keys.count(), keys.entries(), keys.keys(&holder)), (0, vec![], vec![]));
+    // Those that were released can be had without a takeover, the spoilt one with it once it is whole.
+    SPOILT.store(false, Ordering::SeqCst);
+    let own = keys.clone();
+    let other = process::spawn::<()>(move |inbox| {
+        (0..10).for_each(|key| own.register(Spoilt(key), ()).expect("it is free"));
+        inbox.recv();
+    });
+    eventually("another has them all", || keys.count() == 10);
+    process::exit(other.unwrap(), ExitReason::Kill);
+}
