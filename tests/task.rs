@@ -872,13 +872,17 @@ mod waiting_for_many {
 
     #[test]
     fn a_death_while_they_are_waited_for() {
-        let _watchdog = watchdog();
-        let victim = waiting::<()>();
-        let (tasks, pid) = ([waiting(), victim], Arc::new(std::sync::OnceLock::new()));
-        pid.set(tasks[1].pid()).unwrap();
-        let told = Arc::clone(&pid);
-        Task::start(move || process::exit(*told.get().unwrap(), "shot")).unwrap();
-        assert_eq!(Task::join_many(tasks), Err(exited(*pid.get().unwrap(), "shot")));
+        attached(|inbox: &mut Inbox<()>| {
+            process::trap_exit(true);
+            let tasks = [waiting::<()>(), waiting()];
+            let (owner, first, victim) = (inbox.pid(), tasks[0].pid(), tasks[1].pid());
+            let killer = Task::start(move || {
+                waits_for(owner, first);
+                process::exit(victim, "shot");
+            });
+            assert!(killer.is_ok());
+            assert_eq!(promptly(|| Task::join_many(tasks)), Err(exited(victim, "shot")));
+        });
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod server_puppet;
 mod support;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, Location};
 use std::sync::Arc;
@@ -342,24 +343,33 @@ mod how_far_ahead {
 
     #[test]
     fn an_unordered_stream_gives_first_what_was_done_first() {
+        /// Says that the thread has ended, by which time everybody has heard of the end of the process.
+        struct Over(Gate);
+        impl Drop for Over {
+            fn drop(&mut self) {
+                self.0.open();
+            }
+        }
+        thread_local! {
+            static OVER: RefCell<Option<Over>> = const { RefCell::new(None) };
+        }
         let _watchdog = watchdog();
-        let gates: Vec<Gate> = (0..4).map(|_| Gate::new()).collect();
-        let pass = gates.clone();
-        let watches = Arc::new(Mutex::new(HashMap::new()));
-        let note = Arc::clone(&watches);
+        let gates: Vec<[Gate; 3]> = (0..4).map(|_| [Gate::new(), Gate::new(), Gate::new()]).collect();
+        let all = gates.clone();
         let mut stream = Task::stream(0..4, move |n| {
-            note.lock().insert(n, process::watch(here()));
-            pass[n].pass();
+            let [begun, gate, over] = &all[n];
+            begun.open();
+            gate.pass();
+            OVER.set(Some(Over(over.clone())));
             n
         });
         stream = stream.max_concurrency(4).ordered(false);
-        gates[0].open();
+        gates[0][1].open();
         assert_eq!(stream.next(), Some(Ok(0)));
-        eventually("all have begun", || watches.lock().len() == 4);
         for n in [3, 1, 2] {
-            gates[n].open();
-            let watch = watches.lock().remove(&n).unwrap();
-            watch.wait();
+            gates[n][0].pass();
+            gates[n][1].open();
+            gates[n][2].pass();
         }
         assert_eq!(stream.map(Result::unwrap).collect::<Vec<_>>(), [3, 1, 2]);
     }
