@@ -41,10 +41,9 @@ impl<T: Send + 'static> Task<T> {
     /// let slow = tasks[1].pid();
     /// let limit = Duration::from_millis(20);
     /// match Task::join_many_timeout(tasks, limit) {
-    ///     Err(JoinError::Timeout { task, .. }) => println!("{task} has no value yet"),
+    ///     Err(JoinError::Timeout { task, .. }) => assert_eq!(task, slow),
     ///     other => unreachable!("{other:?}"),
     /// }
-    /// # let _ = slow;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn join_many_timeout(

@@ -25,7 +25,8 @@ use crate::task::work::{Body, Born, Start, prepare};
 /// What becomes of a stream when a task takes longer than its [`timeout`](TaskStream::timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnTimeout {
-    /// The task is killed, and its element is [`JoinError::Timeout`].
+    /// The task is killed, and its element, when it is dead, [`JoinError::Timeout`]. A thread that does not listen
+    /// is declared dead after its [`kill_grace`](TaskStream::kill_grace).
     #[default]
     Kill,
     /// All tasks are killed, and the process that iterates ends with the timeout as reason, class *exit*. A thread
