@@ -217,8 +217,8 @@ where
     }
 
     /// Takes items while there is room and there are any; a task that cannot be started ends that.
-    fn fill(&mut self, running: usize) {
-        while self.crew.len() < running {
+    fn fill(&mut self) {
+        while self.crew.len() < self.max_concurrency {
             let Some(item) = self.pull() else { return };
             let position = self.pulled;
             self.pulled += 1;
@@ -308,13 +308,12 @@ where
                 return Some(Err(exiting));
             }
         };
-        // As many at work as may be, while the caller is busy with what it gets; but none beyond what it is to get.
-        self.fill(self.max_concurrency.saturating_sub(self.done.len()));
         loop {
             if let Some(result) = self.hand_out() {
                 return Some(result);
             }
-            self.fill(self.max_concurrency);
+            // Not before what is kept is handed out: a slow caller must not make the stream run ahead.
+            self.fill();
             if self.under_way() == 0 {
                 self.closed = true;
                 return None;
