@@ -1313,3 +1313,33 @@ mod callers_and_reports {
         });
     }
 }
+
+/// Says good-bye twice: the first must not be its end.
+struct LastWords(Address<&'static str>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.0.send("bye");
+        self.0.send("really");
+    }
+}
+
+#[test]
+fn the_destructor_of_a_value_that_comes_too_late_runs_to_its_end() {
+    attached(|inbox: &mut Inbox<&'static str>| {
+        process::trap_exit(true);
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let (tell, held, to) = (begun.clone(), gate.clone(), inbox.address());
+        let work = move || {
+            tell.open();
+            held.pass();
+            LastWords(to)
+        };
+        let task = Task::spawn(work).unwrap();
+        begun.pass();
+        process::exit(&task, "go");
+        gate.open();
+        assert_eq!((message(inbox), message(inbox)), ("bye", "really"));
+        assert_eq!(exit_event(inbox), (task.pid(), "go".into()));
+    });
+}

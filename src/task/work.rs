@@ -22,12 +22,13 @@ pub(crate) fn prepare<M: Send + 'static, T: Send + 'static>(
     let body = on_behalf(work);
     (slot, move |inbox: &mut Inbox<M>| {
         let value = body(inbox);
-        if me::get().is_some_and(|me| me.block.doomed()) {
+        match me::get().filter(|me| me.block.doomed()) {
             // It was told to go while it worked and did not hear: a value from beyond the grave is none.
-            contain("the destructor of a task's value", move || drop(value));
-            me::checkpoint();
-        } else {
-            answer.give(value);
+            Some(me) => {
+                me.quietly(|| contain("the destructor of a task's value", move || drop(value)));
+                me.checkpoint();
+            }
+            None => answer.give(value),
         }
     })
 }
