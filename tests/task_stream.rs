@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rethread::prelude::*;
-use rethread::process::{self, AttachError, Caught, Inbox, Watch, attempt};
+use rethread::process::{self, AttachError, Caught, Inbox, NameError, Via, Watch, attempt};
 use rethread::{OnTimeout, TaskStream, task};
 use server_puppet::{Pull, elsewhere, puppet, waits_for};
 use support::{Gate, attached, capture, eventually, logs, reason_of_death, watchdog};
@@ -1147,4 +1147,34 @@ mod the_rest {
         );
         assert_eq!((all["to"], all["be"], all["question"]), (4, 2, 1));
     }
+}
+
+/// The way to a supervisor, but for one time when the table of names is broken.
+#[derive(Debug)]
+struct Moody(Pid, AtomicUsize);
+
+impl Via for Moody {
+    fn whereis(&self) -> Option<Pid> {
+        let asked = self.1.fetch_add(1, Ordering::SeqCst);
+        assert!(asked != 1, "the table is broken");
+        Some(self.0)
+    }
+    fn register(&self, _: Pid) -> Result<(), NameError> {
+        Ok(())
+    }
+    fn unregister(&self, _: Pid) {}
+}
+
+#[test]
+fn a_start_that_panics_costs_its_item_and_not_the_stream() {
+    attached(|_: &mut Inbox<()>| {
+        let tasks = TaskSupervisor::start_link().unwrap();
+        let moody = Moody(tasks.whereis().unwrap(), AtomicUsize::new(0));
+        let tasks = ServerRef::<TaskSupervisor>::via(moody);
+        let mut stream = tasks.stream([1, 2, 3, 4], |n| n).max_concurrency(1);
+        let mut next = || attempt(|| stream.next()).rescue(|_| Some(Ok(0)));
+        let all: Vec<_> = std::iter::from_fn(&mut next).map(Result::unwrap).collect();
+        assert_eq!(all, [1, 0, 3, 4]);
+        tasks.stop().unwrap();
+    });
 }

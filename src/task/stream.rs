@@ -221,10 +221,11 @@ where
         while self.crew.len() < self.max_concurrency {
             let Some(item) = self.pull() else { return };
             let position = self.pulled;
-            self.pulled += 1;
             let work = Arc::clone(&self.work);
             let (slot, body) = prepare(move |_: &mut Inbox<()>| work(item));
-            match (self.start)(self.plan.clone(), Box::new(body)) {
+            let born = (self.start)(self.plan.clone(), Box::new(body));
+            self.pulled += 1; // an item whose start panics has no turn that others would wait for
+            match born {
                 Ok(born) => self.crew.add(position, Task::born(born, slot), self.timeout),
                 Err(error) => return self.note(position, Err(JoinError::NotStarted(error))),
             }
