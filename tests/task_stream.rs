@@ -1178,3 +1178,32 @@ fn a_start_that_panics_costs_its_item_and_not_the_stream() {
         tasks.stop().unwrap();
     });
 }
+
+#[test]
+fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
+    /// Dropped in the burial of a task, it holds that up.
+    struct Stalls(Gate);
+    impl Drop for Stalls {
+        fn drop(&mut self) {
+            self.0.pass();
+        }
+    }
+    attached(|inbox: &mut Inbox<()>| {
+        let (owner, gate) = (inbox.pid(), Gate::new());
+        let held = gate.clone();
+        let mut stream = Task::stream([()], move |()| {
+            let stalls = Stalls(held.clone());
+            std::mem::forget(process::on_exit_request(move || drop(stalls)));
+            waits_for(owner, process::current().unwrap());
+            7
+        });
+        // The clock keeps the order: the task's time is over before this comes.
+        let opener = process::spawn::<()>(move |inbox| {
+            inbox.recv();
+            gate.open();
+        });
+        process::send_after(Duration::from_millis(300), &opener.unwrap(), ());
+        stream = stream.timeout(Duration::from_millis(100)).on_timeout(OnTimeout::Exit);
+        assert_eq!(stream.next(), Some(Ok(7)));
+    });
+}

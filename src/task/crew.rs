@@ -74,7 +74,8 @@ impl<T: Send + 'static> Crew<T> {
                 let result = task.hand_out().map_err(|ended| verdict.unwrap_or(ended));
                 return News::Ended(position, result);
             }
-            if let (Some(one), Some((_, after))) = (due, limit) {
+            // One that has answered meanwhile was in time, however long it takes to end.
+            if let (Some(one), Some((_, after))) = (due.filter(|one| one.timed()), limit) {
                 return News::Late(one.position, one.task.late(after));
             }
         }
