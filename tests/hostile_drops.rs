@@ -257,3 +257,33 @@ fn a_timed_message_that_nobody_takes_and_whose_destructor_blocks_does_not_stop_t
         gate.open();
     });
 }
+
+/// Joins a task, and tells with what.
+struct Joins(std::sync::mpsc::Sender<Option<u32>>);
+
+impl Drop for Joins {
+    fn drop(&mut self) {
+        let work = || {
+            process::sleep(Duration::from_millis(100)); // so that there is something to wait for
+            7
+        };
+        let _ = self.0.send(Task::spawn(work).ok().and_then(|task| task.join().ok()));
+    }
+}
+
+thread_local! {
+    static JOINS: std::cell::RefCell<Option<Joins>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn a_wait_in_the_destructor_of_a_thread_local_is_woken() {
+    let _watchdog = watchdog();
+    let (tell, told) = channel();
+    let foreign = thread::Builder::new().spawn(move || {
+        // Before the runtime has any of its own on this thread, so that it is dropped after those.
+        JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tell)));
+        assert_eq!(Task::spawn(|| 1).unwrap().join(), Ok(1));
+    });
+    foreign.unwrap().join().unwrap();
+    assert_eq!(told.recv_timeout(SOON), Ok(Some(7)));
+}

@@ -2,6 +2,7 @@
 //! been told to go. Every public function of `process` and of the servers starts here.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -34,6 +35,9 @@ pub(crate) struct Me {
 thread_local! {
     static ME: RefCell<Option<Rc<Me>>> = const { RefCell::new(None) };
     static FOREIGN: Arc<Waiter> = Arc::new(waiter_of_this_thread());
+    /// For destructors of thread-locals that wait when `FOREIGN` is gone: what is woken and what waits must be the
+    /// same. It is never gone itself, so such a thread leaks one.
+    static LAST: ManuallyDrop<Arc<Waiter>> = ManuallyDrop::new(Arc::new(waiter_of_this_thread()));
 }
 
 fn waiter_of_this_thread() -> Waiter {
@@ -88,7 +92,7 @@ pub(crate) fn identity() -> Pid {
 pub(crate) fn waiter() -> Arc<Waiter> {
     match get() {
         Some(me) => Arc::clone(&me.block.waiter),
-        None => FOREIGN.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(waiter_of_this_thread())),
+        None => FOREIGN.try_with(Arc::clone).unwrap_or_else(|_| LAST.with(|last| Arc::clone(last))),
     }
 }
 
