@@ -755,3 +755,25 @@ fn a_child_that_unlinked_itself_is_stopped_all_the_same() {
     assert!(!process::is_alive(pid));
     assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
+
+#[test]
+fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
+    struct Starts(Dynamic, ServerRef<Supervisor>, Journal);
+    impl Drop for Starts {
+        fn drop(&mut self) {
+            let idle = || ChildSpec::worker("idle", || ());
+            self.2.note(format!("{:?}", self.0.start_child(idle())));
+            self.2.note(format!("{:?}", self.1.start_child(idle())));
+        }
+    }
+    let (dynamic, fixed) = (up(DynamicSupervisor::new()), Supervisor::one_for_one().start().unwrap());
+    let answers = Journal::new();
+    let starts = Starts(dynamic.clone(), fixed.clone(), answers.clone());
+    reason_of_death(move |_: &mut Inbox<()>| {
+        let _starts = starts;
+        process::exit_with("enough");
+    });
+    assert_eq!(answers.all(), ["Err(Exiting)", "Err(Exiting)"]);
+    dynamic.stop().unwrap();
+    fixed.stop().unwrap();
+}

@@ -11,7 +11,7 @@ use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::start::Spec;
 use crate::pid::Pid;
-use crate::reason::ExitReason;
+use crate::supervisor::client::not_asked;
 use crate::supervisor::request::{ChildCount, ChildError, ChildInfo};
 use crate::supervisor::spec::{AutoShutdown, check_child};
 
@@ -30,8 +30,7 @@ pub(crate) fn start_child<S: GenServer<Call = DynamicRequest>>(
     child: ChildSpec,
 ) -> Result<Option<Pid>, StartError> {
     check_child(&child, AutoShutdown::Never).map_err(StartError::BadSpec)?;
-    ask(server, |from| DynamicAsk::Start(child, from))
-        .unwrap_or_else(|error| Err(StartError::NoSupervisor(ExitReason::error(error))))
+    ask(server, |from| DynamicAsk::Start(child, from)).unwrap_or_else(|error| Err(not_asked(error)))
 }
 
 /// Has a child ended by a server that keeps dynamic children.

@@ -11,6 +11,14 @@ use crate::reason::ExitReason;
 use crate::supervisor::request::{Ask, ChildCount, ChildError, ChildInfo, Request};
 use crate::supervisor::server::Supervisor;
 
+/// What a start comes to if the supervisor did not answer.
+pub(crate) fn not_asked(error: CallError) -> StartError {
+    match error {
+        CallError::Exiting => StartError::Exiting,
+        error => StartError::NoSupervisor(ExitReason::error(error)),
+    }
+}
+
 /// The calls to a supervisor wait as long as it takes: it may be busy starting or stopping a child.
 impl ServerRef<Supervisor> {
     fn ask<R: Send + 'static>(&self, ask: impl FnOnce(Caller<R>) -> Ask) -> Result<R, CallError> {
@@ -25,8 +33,7 @@ impl ServerRef<Supervisor> {
     /// does not run; [`StartError::BadSpec`]; why the start failed; [`StartError::NoSupervisor`].
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
         let child = child.into();
-        self.ask(|from| Ask::Start(child, from))
-            .unwrap_or_else(|error| Err(StartError::NoSupervisor(ExitReason::error(error))))
+        self.ask(|from| Ask::Start(child, from)).unwrap_or_else(|error| Err(not_asked(error)))
     }
 
     /// Stops a child. Its spec stays, unless it is temporary. Not an error if it is not running; a restart
