@@ -777,3 +777,29 @@ fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
     dynamic.stop().unwrap();
     fixed.stop().unwrap();
 }
+
+#[test]
+fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_waits() {
+    let _watchdog = watchdog();
+    let (supervisor, other) = (up(DynamicSupervisor::new()), up(DynamicSupervisor::new()));
+    let (hooked, called) = (Gate::new(), other.clone());
+    let tell = hooked.clone();
+    let hook = ChildSpec::worker("hooked", move || {
+        let called = called.clone();
+        // It runs on the thread of whoever sends the signal: the supervisor.
+        let _hook = process::on_exit_request(move || drop(called.count_children()));
+        tell.open();
+        process::sleep(MINUTE);
+    });
+    add(&supervisor, hook);
+    hooked.pass();
+    let (asked, answers) = (supervisor.clone(), Journal::new());
+    let note = answers.clone();
+    let asks = Child::new("asks", &Journal::new()).traps().ends_by(move |_| {
+        note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
+    });
+    add(&supervisor, asks.spec().shutdown(Shutdown::Infinity));
+    supervisor.stop().unwrap();
+    assert!(answers.wait_for(1)[0].contains("wait for ever"), "{:?}", answers.all());
+    other.stop().unwrap();
+}

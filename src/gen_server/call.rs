@@ -369,8 +369,9 @@ impl<R: Send + 'static> Drop for Watched<'_, R> {
     }
 }
 
-/// The mark "I wait for that process", by which wait cycles are found, while this lives.
-pub(crate) struct Waiting<'a>(Option<&'a Rc<Me>>);
+/// The mark "I wait for that process", by which wait cycles are found, while this lives. Then the mark that was
+/// there before is back: a supervisor that waits for its children may run hooks of theirs that make calls.
+pub(crate) struct Waiting<'a>(Option<(&'a Rc<Me>, u64)>);
 
 impl<'a> Waiting<'a> {
     /// Sets the mark, unless it closes a cycle: then the processes in it.
@@ -392,33 +393,35 @@ impl<'a> Waiting<'a> {
 
     /// Sets the mark.
     pub(crate) fn mark(me: Option<&'a Rc<Me>>, server: &Arc<Block>) -> Self {
-        if let Some(me) = me {
-            me.block.waiting_on.store(server.pid.to_word(), Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-        }
-        Self(me)
+        Self::set(me, server.pid)
     }
 
     /// Sets the mark "I wait for those I started, all of them, and serve nobody before they are gone".
     pub(crate) fn for_descendants(me: Option<&'a Rc<Me>>) -> Self {
-        if let Some(me) = me {
-            me.block.waiting_on.store(me.block.pid.to_word(), Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-        }
-        Self(me)
+        me.map_or(Self(None), |myself| Self::set(me, myself.block.pid))
+    }
+
+    fn set(me: Option<&'a Rc<Me>>, on: Pid) -> Self {
+        let Some(me) = me else {
+            return Self(None);
+        };
+        let before = me.block.waiting_on.load(Ordering::Relaxed);
+        me.block.waiting_on.store(on.to_word(), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        Self(Some((me, before)))
     }
 
     /// For a mark that a birth has set already, before the child's first step: set again now, it could come
     /// after the child's answer took it away.
     pub(crate) fn marked(me: Option<&'a Rc<Me>>) -> Self {
-        Self(me)
+        Self(me.map(|me| (me, 0)))
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(me) = self.0 {
-            me.block.waiting_on.store(0, Ordering::Relaxed);
+        if let Some((me, before)) = self.0 {
+            me.block.waiting_on.store(before, Ordering::Relaxed);
         }
     }
 }
