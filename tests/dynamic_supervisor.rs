@@ -803,3 +803,24 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
     assert!(answers.wait_for(1)[0].contains("wait for ever"), "{:?}", answers.all());
     other.stop().unwrap();
 }
+
+#[test]
+fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
+    let _watchdog = watchdog();
+    let supervisor = up(DynamicSupervisor::new());
+    let (asked, answers) = (supervisor.clone(), Journal::new());
+    let note = answers.clone();
+    let stranger = Agent::start(|| ()).unwrap();
+    let of = stranger.clone();
+    let child = Child::new("asks", &Journal::new()).traps().ends_by(move |_| {
+        let (asked, note) = (asked.clone(), note.clone());
+        let ask = move |(): &mut ()| {
+            note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
+        };
+        drop(of.get_and_update_timeout(Duration::MAX, ask));
+    });
+    add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
+    supervisor.stop().unwrap();
+    assert!(answers.wait_for(1)[0].contains("wait for ever"), "{:?}", answers.all());
+    stranger.stop().unwrap();
+}

@@ -1,6 +1,7 @@
 //! Talking to a server: `call`, `cast`, `stop`, and what can go wrong with each. Client functions use it.
 
 use std::any::type_name;
+use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -426,18 +427,32 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Follows who waits for whom, from `first` until it comes back to `me`: to itself, or to an ancestor that
-/// waits for all its descendants.
+/// Follows who waits for whom, from `first` until it comes back to `me`.
 fn cycle(me: &Block, first: Pid) -> Option<Vec<Pid>> {
     let mut chain = vec![me.pid];
-    let mut at = first;
-    while at != me.pid {
-        if chain.contains(&at) {
-            let for_descendants = chain.last() == Some(&at);
-            return (for_descendants && me.birth.ancestors.contains(&at)).then_some(chain);
-        }
-        chain.push(at);
-        at = Pid::from_word(table::get(at)?.waiting_on.load(Ordering::Relaxed))?;
-    }
+    chain.extend(way_back(me, first, &mut HashSet::new())?);
     Some(chain)
+}
+
+/// The way from `at` to `me`, which may lead over one that waits for all its descendants: to me if I am one, or to
+/// any that waits for me.
+fn way_back(me: &Block, mut at: Pid, seen: &mut HashSet<Pid>) -> Option<Vec<Pid>> {
+    let mut way = Vec::new();
+    while at != me.pid {
+        if !seen.insert(at) {
+            return None;
+        }
+        way.push(at);
+        let next = Pid::from_word(table::get(at)?.waiting_on.load(Ordering::Relaxed))?;
+        if next == at {
+            if !me.birth.ancestors.contains(&at) {
+                let all = table::all();
+                let mut descendants = all.iter().filter(|block| block.birth.ancestors.contains(&at));
+                way.extend(descendants.find_map(|block| way_back(me, block.pid, seen))?);
+            }
+            return Some(way);
+        }
+        at = next;
+    }
+    Some(way)
 }
