@@ -310,7 +310,8 @@ impl TaskBuilder {
             quiet: process.quiet && process.owner.is_some(), // the supervisor has to hear of its end
             ..process
         };
-        let id = plan.label.clone().unwrap_or_else(|| "Task".into());
+        // A label may be empty, an id may not.
+        let id = plan.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
         let linked = plan.owner.clone();
         // The task may be over before the supervisor's answer is here; its block still knows the true reason.
         let born = Arc::new(OnceCell::<Arc<Block>>::new());

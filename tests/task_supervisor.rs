@@ -306,3 +306,12 @@ fn a_stream_that_is_dropped_leaves_nothing_with_the_supervisor() {
         tasks.stop().unwrap();
     });
 }
+
+#[test]
+fn a_label_may_be_empty() {
+    let _watchdog = watchdog();
+    let tasks = up();
+    assert_eq!(tasks.builder().label("").spawn(|| 1).unwrap().join(), Ok(1));
+    assert_eq!(tasks.stream([1], |n| n).label("").next(), Some(Ok(1)));
+    tasks.stop().unwrap();
+}
