@@ -5,7 +5,6 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
@@ -27,6 +26,7 @@ use crate::supervisor::request::{ChildError, ChildInfo};
 use crate::task::handle::Task;
 use crate::task::stream::TaskStream;
 use crate::task::work::{Body, Born, on_behalf, prepare};
+use crate::unwind::contain;
 
 /// A supervisor of tasks: Elixir's `Task.Supervisor`. Its tasks end when it does, can be listed, and are limited
 /// in number; and only under a supervisor a task can be without a link to its owner.
@@ -264,7 +264,7 @@ impl TaskBuilder {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
         let (slot, body) = prepare(move |_| work());
-        Ok(Task::born(self.linked().beget(Box::new(body))?, slot))
+        Ok(Task::new(self.linked().beget(Box::new(body))?, slot))
     }
 
     /// As [`ServerRef::spawn_nolink`].
@@ -277,7 +277,7 @@ impl TaskBuilder {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
         let (slot, body) = prepare(move |_| work());
-        Ok(Task::born(self.beget(Box::new(body))?, slot))
+        Ok(Task::new(self.beget(Box::new(body))?, slot))
     }
 
     /// As [`ServerRef::start_child`].
@@ -286,7 +286,11 @@ impl TaskBuilder {
     /// As there.
     #[track_caller]
     pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
-        Ok(self.beget(Box::new(on_behalf(move |_| work())))?.block.pid)
+        // Wanted for what it does: it begins also if the caller ends meanwhile.
+        let body = Stage::Asked(Box::new(on_behalf(move |_| work())));
+        let order = Arc::new(Order { linked: None, stage: Mutex::new(body) });
+        self.place(&order)?;
+        Ok(order.born()?.block.pid)
     }
 
     fn with(mut self, process: Builder) -> Self {
@@ -300,9 +304,22 @@ impl TaskBuilder {
         self
     }
 
-    /// Has the supervisor give birth to a process with this body.
+    /// Has the supervisor start a task for whoever calls. It is taken back if the caller ends before it has the
+    /// answer, or there is none: nobody would ever hold it.
     #[track_caller]
     fn beget(self, body: Body) -> Result<Born, StartError> {
+        let linked = self.process.owner.clone();
+        let order = Arc::new(Order { linked, stage: Mutex::new(Stage::Asked(body)) });
+        let unheld = Unheld(&order);
+        self.place(&order)?;
+        let born = order.born()?;
+        std::mem::forget(unheld);
+        Ok(born)
+    }
+
+    /// Has the supervisor give birth to the process that was ordered.
+    #[track_caller]
+    fn place(self, order: &Arc<Order>) -> Result<(), StartError> {
         let Self { supervisor, process, shutdown } = self;
         let plan = Builder {
             reports_exits: true,
@@ -312,23 +329,87 @@ impl TaskBuilder {
         };
         // A label may be empty, an id may not.
         let id = plan.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
-        let linked = plan.owner.clone();
-        // The task may be over before the supervisor's answer is here; its block still knows the true reason.
-        let born = Arc::new(OnceCell::<Arc<Block>>::new());
-        let note = Arc::clone(&born);
-        let body = Mutex::new(Some(body));
+        let order = Arc::clone(order);
         let spec = ChildSpec::new(&id, move || {
-            let body = body.lock().take().ok_or(StartError::Ignored)?; // it is done once
+            let body = order.begin().ok_or(StartError::Ignored)?; // it is done once
             let task = birth(plan.clone(), me::get().as_ref(), None, body)?;
-            Ok(note.get_or_init(|| Arc::clone(task.block())).pid)
+            order.deliver(task.block());
+            Ok(task.pid())
         })
         .restart(Restart::Temporary);
         let spec = match shutdown {
             Some(shutdown) => spec.shutdown(shutdown),
             None => spec,
         };
-        start_child(&supervisor, spec)?;
-        let block = born.get().cloned().ok_or(StartError::Failed(ExitReason::NoProc))?;
-        Ok(Born { block, linked })
+        start_child(&supervisor, spec).map(drop)
+    }
+}
+
+/// A task that a supervisor was asked for.
+struct Order {
+    /// Its owner, if they are to be linked.
+    linked: Option<Arc<Block>>,
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    Asked(Body),
+    Begun,
+    /// It may be over before the supervisor's answer is here; its block still knows the true reason.
+    Born(Arc<Block>),
+    Withdrawn,
+}
+
+impl Order {
+    /// The body, once.
+    fn begin(&self) -> Option<Body> {
+        let mut stage = self.stage.lock();
+        match std::mem::replace(&mut *stage, Stage::Begun) {
+            Stage::Asked(body) => Some(body),
+            done => {
+                *stage = done;
+                None
+            }
+        }
+    }
+
+    fn deliver(&self, block: &Arc<Block>) {
+        let mut stage = self.stage.lock();
+        if matches!(*stage, Stage::Withdrawn) {
+            drop(stage);
+            self.dismiss(block);
+        } else {
+            *stage = Stage::Born(Arc::clone(block));
+        }
+    }
+
+    fn born(&self) -> Result<Born, StartError> {
+        match &*self.stage.lock() {
+            Stage::Born(block) => Ok(Born { block: Arc::clone(block), linked: self.linked.clone() }),
+            _ => Err(StartError::Failed(ExitReason::NoProc)),
+        }
+    }
+
+    fn withdraw(&self) {
+        let earlier = std::mem::replace(&mut *self.stage.lock(), Stage::Withdrawn);
+        match earlier {
+            Stage::Asked(body) => contain("the destructor of a task that never began", move || drop(body)),
+            Stage::Born(block) => self.dismiss(&block),
+            Stage::Begun | Stage::Withdrawn => {}
+        }
+    }
+
+    fn dismiss(&self, block: &Arc<Block>) {
+        let born = Born { block: Arc::clone(block), linked: self.linked.clone() };
+        born.cut_off(&ExitReason::Kill);
+    }
+}
+
+/// Nobody holds the task that was ordered, as long as this lives.
+struct Unheld<'a>(&'a Order);
+
+impl Drop for Unheld<'_> {
+    fn drop(&mut self) {
+        self.0.withdraw();
     }
 }

@@ -11,10 +11,9 @@ use crate::child_spec::Shutdown;
 use crate::gen_server::call::{Exiting, Waiting, caller};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, DeathWatch};
-use crate::process::link::{await_death, disconnect, leave};
+use crate::process::clock;
+use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
-use crate::process::signal::Origin;
-use crate::process::{clock, exit};
 use crate::reason::ExitReason;
 use crate::task::error::JoinError;
 use crate::task::slot::Slot;
@@ -46,10 +45,9 @@ use crate::task::work::Born;
 /// ```
 #[must_use = "dropped, the task runs on and its value is lost: join it, or begin it with Task::start"]
 pub struct Task<T: Send + 'static> {
-    block: Arc<Block>,
+    born: Born,
     slot: Arc<Slot<T>>,
     watch: MonitorRef,
-    linked: Option<Arc<Block>>,
     /// Its value, or its end, was handed out.
     handled: bool,
     /// A task stays with its owner.
@@ -58,11 +56,10 @@ pub struct Task<T: Send + 'static> {
 
 impl<T: Send + 'static> Task<T> {
     /// The handle of a task that was born with the body that goes with this slot.
-    pub(crate) fn born(born: Born, slot: Arc<Slot<T>>) -> Self {
-        let Born { block, linked } = born;
+    pub(crate) fn new(born: Born, slot: Arc<Slot<T>>) -> Self {
         let watch = MonitorRef::fresh();
-        await_death(&block, watch, Arc::clone(&slot) as Arc<dyn DeathWatch>);
-        Self { block, slot, watch, linked, handled: false, stays: PhantomData }
+        await_death(&born.block, watch, Arc::clone(&slot) as Arc<dyn DeathWatch>);
+        Self { born, slot, watch, handled: false, stays: PhantomData }
     }
 
     /// The process it runs in.
@@ -76,7 +73,7 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pid(&self) -> Pid {
-        self.block.pid
+        self.born.block.pid
     }
 
     /// Whether a [`join`](Self::join) would return at once.
@@ -213,7 +210,7 @@ impl<T: Send + 'static> Task<T> {
             }
         };
         // Before it is told, so that a call to us in its clean-up is seen for the wait cycle it is.
-        let waiting = Waiting::mark(me.as_ref(), &self.block);
+        let waiting = Waiting::mark(me.as_ref(), &self.born.block);
         self.cut_off(&first);
         self.listen();
         let ended = || self.slot.ended();
@@ -247,7 +244,7 @@ impl<T: Send + 'static> Task<T> {
     /// ```
     pub fn ignore(mut self) -> Option<Result<T, JoinError>> {
         me::checkpoint();
-        self.unlink();
+        self.born.unlink();
         self.settled().then(|| self.hand_out())
     }
 
@@ -256,7 +253,7 @@ impl<T: Send + 'static> Task<T> {
         let waiting = if self.settled() {
             None
         } else {
-            let entered = Waiting::enter(me.as_ref(), &self.block);
+            let entered = Waiting::enter(me.as_ref(), &self.born.block);
             Some(entered.map_err(|cycle| JoinError::Deadlock { cycle })?)
         };
         let result = self.look(limit);
@@ -274,8 +271,12 @@ impl<T: Send + 'static> Task<T> {
 
 /// For who has several tasks, and for the tasks of a stream.
 impl<T: Send + 'static> Task<T> {
+    pub(crate) fn born(&self) -> &Born {
+        &self.born
+    }
+
     pub(crate) fn block(&self) -> &Arc<Block> {
-        &self.block
+        &self.born.block
     }
 
     /// Has the calling thread woken when there is a value or the task has ended.
@@ -313,26 +314,17 @@ impl<T: Send + 'static> Task<T> {
             Some(Err(reason)) => reason,
             None => ExitReason::NoProc,
         };
-        Err(JoinError::Exited { task: self.block.pid, reason })
+        Err(JoinError::Exited { task: self.born.block.pid, reason })
     }
 
     pub(crate) fn late(&self, after: Duration) -> JoinError {
-        JoinError::Timeout { task: self.block.pid, after }
+        JoinError::Timeout { task: self.born.block.pid, after }
     }
 
-    /// Unlinks it from its owner and sends it an exit signal, with nothing in between that could end the owner
-    /// and leave the task alone.
+    /// Unlinks it from its owner and sends it an exit signal; not if the owner is a zombie.
     pub(crate) fn cut_off(&self, reason: &ExitReason) {
-        if me::get().is_some_and(|me| me.zombie()) {
-            return;
-        }
-        self.unlink();
-        exit::signal(&self.block, me::identity(), reason, Origin::Sent);
-    }
-
-    fn unlink(&self) {
-        if let Some(owner) = &self.linked {
-            disconnect(owner, self.block.pid);
+        if !me::get().is_some_and(|me| me.zombie()) {
+            self.born.cut_off(reason);
         }
     }
 }
@@ -344,7 +336,7 @@ pub(crate) fn owner() -> Result<Option<Rc<Me>>, JoinError> {
 
 impl<T: Send + 'static> Drop for Task<T> {
     fn drop(&mut self) {
-        leave(&self.block, self.watch);
+        leave(&self.born.block, self.watch);
         self.slot.close();
     }
 }

@@ -78,7 +78,7 @@ impl<T: Send + 'static> Task<T> {
         let (slot, body) = prepare(work);
         let address = birth(Builder { reports_exits: true, ..builder }, me.as_ref(), None, body)?;
         let linked = me.map(|me| Arc::clone(&me.block));
-        Ok(Self::born(Born { block: Arc::clone(address.block()), linked }, slot))
+        Ok(Self::new(Born { block: Arc::clone(address.block()), linked }, slot))
     }
 }
 

@@ -226,7 +226,7 @@ where
             let born = (self.start)(self.plan.clone(), Box::new(body));
             self.pulled += 1; // an item whose start panics has no turn that others would wait for
             match born {
-                Ok(born) => self.crew.add(position, Task::born(born, slot), self.timeout),
+                Ok(born) => self.crew.add(position, Task::new(born, slot), self.timeout),
                 Err(error) => return self.note(position, Err(JoinError::NotStarted(error))),
             }
         }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use crate::child_spec::StartError;
 use crate::process::block::Block;
 use crate::process::inbox::Inbox;
-use crate::process::me;
+use crate::process::link::disconnect;
+use crate::process::signal::Origin;
 use crate::process::spawn::Builder;
+use crate::process::{exit, me};
+use crate::reason::ExitReason;
 use crate::task::callers::{self, Inherited};
 use crate::task::slot::Slot;
 use crate::unwind::contain;
@@ -52,6 +55,22 @@ pub(crate) struct Born {
     pub(crate) block: Arc<Block>,
     /// Its owner, if they are linked.
     pub(crate) linked: Option<Arc<Block>>,
+}
+
+impl Born {
+    /// Unlinks it from its owner and sends it an exit signal, with nothing in between that could end the owner
+    /// and leave the task alone.
+    pub(crate) fn cut_off(&self, reason: &ExitReason) {
+        self.unlink();
+        exit::signal(&self.block, me::identity(), reason, Origin::Sent);
+    }
+
+    /// Unlinks it from its owner.
+    pub(crate) fn unlink(&self) {
+        if let Some(owner) = &self.linked {
+            disconnect(owner, self.block.pid);
+        }
+    }
 }
 
 /// How the tasks of a stream are started: gives birth, by this plan, to a process with this body.
