@@ -1207,3 +1207,29 @@ fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
         assert_eq!(stream.next(), Some(Ok(7)));
     });
 }
+
+#[test]
+fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
+    let _watchdog = watchdog();
+    let tasks = TaskSupervisor::new().start().unwrap();
+    let (stuck, gate) = (Gate::new(), Gate::new());
+    let (tell, held, supervisor) = (stuck.clone(), gate.clone(), tasks.clone());
+    let owner = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+        let items = [false, true].into_iter().inspect(|last| {
+            if *last {
+                tell.open();
+                held.pass();
+            }
+        });
+        supervisor.stream_nolink(items, |_| forever()).max_concurrency(2).for_each(drop);
+    });
+    let end = process::watch(&owner.unwrap());
+    stuck.pass();
+    process::exit(end.pid(), ExitReason::Kill);
+    end.wait();
+    let all: Vec<Watch> = tasks.children().unwrap().into_iter().map(process::watch).collect();
+    assert_eq!(all.len(), 1);
+    gate.open();
+    assert_eq!(all[0].wait_timeout(Duration::from_secs(10)), Some(ExitReason::Killed));
+    tasks.stop().unwrap();
+}

@@ -121,7 +121,7 @@ impl<T: Send + 'static> Drop for Crew<T> {
     fn drop(&mut self) {
         for member in &self.0 {
             member.task.listen();
-            member.task.cut_off(&ExitReason::Kill);
+            member.task.born().cut_off(&ExitReason::Kill); // also if we are a zombie: nobody else would end it
         }
         let me = me::get();
         let told = || me.as_ref().is_some_and(|me| me.neutral() || me.block.doomed());
