@@ -73,7 +73,7 @@ fn rg_01_a_key_is_held_by_one_process() {
     assert_eq!(keys.entries(), [("k", a.pid(), 1), ("l", a.pid(), 4), ("m", b.pid(), 5)]);
     assert_eq!(keys.count(), 3);
     assert_eq!(keys.lookup("other"), None);
-    assert_eq!(format!("{keys:?}"), "Registry { count: 3, .. }");
+    assert_eq!(format!("{keys:?}"), "Registry { count: 3, processes: 2 }");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn rg_06_many_under_one_key() {
     let mut dispatched = Vec::new();
     groups.dispatch("k", |entries| dispatched.extend_from_slice(entries));
     assert_eq!(dispatched, groups.lookup("k"));
-    assert_eq!(format!("{groups:?}"), "DuplicateRegistry { count: 4, .. }");
+    assert_eq!(format!("{groups:?}"), "DuplicateRegistry { count: 4, processes: 2 }");
     end(&a, ExitReason::Kill);
     assert_eq!(groups.entries(), [("k".to_owned(), b.pid(), 2)]);
 }
@@ -543,6 +543,8 @@ fn nothing_is_left_of_an_entry() {
             end(&holder, reason);
             assert_eq!((unique.count(), many.count()), (0, 0));
             assert_eq!((unique.keys(&holder), many.keys(&holder)), (vec![], vec![]));
+            assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 1 }"); // that is the test's own
+            assert_eq!(format!("{many:?}"), "DuplicateRegistry { count: 0, processes: 1 }");
             eventually("the process is gone altogether", || Arc::strong_count(&token) == 1);
         }
         // And nothing of a registry that is gone itself, in a process that goes on.
@@ -554,4 +556,37 @@ fn nothing_is_left_of_an_entry() {
         drop(other);
         assert_eq!(Arc::strong_count(&token), 1);
     });
+}
+
+#[test]
+fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
+    let _watchdog = watchdog();
+    let token = Arc::new(());
+    let (unique, many) = (Registry::<Counted>::new(), DuplicateRegistry::<Counted>::new());
+    let rounds = Arc::new(AtomicUsize::new(0));
+    for n in 0..600 {
+        let (u, m, t, turns) = (unique.clone(), many.clone(), Arc::clone(&token), Arc::clone(&rounds));
+        // It is declared dead at once, whatever its thread is at.
+        let holder = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+            let key = |k| Counted(k, Arc::clone(&t));
+            loop {
+                turns.fetch_add(1, Ordering::SeqCst);
+                let _ = u.register(key(n % 3), ());
+                m.register(key(n % 3), ()).unwrap();
+                u.lock(key(0), || ());
+                u.unregister(&key(n % 3));
+                m.unregister(&key(n % 3));
+            }
+        });
+        let (holder, before) = (holder.unwrap(), rounds.load(Ordering::SeqCst));
+        while rounds.load(Ordering::SeqCst) <= before {
+            std::hint::spin_loop();
+        }
+        end(&holder, ExitReason::Kill);
+        assert_eq!((unique.keys(&holder), many.keys(&holder)), (vec![], vec![]));
+    }
+    eventually("nothing is left of a key", || Arc::strong_count(&token) == 1);
+    assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 0 }");
+    assert_eq!(format!("{many:?}"), "DuplicateRegistry { count: 0, processes: 0 }");
+    assert!(process::zombies_ever() > 0, "none was buried while it ran");
 }

@@ -298,6 +298,13 @@ where
         labels.iter().map(|label| label.key.clone()).collect()
     }
 
+    /// How many entries of living processes there are, and how many processes that have been here are not buried.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let mut processes = 0;
+        self.holders.visit(|_, _| processes += 1);
+        (self.table.all().len(), processes)
+    }
+
     /// All entries of living processes, in the order they were made.
     pub(crate) fn entries(&self) -> Vec<(K, Pid, V)> {
         let mut slots = self.table.all();

@@ -444,13 +444,14 @@ impl<K, V> Default for Registry<K, V> {
     }
 }
 
+/// How many entries there are, and how many living processes have ever had one.
 impl<K, V> fmt::Debug for Registry<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.store.get().map_or(0, |store| store.table.living().len());
-        f.debug_struct("Registry").field("count", &count).finish_non_exhaustive()
+        let (count, processes) = self.store.get().map_or((0, 0), |store| store.sizes());
+        f.debug_struct("Registry").field("count", &count).field("processes", &processes).finish()
     }
 }
