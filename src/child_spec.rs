@@ -205,6 +205,8 @@ pub enum SpecError {
     SignificantWithoutAutoShutdown(ChildId),
     /// The restart window must be longer than zero.
     ZeroPeriod,
+    /// A partition supervisor needs at least one partition.
+    NoPartitions,
 }
 
 impl fmt::Display for SpecError {
@@ -222,6 +224,7 @@ impl fmt::Display for SpecError {
                 write!(f, "child {id} is significant, so the supervisor's auto_shutdown must not be Never")
             }
             Self::ZeroPeriod => f.write_str("the restart period must be longer than zero"),
+            Self::NoPartitions => f.write_str("there must be at least one partition"),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
 //! | 1 | `process/` | the kernel: what the BEAM does |
 //! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` `registry/` `application/` | supervisors, a value in a process, keys of processes, whole systems |
+//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` | supervisors, and a value in a process |
+//! | 3 | `registry/` `partition_supervisor` `application/` | processes by key, a server several times over, whole systems |
 //!
 //! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
 //! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
@@ -33,6 +34,7 @@ pub mod gen_server;
 #[cfg(feature = "env_logger")]
 pub mod logger;
 mod or_exit;
+mod partition_supervisor;
 mod pid;
 pub mod process;
 mod reason;
@@ -58,6 +60,7 @@ pub use gen_server::{
     Stop, StopError,
 };
 pub use or_exit::OrExit;
+pub use partition_supervisor::{PartitionRef, PartitionSupervisor};
 pub use pid::{MonitorRef, Pid, TimerRef};
 pub use reason::{CallFailure, Detail, ExitReason, PanicLocation, PanicReport};
 pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
@@ -78,6 +81,7 @@ pub mod prelude {
         CallError, Caller, Context, GenServer, Info, Never, Next, ServerRef, Start, Stop,
     };
     pub use crate::or_exit::OrExit;
+    pub use crate::partition_supervisor::{PartitionRef, PartitionSupervisor};
     pub use crate::pid::{MonitorRef, Pid};
     pub use crate::process;
     pub use crate::reason::ExitReason;

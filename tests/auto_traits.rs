@@ -3,8 +3,9 @@
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::{
     Application, ApplicationError, ApplicationRef, CallError, Caller, ChildError, ChildSpec, Context,
-    DuplicateRegistry, ExitReason, GenServer, JoinError, MonitorRef, Never, Next, Pid, Registry,
-    RegistryEvent, RegistryKey, ServerRef, StartError, Stop, StopError, Supervisor, SupervisorSpec, TimerRef,
+    DuplicateRegistry, ExitReason, GenServer, JoinError, MonitorRef, Never, Next, PartitionRef,
+    PartitionSupervisor, Pid, Registry, RegistryEvent, RegistryKey, ServerRef, StartError, Stop, StopError,
+    Supervisor, SupervisorSpec, TimerRef,
 };
 
 fn crosses_threads<T: Send + Sync>() {}
@@ -47,6 +48,8 @@ fn handles_specs_and_reasons_cross_threads() {
     crosses_threads::<Watch>();
     crosses_threads::<ApplicationRef>();
     moves_to_threads::<Application>();
+    crosses_threads::<PartitionRef<Local>>();
+    crosses_threads::<PartitionSupervisor<Local>>();
     crosses_threads::<Registry<u8, u8>>();
     crosses_threads::<DuplicateRegistry<u8, u8>>();
     crosses_threads::<RegistryEvent<u8, u8>>();

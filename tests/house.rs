@@ -30,7 +30,7 @@ const FLOORS: Floors<'static> = &[
               "dynamic_supervisor/server", "dynamic_supervisor/spec", "dynamic_supervisor/client",
               "dynamic_supervisor/supervise", "task_supervisor", "agent",
               "registry/event", "registry/locks", "registry/store", "registry/key", "registry/unique",
-              "registry/duplicate",
+              "registry/duplicate", "partition_supervisor",
               "application/error", "application/ending", "application/record", "application/master",
               "application/client", "application/plan"],
     /* 4 */ &[],                            // to come: observer

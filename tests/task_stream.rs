@@ -1223,7 +1223,7 @@ fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
         });
         supervisor.stream_nolink(items, |_| forever()).max_concurrency(2).for_each(drop);
     });
-    let end = process::watch(&owner.unwrap());
+    let end = process::watch(owner.unwrap());
     stuck.pass();
     process::exit(end.pid(), ExitReason::Kill);
     end.wait();

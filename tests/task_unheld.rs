@@ -33,7 +33,9 @@ fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
     process::spawn::<()>(move |_| drop(asked.terminate_child(stubborn))).expect("a free thread");
     let info = |pid| process::info(pid).expect("it lives");
     eventually("the child is told", || info(stubborn).mailbox_len == 1);
-    eventually("the supervisor waits", || info(tasks.whereis().unwrap()).state == ProcessState::Waiting);
+    eventually("the supervisor waits", || {
+        info(tasks.whereis().expect("it lives")).state == ProcessState::Waiting
+    });
     gate
 }
 

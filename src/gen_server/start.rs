@@ -187,6 +187,11 @@ impl<S: GenServer> Spec<S> {
         self
     }
 
+    pub(crate) fn label_unless_given(mut self, label: String) -> Self {
+        self.process.label.get_or_insert_with(|| label.into());
+        self
+    }
+
     pub(crate) fn supervisor(mut self) -> Self {
         self.child_type = ChildType::Supervisor;
         self
