@@ -112,6 +112,8 @@ pub fn processes() -> Vec<ProcessInfo> {
 fn describe(block: &Block) -> ProcessInfo {
     let state = block.lock();
     let mut links: Vec<Pid> = state.links.keys().copied().collect();
+    // A monitor of oneself never fires; as in Erlang, it is none.
+    let somebody = |other: &Pid| *other != block.pid;
     let mut monitors: Vec<Pid> = state
         .monitoring
         .values()
@@ -119,6 +121,7 @@ fn describe(block: &Block) -> ProcessInfo {
             Monitoring::Active { peer: Peer(other), .. } => Some(other.pid),
             Monitoring::Fired => None,
         })
+        .filter(somebody)
         .collect();
     let mut monitored_by: Vec<Pid> = state
         .watchers
@@ -127,6 +130,7 @@ fn describe(block: &Block) -> ProcessInfo {
             Watcher::Process { peer: Peer(other), .. } => Some(other.pid),
             Watcher::Slot(_) => None,
         })
+        .filter(somebody)
         .collect();
     links.sort();
     monitors.sort();
