@@ -7,7 +7,7 @@ mod support;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use puppet::Puppet;
@@ -74,6 +74,31 @@ fn rg_01_a_key_is_held_by_one_process() {
     assert_eq!(keys.count(), 3);
     assert_eq!(keys.lookup("other"), None);
     assert_eq!(format!("{keys:?}"), "Registry { count: 3, processes: 2 }");
+}
+
+#[test]
+fn an_attempt_shows_nowhere() {
+    attached(|inbox: &mut Inbox<Told>| {
+        let keys: Registry<u8, u32> = Registry::new();
+        keys.register(1, 0).unwrap();
+        keys.listen(&inbox.address());
+        let (stop, attempts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (own, stopped, count) = (keys.clone(), Arc::clone(&stop), Arc::clone(&attempts));
+        let other = process::spawn::<()>(move |_| {
+            while !stopped.load(Ordering::SeqCst) {
+                own.register(1, 1).expect_err("it is taken");
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let (other, mut looks) = (other.unwrap(), 0);
+        while attempts.load(Ordering::SeqCst) < 3000 || looks < 3000 {
+            assert_eq!((keys.keys(&other), keys.count()), (vec![], 1));
+            looks += 1;
+        }
+        stop.store(true, Ordering::SeqCst);
+        process::watch(&other).wait();
+        assert_eq!(inbox.try_recv(), None);
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::mem::needs_drop;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -28,11 +28,17 @@ pub(crate) struct Label<K> {
     pub(crate) key: K,
     pub(crate) block: Arc<Block>,
     pub(crate) number: u64,
+    /// Whether it is more than an attempt: it is in the table, or was.
+    entered: AtomicBool,
 }
 
 impl<K> Label<K> {
     pub(crate) fn pid(&self) -> Pid {
         self.block.pid
+    }
+
+    fn entered(&self) -> bool {
+        self.entered.load(Ordering::Acquire)
     }
 }
 
@@ -205,7 +211,8 @@ where
     ) -> Result<Vec<Arc<Block>>, NameError> {
         let holder = self.holder(block).ok_or(NameError::NoProc)?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let label = Arc::new(Label { key, block: Arc::clone(block), number });
+        let label =
+            Arc::new(Label { key, block: Arc::clone(block), number, entered: AtomicBool::new(false) });
         let slot = Slot { label: Arc::clone(&label), value: Arc::new(Kept::new(value)) };
         // First, so that a burial does not miss it.
         holder.note(&label);
@@ -216,6 +223,7 @@ where
                 return Err(error);
             }
         };
+        label.entered.store(true, Ordering::Release);
         self.listeners.tell(|| RegistryEvent::Register {
             key: label.key.clone(),
             pid: label.pid(),
@@ -255,7 +263,7 @@ where
     /// Takes entries out of the table, and tells: of one whose key was taken over this is the end too.
     fn remove(&self, labels: &[Arc<Label<K>>]) {
         self.table.remove(labels);
-        for label in labels {
+        for label in labels.iter().filter(|label| label.entered()) {
             self.listeners.tell(|| RegistryEvent::Unregister { key: label.key.clone(), pid: label.pid() });
         }
     }
@@ -293,7 +301,7 @@ where
     pub(crate) fn keys(&self, pid: Pid) -> Vec<K> {
         let Some(holder) = self.holder_of(pid) else { return Vec::new() };
         let mut labels: Vec<_> = holder.labels.lock().values().flatten().cloned().collect();
-        labels.retain(|label| !label.block.doomed());
+        labels.retain(|label| label.entered() && !label.block.doomed());
         labels.sort_by_key(|label| label.number);
         labels.iter().map(|label| label.key.clone()).collect()
     }
