@@ -507,24 +507,70 @@ fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
 fn a_thread_that_does_not_end_is_left_behind_and_the_log_tells() {
     let _watchdog = watchdog();
     capture();
-    let (name, begun, gate) = (unique("deaf"), Gate::new(), Gate::new());
-    let (reached, held) = (begun.clone(), gate.clone());
+    let (name, label, gate) = (unique("deaf"), unique("the deaf"), Gate::new());
+    let held = gate.clone();
+    let spawns = ChildSpec::new("spawns", move || {
+        deaf(label, &held);
+        Err(StartError::Ignored)
+    });
+    started(Application::new(name, plan().child(spawns))).stop().unwrap();
+    assert!(is_zombie(label));
+    let told = format!("ERROR application {name} leaves a thread behind: zombie");
+    assert!(logs().iter().any(|line| line.starts_with(&told) && line.contains(label)));
+    gate.open();
+}
+
+/// A process that takes no notice of its kill until the gate opens; who has waited for its end finds a zombie.
+fn deaf(label: &'static str, gate: &Gate) -> Pid {
+    let (begun, pass) = (Gate::new(), gate.clone());
+    let begins = begun.clone();
+    let deaf = process::Builder::new().label(label).kill_grace(Duration::from_millis(50));
+    let deaf = deaf.spawn::<()>(move |_| {
+        begins.open();
+        pass.pass();
+    });
+    begun.pass();
+    deaf.expect("a free thread").pid()
+}
+
+fn is_zombie(label: &str) -> bool {
+    process::zombies().iter().any(|zombie| zombie.label.as_deref() == Some(label))
+}
+
+#[test]
+fn a_start_that_fails_has_waited_for_what_it_kills() {
+    let _watchdog = watchdog();
+    let (label, gate) = (unique("the deaf of a failed start"), Gate::new());
+    let held = gate.clone();
+    let spawns = ChildSpec::new("spawns", move || {
+        deaf(label, &held);
+        Err(StartError::Failed("no disk".into()))
+    });
+    assert!(Application::new(unique("waits"), plan().child(spawns)).start().is_err());
+    assert!(is_zombie(label));
+    gate.open();
+}
+
+#[test]
+fn what_is_started_while_the_rest_is_killed_is_killed_too() {
+    let _watchdog = watchdog();
+    let (label, gate, journal) = (unique("the late"), Gate::new(), Journal::new());
+    let (held, note) = (gate.clone(), journal.clone());
     let spawns = ChildSpec::worker("spawns", move || {
-        let (reached, held) = (reached.clone(), held.clone());
-        let deaf = process::Builder::new().label("the deaf").kill_grace(Duration::from_millis(10));
-        deaf.spawn::<()>(move |_| {
-            reached.open();
-            held.pass();
-        })
-        .unwrap();
+        let (held, note) = (held.clone(), note.clone());
+        let stray = process::spawn::<()>(move |inbox| {
+            // It runs where the kill is sent: in the application, after it was looked at who is left.
+            let _hook = process::on_exit_request(move || _ = deaf(label, &held));
+            note.note("ready");
+            inbox.recv();
+        });
+        stray.unwrap();
         process::sleep(Duration::MAX);
     });
-    let app = started(Application::new(name, plan().child(spawns)));
-    begun.pass();
+    let app = started(Application::new(unique("hook"), plan().child(spawns)));
+    journal.wait_for(1);
     app.stop().unwrap();
-    let told = format!("ERROR application {name} leaves a thread behind: zombie");
-    assert!(logs().iter().any(|line| line.starts_with(&told) && line.contains("the deaf")));
-    assert!(process::zombies().iter().any(|zombie| zombie.label.as_deref() == Some("the deaf")));
+    assert!(is_zombie(label));
     gate.open();
 }
 
@@ -618,7 +664,7 @@ fn a_killed_master_leaves_nothing_behind() {
     process::exit(master, ExitReason::Kill);
     assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
     assert_eq!((top.wait(), stray.wait()), (ExitReason::Killed, ExitReason::Killed));
-    assert!(!listed(name) && journal.all().is_empty());
+    assert!(!app.is_running() && !listed(name) && journal.all().is_empty());
     started(Application::new(name, plan())).stop().unwrap();
 }
 
