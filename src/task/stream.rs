@@ -319,7 +319,8 @@ where
                 self.closed = true;
                 return None;
             }
-            if self.crew.len() > 0 {
+            // A start that failed just now is a result already, whoever else is at work.
+            if !self.done.contains_key(&self.handed_out) {
                 self.advance(me.as_ref());
             }
         }
