@@ -106,6 +106,7 @@ impl<T: 'static> Agent<T> {
     /// # agents.start()?.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn child_spec(first: impl Fn() -> T + Send + Sync + 'static) -> Spec<Self> {
         <Self as Start>::child_spec(First(Arc::new(first)))
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -286,6 +287,7 @@ impl ChildSpec {
     /// [`checkpoint`](crate::process::checkpoint) for loops and
     /// [`on_exit_request`](crate::process::on_exit_request) for calls that block elsewhere. Its locals are
     /// dropped while the thread unwinds: by Rust's rules a destructor that panics then ends the program.
+    #[track_caller]
     pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
         Self::process::<()>(id, move |_| body())
     }
@@ -301,12 +303,15 @@ impl ChildSpec {
     }
 
     /// As [`process`](Self::process), with a name, a label or limits of its own.
+    #[track_caller]
     pub fn process_with<M: Send + 'static>(
         builder: Builder,
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
         let body = Arc::new(body);
+        // Where the program says what is to run, not where a supervisor starts it.
+        let builder = Builder { spawned_at: builder.spawned_at.or(Some(Location::caller())), ..builder };
         Self::new(id, move || {
             let body = Arc::clone(&body);
             let address: Address<M> = builder.clone().spawn_link(move |inbox| body(inbox))?;

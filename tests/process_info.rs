@@ -8,8 +8,8 @@ mod support;
 use std::time::Duration;
 
 use puppet::Puppet;
-use rethread::ExitReason;
-use rethread::process::{self, Builder, Event, Inbox, ProcessState, Target};
+use rethread::prelude::*;
+use rethread::process::{Builder, Event, Inbox, ProcessState, Target};
 use support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 
 #[test]
@@ -240,4 +240,23 @@ fn an_end_that_was_asked_for_is_no_error() {
             assert!(!errors.iter().any(|text| text.contains(&format!("{pid} "))), "{errors:#?}");
         }
     });
+}
+
+#[test]
+fn a_supervised_child_shows_where_the_program_speaks_of_it() {
+    let _watchdog = watchdog();
+    let supervisor = Supervisor::one_for_one().start().unwrap();
+    let specs = [
+        ChildSpec::worker("worker", || process::sleep(Duration::from_secs(60))),
+        Agent::child_spec(|| ()).into(),
+        Supervisor::one_for_one().spec().id("inner").into(),
+        DynamicSupervisor::new().spec().into(),
+    ];
+    for spec in specs {
+        let shown = format!("{spec:?}");
+        let child = supervisor.start_child(spec).unwrap().unwrap();
+        let file = process::info(child).unwrap().spawned_at.file();
+        assert!(file.ends_with("process_info.rs"), "{shown}: {file}");
+    }
+    supervisor.stop().unwrap();
 }

@@ -107,6 +107,7 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
 
     /// The supervisor as a child of another, for those who want to set more than its name: two that stand
     /// beside each other need ids, `.spec().id("readers")`.
+    #[track_caller]
     pub fn spec(self) -> Spec<S> {
         let Self { limits, name } = self;
         let called = name.as_ref().map_or_else(|| short_type_name::<S>().to_owned(), ToString::to_string);

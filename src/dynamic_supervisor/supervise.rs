@@ -56,6 +56,7 @@ pub trait SuperviseDynamic: Sized + 'static {
     }
 
     /// The supervisor as a child of another. Its id is the name of this type.
+    #[track_caller]
     fn child_spec(args: Self::Args) -> Spec<DynamicSupervisor> {
         let called = short_type_name::<Self>();
         let plan = DynamicPlan {

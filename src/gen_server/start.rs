@@ -3,6 +3,7 @@
 
 use std::any::type_name;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub trait Start: GenServer {
     ///
     /// # Errors
     /// [`StartError`]. When it returns one, the process is gone and its name free.
+    #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
         Self::child_spec(args).start_link()
     }
@@ -68,11 +70,13 @@ pub trait Start: GenServer {
     ///
     /// # Errors
     /// [`StartError`].
+    #[track_caller]
     fn start(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
         Self::child_spec(args).start()
     }
 
     /// The options to start it with: what `start_link` starts from, and what every supervisor takes.
+    #[track_caller]
     fn child_spec(args: Self::Args) -> Spec<Self> {
         Spec::new(args)
     }
@@ -101,9 +105,12 @@ pub struct Spec<S: GenServer> {
     start_timeout: Option<Duration>,
     reap_timeout: Option<Duration>,
     pub(crate) process: Builder,
+    /// Where the program made it: what its process shows if a supervisor starts it.
+    made_at: &'static Location<'static>,
 }
 
 impl<S: GenServer> Spec<S> {
+    #[track_caller]
     fn new(args: S::Args) -> Self {
         Self {
             args,
@@ -116,6 +123,7 @@ impl<S: GenServer> Spec<S> {
             start_timeout: None,
             reap_timeout: None,
             process: Builder { awaited: true, reports_exits: true, ..Builder::default() },
+            made_at: Location::caller(),
         }
     }
 
@@ -256,7 +264,9 @@ where
             start_timeout,
             reap_timeout,
             process,
+            made_at,
         } = spec;
+        let process = Builder { spawned_at: Some(made_at), ..process };
         let id = id.unwrap_or_else(|| short_type_name::<S>().into());
         let mut child = ChildSpec::new(id, move || {
             let me = me::get();

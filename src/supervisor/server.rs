@@ -141,6 +141,7 @@ impl SupervisorSpec {
 
     /// The supervisor as a child of another, for those who want to set more than its name: two that stand
     /// beside each other need ids, `.spec().id("readers")`.
+    #[track_caller]
     pub fn spec(mut self) -> Spec<Supervisor> {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
         let called = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);

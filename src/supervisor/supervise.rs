@@ -53,6 +53,7 @@ pub trait Supervise: Sized + 'static {
     }
 
     /// The supervisor as a child of another. Its id is the name of this type.
+    #[track_caller]
     fn child_spec(args: Self::Args) -> Spec<Supervisor> {
         let called = short_type_name::<Self>();
         let plan = Plan { called: called.to_owned(), make: Arc::new(move || Self::init(args.clone())) };
