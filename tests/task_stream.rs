@@ -207,6 +207,21 @@ fn tk_31_what_is_not_used_is_killed() {
     });
 }
 
+/// Has the task this is called in take so long from its value to its end, then count.
+fn end_late(time: Duration, gone: &Arc<AtomicUsize>) {
+    struct Slow(Duration, Arc<AtomicUsize>);
+    impl Drop for Slow {
+        #[expect(clippy::disallowed_methods, reason = "it plays a destructor that is slow")]
+        fn drop(&mut self) {
+            thread::sleep(self.0);
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let slow = Slow(time, Arc::clone(gone));
+    // Hooks that were not called are dropped in the burial.
+    std::mem::forget(process::on_exit_request(move || drop(slow)));
+}
+
 mod how_far_ahead {
     use super::*;
 
@@ -376,23 +391,12 @@ mod how_far_ahead {
 
     #[test]
     fn room_is_where_a_task_has_ended_not_where_it_has_answered() {
-        /// Takes its time, in the burial of the task: after the value, before the end.
-        struct Slow(Arc<AtomicUsize>);
-        impl Drop for Slow {
-            #[expect(clippy::disallowed_methods, reason = "it plays a destructor that is slow")]
-            fn drop(&mut self) {
-                thread::sleep(SHORT);
-                self.0.fetch_add(1, Ordering::SeqCst);
-            }
-        }
         attached(|_: &mut Inbox<()>| {
             for ordered in [true, false] {
                 let gone = Arc::new(AtomicUsize::new(0));
                 let count = Arc::clone(&gone);
                 let stream = Task::stream(0..4, move |_| {
-                    let slow = Slow(Arc::clone(&count));
-                    let hook = process::on_exit_request(move || drop(slow));
-                    std::mem::forget(hook);
+                    end_late(SHORT, &count);
                     count.load(Ordering::SeqCst)
                 });
                 let mut stream = stream.max_concurrency(1).ordered(ordered);
@@ -720,6 +724,22 @@ mod time_limits {
         let stream = Task::stream([()], |()| -> () { forever() }).timeout(SHORT).on_timeout(OnTimeout::Exit);
         let _watchdog = watchdog();
         stream.for_each(drop);
+    }
+
+    #[test]
+    fn a_task_that_has_answered_is_in_time_however_late_it_ends() {
+        attached(|inbox: &mut Inbox<()>| {
+            let gone = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&gone);
+            let stream = Task::stream(0..2, move |n| {
+                end_late(20 * SHORT, &count);
+                n
+            });
+            let stream = stream.max_concurrency(2).timeout(10 * SHORT).on_timeout(OnTimeout::Exit);
+            assert_eq!(stream.collect::<Result<Vec<_>, _>>(), Ok(vec![0, 1]));
+            assert_eq!(gone.load(Ordering::SeqCst), 2);
+            clean(inbox);
+        });
     }
 
     #[test]
@@ -1079,24 +1099,30 @@ mod the_rest {
 
     #[test]
     fn a_stream_dropped_in_an_unwinding_does_not_hold_it_up() {
-        let roll = Roll::default();
-        let gate = Gate::new();
-        let (enrol, pass) = (roll.clone(), gate.clone());
-        let work = move |n| {
-            enrol.enter();
-            if n == 0 { enrol.wait_for(2) } else { pass.pass() }
-        };
-        let reason = promptly(|| {
-            reason_of_death(|_: &mut Inbox<()>| {
+        for foreign in [false, true] {
+            let (roll, gate) = (Roll::default(), Gate::new());
+            let (enrol, pass) = (roll.clone(), gate.clone());
+            let die = move || {
+                let work = move |n| {
+                    enrol.enter();
+                    if n == 0 { enrol.wait_for(2) } else { pass.pass() }
+                };
                 let hour = Duration::from_secs(3600);
                 let mut stream = Task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
                 stream.next().unwrap().unwrap();
-                process::exit_with("out")
-            })
-        });
-        assert_eq!(reason, "out".into());
-        gate.open();
-        assert!(roll.wait().contains(&ExitReason::Killed), "it was told to go");
+                panic!("in the middle")
+            };
+            promptly(|| {
+                if foreign {
+                    let thread = thread::Builder::new().spawn(die).expect("a thread");
+                    assert!(thread.join().is_err());
+                } else {
+                    assert!(matches!(reason_of_death(|_: &mut Inbox<()>| die()), ExitReason::Panic(_)));
+                }
+            });
+            gate.open();
+            assert!(roll.wait().contains(&ExitReason::Killed), "it was told to go");
+        }
     }
 
     #[test]

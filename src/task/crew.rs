@@ -124,7 +124,7 @@ impl<T: Send + 'static> Drop for Crew<T> {
             member.task.born().cut_off(&ExitReason::Kill); // also if we are a zombie: nobody else would end it
         }
         let me = me::get();
-        let told = || me.as_ref().is_some_and(|me| me.neutral() || me.block.doomed());
+        let told = || me.as_ref().is_some_and(|me| me.block.doomed());
         let gone = || self.0.iter().all(|one| one.task.ended().is_some());
         if !thread::panicking() {
             me::waiter().wait_until(None, || (told() || gone()).then_some(()));
