@@ -207,6 +207,20 @@ fn tk_31_what_is_not_used_is_killed() {
     });
 }
 
+/// Has the gate opened when the thread ends: by then everybody has heard of the end of its process.
+fn open_at_the_end(gate: &Gate) {
+    struct Over(Gate);
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.open();
+        }
+    }
+    thread_local! {
+        static OVER: RefCell<Option<Over>> = const { RefCell::new(None) };
+    }
+    OVER.set(Some(Over(gate.clone())));
+}
+
 /// Has the task this is called in take so long from its value to its end, then count.
 fn end_late(time: Duration, gone: &Arc<AtomicUsize>) {
     struct Slow(Duration, Arc<AtomicUsize>);
@@ -358,16 +372,6 @@ mod how_far_ahead {
 
     #[test]
     fn an_unordered_stream_gives_first_what_was_done_first() {
-        /// Says that the thread has ended, by which time everybody has heard of the end of the process.
-        struct Over(Gate);
-        impl Drop for Over {
-            fn drop(&mut self) {
-                self.0.open();
-            }
-        }
-        thread_local! {
-            static OVER: RefCell<Option<Over>> = const { RefCell::new(None) };
-        }
         let _watchdog = watchdog();
         let gates: Vec<[Gate; 3]> = (0..4).map(|_| [Gate::new(), Gate::new(), Gate::new()]).collect();
         let all = gates.clone();
@@ -375,7 +379,7 @@ mod how_far_ahead {
             let [begun, gate, over] = &all[n];
             begun.open();
             gate.pass();
-            OVER.set(Some(Over(over.clone())));
+            open_at_the_end(over);
             n
         });
         stream = stream.max_concurrency(4).ordered(false);
@@ -901,34 +905,35 @@ mod wait_cycles {
     }
 
     #[test]
-    fn a_task_that_waits_for_the_server_already_is_killed() {
+    fn tasks_that_wait_for_the_server_already_are_killed_when_no_other_is_left() {
         let _watchdog = watchdog();
-        for ordered in [true, false] {
+        for (ordered, items) in
+            [(true, ["first", "last", "calls", "calls"]), (false, ["first", "calls", "calls", "last"])]
+        {
             let server = puppet();
             let (tell, hear) = channel();
             server.tell(move |_, cx| {
                 let (this, me) = (cx.this(), cx.me());
-                let last = Arc::new(Mutex::new(None));
-                let note = Arc::clone(&last);
-                // The first two call it; the third has its value when they are seen to wait.
-                let work = move |n: u8| {
-                    if n < 2 {
-                        let caller = here();
-                        note.lock().get_or_insert(caller);
-                        return this.get();
+                let work = move |what: &str| match what {
+                    "calls" => this.get(),
+                    "first" => {
+                        let called =
+                            || process::processes().iter().filter(|one| one.waiting_on == Some(me)).count();
+                        eventually("both have called", || called() == 2);
+                        Ok(1)
                     }
-                    let called =
-                        || process::processes().iter().filter(|one| one.waiting_on == Some(me)).count();
-                    eventually("both have called", || called() == 2);
-                    Ok(7)
+                    _ => {
+                        waits_for(me, here());
+                        Ok(2)
+                    }
                 };
-                let mut stream = Task::stream([2, 0, 1], work).max_concurrency(3).ordered(ordered);
-                let first = stream.next();
-                tell.send((first, stream.collect::<Vec<_>>())).expect("the test listens");
+                let mut stream = Task::stream(items, work).max_concurrency(4).ordered(ordered);
+                let values = (stream.next(), stream.next());
+                tell.send((values, stream.collect::<Vec<_>>())).expect("the test listens");
                 Next::wait()
             });
-            let (first, others) = promptly(|| hear.recv().unwrap());
-            assert_eq!(first, Some(Ok(Ok(7))), "as long as one gets it further it waits");
+            let (values, others) = promptly(|| hear.recv().unwrap());
+            assert_eq!(values, (Some(Ok(Ok(1))), Some(Ok(Ok(2)))), "as long as one gets it further it waits");
             assert_eq!(others.len(), 2);
             for other in others {
                 let Err(JoinError::Deadlock { cycle }) = other else { panic!("not {other:?}") };
@@ -1135,17 +1140,26 @@ mod the_rest {
         }
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
-            // Of a task that is dropped with its value in it.
-            let roll = Roll::default();
-            let enrol = roll.clone();
-            let mut stream = Task::stream(0..3, move |n| {
-                enrol.enter();
-                (n == 2).then(|| Bomb)
-            });
-            stream = stream.max_concurrency(3);
-            assert!(stream.next().unwrap().unwrap().is_none());
-            roll.wait_for(3);
-            drop(stream);
+            // Of a task that is dropped with its value in it, and of one whose result was kept for its turn.
+            for kept in [false, true] {
+                let (over, roll) = (Gate::new(), Roll::default());
+                let (end, enrol) = (over.clone(), roll.clone());
+                let mut stream = Task::stream(0..2, move |n| {
+                    enrol.enter();
+                    if n == 1 {
+                        open_at_the_end(&end);
+                    } else if kept {
+                        end.pass();
+                    } else {
+                        enrol.wait_for(2);
+                    }
+                    (n == 1).then(|| Bomb)
+                });
+                stream = stream.max_concurrency(2);
+                assert!(stream.next().unwrap().unwrap().is_none());
+                over.pass();
+                drop(stream);
+            }
             // Of an item: the task's own panic.
             let mut stream = Task::stream([Bomb], drop);
             let ExitReason::Panic(report) = reason_of(stream.next()) else { panic!("the panic was due") };
