@@ -733,13 +733,15 @@ mod time_limits {
     #[test]
     fn a_task_that_has_answered_is_in_time_however_late_it_ends() {
         attached(|inbox: &mut Inbox<()>| {
-            let gone = Arc::new(AtomicUsize::new(0));
+            let (owner, gone) = (inbox.pid(), Arc::new(AtomicUsize::new(0)));
             let count = Arc::clone(&gone);
             let stream = Task::stream(0..2, move |n| {
+                // Also if it answers while the owner waits for its time to run out.
+                waits_for(owner, here());
                 end_late(20 * SHORT, &count);
                 n
             });
-            let stream = stream.max_concurrency(2).timeout(10 * SHORT).on_timeout(OnTimeout::Exit);
+            let stream = stream.max_concurrency(1).timeout(10 * SHORT).on_timeout(OnTimeout::Exit);
             assert_eq!(stream.collect::<Result<Vec<_>, _>>(), Ok(vec![0, 1]));
             assert_eq!(gone.load(Ordering::SeqCst), 2);
             clean(inbox);
