@@ -14,7 +14,8 @@ use crate::process::names::NameError;
 use crate::process::spawn::{Builder, SpawnError};
 use crate::reason::ExitReason;
 
-/// The identity of a child within its supervisor: any text. By default the name of the server's type.
+/// The identity of a child within its supervisor: any text. By default the name of the server's type; of a
+/// supervisor that is a plan, the name it was given.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildId(Arc<str>);
 

@@ -700,6 +700,25 @@ fn two_beside_each_other_and_one_under_a_name() {
 }
 
 #[test]
+fn supervisors_with_names_need_no_ids() {
+    let _watchdog = watchdog();
+    let names = [(); 6].map(|()| unique("named"));
+    let [a, b, c, d, e, f] = names;
+    let system = Supervisor::one_for_one()
+        .child(DynamicSupervisor::new().name(ServerRef::named(a)))
+        .child(DynamicSupervisor::new().name(ServerRef::named(b)))
+        .child(TaskSupervisor::new().name(ServerRef::named(c)))
+        .child(TaskSupervisor::new().name(ServerRef::named(d)))
+        .child(Supervisor::one_for_one().name(ServerRef::named(e)))
+        .child(Supervisor::one_for_all().name(ServerRef::named(f)))
+        .start()
+        .unwrap();
+    let children = system.which_children().unwrap();
+    assert_eq!(children.iter().map(|child| child.id.as_str()).collect::<Vec<_>>(), names);
+    system.stop().unwrap();
+}
+
+#[test]
 fn a_supervisor_as_a_dynamic_child_counts_as_one() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());

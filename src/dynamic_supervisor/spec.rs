@@ -105,8 +105,8 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
         self.spec().start()
     }
 
-    /// The supervisor as a child of another, for those who want to set more than its name: two that stand
-    /// beside each other need ids, `.spec().id("readers")`.
+    /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
+    /// two without one that stand beside each other need ids, `.spec().id("readers")`.
     #[track_caller]
     pub fn spec(self) -> Spec<S> {
         let Self { limits, name } = self;
@@ -114,7 +114,7 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
         let plan = DynamicPlan { called, make: Arc::new(move || Ok(limits.clone())) };
         let spec = S::child_spec(plan).supervisor();
         match name {
-            Some(name) => spec.name(name),
+            Some(name) => spec.id(name.to_string()).name(name),
             None => spec,
         }
     }

@@ -139,8 +139,8 @@ impl SupervisorSpec {
         self.spec().start()
     }
 
-    /// The supervisor as a child of another, for those who want to set more than its name: two that stand
-    /// beside each other need ids, `.spec().id("readers")`.
+    /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
+    /// two without one that stand beside each other need ids, `.spec().id("readers")`.
     #[track_caller]
     pub fn spec(mut self) -> Spec<Supervisor> {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
@@ -148,7 +148,7 @@ impl SupervisorSpec {
         let spec =
             Supervisor::child_spec(Plan { called, make: Arc::new(move || Ok(self.clone())) }).supervisor();
         match name {
-            Some(name) => spec.name(name),
+            Some(name) => spec.id(name.to_string()).name(name),
             None => spec,
         }
     }
