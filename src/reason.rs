@@ -97,6 +97,11 @@ impl ExitReason {
         Self::Other(Detail::error(error))
     }
 
+    /// A shutdown that carries an error value.
+    pub(crate) fn shutdown_carrying<E: Error + Send + Sync + 'static>(error: E) -> Self {
+        Self::ShutdownWith(Detail::error(error))
+    }
+
     /// A shutdown with a detail: normal for supervisors and for the log.
     pub fn shutdown_with<T>(value: T) -> Self
     where
@@ -197,13 +202,17 @@ impl<E: Error + Send + Sync + 'static> Value for Failed<E> {
         other.downcast_ref::<E>().is_some_and(|other| other.to_string() == self.0.to_string())
     }
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let cause = error.to_string();
+            if !text.ends_with(&cause) {
+                // some errors tell their source themselves
+                text = format!("{text}: {cause}");
+            }
             source = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 
@@ -377,6 +386,28 @@ mod tests {
         assert_eq!(ExitReason::new("oops"), ExitReason::from("oops".to_owned()));
         assert_ne!(ExitReason::new("oops"), ExitReason::shutdown_with("oops"));
         assert_ne!(ExitReason::new(1_u8), ExitReason::new(1_u16));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_sources_each_once() {
+        #[derive(Debug)]
+        struct Told(&'static str, Option<Box<Told>>);
+        impl fmt::Display for Told {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl Error for Told {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.1.as_deref().map(|source| source as _)
+            }
+        }
+        let told = |text, source: Option<Told>| Told(text, source.map(Box::new));
+        let text = |error| ExitReason::carrying(error).to_string();
+        let disk = || told("disk: full", Some(told("full", None)));
+        assert_eq!(text(disk()), "disk: full");
+        assert_eq!(text(told("no cache", Some(disk()))), "no cache: disk: full");
+        assert_eq!(text(told("no cache", Some(told("no disk", None)))), "no cache: no disk");
     }
 
     #[test]

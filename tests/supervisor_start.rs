@@ -287,6 +287,19 @@ fn sv_21_when_a_child_does_not_start_the_earlier_ones_end_in_reverse_and_the_lat
 }
 
 #[test]
+fn a_child_that_does_not_start_is_named_in_plain_words() {
+    let _watchdog = watchdog();
+    let broken = ChildSpec::new("broken", || Err(StartError::Failed("no disk".into())));
+    let inner = Supervisor::one_for_one().child(broken).spec().id("inner");
+    let error = Supervisor::one_for_one().child(inner).start().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "it failed to start: shutdown(child inner did not start: it failed to start: \
+         shutdown(child broken did not start: it failed to start: no disk))"
+    );
+}
+
+#[test]
 fn sv_23_children_start_in_order_and_stop_in_reverse() {
     let _watchdog = watchdog();
     let journal = Journal::new();

@@ -216,7 +216,7 @@ impl GenServer for Supervisor {
                 format_args!("supervisor {}: child {id} did not start: {error}", supervisor.called),
             );
             supervisor.children.stop(0..at, &supervisor.called);
-            return Err(Stop::Reason(ExitReason::shutdown_with(FailedToStartChild { id, error })));
+            return Err(Stop::Reason(ExitReason::shutdown_carrying(FailedToStartChild { id, error })));
         }
         Ok(supervisor)
     }
