@@ -116,7 +116,8 @@ impl<T: 'static> Agent<T> {
 ///
 /// A call waits for at most five seconds, and its errors are those of [`call`](Self::call): among them
 /// [`CallError::Exited`] with the panic if the function panics, and [`CallError::Timeout`], after which the
-/// function still runs.
+/// function still runs. For another time there is [`get_and_update_timeout`](Self::get_and_update_timeout), which can
+/// do what all of them do.
 impl<T: 'static> ServerRef<Agent<T>> {
     /// What the function makes of the value.
     ///

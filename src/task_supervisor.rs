@@ -44,6 +44,66 @@ use crate::unwind::contain;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// # In a server
+/// A server that starts a task keeps the handle beside a monitor, and joins when the monitor fires: then
+/// [`join`](Task::join) returns at once. What became of the task is for `join` to say: the reason of the `Down` is
+/// `NoProc` if the task had ended before the monitor was set.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use rethread::prelude::*;
+///
+/// const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("doc.tasks of a server");
+///
+/// struct Printer { running: HashMap<MonitorRef, Task<usize>>, pages: usize, failed: usize }
+/// enum Ask  { Done(Caller<(usize, usize)>) }
+/// enum Tell { Print(&'static str) }
+///
+/// impl GenServer for Printer {
+///     type Args = ();
+///     type Call = Ask;
+///     type Cast = Tell;
+///
+///     fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+///         Ok(Printer { running: HashMap::new(), pages: 0, failed: 0 })
+///     }
+///     fn handle_call(&mut self, Ask::Done(from): Ask, _: &mut Context<Self>) -> Next {
+///         from.reply((self.pages, self.failed))
+///     }
+///     fn handle_cast(&mut self, Tell::Print(text): Tell, _: &mut Context<Self>) -> Next {
+///         let print = move || { assert!(!text.is_empty(), "no text"); 1 };
+///         match TASKS.spawn_nolink(print) {
+///             Ok(task) => drop(self.running.insert(process::monitor(&task), task)),
+///             Err(_) => self.failed += 1, // there is no supervisor, or no thread to be had
+///         }
+///         Next::wait()
+///     }
+///     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
+///         if let Info::Down { monitor, .. } = info {
+///             match self.running.remove(&monitor).map(Task::join) {
+///                 Some(Ok(pages)) => self.pages += pages,
+///                 Some(Err(_)) => self.failed += 1, // or again later: `cx.send_after`
+///                 None => {} // a monitor of something else
+///             }
+///         }
+///         Next::wait()
+///     }
+/// }
+///
+/// const PRINTER: ServerRef<Printer> = ServerRef::named("doc.printer with tasks");
+/// // The supervisor of the tasks first: what comes later is stopped before it, and starts again with it.
+/// let system = Supervisor::rest_for_one()
+///     .child(TaskSupervisor::new().name(TASKS))
+///     .child(Printer::child_spec(()).name(PRINTER))
+///     .start()?;
+/// PRINTER.cast(Tell::Print("one page"));
+/// PRINTER.cast(Tell::Print(""));
+/// # while PRINTER.call(Ask::Done)? != (1, 1) { process::sleep(std::time::Duration::from_millis(1)) }
+/// assert_eq!(PRINTER.call(Ask::Done)?, (1, 1));
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// It is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each is done once and never
 /// restarted. One that is to be restarted is a [`Task::child_spec`] under a supervisor of the other kinds.
 pub struct TaskSupervisor(DynamicChildren);

@@ -210,7 +210,43 @@ impl<S: GenServer> Context<S> {
         self.address.send(Envelope::Cast(message));
     }
 
-    /// Sends the server itself a cast after a while.
+    /// Sends the server itself a cast after a while; [`cancel_timer`](crate::process::cancel_timer) calls it off, and
+    /// so does the end of the server. For what is to be done again and again, each time asks for the next:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::prelude::*;
+    ///
+    /// struct Cleaner { rounds: u32 }
+    /// enum Ask  { Rounds(Caller<u32>) }
+    /// enum Tell { Clean }
+    ///
+    /// impl GenServer for Cleaner {
+    ///     type Args = ();
+    ///     type Call = Ask;
+    ///     type Cast = Tell;
+    ///
+    ///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, Stop> {
+    ///         cx.cast(Tell::Clean); // the first time at once
+    ///         Ok(Cleaner { rounds: 0 })
+    ///     }
+    ///     fn handle_call(&mut self, Ask::Rounds(from): Ask, _: &mut Context<Self>) -> Next {
+    ///         from.reply(self.rounds)
+    ///     }
+    ///     fn handle_cast(&mut self, Tell::Clean: Tell, cx: &mut Context<Self>) -> Next {
+    ///         self.rounds += 1;
+    ///         cx.send_after(Duration::from_millis(5), Tell::Clean);
+    ///         Next::wait()
+    ///     }
+    /// }
+    ///
+    /// let cleaner = Cleaner::start(())?;
+    /// while cleaner.call(Ask::Rounds)? < 3 {
+    ///     process::sleep(Duration::from_millis(5));
+    /// }
+    /// cleaner.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_after(&self, delay: Duration, message: S::Cast) -> TimerRef {
         send_after(delay, &self.address, Envelope::Cast(message))
     }

@@ -54,6 +54,46 @@ use crate::registry::store::{Label, Slot, Store, Table, myself, registrant};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// A server has no `Address`: it subscribes with a handle of itself, `cx.this()`, and gets a cast. Where servers of
+/// several types subscribe to one topic the value is a function that tells each in its own words.
+///
+/// ```
+/// use std::sync::Arc;
+/// use rethread::prelude::*;
+///
+/// type Subscriber = Arc<dyn Fn(u32) + Send + Sync>;
+/// static GOALS: DuplicateRegistry<&str, Subscriber> = DuplicateRegistry::new();
+///
+/// struct Board { goals: u32 }
+/// enum Ask  { Goals(Caller<u32>) }
+/// enum Tell { Goal(u32) }
+///
+/// impl GenServer for Board {
+///     type Args = ();
+///     type Call = Ask;
+///     type Cast = Tell;
+///
+///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, Stop> {
+///         let this = cx.this();
+///         GOALS.register("football", Arc::new(move |goals| this.cast(Tell::Goal(goals))))?;
+///         Ok(Board { goals: 0 })
+///     }
+///     fn handle_call(&mut self, Ask::Goals(from): Ask, _: &mut Context<Self>) -> Next {
+///         from.reply(self.goals)
+///     }
+///     fn handle_cast(&mut self, Tell::Goal(goals): Tell, _: &mut Context<Self>) -> Next {
+///         self.goals += goals;
+///         Next::wait()
+///     }
+/// }
+///
+/// let board = Board::start(())?;
+/// GOALS.dispatch("football", |subscribers| subscribers.iter().for_each(|(_, tell)| tell(2)));
+/// assert_eq!(board.call(Ask::Goals)?, 2);
+/// board.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Not for naming
 /// A key that many may have names nobody: there is no `key` here, no `whereis` and no `update_value` (E0599).
 ///

@@ -98,6 +98,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! With a [`TaskSupervisor`](crate::TaskSupervisor#in-a-server) the server can keep the handles instead, and join
+//! each task when its monitor fires.
+//!
 //! To call the server from a task it joins would be a wait for ever: whoever closes such a circle is refused,
 //! with [`JoinError::Deadlock`] or [`CallError::Deadlock`](crate::CallError::Deadlock).
 //!

@@ -80,6 +80,9 @@ impl Task<()> {
     /// an element, [`JoinError::Exited`], and the stream goes on. No `Exit` message comes of these links. If
     /// a task cannot be started at all its element is [`JoinError::NotStarted`], and the item is lost.
     ///
+    /// An element does not tell which item it is for, and of an item whose task failed nothing comes back. An ordered
+    /// stream gives one element for each item: `items.clone().into_iter().zip(stream)` brings them together.
+    ///
     /// A stream that is dropped kills what still runs, and waits until it is gone. So does one whose item iterator
     /// panics, which then is at its end.
     ///
