@@ -79,3 +79,38 @@ the new drummer drums
 ",
     );
 }
+
+#[test]
+fn rooms() {
+    prints(
+        "rooms",
+        "\
+the room attic is opened
+the room cellar is opened
+the room attic is there
+the attic is gone: true
+heard attic #1: hello
+heard attic #2: a bomb
+heard attic #1: hello again
+2 rooms are open
+",
+    );
+}
+
+#[test]
+fn tasks() {
+    prints(
+        "tasks",
+        "\
+got page 1
+got page 2
+one is missing
+got page 4
+got page 5
+the first two: page 1 and page 2
+done early: false
+stopped: true
+risky failed: true, safe says: page 4
+",
+    );
+}

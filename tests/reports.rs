@@ -161,7 +161,7 @@ fn ap_12_too_many_restarts_are_reported_after_the_last_crash() {
     let told = trouble(name);
     assert_eq!(told.len(), 2, "{told:#?}");
     parts(&told[0], &["ERROR", "child a (", "ended: oops"]);
-    parts(&told[1], &["ERROR", "reached_max_restart_intensity, shutting down"]);
+    parts(&told[1], &["ERROR", "reached_max_restart_intensity by child", "shutting down"]);
 }
 
 #[test]

@@ -499,3 +499,17 @@ fn a_spec_is_listed_with_its_defaults() {
     assert_eq!((count.specs, count.active, count.workers, count.supervisors), (2, 2, 1, 1));
     supervisor.stop().unwrap();
 }
+
+#[test]
+fn a_typed_handle_of_a_child_that_is_added() {
+    let _watchdog = watchdog();
+    let supervisor = up(Supervisor::one_for_one());
+    let a = Child::new("a", &Journal::new());
+    let server = supervisor.start_server(a.spec()).unwrap();
+    server.call(child::Ask).unwrap();
+    assert_eq!(server.whereis(), Some(a.pid()));
+    assert_eq!(supervisor.start_server(a.spec()).unwrap_err(), StartError::AlreadyStarted(a.pid()));
+    let shy = Child::new("b", &Journal::new()).starts_as(|_| child::Begin::Ignore);
+    assert_eq!(supervisor.start_server(shy.spec()).unwrap_err(), StartError::Ignored);
+    supervisor.stop().unwrap();
+}

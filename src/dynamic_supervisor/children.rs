@@ -100,8 +100,10 @@ impl DynamicChildren {
     /// Starts a child again, if the budget allows.
     fn restart(&mut self, pid: Pid) -> Then {
         if !self.budget.spend(Instant::now()) {
-            self.all.remove(&pid);
-            return self.give_up("reached_max_restart_intensity");
+            let child = self.all.remove(&pid);
+            let id = child.map(|child| child.spec.id.clone());
+            let id = id.as_ref().map_or("", |id| id.as_str());
+            return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
         if too_many_zombies(self.all.get(&pid).into_iter(), self.max_zombies) {
             self.all.remove(&pid);

@@ -151,7 +151,8 @@ fn describe(block: &Block) -> ProcessInfo {
         mailbox_len: block.unread(),
         message_type: block.mailbox.message_type(),
         trapping: state.trapping,
-        waiting_on: Pid::from_word(block.waiting_on.load(Ordering::Relaxed)),
+        // The mark of oneself stands for "all that I started".
+        waiting_on: Pid::from_word(block.waiting_on.load(Ordering::Relaxed)).filter(somebody),
         ancestors: Arc::clone(&block.birth.ancestors),
         spawned_at: block.birth.spawned_at,
         uptime: clock::elapsed(block.birth.at),

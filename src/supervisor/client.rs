@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, StartError};
+use crate::gen_server::behaviour::GenServer;
 use crate::gen_server::call::CallError;
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Caller;
+use crate::gen_server::start::Spec;
 use crate::pid::Pid;
 use crate::reason::ExitReason;
 use crate::supervisor::request::{Ask, ChildCount, ChildError, ChildInfo, Request};
@@ -34,6 +36,18 @@ impl ServerRef<Supervisor> {
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
         let child = child.into();
         self.ask(|from| Ask::Start(child, from)).unwrap_or_else(|error| Err(not_asked(error)))
+    }
+
+    /// As [`start_child`](Self::start_child), for a server that one wants to talk to. The handle is for the
+    /// process that was started, not for those that replace it after a crash: give it a name for that.
+    ///
+    /// # Errors
+    /// As there; [`StartError::Ignored`] if it asked not to be started.
+    pub fn start_server<S: GenServer>(&self, server: Spec<S>) -> Result<ServerRef<S>, StartError>
+    where
+        S::Args: Clone + Sync,
+    {
+        self.start_child(server)?.map(ServerRef::from_pid).ok_or(StartError::Ignored)
     }
 
     /// Stops a child. Its spec stays, unless it is temporary. Not an error if it is not running; a restart

@@ -310,7 +310,8 @@ impl Supervisor {
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
         if !self.budget.spend(Instant::now()) {
             self.children.0[at].status = Status::Stopped;
-            return self.give_up("reached_max_restart_intensity");
+            let id = &self.children.0[at].spec.id;
+            return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
         let id = self.children.0[at].spec.id.clone();
         self.children.0[at].status = Status::Stopped;

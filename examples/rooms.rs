@@ -1,0 +1,78 @@
+//! Servers that come and go, found by keys: a dynamic supervisor starts a chat room when somebody enters it, a
+//! registry finds it, another one tells who listens to what. Run it with `cargo run --example rooms`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::error::Error;
+use std::time::Duration;
+
+use rethread::prelude::*;
+use rethread::process::{Address, Event, Inbox};
+use rethread::{DuplicateRegistry, Registry};
+
+struct Room {
+    name: String,
+    said: u32,
+}
+
+enum Ask {
+    Say(&'static str, Caller<u32>),
+}
+
+impl GenServer for Room {
+    type Args = String;
+    type Call = Ask;
+    type Cast = Never;
+
+    fn init(name: String, _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Room { name, said: 0 })
+    }
+    fn handle_call(&mut self, Ask::Say(text, from): Ask, _: &mut Context<Self>) -> Next {
+        self.said += 1;
+        let line = format!("{} #{}: {text}", self.name, self.said);
+        LISTENERS.dispatch(&self.name, |all| all.iter().for_each(|(_, to)| to.send(line.clone())));
+        assert!(!text.contains("bomb"), "not in this room");
+        from.reply(self.said)
+    }
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
+    }
+}
+
+const ROOMS: ServerRef<DynamicSupervisor> = ServerRef::named("rooms");
+static BY_NAME: Registry<String> = Registry::new();
+static LISTENERS: DuplicateRegistry<String, Address<String>> = DuplicateRegistry::new();
+
+/// The room of that name; it is started unless it is there.
+fn enter(name: &str) -> Result<ServerRef<Room>, StartError> {
+    let room = BY_NAME.server(name.to_owned());
+    match ROOMS.start_child(Room::child_spec(name.to_owned()).name(room.clone())) {
+        Ok(_) => println!("the room {name} is opened"),
+        Err(StartError::AlreadyStarted(_)) => println!("the room {name} is there"),
+        Err(error) => return Err(error),
+    }
+    Ok(room)
+}
+
+fn chat(inbox: &mut Inbox<String>) -> Result<(), Box<dyn Error>> {
+    LISTENERS.register("attic".to_owned(), inbox.address())?;
+    let (attic, cellar) = (enter("attic")?, enter("cellar")?);
+    enter("attic")?;
+    attic.call(|from| Ask::Say("hello", from))?;
+    cellar.call(|from| Ask::Say("nobody listens down here", from))?;
+    let crash = attic.call(|from| Ask::Say("a bomb", from));
+    println!("the attic is gone: {}", crash.is_err());
+    attic.whereis_within(Duration::from_secs(1)).ok_or("it is not restarted")?;
+    attic.call(|from| Ask::Say("hello again", from))?;
+    while let Some(Event::Message(line)) = inbox.try_recv() {
+        println!("heard {line}");
+    }
+    println!("{} rooms are open", BY_NAME.count());
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let system = Supervisor::start_link([DynamicSupervisor::new().name(ROOMS)], Strategy::OneForOne)?;
+    process::attach(chat)??;
+    system.stop()?;
+    Ok(())
+}
