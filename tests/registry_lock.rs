@@ -132,6 +132,58 @@ fn a_zombie_never_gets_a_lock() {
 }
 
 #[test]
+fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
+    let _watchdog = watchdog();
+    let keys = Keys::new();
+    /// Asks for the lock in its destructor, too, and stays in it.
+    struct Asks(Keys, Gate, Arc<AtomicUsize>);
+    impl Asks {
+        fn ask(&self) {
+            self.0.lock("k", || {
+                self.2.fetch_add(1, Ordering::SeqCst);
+                self.1.pass();
+            });
+        }
+    }
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.ask();
+        }
+    }
+    let mut entered = Vec::new();
+    for round in 0..200 {
+        let (gate, inside, ready) =
+            (Gate::new(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let asks = Asks(keys.clone(), gate.clone(), Arc::clone(&inside));
+        let began = Arc::clone(&ready);
+        // It is declared dead at once, whatever its thread is at.
+        let builder = Builder::new().kill_grace(Duration::ZERO).exit_deadline(Duration::ZERO);
+        let process = builder.spawn::<()>(move |_| {
+            let asks = asks;
+            asks.0.lock("its first", || ());
+            began.store(true, Ordering::SeqCst);
+            if round % 2 == 0 {
+                asks.ask();
+            }
+        });
+        let (process, mut patience) = (process.unwrap(), round % 50 * 10);
+        while !ready.load(Ordering::SeqCst) || patience > 0 {
+            patience -= i32::from(ready.load(Ordering::SeqCst));
+            std::hint::spin_loop();
+        }
+        let watch = process::watch(&process);
+        process::exit(&process, ExitReason::Kill);
+        watch.wait();
+        // It does not have the lock now; and when it goes on, to ask once more, it is too late.
+        keys.lock("k", || gate.open());
+        entered.push(inside);
+    }
+    let entered: Vec<usize> = entered.iter().map(|inside| inside.load(Ordering::SeqCst)).collect();
+    assert!(entered.iter().all(|times| *times <= 1), "a zombie had the lock: {entered:?}");
+    assert!(entered.contains(&1), "none ever had it");
+}
+
+#[test]
 fn an_exit_signal_ends_the_wait() {
     let _watchdog = watchdog();
     let (keys, journal) = (Keys::new(), Journal::new());

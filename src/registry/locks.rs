@@ -56,6 +56,7 @@ impl<K: Hash + Eq + Clone> Locks<K> {
 
     /// Leaves the queue, if it is still in it: from the head, and the next one has the lock.
     pub(crate) fn leave(&self, ticket: &Arc<Ticket<K>>) {
+        ticket.turn.store(false, Ordering::Relaxed); // who was declared dead meanwhile must not find it true
         let mut shard = self.0.of(&ticket.key).write();
         let Some(queue) = shard.get_mut(&ticket.key) else { return };
         let Some(at) = queue.iter().position(|other| Arc::ptr_eq(other, ticket)) else { return };
