@@ -151,16 +151,8 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Refused(error) => Some(error),
-            Self::Name(error) => Some(error),
-            Self::BadSpec(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+impl std::error::Error for StartError {}
 
 impl PartialEq for StartError {
     fn eq(&self, other: &Self) -> bool {

@@ -44,11 +44,5 @@ impl fmt::Display for ApplicationError {
     }
 }
 
-impl std::error::Error for ApplicationError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Failed(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+impl std::error::Error for ApplicationError {}

@@ -65,15 +65,8 @@ impl fmt::Display for SpawnError {
     }
 }
 
-impl std::error::Error for SpawnError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Refused(error) => Some(error),
-            Self::Name(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+impl std::error::Error for SpawnError {}
 
 /// Starts a process: `body` runs on a thread of its own, with a mailbox for messages of type `M`. When it
 /// returns, the process ends with [`ExitReason::Normal`].

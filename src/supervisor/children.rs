@@ -52,11 +52,8 @@ impl fmt::Display for FailedToStartChild {
     }
 }
 
-impl std::error::Error for FailedToStartChild {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+impl std::error::Error for FailedToStartChild {}
 
 /// The start function and what it captured are the user's: their destructor must not end the supervisor.
 impl Drop for Child {

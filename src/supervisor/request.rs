@@ -83,15 +83,8 @@ impl fmt::Display for ChildError {
     }
 }
 
-impl std::error::Error for ChildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Start(error) => Some(error),
-            Self::NoSupervisor(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+impl std::error::Error for ChildError {}
 
 /// What a supervisor is asked: through the methods of [`ServerRef<Supervisor>`](crate::ServerRef).
 #[derive(Debug)]

@@ -51,11 +51,5 @@ impl fmt::Display for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::NotStarted(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+impl std::error::Error for JoinError {}
