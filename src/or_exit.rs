@@ -1,7 +1,6 @@
 //! Let it crash, with the true reason: how an error becomes an exit reason, and `or_exit`, Elixir's `!`
 //! habit. User code and `?` in `init` use it.
 
-use std::any::Any;
 use std::error::Error;
 
 use crate::child_spec::StartError;
@@ -18,6 +17,10 @@ pub trait OrExit<T> {
     ///
     /// A failed call becomes [`ExitReason::Call`] with the reason the server ended with, so does the failed join
     /// of a task; a failed start becomes the reason it failed with; any other error is carried as it is.
+    ///
+    /// A `Box<dyn Error + Send + Sync>` is itself no [`Error`]: end with
+    /// `.unwrap_or_else(|error| process::exit_with(error))`, and an `init` with `.map_err(Stop::because)?`. Errors of
+    /// `anyhow` become such boxes by `into`.
     ///
     /// # Panics
     /// On a thread that is not a process there is nothing to end: it panics.
@@ -58,20 +61,33 @@ impl ExitReason {
     /// assert!(reason.downcast_ref::<std::num::ParseIntError>().is_some());
     /// ```
     pub fn error<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        let any: &dyn Any = &error;
-        if let Some(call) = any.downcast_ref::<CallError>() {
-            return failed_call(call);
-        }
-        if let Some(join) = any.downcast_ref::<JoinError>() {
-            return failed_join(join);
-        }
-        reason_in(any).unwrap_or_else(|| Self::carrying(error))
+        reason_in(&error).unwrap_or_else(|| Self::carrying(error))
     }
 }
 
-/// The exit reason inside an error of this crate that is about the end of a process.
-fn reason_in(error: &dyn Any) -> Option<ExitReason> {
-    if let Some(StartError::Failed(reason) | StartError::NoSupervisor(reason)) = error.downcast_ref() {
+/// The reason an error of unknown type stands for, as [`ExitReason::error`]; errors of `anyhow` and its like become
+/// such a box by `into`. What is carried as it is, [`downcast_ref`](ExitReason::downcast_ref) gives back as the box.
+///
+/// ```
+/// use std::error::Error;
+/// use rethread::ExitReason;
+///
+/// let error: Box<dyn Error + Send + Sync> = "no configuration".into();
+/// assert_eq!(ExitReason::from(error).to_string(), "no configuration");
+/// ```
+impl From<Box<dyn Error + Send + Sync>> for ExitReason {
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        reason_in(&*error).unwrap_or_else(|| Self::carrying_box(error))
+    }
+}
+
+/// The exit reason that an error of this crate about the end of a process stands for.
+fn reason_in(error: &(dyn Error + 'static)) -> Option<ExitReason> {
+    if let Some(call) = error.downcast_ref() {
+        Some(failed_call(call))
+    } else if let Some(join) = error.downcast_ref() {
+        Some(failed_join(join))
+    } else if let Some(StartError::Failed(reason) | StartError::NoSupervisor(reason)) = error.downcast_ref() {
         Some(reason.clone())
     } else if let Some(StartError::Timeout) = error.downcast_ref() {
         Some(ExitReason::Timeout)

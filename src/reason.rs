@@ -116,6 +116,11 @@ impl ExitReason {
         !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownWith(_))
     }
 
+    /// As [`carrying`](Self::carrying), of an error whose type is not known.
+    pub(crate) fn carrying_box(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self::Other(Detail(Arc::new(Guarded(Some(Box::new(Boxed(error)))))))
+    }
+
     /// The value inside, if there is one and it is a `T`: what [`ExitReason::new`],
     /// [`shutdown_with`](Self::shutdown_with), [`error`](Self::error) or a throw was given. Of a failed call it
     /// is the value in the reason the call failed with.
@@ -202,18 +207,39 @@ impl<E: Error + Send + Sync + 'static> Value for Failed<E> {
         other.downcast_ref::<E>().is_some_and(|other| other.to_string() == self.0.to_string())
     }
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            if !text.ends_with(&cause) {
-                // some errors tell their source themselves
-                text = format!("{text}: {cause}");
-            }
-            source = error.source();
-        }
-        f.write_str(&text)
+        show_with_causes(&self.0, f)
     }
+}
+
+/// An error of a type that is not known.
+struct Boxed(Box<dyn Error + Send + Sync>);
+
+impl Value for Boxed {
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+    fn equals(&self, other: &dyn Any) -> bool {
+        other
+            .downcast_ref::<Box<dyn Error + Send + Sync>>()
+            .is_some_and(|other| other.to_string() == self.0.to_string())
+    }
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show_with_causes(&*self.0, f)
+    }
+}
+
+fn show_with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            // some errors tell their source themselves
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    f.write_str(&text)
 }
 
 /// A thrown value that nobody caught: it can be looked at no further, since it need not be `Sync`.

@@ -63,3 +63,49 @@ fn a_supervisor_that_does_not_start_says_why_in_words() {
     assert_eq!(child.id, "disk".into());
     assert_eq!(with_causes(child), "child disk did not start: it failed to start: no space");
 }
+
+#[test]
+fn an_error_of_unknown_type_is_a_reason() {
+    type Unknown = Box<dyn Error + Send + Sync>;
+    #[derive(Debug)]
+    struct Outer(io::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no configuration")
+        }
+    }
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    struct Picky;
+    impl GenServer for Picky {
+        type Args = ();
+        type Call = Never;
+        type Cast = Never;
+        fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> {
+            let configuration: Result<(), Unknown> = Err(Box::new(Outer(io::Error::other("no such file"))));
+            configuration.map_err(Stop::because)?;
+            Ok(Self)
+        }
+        fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+            match call {}
+        }
+        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+            match cast {}
+        }
+    }
+    let _watchdog = watchdog();
+    let Err(StartError::Failed(reason)) = Picky::start(()) else { panic!("it is picky") };
+    assert_eq!(reason.to_string(), "no configuration: no such file");
+    assert!(reason.downcast_ref::<Unknown>().is_some_and(|error| error.is::<Outer>()));
+    let other: Unknown = "no configuration".into();
+    assert_eq!(
+        reason,
+        ExitReason::from(other),
+        "errors are compared by their texts, as those of known type are"
+    );
+    let boxed: Unknown = Box::new(StartError::Timeout);
+    assert_eq!(ExitReason::from(boxed), ExitReason::Timeout, "what it stands for, as if its type were known");
+}
