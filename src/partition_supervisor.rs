@@ -106,6 +106,7 @@ where
     /// A plan: under this name, each partition started from what `child` makes of its number, from 0. It is called
     /// in the supervisor, whenever that starts. The partitions are reached by number and key; a name or an id that
     /// the spec has is not used.
+    #[track_caller]
     pub fn new(name: PartitionRef<S>, child: impl Fn(usize) -> Spec<S> + Send + Sync + 'static) -> Self {
         Self {
             name,
@@ -165,9 +166,9 @@ where
 
     /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name.
     pub fn spec(self) -> Spec<Supervisor> {
-        let name = self.name;
+        let (name, made_at) = (self.name, self.plan.made_at);
         let plan = Plan { called: name.text.to_owned(), make: Arc::new(move || self.make()) };
-        Supervisor::child_spec(plan).supervisor().id(name.text).name(name.supervisor())
+        Supervisor::child_spec(plan).supervisor().made_at(made_at).id(name.text).name(name.supervisor())
     }
 
     /// Looks at what can be seen before anything is started.

@@ -110,6 +110,7 @@ pub struct TaskSupervisor(DynamicChildren);
 
 impl TaskSupervisor {
     /// A plan with the defaults.
+    #[track_caller]
     pub fn new() -> DynamicSupervisorSpec<Self> {
         DynamicSupervisorSpec::with_defaults()
     }
@@ -119,6 +120,7 @@ impl TaskSupervisor {
     ///
     /// # Errors
     /// [`StartError`].
+    #[track_caller]
     pub fn start_link() -> Result<ServerRef<Self>, StartError> {
         Self::new().start_link()
     }

@@ -250,7 +250,11 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
         ChildSpec::worker("worker", || process::sleep(Duration::from_secs(60))),
         Agent::child_spec(|| ()).into(),
         Supervisor::one_for_one().spec().id("inner").into(),
-        DynamicSupervisor::new().spec().into(),
+        DynamicSupervisor::new().spec().id("dynamic").into(),
+        Supervisor::one_for_all().into(),
+        DynamicSupervisor::new().into(),
+        TaskSupervisor::new().into(),
+        PartitionSupervisor::new(PartitionRef::named(unique("shown")), |_| Agent::child_spec(|| ())).into(),
     ];
     for spec in specs {
         let shown = format!("{spec:?}");
@@ -259,4 +263,18 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
         assert!(file.ends_with("process_info.rs"), "{shown}: {file}");
     }
     supervisor.stop().unwrap();
+
+    let top = Supervisor::one_for_one(); // which the application starts
+    let application = Application::new(unique("shown"), top).start().unwrap();
+    let started = [
+        application.supervisor().whereis(),
+        Supervisor::start_link([Agent::child_spec(|| ())], Strategy::OneForOne).unwrap().whereis(),
+        DynamicSupervisor::start_link().unwrap().whereis(),
+        TaskSupervisor::start_link().unwrap().whereis(),
+    ];
+    for pid in started.into_iter().flatten() {
+        let file = process::info(pid).expect("it lives").spawned_at.file();
+        assert!(file.ends_with("process_info.rs"), "{file}");
+        process::exit(pid, ExitReason::Kill);
+    }
 }

@@ -87,7 +87,7 @@ impl GenServer for Master {
         cx.trap_exit(true);
         let Job { record, top, prep_stop, on_stop } = job;
         let belongings = Belongings { master: cx.me(), name: Arc::clone(&record.name) };
-        let started = match top.start_link() {
+        let started = match top.start_for_maker() {
             Ok(started) => started,
             Err(error) => {
                 belongings.clear();

@@ -2,6 +2,7 @@
 //! it.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::gen_server::start::{Spec, Start, short_type_name};
 
 impl DynamicSupervisor {
     /// A plan with the defaults.
+    #[track_caller]
     pub fn new() -> DynamicSupervisorSpec {
         DynamicSupervisorSpec::with_defaults()
     }
@@ -23,6 +25,7 @@ impl DynamicSupervisor {
     ///
     /// # Errors
     /// [`StartError`].
+    #[track_caller]
     pub fn start_link() -> Result<ServerRef<Self>, StartError> {
         Self::new().start_link()
     }
@@ -50,11 +53,14 @@ impl DynamicSupervisor {
 pub struct DynamicSupervisorSpec<S = DynamicSupervisor> {
     pub(crate) limits: Limits,
     name: Option<ServerRef<S>>,
+    /// Where the program made it.
+    made_at: &'static Location<'static>,
 }
 
 impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
+    #[track_caller]
     pub(crate) fn with_defaults() -> Self {
-        Self { limits: Limits::default(), name: None }
+        Self { limits: Limits::default(), name: None, made_at: Location::caller() }
     }
 
     /// The name of the supervisor.
@@ -107,12 +113,11 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
 
     /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
     /// two without one that stand beside each other need ids, `.spec().id("readers")`.
-    #[track_caller]
     pub fn spec(self) -> Spec<S> {
-        let Self { limits, name } = self;
+        let Self { limits, name, made_at } = self;
         let called = name.as_ref().map_or_else(|| short_type_name::<S>().to_owned(), ToString::to_string);
         let plan = DynamicPlan { called, make: Arc::new(move || Ok(limits.clone())) };
-        let spec = S::child_spec(plan).supervisor();
+        let spec = S::child_spec(plan).supervisor().made_at(made_at);
         match name {
             Some(name) => spec.id(name.to_string()).name(name),
             None => spec,
@@ -128,7 +133,7 @@ impl<S: GenServer<Args = DynamicPlan>> From<DynamicSupervisorSpec<S>> for ChildS
 
 impl<S> Clone for DynamicSupervisorSpec<S> {
     fn clone(&self) -> Self {
-        Self { limits: self.limits.clone(), name: self.name.clone() }
+        Self { limits: self.limits.clone(), name: self.name.clone(), made_at: self.made_at }
     }
 }
 

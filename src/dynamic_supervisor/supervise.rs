@@ -51,6 +51,7 @@ pub trait SuperviseDynamic: Sized + 'static {
     ///
     /// # Errors
     /// As [`DynamicSupervisorSpec::start_link`].
+    #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<DynamicSupervisor>, StartError> {
         Self::child_spec(args).start_link()
     }

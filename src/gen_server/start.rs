@@ -205,6 +205,18 @@ impl<S: GenServer> Spec<S> {
         self
     }
 
+    /// It was made there, and not by the caller.
+    pub(crate) fn made_at(mut self, place: &'static Location<'static>) -> Self {
+        self.made_at = place;
+        self
+    }
+
+    /// Starts it, linked to the calling process, for whoever made it: that is where it was spawned.
+    pub(crate) fn start_for_maker(self) -> Result<ServerRef<S>, StartError> {
+        let process = Builder { spawned_at: Some(self.made_at), ..self.process };
+        Self { process, ..self }.start_link()
+    }
+
     /// As [`Start::start_link`].
     ///
     /// # Errors

@@ -72,16 +72,19 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A plan with [`Strategy::OneForOne`].
+    #[track_caller]
     pub fn one_for_one() -> SupervisorSpec {
         SupervisorSpec::new(Strategy::OneForOne)
     }
 
     /// A plan with [`Strategy::OneForAll`].
+    #[track_caller]
     pub fn one_for_all() -> SupervisorSpec {
         SupervisorSpec::new(Strategy::OneForAll)
     }
 
     /// A plan with [`Strategy::RestForOne`].
+    #[track_caller]
     pub fn rest_for_one() -> SupervisorSpec {
         SupervisorSpec::new(Strategy::RestForOne)
     }
@@ -95,6 +98,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// As [`SupervisorSpec::start_link`].
+    #[track_caller]
     pub fn start_link<C: Into<ChildSpec>>(
         children: impl IntoIterator<Item = C>,
         strategy: Strategy,
@@ -141,12 +145,12 @@ impl SupervisorSpec {
 
     /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
     /// two without one that stand beside each other need ids, `.spec().id("readers")`.
-    #[track_caller]
     pub fn spec(mut self) -> Spec<Supervisor> {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
         let called = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
-        let spec =
-            Supervisor::child_spec(Plan { called, make: Arc::new(move || Ok(self.clone())) }).supervisor();
+        let made_at = self.made_at;
+        let plan = Plan { called, make: Arc::new(move || Ok(self.clone())) };
+        let spec = Supervisor::child_spec(plan).supervisor().made_at(made_at);
         match name {
             Some(name) => spec.id(name.to_string()).name(name),
             None => spec,

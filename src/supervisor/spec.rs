@@ -2,6 +2,7 @@
 //! code, read by `server`.
 
 use std::collections::HashSet;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,10 +71,13 @@ pub struct SupervisorSpec {
     pub(crate) name: Option<To>,
     /// Where it notes that it gave up: its reason, `Shutdown`, does not tell.
     pub(crate) gave_up: Option<Arc<OnceCell<String>>>,
+    /// Where the program made it.
+    pub(crate) made_at: &'static Location<'static>,
 }
 
 impl SupervisorSpec {
     /// A plan without children.
+    #[track_caller]
     pub fn new(strategy: Strategy) -> Self {
         Self {
             strategy,
@@ -84,6 +88,7 @@ impl SupervisorSpec {
             max_zombies: None,
             name: None,
             gave_up: None,
+            made_at: Location::caller(),
         }
     }
 

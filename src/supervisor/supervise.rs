@@ -48,6 +48,7 @@ pub trait Supervise: Sized + 'static {
     ///
     /// # Errors
     /// As [`SupervisorSpec::start_link`].
+    #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<Supervisor>, StartError> {
         Self::child_spec(args).start_link()
     }
