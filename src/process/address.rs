@@ -3,6 +3,7 @@
 
 use std::any::type_name;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -16,6 +17,20 @@ use crate::process::{me, names, table};
 ///
 /// Made by [`spawn`](crate::process::spawn); clones send to the same process. It goes stale when that
 /// process ends: to reach whoever took its place use a [`Name`].
+///
+/// Addresses of one process are equal, so a set of subscribers keeps each once:
+///
+/// ```
+/// use std::collections::HashSet;
+/// use rethread::process::{self, Address};
+///
+/// let mut subscribers: HashSet<Address<u32>> = HashSet::new();
+/// let one = process::spawn(|inbox| { inbox.recv(); })?;
+/// subscribers.insert(one.clone());
+/// assert!(!subscribers.insert(one));
+/// subscribers.iter().for_each(|to| to.send(42));
+/// # Ok::<(), process::SpawnError>(())
+/// ```
 pub struct Address<M> {
     block: Arc<Block>,
     message: PhantomData<fn(M)>,
@@ -128,6 +143,12 @@ impl<M> PartialEq for Address<M> {
 }
 
 impl<M> Eq for Address<M> {}
+
+impl<M> Hash for Address<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pid().hash(state);
+    }
+}
 
 impl<M> fmt::Debug for Address<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,6 +275,20 @@ impl<M> Clone for Name<M> {
 }
 
 impl<M> Copy for Name<M> {}
+
+impl<M> PartialEq for Name<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl<M> Eq for Name<M> {}
+
+impl<M> Hash for Name<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
 
 impl<M> fmt::Debug for Name<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

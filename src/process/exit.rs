@@ -456,6 +456,7 @@ pub(crate) fn tell(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
 /// assert!(!process::is_alive(&child));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use]
 pub fn is_alive(pid: impl Into<Pid>) -> bool {
     me::checkpoint();
     table::get(pid.into()).is_some_and(|block| !block.doomed())

@@ -71,6 +71,7 @@ pub fn checkpoint() {
 /// ```
 /// assert!(!rethread::process::exit_requested());
 /// ```
+#[must_use = "it does not end the process; `checkpoint` does"]
 pub fn exit_requested() -> bool {
     me::get().is_some_and(|me| me.block.doomed())
 }

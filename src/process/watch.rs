@@ -15,6 +15,7 @@ use crate::reason::ExitReason;
 
 /// Waits for the end of a process from any thread, without a mailbox. Made by [`watch`].
 #[derive(Debug)]
+#[must_use = "it waits for nothing before one of its wait methods is called"]
 pub struct Watch {
     pid: Pid,
     block: Option<Arc<Block>>,

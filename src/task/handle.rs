@@ -88,6 +88,7 @@ impl<T: Send + 'static> Task<T> {
     /// assert_eq!(task.join()?, 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn is_finished(&self) -> bool {
         me::checkpoint();
         self.handled || self.settled()
@@ -164,6 +165,7 @@ impl<T: Send + 'static> Task<T> {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "a value that is there is handed out once: dropped, it is lost"]
     pub fn yield_for(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
         if let Err(error) = owner() {
             return Some(Err(error));

@@ -94,6 +94,7 @@ impl<T: Send + 'static> Task<T> {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "values that are there are handed out once: dropped, they are lost"]
     pub fn yield_many(tasks: &mut [Self], limit: Duration) -> Vec<Option<Result<T, JoinError>>> {
         if let Err(error) = owner() {
             return tasks.iter().map(|_| Some(Err(error.clone()))).collect();
