@@ -31,6 +31,9 @@ use crate::gen_server::start::{Spec, Start};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// # What can be asked of it
+/// [`ServerRef<Agent<T>>`](crate::ServerRef#impl-ServerRef%3CAgent%3CT%3E%3E) has it all.
+///
 /// # Here or there
 /// The function runs inside the agent, and everybody else waits meanwhile. Let it do what must be done in one
 /// step, and no more: `agent.get(|stock| expensive(stock))` makes all wait, `expensive(&agent.get(Clone::clone)?)`

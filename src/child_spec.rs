@@ -276,6 +276,35 @@ impl ChildSpec {
 
     /// A child that runs a blocking function: an accept loop, a device reader, a plain computation.
     ///
+    /// The function is called again at each restart, so it is an `Fn`. One that uses up what it captured, such as a
+    /// socket, can run only once: that is a task
+    /// ([`start_child`](crate::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
+    ///
+    /// A function that can fail ends with [`or_exit`](crate::OrExit::or_exit): it has not done its work, and the
+    /// supervisor should hear of it.
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use rethread::prelude::*;
+    ///
+    /// fn accept_loop(listener: &TcpListener) -> std::io::Result<()> {
+    ///     let door = listener.local_addr()?;
+    ///     // To be told to end interrupts no `accept`; a connection does.
+    ///     let _hook = process::on_exit_request(move || drop(TcpStream::connect(door)));
+    ///     loop {
+    ///         let (_stream, peer) = listener.accept()?;
+    ///         process::checkpoint(); // ends here if it was the hook that connected
+    ///         println!("{peer}");
+    ///     }
+    /// }
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let acceptor = ChildSpec::worker("acceptor", move || accept_loop(&listener).or_exit());
+    /// let system = Supervisor::start_link([acceptor], Strategy::OneForOne)?;
+    /// system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// It is ended by an exit signal, which takes effect at its next runtime call; see
     /// [`checkpoint`](crate::process::checkpoint) for loops and
     /// [`on_exit_request`](crate::process::on_exit_request) for calls that block elsewhere. Its locals are

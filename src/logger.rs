@@ -5,7 +5,8 @@ use env_logger::{Builder, Env};
 
 /// Prints what the library logs on stderr: crash reports and supervisor reports, or what the environment
 /// variable `RUST_LOG` says (`RUST_LOG=debug` shows every start and every normal end too). Does nothing if
-/// the program has a logger already.
+/// the program has a logger already. Needs the feature `env_logger`, on by default; a program with a logger of its own
+/// needs neither.
 ///
 /// ```
 /// rethread::logger::init();

@@ -366,7 +366,8 @@ impl PanicReport {
         &self.0.message
     }
 
-    /// Where it was raised. Unknown if the program replaced the panic hook after the first process began.
+    /// Where it was raised. Unknown if the program replaced the panic hook after the first process began, and of a
+    /// panic that was raised on another thread and resumed here: by rayon, or after a `join` of std.
     pub fn location(&self) -> Option<&PanicLocation> {
         self.0.location.as_ref()
     }

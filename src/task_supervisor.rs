@@ -106,6 +106,44 @@ use crate::unwind::contain;
 ///
 /// It is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each is done once and never
 /// restarted. One that is to be restarted is a [`Task::child_spec`] under a supervisor of the other kinds.
+///
+/// # What can be asked of it
+/// Its handle starts tasks, lists and ends them:
+/// [`ServerRef<TaskSupervisor>`](crate::ServerRef#impl-ServerRef%3CTaskSupervisor%3E).
+///
+/// # One for each connection
+/// Work that is done once may use up what it was given, such as a socket: it is an `FnOnce`.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::{Shutdown, TcpListener, TcpStream};
+/// use rethread::prelude::*;
+///
+/// fn serve(mut socket: TcpStream) -> std::io::Result<()> {
+///     let end = socket.try_clone()?;
+///     let _hook = process::on_exit_request(move || drop(end.shutdown(Shutdown::Both))); // ends a `read`
+///     let mut line = [0; 5];
+///     socket.read_exact(&mut line)?;
+///     socket.write_all(&line)
+/// }
+///
+/// const CONNECTIONS: ServerRef<TaskSupervisor> = ServerRef::named("doc.connections");
+/// let system = Supervisor::start_link([TaskSupervisor::new().max_children(100).name(CONNECTIONS)], Strategy::OneForOne)?;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (socket, _) = listener.accept()?;
+/// match CONNECTIONS.start_child(|| serve(socket).or_exit()) {
+///     Err(StartError::MaxChildren { .. }) => println!("too many: the socket is closed"),
+///     started => drop(started?),
+/// }
+/// client.write_all(b"hello")?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert_eq!(answer, "hello");
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TaskSupervisor(DynamicChildren);
 
 impl TaskSupervisor {

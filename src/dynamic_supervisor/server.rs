@@ -43,6 +43,13 @@ use crate::supervisor::children::report;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// Children that use up what they are given, such as a socket, cannot be restarted: they are tasks of a
+/// [`TaskSupervisor`](crate::TaskSupervisor#one-for-each-connection).
+///
+/// # What can be asked of it
+/// Its handle lists, ends and adds children:
+/// [`ServerRef<DynamicSupervisor>`](crate::ServerRef#impl-ServerRef%3CDynamicSupervisor%3E).
+///
 /// A child that is restarted gets a new pid: who must find it again gives it a name, or a key in a
 /// registry.
 ///

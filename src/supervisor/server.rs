@@ -53,6 +53,10 @@ use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_chil
 /// restarts than `max_restarts` allows, and the supervisor stops its children and ends with `Shutdown`,
 /// so that its own supervisor can try.
 ///
+/// # What can be asked of it
+/// Its handle lists, adds, stops and restarts children:
+/// [`ServerRef<Supervisor>`](crate::ServerRef#impl-ServerRef%3CSupervisor%3E).
+///
 /// # Differences from Erlang
 /// The restart window is measured in milliseconds, not whole seconds. Children are listed in start order.
 /// A child whose thread will not stop is declared dead and becomes a zombie
