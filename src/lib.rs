@@ -1,23 +1,5 @@
 #![doc = include_str!("../README.md")]
-//!
-//! # The house
-//! A file imports only from lower floors, and from earlier files of its own; `tests/house.rs` holds the
-//! order and fails on a breach.
-//!
-//! | floor | files | what |
-//! | --- | --- | --- |
-//! | 0 | `pid` `unwind` `reason` `unwound` `logger` | identities, exit reasons, unwinding |
-//! | 1 | `process/` | the kernel: what the BEAM does |
-//! | 2 | `child_spec` `gen_server/` `task/` `or_exit` | servers, tasks, and what a supervisor needs to know of anybody |
-//! | 3 | `supervisor/` `dynamic_supervisor/` `task_supervisor` `agent` | supervisors, and a value in a process |
-//! | 3 | `registry/` `partition_supervisor` `application/` | processes by key, a server several times over, whole systems |
-//!
-//! Locks: each process has one (`process/block.rs`), and no two are ever held at once. The process table, the
-//! names (both in shards), who waits for a name, the zombies, the clock, each reply slot and each watch have one
-//! of their own, held for a few instructions; so have, in each registry, its entries, what each process has there,
-//! its queues for locks (all in shards) and its listeners. While a process' lock is held the clock's may be taken, and while
-//! a slot's is held nothing; never the other way round. No lock is held while user code runs: handlers, hooks,
-//! destructors, log sinks; but for `Hash` and `Eq` of the keys of a registry.
+// How the files depend on each other, and which locks there are: CONTRIBUTING.md, "The house".
 #![forbid(unsafe_code)]
 
 #[cfg(panic = "abort")]
@@ -51,10 +33,14 @@ pub mod semantics {}
 #[doc = include_str!("../docs/differences.md")]
 pub mod differences_from_erlang {}
 
+#[doc(inline)]
 pub use agent::Agent;
+#[doc(inline)]
 pub use application::{Application, ApplicationError, ApplicationRef, Ending};
 pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
+#[doc(inline)]
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
+#[doc(inline)]
 pub use gen_server::{
     CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, Info, Never, Next, ServerRef, Spec, Start,
     Stop, StopError,
@@ -63,11 +49,14 @@ pub use or_exit::OrExit;
 pub use partition_supervisor::{PartitionRef, PartitionSupervisor};
 pub use pid::{MonitorRef, Pid, TimerRef};
 pub use reason::{CallFailure, Detail, ExitReason, PanicLocation, PanicReport};
+#[doc(inline)]
 pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
+#[doc(inline)]
 pub use supervisor::{
     AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, FailedToStartChild, Strategy, Supervise,
     Supervisor, SupervisorSpec,
 };
+#[doc(inline)]
 pub use task::{JoinError, OnTimeout, Task, TaskStream};
 pub use task_supervisor::{TaskBuilder, TaskSupervisor};
 
