@@ -165,8 +165,10 @@ fn a_thread_that_the_system_refuses_leaves_nothing_over() {
                 let refused = huge().name(name).spawn_link::<()>(move |_| drop(baggage));
                 assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
                 let refused = refused.unwrap_err();
-                assert!(std::error::Error::source(&refused).is_some());
-                assert!(refused.to_string().contains("refused"), "{refused}");
+                let SpawnError::Refused(cause) = &refused else { panic!("{refused:?}") };
+                assert!(cause.raw_os_error().is_some(), "{cause:?}");
+                let (text, cause) = (refused.to_string(), cause.to_string());
+                assert!(text.contains("refused") && text.contains(&cause), "{text} does not say {cause}");
                 assert_eq!(process::whereis(name), None);
                 let refused = huge().name(name).spawn_monitor::<()>(|_| ());
                 assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
