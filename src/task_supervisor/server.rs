@@ -30,7 +30,7 @@ use crate::reason::ExitReason;
 ///
 /// # In a server
 /// A server that starts a task keeps the handle beside a monitor, and joins when the monitor fires: then
-/// [`join`](Task::join) returns at once. What became of the task is for `join` to say: the reason of the `Down` is
+/// [`join`](crate::Task::join) returns at once. What became of the task is for `join` to say: the reason of the `Down` is
 /// `NoProc` if the task had ended before the monitor was set.
 ///
 /// ```
@@ -89,7 +89,7 @@ use crate::reason::ExitReason;
 /// ```
 ///
 /// It is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each is done once and never
-/// restarted. One that is to be restarted is a [`Task::child_spec`] under a supervisor of the other kinds.
+/// restarted. One that is to be restarted is a [`Task::child_spec`](crate::Task::child_spec) under a supervisor of the other kinds.
 ///
 /// # What can be asked of it
 /// Its handle starts tasks, lists and ends them:
