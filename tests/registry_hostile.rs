@@ -6,10 +6,11 @@ mod support;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rethread::prelude::*;
-use rethread::process::{self, Inbox};
-use support::{attached, eventually, watchdog};
+use rethread::process::{self, Builder, Inbox};
+use support::{Gate, attached, eventually, watchdog};
 
 static UNIQUE: Registry<u32, Nosy> = Registry::new();
 static MANY: DuplicateRegistry<u32, Nosy> = DuplicateRegistry::new();
@@ -215,4 +216,82 @@ fn a_spoilt_key_keeps_no_other_from_being_released() {
     });
     eventually("another has them all", || keys.count() == 10);
     process::exit(other.unwrap(), ExitReason::Kill);
+}
+
+/// A value that looks at its registry when it is dropped, also in a process that ends.
+#[derive(Clone)]
+struct Looks;
+
+static LOOKED_AT: Registry<u32, Looks> = Registry::new();
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let _ = format!("{LOOKED_AT:?}");
+    }
+}
+
+#[test]
+fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
+    let _watchdog = watchdog();
+    let (updates, goes_on, holds, ends) = (Gate::new(), Gate::new(), Gate::new(), Gate::new());
+    let (began, may) = (updates.clone(), goes_on.clone());
+    let late = Builder::new().kill_grace(Duration::from_secs(30)).spawn::<()>(move |_| {
+        LOOKED_AT.register(1, Looks).unwrap();
+        LOOKED_AT.update_value(&1, |old| {
+            began.open();
+            may.pass();
+            old
+        });
+    });
+    let late = late.unwrap();
+    updates.pass();
+    let ended = process::watch(&late);
+    process::exit(&late, ExitReason::Kill);
+    // The key is taken over, and comes back to the one that is dying.
+    let (has, may) = (holds.clone(), ends.clone());
+    let next = process::spawn::<()>(move |_| {
+        LOOKED_AT.register(1, Looks).unwrap();
+        has.open();
+        may.pass();
+    });
+    let next = process::watch(next.unwrap());
+    holds.pass();
+    ends.open();
+    next.wait();
+    goes_on.open();
+    assert_eq!(ended.wait_timeout(Duration::from_secs(10)), Some(ExitReason::Killed));
+}
+
+/// A value that takes a lock of another registry when it is dropped.
+#[derive(Clone)]
+struct Locks;
+
+static LOCKING: Registry<u32, Locks> = Registry::new();
+static LOCKED: Registry<u32> = Registry::new();
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        LOCKED.lock(1, || ());
+    }
+}
+
+#[test]
+fn a_burial_frees_all_locks_before_it_drops_a_value() {
+    let _watchdog = watchdog();
+    let (inside, gate) = (Gate::new(), Gate::new());
+    let (began, deaf) = (inside.clone(), gate.clone());
+    let stuck = process::spawn::<()>(move |_| {
+        LOCKING.register(1, Locks).unwrap();
+        LOCKED.lock(1, || {
+            began.open();
+            deaf.pass();
+        });
+    });
+    let stuck = stuck.unwrap();
+    inside.pass();
+    let watch = process::watch(&stuck);
+    process::exit(&stuck, ExitReason::Kill);
+    let ended = watch.wait_timeout(Duration::from_secs(10));
+    gate.open();
+    assert_eq!(ended, Some(ExitReason::Killed));
 }

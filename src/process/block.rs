@@ -63,6 +63,9 @@ pub(crate) trait DeathWatch: Send + Sync {
 
 /// A name or key that a process holds and that must be free before anybody hears of its death.
 pub(crate) trait Held: Send + Sync {
+    /// Frees what others wait for. It runs no code of users, and for all that is held before any of it is released,
+    /// because that may, and may wait for what is freed here.
+    fn free(&self) {}
     fn release(&self, holder: Pid);
 }
 

@@ -334,6 +334,9 @@ fn release_what_it_held(block: &Block) {
     if let Some(name) = name {
         names::release(&name, block.pid);
     }
+    for key in &held {
+        contain("the release of a lock", || key.free());
+    }
     for key in held {
         contain("the release of a key", move || key.release(block.pid)); // and its destructor
     }

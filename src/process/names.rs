@@ -209,7 +209,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     {
         let mut shard = self.holds.of(key).write();
         let hold = shard.get_mut(key).filter(|hold| hold.block.pid == holder)?;
-        hold.value.as_mut().map(|kept| std::mem::replace(kept, value))
+        let kept = hold.value.as_mut()?; // not in a closure, which would drop `value` under the lock
+        Some(std::mem::replace(kept, value))
     }
 
     /// The living holder, as soon as there is one.

@@ -110,6 +110,12 @@ where
     V: Clone + Send + Sync + 'static,
     T: Table<K, V>,
 {
+    fn free(&self) {
+        if let Some(store) = self.store.upgrade() {
+            store.free(self);
+        }
+    }
+
     fn release(&self, holder: Pid) {
         if let Some(store) = self.store.upgrade() {
             store.bury(holder, self);
@@ -268,6 +274,13 @@ where
         }
     }
 
+    fn free(&self, holder: &Holder<K, V, T>) {
+        let tickets = std::mem::take(&mut *holder.tickets.lock());
+        for ticket in tickets {
+            contain("the release of a lock", move || self.locks.leave(&ticket));
+        }
+    }
+
     /// A process is being buried: nothing of it stays here. The hash and the destructor of a key are user code:
     /// what one of them does is nothing to the others.
     fn bury(&self, pid: Pid, holder: &Holder<K, V, T>) {
@@ -276,10 +289,7 @@ where
         let unlisted = if listed { shard.remove(&pid) } else { None };
         drop(shard);
         drop(unlisted);
-        let tickets = std::mem::take(&mut *holder.tickets.lock());
-        for ticket in tickets {
-            contain("the release of a lock", move || self.locks.leave(&ticket));
-        }
+        self.free(holder);
         let labels = std::mem::take(&mut *holder.labels.lock());
         for (key, labels) in labels {
             contain("the release of a key", || {
