@@ -340,3 +340,12 @@ fn one_at_a_time_whatever_becomes_of_them() {
         arena.keys.lock(key, || drop(Inside::enter(&arena.inside[key])));
     }
 }
+
+#[test]
+fn a_thread_that_becomes_a_process_has_the_lock_already() {
+    let _watchdog = watchdog();
+    let keys = Keys::new();
+    let again = keys.lock("k", || process::attach(|_: &mut Inbox<()>| keys.lock("k", || ())));
+    assert!(again.unwrap_err().to_string().contains("would never be free"));
+    keys.lock("k", || ());
+}

@@ -4,8 +4,8 @@
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
 
-use crate::pid::Pid;
 use crate::process::me;
 use crate::process::shards::Shards;
 use crate::process::wait::Waiter;
@@ -13,7 +13,8 @@ use crate::process::wait::Waiter;
 /// One that holds a lock or waits for it.
 pub(crate) struct Ticket<K> {
     key: K,
-    who: Pid,
+    /// One thread is at most one process, and is the same one before and after that.
+    who: ThreadId,
     waiter: Arc<Waiter>,
     /// Whether the lock is held with it.
     turn: AtomicBool,
@@ -22,7 +23,7 @@ pub(crate) struct Ticket<K> {
 impl<K> Ticket<K> {
     /// For the calling thread, process or not.
     pub(crate) fn new(key: K) -> Self {
-        Self { key, who: me::identity(), waiter: me::waiter(), turn: AtomicBool::new(false) }
+        Self { key, who: thread::current().id(), waiter: me::waiter(), turn: AtomicBool::new(false) }
     }
 
     /// Waits for the lock; an exit signal ends the wait, and the process.
@@ -56,17 +57,20 @@ impl<K: Hash + Eq + Clone> Locks<K> {
 
     /// Leaves the queue, if it is still in it: from the head, and the next one has the lock.
     pub(crate) fn leave(&self, ticket: &Arc<Ticket<K>>) {
-        ticket.turn.store(false, Ordering::Relaxed); // who was declared dead meanwhile must not find it true
         let mut shard = self.0.of(&ticket.key).write();
+        ticket.turn.store(false, Ordering::Relaxed); // who was declared dead meanwhile must not find it true
         let Some(queue) = shard.get_mut(&ticket.key) else { return };
         let Some(at) = queue.iter().position(|other| Arc::ptr_eq(other, ticket)) else { return };
         queue.remove(at);
         let next = queue.first().filter(|_| at == 0).cloned();
         let gone = if queue.is_empty() { shard.remove_entry(&ticket.key) } else { None };
+        if let Some(next) = &next {
+            // Under the lock, or it might leave in between and have its turn all the same.
+            next.turn.store(true, Ordering::Release);
+        }
         drop(shard);
         drop(gone);
         if let Some(next) = next {
-            next.turn.store(true, Ordering::Release);
             next.waiter.wake();
         }
     }
