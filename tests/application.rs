@@ -668,6 +668,70 @@ fn a_killed_master_leaves_nothing_behind() {
     started(Application::new(name, plan())).stop().unwrap();
 }
 
+#[test]
+fn a_killed_master_leaves_no_relay_behind() {
+    let _watchdog = watchdog();
+    for _ in 0..20 {
+        let (runs, began) = (Arc::new(AtomicBool::new(true)), Gate::new());
+        let (own, reached) = (Arc::clone(&runs), began.clone());
+        let spawns = ChildSpec::worker("spawns", move || {
+            relay(Arc::clone(&own));
+            reached.open();
+            process::sleep(Duration::MAX);
+        });
+        let app = started(Application::new(unique("relay"), plan().child(spawns)));
+        began.pass();
+        process::exit(master(&app), ExitReason::Kill);
+        assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+        // Ancestors say nothing: only the nearest are kept.
+        eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
+    }
+}
+
+#[test]
+fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behind() {
+    let _watchdog = watchdog();
+    let stray = Arc::new(Mutex::new(None));
+    let left = Arc::clone(&stray);
+    let spawns = ChildSpec::new("spawns", move || {
+        *left.lock() = Some(sleeper().pid());
+        Err(StartError::Ignored)
+    });
+    let (inside, gate) = (Gate::new(), Gate::new());
+    let (began, deaf) = (inside.clone(), gate.clone());
+    let app = Application::new(unique("stuck"), plan().child(spawns)).prep_stop(move || {
+        began.open();
+        deaf.pass();
+    });
+    let app = started(app);
+    let (master, stray) = (master(&app), process::watch(stray.lock().unwrap()));
+    app.begin_stop();
+    inside.pass();
+    process::exit(master, ExitReason::Kill);
+    assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+    let ended = stray.wait_timeout(Duration::from_secs(10));
+    gate.open();
+    assert_eq!(ended, Some(ExitReason::Killed));
+}
+
+#[test]
+fn who_waits_for_a_start_that_fails_is_told_so() {
+    let _watchdog = watchdog();
+    let (name, inside, gate) = (unique("fails"), Gate::new(), Gate::new());
+    let (began, go) = (inside.clone(), gate.clone());
+    let fails = ChildSpec::new("fails", move || {
+        began.open();
+        go.pass();
+        Err(StartError::Failed("no disk".into()))
+    });
+    let start = std::thread::spawn(move || Application::new(name, plan().child(fails)).start());
+    inside.pass();
+    let app = Application::find(name).expect("it is being started");
+    gate.open();
+    let error = start.join().unwrap().unwrap_err();
+    assert_eq!(app.wait(), Ending::NotStarted(error));
+}
+
 /// A server outside that runs what it is told.
 struct Outside;
 struct Do<R: Send + 'static>(Box<dyn FnOnce() -> R + Send>, Caller<R>);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::application::record::Record;
+use crate::application::record::{self, Record};
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
 use crate::gen_server::call::Waiting;
 use crate::gen_server::reply::{Never, Next};
@@ -16,7 +16,7 @@ use crate::process::exit::exit;
 use crate::process::info::info;
 use crate::process::own::trap_exit;
 use crate::process::watch::watch_block;
-use crate::process::{me, table, zombie};
+use crate::process::{me, zombie};
 use crate::reason::ExitReason;
 use crate::supervisor::children::report;
 use crate::supervisor::server::Supervisor;
@@ -178,8 +178,7 @@ fn end(process: &Arc<Block>, reason: ExitReason) {
     watch_block(process.pid, Some(Arc::clone(process))).wait();
 }
 
-/// Every process that began under the master, or under one that did. If the master itself is killed they are too:
-/// all the same it leaves nothing behind.
+/// Every process that began under the master, or under one that did.
 struct Belongings {
     master: Pid,
     name: Arc<str>,
@@ -187,9 +186,7 @@ struct Belongings {
 
 impl Belongings {
     fn find(&self) -> Vec<Arc<Block>> {
-        let mut all = table::all();
-        all.retain(|block| block.birth.application == Some(self.master) && block.pid != self.master);
-        all
+        record::belongings(self.master)
     }
 
     /// Kills what is left, and waits. What they started before they noticed comes in the next round.
@@ -211,14 +208,6 @@ impl Belongings {
             for process in &left {
                 end(process, ExitReason::Kill); // within its `kill_grace`
             }
-        }
-    }
-}
-
-impl Drop for Belongings {
-    fn drop(&mut self) {
-        for process in self.find() {
-            exit(process.pid, ExitReason::Kill);
         }
     }
 }

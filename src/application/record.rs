@@ -8,10 +8,14 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use crate::application::ending::Ending;
+use crate::application::error::ApplicationError;
 use crate::child_spec::StartError;
 use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
+use crate::process::block::Block;
+use crate::process::exit::exit;
 use crate::process::names::{NameError, Via};
+use crate::process::table;
 use crate::reason::ExitReason;
 use crate::supervisor::server::Supervisor;
 
@@ -72,6 +76,9 @@ impl Record {
 
     /// How it ended, once it has.
     pub(crate) fn ending(&self) -> Ending {
+        if let Some(error) = self.refusal() {
+            return Ending::NotStarted(ApplicationError::Failed(error));
+        }
         match self.gave_up.get() {
             Some(why) => Ending::GaveUp(why.as_str().into()),
             None => Ending::Ended(self.ended.get().cloned().unwrap_or(ExitReason::Killed)),
@@ -96,6 +103,13 @@ pub(crate) fn running() -> Vec<Arc<str>> {
         .collect()
 }
 
+/// What began under a master, or under one that did, and is not dead.
+pub(crate) fn belongings(master: Pid) -> Vec<Arc<Block>> {
+    let mut all = table::all();
+    all.retain(|block| block.birth.application == Some(master) && block.pid != master);
+    all
+}
+
 /// An application's place in the list, as a key that its master holds: entered before the master's first step,
 /// and struck off before anybody hears of its end, whatever that end is.
 pub(crate) struct Place(pub(crate) Arc<Record>);
@@ -117,6 +131,11 @@ impl Via for Place {
 
     fn unregister(&self, master: Pid) {
         self.0.ended(ExitReason::Killed); // if the master did not come to say more
+        // Nor perhaps to kill what is left: it was killed, and may be stuck in a callback. From the beginning of its
+        // burial on nothing is born into its application any more, so none escapes.
+        for process in belongings(master) {
+            exit(process.pid, ExitReason::Kill);
+        }
         let mut list = LIST.lock();
         let gone = list.iter().position(|(holder, _)| *holder == master).map(|at| list.remove(at));
         drop(list);

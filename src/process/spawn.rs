@@ -269,6 +269,9 @@ pub(crate) fn birth<M: Send + 'static>(
     let seat = Seat::take().map_err(|limit| SpawnError::SystemLimit { limit })?;
     let (block, receiver) = conceive::<M>(&plan, parent.as_deref());
     let unborn = Unborn(&block);
+    if orphaned(&block) {
+        return Err(SpawnError::Exiting); // its parent is killed in this moment, or was
+    }
     name(&plan, &block).map_err(SpawnError::Name)?;
     let linked = [link_to.map(|me| &me.block), plan.owner.as_ref()];
     if plan.awaited || plan.quiet {
@@ -357,6 +360,13 @@ pub(crate) fn conceive<M: Send + 'static>(
     block.lock().label.clone_from(&plan.label);
     table::insert(&block);
     (block, receiver)
+}
+
+/// Whether the application it would belong to is over. Asked when it is in the table: either it is told so here, or
+/// whoever kills what is left of the application finds it.
+fn orphaned(block: &Block) -> bool {
+    let master = block.birth.application.filter(|master| *master != block.pid);
+    master.is_some_and(|master| table::get(master).is_none_or(|master| master.burying()))
 }
 
 /// Gives the process the name and the key it is to have.
