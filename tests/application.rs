@@ -715,6 +715,7 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a start from a thread that is no process")]
 fn who_waits_for_a_start_that_fails_is_told_so() {
     let _watchdog = watchdog();
     let (name, inside, gate) = (unique("fails"), Gate::new(), Gate::new());
