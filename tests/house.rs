@@ -15,7 +15,8 @@ use rules::{Floors, breaches};
 #[rustfmt::skip]
 const FLOORS: Floors<'static> = &[
     /* 0 */ &["pid", "unwind", "reason", "unwound", "logger"],
-    /* 1 */ &["process/settings", "process/signal", "process/wait", "process/shards", "process/clock",
+    /* 1 */ &["process/linger", "process/settings", "process/signal", "process/wait", "process/threads",
+              "process/shards", "process/clock",
               "process/block", "process/table", "process/me", "process/names", "process/zombie", "process/report",
               "process/exit", "process/link", "process/watch", "process/inbox", "process/address", "process/alias",
               "process/timer", "process/spawn", "process/attach", "process/attempt", "process/own", "process/info"],

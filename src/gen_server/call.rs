@@ -337,36 +337,55 @@ pub(crate) fn wait<R: Send + 'static>(
     server: &Arc<Block>,
     deadline: Option<Instant>,
 ) -> Option<Outcome<R>> {
-    if let Some(Outcome::Answered(value)) = slot.take() {
+    enum Soon<R> {
+        Answered(R),
+        Unlikely,
+    }
+    let open = Open(slot);
+    // Most answers come before it pays to be told of the server's death.
+    let soon = me::linger(deadline, || match slot.take() {
+        Some(Outcome::Answered(value)) => Some(Soon::Answered(value)),
+        None if !server.doomed() => None,
+        _ => Some(Soon::Unlikely),
+    });
+    if let Some(Soon::Answered(value)) = soon {
+        std::mem::forget(open); // nothing else can come
         return Some(Outcome::Answered(value));
     }
     let _watched = Watched::new(slot, server);
-    me::wait(deadline, || match slot.take() {
+    me::park(deadline, || match slot.take() {
         // Dropped because the server is ending: its reason is still to come.
         Some(Outcome::Abandoned) if server.doomed() => None,
         other => other,
     })
 }
 
-/// A slot that the server's death is reported to, while this lives; then it is closed.
-struct Watched<'a, R: Send + 'static> {
-    slot: &'a Arc<Slot<R>>,
+/// A slot that somebody waits on; then it is closed.
+struct Open<'a, R: Send + 'static>(&'a Arc<Slot<R>>);
+
+impl<R: Send + 'static> Drop for Open<'_, R> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The server's death is reported to a slot, while this lives.
+struct Watched<'a> {
     server: &'a Arc<Block>,
     id: MonitorRef,
 }
 
-impl<'a, R: Send + 'static> Watched<'a, R> {
-    fn new(slot: &'a Arc<Slot<R>>, server: &'a Arc<Block>) -> Self {
+impl<'a> Watched<'a> {
+    fn new<R: Send + 'static>(slot: &Arc<Slot<R>>, server: &'a Arc<Block>) -> Self {
         let id = MonitorRef::fresh();
         await_death(server, id, Arc::clone(slot) as Arc<dyn DeathWatch>);
-        Self { slot, server, id }
+        Self { server, id }
     }
 }
 
-impl<R: Send + 'static> Drop for Watched<'_, R> {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         leave(self.server, self.id);
-        self.slot.close();
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::process::block::Phase;
 use crate::process::inbox::Inbox;
+use crate::process::linger::Risen;
 use crate::process::me;
 use crate::process::settings::Seat;
 use crate::process::spawn::{Builder, SpawnError, conceive, discard, live};
@@ -60,6 +61,7 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     }
     let seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
     let (block, receiver) = conceive::<M>(&Builder::new(), None);
+    let _risen = Risen::new();
     let mut inbox = Inbox::new(Arc::clone(&block), receiver);
     let value = live(&block, seat, &mut inbox, body);
     discard(inbox);

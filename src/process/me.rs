@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::pid::Pid;
 use crate::process::block::{Block, Phase};
 use crate::process::clock;
+use crate::process::linger::Risen;
 use crate::process::wait::Waiter;
 use crate::reason::ExitReason;
 use crate::unwound;
@@ -98,16 +99,40 @@ pub(crate) fn waiter() -> Arc<Waiter> {
 
 /// Blocks until there are news or the deadline is past; an exit signal ends the process here and now.
 pub(crate) fn wait<T>(deadline: Option<Instant>, mut news: impl FnMut() -> Option<T>) -> Option<T> {
+    linger(deadline, &mut news).or_else(|| park(deadline, news))
+}
+
+/// The first part of `wait`: looks for news for as long as it does not pay to park.
+pub(crate) fn linger<T>(deadline: Option<Instant>, news: impl FnMut() -> Option<T>) -> Option<T> {
+    attentively(news, |waiter, news| waiter.linger(deadline, news))
+}
+
+/// The second part of `wait`: for who lingered in vain, or expects no news.
+pub(crate) fn park<T>(deadline: Option<Instant>, news: impl FnMut() -> Option<T>) -> Option<T> {
+    attentively(news, |waiter, news| waiter.park_until(deadline, news))
+}
+
+/// Blocks until there are news, whatever becomes of the process.
+pub(crate) fn park_through<T>(news: impl FnMut() -> Option<T>) -> Option<T> {
+    let _risen = get().is_none().then(Risen::new);
+    waiter().park_until(None, news)
+}
+
+/// Waits in a way that an exit signal ends.
+fn attentively<T>(
+    mut news: impl FnMut() -> Option<T>,
+    wait: impl FnOnce(&Waiter, &mut dyn FnMut() -> Option<Woken<T>>) -> Option<Woken<T>>,
+) -> Option<T> {
     let Some(me) = get() else {
-        return waiter().wait_until(deadline, news);
+        let _risen = Risen::new(); // what a foreign thread does elsewhere nobody knows
+        return match wait(&waiter(), &mut || news().map(Woken::News)) {
+            Some(Woken::News(found)) => Some(found),
+            Some(Woken::Told) | None => None,
+        };
     };
     me.checkpoint();
-    enum Woken<T> {
-        News(T),
-        Told,
-    }
     let listens = !me.neutral();
-    let woken = me.block.waiter.wait_until(deadline, || match news() {
+    let woken = wait(&me.block.waiter, &mut || match news() {
         Some(found) => Some(Woken::News(found)),
         None if listens && me.block.doomed() => Some(Woken::Told),
         None => None,
@@ -117,6 +142,11 @@ pub(crate) fn wait<T>(deadline: Option<Instant>, mut news: impl FnMut() -> Optio
         Some(Woken::Told) => unwound::told(),
         None => None,
     }
+}
+
+enum Woken<T> {
+    News(T),
+    Told,
 }
 
 impl Me {

@@ -86,7 +86,7 @@ pub fn sleep(time: Duration) {
     if me::get().is_some_and(|me| me.neutral()) {
         return;
     }
-    me::wait::<()>(Some(clock::after(time)), || None);
+    me::park::<()>(Some(clock::after(time)), || None);
 }
 
 /// Registered by [`on_exit_request`]: dropping it takes the hook away.

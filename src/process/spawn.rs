@@ -8,7 +8,6 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -23,6 +22,7 @@ use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
 use crate::process::settings::{Seat, settings};
 use crate::process::signal::Origin;
+use crate::process::threads::{self, Fitness, Life};
 use crate::process::wait::Waiter;
 use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
@@ -292,16 +292,15 @@ pub(crate) fn birth<M: Send + 'static>(
         me.block.waiting_on.store(block.pid.to_word(), Ordering::SeqCst);
     }
     let own = Arc::clone(&block);
-    let run = move || {
+    let live = Box::new(move || {
         let mut inbox = Inbox::new(Arc::clone(&own), receiver);
         live(&own, seat, &mut inbox, body);
         discard(inbox);
-    };
-    let thread = thread::Builder::new()
-        .name(thread_name(&plan, block.pid))
-        .stack_size(plan.stack_size.unwrap_or_else(|| settings().stack_size));
-    match thread.spawn(run) {
-        Ok(_detached) => {
+        fitness(&own)
+    });
+    let label = plan.label.as_ref().or(plan.name.as_ref()).cloned();
+    match threads::run(plan.stack_size.unwrap_or_else(|| settings().stack_size), Life { label, live }) {
+        Ok(()) => {
             std::mem::forget(unborn);
             Ok(Address::new(block))
         }
@@ -393,10 +392,13 @@ impl Drop for Unborn<'_> {
     }
 }
 
-/// What `top -H`, `perf` and debuggers show; the kernel cuts it to 15 bytes.
-fn thread_name(plan: &Builder, pid: Pid) -> String {
-    let given = plan.label.as_ref().or(plan.name.as_ref());
-    given.map_or_else(|| format!("process {pid}"), |text| text.replace('\0', ""))
+/// What is left of its thread. One that was told to go, or gave up by itself, may have left foreign code in the middle of
+/// something.
+fn fitness(block: &Block) -> Fitness {
+    match block.lock().phase {
+        Phase::Dead(ExitReason::Normal) if !block.told() => Fitness::Fit,
+        _ => Fitness::Unfit,
+    }
 }
 
 /// A process' life on its thread, from its first step to its burial.

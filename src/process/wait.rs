@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use crossbeam::utils::CachePadded;
+
+use crate::process::linger::{Patience, rests, rises};
+
 const AWAKE: u8 = 0;
 const PARKED: u8 = 1;
 const NOTIFIED: u8 = 2;
@@ -17,8 +21,10 @@ const NOTIFIED: u8 = 2;
 /// waking a thread that is awake costs a fence and a load.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
-    state: AtomicU8,
+    /// By itself in its cache line: wakers read it, and it changes only when somebody parks.
+    state: CachePadded<AtomicU8>,
     thread: OnceLock<Thread>,
+    patience: Patience,
 }
 
 impl Waiter {
@@ -38,38 +44,55 @@ impl Waiter {
         let parked = self.state.load(Ordering::Relaxed) == PARKED
             && self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED;
         if let (true, Some(thread)) = (parked, self.thread.get()) {
+            rises(); // from now on, though it may take a while to get a core
             thread.unpark();
         }
     }
 
+    /// Looks for news for a while, on the calling thread, which must be the one this belongs to. `news` is asked at
+    /// least once.
+    pub(crate) fn linger<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut news: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        news().or_else(|| self.patience.linger(deadline, news))
+    }
+
     /// Blocks the calling thread, which must be the one this belongs to, until `news` has something or
     /// the deadline is past. `news` is asked at least once, also when the deadline is past already.
-    pub(crate) fn wait_until<T>(
+    pub(crate) fn park_until<T>(
         &self,
         deadline: Option<Instant>,
         mut news: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         loop {
-            if let Some(found) = news() {
-                return Some(found);
-            }
+            rests();
             self.state.store(PARKED, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             let found = news();
-            if found.is_none() {
-                match deadline.map(|at| at.checked_duration_since(Instant::now())) {
-                    None => thread::park(),
-                    Some(Some(left)) if !left.is_zero() => thread::park_timeout(left),
-                    Some(_) => {
-                        self.state.store(AWAKE, Ordering::Relaxed);
-                        return None;
-                    }
-                }
+            let over = found.is_some() || park(deadline).is_err();
+            if self.state.swap(AWAKE, Ordering::AcqRel) == PARKED {
+                rises(); // otherwise the waker has said so
             }
-            self.state.store(AWAKE, Ordering::Relaxed);
-            if found.is_some() {
+            if over {
                 return found;
+            }
+            if let Some(found) = news() {
+                return Some(found);
             }
         }
     }
+}
+
+/// The deadline is past.
+struct Late;
+
+fn park(deadline: Option<Instant>) -> Result<(), Late> {
+    match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+        None => thread::park(),
+        Some(left) if left.is_zero() => return Err(Late),
+        Some(left) => thread::park_timeout(left),
+    }
+    Ok(())
 }

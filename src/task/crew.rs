@@ -127,7 +127,7 @@ impl<T: Send + 'static> Drop for Crew<T> {
         let told = || me.as_ref().is_some_and(|me| me.block.doomed());
         let gone = || self.0.iter().all(|one| one.task.ended().is_some());
         if !thread::panicking() {
-            me::waiter().wait_until(None, || (told() || gone()).then_some(()));
+            me::park_through(|| (told() || gone()).then_some(()));
         }
     }
 }

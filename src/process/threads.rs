@@ -1,0 +1,163 @@
+//! The threads that processes run on. One whose process ended normally is kept for a while for the next one: a new
+//! thread costs 30 to 50 µs, to wake a kept one a few. Births ask here.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::process::linger::Risen;
+use crate::process::settings::settings;
+use crate::process::wait::Waiter;
+
+/// What a process needs of a thread.
+pub(crate) struct Life {
+    pub(crate) label: Option<Arc<str>>,
+    /// From its first step to its burial; then whether the thread may be kept.
+    pub(crate) live: Box<dyn FnOnce() -> Fitness + Send>,
+}
+
+impl Life {
+    fn live(self) -> Fitness {
+        if let Some(label) = &self.label {
+            call_thread(label);
+        }
+        let fitness = (self.live)();
+        if self.label.is_some() && fitness == Fitness::Fit {
+            call_thread(UNLABELLED);
+        }
+        fitness
+    }
+}
+
+/// Whether a thread can have another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fitness {
+    /// The process ended normally.
+    Fit,
+    /// It panicked, or was ended from outside: nobody knows in what state that left the thread-locals of foreign code.
+    Unfit,
+}
+
+/// For how long a thread is kept that nobody needs.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// So many are kept for longer: for restarts, which should not wait for the kernel.
+const RESERVE: usize = 2;
+
+/// How `top -H`, `perf` and debuggers call a thread whose process has no label.
+const UNLABELLED: &str = "rethread";
+
+/// A thread without a process.
+struct Spare {
+    stack_size: usize,
+    waiter: Waiter,
+    /// Whether there is a life to be lived.
+    called: AtomicBool,
+    life: Mutex<Option<Life>>,
+}
+
+/// Those that wait, the latest last: it is taken first, while its stack is warm and it may not have parked yet.
+static SPARES: Mutex<Vec<Arc<Spare>>> = Mutex::new(Vec::new());
+
+/// Has `life` lived on a thread with a stack of this size.
+///
+/// # Errors
+/// The operating system refuses a thread.
+pub(crate) fn run(stack_size: usize, life: Life) -> io::Result<()> {
+    match take(stack_size) {
+        Some(spare) => spare.call(life),
+        None => start(stack_size, Some(life))?,
+    }
+    Ok(())
+}
+
+fn take(stack_size: usize) -> Option<Arc<Spare>> {
+    let mut spares = SPARES.lock();
+    let at = spares.iter().rposition(|spare| spare.stack_size == stack_size)?;
+    Some(spares.remove(at))
+}
+
+fn start(stack_size: usize, life: Option<Life>) -> io::Result<()> {
+    let thread = thread::Builder::new().name(UNLABELLED.into()).stack_size(stack_size);
+    thread.spawn(move || serve(stack_size, life)).map(drop)
+}
+
+/// The life of a thread: one process after the other.
+fn serve(stack_size: usize, first: Option<Life>) {
+    let _risen = Risen::new();
+    let mut fitness = first.map_or(Fitness::Fit, Life::live);
+    let spare = Arc::new(Spare {
+        stack_size,
+        waiter: Waiter::default(),
+        called: AtomicBool::new(false),
+        life: Mutex::new(None),
+    });
+    spare.waiter.belongs_here();
+    while fitness == Fitness::Fit {
+        let Some(life) = spare.await_life() else { return };
+        fitness = life.live();
+    }
+    restock(stack_size);
+}
+
+/// A thread that cannot go on leaves a fresh one behind, if there are few.
+fn restock(stack_size: usize) {
+    let wanted = RESERVE.min(settings().spare_threads);
+    if SPARES.lock().len() < wanted {
+        // Refused, the next process asks for a thread itself and says so.
+        let _ = start(stack_size, None);
+    }
+}
+
+impl Spare {
+    fn call(&self, life: Life) {
+        *self.life.lock() = Some(life);
+        self.called.store(true, Ordering::Release);
+        self.waiter.wake();
+    }
+
+    /// Waits for the next process; `None` if there is enough without this thread.
+    fn await_life(self: &Arc<Self>) -> Option<Life> {
+        let mut spares = SPARES.lock();
+        if spares.len() >= settings().spare_threads {
+            return None;
+        }
+        spares.push(Arc::clone(self));
+        drop(spares);
+        let called = || self.called.load(Ordering::Acquire).then_some(());
+        let until = Some(Instant::now() + KEPT);
+        let found = self.waiter.linger(until, called).or_else(|| self.waiter.park_until(until, called));
+        if found.is_none() {
+            if self.leave() {
+                return None;
+            }
+            self.waiter.park_until(None, called);
+        }
+        self.called.store(false, Ordering::Relaxed);
+        self.life.lock().take()
+    }
+
+    /// Leaves the spares, unless it has been taken or is one of the reserve.
+    fn leave(&self) -> bool {
+        let mut spares = SPARES.lock();
+        let at = spares.iter().position(|spare| std::ptr::eq(&**spare, self));
+        match at {
+            Some(at) if spares.len() > RESERVE => {
+                spares.remove(at);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Gives this thread a name for tools that look from outside. The one that std keeps cannot be changed any more; where
+/// there is no such file nothing happens.
+fn call_thread(name: &str) {
+    let _ = fs::write("/proc/thread-self/comm", name.as_bytes());
+}
