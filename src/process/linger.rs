@@ -197,6 +197,7 @@ fn may_yield(now: Instant) -> bool {
     since_epoch(now) >= BANNED_UNTIL.load(Ordering::Relaxed)
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place that guards it")]
 fn give_way<T>(now: Instant, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
     let before = BROUGHT.load(Ordering::Relaxed);
     thread::yield_now();
