@@ -2,11 +2,10 @@
 //! can refuse with. `run` calls it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::reply::{Next, Publish};
+use crate::gen_server::reply::Next;
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::address::Address;
 use crate::process::block::Target;
@@ -166,9 +165,13 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Stop {
 
 /// What travels in a server's mailbox.
 pub(crate) enum Envelope<S: GenServer> {
-    Call { slot: Option<Arc<dyn Publish>>, message: S::Call },
+    /// From a process, or a foreign thread.
+    Call {
+        from: Option<Pid>,
+        message: S::Call,
+    },
     Cast(S::Cast),
-    Stop(ExitReason),
+    Stop(Box<ExitReason>),
 }
 
 /// A callback's view of the process it runs in.

@@ -9,11 +9,11 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::gen_server::behaviour::{Envelope, GenServer};
-use crate::gen_server::handle::ServerRef;
-use crate::gen_server::reply::{Caller, Outcome, Publish, Slot};
+use crate::gen_server::handle::{Found, ServerRef};
+use crate::gen_server::reply::{Caller, Outcome, Slot};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::address::Address;
 use crate::process::block::{Block, DeathWatch};
+use crate::process::inbox::Post;
 use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
 use crate::process::watch::watch_block;
@@ -200,24 +200,22 @@ impl<S: GenServer> ServerRef<S> {
     ) -> Result<R, CallError> {
         let me = caller().map_err(|Exiting| CallError::Exiting)?;
         let no_proc = || CallError::NoProc { server: self.to_string().into() };
-        let block = self.find().ok_or_else(no_proc)?;
-        let address = self.typed(block).map_err(|found| CallError::WrongType {
+        let found = self.found().ok_or_else(no_proc)?;
+        let server = found.block();
+        let post = Self::post(server).map_err(|found| CallError::WrongType {
             server: self.to_string().into(),
             expected: type_name::<S>(),
             found,
         })?;
-        let server = address.block();
         let from = me.as_ref().map(|me| me.block.pid);
         if from == Some(server.pid) {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
         }
         let deadline = moment(limit);
         let slot = Slot::new();
-        // Only processes have a mark to be taken away.
-        let marked = me.as_ref().map(|_| Arc::clone(&slot) as Arc<dyn Publish>);
         let message = request(Caller::new(Arc::clone(&slot)));
         let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
-        if let Err(unsent) = address.try_send(Envelope::Call { slot: marked, message }) {
+        if let Err(unsent) = post.put(server, Envelope::Call { from, message }) {
             drop(unsent);
             // Its end is decided: whoever is told "no such process" may rely on its name being free.
             return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(limit) {
@@ -225,6 +223,7 @@ impl<S: GenServer> ServerRef<S> {
                 None => Err(self.timed_out(limit)),
             };
         }
+        server.waiter.wake();
         match wait(&slot, server, deadline) {
             Some(Outcome::Answered(value)) => Ok(value),
             Some(Outcome::Died(reason)) => Err(CallError::Exited { server: self.to_string().into(), reason }),
@@ -257,13 +256,23 @@ impl<S: GenServer> ServerRef<S> {
     /// counter.cast(Ask::Get); // expected `Tell`, found a function that makes an `Ask`
     /// ```
     pub fn cast(&self, message: S::Cast) {
-        me::checkpoint();
-        match self.find().map(|block| self.typed(block)) {
-            Some(Ok(address)) => drop(address.try_send(Envelope::Cast(message))),
-            Some(Err(found)) => {
+        if let Some(me) = me::get() {
+            me.checkpoint();
+            if me.zombie() {
+                return;
+            }
+        }
+        let found = self.found();
+        let Some(block) = found.as_ref().map(Found::block) else { return };
+        match Self::post(block) {
+            Ok(post) => {
+                if post.put(block, Envelope::Cast(message)).is_ok() {
+                    block.waiter.wake();
+                }
+            }
+            Err(found) => {
                 log::warn!("cast to {self} dropped: the process of that name is {found}");
             }
-            None => {}
         }
     }
 
@@ -284,16 +293,17 @@ impl<S: GenServer> ServerRef<S> {
     pub fn stop_with(&self, reason: impl Into<ExitReason>, limit: Duration) -> Result<(), StopError> {
         let reason = reason.into();
         let me = caller().map_err(|Exiting| StopError::Exiting)?;
-        let block = self.find().ok_or(StopError::NoProc)?;
-        let address =
-            self.typed(block).map_err(|found| StopError::WrongType { expected: type_name::<S>(), found })?;
-        let server = address.block();
+        let found = self.found().ok_or(StopError::NoProc)?;
+        let server = found.block();
+        let post =
+            Self::post(server).map_err(|found| StopError::WrongType { expected: type_name::<S>(), found })?;
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
             return Err(StopError::CallingSelf);
         }
         let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
         let slot = Slot::<()>::new();
-        let sent = address.try_send(Envelope::Stop(reason.clone())).is_ok();
+        let sent = post.put(server, Envelope::Stop(Box::new(reason.clone()))).is_ok();
+        server.waiter.wake();
         match wait(&slot, server, moment(limit)) {
             Some(Outcome::Died(_)) if !sent => Err(StopError::NoProc),
             Some(Outcome::Died(actual)) if actual == reason => Ok(()),
@@ -302,9 +312,9 @@ impl<S: GenServer> ServerRef<S> {
         }
     }
 
-    /// The typed address behind a block, or what kind of process it is.
-    fn typed(&self, block: Arc<Block>) -> Result<Address<Envelope<S>>, &'static str> {
-        Address::of(block).map_err(|found| {
+    /// The mailbox of a server of this kind, or what kind of process it is.
+    fn post(block: &Block) -> Result<&Post<Envelope<S>>, &'static str> {
+        Post::of(block).map_err(|found| {
             let server = found.split_once("Envelope<").and_then(|(_, rest)| rest.strip_suffix('>'));
             server.unwrap_or(found)
         })
@@ -386,6 +396,15 @@ impl<'a> Watched<'a> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         leave(self.server, self.id);
+    }
+}
+
+/// The call that `caller` made of `server` has been handled without an answer, which comes later, perhaps from somebody
+/// else: the caller no longer waits for this very process to get on, so a call back to it is no wait cycle.
+pub(crate) fn postpone(caller: Pid, server: Pid) {
+    if let Some(caller) = table::get(caller) {
+        let mark = &caller.waiting_on;
+        let _ = mark.compare_exchange(server.to_word(), 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

@@ -119,6 +119,14 @@ impl<S> ServerRef<S> {
         watch(self.whereis().unwrap_or_else(Pid::fresh))
     }
 
+    /// As `find`, without taking a share of the block if the handle itself has one.
+    pub(crate) fn found(&self) -> Option<Found<'_>> {
+        match &self.to {
+            To::Pinned(block) => Some(Found::Held(block)),
+            _ => self.find().map(Found::LookedUp),
+        }
+    }
+
     /// The block of the process behind it, dead or alive for one by pid.
     pub(crate) fn find(&self) -> Option<Arc<Block>> {
         match &self.to {
@@ -139,6 +147,21 @@ impl<S> ServerRef<S> {
             To::Via(key) => builder.via = Some(Arc::clone(key)),
         }
         Ok(())
+    }
+}
+
+/// The block behind a handle.
+pub(crate) enum Found<'a> {
+    Held(&'a Arc<Block>),
+    LookedUp(Arc<Block>),
+}
+
+impl Found<'_> {
+    pub(crate) fn block(&self) -> &Arc<Block> {
+        match self {
+            Self::Held(block) => block,
+            Self::LookedUp(block) => block,
+        }
     }
 }
 

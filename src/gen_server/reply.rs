@@ -46,21 +46,23 @@ pub(crate) struct Slot<R> {
     answer: Mutex<Answer<R>>,
     /// Whether there is anything to look at: spares a waiting thread the lock.
     news: AtomicBool,
-    waiter: Arc<Waiter>,
-    /// The process that calls; none for a foreign thread.
-    caller: Option<Arc<Block>>,
+    asker: Asker,
+}
+
+/// Who waits for an answer.
+enum Asker {
+    Process(Arc<Block>),
+    Foreign(Arc<Waiter>),
 }
 
 impl<R> Slot<R> {
     /// A slot for the calling thread.
     pub(crate) fn new() -> Arc<Self> {
-        let caller = me::get().map(|me| Arc::clone(&me.block));
-        Arc::new(Self {
-            answer: Mutex::new(Answer::Pending),
-            news: AtomicBool::new(false),
-            waiter: me::waiter(),
-            caller,
-        })
+        let asker = match me::get() {
+            Some(me) => Asker::Process(Arc::clone(&me.block)),
+            None => Asker::Foreign(me::waiter()),
+        };
+        Arc::new(Self { answer: Mutex::new(Answer::Pending), news: AtomicBool::new(false), asker })
     }
 
     /// What there is, once there is something.
@@ -93,14 +95,17 @@ impl<R> Slot<R> {
     /// The caller has its answer: it waits for nobody any more, though its thread may not have noticed yet. To
     /// be called under the lock of the answer, so that it is this call the mark belongs to.
     fn unmark(&self) {
-        if let Some(caller) = &self.caller {
+        if let Asker::Process(caller) = &self.asker {
             caller.waiting_on.store(0, Ordering::Relaxed);
         }
     }
 
     fn tell(&self) {
         self.news.store(true, Ordering::Release);
-        self.waiter.wake();
+        match &self.asker {
+            Asker::Process(caller) => caller.waiter.wake(),
+            Asker::Foreign(waiter) => waiter.wake(),
+        }
     }
 
     fn hold(&self, value: R) {
@@ -108,6 +113,9 @@ impl<R> Slot<R> {
         let refused = match *answer {
             Answer::Pending => {
                 *answer = Answer::Held(value);
+                if let (Asker::Process(caller), Some(me)) = (&self.asker, me::get()) {
+                    me.has_answered(caller.pid);
+                }
                 None
             }
             _ => Some(value),
@@ -121,9 +129,6 @@ impl<R> Slot<R> {
 pub(crate) trait Publish: Send + Sync {
     /// Sends what is held.
     fn publish(&self);
-    /// The handler has returned. If it gave no answer that comes later, perhaps from somebody else: the caller
-    /// no longer waits for this very process to get on, so a call back to it is no wait cycle.
-    fn postpone(&self);
 }
 
 impl<R: Send> Publish for Slot<R> {
@@ -143,13 +148,6 @@ impl<R: Send> Publish for Slot<R> {
         drop(answer);
         if sent {
             self.tell();
-        }
-    }
-
-    fn postpone(&self) {
-        let answer = self.answer.lock();
-        if matches!(*answer, Answer::Pending) {
-            self.unmark();
         }
     }
 }

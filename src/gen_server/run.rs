@@ -7,12 +7,13 @@ use parking_lot::Mutex;
 
 use crate::child_spec::StartError;
 use crate::gen_server::behaviour::{Context, Envelope, GenServer, Info, Stop};
+use crate::gen_server::call::postpone;
 use crate::gen_server::reply::{Caller, Next, Step};
 use crate::pid::Pid;
-use crate::process::block::Phase;
-use crate::process::exit;
-use crate::process::inbox::{Event, Inbox};
+use crate::process::block::{Notice, Phase};
+use crate::process::inbox::{Inbox, Item};
 use crate::process::me::Me;
+use crate::process::{clock, exit};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
@@ -125,11 +126,8 @@ fn attend<S: GenServer>(
                 server.handle_continue(cx)
             }
             Step::Wait(limit) => {
-                let event = match limit {
-                    None => Some(inbox.recv()),
-                    Some(limit) => inbox.recv_timeout(limit),
-                };
-                handle(server, event, cx, busy_with)
+                let item = inbox.receive(limit.map(clock::after));
+                handle(server, item, cx, me, busy_with)
             }
             Step::Stop(reason) => Next::stop(reason),
         };
@@ -138,29 +136,33 @@ fn attend<S: GenServer>(
 
 fn handle<S: GenServer>(
     server: &mut S,
-    event: Option<Event<Envelope<S>>>,
+    item: Option<Item<Envelope<S>>>,
     cx: &mut Context<S>,
+    me: &Me,
     busy_with: &mut &'static str,
 ) -> Next {
-    match event {
-        Some(Event::Message(Envelope::Call { slot, message })) => {
+    match item {
+        Some(Item::Message(Envelope::Call { from, message })) => {
             *busy_with = "handling a call";
+            me.answers(from);
             let next = server.handle_call(message, cx);
-            if let Some(slot) = slot {
-                slot.postpone();
+            if let Some(from) = me.owes() {
+                postpone(from, me.block.pid);
             }
             next
         }
-        Some(Event::Message(Envelope::Cast(message))) => {
+        Some(Item::Message(Envelope::Cast(message))) => {
             *busy_with = "handling a cast";
             server.handle_cast(message, cx)
         }
-        Some(Event::Message(Envelope::Stop(reason))) => Next::stop(reason),
-        Some(Event::Exit { from, reason }) if Some(from) == cx.parent => Next::stop(reason),
-        Some(Event::Exit { from, reason }) => inform(server, Info::Exit { from, reason }, cx, busy_with),
-        Some(Event::Down { monitor, target, reason }) => {
-            inform(server, Info::Down { monitor, target, reason }, cx, busy_with)
-        }
+        Some(Item::Message(Envelope::Stop(reason))) => Next::stop(*reason),
+        Some(Item::Notice(notice)) => match *notice {
+            Notice::Exit { from, reason } if Some(from) == cx.parent => Next::stop(reason),
+            Notice::Exit { from, reason } => inform(server, Info::Exit { from, reason }, cx, busy_with),
+            Notice::Down { monitor, target, reason } => {
+                inform(server, Info::Down { monitor, target, reason }, cx, busy_with)
+            }
+        },
         None => inform(server, Info::Timeout, cx, busy_with),
     }
 }

@@ -59,11 +59,8 @@ impl<M: Send + 'static> Address<M> {
 
     /// The typed address of a process, if it takes messages of this type; else what it takes.
     pub(crate) fn of(block: Arc<Block>) -> Result<Self, &'static str> {
-        if block.mailbox.as_any().is::<Post<M>>() {
-            Ok(Self::new(block))
-        } else {
-            Err(block.mailbox.message_type())
-        }
+        let taken = Post::<M>::of(&block).map(drop);
+        taken.map(|()| Self::new(block))
     }
 
     /// Sends a message.
@@ -74,9 +71,14 @@ impl<M: Send + 'static> Address<M> {
     /// # Ok::<(), rethread::process::SpawnError>(())
     /// ```
     pub fn send(&self, message: M) {
-        me::checkpoint();
+        if let Some(me) = me::get() {
+            me.checkpoint();
+            if me.zombie() {
+                return;
+            }
+        }
         // What comes back is dropped here, in the sender: nobody will read it.
-        drop(self.try_send(message));
+        drop(self.deliver(message));
     }
 
     /// Sends a message, or hands it back because the process takes no more.
@@ -102,13 +104,10 @@ impl<M: Send + 'static> Address<M> {
     }
 
     fn post(&self, message: M) -> Result<(), M> {
-        if self.block.doomed() {
-            return Err(message);
+        match Post::of(&self.block) {
+            Ok(post) => post.put(&self.block, message),
+            Err(_) => unreachable!("the type was checked when the address was made"),
         }
-        let Some(post) = self.block.mailbox.as_any().downcast_ref::<Post<M>>() else {
-            unreachable!("the type was checked when the address was made")
-        };
-        post.push(message)
     }
 
     pub(crate) fn block(&self) -> &Arc<Block> {

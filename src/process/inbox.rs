@@ -5,6 +5,7 @@ use std::any::{Any, type_name};
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, Mailbox, Monitoring, Notice, Target};
+use crate::process::me::Me;
 use crate::process::{clock, me};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
@@ -63,17 +65,55 @@ impl<M> From<Notice> for Event<M> {
     }
 }
 
-/// The sending end, as the process' block keeps it.
-pub(crate) struct Post<M> {
-    sender: Sender<Event<M>>,
+/// What is in the queue: as small as the message, which decides how many fit into a cache line, and whether the
+/// queue's blocks come from the allocator's fast lists.
+pub(crate) enum Item<M> {
+    Message(M),
+    Notice(Box<Notice>),
 }
 
-impl<M> Post<M> {
-    /// Puts a message into the queue; hands it back if the process is gone. Waking is the caller's.
-    pub(crate) fn push(&self, message: M) -> Result<(), M> {
-        self.sender.send(Event::Message(message)).map_err(|refused| match refused.into_inner() {
-            Event::Message(message) => message,
-            _ => unreachable!("a message was sent"),
+impl<M> From<Item<M>> for Event<M> {
+    fn from(item: Item<M>) -> Self {
+        match item {
+            Item::Message(message) => Self::Message(message),
+            Item::Notice(notice) => (*notice).into(),
+        }
+    }
+}
+
+impl<M> From<Event<M>> for Item<M> {
+    fn from(event: Event<M>) -> Self {
+        match event {
+            Event::Message(message) => Self::Message(message),
+            Event::Exit { from, reason } => Self::Notice(Box::new(Notice::Exit { from, reason })),
+            Event::Down { monitor, target, reason } => {
+                Self::Notice(Box::new(Notice::Down { monitor, target, reason }))
+            }
+        }
+    }
+}
+
+/// The sending end, as the process' block keeps it.
+pub(crate) struct Post<M> {
+    sender: Sender<Item<M>>,
+}
+
+impl<M: Send + 'static> Post<M> {
+    /// The mailbox of a process, if it takes messages of this type; else what it takes.
+    pub(crate) fn of(block: &Block) -> Result<&Self, &'static str> {
+        block.mailbox.as_any().downcast_ref().ok_or_else(|| block.mailbox.message_type())
+    }
+
+    /// Puts a message into the mailbox, which must be that of `block`; hands it back if that takes no more. Waking
+    /// it is the caller's.
+    pub(crate) fn put(&self, block: &Block, message: M) -> Result<(), M> {
+        if block.doomed() { Err(message) } else { self.push(message) }
+    }
+
+    fn push(&self, message: M) -> Result<(), M> {
+        self.sender.send(Item::Message(message)).map_err(|refused| match refused.into_inner() {
+            Item::Message(message) => message,
+            Item::Notice(_) => unreachable!("a message was sent"),
         })
     }
 }
@@ -81,7 +121,7 @@ impl<M> Post<M> {
 impl<M: Send + 'static> Mailbox for Post<M> {
     fn push(&self, notice: Notice) {
         // Refused only by a process that has ended, which needs no notice.
-        let _ = self.sender.send(notice.into());
+        let _ = self.sender.send(Item::Notice(Box::new(notice)));
     }
     fn len(&self) -> usize {
         self.sender.len()
@@ -95,7 +135,7 @@ impl<M: Send + 'static> Mailbox for Post<M> {
 }
 
 /// Both ends of a new mailbox.
-pub(crate) fn mailbox<M>() -> (Post<M>, Receiver<Event<M>>) {
+pub(crate) fn mailbox<M>() -> (Post<M>, Receiver<Item<M>>) {
     let (sender, receiver) = unbounded();
     (Post { sender }, receiver)
 }
@@ -121,7 +161,9 @@ pub(crate) fn mailbox<M>() -> (Post<M>, Receiver<Event<M>>) {
 /// ```
 pub struct Inbox<M> {
     block: Arc<Block>,
-    receiver: Receiver<Event<M>>,
+    receiver: Receiver<Item<M>>,
+    /// The process as its own thread sees it, while its body runs.
+    me: Option<Rc<Me>>,
     /// What selective receives have passed over, in order of arrival.
     saved: VecDeque<Event<M>>,
     /// An inbox stays with its thread.
@@ -129,8 +171,13 @@ pub struct Inbox<M> {
 }
 
 impl<M: Send + 'static> Inbox<M> {
-    pub(crate) fn new(block: Arc<Block>, receiver: Receiver<Event<M>>) -> Self {
-        Self { block, receiver, saved: VecDeque::new(), stays: PhantomData }
+    pub(crate) fn new(block: Arc<Block>, receiver: Receiver<Item<M>>) -> Self {
+        Self { block, receiver, me: None, saved: VecDeque::new(), stays: PhantomData }
+    }
+
+    /// The body begins, or is over.
+    pub(crate) fn belongs_to(&mut self, me: Option<Rc<Me>>) {
+        self.me = me;
     }
 
     /// The process this is the mailbox of.
@@ -144,12 +191,15 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Waits for the next event.
     pub fn recv(&mut self) -> Event<M> {
-        self.recv_where(|_| true)
+        match self.receive(None) {
+            Some(item) => item.into(),
+            None => unreachable!("a wait without a limit ends only with an event"),
+        }
     }
 
     /// Waits for the next event for at most `limit`. With a limit of zero it looks at what is there.
     pub fn recv_timeout(&mut self, limit: Duration) -> Option<Event<M>> {
-        self.next(Some(clock::after(limit)), |_| true)
+        self.receive(Some(clock::after(limit))).map(Event::from)
     }
 
     /// The next event, if one is there.
@@ -184,6 +234,22 @@ impl<M: Send + 'static> Inbox<M> {
         self.len() == 0
     }
 
+    /// Whatever comes next, as it is in the queue: spares servers, which do not look for anything in particular, most of
+    /// what `next` does.
+    pub(crate) fn receive(&mut self, deadline: Option<Instant>) -> Option<Item<M>> {
+        let plain = self.me.as_ref().is_some_and(|me| !me.block.disturbed() && !me.neutral());
+        if plain && self.saved.is_empty() {
+            let next = || self.receiver.try_recv().ok();
+            let item = next().or_else(|| me::wait(deadline, next))?;
+            if matches!(item, Item::Message(_)) && !self.block.doomed() {
+                return Some(item);
+            }
+            self.block.aside.fetch_add(1, Ordering::Relaxed);
+            self.saved.push_back(item.into());
+        }
+        self.next(deadline, |_| true).map(Item::from)
+    }
+
     fn next(
         &mut self,
         deadline: Option<Instant>,
@@ -207,7 +273,8 @@ impl<M: Send + 'static> Inbox<M> {
             }
         }
         loop {
-            let event = me::wait(deadline, || self.receiver.try_recv().ok())?;
+            let next = || self.receiver.try_recv().ok();
+            let event = next().or_else(|| me::wait(deadline, next))?.into();
             if self.flushed(&event) {
                 self.block.aside.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
                 continue;
@@ -240,9 +307,13 @@ impl<M: Send + 'static> Inbox<M> {
         event
     }
 
+    fn pop(&mut self) -> Option<Event<M>> {
+        self.saved.pop_front().or_else(|| self.receiver.try_recv().ok().map(Event::from))
+    }
+
     /// Drops what is unread, one by one: each destructor is the user's.
     pub(crate) fn clear(&mut self) {
-        while let Some(event) = self.saved.pop_front().or_else(|| self.receiver.try_recv().ok()) {
+        while let Some(event) = self.pop() {
             contain("the destructor of an unread message", move || drop(event));
         }
     }

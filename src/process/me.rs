@@ -31,6 +31,8 @@ pub(crate) struct Me {
     /// Whether callbacks run here whose outcome decides what a dropped reply handle means.
     holds_dropped: Cell<bool>,
     dropped: RefCell<Vec<Arc<dyn Abandoned>>>,
+    /// The process whose call is being handled, until it is answered.
+    answering: Cell<Option<Pid>>,
 }
 
 thread_local! {
@@ -63,6 +65,7 @@ pub(crate) fn set(block: Option<Arc<Block>>) {
             burial: Cell::new(false),
             holds_dropped: Cell::new(false),
             dropped: RefCell::new(Vec::new()),
+            answering: Cell::new(None),
         })
     });
     let earlier = ME.with(|cell| cell.replace(me));
@@ -230,6 +233,23 @@ impl Me {
     /// learns the reason).
     pub(crate) fn hold_dropped(&self) {
         self.holds_dropped.set(true);
+    }
+
+    /// A call of this process is to be handled; of nobody's that could be asked, if it comes from a foreign thread.
+    pub(crate) fn answers(&self, caller: Option<Pid>) {
+        self.answering.set(caller);
+    }
+
+    /// The call of this process has its answer, whichever is being handled.
+    pub(crate) fn has_answered(&self, caller: Pid) {
+        if self.answering.get() == Some(caller) {
+            self.answering.set(None);
+        }
+    }
+
+    /// Whose call has been handled without an answer.
+    pub(crate) fn owes(&self) -> Option<Pid> {
+        self.answering.take()
     }
 
     /// Lets the callers of dropped reply handles know, now that the process' own fate is decided.

@@ -16,7 +16,7 @@ use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
 use crate::process::block::{Birth, Block, Peer, Phase, Target};
 use crate::process::exit::{self, Thread};
-use crate::process::inbox::{Event, Inbox, mailbox};
+use crate::process::inbox::{Inbox, Item, mailbox};
 use crate::process::link::{connect, disconnect, hold, leave};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
@@ -328,7 +328,7 @@ const MOST_ANCESTORS: usize = 32;
 pub(crate) fn conceive<M: Send + 'static>(
     plan: &Builder,
     parent: Option<&Me>,
-) -> (Arc<Block>, Receiver<Event<M>>) {
+) -> (Arc<Block>, Receiver<Item<M>>) {
     let defaults = settings();
     let ancestors = parent.map_or_else(
         || Arc::from([]),
@@ -409,6 +409,7 @@ pub(crate) fn live<M: Send + 'static, T>(
     body: impl FnOnce(&mut Inbox<M>) -> T,
 ) -> Option<T> {
     me::set(Some(Arc::clone(block)));
+    inbox.belongs_to(me::get());
     unwound::observe_panics(Some(exit::on_panic));
     let mut unused = Some(body);
     let outcome = unwound::catch(|| {
@@ -425,6 +426,7 @@ pub(crate) fn live<M: Send + 'static, T>(
     }
     let value = end(block, seat, inbox, outcome).flatten();
     unwound::observe_panics(None);
+    inbox.belongs_to(None);
     me::set(None);
     // The destructor of what nobody gets is user code: after everything is in order again.
     value.filter(|_| !block.told())
