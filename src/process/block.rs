@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam::utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::pid::{MonitorRef, Pid, TimerRef};
-use crate::process::wait::Waiter;
+use crate::process::wait::{Apart, Waiter};
 use crate::reason::ExitReason;
 
 /// What the runtime itself puts into a mailbox.
@@ -158,17 +157,20 @@ const TOLD: u8 = 16;
 const ENDED: u8 = 32;
 
 /// One process as others see it.
+#[repr(C)]
 pub(crate) struct Block {
     pub(crate) pid: Pid,
     pub(crate) birth: Birth,
     pub(crate) waiter: Arc<Waiter>,
     pub(crate) mailbox: Box<dyn Mailbox>,
+    flags: AtomicU8,
+    /// Every sender reads what is above, and it hardly ever changes.
+    _apart: Apart,
     /// The pid this process waits for in a call, or zero: what wait cycles are found by.
     pub(crate) waiting_on: AtomicU64,
     /// What a selective receive has taken out of the queue and put aside, less the `Down`s in either that
     /// a `demonitor_flush` has made void.
     pub(crate) aside: AtomicIsize,
-    flags: CachePadded<AtomicU8>,
     state: Mutex<State>,
 }
 
@@ -179,9 +181,10 @@ impl Block {
             birth,
             waiter,
             mailbox,
+            flags: AtomicU8::new(0),
+            _apart: Apart::default(),
             waiting_on: AtomicU64::new(0),
             aside: AtomicIsize::new(0),
-            flags: CachePadded::new(AtomicU8::new(0)),
             state: Mutex::new(State {
                 phase: Phase::Running,
                 trapping: false,

@@ -468,6 +468,9 @@ fn end<M: Send + 'static, T>(
     if let Phase::Exiting(reason) = phase {
         report::ended(block, &reason, block.told(), unread);
     }
+    if value.is_some() {
+        threads::will_be_spare();
+    }
     // Before anybody hears of it, so that a replacement finds room. The thread has no more than that to do.
     drop(seat);
     if !exit::bury(block, Thread::Ends) {

@@ -1,10 +1,12 @@
 //! The threads that processes run on. One whose process ended normally is kept for a while for the next one: a new
 //! thread costs 30 to 50 µs, to wake a kept one a few. Births ask here.
 
+use std::cell::Cell;
 use std::fs;
+use std::hint;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,35 @@ struct Spare {
 /// Those that wait, the latest last: it is taken first, while its stack is warm and it may not have parked yet.
 static SPARES: Mutex<Vec<Arc<Spare>>> = Mutex::new(Vec::new());
 
+/// How many threads are telling the death of their process, and will be spare in a moment.
+static ALMOST_SPARE: AtomicUsize = AtomicUsize::new(0);
+
+/// For how long a birth waits for one of these, rather than for a parked thread to wake up.
+const A_MOMENT: Duration = Duration::from_micros(3);
+
+/// Pauses between two looks: each takes the lock that the thread needs to become spare.
+const LOOK_AWAY: u32 = 8;
+
+thread_local! {
+    /// Whether this thread counts as almost spare; `None` on threads that are none of ours.
+    static COUNTED: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// The process of this thread is over but for its burial: whoever hears of its death may want the thread.
+pub(crate) fn will_be_spare() {
+    if COUNTED.get() == Some(false) {
+        COUNTED.set(Some(true));
+        ALMOST_SPARE.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// It is spare now, or will not be after all.
+fn is_settled() {
+    if COUNTED.replace(Some(false)) == Some(true) {
+        ALMOST_SPARE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Has `life` lived on a thread with a stack of this size.
 ///
 /// # Errors
@@ -76,10 +107,24 @@ pub(crate) fn run(stack_size: usize, life: Life) -> io::Result<()> {
     Ok(())
 }
 
+/// The spare that came last, best one that has not parked yet.
 fn take(stack_size: usize) -> Option<Arc<Spare>> {
-    let mut spares = SPARES.lock();
-    let at = spares.iter().rposition(|spare| spare.stack_size == stack_size)?;
-    Some(spares.remove(at))
+    let fits = |spare: &Arc<Spare>| spare.stack_size == stack_size;
+    let mut patience = None;
+    loop {
+        let mut spares = SPARES.lock();
+        if let Some(at) = spares.iter().rposition(|spare| fits(spare) && !spare.waiter.parked()) {
+            return Some(spares.remove(at));
+        }
+        let now = Instant::now();
+        let until = *patience.get_or_insert(now + A_MOMENT);
+        if now >= until || ALMOST_SPARE.load(Ordering::Relaxed) == 0 {
+            let at = spares.iter().rposition(fits)?;
+            return Some(spares.remove(at));
+        }
+        drop(spares);
+        (0..LOOK_AWAY).for_each(|_| hint::spin_loop());
+    }
 }
 
 fn start(stack_size: usize, life: Option<Life>) -> io::Result<()> {
@@ -90,6 +135,7 @@ fn start(stack_size: usize, life: Option<Life>) -> io::Result<()> {
 /// The life of a thread: one process after the other.
 fn serve(stack_size: usize, first: Option<Life>) {
     let _risen = Risen::new();
+    COUNTED.set(Some(false));
     let mut fitness = first.map_or(Fitness::Fit, Life::live);
     let spare = Arc::new(Spare {
         stack_size,
@@ -102,6 +148,7 @@ fn serve(stack_size: usize, first: Option<Life>) {
         let Some(life) = spare.await_life() else { return };
         fitness = life.live();
     }
+    is_settled();
     restock(stack_size);
 }
 
@@ -123,12 +170,17 @@ impl Spare {
 
     /// Waits for the next process; `None` if there is enough without this thread.
     fn await_life(self: &Arc<Self>) -> Option<Life> {
+        let most = settings().spare_threads;
         let mut spares = SPARES.lock();
-        if spares.len() >= settings().spare_threads {
+        let wanted = spares.len() < most;
+        if wanted {
+            spares.push(Arc::clone(self));
+        }
+        drop(spares);
+        is_settled();
+        if !wanted {
             return None;
         }
-        spares.push(Arc::clone(self));
-        drop(spares);
         let called = || self.called.load(Ordering::Acquire).then_some(());
         let until = Some(Instant::now() + KEPT);
         let found = self.waiter.linger(until, called).or_else(|| self.waiter.park_until(until, called));

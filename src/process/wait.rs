@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use crossbeam::utils::CachePadded;
-
 use crate::process::linger::{Patience, rests, rises};
 
 const AWAKE: u8 = 0;
@@ -20,12 +18,19 @@ const NOTIFIED: u8 = 2;
 /// then looks for news once more. The two fences order these four steps, so no wake-up is lost, and
 /// waking a thread that is awake costs a fence and a load.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Waiter {
-    /// By itself in its cache line: wakers read it, and it changes only when somebody parks.
-    state: CachePadded<AtomicU8>,
-    thread: OnceLock<Thread>,
     patience: Patience,
+    /// Wakers read it, and it changes only when somebody parks: what changes more often is in other cache lines.
+    _apart: Apart,
+    state: AtomicU8,
+    thread: OnceLock<Thread>,
+    _apart_too: Apart,
 }
+
+/// Room between two things that threads on different cores use. Alignment would do as well, but aligned memory is slow
+/// to get.
+pub(crate) type Apart = [u64; 8];
 
 impl Waiter {
     /// Tells the waiter that it belongs to the calling thread.
