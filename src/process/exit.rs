@@ -399,8 +399,10 @@ fn inform_latecomers(block: &Block, reason: &ExitReason) {
 }
 
 fn tell_all(dead: Pid, watchers: Vec<(MonitorRef, Watcher)>, late: Vec<Late>, reason: &ExitReason) {
-    for (id, watcher) in watchers {
-        tell(id, watcher, reason);
+    // First all have their notice, then they are woken: those that begin to run must not slow down the telling.
+    let told: Vec<_> = watchers.into_iter().filter_map(|(id, watcher)| notify(id, watcher, reason)).collect();
+    for Peer(watcher) in told {
+        watcher.waiter.wake();
     }
     for late in late {
         match late {
@@ -425,23 +427,31 @@ fn doom_by_link(peer: &Arc<Block>, dead: Pid, reason: &ExitReason) {
 
 /// Tells one watcher.
 pub(crate) fn tell(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
-    match watcher {
-        Watcher::Slot(slot) => slot.died(reason),
-        Watcher::Process { peer: Peer(watcher), target } => {
-            let mut state = watcher.lock();
-            if let Some(monitoring) = state.monitoring.get_mut(&id) {
-                let active = std::mem::replace(monitoring, Monitoring::Fired);
-                if let Monitoring::Active { alias: Some(alias), .. } = &active {
-                    alias.deactivate();
-                }
-                // Under the lock, so that nothing gets in after a demonitor has returned.
-                watcher.mailbox.push(Notice::Down { monitor: id, target, reason: reason.clone() });
-                drop(state);
-                drop(active);
-                watcher.waiter.wake();
-            }
-        }
+    if let Some(Peer(watcher)) = notify(id, watcher, reason) {
+        watcher.waiter.wake();
     }
+}
+
+/// Tells one watcher, and leaves it to the caller to wake it.
+fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer> {
+    let (Peer(watcher), target) = match watcher {
+        Watcher::Process { peer, target } => (peer, target),
+        Watcher::Slot(slot) => {
+            slot.died(reason);
+            return None;
+        }
+    };
+    let mut state = watcher.lock();
+    let monitoring = state.monitoring.get_mut(&id)?;
+    let active = std::mem::replace(monitoring, Monitoring::Fired);
+    if let Monitoring::Active { alias: Some(alias), .. } = &active {
+        alias.deactivate();
+    }
+    // Under the lock, so that nothing gets in after a demonitor has returned.
+    watcher.mailbox.push(Notice::Down { monitor: id, target, reason: reason.clone() });
+    drop(state);
+    drop(active);
+    Some(Peer(watcher))
 }
 
 /// Whether a process lives: false from the moment its end is decided, though its name and its links may

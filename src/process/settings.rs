@@ -44,8 +44,9 @@ pub struct Settings {
     /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
     /// std's. A stack overflow cannot be contained: it ends the program.
     pub stack_size: usize,
-    /// How many threads whose process ended normally are kept, for five seconds, for the next processes: those start in
-    /// a microsecond or two instead of 30 to 50. Default 64; with 0 each process gets a thread of its own.
+    /// How many threads whose process ended normally are kept, for two seconds, for the next processes: those start in
+    /// a microsecond or two instead of 30 to 50. Default 1,024: more than were busy at once there never are. With 0 each
+    /// process gets a new thread.
     ///
     /// On a kept thread the thread-locals of foreign code have the values an earlier process left there, and their
     /// destructors run when the thread ends, not when the process does. A thread whose process panicked or was ended from
@@ -64,7 +65,7 @@ impl Default for Settings {
             kill_grace: Duration::from_millis(100),
             exit_deadline: Duration::from_secs(5),
             stack_size: 2 * 1024 * 1024,
-            spare_threads: by_environment("RETHREAD_SPARE_THREADS", |text| text.parse().ok()).unwrap_or(64),
+            spare_threads: by_environment("RETHREAD_SPARE_THREADS", |text| text.parse().ok()).unwrap_or(1024),
             waiting: by_environment("RETHREAD_WAITING", Waiting::named).unwrap_or(Waiting::Adaptive),
         }
     }

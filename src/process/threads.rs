@@ -46,7 +46,7 @@ pub(crate) enum Fitness {
 }
 
 /// For how long a thread is kept that nobody needs.
-const KEPT: Duration = Duration::from_secs(5);
+const KEPT: Duration = Duration::from_secs(2);
 
 /// So many are kept for longer: for restarts, which should not wait for the kernel.
 const RESERVE: usize = 2;
@@ -71,6 +71,9 @@ static ALMOST_SPARE: AtomicUsize = AtomicUsize::new(0);
 
 /// For how long a birth waits for one of these, rather than for a parked thread to wake up.
 const A_MOMENT: Duration = Duration::from_micros(3);
+
+/// So many of the latest spares may still be awake.
+const MOST_LOOKED_AT: usize = 4;
 
 /// Pauses between two looks: each takes the lock that the thread needs to become spare.
 const LOOK_AWAY: u32 = 8;
@@ -113,7 +116,8 @@ fn take(stack_size: usize) -> Option<Arc<Spare>> {
     let mut patience = None;
     loop {
         let mut spares = SPARES.lock();
-        if let Some(at) = spares.iter().rposition(|spare| fits(spare) && !spare.waiter.parked()) {
+        let awake = spares.iter().enumerate().rev().take(MOST_LOOKED_AT);
+        if let Some((at, _)) = awake.filter(|(_, spare)| fits(spare)).find(|(_, spare)| !spare.waiter.parked()) {
             return Some(spares.remove(at));
         }
         let now = Instant::now();
