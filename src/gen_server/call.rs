@@ -261,6 +261,7 @@ impl<S: GenServer> ServerRef<S> {
             if me.zombie() {
                 return;
             }
+            me.sends();
         }
         let found = self.found();
         let Some(block) = found.as_ref().map(Found::block) else { return };
@@ -337,6 +338,7 @@ pub(crate) fn caller() -> Result<Option<Rc<Me>>, Exiting> {
         if me.neutral() || me.zombie() {
             return Err(Exiting);
         }
+        me.sends();
     }
     Ok(me)
 }

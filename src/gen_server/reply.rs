@@ -113,8 +113,11 @@ impl<R> Slot<R> {
         let refused = match *answer {
             Answer::Pending => {
                 *answer = Answer::Held(value);
-                if let (Asker::Process(caller), Some(me)) = (&self.asker, me::get()) {
-                    me.has_answered(caller.pid);
+                if let Some(me) = me::get() {
+                    me.sends();
+                    if let Asker::Process(caller) = &self.asker {
+                        me.has_answered(caller.pid);
+                    }
                 }
                 None
             }

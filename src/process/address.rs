@@ -76,6 +76,7 @@ impl<M: Send + 'static> Address<M> {
             if me.zombie() {
                 return;
             }
+            me.sends();
         }
         // What comes back is dropped here, in the sender: nobody will read it.
         drop(self.deliver(message));

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, Mailbox, Monitoring, Notice, Target};
 use crate::process::me::Me;
-use crate::process::{clock, me};
+use crate::process::{clock, linger, me};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 use crate::unwound;
@@ -237,10 +237,16 @@ impl<M: Send + 'static> Inbox<M> {
     /// Whatever comes next, as it is in the queue: spares servers, which do not look for anything in particular, most of
     /// what `next` does.
     pub(crate) fn receive(&mut self, deadline: Option<Instant>) -> Option<Item<M>> {
-        let plain = self.me.as_ref().is_some_and(|me| !me.block.disturbed() && !me.neutral());
-        if plain && self.saved.is_empty() {
+        let plain = self.me.as_ref().filter(|me| !me.block.disturbed() && !me.neutral());
+        if let (Some(me), true) = (plain, self.saved.is_empty()) {
             let next = || self.receiver.try_recv().ok();
-            let item = next().or_else(|| me::wait(deadline, next))?;
+            let item = next().or_else(|| {
+                if me.is_sink() {
+                    linger::let_gather(deadline);
+                }
+                me::wait(deadline, next)
+            })?;
+            me.receives();
             if matches!(item, Item::Message(_)) && !self.block.doomed() {
                 return Some(item);
             }

@@ -22,6 +22,9 @@ const LONGEST_SPIN: Duration = Duration::from_micros(50);
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
 
+/// Pauses for messages to gather: about a microsecond.
+const GATHERING: u32 = 32;
+
 /// The yields of one wait at most.
 const MOST_YIELDS: u32 = 8;
 
@@ -73,7 +76,7 @@ static BROUGHT: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 /// Until when nobody yields, and how long that lasts the next time; in nanoseconds since `EPOCH`.
 static BANNED_UNTIL: AtomicU64 = AtomicU64::new(0);
 static NEXT_BAN: AtomicU64 = AtomicU64::new(0);
-static MANNER: AtomicU8 = AtomicU8::new(Waiting::Adaptive as u8);
+static WAITING: AtomicU8 = AtomicU8::new(Waiting::Adaptive as u8);
 
 static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 static CORES: Lazy<isize> = Lazy::new(|| {
@@ -108,8 +111,8 @@ impl Drop for Risen {
 }
 
 /// Has all threads wait in another manner.
-pub(crate) fn set_manner(manner: Waiting) {
-    MANNER.store(manner as u8, Ordering::Relaxed);
+pub(crate) fn set_waiting(manner: Waiting) {
+    WAITING.store(manner as u8, Ordering::Relaxed);
 }
 
 /// What one thread has learned about its waits. Only the thread itself uses it.
@@ -128,7 +131,7 @@ impl Patience {
         deadline: Option<Instant>,
         mut news: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        let manner = MANNER.load(Ordering::Relaxed);
+        let manner = WAITING.load(Ordering::Relaxed);
         let forced = manner == Waiting::Linger as u8;
         if manner == Waiting::Park as u8 || !forced && (*CORES == 1 || self.has_run_out()) {
             return None;
@@ -177,6 +180,15 @@ impl Patience {
         let next = (self.skipped.load(Ordering::Relaxed) * 4).clamp(LEAST_SKIPPED, MOST_SKIPPED);
         self.skipped.store(next, Ordering::Relaxed);
         self.skip.store(next, Ordering::Relaxed);
+    }
+}
+
+/// Gives messages the time to become several. A receiver that is always at the heels of the sender makes each wait for
+/// the other's cache line; with some messages between them both are twice as fast.
+pub(crate) fn let_gather(deadline: Option<Instant>) {
+    let adaptive = WAITING.load(Ordering::Relaxed) != Waiting::Park as u8;
+    if deadline.is_none() && adaptive && *CORES > 1 && AWAKE.load(Ordering::Relaxed) <= *CORES {
+        (0..GATHERING).for_each(|_| hint::spin_loop());
     }
 }
 

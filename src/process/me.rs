@@ -31,9 +31,14 @@ pub(crate) struct Me {
     /// Whether callbacks run here whose outcome decides what a dropped reply handle means.
     holds_dropped: Cell<bool>,
     dropped: RefCell<Vec<Arc<dyn Abandoned>>>,
+    /// How many messages it has received since it last sent one.
+    unanswered: Cell<u32>,
     /// The process whose call is being handled, until it is answered.
     answering: Cell<Option<Pid>>,
 }
+
+/// Who has received so many messages and sent none is taken for a sink.
+const MANY_UNANSWERED: u32 = 64;
 
 thread_local! {
     static ME: RefCell<Option<Rc<Me>>> = const { RefCell::new(None) };
@@ -65,6 +70,7 @@ pub(crate) fn set(block: Option<Arc<Block>>) {
             burial: Cell::new(false),
             holds_dropped: Cell::new(false),
             dropped: RefCell::new(Vec::new()),
+            unanswered: Cell::new(0),
             answering: Cell::new(None),
         })
     });
@@ -233,6 +239,21 @@ impl Me {
     /// learns the reason).
     pub(crate) fn hold_dropped(&self) {
         self.holds_dropped.set(true);
+    }
+
+    /// It sends something, to whomever.
+    pub(crate) fn sends(&self) {
+        self.unanswered.set(0);
+    }
+
+    /// It has received a message.
+    pub(crate) fn receives(&self) {
+        self.unanswered.set(self.unanswered.get().saturating_add(1));
+    }
+
+    /// Whether it only ever takes messages: nobody is waiting for what it makes of the next one.
+    pub(crate) fn is_sink(&self) -> bool {
+        self.unanswered.get() > MANY_UNANSWERED
     }
 
     /// A call of this process is to be handled; of nobody's that could be asked, if it comes from a foreign thread.

@@ -83,7 +83,7 @@ fn by_environment<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> O
 
 static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| {
     let settings = Settings::default();
-    linger::set_manner(settings.waiting);
+    linger::set_waiting(settings.waiting);
     RwLock::new(settings)
 });
 
@@ -97,7 +97,7 @@ pub fn settings() -> Settings {
 pub fn set_settings(settings: Settings) {
     let mut current = CURRENT.write();
     *current = settings;
-    linger::set_manner(settings.waiting);
+    linger::set_waiting(settings.waiting);
 }
 
 fn default_limit() -> usize {
