@@ -17,7 +17,7 @@ use crate::process::inbox::Post;
 use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
 use crate::process::watch::watch_block;
-use crate::process::{clock, table};
+use crate::process::{clock, linger, table};
 use crate::reason::ExitReason;
 
 /// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
@@ -269,6 +269,7 @@ impl<S: GenServer> ServerRef<S> {
             Ok(post) => {
                 if post.put(block, Envelope::Cast(message)).is_ok() {
                     block.waiter.wake();
+                    linger::after_sending(|| block.unread());
                 }
             }
             Err(found) => {

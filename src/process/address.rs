@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::pid::Pid;
 use crate::process::block::Block;
 use crate::process::inbox::{Inbox, Post};
-use crate::process::{me, names, table};
+use crate::process::{linger, me, names, table};
 
 /// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
 /// process is dropped, as in Erlang.
@@ -79,7 +79,9 @@ impl<M: Send + 'static> Address<M> {
             me.sends();
         }
         // What comes back is dropped here, in the sender: nobody will read it.
-        drop(self.deliver(message));
+        if self.deliver(message).is_ok() {
+            linger::after_sending(|| self.block.unread());
+        }
     }
 
     /// Sends a message, or hands it back because the process takes no more.

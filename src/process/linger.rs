@@ -7,6 +7,7 @@
 //! wait for each other this saves most of the parking. But a yield gives the core away for a whole time slice if
 //! somebody there computes, so after one that helped nobody of ours there are none for a while.
 
+use std::cell::Cell;
 use std::hint;
 use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::thread;
@@ -24,6 +25,13 @@ const LOOKS: u32 = 16;
 
 /// Pauses for messages to gather: about a microsecond.
 const GATHERING: u32 = 32;
+
+/// A sender looks at the backlog of its receiver once in so many messages ..
+const SENT_AT_A_TIME: u32 = 64;
+/// .. and if that is longer than this
+const LONG_BACKLOG: usize = 4096;
+/// gives it so many pauses, two or three microseconds, to catch up.
+const CATCHING_UP: u32 = 100;
 
 /// The yields of one wait at most.
 const MOST_YIELDS: u32 = 8;
@@ -189,6 +197,23 @@ pub(crate) fn let_gather(deadline: Option<Instant>) {
     let adaptive = WAITING.load(Ordering::Relaxed) != Waiting::Park as u8;
     if deadline.is_none() && adaptive && *CORES > 1 && AWAKE.load(Ordering::Relaxed) <= *CORES {
         (0..GATHERING).for_each(|_| hint::spin_loop());
+    }
+}
+
+/// What a sender does after each message: one that overruns its receiver, which has a core of its own, waits for some
+/// microseconds now and then. A backlog that grows costs both far more: new memory for each few messages, under the
+/// allocator's lock, which the receiver needs to give memory back. (The BEAM used to slow down such senders too.)
+pub(crate) fn after_sending(unread: impl FnOnce() -> usize) {
+    thread_local! {
+        static SENT: Cell<u32> = const { Cell::new(0) };
+    }
+    let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
+    if sent % SENT_AT_A_TIME == 0
+        && AWAKE.load(Ordering::Relaxed) <= *CORES
+        && WAITING.load(Ordering::Relaxed) != Waiting::Park as u8
+        && unread() > LONG_BACKLOG
+    {
+        (0..CATCHING_UP).for_each(|_| hint::spin_loop());
     }
 }
 

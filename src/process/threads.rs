@@ -117,7 +117,9 @@ fn take(stack_size: usize) -> Option<Arc<Spare>> {
     loop {
         let mut spares = SPARES.lock();
         let awake = spares.iter().enumerate().rev().take(MOST_LOOKED_AT);
-        if let Some((at, _)) = awake.filter(|(_, spare)| fits(spare)).find(|(_, spare)| !spare.waiter.parked()) {
+        if let Some((at, _)) =
+            awake.filter(|(_, spare)| fits(spare)).find(|(_, spare)| !spare.waiter.parked())
+        {
             return Some(spares.remove(at));
         }
         let now = Instant::now();
