@@ -36,6 +36,10 @@ const CATCHING_UP: u32 = 100;
 /// The yields of one wait at most.
 const MOST_YIELDS: u32 = 8;
 
+/// The yields of one wait that does not spin, because that was in vain: they keep the core from going to sleep just when
+/// the next thread of ours is woken on it.
+const PARTING_YIELDS: u32 = 4;
+
 /// How many waits in a row park at once after one that spun in vain: first the least, four times as many after
 /// each further one, up to the most.
 const LEAST_SKIPPED: u32 = 2;
@@ -139,24 +143,29 @@ impl Patience {
         deadline: Option<Instant>,
         mut news: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        let manner = WAITING.load(Ordering::Relaxed);
-        let forced = manner == Waiting::Linger as u8;
-        if manner == Waiting::Park as u8 || !forced && (*CORES == 1 || self.has_run_out()) {
+        let waiting = WAITING.load(Ordering::Relaxed);
+        let forced = waiting == Waiting::Linger as u8;
+        if waiting == Waiting::Park as u8 || *CORES == 1 && !forced {
             return None;
         }
-        let mut now = Instant::now();
-        let longest = now + LONGEST_SPIN;
+        if !forced && !crowded() && self.has_run_out() {
+            return self.part(news);
+        }
+        let longest = Instant::now() + LONGEST_SPIN;
         let end = deadline.map_or(longest, |at| at.min(longest));
         let mut yields = 0;
         let mut pauses = 1;
-        while now < end {
-            let found = if AWAKE.load(Ordering::Relaxed) <= *CORES {
-                let found = spin(pauses, &mut news);
+        while Instant::now() < end {
+            let found = if !crowded() {
                 pauses = (pauses + 1).min(4);
-                found
-            } else if forced || yields < MOST_YIELDS && may_yield(now) {
+                spin(pauses, &mut news)
+            } else if yields < MOST_YIELDS || forced {
                 yields += 1;
-                give_way(now, &mut news)
+                match give_way(&mut news) {
+                    Some(found) => found,
+                    None if forced => None,
+                    None => return None,
+                }
             } else {
                 return None;
             };
@@ -164,9 +173,19 @@ impl Patience {
                 self.was_right();
                 return found;
             }
-            now = Instant::now();
         }
         self.was_in_vain();
+        None
+    }
+
+    /// Some yields, and then no more.
+    fn part<T>(&self, mut news: impl FnMut() -> Option<T>) -> Option<T> {
+        for _ in 0..PARTING_YIELDS {
+            let found = give_way(&mut news)?;
+            if found.is_some() {
+                return found;
+            }
+        }
         None
     }
 
@@ -195,7 +214,7 @@ impl Patience {
 /// the other's cache line; with some messages between them both are twice as fast.
 pub(crate) fn let_gather(deadline: Option<Instant>) {
     let adaptive = WAITING.load(Ordering::Relaxed) != Waiting::Park as u8;
-    if deadline.is_none() && adaptive && *CORES > 1 && AWAKE.load(Ordering::Relaxed) <= *CORES {
+    if deadline.is_none() && adaptive && *CORES > 1 && !crowded() {
         (0..GATHERING).for_each(|_| hint::spin_loop());
     }
 }
@@ -209,7 +228,7 @@ pub(crate) fn after_sending(unread: impl FnOnce() -> usize) {
     }
     let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
     if sent % SENT_AT_A_TIME == 0
-        && AWAKE.load(Ordering::Relaxed) <= *CORES
+        && !crowded()
         && WAITING.load(Ordering::Relaxed) != Waiting::Park as u8
         && unread() > LONG_BACKLOG
     {
@@ -230,12 +249,18 @@ fn spin<T>(pauses: u32, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
-fn may_yield(now: Instant) -> bool {
-    since_epoch(now) >= BANNED_UNTIL.load(Ordering::Relaxed)
+/// Whether somebody who spins would take a core from another thread of ours.
+fn crowded() -> bool {
+    AWAKE.load(Ordering::Relaxed) > *CORES
 }
 
+/// Yields, and looks for news; `None` if nobody may yield now.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that guards it")]
-fn give_way<T>(now: Instant, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
+fn give_way<T>(news: &mut impl FnMut() -> Option<T>) -> Option<Option<T>> {
+    let now = Instant::now();
+    if since_epoch(now) < BANNED_UNTIL.load(Ordering::Relaxed) {
+        return None;
+    }
     let before = BROUGHT.load(Ordering::Relaxed);
     thread::yield_now();
     let found = news();
@@ -247,7 +272,7 @@ fn give_way<T>(now: Instant, news: &mut impl FnMut() -> Option<T>) -> Option<T> 
     if took > LONG_YIELD && u128::from(brought.wrapping_sub(before)) * PROGRESS.as_nanos() < took.as_nanos() {
         ban(now, now + took);
     }
-    found
+    Some(found)
 }
 
 /// The core went to somebody who is none of ours, or computes: no more of that for a while.
