@@ -219,3 +219,17 @@ fn many_senders_each_keep_their_order() {
         assert_eq!(inbox.try_recv(), None);
     });
 }
+
+#[test]
+fn messages_arrive_in_order_also_if_the_receiver_is_overrun() {
+    const MANY: u32 = 50_000;
+    attached(|inbox: &mut Inbox<u32>| {
+        let me = inbox.address();
+        let sender = process::spawn::<()>(move |_| (0..MANY).for_each(|n| me.send(n))).unwrap();
+        process::watch(&sender).wait();
+        assert_eq!(inbox.len(), MANY as usize);
+        for n in 0..MANY {
+            assert_eq!(inbox.recv(), Event::Message(n));
+        }
+    });
+}

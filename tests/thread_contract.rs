@@ -290,8 +290,12 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
     attached(|inbox: &mut Inbox<()>| {
         let (journal, gate) = (Journal::new(), Gate::new());
         let local = Local(journal.clone(), gate.clone());
-        let (_, monitor) = process::spawn_monitor::<()>(move |_| LOCAL.set(Some(local))).unwrap();
-        assert_eq!(down(inbox), (monitor, ExitReason::Normal));
+        let body = move |_: &mut Inbox<()>| {
+            LOCAL.set(Some(local));
+            process::exit_with("a thread that is not kept");
+        };
+        let (_, monitor) = process::spawn_monitor(body).unwrap();
+        assert_eq!(down(inbox), (monitor, "a thread that is not kept".into()));
         journal.note("down");
         gate.open();
         assert_eq!(journal.wait_for(2), ["down", "thread-local, no process: true"]);

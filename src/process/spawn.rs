@@ -22,7 +22,7 @@ use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
 use crate::process::settings::{Seat, settings};
 use crate::process::signal::Origin;
-use crate::process::threads::{self, Fitness, Life};
+use crate::process::threads::{self, Life};
 use crate::process::wait::Waiter;
 use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
@@ -296,7 +296,6 @@ pub(crate) fn birth<M: Send + 'static>(
         let mut inbox = Inbox::new(Arc::clone(&own), receiver);
         live(&own, seat, &mut inbox, body);
         discard(inbox);
-        fitness(&own)
     });
     let label = plan.label.as_ref().or(plan.name.as_ref()).cloned();
     match threads::run(plan.stack_size.unwrap_or_else(|| settings().stack_size), Life { label, live }) {
@@ -392,15 +391,6 @@ impl Drop for Unborn<'_> {
     }
 }
 
-/// What is left of its thread. One that was told to go, or gave up by itself, may have left foreign code in the middle of
-/// something.
-fn fitness(block: &Block) -> Fitness {
-    match block.lock().phase {
-        Phase::Dead(ExitReason::Normal) if !block.told() => Fitness::Fit,
-        _ => Fitness::Unfit,
-    }
-}
-
 /// A process' life on its thread, from its first step to its burial.
 pub(crate) fn live<M: Send + 'static, T>(
     block: &Arc<Block>,
@@ -467,9 +457,9 @@ fn end<M: Send + 'static, T>(
     let phase = block.lock().phase.clone();
     if let Phase::Exiting(reason) = phase {
         report::ended(block, &reason, block.told(), unread);
-    }
-    if value.is_some() {
-        threads::will_be_spare();
+        if value.is_some() && !reason.is_abnormal() && !block.told() {
+            threads::will_be_spare();
+        }
     }
     // Before anybody hears of it, so that a replacement finds room. The thread has no more than that to do.
     drop(seat);

@@ -19,30 +19,23 @@ use crate::process::wait::Waiter;
 /// What a process needs of a thread.
 pub(crate) struct Life {
     pub(crate) label: Option<Arc<str>>,
-    /// From its first step to its burial; then whether the thread may be kept.
-    pub(crate) live: Box<dyn FnOnce() -> Fitness + Send>,
+    /// From its first step to its burial.
+    pub(crate) live: Box<dyn FnOnce() + Send>,
 }
 
 impl Life {
-    fn live(self) -> Fitness {
+    /// Lives it, and says whether the thread is fit for another one.
+    fn live(self) -> bool {
         if let Some(label) = &self.label {
             call_thread(label);
         }
-        let fitness = (self.live)();
-        if self.label.is_some() && fitness == Fitness::Fit {
+        (self.live)();
+        let fit = COUNTED.get() == Some(true);
+        if self.label.is_some() && fit {
             call_thread(UNLABELLED);
         }
-        fitness
+        fit
     }
-}
-
-/// Whether a thread can have another process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fitness {
-    /// The process ended normally.
-    Fit,
-    /// It panicked, or was ended from outside: nobody knows in what state that left the thread-locals of foreign code.
-    Unfit,
 }
 
 /// For how long a thread is kept that nobody needs.
@@ -83,7 +76,9 @@ thread_local! {
     static COUNTED: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
-/// The process of this thread is over but for its burial: whoever hears of its death may want the thread.
+/// The process of this thread has returned and is over but for its burial: whoever hears of its death may want the
+/// thread. Not to be said of one that panicked, or was told to go: nobody knows in what state that left the
+/// thread-locals of foreign code.
 pub(crate) fn will_be_spare() {
     if COUNTED.get() == Some(false) {
         COUNTED.set(Some(true));
@@ -142,7 +137,7 @@ fn start(stack_size: usize, life: Option<Life>) -> io::Result<()> {
 fn serve(stack_size: usize, first: Option<Life>) {
     let _risen = Risen::new();
     COUNTED.set(Some(false));
-    let mut fitness = first.map_or(Fitness::Fit, Life::live);
+    let mut fit = first.is_none_or(Life::live);
     let spare = Arc::new(Spare {
         stack_size,
         waiter: Waiter::default(),
@@ -150,9 +145,9 @@ fn serve(stack_size: usize, first: Option<Life>) {
         life: Mutex::new(None),
     });
     spare.waiter.belongs_here();
-    while fitness == Fitness::Fit {
+    while fit {
         let Some(life) = spare.await_life() else { return };
-        fitness = life.live();
+        fit = life.live();
     }
     is_settled();
     restock(stack_size);

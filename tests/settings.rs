@@ -1,0 +1,41 @@
+//! The settings that trade speed for something else do what they say. They are the whole program's, so this is a program
+//! with one test.
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use rethread::ExitReason;
+use rethread::process::{self, Event, Settings, Waiting};
+
+#[test]
+fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait() {
+    let _watchdog = support::watchdog();
+    process::set_settings(Settings { spare_threads: 0, ..process::settings() });
+    let mut seen = HashSet::new();
+    for _ in 0..200 {
+        let (tell, told) = channel();
+        let body =
+            move |_: &mut process::Inbox<()>| tell.send(thread::current().id()).expect("the test waits");
+        process::watch(process::spawn(body).expect("a thread")).wait();
+        assert!(seen.insert(told.recv().expect("it told")), "a thread was kept");
+    }
+    for waiting in [Waiting::Park, Waiting::Linger, Waiting::Adaptive] {
+        process::set_settings(Settings { waiting, ..process::settings() });
+        assert_eq!(process::settings().waiting, waiting);
+        let echo = process::spawn::<Sender<u8>>(|inbox| {
+            while let Event::Message(back) = inbox.recv() {
+                back.send(1).expect("the test waits");
+            }
+        });
+        let echo = echo.expect("a thread");
+        let (back, answers) = channel();
+        for _ in 0..1000 {
+            echo.send(back.clone());
+            assert_eq!(answers.recv(), Ok(1));
+        }
+        process::exit(&echo, ExitReason::Kill);
+    }
+}

@@ -1,0 +1,117 @@
+//! Threads that are kept for the next process: which are, which are not, and what the next process finds there.
+
+mod support;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::mpsc::channel;
+use std::thread::{self, ThreadId};
+
+use rethread::process::{self, Inbox, Settings};
+use rethread::{ExitReason, Task, task};
+use support::{attached, eventually};
+
+/// Whatever the environment says: all tests of this program want threads to be kept.
+fn keep() {
+    process::set_settings(Settings { spare_threads: 64, ..process::settings() });
+}
+
+/// A stack size is an order for threads of this test only: a process gets kept threads of its own size.
+fn builder(kilobytes: usize) -> process::Builder {
+    process::Builder::new().stack_size(kilobytes * 1024)
+}
+
+/// The thread of a process that does this, once it is over.
+fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId {
+    keep();
+    let (tell, told) = channel();
+    let run = move |_: &mut Inbox<()>| {
+        tell.send(thread::current().id()).expect("the test waits");
+        body();
+    };
+    let child = builder(kilobytes).spawn(run).expect("a thread");
+    process::watch(&child).wait();
+    told.recv().expect("it told")
+}
+
+#[test]
+fn a_process_that_ended_normally_leaves_its_thread_to_the_next() {
+    let _watchdog = support::watchdog();
+    let mut seen = HashSet::new();
+    eventually("a thread is seen twice", || !seen.insert(thread_of(301, || {})));
+}
+
+#[test]
+fn the_next_process_finds_the_thread_locals_of_the_one_before() {
+    let _watchdog = support::watchdog();
+    thread_local!(static LEFT: Cell<u32> = const { Cell::new(0) });
+    let (tell, told) = channel();
+    eventually("something was left", || {
+        let tell = tell.clone();
+        thread_of(302, move || tell.send(LEFT.replace(7)).expect("the test waits"));
+        told.recv() == Ok(7)
+    });
+}
+
+#[test]
+fn nothing_of_the_runtime_is_left() {
+    keep();
+    attached(|inbox: &mut Inbox<()>| {
+        let first = inbox.pid();
+        let mut seen = HashSet::new();
+        // Tasks, because those have callers too.
+        let mut twice = 0;
+        while twice < 100 {
+            let about = || (thread::current().id(), task::callers(), process::trap_exit(true));
+            let (thread, callers, trapped) = Task::spawn(about).unwrap().join().unwrap();
+            assert_eq!((callers, trapped), (vec![first], false));
+            twice += usize::from(!seen.insert(thread));
+        }
+        thread_of(303, || assert_eq!(task::callers(), []));
+    });
+}
+
+#[test]
+fn a_thread_that_saw_a_panic_an_exit_or_a_signal_is_not_kept() {
+    let _watchdog = support::watchdog();
+    let ends: [fn(); 4] = [
+        || panic!("on request"),
+        || process::exit_with("on request"),
+        || process::exit_with(ExitReason::Normal),
+        || process::exit(process::current().expect("it is a process"), ExitReason::Kill),
+    ];
+    let mut spoilt = HashSet::new();
+    for round in 0..100 {
+        let thread = thread_of(304, ends[round % ends.len()]);
+        assert!(spoilt.insert(thread), "{thread:?} was used again");
+        let next = thread_of(304, || {});
+        assert!(!spoilt.contains(&next), "{next:?} was used again");
+    }
+}
+
+#[test]
+fn a_kept_thread_is_called_by_the_label_of_its_process() {
+    let _watchdog = support::watchdog();
+    let name = || std::fs::read_to_string("/proc/thread-self/comm").unwrap_or_default();
+    if name().is_empty() {
+        return; // not on this system
+    }
+    keep();
+    let (tell, told) = channel();
+    let named = |label: Option<&str>| {
+        let tell = tell.clone();
+        let builder = builder(305);
+        let builder = match label {
+            Some(label) => builder.label(label),
+            None => builder,
+        };
+        let child = builder.spawn(move |_: &mut Inbox<()>| tell.send(name()).expect("the test waits"));
+        process::watch(child.expect("a thread")).wait();
+        told.recv().expect("it told")
+    };
+    for _ in 0..20 {
+        assert_eq!(named(Some("first")), "first\n");
+        assert_eq!(named(Some("with a label that is longer")), "with a label th\n");
+        assert_eq!(named(None), "rethread\n");
+    }
+}
