@@ -89,6 +89,67 @@ fn message_there_and_back(bencher: Bencher<'_, '_>) {
     process::exit(&echo, ExitReason::Kill);
 }
 
+/// Runs `body` as a process, which some of the pieces need.
+fn attached(body: impl FnOnce(&mut Inbox<()>)) {
+    process::attach(body).expect("nothing ends the bench");
+}
+
+#[divan::bench]
+fn send_to_oneself_and_receive(bencher: Bencher<'_, '_>) {
+    attached(|inbox| {
+        let me = inbox.address();
+        bencher.bench_local(|| {
+            me.send(());
+            inbox.recv()
+        });
+    });
+}
+
+#[divan::bench]
+fn look_into_an_empty_mailbox(bencher: Bencher<'_, '_>) {
+    attached(|inbox| bencher.bench_local(|| inbox.try_recv()));
+}
+
+#[divan::bench]
+fn link_and_unlink(bencher: Bencher<'_, '_>) {
+    attached(|_| {
+        let other = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+        bencher.bench_local(|| {
+            process::link(&other).expect("it lives");
+            process::unlink(&other);
+        });
+        process::exit(&other, ExitReason::Kill);
+    });
+}
+
+#[divan::bench]
+fn monitor_and_demonitor(bencher: Bencher<'_, '_>) {
+    attached(|_| {
+        let other = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+        bencher.bench_local(|| process::demonitor(process::monitor(&other)));
+        process::exit(&other, ExitReason::Kill);
+    });
+}
+
+#[divan::bench]
+fn arm_and_cancel_a_timer(bencher: Bencher<'_, '_>) {
+    attached(|inbox| {
+        let me = inbox.address();
+        let hour = std::time::Duration::from_secs(3600);
+        bencher.bench_local(|| process::cancel_timer(process::send_after(hour, &me, ())));
+    });
+}
+
+#[divan::bench]
+fn panic_to_down(bencher: Bencher<'_, '_>) {
+    attached(|inbox| {
+        bencher.bench_local(|| {
+            let child = process::spawn_monitor::<()>(|_| panic!("on request")).expect("a free thread");
+            (child, inbox.recv())
+        });
+    });
+}
+
 #[divan::bench]
 fn spawn_and_end(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
@@ -105,11 +166,12 @@ fn panic_to_watch(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
-fn crash_to_next_answer_by_name(bencher: Bencher<'_, '_>) {
+/// In milliseconds: with the long one the budget remembers all crashes of the bench.
+#[divan::bench(args = [1, 3_600_000])]
+fn crash_to_next_answer_by_name(bencher: Bencher<'_, '_>, window: u64) {
     const COUNTER: ServerRef<Counter> = ServerRef::named("bench.restarted");
     let system = Supervisor::one_for_one()
-        .max_restarts(u32::MAX, std::time::Duration::from_millis(1))
+        .max_restarts(u32::MAX, std::time::Duration::from_millis(window))
         .child(Counter::child_spec(()).name(COUNTER))
         .start_link()
         .expect("a free thread");
