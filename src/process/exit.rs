@@ -358,8 +358,12 @@ fn declare_dead(block: &Block, reason: &ExitReason) -> Estate {
     let mut state = block.lock();
     state.phase = Phase::Dead(reason.clone());
     block.mark_dead();
+    let mut links: Vec<Peer> = std::mem::take(&mut state.links).into_values().collect();
+    // First who started it: a supervisor must not be found counting a child whose end others have heard of.
+    let parent = block.birth.ancestors.first();
+    links.sort_by_key(|Peer(peer)| Some(&peer.pid) != parent);
     Estate {
-        links: std::mem::take(&mut state.links).into_values().collect(),
+        links,
         starter: state.starter.take(),
         watchers: std::mem::take(&mut state.watchers).into_iter().collect(),
         late: std::mem::take(&mut state.late),
