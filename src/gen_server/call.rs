@@ -211,7 +211,6 @@ impl<S: GenServer> ServerRef<S> {
         if from == Some(server.pid) {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
         }
-        let deadline = moment(limit);
         let slot = Slot::new();
         let message = request(Caller::new(Arc::clone(&slot)));
         let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
@@ -224,7 +223,8 @@ impl<S: GenServer> ServerRef<S> {
             };
         }
         server.waiter.wake();
-        match wait(&slot, server, deadline) {
+        // To look at the clock now costs nothing: the server is at work.
+        match wait(&slot, server, moment(limit)) {
             Some(Outcome::Answered(value)) => Ok(value),
             Some(Outcome::Died(reason)) => Err(CallError::Exited { server: self.to_string().into(), reason }),
             Some(Outcome::Abandoned) => Err(CallError::NoReply { server: self.to_string().into() }),

@@ -151,11 +151,12 @@ impl Patience {
         if !forced && !crowded() && self.has_run_out() {
             return self.part(news);
         }
-        let longest = Instant::now() + LONGEST_SPIN;
+        let mut now = Instant::now();
+        let longest = now + LONGEST_SPIN;
         let end = deadline.map_or(longest, |at| at.min(longest));
         let mut yields = 0;
         let mut pauses = 1;
-        while Instant::now() < end {
+        while now < end {
             let found = if !crowded() {
                 pauses = (pauses + 1).min(4);
                 spin(pauses, &mut news)
@@ -173,6 +174,7 @@ impl Patience {
                 self.was_right();
                 return found;
             }
+            now = Instant::now();
         }
         self.was_in_vain();
         None
