@@ -1,6 +1,7 @@
 //! The identities: which process, which monitor, which timer. Every other file names processes with these.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +9,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 fn next(counter: &AtomicU64) -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(counter.fetch_add(1, Ordering::Relaxed))
 }
+
+/// Hashes identities. They are serial numbers that nobody chooses, so one multiplication will do where keys of users need
+/// a hash that cannot be guessed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Serial(u64);
+
+impl BuildHasher for Serial {
+    type Hasher = Self;
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Hasher for Serial {
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(GOLDEN_RATIO);
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// 2^64 divided by the golden ratio: multiples of it are far apart (Knuth, The Art of Computer Programming, 6.4).
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 
 macro_rules! identity {
     ($(#[$doc:meta])* $name:ident, $shape:literal) => {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::pid::{MonitorRef, Pid, TimerRef};
+use crate::pid::{MonitorRef, Pid, Serial, TimerRef};
 use crate::process::wait::{Apart, Waiter};
 use crate::reason::ExitReason;
 
@@ -111,16 +111,16 @@ pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) trapping: bool,
-    pub(crate) links: HashMap<Pid, Peer>,
-    pub(crate) monitoring: HashMap<MonitorRef, Monitoring>,
-    pub(crate) watchers: HashMap<MonitorRef, Watcher>,
+    pub(crate) links: HashMap<Pid, Peer, Serial>,
+    pub(crate) monitoring: HashMap<MonitorRef, Monitoring, Serial>,
+    pub(crate) watchers: HashMap<MonitorRef, Watcher, Serial>,
     pub(crate) late: Vec<Late>,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) held: Vec<Arc<dyn Held>>,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) hooks: Vec<(TimerRef, Hook)>,
     /// Timers whose message goes to this process.
-    pub(crate) timers: HashSet<TimerRef>,
+    pub(crate) timers: HashSet<TimerRef, Serial>,
     /// A signal decided the end while an unwinding of the process' own was under way: if nobody catches
     /// that one, its reason counts.
     pub(crate) overtaken: bool,
@@ -188,15 +188,15 @@ impl Block {
             state: Mutex::new(State {
                 phase: Phase::Running,
                 trapping: false,
-                links: HashMap::new(),
-                monitoring: HashMap::new(),
-                watchers: HashMap::new(),
+                links: HashMap::default(),
+                monitoring: HashMap::default(),
+                watchers: HashMap::default(),
                 late: Vec::new(),
                 name: None,
                 held: Vec::new(),
                 label: None,
                 hooks: Vec::new(),
-                timers: HashSet::new(),
+                timers: HashSet::default(),
                 overtaken: false,
                 deadline: None,
                 starter: None,

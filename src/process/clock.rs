@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use once_cell::sync::Lazy;
 use parking_lot::{Condvar, Mutex};
 
-use crate::pid::TimerRef;
+use crate::pid::{Serial, TimerRef};
 use crate::unwind::contain;
 
 type Action = Box<dyn FnOnce() + Send>;
@@ -17,7 +17,7 @@ type Action = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Agenda {
     due: BTreeMap<(Instant, TimerRef), Action>,
-    times: HashMap<TimerRef, Instant>,
+    times: HashMap<TimerRef, Instant, Serial>,
     /// When the clock thread will look again by itself; `None`: not before it is told.
     alarm: Option<Instant>,
     running: bool,

@@ -10,25 +10,25 @@ use parking_lot::RwLock;
 
 const SHARDS: usize = 32;
 
-pub(crate) struct Shards<K, V> {
-    hasher: RandomState,
-    shards: Vec<RwLock<HashMap<K, V>>>,
+pub(crate) struct Shards<K, V, H = RandomState> {
+    hasher: H,
+    shards: Vec<RwLock<HashMap<K, V, H>>>,
 }
 
-impl<K: Hash + Eq, V> Shards<K, V> {
+impl<K: Hash + Eq, V, H: BuildHasher + Default> Shards<K, V, H> {
     pub(crate) fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::new())).collect();
-        Self { hasher: RandomState::new(), shards }
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        Self { hasher: H::default(), shards }
     }
 
     /// The shard a key lives in, to be locked for whatever must be atomic.
-    pub(crate) fn of<Q>(&self, key: &Q) -> &RwLock<HashMap<K, V>>
+    pub(crate) fn of<Q>(&self, key: &Q) -> &RwLock<HashMap<K, V, H>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        let index = hash as usize % SHARDS;
+        let index = (hash >> 40) as usize % SHARDS; // the maps go by the lowest and the highest bits
         &self.shards[index]
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use once_cell::sync::Lazy;
 
-use crate::pid::Pid;
+use crate::pid::{Pid, Serial};
 use crate::process::block::Block;
 use crate::process::shards::Shards;
 
-static TABLE: Lazy<Shards<Pid, Arc<Block>>> = Lazy::new(Shards::new);
+static TABLE: Lazy<Shards<Pid, Arc<Block>, Serial>> = Lazy::new(Shards::new);
 
 /// The process, unless it is dead.
 pub(crate) fn get(pid: Pid) -> Option<Arc<Block>> {
