@@ -6,6 +6,8 @@
 //! a spin would keep the very thread from running that the news is to come from, so it yields instead: among many that
 //! wait for each other this saves most of the parking. But a yield gives the core away for a whole time slice if
 //! somebody there computes, so after one that helped nobody of ours there are none for a while.
+//!
+//! Receivers at the heels of a sender, and senders far ahead of a receiver, linger here too.
 
 use std::cell::Cell;
 use std::hint;
@@ -145,13 +147,16 @@ impl Patience {
     ) -> Option<T> {
         let waiting = WAITING.load(Ordering::Relaxed);
         let forced = waiting == Waiting::Linger as u8;
-        if waiting == Waiting::Park as u8 || *CORES == 1 && !forced {
+        if waiting == Waiting::Park as u8 || !forced && *CORES == 1 && !crowded() {
+            return None;
+        }
+        let mut now = Instant::now();
+        if deadline.is_some_and(|at| at <= now) {
             return None;
         }
         if !forced && !crowded() && self.has_run_out() {
             return self.part(news);
         }
-        let mut now = Instant::now();
         let longest = now + LONGEST_SPIN;
         let end = deadline.map_or(longest, |at| at.min(longest));
         let mut yields = 0;

@@ -69,7 +69,10 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-async fn start<A: Actor>(actor: A, arguments: A::Arguments) -> (ActorRef<A::Msg>, ::tokio::task::JoinHandle<()>) {
+async fn start<A: Actor>(
+    actor: A,
+    arguments: A::Arguments,
+) -> (ActorRef<A::Msg>, ::tokio::task::JoinHandle<()>) {
     A::spawn(None, actor, arguments).await.expect("it starts")
 }
 
@@ -281,7 +284,12 @@ impl Actor for Pinger {
     async fn pre_start(&self, _: ActorRef<Play>, (): ()) -> Result<Game, ActorProcessingErr> {
         Ok(Game { others: Arc::default(), random: Random::new(self.seed), left: self.rounds })
     }
-    async fn handle(&self, me: ActorRef<Play>, play: Play, game: &mut Game) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<Play>,
+        play: Play,
+        game: &mut Game,
+    ) -> Result<(), ActorProcessingErr> {
         match play {
             Play::Ping(from) => return Ok(from.send_message(Play::Pong)?),
             Play::Begin(others) => game.others = others,
