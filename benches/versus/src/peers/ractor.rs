@@ -370,10 +370,12 @@ async fn restart(count: usize) -> Vec<Duration> {
         let begun = Instant::now();
         let _ = find().expect("it is there").cast(Message::Crash);
         loop {
-            if let Some(counter) = find() {
-                if call!(counter, Message::Next).is_ok() {
-                    break;
-                }
+            let answer = match find() {
+                Some(counter) => call!(counter, Message::Next).ok(),
+                None => None,
+            };
+            if answer.is_some() {
+                break;
             }
             ::tokio::task::yield_now().await;
         }
