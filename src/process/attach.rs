@@ -8,7 +8,7 @@ use crate::process::block::Phase;
 use crate::process::inbox::Inbox;
 use crate::process::linger::Risen;
 use crate::process::me;
-use crate::process::settings::Seat;
+use crate::process::settings::{Seat, settings};
 use crate::process::spawn::{Builder, SpawnError, conceive, discard, live};
 use crate::reason::ExitReason;
 
@@ -59,8 +59,10 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     if let Some(me) = me::get() {
         return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
     }
-    let seat = Seat::take().map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
-    let (block, receiver) = conceive::<M>(&Builder::new(), None);
+    let defaults = settings();
+    let seat = Seat::take(defaults.max_processes)
+        .map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
+    let (block, receiver) = conceive::<M>(&Builder::new(), None, &defaults);
     let _risen = Risen::new();
     let mut inbox = Inbox::new(Arc::clone(&block), receiver);
     let value = live(&block, seat, &mut inbox, body);

@@ -257,7 +257,7 @@ fn spin<T>(pauses: u32, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
 }
 
 /// Whether somebody who spins would take a core from another thread of ours.
-fn crowded() -> bool {
+pub(crate) fn crowded() -> bool {
     AWAKE.load(Ordering::Relaxed) > *CORES
 }
 

@@ -8,6 +8,7 @@ use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 
 use crate::process::linger::{self, Waiting};
+use crate::process::threads;
 
 /// The limits of the runtime, for the whole program.
 ///
@@ -83,9 +84,15 @@ fn by_environment<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> O
 
 static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| {
     let settings = Settings::default();
-    linger::set_waiting(settings.waiting);
+    apply(&settings);
     RwLock::new(settings)
 });
+
+/// Tells those that ask too often to read them here.
+fn apply(settings: &Settings) {
+    linger::set_waiting(settings.waiting);
+    threads::keep(settings.spare_threads);
+}
 
 /// The limits in force.
 pub fn settings() -> Settings {
@@ -97,7 +104,7 @@ pub fn settings() -> Settings {
 pub fn set_settings(settings: Settings) {
     let mut current = CURRENT.write();
     *current = settings;
-    linger::set_waiting(settings.waiting);
+    apply(&settings);
 }
 
 fn default_limit() -> usize {
@@ -118,9 +125,8 @@ static SEATS_TAKEN: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Seat(());
 
 impl Seat {
-    /// Takes a seat, or says how many there are.
-    pub(crate) fn take() -> Result<Self, usize> {
-        let limit = settings().max_processes;
+    /// Takes one of so many seats, or says that there are no more.
+    pub(crate) fn take(limit: usize) -> Result<Self, usize> {
         SEATS_TAKEN
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < limit).then_some(taken + 1))
             .map(|_| Self(()))

@@ -20,7 +20,7 @@ use crate::process::inbox::{Inbox, Item, mailbox};
 use crate::process::link::{connect, disconnect, hold, leave};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
-use crate::process::settings::{Seat, settings};
+use crate::process::settings::{Seat, Settings, settings};
 use crate::process::signal::Origin;
 use crate::process::threads::{self, Life};
 use crate::process::wait::Waiter;
@@ -266,8 +266,9 @@ pub(crate) fn birth<M: Send + 'static>(
             return Err(SpawnError::Exiting);
         }
     }
-    let seat = Seat::take().map_err(|limit| SpawnError::SystemLimit { limit })?;
-    let (block, receiver) = conceive::<M>(&plan, parent.as_deref());
+    let defaults = settings();
+    let seat = Seat::take(defaults.max_processes).map_err(|limit| SpawnError::SystemLimit { limit })?;
+    let (block, receiver) = conceive::<M>(&plan, parent.as_deref(), &defaults);
     let unborn = Unborn(&block);
     if orphaned(&block) {
         return Err(SpawnError::Exiting); // its parent is killed in this moment, or was
@@ -298,7 +299,7 @@ pub(crate) fn birth<M: Send + 'static>(
         discard(inbox);
     });
     let label = plan.label.as_ref().or(plan.name.as_ref()).cloned();
-    match threads::run(plan.stack_size.unwrap_or_else(|| settings().stack_size), Life { label, live }) {
+    match threads::run(plan.stack_size.unwrap_or(defaults.stack_size), Life { label, live }) {
         Ok(()) => {
             std::mem::forget(unborn);
             Ok(Address::new(block))
@@ -327,8 +328,8 @@ const MOST_ANCESTORS: usize = 32;
 pub(crate) fn conceive<M: Send + 'static>(
     plan: &Builder,
     parent: Option<&Me>,
+    defaults: &Settings,
 ) -> (Arc<Block>, Receiver<Item<M>>) {
-    let defaults = settings();
     let ancestors = parent.map_or_else(
         || Arc::from([]),
         |parent| {

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::process::linger::Risen;
-use crate::process::settings::settings;
+use crate::process::linger::{Risen, crowded};
 use crate::process::wait::Waiter;
 
 /// What a process needs of a thread.
@@ -44,6 +43,8 @@ const KEPT: Duration = Duration::from_secs(2);
 /// So many are kept for longer: for restarts, which should not wait for the kernel.
 const RESERVE: usize = 2;
 
+const RESTOCKED_AFTER: Duration = Duration::from_millis(1);
+
 /// How `top -H`, `perf` and debuggers call a thread whose process has no label.
 const UNLABELLED: &str = "rethread";
 
@@ -58,6 +59,14 @@ struct Spare {
 
 /// Those that wait, the latest last: it is taken first, while its stack is warm and it may not have parked yet.
 static SPARES: Mutex<Vec<Arc<Spare>>> = Mutex::new(Vec::new());
+
+/// How many there may be.
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Has so many threads be kept, from now on.
+pub(crate) fn keep(most: usize) {
+    MOST.store(most, Ordering::Relaxed);
+}
 
 /// How many threads are telling the death of their process, and will be spare in a moment.
 static ALMOST_SPARE: AtomicUsize = AtomicUsize::new(0);
@@ -135,7 +144,7 @@ fn start(stack_size: usize, life: Option<Life>) -> io::Result<()> {
 
 /// The life of a thread: one process after the other.
 fn serve(stack_size: usize, first: Option<Life>) {
-    let _risen = Risen::new();
+    let risen = Risen::new();
     COUNTED.set(Some(false));
     let mut fit = first.is_none_or(Life::live);
     let spare = Arc::new(Spare {
@@ -150,13 +159,22 @@ fn serve(stack_size: usize, first: Option<Life>) {
         fit = life.live();
     }
     is_settled();
+    drop(risen);
     restock(stack_size);
 }
 
-/// A thread that cannot go on leaves a fresh one behind, if there are few.
+/// A thread that cannot go on leaves a fresh one behind, if there are few. Not at once: those who have just heard of the
+/// death need the cores, perhaps to start a replacement.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no process lives on this thread any more, and nobody waits for it"
+)]
 fn restock(stack_size: usize) {
-    let wanted = RESERVE.min(settings().spare_threads);
-    if SPARES.lock().len() < wanted {
+    let few = || SPARES.lock().len() < RESERVE.min(MOST.load(Ordering::Relaxed));
+    if few() {
+        thread::sleep(RESTOCKED_AFTER);
+    }
+    if few() {
         // Refused, the next process asks for a thread itself and says so.
         let _ = start(stack_size, None);
     }
@@ -171,7 +189,7 @@ impl Spare {
 
     /// Waits for the next process; `None` if there is enough without this thread.
     fn await_life(self: &Arc<Self>) -> Option<Life> {
-        let most = settings().spare_threads;
+        let most = MOST.load(Ordering::Relaxed);
         let mut spares = SPARES.lock();
         let wanted = spares.len() < most;
         if wanted {
@@ -184,7 +202,9 @@ impl Spare {
         }
         let called = || self.called.load(Ordering::Acquire).then_some(());
         let until = Some(Instant::now() + KEPT);
-        let found = self.waiter.linger(until, called).or_else(|| self.waiter.park_until(until, called));
+        // Not where a core is scarce: many that end at once would only keep each other from parking.
+        let soon = if crowded() { None } else { self.waiter.linger(until, called) };
+        let found = soon.or_else(|| self.waiter.park_until(until, called));
         if found.is_none() {
             if self.leave() {
                 return None;
