@@ -15,7 +15,7 @@ use rules::{Floors, breaches};
 #[rustfmt::skip]
 const FLOORS: Floors<'static> = &[
     /* 0 */ &["pid", "unwind", "reason", "unwound", "logger"],
-    /* 1 */ &["process/linger", "process/wait", "process/threads", "process/settings", "process/signal",
+    /* 1 */ &["process/linger", "process/wait", "process/queue", "process/threads", "process/settings", "process/signal",
               "process/shards", "process/clock",
               "process/block", "process/table", "process/me", "process/names", "process/zombie", "process/report",
               "process/exit", "process/link", "process/watch", "process/inbox", "process/address", "process/alias",

@@ -222,7 +222,7 @@ impl<S: GenServer> ServerRef<S> {
                 None => Err(self.timed_out(limit)),
             };
         }
-        server.waiter.wake();
+        server.waiter.wake_reader();
         // To look at the clock now costs nothing: the server is at work.
         match wait(&slot, server, moment(limit)) {
             Some(Outcome::Answered(value)) => Ok(value),
@@ -268,7 +268,7 @@ impl<S: GenServer> ServerRef<S> {
         match Self::post(block) {
             Ok(post) => {
                 if post.put(block, Envelope::Cast(message)).is_ok() {
-                    block.waiter.wake();
+                    block.waiter.wake_reader();
                     linger::after_sending(|| block.unread());
                 }
             }
@@ -305,7 +305,7 @@ impl<S: GenServer> ServerRef<S> {
         let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
         let slot = Slot::<()>::new();
         let sent = post.put(server, Envelope::Stop(Box::new(reason.clone()))).is_ok();
-        server.waiter.wake();
+        server.waiter.wake_reader();
         match wait(&slot, server, moment(limit)) {
             Some(Outcome::Died(_)) if !sent => Err(StopError::NoProc),
             Some(Outcome::Died(actual)) if actual == reason => Ok(()),
@@ -332,6 +332,7 @@ fn moment(limit: Duration) -> Option<Instant> {
 pub(crate) struct Exiting;
 
 /// The calling process, if it is one and may still make calls.
+#[inline]
 pub(crate) fn caller() -> Result<Option<Rc<Me>>, Exiting> {
     let me = me::get();
     if let Some(me) = &me {

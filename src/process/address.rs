@@ -87,7 +87,7 @@ impl<M: Send + 'static> Address<M> {
     /// Sends a message, or hands it back because the process takes no more.
     pub(crate) fn try_send(&self, message: M) -> Result<(), M> {
         self.put(message)?;
-        self.block.waiter.wake();
+        self.block.waiter.wake_reader();
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl<M: Send + 'static> Address<M> {
     /// As `try_send`, for what the runtime itself has to say: also on the thread of a zombie.
     pub(crate) fn deliver(&self, message: M) -> Result<(), M> {
         self.post(message)?;
-        self.block.waiter.wake();
+        self.block.waiter.wake_reader();
         Ok(())
     }
 

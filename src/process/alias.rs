@@ -82,7 +82,7 @@ impl<M: Send + 'static> Alias<M> {
         };
         drop(state);
         drop(unsent);
-        target.waiter.wake();
+        target.waiter.wake_reader();
         if let Some((monitor, Monitoring::Active { peer: Peer(other), .. })) = spent {
             leave(&other, monitor);
         }

@@ -62,9 +62,9 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     let defaults = settings();
     let seat = Seat::take(defaults.max_processes)
         .map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
-    let (block, receiver) = conceive::<M>(&Builder::new(), None, &defaults);
+    let (block, reader) = conceive::<M>(&Builder::new(), None, &defaults);
     let _risen = Risen::new();
-    let mut inbox = Inbox::new(Arc::clone(&block), receiver);
+    let mut inbox = Inbox::new(Arc::clone(&block), reader);
     let value = live(&block, seat, &mut inbox, body);
     discard(inbox);
     value.ok_or_else(|| {

@@ -46,11 +46,9 @@ impl fmt::Display for Target {
 /// The face of a mailbox that does not know its type.
 pub(crate) trait Mailbox: Send + Sync {
     /// Puts a notice behind what is there.
-    fn push(&self, notice: Notice);
+    fn notify(&self, notice: Notice);
     /// How many messages wait.
     fn len(&self) -> usize;
-    /// The typed face, for who knows the type.
-    fn as_any(&self) -> &dyn Any;
     /// The name of the message type, for error messages.
     fn message_type(&self) -> &'static str;
 }
@@ -162,7 +160,9 @@ pub(crate) struct Block {
     pub(crate) pid: Pid,
     pub(crate) birth: Birth,
     pub(crate) waiter: Arc<Waiter>,
-    pub(crate) mailbox: Box<dyn Mailbox>,
+    pub(crate) mailbox: Arc<dyn Mailbox>,
+    /// The mailbox once more, for who knows its type.
+    pub(crate) post: Arc<dyn Any + Send + Sync>,
     flags: AtomicU8,
     /// Every sender reads what is above, and it hardly ever changes.
     _apart: Apart,
@@ -175,11 +175,12 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub(crate) fn new(pid: Pid, birth: Birth, waiter: Arc<Waiter>, mailbox: Box<dyn Mailbox>) -> Self {
+    pub(crate) fn new(pid: Pid, birth: Birth, mailbox: Arc<impl Mailbox + 'static>) -> Self {
         Self {
             pid,
             birth,
-            waiter,
+            waiter: Arc::new(Waiter::default()),
+            post: Arc::clone(&mailbox) as Arc<dyn Any + Send + Sync>,
             mailbox,
             flags: AtomicU8::new(0),
             _apart: Apart::default(),
@@ -218,11 +219,13 @@ impl Block {
     }
 
     /// Whether its end is decided: it is exiting or dead, and takes no more messages.
+    #[inline]
     pub(crate) fn doomed(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & DOOMED != 0
     }
 
     /// Whether its links and monitors have been told.
+    #[inline]
     pub(crate) fn dead(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & DEAD != 0
     }
@@ -233,11 +236,13 @@ impl Block {
     }
 
     /// Whether a runtime call of this process has anything to look at: one load on the fast path.
+    #[inline]
     pub(crate) fn disturbed(&self) -> bool {
         self.flags.load(Ordering::Acquire) != 0
     }
 
     /// Whether a panic, exit or throw of its own is under way that somebody may still catch.
+    #[inline]
     pub(crate) fn unwinding(&self) -> bool {
         self.flags.load(Ordering::Acquire) & UNWINDING != 0
     }

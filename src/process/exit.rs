@@ -209,7 +209,7 @@ pub(crate) fn signal(to: &Arc<Block>, from: Pid, reason: &ExitReason, origin: Or
         Verdict::Ignore => {}
         Verdict::Deliver => {
             // Under the lock, so that nothing gets in after an unlink has returned.
-            to.mailbox.push(Notice::Exit { from, reason: reason.clone() });
+            to.mailbox.notify(Notice::Exit { from, reason: reason.clone() });
             drop(state);
             to.waiter.wake();
         }
@@ -452,7 +452,7 @@ fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer>
         alias.deactivate();
     }
     // Under the lock, so that nothing gets in after a demonitor has returned.
-    watcher.mailbox.push(Notice::Down { monitor: id, target, reason: reason.clone() });
+    watcher.mailbox.notify(Notice::Down { monitor: id, target, reason: reason.clone() });
     drop(state);
     drop(active);
     Some(Peer(watcher))

@@ -1,7 +1,7 @@
 //! The typed mailbox of a process: receive, with a time limit, selectively. The body of every process
 //! gets one; servers loop over theirs.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, Mailbox, Monitoring, Notice, Target};
 use crate::process::me::Me;
+use crate::process::queue::{Queue, Reader};
 use crate::process::{clock, linger, me};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
@@ -65,8 +64,7 @@ impl<M> From<Notice> for Event<M> {
     }
 }
 
-/// What is in the queue: as small as the message, which decides how many fit into a cache line, and whether the
-/// queue's blocks come from the allocator's fast lists.
+/// What is in the queue: as small as the message, which decides how many fit into a cache line.
 pub(crate) enum Item<M> {
     Message(M),
     Notice(Box<Notice>),
@@ -93,25 +91,24 @@ impl<M> From<Event<M>> for Item<M> {
     }
 }
 
-/// The sending end, as the process' block keeps it.
-pub(crate) struct Post<M> {
-    sender: Sender<Item<M>>,
-}
+/// The sending end of a mailbox, as the process' block keeps it.
+pub(crate) type Post<M> = Queue<Item<M>>;
 
 impl<M: Send + 'static> Post<M> {
     /// The mailbox of a process, if it takes messages of this type; else what it takes.
+    #[inline]
     pub(crate) fn of(block: &Block) -> Result<&Self, &'static str> {
-        block.mailbox.as_any().downcast_ref().ok_or_else(|| block.mailbox.message_type())
+        block.post.downcast_ref().ok_or_else(|| block.mailbox.message_type())
     }
 
     /// Puts a message into the mailbox, which must be that of `block`; hands it back if that takes no more. Waking
     /// it is the caller's.
+    #[inline]
     pub(crate) fn put(&self, block: &Block, message: M) -> Result<(), M> {
-        if block.doomed() { Err(message) } else { self.push(message) }
-    }
-
-    fn push(&self, message: M) -> Result<(), M> {
-        self.sender.send(Item::Message(message)).map_err(|refused| match refused.into_inner() {
+        if block.doomed() {
+            return Err(message);
+        }
+        self.push(Item::Message(message)).map_err(|refused| match refused {
             Item::Message(message) => message,
             Item::Notice(_) => unreachable!("a message was sent"),
         })
@@ -119,25 +116,16 @@ impl<M: Send + 'static> Post<M> {
 }
 
 impl<M: Send + 'static> Mailbox for Post<M> {
-    fn push(&self, notice: Notice) {
+    fn notify(&self, notice: Notice) {
         // Refused only by a process that has ended, which needs no notice.
-        let _ = self.sender.send(Item::Notice(Box::new(notice)));
+        let _ = self.push(Item::Notice(Box::new(notice)));
     }
     fn len(&self) -> usize {
-        self.sender.len()
-    }
-    fn as_any(&self) -> &dyn Any {
-        self
+        Queue::len(self)
     }
     fn message_type(&self) -> &'static str {
         type_name::<M>()
     }
-}
-
-/// Both ends of a new mailbox.
-pub(crate) fn mailbox<M>() -> (Post<M>, Receiver<Item<M>>) {
-    let (sender, receiver) = unbounded();
-    (Post { sender }, receiver)
 }
 
 /// The mailbox of a process: only the process itself has it, and only while its body runs.
@@ -161,7 +149,7 @@ pub(crate) fn mailbox<M>() -> (Post<M>, Receiver<Item<M>>) {
 /// ```
 pub struct Inbox<M> {
     block: Arc<Block>,
-    receiver: Receiver<Item<M>>,
+    reader: Reader<Item<M>>,
     /// The process as its own thread sees it, while its body runs.
     me: Option<Rc<Me>>,
     /// What selective receives have passed over, in order of arrival.
@@ -171,8 +159,8 @@ pub struct Inbox<M> {
 }
 
 impl<M: Send + 'static> Inbox<M> {
-    pub(crate) fn new(block: Arc<Block>, receiver: Receiver<Item<M>>) -> Self {
-        Self { block, receiver, me: None, saved: VecDeque::new(), stays: PhantomData }
+    pub(crate) fn new(block: Arc<Block>, reader: Reader<Item<M>>) -> Self {
+        Self { block, reader, me: None, saved: VecDeque::new(), stays: PhantomData }
     }
 
     /// The body begins, or is over.
@@ -239,13 +227,15 @@ impl<M: Send + 'static> Inbox<M> {
     pub(crate) fn receive(&mut self, deadline: Option<Instant>) -> Option<Item<M>> {
         let plain = self.me.as_ref().filter(|me| !me.block.disturbed() && !me.neutral());
         if let (Some(me), true) = (plain, self.saved.is_empty()) {
-            let next = || self.receiver.try_recv().ok();
-            let item = next().or_else(|| {
-                if me.is_sink() {
-                    linger::let_gather(deadline);
+            let item = match self.reader.pop() {
+                Some(item) => item,
+                None => {
+                    if me.is_sink() {
+                        linger::let_gather(deadline);
+                    }
+                    wait(&mut self.reader, deadline)?
                 }
-                me::wait(deadline, next)
-            })?;
+            };
             me.receives();
             if matches!(item, Item::Message(_)) && !self.block.doomed() {
                 return Some(item);
@@ -279,8 +269,8 @@ impl<M: Send + 'static> Inbox<M> {
             }
         }
         loop {
-            let next = || self.receiver.try_recv().ok();
-            let event = next().or_else(|| me::wait(deadline, next))?.into();
+            let item = self.reader.pop();
+            let event = item.or_else(|| wait(&mut self.reader, deadline))?.into();
             if self.flushed(&event) {
                 self.block.aside.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
                 continue;
@@ -314,7 +304,7 @@ impl<M: Send + 'static> Inbox<M> {
     }
 
     fn pop(&mut self) -> Option<Event<M>> {
-        self.saved.pop_front().or_else(|| self.receiver.try_recv().ok().map(Event::from))
+        self.saved.pop_front().or_else(|| self.reader.pop().map(Event::from))
     }
 
     /// Drops what is unread, one by one: each destructor is the user's.
@@ -323,6 +313,11 @@ impl<M: Send + 'static> Inbox<M> {
             contain("the destructor of an unread message", move || drop(event));
         }
     }
+}
+
+/// Blocks until something is in the queue or the deadline is past.
+fn wait<T>(reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
+    me::linger(deadline, || reader.pop()).or_else(|| me::park(deadline, || reader.pop_or_rest()))
 }
 
 /// An event out of the queue. Unless it is taken it is put aside, also if what looks at it unwinds: no

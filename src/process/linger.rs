@@ -98,11 +98,13 @@ static CORES: Lazy<isize> = Lazy::new(|| {
 });
 
 /// Another thread of ours is awake.
+#[inline]
 pub(crate) fn rises() {
     AWAKE.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A thread of ours parks, or ends.
+#[inline]
 pub(crate) fn rests() {
     AWAKE.fetch_sub(1, Ordering::Relaxed);
 }
@@ -219,6 +221,7 @@ impl Patience {
 
 /// Gives messages the time to become several. A receiver that is always at the heels of the sender makes each wait for
 /// the other's cache line; with some messages between them both are twice as fast.
+#[inline]
 pub(crate) fn let_gather(deadline: Option<Instant>) {
     let adaptive = WAITING.load(Ordering::Relaxed) != Waiting::Park as u8;
     if deadline.is_none() && adaptive && *CORES > 1 && !crowded() {
@@ -229,6 +232,7 @@ pub(crate) fn let_gather(deadline: Option<Instant>) {
 /// What a sender does after each message: one that overruns its receiver, which has a core of its own, waits for some
 /// microseconds now and then. A backlog that grows costs both far more: new memory for each few messages, under the
 /// allocator's lock, which the receiver needs to give memory back. (The BEAM used to slow down such senders too.)
+#[inline]
 pub(crate) fn after_sending(unread: impl FnOnce() -> usize) {
     thread_local! {
         static SENT: Cell<u32> = const { Cell::new(0) };
@@ -257,6 +261,7 @@ fn spin<T>(pauses: u32, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
 }
 
 /// Whether somebody who spins would take a core from another thread of ours.
+#[inline]
 pub(crate) fn crowded() -> bool {
     AWAKE.load(Ordering::Relaxed) > *CORES
 }

@@ -55,6 +55,7 @@ fn waiter_of_this_thread() -> Waiter {
 }
 
 /// This thread's process; `None` on a foreign thread.
+#[inline]
 pub(crate) fn get() -> Option<Rc<Me>> {
     // No process any more while the thread's own locals are being destroyed.
     ME.try_with(|me| me.borrow().clone()).ok().flatten()
@@ -79,6 +80,7 @@ pub(crate) fn set(block: Option<Arc<Block>>) {
 }
 
 /// Ends the process here if it has been told to go.
+#[inline]
 pub(crate) fn checkpoint() {
     if let Some(me) = get() {
         me.checkpoint();
@@ -99,6 +101,7 @@ pub(crate) fn identity() -> Pid {
 }
 
 /// What this thread waits on.
+#[inline]
 pub(crate) fn waiter() -> Arc<Waiter> {
     match get() {
         Some(me) => Arc::clone(&me.block.waiter),
@@ -112,11 +115,13 @@ pub(crate) fn wait<T>(deadline: Option<Instant>, mut news: impl FnMut() -> Optio
 }
 
 /// The first part of `wait`: looks for news for as long as it does not pay to park.
+#[inline]
 pub(crate) fn linger<T>(deadline: Option<Instant>, news: impl FnMut() -> Option<T>) -> Option<T> {
     attentively(news, |waiter, news| waiter.linger(deadline, news))
 }
 
 /// The second part of `wait`: for who lingered in vain, or expects no news.
+#[inline]
 pub(crate) fn park<T>(deadline: Option<Instant>, news: impl FnMut() -> Option<T>) -> Option<T> {
     attentively(news, |waiter, news| waiter.park_until(deadline, news))
 }
@@ -160,15 +165,18 @@ enum Woken<T> {
 
 impl Me {
     /// Whether runtime calls must not unwind: destructors are running.
+    #[inline]
     pub(crate) fn neutral(&self) -> bool {
         thread::panicking() || self.last_words.get()
     }
 
     /// Whether the process is declared dead although this thread goes on: nothing it does counts.
+    #[inline]
     pub(crate) fn zombie(&self) -> bool {
         self.block.dead()
     }
 
+    #[inline]
     pub(crate) fn checkpoint(&self) {
         if self.block.disturbed() && !self.neutral() {
             self.settle();
@@ -242,26 +250,31 @@ impl Me {
     }
 
     /// It sends something, to whomever.
+    #[inline]
     pub(crate) fn sends(&self) {
         self.unanswered.set(0);
     }
 
     /// It has received a message.
+    #[inline]
     pub(crate) fn receives(&self) {
         self.unanswered.set(self.unanswered.get().saturating_add(1));
     }
 
     /// Whether it only ever takes messages: nobody is waiting for what it makes of the next one.
+    #[inline]
     pub(crate) fn is_sink(&self) -> bool {
         self.unanswered.get() > MANY_UNANSWERED
     }
 
     /// A call of this process is to be handled; of nobody's that could be asked, if it comes from a foreign thread.
+    #[inline]
     pub(crate) fn answers(&self, caller: Option<Pid>) {
         self.answering.set(caller);
     }
 
     /// The call of this process has its answer, whichever is being handled.
+    #[inline]
     pub(crate) fn has_answered(&self, caller: Pid) {
         if self.answering.get() == Some(caller) {
             self.answering.set(None);
@@ -269,11 +282,13 @@ impl Me {
     }
 
     /// Whose call has been handled without an answer.
+    #[inline]
     pub(crate) fn owes(&self) -> Option<Pid> {
         self.answering.take()
     }
 
     /// Lets the callers of dropped reply handles know, now that the process' own fate is decided.
+    #[inline]
     pub(crate) fn release_dropped(&self) {
         if self.dropped.borrow().is_empty() {
             return;

@@ -15,6 +15,7 @@ pub(crate) mod link;
 pub(crate) mod me;
 pub(crate) mod names;
 pub(crate) mod own;
+pub(crate) mod queue;
 pub(crate) mod report;
 pub(crate) mod settings;
 pub(crate) mod shards;

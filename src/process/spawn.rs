@@ -10,20 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
 use crate::process::block::{Birth, Block, Peer, Phase, Target};
 use crate::process::exit::{self, Thread};
-use crate::process::inbox::{Inbox, Item, mailbox};
+use crate::process::inbox::{Inbox, Item};
 use crate::process::link::{connect, disconnect, hold, leave};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
+use crate::process::queue::{Reader, queue};
 use crate::process::settings::{Seat, Settings, settings};
 use crate::process::signal::Origin;
 use crate::process::threads::{self, Life};
-use crate::process::wait::Waiter;
 use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
 use crate::reason::ExitReason;
@@ -268,7 +266,7 @@ pub(crate) fn birth<M: Send + 'static>(
     }
     let defaults = settings();
     let seat = Seat::take(defaults.max_processes).map_err(|limit| SpawnError::SystemLimit { limit })?;
-    let (block, receiver) = conceive::<M>(&plan, parent.as_deref(), &defaults);
+    let (block, reader) = conceive::<M>(&plan, parent.as_deref(), &defaults);
     let unborn = Unborn(&block);
     if orphaned(&block) {
         return Err(SpawnError::Exiting); // its parent is killed in this moment, or was
@@ -294,7 +292,7 @@ pub(crate) fn birth<M: Send + 'static>(
     }
     let own = Arc::clone(&block);
     let live = Box::new(move || {
-        let mut inbox = Inbox::new(Arc::clone(&own), receiver);
+        let mut inbox = Inbox::new(Arc::clone(&own), reader);
         live(&own, seat, &mut inbox, body);
         discard(inbox);
     });
@@ -329,7 +327,7 @@ pub(crate) fn conceive<M: Send + 'static>(
     plan: &Builder,
     parent: Option<&Me>,
     defaults: &Settings,
-) -> (Arc<Block>, Receiver<Item<M>>) {
+) -> (Arc<Block>, Reader<Item<M>>) {
     let ancestors = parent.map_or_else(
         || Arc::from([]),
         |parent| {
@@ -354,11 +352,11 @@ pub(crate) fn conceive<M: Send + 'static>(
         exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),
         reports_exits: plan.reports_exits,
     };
-    let (post, receiver) = mailbox::<M>();
-    let block = Arc::new(Block::new(pid, birth, Arc::new(Waiter::default()), Box::new(post)));
+    let (queue, reader) = queue();
+    let block = Arc::new(Block::new(pid, birth, queue));
     block.lock().label.clone_from(&plan.label);
     table::insert(&block);
-    (block, receiver)
+    (block, reader)
 }
 
 /// Whether the application it would belong to is over. Asked when it is in the table: either it is told so here, or

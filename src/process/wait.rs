@@ -44,8 +44,15 @@ impl Waiter {
     }
 
     /// Wakes the thread if it is parked.
+    #[inline]
     pub(crate) fn wake(&self) {
         fence(Ordering::SeqCst);
+        self.wake_reader();
+    }
+
+    /// As `wake`, for who has put something into a queue: its lock orders the four steps as well.
+    #[inline]
+    pub(crate) fn wake_reader(&self) {
         let parked = self.state.load(Ordering::Relaxed) == PARKED
             && self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED;
         if let (true, Some(thread)) = (parked, self.thread.get()) {
@@ -56,6 +63,7 @@ impl Waiter {
 
     /// Looks for news for a while, on the calling thread, which must be the one this belongs to. `news` is asked at
     /// least once.
+    #[inline]
     pub(crate) fn linger<T>(
         &self,
         deadline: Option<Instant>,
