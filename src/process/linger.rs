@@ -53,6 +53,9 @@ const LONG_YIELD: Duration = Duration::from_millis(1);
 /// While somebody of ours finds news this often, the others may have the core for long.
 const PROGRESS: Duration = Duration::from_micros(20);
 
+/// A thread counts so many yields that brought news, then adds them to what all threads count.
+const TOLD_AT_ONCE: u32 = 8;
+
 /// For how long nobody yields after a yield that only helped strangers: first the shortest, four times as
 /// long after each further one, up to the longest.
 const SHORTEST_BAN: Duration = Duration::from_millis(10);
@@ -138,6 +141,8 @@ pub(crate) struct Patience {
     skip: AtomicU32,
     /// How many did after the last spin in vain.
     skipped: AtomicU32,
+    /// How many yields brought news that are not counted in `BROUGHT` yet.
+    brought: AtomicU32,
 }
 
 impl Patience {
@@ -157,7 +162,7 @@ impl Patience {
             return None;
         }
         if !forced && !crowded() && self.has_run_out() {
-            return self.part(news);
+            return self.part(now, news);
         }
         let longest = now + LONGEST_SPIN;
         let end = deadline.map_or(longest, |at| at.min(longest));
@@ -166,14 +171,12 @@ impl Patience {
         while now < end {
             let found = if !crowded() {
                 pauses = (pauses + 1).min(4);
-                spin(pauses, &mut news)
-            } else if yields < MOST_YIELDS || forced {
+                let found = spin(pauses, &mut news);
+                now = Instant::now();
+                found
+            } else if forced || yields < MOST_YIELDS && may_yield(now) {
                 yields += 1;
-                match give_way(&mut news) {
-                    Some(found) => found,
-                    None if forced => None,
-                    None => return None,
-                }
+                self.give_way(&mut now, &mut news)
             } else {
                 return None;
             };
@@ -181,21 +184,53 @@ impl Patience {
                 self.was_right();
                 return found;
             }
-            now = Instant::now();
         }
         self.was_in_vain();
         None
     }
 
     /// Some yields, and then no more.
-    fn part<T>(&self, mut news: impl FnMut() -> Option<T>) -> Option<T> {
-        for _ in 0..PARTING_YIELDS {
-            let found = give_way(&mut news)?;
-            if found.is_some() {
-                return found;
+    fn part<T>(&self, mut now: Instant, mut news: impl FnMut() -> Option<T>) -> Option<T> {
+        (0..PARTING_YIELDS).find_map(
+            |_| {
+                if may_yield(now) { self.give_way(&mut now, &mut news) } else { None }
+            },
+        )
+    }
+
+    /// Yields, and looks for news. `now` is when it begins, then when it is over.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that yields, and it looks at what came of it"
+    )]
+    fn give_way<T>(&self, now: &mut Instant, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
+        let yielded = *now;
+        let before = BROUGHT.load(Ordering::Relaxed);
+        thread::yield_now();
+        let found = news();
+        if found.is_some() {
+            self.brought();
+        }
+        *now = Instant::now();
+        let took = now.saturating_duration_since(yielded);
+        if took > LONG_YIELD {
+            let brought = BROUGHT.load(Ordering::Relaxed).wrapping_sub(before);
+            if u128::from(brought) * PROGRESS.as_nanos() < took.as_nanos() {
+                ban(yielded, *now);
             }
         }
-        None
+        found
+    }
+
+    /// A yield brought news. Not each is told to the others: the count is theirs, too.
+    fn brought(&self) {
+        let brought = self.brought.load(Ordering::Relaxed) + 1;
+        if brought < TOLD_AT_ONCE {
+            self.brought.store(brought, Ordering::Relaxed);
+        } else {
+            self.brought.store(0, Ordering::Relaxed);
+            BROUGHT.fetch_add(u64::from(brought), Ordering::Relaxed);
+        }
     }
 
     fn has_run_out(&self) -> bool {
@@ -266,25 +301,9 @@ pub(crate) fn crowded() -> bool {
     AWAKE.load(Ordering::Relaxed) > *CORES
 }
 
-/// Yields, and looks for news; `None` if nobody may yield now.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that guards it")]
-fn give_way<T>(news: &mut impl FnMut() -> Option<T>) -> Option<Option<T>> {
-    let now = Instant::now();
-    if since_epoch(now) < BANNED_UNTIL.load(Ordering::Relaxed) {
-        return None;
-    }
-    let before = BROUGHT.load(Ordering::Relaxed);
-    thread::yield_now();
-    let found = news();
-    let brought = match found {
-        Some(_) => BROUGHT.fetch_add(1, Ordering::Relaxed),
-        None => BROUGHT.load(Ordering::Relaxed),
-    };
-    let took = now.elapsed();
-    if took > LONG_YIELD && u128::from(brought.wrapping_sub(before)) * PROGRESS.as_nanos() < took.as_nanos() {
-        ban(now, now + took);
-    }
-    Some(found)
+/// Whether no yield was found to help strangers lately.
+fn may_yield(now: Instant) -> bool {
+    since_epoch(now) >= BANNED_UNTIL.load(Ordering::Relaxed)
 }
 
 /// The core went to somebody who is none of ours, or computes: no more of that for a while.
