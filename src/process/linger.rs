@@ -134,7 +134,7 @@ pub(crate) fn set_waiting(manner: Waiting) {
     WAITING.store(manner as u8, Ordering::Relaxed);
 }
 
-/// What one thread has learned about its waits. Only the thread itself uses it.
+/// What one thread has learned about its waits, or all threads about waits of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     /// How many waits from now on park at once.
@@ -146,6 +146,10 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    pub(crate) const fn new() -> Self {
+        Self { skip: AtomicU32::new(0), skipped: AtomicU32::new(0), brought: AtomicU32::new(0) }
+    }
+
     /// Looks for news again and again, for as long as that is likely to pay.
     pub(crate) fn linger<T>(
         &self,

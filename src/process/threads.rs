@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::process::linger::{Risen, crowded};
+use crate::process::linger::{Patience, Risen, crowded};
 use crate::process::wait::Waiter;
 
 /// What a process needs of a thread.
@@ -59,6 +59,10 @@ struct Spare {
 
 /// Those that wait, the latest last: it is taken first, while its stack is warm and it may not have parked yet.
 static SPARES: Mutex<Vec<Arc<Spare>>> = Mutex::new(Vec::new());
+
+/// Whether it pays for a thread to look for its next process for a while, before it parks, is learned from all of them:
+/// most serve one only.
+static PATIENCE: Patience = Patience::new();
 
 /// How many there may be.
 static MOST: AtomicUsize = AtomicUsize::new(0);
@@ -203,7 +207,7 @@ impl Spare {
         let called = || self.called.load(Ordering::Acquire).then_some(());
         let until = Some(Instant::now() + KEPT);
         // Not where a core is scarce: many that end at once would only keep each other from parking.
-        let soon = if crowded() { None } else { self.waiter.linger(until, called) };
+        let soon = if crowded() { None } else { PATIENCE.linger(until, called) };
         let found = soon.or_else(|| self.waiter.park_until(until, called));
         if found.is_none() {
             if self.leave() {
