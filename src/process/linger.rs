@@ -51,7 +51,7 @@ const MOST_SKIPPED: u32 = 256;
 const LONG_YIELD: Duration = Duration::from_millis(1);
 
 /// While somebody of ours finds news this often, the others may have the core for long.
-const PROGRESS: Duration = Duration::from_micros(20);
+const PROGRESS: Duration = Duration::from_micros(3);
 
 /// A thread counts so many yields that brought news, then adds them to what all threads count.
 const TOLD_AT_ONCE: u32 = 8;
