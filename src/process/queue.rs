@@ -7,38 +7,47 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
-
-use crate::process::wait::Apart;
 
 /// Room for so many items stays with a queue whose reader parks, in each buffer.
 const ROOM_KEPT: usize = 32;
 
 /// Where senders put items.
-#[repr(C)]
 pub(crate) struct Queue<T> {
-    /// How many were ever put in: changes under the lock.
-    put: AtomicUsize,
-    inbound: Mutex<Inbound<T>>,
-    _apart: Apart,
+    /// In cache lines of its own: what a single item needs, and a reader that looks for it, is in the first.
+    entrance: CachePadded<Entrance<T>>,
     /// How many were ever taken out: the reader alone changes it.
     taken: AtomicUsize,
 }
 
+#[repr(C)]
+struct Entrance<T> {
+    /// How many were ever put in: changes under the lock.
+    put: AtomicUsize,
+    inbound: Mutex<Inbound<T>>,
+}
+
+#[repr(C)]
 struct Inbound<T> {
-    items: VecDeque<T>,
     closed: bool,
+    /// There are items in `rest`: asked here, beside the lock, to leave its memory alone.
+    more: bool,
+    /// The oldest item, if the others wait for its reader: one that comes alone passes through no buffer.
+    first: Option<T>,
+    rest: VecDeque<T>,
 }
 
 /// Both ends of a new queue.
 pub(crate) fn queue<T>() -> (Arc<Queue<T>>, Reader<T>) {
     let queue = Arc::new(Queue {
-        put: AtomicUsize::new(0),
-        inbound: Mutex::new(Inbound { items: VecDeque::new(), closed: false }),
-        _apart: Apart::default(),
+        entrance: CachePadded::new(Entrance {
+            put: AtomicUsize::new(0),
+            inbound: Mutex::new(Inbound { closed: false, more: false, first: None, rest: VecDeque::new() }),
+        }),
         taken: AtomicUsize::new(0),
     });
-    let reader = Reader { queue: Arc::clone(&queue), batch: VecDeque::new(), taken: 0 };
+    let reader = Reader { queue: Arc::clone(&queue), first: None, batch: VecDeque::new(), taken: 0 };
     (queue, reader)
 }
 
@@ -47,14 +56,19 @@ impl<T> Queue<T> {
     ///
     /// Afterwards whoever sees the reader awake may rely on it to find the item: see `Reader::pop_or_rest`.
     pub(crate) fn push(&self, item: T) -> Result<(), T> {
-        let mut inbound = self.inbound.lock();
+        let mut inbound = self.entrance.inbound.lock();
         if inbound.closed {
             drop(inbound);
             return Err(item);
         }
-        inbound.items.push_back(item);
-        let put = self.put.load(Ordering::Relaxed).wrapping_add(1);
-        self.put.store(put, Ordering::Release);
+        if inbound.first.is_none() && !inbound.more {
+            inbound.first = Some(item);
+        } else {
+            inbound.rest.push_back(item);
+            inbound.more = true;
+        }
+        let put = self.entrance.put.load(Ordering::Relaxed).wrapping_add(1);
+        self.entrance.put.store(put, Ordering::Release);
         Ok(())
     }
 
@@ -62,7 +76,7 @@ impl<T> Queue<T> {
     pub(crate) fn len(&self) -> usize {
         // In this order: it must not seem that more were taken out than put in.
         let taken = self.taken.load(Ordering::Acquire);
-        self.put.load(Ordering::Relaxed).wrapping_sub(taken)
+        self.entrance.put.load(Ordering::Relaxed).wrapping_sub(taken)
     }
 }
 
@@ -70,6 +84,7 @@ impl<T> Queue<T> {
 pub(crate) struct Reader<T> {
     queue: Arc<Queue<T>>,
     /// What was taken out of the lock at one time, and is not read yet.
+    first: Option<T>,
     batch: VecDeque<T>,
     taken: usize,
 }
@@ -78,10 +93,15 @@ impl<T> Reader<T> {
     /// The next item, if one is there. It takes no lock to see that none is.
     pub(crate) fn pop(&mut self) -> Option<T> {
         if self.batch.is_empty() {
-            if self.queue.put.load(Ordering::Acquire) == self.taken {
+            if self.queue.entrance.put.load(Ordering::Acquire) == self.taken {
                 return None;
             }
-            std::mem::swap(&mut self.queue.inbound.lock().items, &mut self.batch);
+            let mut inbound = self.queue.entrance.inbound.lock();
+            self.first = inbound.first.take();
+            if inbound.more {
+                inbound.more = false;
+                std::mem::swap(&mut inbound.rest, &mut self.batch);
+            }
         }
         self.next()
     }
@@ -90,11 +110,13 @@ impl<T> Reader<T> {
     /// later has taken it after the announcement, and so sees that too, without a fence of its own.
     pub(crate) fn pop_or_rest(&mut self) -> Option<T> {
         if self.batch.is_empty() {
-            let mut inbound = self.queue.inbound.lock();
-            std::mem::swap(&mut inbound.items, &mut self.batch);
-            if self.batch.is_empty() {
+            let mut inbound = self.queue.entrance.inbound.lock();
+            self.first = inbound.first.take();
+            inbound.more = false;
+            std::mem::swap(&mut inbound.rest, &mut self.batch);
+            if self.first.is_none() && self.batch.is_empty() {
                 // After a flood: its room is not kept for ever.
-                let room = (inbound.items.capacity() > ROOM_KEPT).then(|| std::mem::take(&mut inbound.items));
+                let room = (inbound.rest.capacity() > ROOM_KEPT).then(|| std::mem::take(&mut inbound.rest));
                 drop(inbound);
                 drop(room);
                 if self.batch.capacity() > ROOM_KEPT {
@@ -106,7 +128,7 @@ impl<T> Reader<T> {
     }
 
     fn next(&mut self) -> Option<T> {
-        let item = self.batch.pop_front()?;
+        let item = self.first.take().or_else(|| self.batch.pop_front())?;
         self.taken = self.taken.wrapping_add(1);
         self.queue.taken.store(self.taken, Ordering::Release);
         Some(item)
@@ -116,9 +138,10 @@ impl<T> Reader<T> {
 impl<T> Drop for Reader<T> {
     /// Closes the queue. What is in it is dropped on the reader's thread, not under the lock.
     fn drop(&mut self) {
-        let mut inbound = self.queue.inbound.lock();
+        let mut inbound = self.queue.entrance.inbound.lock();
         inbound.closed = true;
-        let late = std::mem::take(&mut inbound.items);
+        self.first = inbound.first.take();
+        let late = std::mem::take(&mut inbound.rest);
         drop(inbound);
         self.batch.extend(late);
     }
