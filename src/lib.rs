@@ -15,6 +15,7 @@ pub mod dynamic_supervisor;
 pub mod gen_server;
 #[cfg(feature = "env_logger")]
 pub mod logger;
+pub mod observer;
 mod or_exit;
 mod partition_supervisor;
 mod pid;

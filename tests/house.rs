@@ -16,8 +16,8 @@ use rules::{Floors, breaches};
 const FLOORS: Floors<'static> = &[
     /* 0 */ &["pid", "unwind", "reason", "unwound", "logger"],
     /* 1 */ &["process/linger", "process/wait", "process/queue", "process/threads", "process/settings", "process/signal",
-              "process/shards", "process/clock",
-              "process/block", "process/table", "process/me", "process/names", "process/zombie", "process/report",
+              "process/shards", "process/clock", "process/activity",
+              "process/block", "process/table", "process/me", "process/names", "process/feed", "process/zombie", "process/report",
               "process/exit", "process/link", "process/watch", "process/inbox", "process/address", "process/alias",
               "process/timer", "process/spawn", "process/attach", "process/attempt", "process/own", "process/info"],
     /* 2 */ &["child_spec",
@@ -26,7 +26,7 @@ const FLOORS: Floors<'static> = &[
               "task/callers", "task/slot", "task/work", "task/handle", "task/start", "task/many",
               "task/crew", "task/stream"],
     /* 3 */ &["supervisor/spec", "supervisor/budget", "supervisor/decide", "supervisor/request",
-              "supervisor/children", "supervisor/server", "supervisor/client", "supervisor/supervise",
+              "supervisor/children", "supervisor/account", "supervisor/server", "supervisor/client", "supervisor/supervise",
               "dynamic_supervisor/limits", "dynamic_supervisor/request", "dynamic_supervisor/children",
               "dynamic_supervisor/server", "dynamic_supervisor/spec", "dynamic_supervisor/client",
               "dynamic_supervisor/supervise", "task_supervisor/server", "task_supervisor/order",
@@ -35,7 +35,7 @@ const FLOORS: Floors<'static> = &[
               "registry/duplicate", "partition_supervisor",
               "application/error", "application/ending", "application/record", "application/master",
               "application/client", "application/plan"],
-    /* 4 */ &[],                            // to come: observer
+    /* 4 */ &["observer"],
 ];
 
 #[test]

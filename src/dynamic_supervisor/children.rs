@@ -2,7 +2,7 @@
 //! that keep such children, the supervisor of tasks among them, hand everything on to here.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::sync::Arc;
 
 use crate::child_spec::{ChildSpec, StartError};
 use crate::dynamic_supervisor::limits::Limits;
@@ -12,6 +12,7 @@ use crate::gen_server::reply::Next;
 use crate::pid::Pid;
 use crate::process::me;
 use crate::reason::ExitReason;
+use crate::supervisor::account::{Books, publish_end};
 use crate::supervisor::budget::Budget;
 use crate::supervisor::children::{Child, Ending, Status, child_info, count, report, too_many_zombies};
 use crate::supervisor::decide::{Fate, fate};
@@ -21,7 +22,7 @@ use crate::supervisor::request::ChildError;
 pub(crate) struct DynamicChildren {
     /// The supervisor, for the log.
     called: String,
-    budget: Budget,
+    books: Arc<Books>,
     max_children: Option<usize>,
     max_zombies: Option<usize>,
     all: BTreeMap<Pid, Child>,
@@ -40,7 +41,7 @@ impl DynamicChildren {
     pub(crate) fn new(called: String, limits: &Limits) -> Self {
         Self {
             called,
-            budget: Budget::new(limits.max_restarts, limits.period),
+            books: Books::open(None, Budget::new(limits.max_restarts, limits.period)),
             max_children: limits.max_children,
             max_zombies: limits.max_zombies,
             all: BTreeMap::new(),
@@ -99,7 +100,7 @@ impl DynamicChildren {
 
     /// Starts a child again, if the budget allows.
     fn restart(&mut self, pid: Pid) -> Then {
-        if !self.budget.spend(Instant::now()) {
+        if !self.books.spend() {
             let child = self.all.remove(&pid);
             let id = child.map(|child| child.spec.id.clone());
             let id = id.as_ref().map_or("", |id| id.as_str());
@@ -114,6 +115,7 @@ impl DynamicChildren {
         };
         match child.start(&self.called, log::Level::Info) {
             Ok(Some(pid)) => {
+                child.publish_restart();
                 self.all.insert(pid, child);
                 Then::GoOn
             }
@@ -135,6 +137,7 @@ impl DynamicChildren {
 
     fn give_up(&self, why: &str) -> Then {
         report(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.called));
+        publish_end(why);
         Then::GiveUp
     }
 

@@ -10,6 +10,7 @@ use crate::gen_server::behaviour::{Context, Envelope, GenServer, Info, Stop};
 use crate::gen_server::call::postpone;
 use crate::gen_server::reply::{Caller, Next, Step};
 use crate::pid::Pid;
+use crate::process::activity::Activity;
 use crate::process::block::{Notice, Phase};
 use crate::process::inbox::{Inbox, Item};
 use crate::process::me::Me;
@@ -40,6 +41,7 @@ pub(crate) fn serve<S: GenServer>(
     let me = exit::expect_process("serve");
     me.hold_dropped();
     let mut cx = make_context(parent);
+    me.begins(Activity::Starting);
     let made = S::init(args, &mut cx);
     let mut server = match made {
         Ok(server) => server,
@@ -51,26 +53,27 @@ pub(crate) fn serve<S: GenServer>(
         state.starter = None; // from here on it hears of our end as everybody linked does
     }
     drop(state);
-    let mut busy_with = "starting";
     let ended = unwound::catch(|| {
         if begun {
             started.answer(());
         }
         me.checkpoint(); // killed while `init` ran: the start has failed, and that is all the starter hears
-        attend(&mut server, inbox, &mut cx, &me, &mut busy_with)
+        attend(&mut server, inbox, &mut cx, &me)
     });
     if matches!(ended, Err(Unwound::Told)) {
         // Ended by a signal it does not trap: no terminate.
         return wind_up(&me, server, ExitReason::Normal);
     }
     me.settle();
+    let was_at = me.block.doing.what();
+    me.begins(Activity::Terminating);
     let (reply, reason) = match ended {
         Ok((reply, reason)) => (Some(reply), reason),
         Err(unwound) => (None, unwound.into_reason().unwrap_or(ExitReason::Normal)),
     };
     if reason.is_abnormal() {
         contain("the log", || {
-            log::error!("server {} ({}) stops while {busy_with}: {reason}", cx.me(), type_name::<S>());
+            log::error!("server {} ({}) stops while {was_at}: {reason}", cx.me(), type_name::<S>());
         });
     }
     let reason = match unwound::catch(|| server.terminate(&reason, &mut cx)) {
@@ -109,7 +112,6 @@ fn attend<S: GenServer>(
     inbox: &mut Inbox<Envelope<S>>,
     cx: &mut Context<S>,
     me: &Me,
-    busy_with: &mut &'static str,
 ) -> (impl Drop + use<S>, ExitReason) {
     let mut next = cx.after_init.take().unwrap_or_else(Next::wait);
     loop {
@@ -119,15 +121,15 @@ fn attend<S: GenServer>(
         }
         drop(reply);
         me.release_dropped();
-        *busy_with = "waiting";
+        me.begins(Activity::Waiting);
         next = match step {
             Step::Continue => {
-                *busy_with = "continuing";
+                me.begins(Activity::Continuing);
                 server.handle_continue(cx)
             }
             Step::Wait(limit) => {
                 let item = inbox.receive(limit.map(clock::after));
-                handle(server, item, cx, me, busy_with)
+                handle(server, item, cx, me)
             }
             Step::Stop(reason) => Next::stop(reason),
         };
@@ -139,11 +141,10 @@ fn handle<S: GenServer>(
     item: Option<Item<Envelope<S>>>,
     cx: &mut Context<S>,
     me: &Me,
-    busy_with: &mut &'static str,
 ) -> Next {
     match item {
         Some(Item::Message(Envelope::Call { from, message })) => {
-            *busy_with = "handling a call";
+            me.begins(Activity::Call);
             me.answers(from);
             let next = server.handle_call(message, cx);
             if let Some(from) = me.owes() {
@@ -152,27 +153,22 @@ fn handle<S: GenServer>(
             next
         }
         Some(Item::Message(Envelope::Cast(message))) => {
-            *busy_with = "handling a cast";
+            me.begins(Activity::Cast);
             server.handle_cast(message, cx)
         }
         Some(Item::Message(Envelope::Stop(reason))) => Next::stop(*reason),
         Some(Item::Notice(notice)) => match *notice {
             Notice::Exit { from, reason } if Some(from) == cx.parent => Next::stop(reason),
-            Notice::Exit { from, reason } => inform(server, Info::Exit { from, reason }, cx, busy_with),
+            Notice::Exit { from, reason } => inform(server, Info::Exit { from, reason }, cx, me),
             Notice::Down { monitor, target, reason } => {
-                inform(server, Info::Down { monitor, target, reason }, cx, busy_with)
+                inform(server, Info::Down { monitor, target, reason }, cx, me)
             }
         },
-        None => inform(server, Info::Timeout, cx, busy_with),
+        None => inform(server, Info::Timeout, cx, me),
     }
 }
 
-fn inform<S: GenServer>(
-    server: &mut S,
-    info: Info,
-    cx: &mut Context<S>,
-    busy_with: &mut &'static str,
-) -> Next {
-    *busy_with = "handling an info";
+fn inform<S: GenServer>(server: &mut S, info: Info, cx: &mut Context<S>, me: &Me) -> Next {
+    me.begins(Activity::Info);
     server.handle_info(info, cx)
 }

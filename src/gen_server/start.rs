@@ -17,7 +17,7 @@ use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::{Caller, Outcome, Slot};
 use crate::gen_server::run::{Job, Refusal, serve};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::Block;
+use crate::process::block::{Block, Kind};
 use crate::process::inbox::Inbox;
 use crate::process::link::{demonitor_flush, disconnect};
 use crate::process::me::{self, Me};
@@ -122,7 +122,7 @@ impl<S: GenServer> Spec<S> {
             child_type: ChildType::default(),
             start_timeout: None,
             reap_timeout: None,
-            process: Builder { awaited: true, reports_exits: true, ..Builder::default() },
+            process: Builder { awaited: true, kind: Kind::Server, ..Builder::default() },
             made_at: Location::caller(),
         }
     }

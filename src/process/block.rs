@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::pid::{MonitorRef, Pid, Serial, TimerRef};
+use crate::process::activity::Doing;
 use crate::process::wait::{Apart, Waiter};
 use crate::reason::ExitReason;
 
@@ -49,6 +51,8 @@ pub(crate) trait Mailbox: Send + Sync {
     fn notify(&self, notice: Notice);
     /// How many messages wait.
     fn len(&self) -> usize;
+    /// How many messages were ever taken out of it.
+    fn taken(&self) -> usize;
     /// The name of the message type, for error messages.
     fn message_type(&self) -> &'static str;
 }
@@ -56,6 +60,14 @@ pub(crate) trait Mailbox: Send + Sync {
 /// Something outside the mailboxes that waits for a death: a caller, a `Watch`.
 pub(crate) trait DeathWatch: Send + Sync {
     fn died(&self, reason: &ExitReason);
+}
+
+/// What a supervisor tells of itself to whoever looks.
+pub(crate) trait Account: Send + Sync {
+    /// How many restarts it has made, and may make.
+    fn told(&self) -> String;
+    /// All of it, for who knows its type.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// A name or key that a process holds and that must be free before anybody hears of its death.
@@ -143,8 +155,22 @@ pub(crate) struct Birth {
     pub(crate) at: Instant,
     pub(crate) kill_grace: Duration,
     pub(crate) exit_deadline: Duration,
-    /// Whether the log hears of every abnormal end, as for servers and supervisors, or only of panics.
-    pub(crate) reports_exits: bool,
+    pub(crate) kind: Kind,
+}
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A function, started with `spawn` or its like.
+    #[default]
+    Process,
+    /// A task.
+    Task,
+    /// A server, or an agent.
+    Server,
+    /// A server that keeps others running.
+    Supervisor,
 }
 
 const DOOMED: u8 = 1;
@@ -166,6 +192,10 @@ pub(crate) struct Block {
     flags: AtomicU8,
     /// Every sender reads what is above, and it hardly ever changes.
     _apart: Apart,
+    /// What it is at.
+    pub(crate) doing: Doing,
+    /// For supervisors.
+    pub(crate) account: OnceCell<Arc<dyn Account>>,
     /// The pid this process waits for in a call, or zero: what wait cycles are found by.
     pub(crate) waiting_on: AtomicU64,
     /// What a selective receive has taken out of the queue and put aside, less the `Down`s in either that
@@ -184,6 +214,8 @@ impl Block {
             mailbox,
             flags: AtomicU8::new(0),
             _apart: Apart::default(),
+            doing: Doing::default(),
+            account: OnceCell::new(),
             waiting_on: AtomicU64::new(0),
             aside: AtomicIsize::new(0),
             state: Mutex::new(State {

@@ -9,6 +9,7 @@ use parking_lot::MutexGuard;
 
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::block::{Block, Late, Monitoring, Notice, Peer, Phase, State, Watcher};
+use crate::process::feed::{self, Change};
 use crate::process::signal::{Origin, Verdict, verdict};
 use crate::process::{clock, me, names, table, zombie};
 use crate::reason::{ExitReason, PanicReport};
@@ -297,10 +298,14 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     if thread == Thread::GoesOn {
         zombie::made(block, &reason);
     }
+    let name = feed::is_heard().then(|| feed::called(block)); // it is released in a moment
     doom_linked(block, &reason);
     release_what_it_held(block);
     let estate = declare_dead(block, &reason);
     table::remove(block.pid);
+    if let Some(name) = name {
+        feed::publish(block.pid, name, Change::Exited { reason: reason.clone() });
+    }
     inform(block.pid, estate, &reason);
     inform_latecomers(block, &reason);
     guard.disarm();

@@ -123,6 +123,9 @@ impl<M: Send + 'static> Mailbox for Post<M> {
     fn len(&self) -> usize {
         Queue::len(self)
     }
+    fn taken(&self) -> usize {
+        Queue::taken(self)
+    }
     fn message_type(&self) -> &'static str {
         type_name::<M>()
     }
@@ -233,7 +236,7 @@ impl<M: Send + 'static> Inbox<M> {
                     if me.is_sink() {
                         linger::let_gather(deadline);
                     }
-                    wait(&mut self.reader, deadline)?
+                    wait(&self.block, &mut self.reader, deadline)?
                 }
             };
             me.receives();
@@ -270,7 +273,7 @@ impl<M: Send + 'static> Inbox<M> {
         }
         loop {
             let item = self.reader.pop();
-            let event = item.or_else(|| wait(&mut self.reader, deadline))?.into();
+            let event = item.or_else(|| wait(&self.block, &mut self.reader, deadline))?.into();
             if self.flushed(&event) {
                 self.block.aside.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
                 continue;
@@ -316,8 +319,12 @@ impl<M: Send + 'static> Inbox<M> {
 }
 
 /// Blocks until something is in the queue or the deadline is past.
-fn wait<T>(reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
-    me::linger(deadline, || reader.pop()).or_else(|| me::park(deadline, || reader.pop_or_rest()))
+fn wait<T>(block: &Block, reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
+    me::linger(deadline, || reader.pop()).or_else(|| {
+        let item = me::park(deadline, || reader.pop_or_rest());
+        block.doing.wakes();
+        item
+    })
 }
 
 /// An event out of the queue. Unless it is taken it is put aside, also if what looks at it unwinds: no

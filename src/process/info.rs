@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::pid::Pid;
-use crate::process::block::{Block, Monitoring, Peer, Phase, Watcher};
+use crate::process::activity::{self, Activity};
+use crate::process::block::{Block, Kind, Monitoring, Peer, Phase, Watcher};
 use crate::process::{clock, me, table, zombie};
 use crate::reason::ExitReason;
 
@@ -38,6 +39,13 @@ pub struct ProcessInfo {
     pub label: Option<Arc<str>>,
     /// What it is doing.
     pub state: ProcessState,
+    /// What it is.
+    pub kind: Kind,
+    /// What its thread is at, as far as the runtime knows.
+    pub activity: Activity,
+    /// For how long it has been at that, at most: exact for a message it waited for, and for all messages if somebody
+    /// looked at processes within the ten seconds before; else since it last found its mailbox empty.
+    pub active_for: Duration,
     /// Whom it is linked to.
     pub links: Vec<Pid>,
     /// Whom it monitors; a process monitored twice stands here twice.
@@ -46,6 +54,8 @@ pub struct ProcessInfo {
     pub monitored_by: Vec<Pid>,
     /// How many messages wait in its mailbox.
     pub mailbox_len: usize,
+    /// How many messages it has taken out of its mailbox.
+    pub received: usize,
     /// The type of messages it takes.
     pub message_type: &'static str,
     /// Whether it traps exits.
@@ -109,7 +119,8 @@ pub fn processes() -> Vec<ProcessInfo> {
     table::all().iter().map(|block| describe(block)).collect()
 }
 
-fn describe(block: &Block) -> ProcessInfo {
+pub(crate) fn describe(block: &Block) -> ProcessInfo {
+    activity::look();
     let state = block.lock();
     let mut links: Vec<Pid> = state.links.keys().copied().collect();
     // A monitor of oneself never fires; as in Erlang, it is none.
@@ -145,10 +156,14 @@ fn describe(block: &Block) -> ProcessInfo {
             Phase::Exiting(reason) => ProcessState::Exiting(reason.clone()),
             Phase::Dead(reason) => ProcessState::Zombie(reason.clone()),
         },
+        kind: block.birth.kind,
+        activity: block.doing.what(),
+        active_for: block.doing.age(),
         links,
         monitors,
         monitored_by,
         mailbox_len: block.unread(),
+        received: block.mailbox.taken(),
         message_type: block.mailbox.message_type(),
         trapping: state.trapping,
         // The mark of oneself stands for "all that I started".

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::pid::Pid;
+use crate::process::activity::Activity;
 use crate::process::block::{Block, Phase};
 use crate::process::clock;
 use crate::process::linger::Risen;
@@ -265,6 +266,12 @@ impl Me {
     #[inline]
     pub(crate) fn is_sink(&self) -> bool {
         self.unanswered.get() > MANY_UNANSWERED
+    }
+
+    /// It turns to something else.
+    #[inline]
+    pub(crate) fn begins(&self, what: Activity) {
+        self.block.doing.begin(what);
     }
 
     /// A call of this process is to be handled; of nobody's that could be asked, if it comes from a foreign thread.

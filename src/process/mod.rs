@@ -1,6 +1,7 @@
 //! Processes: threads that end each other by links, watch each other by monitors, are reached by names,
 //! and are never a half-dead mess. The kernel under servers and supervisors, and of use by itself.
 
+pub(crate) mod activity;
 pub(crate) mod address;
 pub(crate) mod alias;
 pub(crate) mod attach;
@@ -8,6 +9,7 @@ pub(crate) mod attempt;
 pub(crate) mod block;
 pub(crate) mod clock;
 pub(crate) mod exit;
+pub(crate) mod feed;
 pub(crate) mod inbox;
 pub(crate) mod info;
 pub(crate) mod linger;
@@ -28,11 +30,12 @@ pub(crate) mod wait;
 pub(crate) mod watch;
 pub(crate) mod zombie;
 
+pub use self::activity::Activity;
 pub use self::address::{Address, Name, SendError};
 pub use self::alias::{Alias, AliasMode};
 pub use self::attach::{AttachError, attach};
 pub use self::attempt::{Attempt, Caught, attempt};
-pub use self::block::Target;
+pub use self::block::{Kind, Target};
 pub use self::exit::{exit, exit_with, is_alive, throw};
 pub use self::inbox::{Event, Inbox};
 pub use self::info::{ProcessInfo, ProcessState, info, processes};

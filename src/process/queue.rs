@@ -72,6 +72,11 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// How many items were ever taken out.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// How many items wait.
     pub(crate) fn len(&self) -> usize {
         // In this order: it must not seem that more were taken out than put in.

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::process::block::Block;
-use crate::process::clock;
+use crate::process::block::{Block, Kind};
+use crate::process::{clock, table};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 
@@ -12,7 +12,7 @@ use crate::unwind::contain;
 /// exit signal asked for. `unread`: how much mail there was; by now it is dropped.
 pub(crate) fn ended(block: &Block, reason: &ExitReason, by_signal: bool, unread: usize) {
     let error = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
-    let worth_it = !by_signal && reason.is_abnormal() && (error || block.birth.reports_exits);
+    let worth_it = !by_signal && reason.is_abnormal() && (error || block.birth.kind != Kind::Process);
     contain("the log", || {
         if worth_it {
             log::error!("{}", text(block, reason, unread));
@@ -45,9 +45,14 @@ fn text(block: &Block, reason: &ExitReason, unread: usize) -> String {
     if !block.birth.ancestors.is_empty() {
         add("ancestors", &list(&block.birth.ancestors));
     }
+    let parent = block.birth.ancestors.first().and_then(|parent| table::get(*parent));
+    if let Some(account) = parent.as_ref().and_then(|parent| parent.account.get()) {
+        add("its supervisor has used", &account.told());
+    }
     if !links.is_empty() {
         add("links", &list(&links));
     }
+    add("takes messages of type", &block.mailbox.message_type());
     add("unread messages", &unread);
     add("traps exits", &trapping);
     add("lived for", &format_args!("{:.1?}", clock::elapsed(block.birth.at)));

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Birth, Block, Peer, Phase, Target};
+use crate::process::block::{Birth, Block, Kind, Peer, Phase, Target};
 use crate::process::exit::{self, Thread};
+use crate::process::feed::{self, Change};
 use crate::process::inbox::{Inbox, Item};
 use crate::process::link::{connect, disconnect, hold, leave};
 use crate::process::me::{self, Me};
@@ -159,7 +160,7 @@ pub struct Builder {
     pub(crate) exit_deadline: Option<Duration>,
     /// The starter waits until the process says it is ready, and hears of a failure from that alone.
     pub(crate) awaited: bool,
-    pub(crate) reports_exits: bool,
+    pub(crate) kind: Kind,
     /// Linked with it from its birth, beside whoever starts it: the owner of a supervised task.
     pub(crate) owner: Option<Arc<Block>>,
     /// Its owner hears of its end in another way than by a message; but dies of it unless it traps exits.
@@ -350,7 +351,7 @@ pub(crate) fn conceive<M: Send + 'static>(
         at: Instant::now(),
         kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
         exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),
-        reports_exits: plan.reports_exits,
+        kind: plan.kind,
     };
     let (queue, reader) = queue();
     let block = Arc::new(Block::new(pid, birth, queue));
@@ -398,6 +399,8 @@ pub(crate) fn live<M: Send + 'static, T>(
     body: impl FnOnce(&mut Inbox<M>) -> T,
 ) -> Option<T> {
     me::set(Some(Arc::clone(block)));
+    block.doing.wakes();
+    feed::tell(block, || Change::Started { parent: block.birth.ancestors.first().copied() });
     inbox.belongs_to(me::get());
     unwound::observe_panics(Some(exit::on_panic));
     let mut unused = Some(body);

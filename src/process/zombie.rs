@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::pid::Pid;
 use crate::process::block::{Block, DeathWatch};
+use crate::process::feed::{self, Change};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 
@@ -111,6 +112,7 @@ pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
     zombies.insert(block.pid, entry);
     drop(zombies);
     EVER.fetch_add(1, Ordering::Relaxed);
+    feed::tell(block, || Change::BecameZombie);
     // To print the reason is user code.
     contain("the log", || log::error!("did not end in time: {zombie}"));
 }
@@ -123,6 +125,10 @@ pub(crate) fn reaped(block: &Block) {
     drop(zombies);
     if let Some(entry) = entry {
         contain("the log", || log::warn!("ended after all: {}", entry.zombie));
+        if feed::is_heard() {
+            let Zombie { name, label, .. } = &entry.zombie;
+            feed::publish(block.pid, name.clone().or_else(|| label.clone()), Change::Reaped);
+        }
         for watch in &entry.waiting {
             watch.died(&entry.zombie.reason);
         }

@@ -2,7 +2,36 @@
 //! one for each restart and gives up when there is none left.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
+
+/// How many restarts a supervisor has made within its period, and how many it may make: one more, and it gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restarts {
+    /// How many it has made within the last `period`.
+    pub used: usize,
+    /// How many it may make within it.
+    pub max: u32,
+    /// The time within which restarts are counted.
+    pub period: Duration,
+}
+
+impl Restarts {
+    /// How many more it may make just now.
+    pub fn left(&self) -> usize {
+        (self.max as usize).saturating_sub(self.used)
+    }
+}
+
+impl fmt::Display for Restarts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.max {
+            u32::MAX => write!(f, "{} restarts in {:?}", self.used, self.period),
+            max => write!(f, "{} of {max} restarts in {:?}", self.used, self.period),
+        }
+    }
+}
 
 /// The restarts that are left.
 #[derive(Debug, Clone)]
@@ -18,12 +47,22 @@ impl Budget {
         Self { max, period, spent: VecDeque::new() }
     }
 
-    /// Notes a restart; false if it is one too many within the period. A restart exactly one period ago
-    /// still counts.
-    pub(crate) fn spend(&mut self, now: Instant) -> bool {
+    /// How many restarts there were within the period that ends now.
+    pub(crate) fn count(&mut self, now: Instant) -> Restarts {
+        self.forget(now);
+        Restarts { used: self.spent.len(), max: self.max, period: self.period }
+    }
+
+    fn forget(&mut self, now: Instant) {
         while self.spent.front().is_some_and(|then| now.saturating_duration_since(*then) > self.period) {
             self.spent.pop_front();
         }
+    }
+
+    /// Notes a restart; false if it is one too many within the period. A restart exactly one period ago
+    /// still counts.
+    pub(crate) fn spend(&mut self, now: Instant) -> bool {
+        self.forget(now);
         self.spent.push_back(now);
         self.spent.len() <= self.max as usize
     }

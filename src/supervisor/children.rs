@@ -9,6 +9,7 @@ use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartE
 use crate::gen_server::call::Waiting;
 use crate::pid::Pid;
 use crate::process::exit::{exit, is_alive};
+use crate::process::feed::{self, Change};
 use crate::process::link::unlink;
 use crate::process::settings::settings;
 use crate::process::watch::{Watch, await_reaping, watch};
@@ -34,6 +35,8 @@ pub(crate) struct Child {
     pub(crate) status: Status,
     /// Who it was last, for as long as that one may be a zombie.
     pub(crate) last: Option<Pid>,
+    /// How often it was started.
+    starts: u64,
 }
 
 /// Why a supervisor's start failed: inside the `ShutdownWith` it ends with.
@@ -70,7 +73,7 @@ pub(crate) fn report(level: log::Level, text: fmt::Arguments<'_>) {
 
 impl Child {
     pub(crate) fn new(spec: ChildSpec) -> Self {
-        Self { spec, status: Status::Stopped, last: None }
+        Self { spec, status: Status::Stopped, last: None, starts: 0 }
     }
 
     pub(crate) fn pid(&self) -> Option<Pid> {
@@ -103,6 +106,7 @@ impl Child {
                 );
                 self.status = Status::Running(pid);
                 self.last = Some(pid);
+                self.starts += 1;
                 Ok(Some(pid))
             }
             Err(StartError::Ignored) => {
@@ -113,6 +117,20 @@ impl Child {
                 self.status = Status::Stopped;
                 Err(error)
             }
+        }
+    }
+
+    /// How often it was started again.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.starts.saturating_sub(1)
+    }
+
+    /// Tells observers that a supervisor has started it again.
+    pub(crate) fn publish_restart(&self) {
+        let (Some(me), true) = (me::pid(), feed::is_heard()) else { return };
+        if let Some(block) = self.pid().and_then(table::get) {
+            let child = self.spec.id.as_str().into();
+            feed::tell(&block, || Change::Restarted { by: me, child, times: self.restarts() });
         }
     }
 

@@ -1,5 +1,6 @@
 //! Supervisors: processes that start others, and start them again when they end.
 
+pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod children;
 pub(crate) mod client;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use once_cell::sync::OnceCell;
 
@@ -14,6 +13,7 @@ use crate::gen_server::reply::Next;
 use crate::gen_server::start::{Spec, Start};
 use crate::pid::Pid;
 use crate::reason::ExitReason;
+use crate::supervisor::account::{Books, publish_end};
 use crate::supervisor::budget::Budget;
 use crate::supervisor::children::{
     Child, Children, FailedToStartChild, Status, child_info, count, report, too_many_zombies,
@@ -67,7 +67,7 @@ pub struct Supervisor {
     called: String,
     strategy: Strategy,
     auto_shutdown: AutoShutdown,
-    budget: Budget,
+    books: Arc<Books>,
     max_zombies: Option<usize>,
     gave_up: Option<Arc<OnceCell<String>>>,
     children: Children,
@@ -210,7 +210,7 @@ impl GenServer for Supervisor {
             called: format!("{} {}", plan.called, cx.me()),
             strategy: spec.strategy,
             auto_shutdown: spec.auto_shutdown,
-            budget: Budget::new(spec.max_restarts, spec.period),
+            books: Books::open(Some(spec.strategy), Budget::new(spec.max_restarts, spec.period)),
             max_zombies: spec.max_zombies,
             gave_up: spec.gave_up,
             children: Children(spec.children.into_iter().map(Child::new).collect()),
@@ -226,11 +226,12 @@ impl GenServer for Supervisor {
             supervisor.children.stop(0..at, &supervisor.called);
             return Err(Stop::Reason(ExitReason::shutdown_carrying(FailedToStartChild { id, error })));
         }
+        supervisor.write_down();
         Ok(supervisor)
     }
 
     fn handle_call(&mut self, Request(ask): Request, _: &mut Context<Self>) -> Next {
-        match ask {
+        let next = match ask {
             Ask::Start(child, from) => from.reply(self.start_child(child)),
             Ask::Terminate(id, from) => from.reply(self.terminate_child(&id)),
             Ask::Restart(id, from) => from.reply(self.restart_child(&id)),
@@ -241,18 +242,22 @@ impl GenServer for Supervisor {
                 let at = self.children.position(&id);
                 from.reply(at.map(|at| self.children.0[at].spec.clone()).ok_or(ChildError::NotFound))
             }
-        }
+        };
+        self.write_down();
+        next
     }
 
     fn handle_cast(&mut self, Reminder(TryAgain { id, retry }): Reminder, cx: &mut Context<Self>) -> Next {
-        match self.children.position(&id) {
+        let next = match self.children.position(&id) {
             Some(at) if self.children.0[at].status == Status::Restarting(retry) => self.restart(at, cx),
             _ => Next::wait(), // it was stopped, deleted or restarted by hand meanwhile
-        }
+        };
+        self.write_down();
+        next
     }
 
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
-        match info {
+        let next = match info {
             Info::Exit { from, reason } => match self.children.position_of(from) {
                 Some(at) => self.child_ended(at, from, &reason, cx),
                 None => Next::wait(), // no child of ours, or no longer
@@ -264,7 +269,9 @@ impl GenServer for Supervisor {
                 );
                 Next::wait()
             }
-        }
+        };
+        self.write_down();
+        next
     }
 
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
@@ -275,6 +282,11 @@ impl GenServer for Supervisor {
 
 /// A child ended by itself: what now?
 impl Supervisor {
+    /// Lets observers see the children as they are now.
+    fn write_down(&self) {
+        self.books.list(self.children.0.iter());
+    }
+
     fn child_ended(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
         let child = &mut self.children.0[at];
         child.status = Status::Stopped;
@@ -304,6 +316,7 @@ impl Supervisor {
     fn give_up(&self, why: &str) -> Next {
         report(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.called));
         self.note(why);
+        publish_end(why);
         Next::stop(ExitReason::Shutdown)
     }
 
@@ -316,7 +329,7 @@ impl Supervisor {
 
     /// Restarts what the strategy says, if the budget allows.
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
-        if !self.budget.spend(Instant::now()) {
+        if !self.books.spend() {
             self.children.0[at].status = Status::Stopped;
             let id = &self.children.0[at].spec.id;
             return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
@@ -329,7 +342,9 @@ impl Supervisor {
         if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
             return self.give_up("zombie_limit");
         }
-        if let Err((failed, error)) = self.start_range(range) {
+        let started = self.start_range(range.clone());
+        self.children.0.iter().skip(range.start).take(range.len()).for_each(Child::publish_restart);
+        if let Err((failed, error)) = started {
             self.retries += 1;
             let child = &mut self.children.0[failed];
             child.status = Status::Restarting(self.retries);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart};
 use crate::pid::{MonitorRef, Pid};
+use crate::process::block::Kind;
 use crate::process::inbox::Inbox;
 use crate::process::me;
 use crate::process::spawn::{Builder, SpawnError, birth};
@@ -76,7 +77,7 @@ impl<T: Send + 'static> Task<T> {
     ) -> Result<Self, SpawnError> {
         let me = me::get();
         let (slot, body) = prepare(work);
-        let address = birth(Builder { reports_exits: true, ..builder }, me.as_ref(), None, body)?;
+        let address = birth(Builder { kind: Kind::Task, ..builder }, me.as_ref(), None, body)?;
         let linked = me.map(|me| Arc::clone(&me.block));
         Ok(Self::new(Born { block: Arc::clone(address.block()), linked }, slot))
     }
@@ -97,7 +98,7 @@ impl Task<()> {
     /// ```
     #[track_caller]
     pub fn start(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
-        let plan = Builder { reports_exits: true, ..Builder::default() };
+        let plan = Builder { kind: Kind::Task, ..Builder::default() };
         birth::<()>(plan, None, None, on_behalf(move |_| work())).map(|address| address.pid())
     }
 
@@ -118,7 +119,7 @@ impl Task<()> {
     /// ```
     #[track_caller]
     pub fn start_link(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
-        let plan = Builder { reports_exits: true, ..Builder::default() };
+        let plan = Builder { kind: Kind::Task, ..Builder::default() };
         birth::<()>(plan, me::get().as_ref(), None, on_behalf(move |_| work())).map(|address| address.pid())
     }
 
@@ -143,7 +144,7 @@ impl Task<()> {
     pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
         let me = me::get().ok_or(SpawnError::NotAProcess)?;
         let monitor = MonitorRef::fresh();
-        let plan = Builder { reports_exits: true, ..Builder::default() };
+        let plan = Builder { kind: Kind::Task, ..Builder::default() };
         let task = birth::<()>(plan, None, Some((&me, monitor)), on_behalf(move |_| work()))?;
         Ok((task.pid(), monitor))
     }
@@ -166,7 +167,7 @@ impl Task<()> {
     pub fn child_spec(id: impl Into<ChildId>, work: impl Fn() + Send + Sync + 'static) -> ChildSpec {
         let id = id.into();
         let spawned_at = Some(Location::caller());
-        let plan = Builder { reports_exits: true, spawned_at, ..Builder::default() }.label(id.as_str());
+        let plan = Builder { kind: Kind::Task, spawned_at, ..Builder::default() }.label(id.as_str());
         let work = Arc::new(work);
         let start = move || {
             let work = Arc::clone(&work);

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
+use crate::process::block::Kind;
 use crate::process::exit::exit_with;
 use crate::process::inbox::Inbox;
 use crate::process::me::{self, Me};
@@ -142,7 +143,7 @@ where
     pub(crate) fn new(items: I, work: impl Fn(I::Item) -> T + Send + Sync + 'static, start: Start) -> Self {
         let plan = Builder {
             quiet: true, // what a link would tell is an element
-            reports_exits: true,
+            kind: Kind::Task,
             spawned_at: Some(Location::caller()),
             ..Builder::default()
         };

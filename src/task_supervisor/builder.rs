@@ -8,6 +8,7 @@ use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
 use crate::dynamic_supervisor::client::start_child;
 use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
+use crate::process::block::Kind;
 use crate::process::me;
 use crate::process::spawn::{Builder, birth};
 use crate::task::handle::Task;
@@ -115,7 +116,7 @@ impl TaskBuilder {
     fn place(self, order: &Arc<Order>) -> Result<(), StartError> {
         let Self { supervisor, process, shutdown } = self;
         let plan = Builder {
-            reports_exits: true,
+            kind: Kind::Task,
             spawned_at: process.spawned_at.or(Some(Location::caller())),
             quiet: process.quiet && process.owner.is_some(), // the supervisor has to hear of its end
             ..process
