@@ -79,7 +79,8 @@ impl Shell {
     #[track_caller]
     fn start(dir: &Path) -> Self {
         let mut command = program();
-        command.arg("shell").arg("--dir").arg(dir);
+        // The shape in which everything ends with everything: what these tests are about.
+        command.arg("shell").args(["--shape", "8b"]).arg("--dir").arg(dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let stdin = child.stdin.take();
@@ -212,9 +213,28 @@ fn every_name_that_tree_shows_can_be_killed_and_crashed() {
             assert!(out.next().expect("an answer").starts_with("added bob "));
             let mut tree = || -> Vec<(String, String)> {
                 let lines = out.by_ref().take_while(|line| !line.starts_with(&format!("{name} <")));
-                let lines =
-                    lines.filter_map(|line| line.rsplit_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())));
-                lines.filter(|(name, _)| !name.starts_with('[')).collect()
+                let lines = lines.filter(|line| !line.starts_with('['));
+                // `   +- db.worker.0 <7>  waiting`, perhaps with ` again x2` before the pid.
+                let pid = |line: &str| {
+                    line.split_once('<')
+                        .and_then(|(_, rest)| rest.split_once('>'))
+                        .map(|(pid, _)| pid.to_owned())
+                };
+                let lines = lines.filter_map(|line| {
+                    pid(&line).map(|pid| {
+                        (
+                            line.split(" again")
+                                .next()
+                                .unwrap_or_default()
+                                .split(" <")
+                                .next()
+                                .unwrap_or_default()
+                                .to_owned(),
+                            pid,
+                        )
+                    })
+                });
+                lines.collect()
             };
             let (before, after) = (tree(), tree());
             assert_eq!(before.len(), 7, "{before:?}");

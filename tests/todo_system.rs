@@ -21,12 +21,13 @@ use rethread::{CallError, ExitReason, Never, Pid, ServerRef, Supervisor};
 use support::{Gate, attached, eventually};
 use todo::cache::{CACHE, server_process};
 use todo::client;
-use todo::database::{self, DATABASE, choose_worker};
+use todo::database::{self, DATABASE, POOL, choose_worker};
 use todo::date::Date;
 use todo::error::TodoError;
 use todo::list::{Entry, EntryId, Event as Change};
 use todo::name::{ListName, Title};
 use todo::server::TodoServer;
+use todo::shape::Shape;
 use todo::store::{Store, StoreError, shard_of};
 use todo::strike::{Blow, Missed, strike};
 use todo::system::{Config, SYSTEM, System, store_error};
@@ -56,15 +57,16 @@ fn with_system(crashes: u32, body: Body<'_>) {
     alone(&|inbox, dir| {
         let system = start(dir, crashes);
         body(inbox, dir);
-        System::stop(&system).expect("it stops");
+        system.stop().expect("it stops");
         assert_nobody_left();
     });
 }
 
 #[track_caller]
-fn start(dir: &Path, crashes: u32) -> ServerRef<Supervisor> {
+fn start(dir: &Path, crashes: u32) -> System {
     // Not five seconds: on a busy machine the first crash would be forgotten before the last one comes.
-    let config = Config { max_restarts: crashes, period: Duration::from_secs(600), ..Config::new(dir) };
+    let period = Duration::from_secs(600);
+    let config = Config { shape: Shape::EightB, max_restarts: crashes, period, ..Config::new(dir) };
     System::start_link(config).unwrap_or_else(|error| panic!("the system did not start: {error}"))
 }
 
@@ -307,7 +309,7 @@ mod lists {
             for name in NAMES {
                 add(name, name);
             }
-            System::stop(&system).expect("it stops");
+            system.stop().expect("it stops");
             let names = |dir: &Path| -> BTreeSet<String> {
                 let entries = fs::read_dir(dir).expect("readable");
                 entries
@@ -322,7 +324,7 @@ mod lists {
             for name in NAMES {
                 assert_eq!(titles(name), [name]);
             }
-            System::stop(&system).expect("it stops");
+            system.stop().expect("it stops");
         });
     }
 }
@@ -459,12 +461,11 @@ mod faults {
         ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:alice", "list:bob"];
 
     #[test]
-    fn the_tree_shows_who_is_linked_with_whom() {
+    fn the_tree_shows_who_started_whom() {
         with_system(0, &|_, _| {
             add("bob", "Dentist");
-            let lines: Vec<String> =
-                tree::members(holder("system")).iter().map(|member| member.to_string()).collect();
-            let names: Vec<&str> = lines.iter().map(|line| line.rsplit_once(' ').expect("a pid").0).collect();
+            let lines = tree::lines();
+            let names: Vec<&str> = lines.iter().map(|line| line.split_once(" <").expect("a pid").0).collect();
             assert_eq!(
                 names,
                 [
@@ -508,7 +509,7 @@ mod faults {
                     }
                 }
             }
-            let members = tree::members(holder("system"));
+            let members = tree::members();
             assert_eq!(members.len(), 1 + NAMES.len(), "{members:?}");
         });
     }
@@ -527,7 +528,7 @@ mod faults {
         alone(&|inbox, dir| {
             let Config { max_restarts, period, .. } = Config::new(dir);
             assert_eq!((max_restarts, period), (3, Duration::from_secs(5)));
-            let system = start(dir, 3).whereis().expect("it lives");
+            let system = start(dir, 3).root;
             add("bob", "Dentist");
             for _ in 0..3 {
                 assert_eq!(strike("cache", Blow::Crash).expect("hit").gave_up, None);
@@ -545,7 +546,7 @@ mod faults {
 
             let again = start(dir, 3);
             assert_eq!(titles("bob"), ["Dentist"]);
-            System::stop(&again).expect("it stops");
+            again.stop().expect("it stops");
             assert_nobody_left();
         });
     }
@@ -661,7 +662,7 @@ mod refusals {
                 "{error:?}"
             );
             drop(elsewhere);
-            System::stop(&start(dir, 0)).expect("it stops");
+            start(dir, 0).stop().expect("it stops");
         });
     }
 
@@ -672,7 +673,7 @@ mod refusals {
             for name in ["a", "b", "c", "d", "e"] {
                 add(name, "x");
             }
-            System::stop(&system).expect("it stops");
+            system.stop().expect("it stops");
             let path = dir.join("shard-2.redb");
             let whole = fs::read(&path).expect("readable");
             let cut = &whole[..whole.len() / 3];
@@ -723,7 +724,7 @@ mod refusals {
 #[test]
 fn the_names_are_those_the_manual_gives() {
     assert_eq!(CACHE.to_string(), "cache");
-    assert_eq!(DATABASE.to_string(), "database");
+    assert_eq!((DATABASE.to_string(), POOL.to_string()), ("database".into(), "database".into()));
     assert_eq!(SYSTEM.to_string(), "system");
     assert_eq!(TodoServer::of(&list("bob")).to_string(), "list:bob");
     for (shard, worker) in WORKERS.iter().enumerate() {

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox};
-use rethread::{ExitReason, Never, Pid, ServerRef, Supervisor};
+use rethread::{ExitReason, Never, Pid};
 
 use crate::todo::client;
 use crate::todo::date::Date;
 use crate::todo::error::TodoError;
 use crate::todo::list::{Entry, EntryId};
 use crate::todo::name::{ListName, Title};
+use crate::todo::shape::Shape;
 use crate::todo::strike::{Blow, strike};
 use crate::todo::system::{Config, SYSTEM, System};
 use crate::todo::tree;
@@ -83,7 +84,7 @@ impl<'a> Show<'a> {
         stop_writers(writers);
 
         self.say("5. Stop the system and start it again: the data is on disk")?;
-        self.stop(&system)?;
+        self.stop(system)?;
         self.start()?;
         self.show_list("bob")?;
 
@@ -99,7 +100,7 @@ impl<'a> Show<'a> {
         self.say("8. Start it again, and compare what was acknowledged with what is there")?;
         let system = self.start()?;
         let (acknowledged, found) = self.compare()?;
-        self.stop(&system)?;
+        self.stop(system)?;
         let seconds = self.began.elapsed().as_secs_f64();
         let lost = acknowledged - found;
         writeln!(self.out, "\nThe show took {seconds:.1} s.")?;
@@ -111,9 +112,10 @@ impl<'a> Show<'a> {
         writeln!(self.out, "\n{what}.")
     }
 
-    fn start(&mut self) -> Result<ServerRef<Supervisor>, Failure> {
+    fn start(&mut self) -> Result<System, Failure> {
         let began = Instant::now();
-        let system = System::start_link(Config::new(self.dir)).map_err(|error| not_started(&error))?;
+        let system = System::start_link(Config { shape: Shape::EightB, ..Config::new(self.dir) })
+            .map_err(|error| not_started(&error))?;
         writeln!(
             self.out,
             "   started in {} ms, data in {}",
@@ -123,10 +125,9 @@ impl<'a> Show<'a> {
         Ok(system)
     }
 
-    fn stop(&mut self, system: &ServerRef<Supervisor>) -> Result<(), Failure> {
-        let pid = system.whereis().ok_or("the system is not there")?;
-        System::stop(system)?;
-        let reason = self.exit_of(pid);
+    fn stop(&mut self, system: System) -> Result<(), Failure> {
+        system.stop()?;
+        let reason = self.exit_of(system.root);
         writeln!(self.out, "   stopped: {reason}")?;
         Ok(())
     }
@@ -151,8 +152,7 @@ impl<'a> Show<'a> {
     }
 
     fn show_tree(&mut self) -> io::Result<()> {
-        let members = SYSTEM.whereis().map(tree::members).unwrap_or_default();
-        members.iter().try_for_each(|member| writeln!(self.out, "   {member}"))
+        tree::lines().iter().try_for_each(|line| writeln!(self.out, "   {line}"))
     }
 
     fn show_list(&mut self, list: &str) -> Result<(), Failure> {

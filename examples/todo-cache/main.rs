@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rethread::StartError;
 
+use crate::todo::shape::Shape;
 use crate::todo::system::{Config, store_error};
 
 /// A persistent to-do system in which any process can be killed.
@@ -30,6 +31,9 @@ use crate::todo::system::{Config, store_error};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// How the system is wired, by the chapters of the book: 7, 8a, 8b, 9a, 9b or 11. (The demo is of 8b.)
+    #[arg(long, global = true, default_value = "11")]
+    shape: Shape,
     /// The folder of the data [default: ./persist; for the demo one of its own, removed afterwards].
     #[arg(long, global = true, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -51,7 +55,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Demo => demo::run(cli.dir),
-        Command::Shell => shell::run(Config::new(cli.dir.unwrap_or_else(|| "persist".into()))),
+        Command::Shell => {
+            let dir = cli.dir.unwrap_or_else(|| "persist".into());
+            shell::run(Config { shape: cli.shape, ..Config::new(dir) })
+        }
     };
     done.unwrap_or_else(|error| {
         // Nobody is left to be told if this fails too.

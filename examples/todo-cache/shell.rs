@@ -16,7 +16,7 @@ use crate::todo::error::TodoError;
 use crate::todo::list::Entry;
 use crate::todo::name::ListName;
 use crate::todo::strike::{Blow, strike};
-use crate::todo::system::{Config, SYSTEM, System};
+use crate::todo::system::{Config, System};
 use crate::todo::tree;
 use crate::{not_started, one_line};
 
@@ -47,7 +47,6 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
 fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn Error>> {
     process::trap_exit(true);
     let system = System::start_link(config).map_err(|error| not_started(&error))?;
-    let pid = system.whereis().ok_or("the system ended at once")?;
     let reader = reader(inbox.address())?;
     let mut out = io::stdout();
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };
@@ -55,7 +54,7 @@ fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn 
         write!(out, "{prompt}")?;
         out.flush()?;
         reader.send(());
-        let then = match next(inbox, pid) {
+        let then = match next(inbox, system.root) {
             Ok(Input::End) => {
                 write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // the terminal's own prompt is next
                 Then::Quits
@@ -78,7 +77,7 @@ fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn 
             }
         }
     }
-    System::stop(&system)?;
+    system.stop()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -153,8 +152,7 @@ fn answer(out: &mut impl Write, line: &str) -> io::Result<Then> {
             Err(error) => complain(out, &error),
         },
         Command::Tree => {
-            let members = SYSTEM.whereis().map(tree::members).unwrap_or_default();
-            members.iter().try_for_each(|member| writeln!(out, "{member}"))?;
+            tree::lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
             Ok(Then::Goes)
         }
         Command::Strike(blow, name) => strike_at(out, &name, blow),
@@ -183,10 +181,11 @@ fn strike_at(out: &mut impl Write, name: &str, blow: Blow) -> io::Result<Then> {
         Err(missed) => return complain(out, &missed),
     };
     let reason = one_line(&hit.reason.to_string());
-    let now = match (&hit.gave_up, process::whereis(name)) {
+    let now = match (&hit.gave_up, tree::find(name)) {
         (Some(_), _) => String::new(),
-        (None, Some(pid)) => format!("; now it is {pid}"),
-        (None, None) => "; it is started again when it is asked for".to_owned(),
+        (None, Some(member)) => format!("; now it is {}", member.pid),
+        (None, None) if name.starts_with("list:") => "; it is started again when it is asked for".to_owned(),
+        (None, None) => "; nobody takes its place".to_owned(),
     };
     writeln!(out, "{name} {} ended: {reason}{now}", hit.pid)?;
     Ok(hit.gave_up.map_or(Then::Goes, Then::Lost))

@@ -5,20 +5,33 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rethread::prelude::*;
+use rethread::{Spec, prelude::*};
 
-use super::database::{DATABASE, Database};
+use super::database::{self, DATABASE, Database};
 use super::error::TodoError;
 use super::name::ListName;
 use super::server::TodoServer;
 
-/// The cache, whichever process it is at the moment.
+/// The cache up to chapter 9, whichever process it is at the moment.
 pub(crate) const CACHE: ServerRef<Cache> = ServerRef::named("cache");
 
-/// Starts the database and every list server, all linked to itself: whichever of them dies, all die, and
-/// the supervisor starts afresh. That is the shape of chapter 8: nothing leaks, and the blast is wide.
+/// The cache from then on, under the same name: a supervisor of list servers.
+pub(crate) const LISTS: ServerRef<DynamicSupervisor> = ServerRef::named("cache");
+
+/// A process that knows the servers of all lists. What it starts besides, and what it is linked with, is the shape of
+/// the system.
 pub(crate) struct Cache {
+    links: bool,
     servers: HashMap<ListName, ServerRef<TodoServer>>,
+}
+
+/// How a cache is wired.
+#[derive(Debug, Clone)]
+pub(crate) struct Wiring {
+    /// The folder of the data, if the cache starts the database too.
+    pub(crate) database: Option<Arc<Path>>,
+    /// Whether it is linked with what it starts: then it, and everybody else, ends with any of them.
+    pub(crate) links: bool,
 }
 
 /// What the cache can be asked.
@@ -34,13 +47,21 @@ pub(crate) enum Tell {
 }
 
 impl GenServer for Cache {
-    type Args = Arc<Path>;
+    type Args = Wiring;
     type Call = Ask;
     type Cast = Tell;
 
-    fn init(dir: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
-        Database::child_spec(dir).name(DATABASE).start_link()?;
-        Ok(Cache { servers: HashMap::new() })
+    fn init(wiring: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+        let Wiring { database, links } = wiring;
+        if let Some(dir) = database {
+            let database = Database::child_spec(database::Start { dir, links }).name(DATABASE);
+            match if links { database.start_link() } else { database.start() } {
+                // Without a link it has survived an earlier cache.
+                Err(StartError::AlreadyStarted(_)) if !links => {}
+                started => drop(started?),
+            }
+        }
+        Ok(Cache { links, servers: HashMap::new() })
     }
 
     fn handle_call(&mut self, Ask::ServerProcess(list, from): Ask, _: &mut Context<Self>) -> Next {
@@ -55,22 +76,57 @@ impl GenServer for Cache {
 impl Cache {
     /// One request after the other: that is why there is one server per list, and never two.
     fn server_of(&mut self, list: ListName) -> Result<ServerRef<TodoServer>, StartError> {
-        if let Some(server) = self.servers.get(&list).filter(|server| server.whereis().is_some()) {
-            return Ok(server.clone());
+        if let Some(server) = self.servers.get(&list) {
+            // Without links the cache never hears of a server's death, and hands out the dead one: that is what links
+            // are for. With them, a server that is gone has left in good order.
+            if !self.links || server.whereis().is_some() {
+                return Ok(server.clone());
+            }
         }
-        let server = TodoServer::of(&list);
-        TodoServer::child_spec(list.clone()).name(server.clone()).start_link()?;
+        let server = if self.links {
+            let server = TodoServer::of(&list);
+            TodoServer::child_spec(list.clone()).name(server.clone()).start_link()?;
+            server
+        } else {
+            // Without a name of its own, because one that an earlier cache has started may still have it.
+            TodoServer::child_spec(list.clone()).label(TodoServer::of(&list).to_string()).start()?
+        };
         self.servers.insert(list, server.clone());
         Ok(server)
     }
 }
 
+/// The cache as a dynamic supervisor of at most so many lists.
+pub(crate) fn supervisor(most: usize) -> DynamicSupervisorSpec {
+    DynamicSupervisor::new().max_children(most).name(LISTS)
+}
+
+/// The server of a list as its supervisor starts it: not again when it ends, but at the next request.
+fn spec(list: &ListName) -> Spec<TodoServer> {
+    TodoServer::child_spec(list.clone()).name(TodoServer::of(list)).restart(Restart::Temporary)
+}
+
 /// The server of a list, started if it does not run. It is reached by name, so that the handle stays good
-/// when the process behind it is replaced.
+/// when the process behind it is replaced; but for the shapes without links, where nothing is replaced.
 ///
 /// # Errors
 ///
 /// [`TodoError::Start`], [`TodoError::Unavailable`].
 pub(crate) fn server_process(list: &ListName) -> Result<ServerRef<TodoServer>, TodoError> {
-    Ok(CACHE.call(|from| Ask::ServerProcess(list.clone(), from)).map_err(TodoError::Unavailable)??)
+    let server = TodoServer::of(list);
+    if server.whereis().is_some() {
+        return Ok(server);
+    }
+    match CACHE.call(|from| Ask::ServerProcess(list.clone(), from)) {
+        Ok(answer) => Ok(answer?),
+        // It is the supervisor of chapter 9.
+        Err(CallError::WrongType { .. }) => match LISTS.start_server(spec(list)) {
+            Ok(_) | Err(StartError::AlreadyStarted(_)) => Ok(server),
+            Err(StartError::NoSupervisor(_)) => {
+                Err(TodoError::Unavailable(CallError::NoProc { server: LISTS.to_string().into() }))
+            }
+            Err(error) => Err(error.into()),
+        },
+        Err(error) => Err(TodoError::Unavailable(error)),
+    }
 }

@@ -1,5 +1,5 @@
-//! The database: a process that starts the three workers and stands and falls with them, and the functions
-//! by which list servers store and load. The cache starts it.
+//! The database: what starts the three workers, and the functions by which list servers store and load. Up to
+//! chapter 9 a process, then a supervisor; no request passes through either.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,20 +13,25 @@ use super::name::ListName;
 use super::store::shard_of;
 use super::worker::{self, DbWorker, SHARDS, WORKERS};
 
-/// The database, whichever process it is at the moment.
+/// The database as a process, whichever it is at the moment.
 pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
+
+/// The database as a supervisor, under the same name.
+pub(crate) const POOL: ServerRef<Supervisor> = ServerRef::named("database");
 
 /// How long a request waits for a worker that is being started again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Starts the workers, linked, and knows what concerns all of them. Requests for one list do not pass
-/// through it: the worker follows from the list's name.
+/// Starts the workers, and does no more. Which worker keeps a list follows from the list's name.
 pub(crate) struct Database;
 
-/// What the database can be asked.
-pub(crate) enum Ask {
-    /// For the names of all lists.
-    Lists(Caller<Result<Vec<ListName>, TodoError>>),
+/// What a database process is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// The folder of the data.
+    pub(crate) dir: Arc<Path>,
+    /// Whether it is linked with its workers.
+    pub(crate) links: bool,
 }
 
 /// What the database can be told.
@@ -36,24 +41,38 @@ pub(crate) enum Tell {
 }
 
 impl GenServer for Database {
-    type Args = Arc<Path>;
-    type Call = Ask;
+    type Args = Start;
+    type Call = Never;
     type Cast = Tell;
 
-    fn init(dir: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(Start { dir, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
         for shard in 0..SHARDS {
-            worker::spec(&dir, shard).start_link()?;
+            let worker = worker::spec(&dir, shard);
+            if links {
+                worker.start_link()?
+            } else {
+                worker.start()?
+            };
         }
         Ok(Database)
     }
 
-    fn handle_call(&mut self, Ask::Lists(from): Ask, _: &mut Context<Self>) -> Next {
-        from.reply(all_lists())
+    fn handle_call(&mut self, never: Never, _: &mut Context<Self>) -> Next {
+        match never {}
     }
 
     fn handle_cast(&mut self, Tell::Crash: Tell, _: &mut Context<Self>) -> Next {
         panic!("the database was told to crash")
     }
+}
+
+/// The database as a supervisor of its workers: any of them is started again alone.
+pub(crate) fn pool(dir: &Arc<Path>) -> SupervisorSpec {
+    let pool = Supervisor::one_for_one().name(POOL);
+    (0..SHARDS).fold(pool, |pool, shard| {
+        let worker = worker::spec(dir, shard);
+        pool.child(worker.id(WORKERS[shard].to_string()))
+    })
 }
 
 /// The worker that keeps the list, always the same one: a list's reads come after its writes, and no two
@@ -112,10 +131,6 @@ pub(crate) fn load(list: &ListName) -> Result<TodoList, TodoError> {
 ///
 /// [`TodoError::Store`], [`TodoError::Unavailable`].
 pub(crate) fn lists() -> Result<Vec<ListName>, TodoError> {
-    DATABASE.call(Ask::Lists).map_err(TodoError::Unavailable)?
-}
-
-fn all_lists() -> Result<Vec<ListName>, TodoError> {
     let mut names = Vec::new();
     for worker in &WORKERS {
         names.extend(worker.call(worker::Ask::Lists).map_err(TodoError::Unavailable)??);

@@ -4,7 +4,8 @@
 //! | | |
 //! | --- | --- |
 //! | `date` `name` `list` `store` | values and files; no processes |
-//! | `worker` `database` `server` `cache` `system` | the processes, from the disk upward |
+//! | `worker` `database` `server` `cache` | the processes, from the disk upward |
+//! | `shape` `system` | how they are wired |
 //! | `client` `error` | how the system is used, and what can go wrong |
 //! | `tree` `strike` | looking at it, and hurting it |
 
@@ -16,6 +17,7 @@ pub(crate) mod error;
 pub(crate) mod list;
 pub(crate) mod name;
 pub(crate) mod server;
+pub(crate) mod shape;
 pub(crate) mod store;
 pub(crate) mod strike;
 pub(crate) mod system;

@@ -5,15 +5,16 @@ use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rethread::process::Watch;
+use rethread::observer::{self, Snapshot};
+use rethread::process::{Kind, ProcessState, Watch};
 use rethread::{ChildState, prelude::*};
 
-use super::cache::{self, CACHE};
-use super::database::{self, DATABASE};
-use super::name::ListName;
+use super::cache::{self, Cache};
+use super::database::{self, Database};
 use super::server::{self, TodoServer};
 use super::system::SYSTEM;
-use super::worker::{self, WORKERS};
+use super::tree::{self, Member};
+use super::worker::{self, DbWorker};
 
 /// How long a death, and a new start, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ pub(crate) struct Hit {
     pub(crate) pid: Pid,
     /// Why it ended.
     pub(crate) reason: ExitReason,
-    /// Why the system ended, if it did; if not, it has a new cache by now.
+    /// Why the system ended, if it did; if not, everything that a supervisor keeps runs again by now.
     pub(crate) gave_up: Option<ExitReason>,
 }
 
@@ -49,61 +50,71 @@ pub(crate) enum Missed {
     Timeout,
 }
 
-/// Ends the process of that name and waits until the system stands again, or has given up.
+/// Ends the process that the tree shows under that name, or pid, and waits until the system stands again, or has given
+/// up.
 ///
 /// # Errors
 ///
 /// [`Missed`].
 pub(crate) fn strike(name: &str, blow: Blow) -> Result<Hit, Missed> {
-    let unknown = || Missed::Unknown(name.to_owned());
-    let pid = process::whereis(name).ok_or_else(unknown)?;
-    let victim = process::watch(pid);
-    // Everybody is linked with everybody: the cache goes too, whoever is struck.
-    let cache = CACHE.watch();
-    let system = SYSTEM.watch();
+    let member = tree::find(name).ok_or_else(|| Missed::Unknown(name.to_owned()))?;
+    let victim = process::watch(member.pid);
+    let system = SYSTEM.whereis().map(process::watch);
     match blow {
-        Blow::Kill => process::exit(pid, ExitReason::Kill),
-        Blow::Crash => crash(name)?,
+        Blow::Kill => process::exit(member.pid, ExitReason::Kill),
+        Blow::Crash => crash(&member)?,
     }
     let reason = victim.wait_timeout(PATIENCE).ok_or(Missed::Timeout)?;
-    cache.wait_timeout(PATIENCE).ok_or(Missed::Timeout)?;
-    Ok(Hit { pid, reason, gave_up: aftermath(&system)? })
+    Ok(Hit { pid: member.pid, reason, gave_up: aftermath(system.as_ref())? })
 }
 
-/// Has the process of that name panic in a handler.
-fn crash(name: &str) -> Result<(), Missed> {
-    if let Some(worker) = WORKERS.iter().find(|worker| worker.to_string() == name) {
-        worker.cast(worker::Tell::Crash);
-    } else if name == DATABASE.to_string() {
-        DATABASE.cast(database::Tell::Crash);
-    } else if name == CACHE.to_string() {
-        CACHE.cast(cache::Tell::Crash);
-    } else if name == SYSTEM.to_string() {
-        return Err(Missed::NoHandler(name.to_owned()));
-    } else {
-        let list = name.strip_prefix("list:").and_then(|list| ListName::try_from(list).ok());
-        let list = list.ok_or_else(|| Missed::Unknown(name.to_owned()))?;
-        TodoServer::of(&list).cast(server::Tell::Crash);
+/// Has a process panic in a handler.
+fn crash(member: &Member) -> Result<(), Missed> {
+    let Member { pid, name } = member;
+    match name.as_str() {
+        _ if observer::info(*pid).is_some_and(|one| one.info.kind == Kind::Supervisor) => {
+            return Err(Missed::NoHandler(name.clone()));
+        }
+        "cache" => ServerRef::<Cache>::from_pid(*pid).cast(cache::Tell::Crash),
+        "database" => ServerRef::<Database>::from_pid(*pid).cast(database::Tell::Crash),
+        name if name.starts_with("db.worker.") => {
+            ServerRef::<DbWorker>::from_pid(*pid).cast(worker::Tell::Crash);
+        }
+        name if name.starts_with("list:") => {
+            ServerRef::<TodoServer>::from_pid(*pid).cast(server::Tell::Crash)
+        }
+        _ => return Err(Missed::NoHandler(name.clone())),
     }
     Ok(())
 }
 
-/// What became of the system after the end of its cache: nothing if it has a new one, else why it ended.
-fn aftermath(system: &Watch) -> Result<Option<ExitReason>, Missed> {
+/// What became of the system: nothing if it stands again, else why it ended.
+fn aftermath(system: Option<&Watch>) -> Result<Option<ExitReason>, Missed> {
     let began = Instant::now();
     loop {
-        // The supervisor knows of the end by now, and deals with it before it answers.
-        let Ok(children) = SYSTEM.which_children() else {
-            return system.wait_timeout(PATIENCE).map(Some).ok_or(Missed::Timeout);
-        };
-        if children.iter().all(|child| matches!(child.state, ChildState::Running(_))) {
+        if let Some(reason) = system.and_then(|system| system.wait_timeout(Duration::ZERO)) {
+            return Ok(Some(reason));
+        }
+        if settled(&observer::snapshot()) {
             return Ok(None);
         }
         if began.elapsed() > PATIENCE {
             return Err(Missed::Timeout);
         }
-        process::sleep(Duration::from_millis(5)); // it did not start, and is tried again
+        process::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether nobody is about to end, and all that supervisors keep runs. (Whoever is to die of another's death is exiting
+/// before that death is heard of: there is no moment between.)
+fn settled(snapshot: &Snapshot) -> bool {
+    let ours = || snapshot.processes.iter().filter(|one| tree::ours(one.title()));
+    let steady = |state: &ProcessState| matches!(state, ProcessState::Running | ProcessState::Waiting);
+    ours().all(|one| steady(&one.info.state))
+        && ours()
+            .filter_map(|one| one.supervision.as_ref())
+            .flat_map(|own| &own.children)
+            .all(|row| matches!(row.child.state, ChildState::Running(pid) if snapshot.get(pid).is_some()))
 }
 
 impl fmt::Display for Missed {

@@ -1,4 +1,4 @@
-//! The whole to-do system, under its supervisor: starting and stopping it. The commands and the tests do.
+//! The whole to-do system in one of its shapes: starting and stopping it. The commands and the tests do.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use rethread::{FailedToStartChild, StopError, prelude::*};
 
-use super::cache::{CACHE, Cache};
+use super::cache::{self, CACHE, Cache, Wiring};
+use super::database::{self, DATABASE, Database};
+use super::shape::Shape;
 use super::store::StoreError;
 use super::tree;
 
-/// The supervisor of the system.
+/// The supervisor of the system, in all shapes but that of chapter 7.
 pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
 
 /// How long the processes of a system that was stopped may take to end.
@@ -21,47 +23,85 @@ const STOPPING: Duration = Duration::from_secs(10);
 pub(crate) struct Config {
     /// The folder of its data; made if it is not there.
     pub(crate) dir: PathBuf,
+    /// How it is wired.
+    pub(crate) shape: Shape,
     /// How many crashes are healed within [`period`](Self::period); one more ends the system.
     pub(crate) max_restarts: u32,
     /// The time in which crashes are counted.
     pub(crate) period: Duration,
+    /// How many lists may be in memory at once, in the shape of chapter 11.
+    pub(crate) max_lists: usize,
 }
 
 impl Config {
-    /// Data in this folder, and three restarts in five seconds.
+    /// Data in this folder, the latest shape, and three restarts in five seconds.
     pub(crate) fn new(dir: impl AsRef<Path>) -> Self {
-        Self { dir: dir.as_ref().to_owned(), max_restarts: 3, period: Duration::from_secs(5) }
+        Self {
+            dir: dir.as_ref().to_owned(),
+            shape: Shape::Eleven,
+            max_restarts: 3,
+            period: Duration::from_secs(5),
+            max_lists: 2000,
+        }
     }
 }
 
-/// A supervisor over the cache, which starts everything else.
-pub(crate) struct System;
+/// A running system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct System {
+    /// The first of its processes: the supervisor, or the cache of chapter 7.
+    pub(crate) root: Pid,
+}
 
 impl System {
-    /// Starts it, linked to the calling process.
+    /// Starts it, linked to the calling process; but for the shape of chapter 7, which has no links.
     ///
     /// # Errors
     ///
     /// [`StartError`]; if it is the fault of the store, [`store_error`] finds what is wrong.
-    pub(crate) fn start_link(config: Config) -> Result<ServerRef<Supervisor>, StartError> {
+    pub(crate) fn start_link(config: Config) -> Result<Self, StartError> {
         let dir: Arc<Path> = config.dir.into();
-        Supervisor::one_for_one()
-            .max_restarts(config.max_restarts, config.period)
-            .name(SYSTEM)
-            .child(Cache::child_spec(dir).name(CACHE))
-            .start_link()
+        let cache = |database, links| Cache::child_spec(Wiring { database, links }).name(CACHE);
+        let plan = Supervisor::one_for_one().max_restarts(config.max_restarts, config.period).name(SYSTEM);
+        let plan = match config.shape {
+            Shape::Seven => {
+                let cache = cache(Some(dir), false).start()?;
+                return cache.whereis().map(|root| Self { root }).ok_or(StartError::Exiting);
+            }
+            Shape::EightA => plan.child(cache(Some(dir), false)),
+            Shape::EightB => plan.child(cache(Some(dir), true)),
+            // A cache needs a database, so that one comes first.
+            Shape::NineA => {
+                let database = Database::child_spec(database::Start { dir, links: true }).name(DATABASE);
+                plan.child(database).child(cache(None, true))
+            }
+            Shape::NineB => plan.child(database::pool(&dir)).child(cache(None, true)),
+            // The book's three restarts in five seconds are as many as there are workers: three that die at once would
+            // spend them all.
+            Shape::Eleven => {
+                let workers = config.max_restarts.saturating_mul(3);
+                let pool = database::pool(&dir).max_restarts(workers, config.period);
+                plan.child(pool).child(cache::supervisor(config.max_lists))
+            }
+        };
+        let system = plan.start_link()?;
+        system.whereis().map(|root| Self { root }).ok_or(StartError::Exiting)
     }
 
-    /// Stops it and waits until every process of it is gone, and every file closed. (Those behind the cache
-    /// end through their links, for which the supervisor does not wait.)
+    /// Stops it and waits until every process of it is gone, and every file closed: those too that end through their
+    /// links, for which no supervisor waits, and those that nobody is linked with.
     ///
     /// # Errors
     ///
     /// [`StopError`].
-    pub(crate) fn stop(system: &ServerRef<Supervisor>) -> Result<(), StopError> {
-        let members = system.whereis().map(tree::members).unwrap_or_default();
-        let watches: Vec<_> = members.iter().map(|member| process::watch(member.pid)).collect();
-        system.stop_with(ExitReason::Normal, STOPPING)?;
+    pub(crate) fn stop(self) -> Result<(), StopError> {
+        let watches: Vec<_> = tree::members().iter().map(|member| process::watch(member.pid)).collect();
+        if SYSTEM.whereis() == Some(self.root) {
+            SYSTEM.stop_with(ExitReason::Normal, STOPPING)?;
+        } else {
+            process::exit(self.root, ExitReason::Shutdown);
+        }
+        tree::members().iter().for_each(|left| process::exit(left.pid, ExitReason::Shutdown));
         for watch in watches {
             watch.wait_timeout(STOPPING).ok_or(StopError::Timeout)?;
         }
@@ -70,7 +110,7 @@ impl System {
 }
 
 /// What is wrong with the store, if that is why a system did not start. A worker refuses to start with it,
-/// and through the links it becomes the reason of everybody who waits for that start.
+/// and through links and supervisors it becomes the reason of everybody who waits for that start.
 pub(crate) fn store_error(error: &StartError) -> Option<&StoreError> {
     let StartError::Failed(reason) = error else {
         return None;

@@ -1,58 +1,68 @@
-//! The processes of a system as a tree, drawn by their links: who dies with whom. The shell and the demo
-//! print it.
+//! The processes of a system, and the tree of who started whom. The commands print it.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use rethread::Pid;
-use rethread::process::{self, ProcessInfo};
+use rethread::observer::{self, Branch, Node};
 
-/// One process in the tree.
+/// One process of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Its pid.
     pub(crate) pid: Pid,
-    /// Its name, or what else it is called.
+    /// What it is called.
     pub(crate) name: String,
-    /// What stands before it in the picture.
-    indent: String,
 }
 
-/// Everybody who is linked to `root`, directly or through others, but for those who started it and what is
-/// behind them; `root` first, each before its children.
-pub(crate) fn members(root: Pid) -> Vec<Member> {
-    let infos: HashMap<Pid, ProcessInfo> =
-        process::processes().into_iter().map(|info| (info.pid, info)).collect();
-    let mut seen: HashSet<Pid> =
-        infos.get(&root).map(|root| root.ancestors.iter().copied().collect()).unwrap_or_default();
-    let mut members = Vec::new();
-    visit(&infos, root, [String::new(), String::new()], &mut seen, &mut members);
-    members
+/// Whether a process of that name or label is one of the system's.
+pub(crate) fn ours(name: &str) -> bool {
+    ["system", "cache", "database"].contains(&name)
+        || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Adds a process, indented by `own`, and those linked to it, by `below`.
-fn visit(
-    infos: &HashMap<Pid, ProcessInfo>,
-    pid: Pid,
-    [own, below]: [String; 2],
-    seen: &mut HashSet<Pid>,
-    members: &mut Vec<Member>,
-) {
-    let Some(info) = infos.get(&pid).filter(|_| seen.insert(pid)) else {
-        return;
+/// All processes of the system, each before those that it has started.
+pub(crate) fn members() -> Vec<Member> {
+    let snapshot = observer::snapshot();
+    let member = |branch: &Branch<'_>| match branch.node {
+        Node::Process { process, .. } if ours(process.title()) => {
+            Some(Member { pid: process.pid(), name: process.title().to_owned() })
+        }
+        _ => None,
     };
-    let name = info.name.as_ref().or(info.label.as_ref()).map_or("?", |name| name).to_owned();
-    members.push(Member { pid, name, indent: own });
-    let known = |pid: &&Pid| infos.contains_key(*pid) && !seen.contains(*pid);
-    let children: Vec<Pid> = info.links.iter().filter(known).copied().collect();
-    for (n, child) in children.iter().enumerate() {
-        let bar = if n + 1 < children.len() { "|  " } else { "   " };
-        visit(infos, *child, [format!("{below}+- "), format!("{below}{bar}")], seen, members);
-    }
+    snapshot.tree().iter().filter_map(member).collect()
 }
 
-impl fmt::Display for Member {
+/// The process of the system that is called so. Those that share a name, as lists do that an earlier cache has left
+/// behind, are found by their pids.
+pub(crate) fn find(name: &str) -> Option<Member> {
+    members().into_iter().rfind(|member| member.name == name || member.pid.to_string() == name)
+}
+
+/// The tree of the system, line by line.
+pub(crate) fn lines() -> Vec<String> {
+    let snapshot = observer::snapshot();
+    let tree = snapshot.tree();
+    let all = tree.iter().filter(|branch| match branch.node {
+        Node::Process { process, .. } => ours(process.title()),
+        Node::Down(row) => ours(row.child.id.as_str()),
+        _ => false,
+    });
+    // What stands above the system in the tree is not drawn.
+    let all: Vec<&Branch<'_>> = all.collect();
+    let above = all.iter().map(|branch| branch.depth).min().unwrap_or(0);
+    all.iter().map(|branch| Line { branch, above }.to_string()).collect()
+}
+
+struct Line<'a> {
+    branch: &'a Branch<'a>,
+    above: usize,
+}
+
+impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{} {}", self.indent, self.name, self.pid)
+        /// Each level of the tree is drawn by so many characters.
+        const LEVEL: usize = 3;
+        let text = self.branch.to_string();
+        f.write_str(text.get(self.above * LEVEL..).unwrap_or(&text))
     }
 }

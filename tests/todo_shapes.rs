@@ -1,0 +1,256 @@
+//! What the end of one process takes down with it, in each shape in which the book wires its to-do system: the table that
+//! was measured on the BEAM with the book's own program, cell by cell. `cargo test` runs it.
+//!
+//! The book's row "registry" has no cells here: names are a table of the library, not a process that could die.
+
+mod support;
+#[allow(dead_code, reason = "the program uses more of it than these tests do")]
+#[path = "../examples/todo-cache/todo/mod.rs"]
+mod todo;
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rethread::process;
+use rethread::{CallError, Never, Pid};
+
+use Fate::{Gone, New, Same};
+use support::attached;
+use todo::client;
+use todo::error::TodoError;
+use todo::list::Entry;
+use todo::name::ListName;
+use todo::shape::Shape;
+use todo::strike::{Blow, strike};
+use todo::system::{Config, System};
+use todo::tree::{self, Member};
+
+/// The names of the processes are the program's own, so there is one system at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Who is looked at before and after.
+const ROLES: [&str; 7] =
+    ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:alice", "list:bob"];
+
+/// What became of a process when another was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It goes on.
+    Same,
+    /// Another has taken its place.
+    New,
+    /// It is dead, and nobody has its name.
+    Gone,
+}
+
+/// A system of that shape, with two lists in memory.
+#[track_caller]
+fn with_system(shape: Shape, body: impl FnOnce()) {
+    let _alone = ALONE.lock();
+    let dir = tempfile::tempdir().expect("a folder");
+    attached::<Never, _>(|_| {
+        process::trap_exit(true);
+        let period = Duration::from_secs(600);
+        let config = Config { shape, max_restarts: 3, period, ..Config::new(dir.path()) };
+        let system = System::start_link(config).unwrap_or_else(|error| panic!("it did not start: {error}"));
+        add("alice", "Shopping");
+        add("bob", "Dentist");
+        body();
+        system.stop().expect("it stops");
+        assert_eq!(tree::members(), [], "nobody is left");
+    });
+}
+
+fn list(text: &str) -> ListName {
+    text.parse().expect("a good name")
+}
+
+fn try_add(to: &str, what: &str) -> Result<Entry, TodoError> {
+    client::add(&list(to), "2026-11-22".parse().expect("a date"), &what.parse().expect("a title"))
+}
+
+#[track_caller]
+fn add(to: &str, what: &str) {
+    try_add(to, what).unwrap_or_else(|error| panic!("{to}, {what}: {error}"));
+}
+
+#[track_caller]
+fn titles(of: &str) -> Vec<String> {
+    let entries = client::entries(&list(of), None).unwrap_or_else(|error| panic!("{of}: {error}"));
+    entries.iter().map(|entry| entry.title.to_string()).collect()
+}
+
+fn pids() -> [Option<Pid>; 7] {
+    ROLES.map(|role| tree::find(role).map(|member| member.pid))
+}
+
+/// Kills one and compares.
+#[track_caller]
+fn fates(victim: &str) -> [Fate; 7] {
+    let before = pids();
+    strike(victim, Blow::Kill).unwrap_or_else(|missed| panic!("{victim}: {missed}"));
+    let after = pids();
+    std::array::from_fn(|n| match (before[n], after[n]) {
+        (Some(before), Some(after)) if before == after => Same,
+        (Some(before), None) => {
+            assert!(!process::is_alive(before), "{} lives without its name", ROLES[n]);
+            Gone
+        }
+        (Some(_), Some(_)) => New,
+        (None, _) => panic!("{} did not run", ROLES[n]),
+    })
+}
+
+/// One test for each cell of a row; the fates are in the order of `ROLES`.
+macro_rules! row {
+    ($row:ident, $victim:literal, $($cell:ident: $shape:ident $fates:expr;)*) => {
+        mod $row {
+            use super::*;
+
+            $(#[test]
+            fn $cell() {
+                with_system(Shape::$shape, || assert_eq!(fates($victim), $fates));
+            })*
+        }
+    };
+}
+
+row! { a_worker, "db.worker.1",
+    dies_and_is_not_replaced_in_7:  Seven  [Same, Same, Same, Gone, Same, Same, Same];
+    dies_and_is_not_replaced_in_8a: EightA [Same, Same, Same, Gone, Same, Same, Same];
+    takes_everything_down_in_8b:    EightB [New, New, New, New, New, Gone, Gone];
+    takes_the_database_down_in_9a:  NineA  [Same, New, New, New, New, Same, Same];
+    is_replaced_alone_in_9b:        NineB  [Same, Same, Same, New, Same, Same, Same];
+    is_replaced_alone_in_11:        Eleven [Same, Same, Same, New, Same, Same, Same];
+}
+
+row! { the_database, "database",
+    dies_and_is_not_replaced_in_7:  Seven  [Same, Gone, Same, Same, Same, Same, Same];
+    dies_and_is_not_replaced_in_8a: EightA [Same, Gone, Same, Same, Same, Same, Same];
+    takes_everything_down_in_8b:    EightB [New, New, New, New, New, Gone, Gone];
+    takes_its_workers_down_in_9a:   NineA  [Same, New, New, New, New, Same, Same];
+    takes_its_workers_down_in_9b:   NineB  [Same, New, New, New, New, Same, Same];
+    takes_its_workers_down_in_11:   Eleven [Same, New, New, New, New, Same, Same];
+}
+
+row! { the_cache, "cache",
+    dies_and_is_not_replaced_in_7:  Seven  [Gone, Same, Same, Same, Same, Same, Same];
+    leaves_its_lists_behind_in_8a:  EightA [New, Same, Same, Same, Same, Same, Same];
+    takes_everything_down_in_8b:    EightB [New, New, New, New, New, Gone, Gone];
+    takes_the_lists_down_in_9a:     NineA  [New, Same, Same, Same, Same, Gone, Gone];
+    takes_the_lists_down_in_9b:     NineB  [New, Same, Same, Same, Same, Gone, Gone];
+    takes_the_lists_down_in_11:     Eleven [New, Same, Same, Same, Same, Gone, Gone];
+}
+
+row! { a_list, "list:bob",
+    dies_alone_in_7:                Seven  [Same, Same, Same, Same, Same, Same, Gone];
+    dies_alone_in_8a:               EightA [Same, Same, Same, Same, Same, Same, Gone];
+    takes_everything_down_in_8b:    EightB [New, New, New, New, New, Gone, Gone];
+    takes_the_cache_down_in_9a:     NineA  [New, Same, Same, Same, Same, Gone, Gone];
+    takes_the_cache_down_in_9b:     NineB  [New, Same, Same, Same, Same, Gone, Gone];
+    dies_alone_in_11:               Eleven [Same, Same, Same, Same, Same, Same, Gone];
+}
+
+/// What the cells mean for whoever uses the system.
+mod afterwards {
+    use super::*;
+
+    #[test]
+    fn without_links_the_cache_hands_out_a_dead_list() {
+        for shape in [Shape::Seven, Shape::EightA] {
+            with_system(shape, || {
+                fates("list:bob");
+                let refused = client::entries(&list("bob"), None);
+                assert!(
+                    matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. }))),
+                    "{shape}: {refused:?}"
+                );
+                assert_eq!(titles("alice"), ["Shopping"], "{shape}");
+            });
+        }
+    }
+
+    #[test]
+    fn without_links_what_a_dead_worker_should_keep_is_refused() {
+        with_system(Shape::Seven, || {
+            fates("db.worker.1");
+            let homeless = (0..)
+                .map(|n| format!("list {n}"))
+                .find(|name| todo::database::choose_worker(&list(name)).to_string() == "db.worker.1");
+            let refused = try_add(&homeless.expect("there is one"), "x");
+            assert!(refused.is_err(), "{refused:?}");
+        });
+    }
+
+    /// The book's stage with a supervisor and without links leaks one process for each list and crash.
+    #[test]
+    fn in_8a_each_crash_of_the_cache_leaks_its_lists() {
+        with_system(Shape::EightA, || {
+            let bobs =
+                || tree::members().into_iter().filter(|Member { name, .. }| name == "list:bob").count();
+            assert_eq!(bobs(), 1);
+            for leaked in 1..=3 {
+                strike("cache", Blow::Kill).expect("it is struck");
+                assert_eq!(titles("bob"), ["Dentist"]);
+                assert_eq!(bobs(), 1 + leaked);
+            }
+        });
+    }
+
+    #[test]
+    fn with_links_or_supervisors_everything_is_back_at_the_next_use() {
+        for shape in [Shape::EightB, Shape::NineA, Shape::NineB, Shape::Eleven] {
+            for victim in ["db.worker.1", "list:bob", "cache"] {
+                with_system(shape, || {
+                    fates(victim);
+                    assert_eq!(
+                        (titles("alice"), titles("bob")),
+                        (vec!["Shopping".into()], vec!["Dentist".into()])
+                    );
+                    add("bob", "Dinner");
+                    assert!(pids().iter().all(Option::is_some), "{shape}, {victim}");
+                });
+            }
+        }
+    }
+
+    /// The book's budget of the pool is as large as the pool; three workers that die at once spend it.
+    #[test]
+    fn three_workers_that_die_at_once_do_not_spend_the_budget_in_11() {
+        with_system(Shape::Eleven, || {
+            for _ in 0..3 {
+                let before = pids();
+                before[2..5]
+                    .iter()
+                    .flatten()
+                    .for_each(|worker| process::exit(*worker, rethread::ExitReason::Kill));
+                support::eventually("three new workers", || {
+                    let after = pids();
+                    (2..5).all(|n| after[n].is_some() && after[n] != before[n])
+                });
+                assert_eq!(pids()[..2], before[..2], "the database and the cache go on");
+            }
+            add("bob", "Dinner");
+        });
+    }
+
+    #[test]
+    fn in_11_there_are_no_more_lists_than_allowed() {
+        let _alone = ALONE.lock();
+        let dir = tempfile::tempdir().expect("a folder");
+        attached::<Never, _>(|_| {
+            process::trap_exit(true);
+            let config = Config { max_lists: 2, ..Config::new(dir.path()) };
+            let system = System::start_link(config).expect("it starts");
+            add("alice", "Shopping");
+            add("bob", "Dentist");
+            let refused = try_add("carol", "x");
+            assert!(
+                matches!(refused, Err(TodoError::Start(rethread::StartError::MaxChildren { limit: 2 }))),
+                "{refused:?}"
+            );
+            add("bob", "Dinner");
+            system.stop().expect("it stops");
+        });
+    }
+}
