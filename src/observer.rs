@@ -29,6 +29,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::pid::Pid;
+use crate::process::activity::Activity;
 use crate::process::block::{Block, Kind};
 use crate::process::info::{ProcessInfo, ProcessState, describe};
 use crate::process::zombie::{Zombie, zombies};
@@ -133,7 +134,9 @@ impl fmt::Display for Doings<'_> {
             ProcessState::Waiting => f.write_str("waiting")?,
             ProcessState::Running => {
                 write!(f, "{}", info.activity)?;
-                if info.active_for >= WORTH_TELLING {
+                // What runs besides, a loop of its own perhaps, may run for ever.
+                let handles = !matches!(info.activity, Activity::Body | Activity::Waiting);
+                if handles && info.active_for >= WORTH_TELLING {
                     write!(f, " for {:.1?}", info.active_for)?;
                 }
             }
@@ -232,7 +235,7 @@ pub fn info(pid: impl Into<Pid>) -> Option<Observed> {
 pub enum By {
     /// Who has most unread messages.
     Mailbox,
-    /// Who has been in one handler for longest.
+    /// Which server has been in one handler for longest.
     Busy,
     /// Which supervisor has used most of its restarts.
     Restarts,
@@ -248,7 +251,9 @@ pub fn top(by: By, n: usize) -> Vec<Observed> {
         let info = &process.info;
         match by {
             By::Mailbox => info.mailbox_len as u128,
-            By::Busy if info.state == ProcessState::Running => info.active_for.as_nanos(),
+            By::Busy if info.state == ProcessState::Running && info.activity != Activity::Body => {
+                info.active_for.as_nanos()
+            }
             By::Busy => 0,
             By::Restarts => process.supervision.as_ref().map_or(0, |own| own.restarts.used as u128),
             By::Received => info.received as u128,

@@ -524,7 +524,7 @@ mod stores {
         fs::write(folder.shard(), "").expect("an empty file");
         let error = folder.open().expect_err("an empty shard");
         assert!(one_line(&error).contains("it is empty"), "{error}");
-        assert_eq!(fs::read(folder.shard()).expect("the empty file"), []);
+        assert_eq!(fs::read(folder.shard()).expect("the empty file"), [0_u8; 0]);
         fs::remove_file(folder.shard()).expect("the shard");
         let error = folder.open().expect_err("a missing shard");
         assert!(matches!(error, StoreError::Damaged { .. }) && one_line(&error).contains("it is missing"));

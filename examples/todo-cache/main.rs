@@ -1,23 +1,32 @@
-//! `todo-cache`: a persistent to-do system that heals itself, in the shape of chapter 8. `demo` kills and
-//! crashes all of it and counts what is left; `shell` is for trying it by hand.
+//! `todo-cache`: a persistent to-do system that heals itself. `demo` kills and crashes all of it and counts what is left;
+//! `shell` is for trying it by hand; `serve` has a web page; `watch` and `load` look at a server and put load on it.
 //!
 //! ```text
 //! cargo run --example todo-cache -- demo
-//! cargo run --example todo-cache -- shell --dir ./persist
+//! cargo run --example todo-cache -- shell --shape 8b
+//! cargo run --release --example todo-cache -- serve --allow-kill
+//! cargo run --release --example todo-cache -- watch
+//! cargo run --release --example todo-cache -- load --seconds 30 --clients 28 --kill-every 50ms
 //! ```
 //!
 //! Crashes are part of the show, so nothing is logged unless `RUST_LOG` asks for it (`RUST_LOG=error`).
 
 mod command;
 mod demo;
+mod load;
+mod net;
+mod screen;
+mod serve;
 mod shell;
 #[allow(dead_code, reason = "the tests use more of it than the commands do")]
 mod todo;
+mod watch;
 
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use rethread::StartError;
@@ -35,8 +44,14 @@ struct Cli {
     #[arg(long, global = true, default_value = "11")]
     shape: Shape,
     /// The folder of the data [default: ./persist; for the demo one of its own, removed afterwards].
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", env = "TODO_DB_FOLDER")]
     dir: Option<PathBuf>,
+    /// How many lists may be in memory at once.
+    #[arg(long, global = true, value_name = "N", default_value_t = 2000)]
+    max_lists: usize,
+    /// After how long without a request a list leaves memory.
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s", env = "TODO_SERVER_EXPIRY", value_parser = duration)]
+    expiry: Duration,
 }
 
 #[derive(Subcommand)]
@@ -45,6 +60,38 @@ enum Command {
     Demo,
     /// Reads commands, from a terminal or a pipe; `help` lists them.
     Shell,
+    /// Serves the lists on this machine: HTTP, and a page that shows the processes live.
+    Serve {
+        #[arg(long, default_value_t = 5454, env = "TODO_HTTP_PORT")]
+        port: u16,
+        /// Lets whoever can reach it kill and crash processes. Then a thousand crashes in five seconds are healed, not
+        /// three.
+        #[arg(long)]
+        allow_kill: bool,
+    },
+    /// Draws the live tree of a running server in the terminal.
+    Watch {
+        #[arg(default_value = "http://127.0.0.1:5454")]
+        url: String,
+        /// Ends after so many pictures.
+        #[arg(long, value_name = "N")]
+        frames: Option<u32>,
+    },
+    /// Puts load on a running server, and checks that nothing acknowledged is lost: the exit status says so.
+    Load {
+        #[arg(default_value = "http://127.0.0.1:5454")]
+        url: String,
+        #[arg(long, default_value_t = 28)]
+        clients: u32,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Has a process of the server killed each time this has passed; the server must allow it.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        kill_every: Option<Duration>,
+        /// For other lists, in another order.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,11 +100,19 @@ fn main() -> ExitCode {
         rethread::logger::init();
     }
     let cli = Cli::parse();
+    let dir = cli.dir.clone().unwrap_or_else(|| "persist".into());
+    let (shape, max_lists) = (cli.shape, cli.max_lists);
+    let config = Config { shape, max_lists, expiry: Some(cli.expiry), ..Config::new(dir) };
     let done = match cli.command {
         Command::Demo => demo::run(cli.dir),
-        Command::Shell => {
-            let dir = cli.dir.unwrap_or_else(|| "persist".into());
-            shell::run(Config { shape: cli.shape, ..Config::new(dir) })
+        Command::Shell => shell::run(config),
+        Command::Serve { port, allow_kill } => {
+            let max_restarts = if allow_kill { 1000 } else { config.max_restarts };
+            serve::run(Config { max_restarts, ..config }, port, allow_kill)
+        }
+        Command::Watch { url, frames } => watch::run(&url, frames),
+        Command::Load { url, clients, seconds, kill_every, seed } => {
+            load::run(load::Plan { url, clients, lasts: Duration::from_secs(seconds), kill_every, seed })
         }
     };
     done.unwrap_or_else(|error| {
@@ -65,6 +120,21 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "todo-cache: {}", one_line(&error.to_string()));
         ExitCode::FAILURE
     })
+}
+
+/// A time as it is written: `50ms`, `10s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let wrong = || format!("expected a time such as 50ms, 10s or 2m, not {text:?}");
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let unit = match &text[digits.len()..] {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        _ => return Err(wrong()),
+    };
+    let time = u32::try_from(number).ok().and_then(|number| unit.checked_mul(number));
+    time.filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 /// A system that did not start, in words for the person who started the program.

@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rethread::{Spec, prelude::*};
 
 use super::database::{self, DATABASE, Database};
 use super::error::TodoError;
 use super::name::ListName;
-use super::server::TodoServer;
+use super::server::{self, TodoServer};
 
 /// The cache up to chapter 9, whichever process it is at the moment.
 pub(crate) const CACHE: ServerRef<Cache> = ServerRef::named("cache");
@@ -85,11 +87,13 @@ impl Cache {
         }
         let server = if self.links {
             let server = TodoServer::of(&list);
-            TodoServer::child_spec(list.clone()).name(server.clone()).start_link()?;
+            TodoServer::child_spec(server::Start::of(&list)).name(server.clone()).start_link()?;
             server
         } else {
             // Without a name of its own, because one that an earlier cache has started may still have it.
-            TodoServer::child_spec(list.clone()).label(TodoServer::of(&list).to_string()).start()?
+            TodoServer::child_spec(server::Start::of(&list))
+                .label(TodoServer::of(&list).to_string())
+                .start()?
         };
         self.servers.insert(list, server.clone());
         Ok(server)
@@ -101,9 +105,28 @@ pub(crate) fn supervisor(most: usize) -> DynamicSupervisorSpec {
     DynamicSupervisor::new().max_children(most).name(LISTS)
 }
 
+/// After how long an idle list leaves memory; zero for never. One setting for the program, as the book's application
+/// environment is.
+static EXPIRY_MS: AtomicU64 = AtomicU64::new(0);
+
+/// Has lists that are started from now on leave memory when nobody has asked for them for so long.
+pub(crate) fn set_expiry(expiry: Option<Duration>) {
+    let ms = expiry.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    EXPIRY_MS.store(ms, Ordering::Relaxed);
+}
+
+fn expiry() -> Option<Duration> {
+    match EXPIRY_MS.load(Ordering::Relaxed) {
+        0 => None,
+        ms => Some(Duration::from_millis(ms)),
+    }
+}
+
 /// The server of a list as its supervisor starts it: not again when it ends, but at the next request.
 fn spec(list: &ListName) -> Spec<TodoServer> {
-    TodoServer::child_spec(list.clone()).name(TodoServer::of(list)).restart(Restart::Temporary)
+    TodoServer::child_spec(server::Start { list: list.clone(), expiry: expiry() })
+        .name(TodoServer::of(list))
+        .restart(Restart::Temporary)
 }
 
 /// The server of a list, started if it does not run. It is reached by name, so that the handle stays good

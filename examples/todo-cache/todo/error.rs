@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 
-use rethread::{CallError, StartError};
+use rethread::{CallError, ExitReason, StartError};
 
 use super::list::NoSuchEntry;
 use super::store::StoreError;
@@ -27,10 +27,13 @@ pub(crate) enum TodoError {
 }
 
 impl TodoError {
-    /// The error of a change: only with [`CallError::NoProc`] it is certain that nobody got the request.
+    /// The error of a change: it is certain that nobody got the request with [`CallError::NoProc`], and if a list left
+    /// memory in good order before it came to the request.
     pub(crate) fn of_change(error: CallError) -> Self {
         match error {
-            CallError::NoProc { .. } => TodoError::Unavailable(error),
+            CallError::NoProc { .. } | CallError::Exited { reason: ExitReason::Normal, .. } => {
+                TodoError::Unavailable(error)
+            }
             _ => TodoError::Unanswered(error),
         }
     }

@@ -7,19 +7,27 @@
 //! | `worker` `database` `server` `cache` | the processes, from the disk upward |
 //! | `shape` `system` | how they are wired |
 //! | `client` `error` | how the system is used, and what can go wrong |
-//! | `tree` `strike` | looking at it, and hurting it |
+//! | `tree` `metrics` `view` | looking at it |
+//! | `strike` `storm` | hurting it |
+//! | `http` `routes` `web` | serving it |
 
 pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod date;
 pub(crate) mod error;
+pub(crate) mod http;
 pub(crate) mod list;
+pub(crate) mod metrics;
 pub(crate) mod name;
+pub(crate) mod routes;
 pub(crate) mod server;
 pub(crate) mod shape;
 pub(crate) mod store;
+pub(crate) mod storm;
 pub(crate) mod strike;
 pub(crate) mod system;
 pub(crate) mod tree;
+pub(crate) mod view;
+pub(crate) mod web;
 pub(crate) mod worker;

@@ -1,6 +1,8 @@
 //! A list server: the one process that knows a certain list. The cache starts one for each list that is
 //! asked for; the client functions talk to it.
 
+use std::time::Duration;
+
 use rethread::prelude::*;
 
 use super::database;
@@ -13,6 +15,22 @@ use super::name::{ListName, Title};
 pub(crate) struct TodoServer {
     name: ListName,
     list: TodoList,
+    expiry: Option<Duration>,
+}
+
+/// What a list's server is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub(crate) list: ListName,
+    /// After how long without a request it ends, in good order; `None` for never.
+    pub(crate) expiry: Option<Duration>,
+}
+
+impl Start {
+    /// A server that stays.
+    pub(crate) fn of(list: &ListName) -> Self {
+        Self { list: list.clone(), expiry: None }
+    }
 }
 
 /// The answer to a change: the entry as it is now, or as it was if it is gone.
@@ -47,21 +65,21 @@ impl TodoServer {
 }
 
 impl GenServer for TodoServer {
-    type Args = ListName;
+    type Args = Start;
     type Call = Ask;
     type Cast = Tell;
 
     /// Returns at once: the cache waits for it. The list is loaded afterwards, before any request.
-    fn init(name: ListName, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(Start { list, expiry }: Start, cx: &mut Context<Self>) -> Result<Self, Stop> {
         cx.after_init(Next::wait().and_continue());
-        Ok(TodoServer { name, list: TodoList::new() })
+        Ok(TodoServer { name: list, list: TodoList::new(), expiry })
     }
 
     fn handle_continue(&mut self, _: &mut Context<Self>) -> Next {
         match database::load(&self.name) {
             Ok(list) => {
                 self.list = list;
-                Next::wait()
+                self.then(Next::wait())
             }
             Err(error) => Next::stop(ExitReason::error(error)),
         }
@@ -73,8 +91,16 @@ impl GenServer for TodoServer {
             Ask::Done(id, from) => self.change(self.list.plan_done(id), from),
             Ask::Edit(id, title, from) => self.change(self.list.plan_edit(id, title), from),
             Ask::Remove(id, from) => self.change(self.list.plan_remove(id), from),
-            Ask::Entries(Some(date), from) => from.reply(self.list.on(date).cloned().collect()),
-            Ask::Entries(None, from) => from.reply(self.list.entries().cloned().collect()),
+            Ask::Entries(Some(date), from) => self.then(from.reply(self.list.on(date).cloned().collect())),
+            Ask::Entries(None, from) => self.then(from.reply(self.list.entries().cloned().collect())),
+        }
+    }
+
+    fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
+        match info {
+            // Nobody has asked for a while, and nobody is asking: the next one finds it started anew.
+            Info::Timeout => Next::stop(ExitReason::Normal),
+            _ => self.then(Next::wait()),
         }
     }
 
@@ -84,10 +110,18 @@ impl GenServer for TodoServer {
 }
 
 impl TodoServer {
+    /// Waits on, though not for ever if it expires.
+    fn then(&self, next: Next) -> Next {
+        match self.expiry {
+            Some(expiry) => next.timeout(expiry),
+            None => next,
+        }
+    }
+
     fn change(&mut self, plan: Result<Event, NoSuchEntry>, from: Caller<Changed>) -> Next {
         let event = match plan {
             Ok(event) => event,
-            Err(absent) => return from.reply(Err(absent.into())),
+            Err(absent) => return self.then(from.reply(Err(absent.into()))),
         };
         if let Err(error) = database::append(&self.name, &event) {
             // What is on disk now is not known here: load it anew.
@@ -97,6 +131,6 @@ impl TodoServer {
         let before = self.list.get(id).cloned();
         self.list.apply(event);
         let after = self.list.get(id).cloned().or(before);
-        from.reply(after.ok_or(NoSuchEntry(id).into()))
+        self.then(from.reply(after.ok_or(NoSuchEntry(id).into())))
     }
 }

@@ -57,15 +57,33 @@ pub(crate) enum Missed {
 ///
 /// [`Missed`].
 pub(crate) fn strike(name: &str, blow: Blow) -> Result<Hit, Missed> {
-    let member = tree::find(name).ok_or_else(|| Missed::Unknown(name.to_owned()))?;
+    let member = known(name)?;
     let victim = process::watch(member.pid);
     let system = SYSTEM.whereis().map(process::watch);
-    match blow {
-        Blow::Kill => process::exit(member.pid, ExitReason::Kill),
-        Blow::Crash => crash(&member)?,
-    }
+    aim(&member, blow)?;
     let reason = victim.wait_timeout(PATIENCE).ok_or(Missed::Timeout)?;
     Ok(Hit { pid: member.pid, reason, gave_up: aftermath(system.as_ref())? })
+}
+
+/// As [`strike`], without waiting for anything.
+///
+/// # Errors
+///
+/// [`Missed::Unknown`], [`Missed::NoHandler`].
+pub(crate) fn hit(name: &str, blow: Blow) -> Result<(), Missed> {
+    aim(&known(name)?, blow)
+}
+
+fn known(name: &str) -> Result<Member, Missed> {
+    tree::find(name).ok_or_else(|| Missed::Unknown(name.to_owned()))
+}
+
+fn aim(member: &Member, blow: Blow) -> Result<(), Missed> {
+    match blow {
+        Blow::Kill => process::exit(member.pid, ExitReason::Kill),
+        Blow::Crash => crash(member)?,
+    }
+    Ok(())
 }
 
 /// Has a process panic in a handler.

@@ -1,5 +1,6 @@
 //! The whole to-do system in one of its shapes: starting and stopping it. The commands and the tests do.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,12 @@ use rethread::{FailedToStartChild, StopError, prelude::*};
 
 use super::cache::{self, CACHE, Cache, Wiring};
 use super::database::{self, DATABASE, Database};
+use super::metrics;
+use super::routes::Options;
 use super::shape::Shape;
 use super::store::StoreError;
-use super::tree;
+use super::storm::STORM;
+use super::{tree, web};
 
 /// The supervisor of the system, in all shapes but that of chapter 7.
 pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
@@ -31,6 +35,10 @@ pub(crate) struct Config {
     pub(crate) period: Duration,
     /// How many lists may be in memory at once, in the shape of chapter 11.
     pub(crate) max_lists: usize,
+    /// After how long without a request a list leaves memory, in the shape of chapter 11; `None` for never.
+    pub(crate) expiry: Option<Duration>,
+    /// Where it is served, if it is: the last of the children, so that whoever is let in finds all the others.
+    pub(crate) web: Option<(Arc<TcpListener>, Arc<Options>)>,
 }
 
 impl Config {
@@ -42,6 +50,8 @@ impl Config {
             max_restarts: 3,
             period: Duration::from_secs(5),
             max_lists: 2000,
+            expiry: None,
+            web: None,
         }
     }
 }
@@ -61,6 +71,7 @@ impl System {
     /// [`StartError`]; if it is the fault of the store, [`store_error`] finds what is wrong.
     pub(crate) fn start_link(config: Config) -> Result<Self, StartError> {
         let dir: Arc<Path> = config.dir.into();
+        cache::set_expiry(config.expiry.filter(|_| config.shape == Shape::Eleven));
         let cache = |database, links| Cache::child_spec(Wiring { database, links }).name(CACHE);
         let plan = Supervisor::one_for_one().max_restarts(config.max_restarts, config.period).name(SYSTEM);
         let plan = match config.shape {
@@ -81,8 +92,15 @@ impl System {
             Shape::Eleven => {
                 let workers = config.max_restarts.saturating_mul(3);
                 let pool = database::pool(&dir).max_restarts(workers, config.period);
-                plan.child(pool).child(cache::supervisor(config.max_lists))
+                plan.child(metrics::spec()).child(pool).child(cache::supervisor(config.max_lists))
             }
+        };
+        let plan = match &config.web {
+            Some((listener, options)) => {
+                let storm = TaskSupervisor::new().name(STORM);
+                plan.child(storm).child(web::supervisor(listener, options))
+            }
+            None => plan,
         };
         let system = plan.start_link()?;
         system.whereis().map(|root| Self { root }).ok_or(StartError::Exiting)

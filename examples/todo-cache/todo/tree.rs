@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use rethread::Pid;
-use rethread::observer::{self, Branch, Node};
+use rethread::observer::{self, Branch, Node, Supervision};
+use rethread::{Pid, Strategy};
 
 /// One process of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,35 @@ pub(crate) struct Member {
 
 /// Whether a process of that name or label is one of the system's.
 pub(crate) fn ours(name: &str) -> bool {
-    ["system", "cache", "database"].contains(&name)
+    ["system", "cache", "database", "metrics", "storm"].contains(&name)
+        || ["db.worker.", "list:", "web", "storm."].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a storm may kill it: part of what keeps the lists, and not the top of all.
+pub(crate) fn is_fair_game(name: &str) -> bool {
+    ["cache", "database", "metrics"].contains(&name)
         || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// How a supervisor treats its children, in the words of OTP.
+pub(crate) fn strategy(supervision: &Supervision) -> &'static str {
+    match supervision.strategy {
+        Some(Strategy::OneForOne) => "one_for_one",
+        Some(Strategy::OneForAll) => "one_for_all",
+        Some(Strategy::RestForOne) => "rest_for_one",
+        None => "dynamic",
+    }
+}
+
+/// The branches that belong to the system.
+pub(crate) fn of_the_system<'a, 'b>(
+    branches: &'a [Branch<'b>],
+) -> impl Iterator<Item = &'a Branch<'b>> + use<'a, 'b> {
+    branches.iter().filter(|branch| match branch.node {
+        Node::Process { process, .. } => ours(process.title()),
+        Node::Down(row) => ours(row.child.id.as_str()),
+        _ => false,
+    })
 }
 
 /// All processes of the system, each before those that it has started.
@@ -42,13 +69,8 @@ pub(crate) fn find(name: &str) -> Option<Member> {
 pub(crate) fn lines() -> Vec<String> {
     let snapshot = observer::snapshot();
     let tree = snapshot.tree();
-    let all = tree.iter().filter(|branch| match branch.node {
-        Node::Process { process, .. } => ours(process.title()),
-        Node::Down(row) => ours(row.child.id.as_str()),
-        _ => false,
-    });
     // What stands above the system in the tree is not drawn.
-    let all: Vec<&Branch<'_>> = all.collect();
+    let all: Vec<&Branch<'_>> = of_the_system(&tree).collect();
     let above = all.iter().map(|branch| branch.depth).min().unwrap_or(0);
     all.iter().map(|branch| Line { branch, above }.to_string()).collect()
 }

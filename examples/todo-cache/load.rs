@@ -1,0 +1,295 @@
+//! The command `load`: many clients at once, perhaps while processes are killed, and then the question whether every
+//! entry that was acknowledged is there, once. The answer is the exit status. `main` runs it.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use rethread::{Task, process};
+use serde_json::Value;
+
+use crate::net::{Connection, Reply, authority};
+
+/// How many lists are asked for.
+const LISTS: u64 = 1000;
+/// One request in so many adds an entry; the others read.
+const WRITES: u64 = 5;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) url: String,
+    pub(crate) clients: u32,
+    pub(crate) lasts: Duration,
+    /// How often a process is killed, if any is.
+    pub(crate) kill_every: Option<Duration>,
+    pub(crate) seed: u64,
+}
+
+/// Puts load on a running server. The status says whether all that was acknowledged was found, and every request
+/// answered.
+pub(crate) fn run(plan: Plan) -> Result<ExitCode, Box<dyn Error>> {
+    let server = authority(&plan.url)?;
+    let asked = Connection::open(&server).and_then(|mut one| one.ask("GET", "/api/tree", &[]));
+    let asked = asked.map_err(|error| format!("there is no server at {}: {error}", plan.url))?;
+    if plan.kill_every.is_some() && !asked.body.contains("\"allow_kill\":true") {
+        return Err("the server does not allow to kill: start it with --allow-kill".into());
+    }
+    let all = Arc::new(All::new());
+    let clients: Result<Vec<_>, _> = (0..plan.clients)
+        .map(|number| {
+            let (all, server, seed) = (Arc::clone(&all), server.clone(), plan.seed);
+            Task::spawn(move || Client::new(number, seed, &server, &all).work())
+        })
+        .collect();
+    let clients = clients?;
+    let killer = plan.kill_every.map(|every| {
+        let (all, server) = (Arc::clone(&all), server.clone());
+        Task::spawn(move || kill(&server, every, &all))
+    });
+    show_progress(&plan, &all)?;
+    all.over.store(true, Ordering::Relaxed);
+    let mut times = Histogram::<u64>::new(3)?;
+    for client in clients {
+        times.add(client.join()?)?;
+    }
+    let kills = killer.transpose()?.map(Task::join).transpose()?.unwrap_or(0);
+    let verdict = look_for(&all.acknowledged.lock(), &server)?;
+    report(&plan, &all, &times, kills, &verdict)
+}
+
+/// What the clients have seen so far.
+struct All {
+    began: Instant,
+    over: AtomicBool,
+    answered: AtomicU64,
+    refused: AtomicU64,
+    unanswered: AtomicU64,
+    /// The lists and titles that were acknowledged.
+    acknowledged: Mutex<Vec<(String, String)>>,
+    run: u128,
+}
+
+impl All {
+    fn new() -> Self {
+        let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        Self {
+            began: Instant::now(),
+            over: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
+            acknowledged: Mutex::default(),
+            run,
+        }
+    }
+
+    fn counts(&self) -> [u64; 3] {
+        [&self.answered, &self.refused, &self.unanswered].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// One client: one request after the other.
+struct Client<'a> {
+    number: u32,
+    server: &'a str,
+    all: &'a All,
+    dice: Dice,
+    connection: Option<Connection>,
+}
+
+impl<'a> Client<'a> {
+    fn new(number: u32, seed: u64, server: &'a str, all: &'a All) -> Self {
+        let dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number)));
+        Self { number, server, all, dice, connection: None }
+    }
+
+    /// Asks until the time is up, and gives the time of each answer in microseconds.
+    fn work(mut self) -> Histogram<u64> {
+        let mut times = Histogram::<u64>::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"));
+        for number in 0_u64.. {
+            if self.all.over.load(Ordering::Relaxed) {
+                break;
+            }
+            let list = format!("list {}", self.dice.below(LISTS));
+            let date = format!("2026-12-{:02}", 1 + self.dice.below(31));
+            let began = Instant::now();
+            let answer = if self.dice.below(WRITES) == 0 {
+                let title = format!("{} of client {} in run {}", number, self.number, self.all.run);
+                let query = [("list", list.as_str()), ("date", &date), ("title", &title)];
+                let answer = self.ask("POST", "/add_entry", &query);
+                if answer.as_ref().is_ok_and(|reply| reply.status == 200) {
+                    self.all.acknowledged.lock().push((list, title));
+                }
+                answer
+            } else {
+                self.ask("GET", "/entries", &[("list", &list), ("date", &date)])
+            };
+            let count = match &answer {
+                Ok(Reply { status: 200, .. }) => &self.all.answered,
+                Ok(_) => &self.all.refused,
+                Err(_) => &self.all.unanswered,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+            // Beyond the histogram's range there is nothing: it grows.
+            times.saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
+        times
+    }
+
+    fn ask(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(self.server)?,
+        };
+        let reply = connection.ask(method, path, query)?;
+        self.connection = Some(connection);
+        Ok(reply)
+    }
+}
+
+/// Kills a process of the system now and then: anybody but the top and the web server.
+fn kill(server: &str, every: Duration, all: &All) -> u64 {
+    let mut dice = Dice(all.run as u64);
+    let mut kills = 0;
+    while !all.over.load(Ordering::Relaxed) {
+        process::sleep(every);
+        let Ok(mut connection) = Connection::open(server) else { continue };
+        let Ok(reply) = connection.ask("GET", "/api/tree", &[]) else { continue };
+        let tree: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+        let names = tree["tree"].as_array().into_iter().flatten().filter_map(|row| row["name"].as_str());
+        let spared =
+            |name: &&str| *name != "system" && !name.starts_with("web") && !name.starts_with("storm");
+        let names: Vec<&str> = names.filter(spared).collect();
+        if names.is_empty() {
+            continue;
+        }
+        // Half of the time one of the few that all depend on: there are far more lists.
+        let few: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("list:")).collect();
+        let among = if dice.below(2) == 0 && !few.is_empty() { &few } else { &names };
+        let victim = among[dice.below(among.len() as u64) as usize];
+        kills +=
+            u64::from(connection.ask("POST", "/kill", &[("name", victim)]).is_ok_and(|r| r.status == 200));
+    }
+    kills
+}
+
+/// Says each second how it goes, until the time is up.
+fn show_progress(plan: &Plan, all: &All) -> io::Result<()> {
+    let mut out = io::stderr();
+    let end = if out.is_terminal() { '\r' } else { '\n' };
+    let mut before = 0;
+    while all.began.elapsed() < plan.lasts {
+        process::sleep(Duration::from_secs(1).min(plan.lasts.saturating_sub(all.began.elapsed())));
+        let [answered, refused, unanswered] = all.counts();
+        write!(
+            out,
+            "{:>4} s of {}   {:>7} requests/s   refused {refused}   unanswered {unanswered}   acknowledged {}{end}",
+            all.began.elapsed().as_secs(),
+            plan.lasts.as_secs(),
+            answered - before,
+            all.acknowledged.lock().len()
+        )?;
+        out.flush()?;
+        before = answered;
+    }
+    if end == '\r' { writeln!(out) } else { Ok(()) }
+}
+
+/// What became of the entries that were acknowledged.
+#[derive(Debug, Default)]
+struct Verdict {
+    acknowledged: usize,
+    found: usize,
+    lost: usize,
+    twice: usize,
+}
+
+/// Looks for each of them in its list.
+fn look_for(acknowledged: &[(String, String)], server: &str) -> Result<Verdict, Box<dyn Error>> {
+    let mut lists: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (list, title) in acknowledged {
+        lists.entry(list).or_default().push(title);
+    }
+    let mut verdict = Verdict { acknowledged: acknowledged.len(), ..Verdict::default() };
+    for (list, titles) in lists {
+        let kept = entries(server, list)?;
+        let mut times: HashMap<&str, u32> = HashMap::new();
+        for title in kept.as_array().into_iter().flatten().filter_map(|entry| entry["title"].as_str()) {
+            *times.entry(title).or_default() += 1;
+        }
+        for title in titles {
+            match times.get(title) {
+                None => verdict.lost += 1,
+                Some(1) => verdict.found += 1,
+                Some(_) => verdict.twice += 1,
+            }
+        }
+    }
+    Ok(verdict)
+}
+
+/// A list, from a server that may just be healing.
+fn entries(server: &str, list: &str) -> Result<Value, Box<dyn Error>> {
+    let mut last = String::new();
+    for _ in 0..20 {
+        match Connection::open(server).and_then(|mut one| one.ask("GET", "/entries.json", &[("list", list)]))
+        {
+            Ok(Reply { status: 200, body }) => return Ok(serde_json::from_str(&body)?),
+            Ok(Reply { status, body }) => last = format!("{status} {body}"),
+            Err(error) => last = error.to_string(),
+        }
+        process::sleep(Duration::from_millis(100));
+    }
+    Err(format!("the list {list:?} cannot be read: {last}").into())
+}
+
+fn report(
+    plan: &Plan,
+    all: &All,
+    times: &Histogram<u64>,
+    kills: u64,
+    verdict: &Verdict,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let [answered, refused, unanswered] = all.counts();
+    let requests = answered + refused + unanswered;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{} clients, {} s: {requests} requests, {:.0} a second; {kills} kills",
+        plan.clients,
+        plan.lasts.as_secs(),
+        requests as f64 / plan.lasts.as_secs_f64()
+    )?;
+    let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+    writeln!(
+        out,
+        "an answer took {:.2} ms (50 %), {:.2} ms (90 %), {:.2} ms (99 %), {:.2} ms (99.9 %), {:.2} ms at most",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999),
+        times.max() as f64 / 1000.0
+    )?;
+    writeln!(out, "answered {answered}, refused {refused}, unanswered {unanswered}")?;
+    let Verdict { acknowledged, found, lost, twice } = verdict;
+    writeln!(out, "acknowledged {acknowledged}, found {found}, lost {lost}, duplicated {twice}")?;
+    let good = *lost == 0 && *twice == 0 && unanswered == 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,122 @@
+//! The other end of `serve`: asks a running server, over a connection that is kept. `load` and `watch` use it.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// How long a server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// More than any answer has: who sends more is no server of ours.
+const MOST_BODY: usize = 64 << 20;
+
+/// Where a server is: `127.0.0.1:5454`, from an address such as `http://127.0.0.1:5454/`.
+pub(crate) fn authority(url: &str) -> Result<String, String> {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let authority = rest.trim_end_matches('/');
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+    if host.is_empty() || authority.contains('/') || port.parse::<u16>().is_err() {
+        return Err(format!("expected an address such as http://127.0.0.1:5454, not {url:?}"));
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    authority: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub(crate) fn open(authority: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(authority)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { authority: authority.to_owned(), stream: BufReader::new(stream) })
+    }
+
+    /// Sends a request and reads the answer. After an error the connection is of no more use.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
+        self.send(method, path, query)?;
+        let (status, length) = self.head()?;
+        let mut body = vec![0; length.ok_or_else(|| malformed("it does not say how long its answer is"))?];
+        self.stream.read_exact(&mut body)?;
+        let body = String::from_utf8(body).map_err(|_| malformed("its answer is not UTF-8 text"))?;
+        Ok(Reply { status, body })
+    }
+
+    /// Begins to listen to the server's events; [`next_event`](Self::next_event) reads them.
+    pub(crate) fn listen(&mut self) -> io::Result<()> {
+        self.send("GET", "/events", &[])?;
+        match self.head()? {
+            (200, _) => Ok(()),
+            (status, _) => Err(malformed(&format!("it answers {status}"))),
+        }
+    }
+
+    /// The next event: its kind and its data.
+    pub(crate) fn next_event(&mut self) -> io::Result<(String, String)> {
+        let (mut kind, mut data) = (String::new(), String::new());
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("event", rest)) => kind = rest.to_owned(),
+                Some(("data", rest)) => data.push_str(rest),
+                _ if line.is_empty() && !data.is_empty() => return Ok((kind, data)),
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<()> {
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs: Vec<String> =
+            query.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+        let mark = if pairs.is_empty() { "" } else { "?" };
+        let request = format!(
+            "{method} {path}{mark}{} HTTP/1.1\r\nhost: {}\r\nx-todo: 1\r\n\r\n",
+            pairs.join("&"),
+            self.authority
+        );
+        self.stream.get_mut().write_all(request.as_bytes())
+    }
+
+    /// The status of an answer, and how long its body is.
+    fn head(&mut self) -> io::Result<(u16, Option<usize>)> {
+        let first = self.line()?;
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| malformed("it does not speak HTTP"))?;
+        let mut length = None;
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok((status, length));
+            }
+            if let Some(("content-length", value)) = line.split_once(": ") {
+                length = value.parse().ok().filter(|length| *length <= MOST_BODY);
+            }
+        }
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.stream.by_ref().take(MOST_BODY as u64).read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is no server of todo-cache: {what}"))
+}

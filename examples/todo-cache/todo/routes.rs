@@ -1,0 +1,195 @@
+//! What the web server answers: the two routes of the book as the book has them, and those of the page. `web` asks for
+//! each request; nothing here knows of sockets.
+
+use rethread::{StartError, observer, process};
+use serde_json::Value;
+
+use super::client;
+use super::error::TodoError;
+use super::http::{Request, Response};
+use super::list::Entry;
+use super::shape::Shape;
+use super::storm;
+use super::strike::{Blow, Missed, hit};
+use super::view;
+use super::{name, tree};
+
+const PAGE: &str = include_str!("../page.html");
+
+/// What is allowed, and what the page shows of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) shape: Shape,
+    /// Whether processes may be killed over the net.
+    pub(crate) allow_kill: bool,
+}
+
+impl Options {
+    /// The tree and the numbers.
+    pub(crate) fn tree(&self) -> Value {
+        view::tree(self.shape, self.allow_kill, storm::ledger())
+    }
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Whole(Response),
+    /// The stream of events, for as long as the client listens.
+    Events,
+}
+
+/// Why a request is not carried out.
+struct Refusal(u16, String);
+
+impl Refusal {
+    fn bad(what: impl ToString) -> Self {
+        Self(400, what.to_string())
+    }
+}
+
+impl From<TodoError> for Refusal {
+    fn from(error: TodoError) -> Self {
+        let status = match &error {
+            TodoError::NoSuchEntry(_) => 404,
+            TodoError::Start(StartError::MaxChildren { .. }) | TodoError::Unavailable(_) => 503,
+            TodoError::Start(_) => 503,
+            TodoError::Store(_) | TodoError::Unanswered(_) => 500,
+        };
+        let text = error.to_string();
+        Self(status, text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+type Done = Result<Response, Refusal>;
+
+/// Carries out a request.
+pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
+    let route = (request.method.as_str(), request.path.as_str());
+    let done = match route {
+        ("GET", "/events") => return Answer::Events,
+        ("GET", "/") => Ok(page()),
+        ("GET", "/entries") => entries(request).map(|entries| Response::text(200, book(&entries))),
+        ("GET", "/entries.json") => entries(request).map(|entries| Response::json(&view::entries(&entries))),
+        ("GET", "/lists") => lists(),
+        ("GET", "/api/tree") => Ok(Response::json(&options.tree())),
+        ("GET", "/metrics") => Ok(Response::new(200, "text/plain; version=0.0.4", view::prometheus())),
+        ("POST", _) if request.is_foreign() => {
+            Err(Refusal(403, "pages of other sites may not do that".into()))
+        }
+        ("POST", "/add_entry") => add(request),
+        ("POST", "/done") => change(request, client::done),
+        ("POST", "/rm") => change(request, client::remove),
+        ("POST", "/edit") => edit(request),
+        ("POST", "/kill" | "/crash" | "/storm") => destroy(request, options),
+        (_, "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics") => {
+            return Answer::Whole(not_allowed("GET"));
+        }
+        (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/storm") => {
+            return Answer::Whole(not_allowed("POST"));
+        }
+        _ => Err(Refusal(404, "not found".into())), // in the words of the book
+    };
+    Answer::Whole(done.unwrap_or_else(|Refusal(status, why)| Response::text(status, why)))
+}
+
+fn not_allowed(method: &'static str) -> Response {
+    Response { allow: Some(method), ..Response::text(405, format!("this takes {method} only")) }
+}
+
+/// The page, with the tree as text for whoever has no scripts.
+fn page() -> Response {
+    let mut text = observer_text();
+    for (plain, html) in [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")] {
+        text = text.replace(plain, html);
+    }
+    Response::new(200, "text/html; charset=utf-8", PAGE.replace("{{TREE}}", &text))
+}
+
+fn observer_text() -> String {
+    let count = observer::snapshot().processes.len();
+    format!("{}\n\n{count} processes, {} zombies", tree::lines().join("\n"), process::zombies().len())
+}
+
+/// A parameter that must be there.
+fn parameter<'a>(request: &'a Request, name: &str) -> Result<&'a str, Refusal> {
+    request.parameter(name).ok_or_else(|| Refusal::bad(format!("the parameter {name} is missing")))
+}
+
+fn list_of(request: &Request) -> Result<name::ListName, Refusal> {
+    parameter(request, "list")?.parse().map_err(Refusal::bad)
+}
+
+fn id_of(request: &Request) -> Result<u64, Refusal> {
+    let text = parameter(request, "id")?;
+    text.parse().map_err(|_| Refusal::bad(format!("expected the number of an entry, not {text:?}")))
+}
+
+/// The entries asked for: of one day, or all.
+fn entries(request: &Request) -> Result<Vec<Entry>, Refusal> {
+    let date = request.parameter("date").map(|date| date.parse().map_err(Refusal::bad)).transpose()?;
+    Ok(client::entries(&list_of(request)?, date)?)
+}
+
+/// As the book prints them: one line each, date and title.
+fn book(entries: &[Entry]) -> String {
+    let lines: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.date, entry.title)).collect();
+    lines.join("\n")
+}
+
+fn lists() -> Done {
+    let names: Value = client::lists()?.iter().map(|list| list.as_str().to_owned()).collect();
+    Ok(Response::json(&names))
+}
+
+fn add(request: &Request) -> Done {
+    let date = parameter(request, "date")?.parse().map_err(Refusal::bad)?;
+    let title = parameter(request, "title")?.parse().map_err(Refusal::bad)?;
+    client::add(&list_of(request)?, date, &title)?;
+    Ok(ok())
+}
+
+fn edit(request: &Request) -> Done {
+    let title = parameter(request, "title")?.parse().map_err(Refusal::bad)?;
+    client::edit(&list_of(request)?, id_of(request)?, &title)?;
+    Ok(ok())
+}
+
+fn change(request: &Request, change: impl FnOnce(&name::ListName, u64) -> Result<Entry, TodoError>) -> Done {
+    change(&list_of(request)?, id_of(request)?)?;
+    Ok(ok())
+}
+
+fn ok() -> Response {
+    Response::text(200, "OK")
+}
+
+/// What takes processes down. Only if the program was started so, and never for a form or an image on another page: those
+/// cannot set the header.
+fn destroy(request: &Request, options: &Options) -> Done {
+    if !options.allow_kill {
+        return Err(Refusal(403, "the server was not started with --allow-kill".into()));
+    }
+    if !request.marked {
+        return Err(Refusal(403, "the header `X-Todo: 1` is missing".into()));
+    }
+    match request.path.as_str() {
+        "/storm" => match parameter(request, "on")? {
+            "1" => storm::begin().map_err(|error| Refusal(503, error.to_string()))?,
+            "0" => storm::end(),
+            other => return Err(Refusal::bad(format!("expected on=1 or on=0, not {other:?}"))),
+        },
+        path => {
+            let blow = if path == "/kill" { Blow::Kill } else { Blow::Crash };
+            let name = parameter(request, "name")?;
+            if name == "system" || name.starts_with("web") {
+                return Err(Refusal(403, format!("{name} is what answers here, or its top")));
+            }
+            hit(name, blow).map_err(|missed| match missed {
+                Missed::Timeout => Refusal(500, missed.to_string()),
+                Missed::Unknown(_) | Missed::NoHandler(_) => Refusal(404, missed.to_string()),
+            })?;
+        }
+    }
+    Ok(ok())
+}
