@@ -34,6 +34,9 @@ pub mod semantics {}
 #[doc = include_str!("../docs/differences.md")]
 pub mod differences_from_erlang {}
 
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
+
 #[doc(inline)]
 pub use agent::Agent;
 #[doc(inline)]
