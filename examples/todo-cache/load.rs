@@ -147,8 +147,8 @@ impl<'a> Client<'a> {
                 Err(_) => &self.all.unanswered,
             };
             count.fetch_add(1, Ordering::Relaxed);
-            // Beyond the histogram's range there is nothing: it grows.
-            times.saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            // It grows with what it is given: nothing is out of its range.
+            let _ = times.record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
         times
     }

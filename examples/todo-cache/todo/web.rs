@@ -151,9 +151,9 @@ fn stream_events(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
     let mut events = rethread::observer::events();
     let mut last = String::new();
     let mut quiet = 0;
+    let mut frame_ends = Instant::now(); // the first tree at once
     loop {
         let mut news = String::new();
-        let frame_ends = Instant::now() + FRAME;
         while let Some(event) = events.recv_timeout(frame_ends.saturating_duration_since(Instant::now())) {
             news.push_str(&format!("event: life\ndata: {}\n\n", view::life(&event)));
         }
@@ -171,5 +171,6 @@ fn stream_events(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
             quiet = 0;
         }
         stream.write_all(news.as_bytes())?;
+        frame_ends = Instant::now() + FRAME;
     }
 }
