@@ -11,6 +11,7 @@
 //!
 //! Crashes are part of the show, so nothing is logged unless `RUST_LOG` asks for it (`RUST_LOG=error`).
 
+mod archive;
 mod command;
 mod demo;
 mod load;
@@ -69,6 +70,10 @@ enum Command {
         #[arg(long)]
         allow_kill: bool,
     },
+    /// Writes all lists as JSON lines to a file, or to the standard output.
+    Export { file: Option<PathBuf> },
+    /// Adds the lists of such a file, or of the standard input, to a folder that has none of them.
+    Import { file: Option<PathBuf> },
     /// Draws the live tree of a running server in the terminal.
     Watch {
         #[arg(default_value = "http://127.0.0.1:5454")]
@@ -110,6 +115,8 @@ fn main() -> ExitCode {
             let max_restarts = if allow_kill { 1000 } else { config.max_restarts };
             serve::run(Config { max_restarts, ..config }, port, allow_kill)
         }
+        Command::Export { file } => archive::export(&config.dir, file).map(|()| ExitCode::SUCCESS),
+        Command::Import { file } => archive::import(&config.dir, file).map(|()| ExitCode::SUCCESS),
         Command::Watch { url, frames } => watch::run(&url, frames),
         Command::Load { url, clients, seconds, kill_every, seed } => {
             load::run(load::Plan { url, clients, lasts: Duration::from_secs(seconds), kill_every, seed })
