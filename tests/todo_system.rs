@@ -494,7 +494,7 @@ mod faults {
                     assert_eq!(hit.gave_up, None);
                     match blow {
                         Blow::Kill => assert_eq!(hit.reason, ExitReason::Killed),
-                        Blow::Crash => {
+                        _ => {
                             assert!(matches!(hit.reason, ExitReason::Panic(_)), "{name}: {}", hit.reason)
                         }
                     }

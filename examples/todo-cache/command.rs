@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::num::ParseIntError;
 
+use rethread::observer::By;
+
 use crate::todo::date::{Date, DateError};
 use crate::todo::list::EntryId;
 use crate::todo::name::{ListName, NameError, Title, TitleError};
@@ -17,9 +19,13 @@ done LIST ID             tick an entry off
 edit LIST ID TITLE...    give an entry another title
 rm LIST ID               take an entry out
 lists                    show the names of all lists
-tree                     show the processes, by their links
+tree                     show the processes: who started whom, what they are at, their mail
+top [mail|busy|restarts] show the processes that stand out
+info NAME                show all that is known of one
+events                   show what has happened since this was last asked
 kill NAME                kill a process: cache, database, db.worker.1, list:bob, system
 crash NAME               have a process panic in a handler
+hang NAME                have a process stay in a handler: calls to it time out, and only a kill helps
 help                     show this
 quit                     stop the system and leave, as the end of the input does";
 
@@ -33,6 +39,9 @@ pub(crate) enum Command {
     Remove(ListName, EntryId),
     Lists,
     Tree,
+    Top(By),
+    Info(String),
+    Events,
     Strike(Blow, String),
     Help,
     Quit,
@@ -70,8 +79,12 @@ impl Command {
             "rm" => Command::Remove(words.list()?, words.id()?),
             "lists" => Command::Lists,
             "tree" => Command::Tree,
+            "top" => Command::Top(words.measure()?),
+            "info" => Command::Info(words.others()?.to_owned()),
+            "events" => Command::Events,
             "kill" => Command::Strike(Blow::Kill, words.others()?.to_owned()),
             "crash" => Command::Strike(Blow::Crash, words.others()?.to_owned()),
+            "hang" => Command::Strike(Blow::Hang, words.others()?.to_owned()),
             "help" => Command::Help,
             "quit" => Command::Quit,
             _ => return Err(BadLine::Unknown(verb.to_owned())),
@@ -99,6 +112,18 @@ impl<'a> Words<'a> {
         match std::mem::take(&mut self.rest) {
             "" => Err(BadLine::Usage(self.usage)),
             rest => Ok(rest),
+        }
+    }
+
+    /// By what to sort: mail, if nothing is said.
+    fn measure(&mut self) -> Result<By, BadLine> {
+        let (word, rest) = first_word(self.rest);
+        self.rest = rest;
+        match word {
+            "" | "mail" => Ok(By::Mailbox),
+            "busy" => Ok(By::Busy),
+            "restarts" => Ok(By::Restarts),
+            _ => Err(BadLine::Usage(self.usage)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
+use rethread::observer::{self, Events};
 use rethread::process::{self, Address, Event, Inbox, SpawnError};
 use rethread::{ExitReason, Pid};
 
@@ -15,13 +16,16 @@ use crate::todo::client;
 use crate::todo::error::TodoError;
 use crate::todo::list::Entry;
 use crate::todo::name::ListName;
-use crate::todo::strike::{Blow, strike};
+use crate::todo::strike::{Blow, Missed, hit, strike};
 use crate::todo::system::{Config, System};
 use crate::todo::tree;
 use crate::{not_started, one_line};
 
 /// A line that is longer, in bytes, is no command.
 const LONGEST_LINE: u64 = 4096;
+
+/// So many lines `top` shows.
+const MOST_SHOWN: usize = 10;
 
 /// What the reader found.
 enum Input {
@@ -48,6 +52,7 @@ fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn 
     process::trap_exit(true);
     let system = System::start_link(config).map_err(|error| not_started(&error))?;
     let reader = reader(inbox.address())?;
+    let mut events = observer::events();
     let mut out = io::stdout();
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };
     loop {
@@ -59,7 +64,7 @@ fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn 
                 write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // the terminal's own prompt is next
                 Then::Quits
             }
-            Ok(Input::Line(line)) => answer(&mut out, &line)?,
+            Ok(Input::Line(line)) => answer(&mut out, &line, &mut events)?,
             Ok(Input::TooLong) => complain(&mut out, &format!("a line has at most {LONGEST_LINE} bytes"))?,
             Ok(Input::NotText) => complain(&mut out, &"the line is not UTF-8 text")?,
             Err(reason) => Then::Lost(reason),
@@ -119,7 +124,7 @@ fn read_line(from: &mut impl BufRead) -> Input {
 }
 
 /// Carries out a line.
-fn answer(out: &mut impl Write, line: &str) -> io::Result<Then> {
+fn answer(out: &mut impl Write, line: &str, events: &mut Events) -> io::Result<Then> {
     let command = match Command::parse(line) {
         Ok(Some(command)) => command,
         Ok(None) => return Ok(Then::Goes),
@@ -155,6 +160,48 @@ fn answer(out: &mut impl Write, line: &str) -> io::Result<Then> {
             tree::lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
             Ok(Then::Goes)
         }
+        Command::Top(by) => {
+            let all = observer::top(by, MOST_SHOWN);
+            all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
+            if all.is_empty() { say(out, "nobody stands out") } else { Ok(Then::Goes) }
+        }
+        Command::Info(name) => match tree::find(&name).and_then(|member| observer::info(member.pid)) {
+            Some(one) => {
+                let info = &one.info;
+                writeln!(out, "{one}")?;
+                writeln!(
+                    out,
+                    "    uptime {:.1?}, messages received {}, of type {}",
+                    info.uptime,
+                    info.received,
+                    one.module()
+                )?;
+                writeln!(
+                    out,
+                    "    links {:?}, monitors {:?}, monitored by {:?}",
+                    info.links, info.monitors, info.monitored_by
+                )?;
+                say(out, &format!("    ancestors {:?}, spawned at {}", info.ancestors, info.spawned_at))
+            }
+            None => complain(out, &Missed::Unknown(name)),
+        },
+        Command::Events => {
+            let lost = events.lost();
+            if lost > 0 {
+                writeln!(out, ".. {lost} earlier ones were not kept")?;
+            }
+            while let Some(event) = events.try_recv() {
+                writeln!(out, "{}", one_line(&event.to_string()))?;
+            }
+            Ok(Then::Goes)
+        }
+        Command::Strike(Blow::Hang, name) => match hit(&name, Blow::Hang) {
+            Ok(()) => say(
+                out,
+                &format!("{name} will not come out of its handler: `tree` shows it, `kill {name}` ends it"),
+            ),
+            Err(missed) => complain(out, &missed),
+        },
         Command::Strike(blow, name) => strike_at(out, &name, blow),
         Command::Help => say(out, HELP),
         Command::Quit => Ok(Then::Quits),

@@ -11,6 +11,7 @@ use rethread::{Spec, prelude::*};
 
 use super::database::{self, DATABASE, Database};
 use super::error::TodoError;
+use super::misdeed::Misdeed;
 use super::name::ListName;
 use super::server::{self, TodoServer};
 
@@ -44,8 +45,8 @@ pub(crate) enum Ask {
 
 /// What the cache can be told.
 pub(crate) enum Tell {
-    /// To panic, for a show or a test.
-    Crash,
+    /// To do something wrong, for a show or a test.
+    Misbehave(Misdeed),
 }
 
 impl GenServer for Cache {
@@ -70,8 +71,8 @@ impl GenServer for Cache {
         from.reply(self.server_of(list))
     }
 
-    fn handle_cast(&mut self, Tell::Crash: Tell, _: &mut Context<Self>) -> Next {
-        panic!("the cache was told to crash")
+    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, _: &mut Context<Self>) -> Next {
+        misdeed.commit("the cache")
     }
 }
 

@@ -9,6 +9,7 @@ use rethread::prelude::*;
 
 use super::error::TodoError;
 use super::list::{Event, TodoList};
+use super::misdeed::Misdeed;
 use super::name::ListName;
 use super::store::shard_of;
 use super::worker::{self, DbWorker, SHARDS, WORKERS};
@@ -36,8 +37,8 @@ pub(crate) struct Start {
 
 /// What the database can be told.
 pub(crate) enum Tell {
-    /// To panic, for a show or a test.
-    Crash,
+    /// To do something wrong, for a show or a test.
+    Misbehave(Misdeed),
 }
 
 impl GenServer for Database {
@@ -61,8 +62,8 @@ impl GenServer for Database {
         match never {}
     }
 
-    fn handle_cast(&mut self, Tell::Crash: Tell, _: &mut Context<Self>) -> Next {
-        panic!("the database was told to crash")
+    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, _: &mut Context<Self>) -> Next {
+        misdeed.commit("the database")
     }
 }
 

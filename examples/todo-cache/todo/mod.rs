@@ -8,7 +8,7 @@
 //! | `shape` `system` | how they are wired |
 //! | `client` `error` | how the system is used, and what can go wrong |
 //! | `tree` `metrics` `view` | looking at it |
-//! | `strike` `storm` | hurting it |
+//! | `misdeed` `strike` `storm` | hurting it |
 //! | `http` `routes` `web` | serving it |
 
 pub(crate) mod cache;
@@ -19,6 +19,7 @@ pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod list;
 pub(crate) mod metrics;
+pub(crate) mod misdeed;
 pub(crate) mod name;
 pub(crate) mod routes;
 pub(crate) mod server;

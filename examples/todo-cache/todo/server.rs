@@ -9,6 +9,7 @@ use super::database;
 use super::date::Date;
 use super::error::TodoError;
 use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
+use super::misdeed::Misdeed;
 use super::name::{ListName, Title};
 
 /// Keeps one list in memory, as it is on disk: a change is stored first, then made here, then answered.
@@ -52,8 +53,8 @@ pub(crate) enum Ask {
 
 /// What a list can be told.
 pub(crate) enum Tell {
-    /// To panic, for a show or a test.
-    Crash,
+    /// To do something wrong, for a show or a test.
+    Misbehave(Misdeed),
 }
 
 impl TodoServer {
@@ -104,8 +105,8 @@ impl GenServer for TodoServer {
         }
     }
 
-    fn handle_cast(&mut self, Tell::Crash: Tell, _: &mut Context<Self>) -> Next {
-        panic!("the server of list {:?} was told to crash", self.name.as_str())
+    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, _: &mut Context<Self>) -> Next {
+        misdeed.commit(&format!("the server of list {:?}", self.name.as_str()))
     }
 }
 

@@ -11,6 +11,7 @@ use rethread::{ChildState, prelude::*};
 
 use super::cache::{self, Cache};
 use super::database::{self, Database};
+use super::misdeed::Misdeed;
 use super::server::{self, TodoServer};
 use super::system::SYSTEM;
 use super::tree::{self, Member};
@@ -26,6 +27,8 @@ pub(crate) enum Blow {
     Kill,
     /// By a panic in one of its handlers.
     Crash,
+    /// Not at all: it goes into a handler and does not come out.
+    Hang,
 }
 
 /// What a blow did.
@@ -81,25 +84,26 @@ fn known(name: &str) -> Result<Member, Missed> {
 fn aim(member: &Member, blow: Blow) -> Result<(), Missed> {
     match blow {
         Blow::Kill => process::exit(member.pid, ExitReason::Kill),
-        Blow::Crash => crash(member)?,
+        Blow::Crash => misbehave(member, Misdeed::Crash)?,
+        Blow::Hang => misbehave(member, Misdeed::Hang)?,
     }
     Ok(())
 }
 
-/// Has a process panic in a handler.
-fn crash(member: &Member) -> Result<(), Missed> {
+/// Has a process do something wrong in a handler.
+fn misbehave(member: &Member, misdeed: Misdeed) -> Result<(), Missed> {
     let Member { pid, name } = member;
     match name.as_str() {
         _ if observer::info(*pid).is_some_and(|one| one.info.kind == Kind::Supervisor) => {
             return Err(Missed::NoHandler(name.clone()));
         }
-        "cache" => ServerRef::<Cache>::from_pid(*pid).cast(cache::Tell::Crash),
-        "database" => ServerRef::<Database>::from_pid(*pid).cast(database::Tell::Crash),
+        "cache" => ServerRef::<Cache>::from_pid(*pid).cast(cache::Tell::Misbehave(misdeed)),
+        "database" => ServerRef::<Database>::from_pid(*pid).cast(database::Tell::Misbehave(misdeed)),
         name if name.starts_with("db.worker.") => {
-            ServerRef::<DbWorker>::from_pid(*pid).cast(worker::Tell::Crash);
+            ServerRef::<DbWorker>::from_pid(*pid).cast(worker::Tell::Misbehave(misdeed));
         }
         name if name.starts_with("list:") => {
-            ServerRef::<TodoServer>::from_pid(*pid).cast(server::Tell::Crash)
+            ServerRef::<TodoServer>::from_pid(*pid).cast(server::Tell::Misbehave(misdeed))
         }
         _ => return Err(Missed::NoHandler(name.clone())),
     }

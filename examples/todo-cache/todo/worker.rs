@@ -8,6 +8,7 @@ use std::time::Duration;
 use rethread::{Spec, prelude::*};
 
 use super::list::{Event, TodoList};
+use super::misdeed::Misdeed;
 use super::name::ListName;
 use super::store::{Store, StoreError};
 
@@ -54,8 +55,8 @@ pub(crate) enum Ask {
 
 /// What a worker can be told.
 pub(crate) enum Tell {
-    /// To panic, for a show or a test.
-    Crash,
+    /// To do something wrong, for a show or a test.
+    Misbehave(Misdeed),
 }
 
 impl GenServer for DbWorker {
@@ -88,8 +89,8 @@ impl GenServer for DbWorker {
         }
     }
 
-    fn handle_cast(&mut self, Tell::Crash: Tell, cx: &mut Context<Self>) -> Next {
-        panic!("database worker {} was told to crash", cx.me())
+    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, cx: &mut Context<Self>) -> Next {
+        misdeed.commit(&format!("database worker {}", cx.me()))
     }
 
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
