@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// On a machine so slow that the first crash is forgotten when the fourth comes, it takes more of them.
 const MOST_CRASHES: usize = 20;
 
+/// Who is shown before and after somebody is killed.
+const SHOWN: [&str; 6] = ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
+
 type Failure = Box<dyn Error>;
 
 /// Runs the show. The status is a success only if everything acknowledged was found.
@@ -67,7 +70,7 @@ impl<'a> Show<'a> {
     /// The script. Gives the number of entries lost.
     fn play(mut self) -> Result<usize, Failure> {
         self.say("1. Start a to-do system: one supervisor, the cache, the database, three workers")?;
-        let system = self.start()?;
+        let system = self.start(Shape::EightB)?;
         self.add("alice", "2026-11-22", "Shopping")?;
         self.add("bob", "2026-11-22", "Dentist")?;
         self.add("bob", "2026-11-23", "Dinner")?;
@@ -85,7 +88,7 @@ impl<'a> Show<'a> {
 
         self.say("5. Stop the system and start it again: the data is on disk")?;
         self.stop(system)?;
-        self.start()?;
+        self.start(Shape::EightB)?;
         self.show_list("bob")?;
 
         self.say("6. Crash the cache")?;
@@ -98,8 +101,17 @@ impl<'a> Show<'a> {
         stop_writers(writers);
 
         self.say("8. Start it again, and compare what was acknowledged with what is there")?;
-        let system = self.start()?;
+        let system = self.start(Shape::EightB)?;
         let (acknowledged, found) = self.compare()?;
+        self.stop(system)?;
+
+        self.say("9. The same program, wired as in chapter 11: every part is supervised by itself. Kill two of them")?;
+        let system = self.start(Shape::Eleven)?;
+        self.show_list("bob")?;
+        for name in ["db.worker.1", "list:bob"] {
+            self.strike_one(name)?;
+        }
+        self.show_list("bob")?;
         self.stop(system)?;
         let seconds = self.began.elapsed().as_secs_f64();
         let lost = acknowledged - found;
@@ -112,9 +124,9 @@ impl<'a> Show<'a> {
         writeln!(self.out, "\n{what}.")
     }
 
-    fn start(&mut self) -> Result<System, Failure> {
+    fn start(&mut self, shape: Shape) -> Result<System, Failure> {
         let began = Instant::now();
-        let system = System::start_link(Config { shape: Shape::EightB, ..Config::new(self.dir) })
+        let system = System::start_link(Config { shape, ..Config::new(self.dir) })
             .map_err(|error| not_started(&error))?;
         writeln!(
             self.out,
@@ -163,10 +175,19 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
+    /// Ends a process, and shows that all others are the same as before.
+    fn strike_one(&mut self, name: &str) -> Result<(), Failure> {
+        let before = SHOWN.map(process::whereis);
+        let hit = strike(name, Blow::Kill)?;
+        client::entries(&"bob".parse()?, None)?; // a list is back when it is asked for
+        let after = SHOWN.map(process::whereis);
+        let new: Vec<&str> = (0..SHOWN.len()).filter(|n| before[*n] != after[*n]).map(|n| SHOWN[n]).collect();
+        writeln!(self.out, "   {name} {} ended: {}; new: {}", hit.pid, hit.reason, new.join(", "))?;
+        if new == [name] { Ok(()) } else { Err(format!("{name} was to be the only new one").into()) }
+    }
+
     /// Ends a process, and shows the new ones in its place and the entries still there.
     fn strike(&mut self, name: &str, blow: Blow) -> Result<(), Failure> {
-        const SHOWN: [&str; 6] =
-            ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
         client::entries(&"bob".parse()?, None)?; // so that its server runs
         let before = SHOWN.map(process::whereis);
         let tried = self.ledger.tried();

@@ -16,7 +16,7 @@ use crate::todo::client;
 use crate::todo::error::TodoError;
 use crate::todo::list::Entry;
 use crate::todo::name::ListName;
-use crate::todo::strike::{Blow, Missed, hit, strike};
+use crate::todo::strike::{Blow, Missed, hang, strike};
 use crate::todo::system::{Config, System};
 use crate::todo::tree;
 use crate::{not_started, one_line};
@@ -195,7 +195,7 @@ fn answer(out: &mut impl Write, line: &str, events: &mut Events) -> io::Result<T
             }
             Ok(Then::Goes)
         }
-        Command::Strike(Blow::Hang, name) => match hit(&name, Blow::Hang) {
+        Command::Strike(Blow::Hang, name) => match hang(&name) {
             Ok(()) => say(
                 out,
                 &format!("{name} will not come out of its handler: `tree` shows it, `kill {name}` ends it"),

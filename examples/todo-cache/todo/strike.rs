@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rethread::observer::{self, Snapshot};
-use rethread::process::{Kind, ProcessState, Watch};
+use rethread::process::{Activity, Kind, ProcessState, Watch};
 use rethread::{ChildState, prelude::*};
 
 use super::cache::{self, Cache};
@@ -75,6 +75,25 @@ pub(crate) fn strike(name: &str, blow: Blow) -> Result<Hit, Missed> {
 /// [`Missed::Unknown`], [`Missed::NoHandler`].
 pub(crate) fn hit(name: &str, blow: Blow) -> Result<(), Missed> {
     aim(&known(name)?, blow)
+}
+
+/// Has a process hang, and waits until it does.
+///
+/// # Errors
+///
+/// [`Missed`].
+pub(crate) fn hang(name: &str) -> Result<(), Missed> {
+    let member = known(name)?;
+    aim(&member, Blow::Hang)?;
+    let began = Instant::now();
+    let hangs = || observer::info(member.pid).is_none_or(|one| one.info.activity == Activity::Cast);
+    while !hangs() {
+        if began.elapsed() > PATIENCE {
+            return Err(Missed::Timeout);
+        }
+        process::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn known(name: &str) -> Result<Member, Missed> {

@@ -1,0 +1,162 @@
+//! The tools of the program `todo-cache`: export and import, and what its shell shows of the processes. `cargo test` runs it.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use support::watchdog;
+
+/// The program, which cargo has built beside this test.
+fn program(dir: &Path) -> Command {
+    let test = std::env::current_exe().expect("a path");
+    let target = test.ancestors().nth(2).expect("target/debug");
+    let mut command = Command::new(target.join("examples/todo-cache"));
+    command.arg("--dir").arg(dir).env_remove("RUST_LOG").env_remove("TODO_SERVER_EXPIRY");
+    command
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
+}
+
+/// Runs a command with an input.
+#[track_caller]
+fn run(dir: &Path, args: &[&str], input: &str) -> Output {
+    let mut command = program(dir);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // It may end before it has read all.
+    let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+#[track_caller]
+fn well(dir: &Path, args: &[&str], input: &str) -> Vec<String> {
+    let output = run(dir, args, input);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    lines(&output.stdout)
+}
+
+/// What it says on stderr, which must be one line, and it must have failed.
+#[track_caller]
+fn refused(dir: &Path, args: &[&str], input: &str) -> String {
+    let output = run(dir, args, input);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{args:?}: {output:?}");
+    let mut said = lines(&output.stderr);
+    assert_eq!(said.len(), 1, "{said:?}");
+    said.remove(0)
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn what_is_exported_can_be_imported_and_is_the_same() {
+    let _watchdog = watchdog();
+    let (one, other) = (folder(), folder());
+    let input = "add bob 2026-11-22 Dentist\nadd bob 2026-11-23 Dinner\nadd ../x 2026-11-23 🛒 \"milk\"\n\
+                 done bob 1\nrm bob 2\nadd empty 2026-11-22 x\nrm empty 1\n";
+    well(one.path(), &["shell"], input);
+    let exported = well(one.path(), &["export"], "");
+    assert_eq!(exported.len(), 3, "{exported:?}");
+    assert!(exported[1].contains(r#""done":true,"id":1,"title":"Dentist""#), "{exported:?}");
+
+    well(other.path(), &["import"], &exported.join("\n"));
+    assert_eq!(well(other.path(), &["export"], ""), exported);
+    let out = well(
+        other.path(),
+        &["shell"],
+        "list bob\nadd bob 2026-11-24 Supper\nadd empty 2026-11-24 y\nlist ../x\n",
+    );
+    assert_eq!(
+        out,
+        [
+            "[x] 1 2026-11-22 Dentist",
+            "added bob 3 2026-11-24 Supper", // the id of an entry that was removed is not given out again
+            "added empty 2 2026-11-24 y",
+            "[ ] 1 2026-11-23 🛒 \"milk\"",
+        ]
+    );
+}
+
+#[test]
+fn an_export_overwrites_no_file_and_an_import_no_list() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    well(dir.path(), &["shell"], "add bob 2026-11-22 Dentist\n");
+    let file = dir.path().join("lists.jsonl");
+    let path = file.to_str().expect("UTF-8");
+    well(dir.path(), &["export", path], "");
+    let kept = fs::read(&file).expect("readable");
+    assert!(refused(dir.path(), &["export", path], "").contains("File exists"));
+    assert_eq!(fs::read(&file).expect("readable"), kept);
+    let said = refused(dir.path(), &["import", path], "");
+    assert!(
+        said.contains("the list \"bob\" is there already") && said.ends_with("nothing was written"),
+        "{said}"
+    );
+    assert!(refused(folder().path(), &["export"], "").contains("there are no lists in"));
+}
+
+#[test]
+fn a_bad_line_is_named_and_nothing_is_imported() {
+    let _watchdog = watchdog();
+    let good =
+        r#"{"list":"a","next_id":2,"entries":[{"id":1,"date":"2026-11-22","title":"x","done":false}]}"#;
+    let cases = [
+        ("{", "EOF"),
+        ("[]", "expected a text under \"list\""),
+        (r#"{"list":"","next_id":1,"entries":[]}"#, "at least one character"),
+        (r#"{"list":"b","next_id":1}"#, "expected a list of entries"),
+        (r#"{"list":"b","entries":[]}"#, "expected a number under \"next_id\""),
+        (
+            r#"{"list":"b","next_id":1,"entries":[{"id":1,"date":"2026-11-22","title":"x","done":false}]}"#,
+            "below next_id",
+        ),
+        (
+            r#"{"list":"b","next_id":2,"entries":[{"id":1,"date":"2026-13-22","title":"x","done":false}]}"#,
+            "2026-13-22",
+        ),
+        (
+            r#"{"list":"b","next_id":2,"entries":[{"id":1,"date":"2026-11-22","title":" ","done":false}]}"#,
+            "not a blank",
+        ),
+        (
+            r#"{"list":"b","next_id":2,"entries":[{"id":1,"date":"2026-11-22","title":"x","done":1}]}"#,
+            "true or false",
+        ),
+    ];
+    for (line, what) in cases {
+        let dir = folder();
+        let said = refused(dir.path(), &["import"], &format!("{good}\n\n{line}\n"));
+        assert!(said.contains("line 3: ") && said.contains(what), "{line}: {said}");
+        assert!(refused(dir.path(), &["export"], "").contains("there are no lists"), "{line}");
+    }
+}
+
+#[test]
+fn the_shell_shows_a_list_that_hangs_and_a_kill_frees_it() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let out = well(
+        dir.path(),
+        &["shell"],
+        "add bob 2026-11-22 Dentist\nhang list:bob\ninfo list:bob\ntop busy\nkill list:bob\nlist bob\nevents\ninfo nobody\n",
+    );
+    assert!(out[1].starts_with("list:bob will not come out of its handler"), "{out:#?}");
+    let at = |text: &str| {
+        let found = out.iter().position(|line| line.starts_with("list:bob <") && line.contains(text));
+        found.unwrap_or_else(|| panic!("no line says {text:?}: {out:#?}"))
+    };
+    assert!(at("handling a cast") < at("ended: killed"));
+    assert!(out.contains(&"[ ] 1 2026-11-22 Dentist".to_owned()), "{out:#?}");
+    assert!(at("did not end in time: a zombie") < at("exited: killed"));
+    assert_eq!(
+        out.last().map(String::as_str),
+        Some("error: no process is called \"nobody\": `tree` shows them all")
+    );
+}
