@@ -156,6 +156,31 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
 }
 
 #[test]
+fn threads_carry_the_names_of_their_processes() {
+    attached::<(), _>(|inbox| {
+        let label = "a label of more than fifteen bytes 🛒";
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let (begins, held) = (begun.clone(), gate.clone());
+        let child = Builder::new().label(label).spawn::<()>(move |_| {
+            begins.open();
+            held.pass();
+        });
+        let child = child.expect("a thread");
+        begun.pass();
+        let name = observer::info(&child).expect("it lives").info.thread_name.expect("it has one");
+        assert_eq!(name, "a label of more");
+        // What the kernel says, where it can be asked.
+        if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
+            let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+            assert!(names.map(|comm| comm.trim_end().to_owned()).any(|comm| comm == name));
+        }
+        gate.open();
+        let own = observer::info(inbox.pid()).expect("it lives").info.thread_name;
+        assert_eq!(own.as_deref(), std::thread::current().name());
+    });
+}
+
+#[test]
 fn top_sorts_and_cuts() {
     let _watchdog = watchdog();
     let flooded: Vec<_> = (1..=3)

@@ -40,6 +40,7 @@ fn all_fields_of_info() {
         assert_eq!(info.monitored_by, [inbox.pid()]);
         assert_eq!((info.mailbox_len, info.message_type), (3, "u16"));
         assert!(info.trapping);
+        assert_eq!(info.thread_name.as_deref(), Some("under test"), "the label goes before the name");
         assert_eq!(info.waiting_on, None);
         assert_eq!(*info.ancestors, [inbox.pid()]);
         assert!(info.spawned_at.file().ends_with("process_info.rs"));

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::pid::Pid;
 use crate::process::activity::{self, Activity};
-use crate::process::block::{Block, Kind, Monitoring, Peer, Phase, Watcher};
+use crate::process::block::{Block, Kind, Monitoring, Peer, Phase, State, Watcher};
+use crate::process::threads::{LONGEST_NAME, UNLABELLED};
 use crate::process::{clock, me, table, zombie};
 use crate::reason::ExitReason;
 
@@ -64,6 +65,9 @@ pub struct ProcessInfo {
     pub waiting_on: Option<Pid>,
     /// Who started it, who started that one, and so on, at most 32.
     pub ancestors: Arc<[Pid]>,
+    /// How `top -H`, `perf` and debuggers call its thread: by the label or name it was started with, cut to 15 bytes
+    /// (on Linux), else `rethread`; a thread that the program has attached keeps its own name.
+    pub thread_name: Option<String>,
     /// Where in the source it was spawned.
     pub spawned_at: &'static Location<'static>,
     /// How long it has lived.
@@ -119,6 +123,16 @@ pub fn processes() -> Vec<ProcessInfo> {
     table::all().iter().map(|block| describe(block)).collect()
 }
 
+fn thread_name(block: &Block, state: &State) -> Option<String> {
+    let name = block.waiter.thread_name();
+    if name != Some(UNLABELLED) {
+        return name.map(str::to_owned);
+    }
+    let given = state.label.as_ref().or(state.name.as_ref()).map_or(UNLABELLED, |name| name);
+    let cut = (0..=LONGEST_NAME).rev().find(|end| given.is_char_boundary(*end)).unwrap_or(0);
+    Some(given.get(..cut).unwrap_or(given).to_owned())
+}
+
 pub(crate) fn describe(block: &Block) -> ProcessInfo {
     activity::look();
     let state = block.lock();
@@ -169,6 +183,7 @@ pub(crate) fn describe(block: &Block) -> ProcessInfo {
         // The mark of oneself stands for "all that I started".
         waiting_on: Pid::from_word(block.waiting_on.load(Ordering::Relaxed)).filter(somebody),
         ancestors: Arc::clone(&block.birth.ancestors),
+        thread_name: thread_name(block, &state),
         spawned_at: block.birth.spawned_at,
         uptime: clock::elapsed(block.birth.at),
     }

@@ -46,7 +46,10 @@ const RESERVE: usize = 2;
 const RESTOCKED_AFTER: Duration = Duration::from_millis(1);
 
 /// How `top -H`, `perf` and debuggers call a thread whose process has no label.
-const UNLABELLED: &str = "rethread";
+pub(crate) const UNLABELLED: &str = "rethread";
+
+/// The kernel keeps so many bytes of a name: see `PR_SET_NAME` in prctl(2).
+pub(crate) const LONGEST_NAME: usize = 15;
 
 /// A thread without a process.
 struct Spare {

@@ -38,6 +38,11 @@ impl Waiter {
         self.thread.get_or_init(thread::current);
     }
 
+    /// What std calls the thread.
+    pub(crate) fn thread_name(&self) -> Option<&str> {
+        self.thread.get().and_then(Thread::name)
+    }
+
     /// Whether the thread is parked just now.
     pub(crate) fn parked(&self) -> bool {
         self.state.load(Ordering::Relaxed) == PARKED

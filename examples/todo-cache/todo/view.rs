@@ -67,7 +67,7 @@ fn row(branch: &Branch<'_>, depth: usize) -> Value {
                 "mail": info.mailbox_len,
                 "restarts": restarts,
                 "handled": info.received,
-                "thread": info.name.as_ref().or(info.label.as_ref()).map_or("rethread", |name| name),
+                "thread": info.thread_name.as_deref().unwrap_or("?"),
             })
         }
         Node::Down(row) => json!({
