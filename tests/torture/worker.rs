@@ -1,0 +1,174 @@
+//! A server that does as it is told, mostly wrong.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rethread::prelude::*;
+use rethread::{Shutdown, Spec};
+
+use crate::books::Books;
+use crate::dice::Dice;
+use crate::plan::Slot;
+
+/// What is wrong with the servers of one slot: one time in so many; zero is never.
+#[derive(Debug, Clone)]
+pub(crate) struct Temper {
+    dice: Dice,
+    fails_to_start: usize,
+    crashes_in_terminate: usize,
+    crashes_in_drop: usize,
+    traps: bool,
+}
+
+impl Temper {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        Self {
+            dice: dice.fork(),
+            fails_to_start: *dice.pick(&[0, 0, 0, 50, 500]),
+            crashes_in_terminate: *dice.pick(&[0, 0, 4]),
+            crashes_in_drop: *dice.pick(&[0, 0, 0, 4]),
+            traps: dice.one_in(3),
+        }
+    }
+}
+
+pub(crate) struct Worker {
+    slot: Arc<Slot>,
+    books: Arc<Books>,
+    pid: Pid,
+    dice: Dice,
+    deferred: HashMap<u64, Caller<u64>>,
+}
+
+/// What it can be asked.
+pub(crate) enum Ask {
+    Echo(u64, Caller<u64>),
+    /// After a while, in which it can be ended.
+    Slowly(Duration, u64, Caller<u64>),
+    /// After a while, in which it cannot.
+    Deaf(Duration, u64, Caller<u64>),
+    /// From a later message.
+    Later(Duration, u64, Caller<u64>),
+    /// Through another.
+    Through(Arc<Slot>, u64, Caller<u64>),
+    Never(Caller<u64>),
+    Crash(Caller<u64>),
+    Leave(ExitReason, Caller<u64>),
+    Stop(ExitReason, u64, Caller<u64>),
+}
+
+pub(crate) enum Tell {
+    Nothing,
+    Crash,
+    Deferred(u64),
+    /// Its sender has killed this very process before.
+    AfterYourDeath(Pid),
+    Link(Pid),
+}
+
+impl Worker {
+    /// How the server of a slot is started and stopped.
+    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> Spec<Self> {
+        Self::child_spec((Arc::clone(slot), Arc::clone(books)))
+            .id(slot.name.as_str())
+            .name(slot.server())
+            .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
+            .kill_grace(Duration::from_millis(10))
+    }
+}
+
+impl GenServer for Worker {
+    type Args = (Arc<Slot>, Arc<Books>);
+    type Call = Ask;
+    type Cast = Tell;
+
+    fn init((slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        let mut dice = slot.temper.dice.clone();
+        // Not the same fate for each incarnation.
+        for _ in 0..books.starts.load(Ordering::Relaxed) % 64 {
+            dice = dice.fork();
+        }
+        cx.trap_exit(slot.temper.traps);
+        let wrong = |n: usize, dice: &mut Dice| n > 0 && dice.one_in(n);
+        if wrong(slot.temper.fails_to_start, &mut dice) {
+            match dice.below(3) {
+                0 => panic!("no start"),
+                1 => process::exit_with("no start"),
+                _ => return Err(Stop::because("no start")),
+            }
+        }
+        books.enters(&slot, cx.me());
+        Ok(Self { slot, books, pid: cx.me(), dice, deferred: HashMap::new() })
+    }
+
+    fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Echo(n, from) => from.reply(n),
+            Ask::Slowly(time, n, from) => {
+                process::sleep(time);
+                from.reply(n)
+            }
+            Ask::Deaf(time, n, from) => {
+                let (_nobody, nothing) = channel::<Never>();
+                let _ = nothing.recv_timeout(time);
+                from.reply(n)
+            }
+            Ask::Later(time, n, from) => {
+                cx.send_after(time, Tell::Deferred(n));
+                self.deferred.insert(n, from);
+                Next::wait()
+            }
+            Ask::Through(other, n, from) => {
+                // What goes wrong there is none of the caller's business.
+                let answer =
+                    other.server().call_timeout(Duration::from_millis(50), |from| Ask::Echo(n, from));
+                from.reply(answer.unwrap_or(n))
+            }
+            Ask::Never(from) => {
+                drop(from);
+                Next::wait()
+            }
+            Ask::Crash(_from) => panic!("asked to crash"),
+            Ask::Leave(reason, _from) => process::exit_with(reason),
+            Ask::Stop(reason, n, from) => from.reply(n).and_stop(reason),
+        }
+    }
+
+    fn handle_cast(&mut self, tell: Tell, _: &mut Context<Self>) -> Next {
+        match tell {
+            Tell::Nothing => {}
+            Tell::Crash => panic!("told to crash"),
+            Tell::Deferred(n) => {
+                if let Some(from) = self.deferred.remove(&n) {
+                    from.send(n);
+                }
+            }
+            Tell::AfterYourDeath(pid) if pid == self.pid => {
+                self.books.breach(format!("{pid} handles a message that was sent to it after it was killed"));
+            }
+            Tell::AfterYourDeath(_) => {}
+            Tell::Link(other) => drop(process::link(other)),
+        }
+        Next::wait()
+    }
+
+    fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
+        let n = self.slot.temper.crashes_in_terminate;
+        if n > 0 && self.dice.one_in(n) {
+            panic!("in terminate");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.books.leaves(&self.slot, self.pid);
+        let n = self.slot.temper.crashes_in_drop;
+        if n > 0 && self.dice.one_in(n) && !std::thread::panicking() {
+            panic!("in a destructor");
+        }
+    }
+}
