@@ -1,0 +1,265 @@
+//! What is left of a million processes? Each load is run once to warm up, then twice: what the second run leaves behind
+//! beyond the first has leaked. It prints the figures and fails on growth.
+//!
+//! ```text
+//! cargo bench --bench leaks               a hundredth of everything, some seconds
+//! cargo bench --bench leaks -- full       1,000,000 processes, 100,000 restarts, ..: some minutes
+//! ```
+//!
+//! The figures are those of Linux; elsewhere only the library's own tables are looked at.
+
+use std::fmt;
+use std::fs;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rethread::prelude::*;
+use rethread::process::{Event, Inbox, Settings};
+
+/// How much more memory may be resident after the second run: the allocator's own moods.
+const MOODS_KB: i64 = 1024;
+
+/// So many threads are kept for the next processes, and may be there or not.
+const SPARE: i64 = 2;
+
+/// How long the program may take to come to rest.
+const REST: Duration = Duration::from_secs(20);
+
+/// What the program holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    processes: usize,
+    zombies: usize,
+    threads: i64,
+    files: i64,
+    resident_kb: i64,
+}
+
+impl Held {
+    fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        Self {
+            processes: process::processes().len(),
+            zombies: process::zombies().len(),
+            threads: field("Threads:"),
+            files: fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as i64),
+            resident_kb: field("VmRSS:"),
+        }
+    }
+
+    /// Waits until there are no more threads than before, or for the longest.
+    fn at_rest(threads: i64) -> Self {
+        let began = Instant::now();
+        loop {
+            let held = Self::now();
+            if held.threads <= threads && held.zombies == 0 || began.elapsed() > REST {
+                return held;
+            }
+            process::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processes, zombies, threads, files, resident_kb } = self;
+        write!(f, "{processes:>9} | {zombies:>7} | {threads:>7} | {files:>5} | {resident_kb:>11}")
+    }
+}
+
+struct Server {
+    held: Vec<Caller<u64>>,
+}
+
+enum Ask {
+    Echo(u64, Caller<u64>),
+    Never(Caller<u64>),
+    Crash(#[expect(dead_code, reason = "the crash answers")] Caller<u64>),
+}
+
+impl GenServer for Server {
+    type Args = ();
+    type Call = Ask;
+    type Cast = Never;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self { held: Vec::new() })
+    }
+
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Echo(n, from) => from.reply(n),
+            Ask::Never(from) => {
+                // Answered, much too late, by the next but some.
+                self.held.push(from);
+                if self.held.len() > 16 {
+                    self.held.drain(..).for_each(|from| from.send(0));
+                }
+                Next::wait()
+            }
+            Ask::Crash(_) => panic!("on request"),
+        }
+    }
+
+    fn handle_cast(&mut self, never: Never, _: &mut Context<Self>) -> Next {
+        match never {}
+    }
+}
+
+/// Processes that begin and end, some with a name, a link, a monitor, mail that nobody reads.
+fn lives(times: u64) {
+    for n in 0..times {
+        let mut builder = process::Builder::new();
+        if n % 8 == 0 {
+            builder = builder.name(format!("leaks {n}"));
+        }
+        let child = builder.spawn::<Vec<u8>>(|inbox| drop(inbox.recv_timeout(Duration::ZERO)));
+        let child = child.expect("a thread");
+        child.send(vec![0; 64]);
+        match n % 4 {
+            0 => drop(process::link(&child)),
+            1 => drop(process::monitor(&child)),
+            _ => {}
+        }
+        process::watch(&child).wait();
+    }
+    assert_eq!(process::whereis("leaks 0"), None);
+}
+
+/// A server that crashes and is started again.
+fn restarts(times: u64) {
+    const CRASHER: ServerRef<Server> = ServerRef::named("leaks.crasher");
+    let plan = Supervisor::one_for_one().max_restarts(u32::MAX, Duration::from_millis(1));
+    let system = plan.child(Server::child_spec(()).name(CRASHER)).start_link().expect("it starts");
+    for _ in 0..times {
+        assert!(CRASHER.call(Ask::Crash).is_err());
+        while CRASHER.call(|from| Ask::Echo(1, from)).is_err() {
+            CRASHER.whereis_within(Duration::from_secs(10)).expect("it is started again");
+        }
+    }
+    system.stop().expect("it stops");
+}
+
+/// Calls whose answer comes too late, or never.
+fn late_answers(times: u64) {
+    let server = Server::start(()).expect("it starts");
+    // One may come just in time: the one that has all of them answered.
+    let late =
+        (0..times).filter(|_| server.call_timeout(Duration::from_nanos(1), Ask::Never).is_err()).count();
+    assert!(late as u64 > times / 2, "{late} of {times}");
+    server.stop().expect("it stops");
+}
+
+/// Timers, every other one cancelled.
+fn timers(times: u64, inbox: &mut Inbox<u64>) {
+    let me = inbox.address();
+    let mut due = 0;
+    for n in 0..times {
+        let timer = process::send_after(Duration::from_micros(n % 500), &me, n);
+        if n % 2 == 0 && process::cancel_timer(timer).is_some() {
+            continue;
+        }
+        due += 1;
+    }
+    while due > 0 {
+        if let Event::Message(_) = inbox.recv() {
+            due -= 1;
+        }
+    }
+}
+
+/// Threads that do not listen: declared dead, and let go later.
+fn zombies(times: u64) {
+    const AT_ONCE: u64 = 32;
+    for _ in 0..times.div_ceil(AT_ONCE) {
+        let (ready, begun): (Sender<()>, Receiver<()>) = channel();
+        let (release, gate): (Sender<()>, Receiver<()>) = channel();
+        let gate = Arc::new(Mutex::new(gate));
+        let stuck: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let (ready, gate) = (ready.clone(), Arc::clone(&gate));
+                let builder = process::Builder::new().kill_grace(Duration::from_millis(1));
+                let body = move |_: &mut Inbox<()>| {
+                    let _ = ready.send(());
+                    let _ = gate.lock().recv();
+                };
+                builder.spawn(body).expect("a thread")
+            })
+            .collect();
+        begun.iter().take(AT_ONCE as usize).for_each(drop);
+        let watches: Vec<_> = stuck.iter().map(process::watch).collect();
+        stuck.iter().for_each(|one| process::exit(one, ExitReason::Kill));
+        watches.iter().for_each(|watch| drop(watch.wait()));
+        drop(release);
+        while !process::zombies().is_empty() {
+            process::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is a program that prints figures")]
+fn main() -> ExitCode {
+    let full = std::env::args().any(|arg| arg == "full");
+    let share = if full { 1 } else { 100 };
+    // Reasons of crashes are not of interest here.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (max_zombies, spare_threads) = (1_000, SPARE as usize);
+    process::set_settings(Settings { max_zombies, spare_threads, ..process::settings() });
+    let done = process::attach(move |inbox: &mut Inbox<u64>| {
+        process::trap_exit(true);
+        let mut grown = Vec::new();
+        lives(1); // and with it come the threads that the library has for itself
+        let least = Held::now().threads;
+        println!("{:<40} | processes | zombies | threads | files | resident KB | time", "after");
+        let mut load = |name: &str, times: u64, run: &dyn Fn(u64, &mut Inbox<u64>)| {
+            let times = times / share;
+            run(times / 10, inbox);
+            let threads = Held::at_rest(least + SPARE).threads;
+            let mut measured = || {
+                let began = Instant::now();
+                run(times, inbox);
+                let took = began.elapsed();
+                while inbox.recv_timeout(Duration::ZERO).is_some() {} // Exits and Downs of what has ended
+                (Held::at_rest(threads + SPARE), took)
+            };
+            let (first, _) = measured();
+            let (second, took) = measured();
+            println!("{:<40} | {first} |", format!("{times} {name}"));
+            println!("{:<40} | {second} | {took:.1?}", "    and once more");
+            let same = (first.processes, first.zombies, first.files)
+                == (second.processes, second.zombies, second.files);
+            let more =
+                second.resident_kb - first.resident_kb > MOODS_KB || second.threads > first.threads + SPARE;
+            if !same || more || second.zombies > 0 {
+                grown.push(name.to_owned());
+            }
+        };
+        load("processes that began and ended", 1_000_000, &|n, _| lives(n));
+        load("crashes and restarts", 100_000, &|n, _| restarts(n));
+        load("calls that timed out", 1_000_000, &|n, _| late_answers(n));
+        load("timers, half of them cancelled", 100_000, &|n, inbox| timers(n, inbox));
+        load("zombies made and reaped", 10_000, &|n, _| zombies(n));
+        grown
+    });
+    match done {
+        Ok(grown) if grown.is_empty() => {
+            println!("nothing has leaked");
+            ExitCode::SUCCESS
+        }
+        Ok(grown) => {
+            println!("GROWN by: {}", grown.join(", "));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("the program ended early: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
