@@ -114,8 +114,11 @@ impl GenServer for Server {
 }
 
 /// Processes that begin and end, some with a name, a link, a monitor, mail that nobody reads.
-fn lives(times: u64) {
+fn lives(times: u64, inbox: &mut Inbox<u64>) {
     for n in 0..times {
+        if n % 64 == 0 {
+            drain(inbox);
+        }
         let mut builder = process::Builder::new();
         if n % 8 == 0 {
             builder = builder.name(format!("leaks {n}"));
@@ -131,6 +134,11 @@ fn lives(times: u64) {
         process::watch(&child).wait();
     }
     assert_eq!(process::whereis("leaks 0"), None);
+}
+
+/// Exits and Downs of what has ended.
+fn drain(inbox: &mut Inbox<u64>) {
+    while inbox.recv_timeout(Duration::ZERO).is_some() {}
 }
 
 /// A server that crashes and is started again.
@@ -215,7 +223,7 @@ fn main() -> ExitCode {
     let done = process::attach(move |inbox: &mut Inbox<u64>| {
         process::trap_exit(true);
         let mut grown = Vec::new();
-        lives(1); // and with it come the threads that the library has for itself
+        lives(1, inbox); // and with it come the threads that the library has for itself
         let least = Held::now().threads;
         println!("{:<40} | processes | zombies | threads | files | resident KB | time", "after");
         let mut load = |name: &str, times: u64, run: &dyn Fn(u64, &mut Inbox<u64>)| {
@@ -226,7 +234,7 @@ fn main() -> ExitCode {
                 let began = Instant::now();
                 run(times, inbox);
                 let took = began.elapsed();
-                while inbox.recv_timeout(Duration::ZERO).is_some() {} // Exits and Downs of what has ended
+                drain(inbox);
                 (Held::at_rest(threads + SPARE), took)
             };
             let (first, _) = measured();
@@ -241,7 +249,7 @@ fn main() -> ExitCode {
                 grown.push(name.to_owned());
             }
         };
-        load("processes that began and ended", 1_000_000, &|n, _| lives(n));
+        load("processes that began and ended", 1_000_000, &|n, inbox| lives(n, inbox));
         load("crashes and restarts", 100_000, &|n, _| restarts(n));
         load("calls that timed out", 1_000_000, &|n, _| late_answers(n));
         load("timers, half of them cancelled", 100_000, &|n, inbox| timers(n, inbox));
