@@ -17,6 +17,7 @@
 //! | one `Down` for each monitor, none after `demonitor_flush` | `client` |
 //! | no `Exit` after `unlink` | `client` |
 //! | no message is handled after a kill by its sender | `worker` |
+//! | messages of one sender arrive in order | `worker` |
 //! | a timer fires once, or was cancelled | `client` |
 //! | no supervisor makes more restarts than it may | `auditor` |
 //! | in the end nothing is left: processes, names, zombies | `round` |
@@ -114,7 +115,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) {
         process::spawn::<Never>(move |_| audit(&over, &books))
     };
     let clients: Vec<_> = (0..2 + dice.below(10))
-        .filter_map(|_| client::start(dice.fork(), books, plan.slots()).ok())
+        .filter_map(|_| client::start(dice.fork(), books, plan.slots(), plan.free()).ok())
         .map(process::watch)
         .collect();
     for client in &clients {
@@ -131,6 +132,9 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) {
     if let Ok(system) = system {
         // It may have given up.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
+    }
+    for slot in plan.free().iter() {
+        slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
         if let Event::Message(never) = event {

@@ -23,6 +23,7 @@ struct Client<'a> {
     dice: Dice,
     books: Arc<Books>,
     slots: Arc<Vec<Arc<Slot>>>,
+    free: Arc<Vec<Arc<Slot>>>,
     /// Monitors that have fired, or were removed: nothing may come of them any more.
     over: HashSet<MonitorRef>,
     counter: u64,
@@ -33,12 +34,13 @@ pub(crate) fn start(
     mut dice: Dice,
     books: &Arc<Books>,
     slots: Arc<Vec<Arc<Slot>>>,
+    free: Arc<Vec<Arc<Slot>>>,
 ) -> Result<Address<u64>, SpawnError> {
     let books = Arc::clone(books);
     let times = 50 + dice.below(300);
     process::Builder::new().label(format!("{}client", books.prefix())).spawn(move |inbox| {
         process::trap_exit(true);
-        let mut client = Client { inbox, dice, books, slots, over: HashSet::new(), counter: 0 };
+        let mut client = Client { inbox, dice, books, slots, free, over: HashSet::new(), counter: 0 };
         for _ in 0..times {
             client.torment();
         }
@@ -47,9 +49,9 @@ pub(crate) fn start(
 
 impl Client<'_> {
     fn torment(&mut self) {
-        match self.dice.below(24) {
+        match self.dice.below(27) {
             0..8 => self.call(),
-            8..11 => self.someone().cast(Tell::Nothing),
+            8..11 => self.flood(),
             11 => self.someone().cast(Tell::Crash),
             12 | 13 => self.kill_and_send(),
             14 | 15 => self.monitor(),
@@ -58,6 +60,7 @@ impl Client<'_> {
             19 | 20 => self.timer(),
             21 => self.tie(),
             22 => self.look(),
+            23..26 => self.take_over(),
             _ => process::sleep(self.dice.up_to_ms(3)),
         }
     }
@@ -105,6 +108,31 @@ impl Client<'_> {
         }
         if took > LIMIT + SLACK {
             self.breach(format!("a call took {took:?}"));
+        }
+    }
+
+    /// Messages arrive in the order sent, or not at all.
+    fn flood(&mut self) {
+        let (server, me) = (self.someone(), self.inbox.pid());
+        for _ in 0..self.dice.below(40) {
+            self.counter += 1;
+            server.cast(Tell::Numbered(me, self.counter));
+        }
+    }
+
+    /// Ends whoever has a name outside of the tree, and starts another under it at once: it must not begin before the
+    /// first is buried.
+    fn take_over(&mut self) {
+        let slot = Arc::clone(self.dice.pick(&self.free));
+        if let Some(pid) = slot.server().whereis() {
+            process::exit(pid, ExitReason::Kill);
+        }
+        match Worker::of(&slot, &self.books).start() {
+            Ok(_) => {}
+            Err(StartError::AlreadyStarted(other)) if Some(other) != process::current() => {}
+            // It failed by itself, was killed by another client, or there is no room.
+            Err(StartError::Failed(_) | StartError::SystemLimit { .. }) => {}
+            Err(other) => self.breach(format!("a start under a name that was freed: {other}")),
         }
     }
 

@@ -33,6 +33,8 @@ enum Node {
 pub(crate) struct Plan {
     root: Node,
     slots: Arc<Vec<Arc<Slot>>>,
+    /// Places outside of the tree, for which clients compete.
+    free: Arc<Vec<Arc<Slot>>>,
     books: Arc<Books>,
 }
 
@@ -46,11 +48,25 @@ impl Plan {
         let mut number = 0;
         let mut slots = Vec::new();
         let root = supervisor(dice, books, 0, size, &mut number, &mut slots);
-        Self { root, slots: Arc::new(slots), books: Arc::clone(books) }
+        let free = (0..3).map(|n| {
+            let name = format!("{}free {n}", books.prefix());
+            Arc::new(Slot {
+                number: number + n,
+                name,
+                later_siblings: Vec::new(),
+                temper: Temper::draw(dice),
+            })
+        });
+        let free = Arc::new(free.collect());
+        Self { root, slots: Arc::new(slots), free, books: Arc::clone(books) }
     }
 
     pub(crate) fn slots(&self) -> Arc<Vec<Arc<Slot>>> {
         Arc::clone(&self.slots)
+    }
+
+    pub(crate) fn free(&self) -> Arc<Vec<Arc<Slot>>> {
+        Arc::clone(&self.free)
     }
 
     pub(crate) fn size(&self) -> usize {

@@ -41,6 +41,8 @@ pub(crate) struct Worker {
     pid: Pid,
     dice: Dice,
     deferred: HashMap<u64, Caller<u64>>,
+    /// The last number that came from each client.
+    heard: HashMap<Pid, u64>,
 }
 
 /// What it can be asked.
@@ -61,12 +63,13 @@ pub(crate) enum Ask {
 }
 
 pub(crate) enum Tell {
-    Nothing,
     Crash,
     Deferred(u64),
     /// Its sender has killed this very process before.
     AfterYourDeath(Pid),
     Link(Pid),
+    /// Each client counts what it sends to anybody.
+    Numbered(Pid, u64),
 }
 
 impl Worker {
@@ -101,7 +104,7 @@ impl GenServer for Worker {
             }
         }
         books.enters(&slot, cx.me());
-        Ok(Self { slot, books, pid: cx.me(), dice, deferred: HashMap::new() })
+        Ok(Self { slot, books, pid: cx.me(), dice, deferred: HashMap::new(), heard: HashMap::new() })
     }
 
     fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
@@ -139,7 +142,6 @@ impl GenServer for Worker {
 
     fn handle_cast(&mut self, tell: Tell, _: &mut Context<Self>) -> Next {
         match tell {
-            Tell::Nothing => {}
             Tell::Crash => panic!("told to crash"),
             Tell::Deferred(n) => {
                 if let Some(from) = self.deferred.remove(&n) {
@@ -151,6 +153,12 @@ impl GenServer for Worker {
             }
             Tell::AfterYourDeath(_) => {}
             Tell::Link(other) => drop(process::link(other)),
+            Tell::Numbered(client, n) => {
+                let last = self.heard.insert(client, n).unwrap_or(0);
+                if last >= n {
+                    self.books.breach(format!("{} got {n} of {client} after {last}", self.pid));
+                }
+            }
         }
         Next::wait()
     }
