@@ -67,6 +67,9 @@ type Done = Result<Response, Refusal>;
 pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
     let route = (request.method.as_str(), request.path.as_str());
     let done = match route {
+        _ if request.is_misled() => {
+            Err(Refusal(403, "this is reached as 127.0.0.1 or localhost only".into()))
+        }
         ("GET", "/events") => return Answer::Events,
         ("GET", "/") => Ok(page()),
         ("GET", "/entries") => entries(request).map(|entries| Response::text(200, book(&entries))),
