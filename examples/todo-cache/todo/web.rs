@@ -91,7 +91,14 @@ fn converse(stream: TcpStream, options: &Options) -> io::Result<()> {
         let answer = routes::answer(&request, options);
         metrics::count_request();
         match answer {
-            Answer::Whole(response) => stream.write_all(&response.bytes(request.keeps_alive))?,
+            Answer::Whole(response) => {
+                let mut answer = response.bytes(request.keeps_alive);
+                if request.method == "HEAD" {
+                    // A body would be taken for the next answer.
+                    answer.truncate(answer.len() - response.body.len());
+                }
+                stream.write_all(&answer)?;
+            }
             Answer::Events => return stream_events(stream, options),
         }
         if !request.keeps_alive {
