@@ -63,6 +63,12 @@ fn with_plain_site(body: impl FnOnce(&Site)) {
     with_site(false, |config| config, body);
 }
 
+/// The same where clients may kill.
+#[track_caller]
+fn with_deadly_site(body: impl FnOnce(&Site)) {
+    with_site(true, |config| config, body);
+}
+
 impl Site {
     #[track_caller]
     fn client(&self) -> Client {
@@ -458,51 +464,47 @@ mod routes {
 
     #[test]
     fn pages_of_other_sites_may_neither_change_nor_read_anything() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                let from = |host: &str, origin: &str, line: &str| {
-                    let mut client = site.client();
-                    client.send(format!("{line} HTTP/1.1\r\nhost: {host}\r\n{origin}\r\n"));
-                    client.answer()
-                };
-                let here = site.address.to_string();
-                let own = format!("origin: http://{here}\r\n");
-                let cache = pid("cache");
-                let changes = [
-                    "/add_entry?list=bob&date=2026-11-22&title=x",
-                    "/done?list=bob&id=1",
-                    "/kill?name=cache",
-                    "/storm?on=1",
-                ];
-                for address in changes {
-                    for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
-                        let answer = from(
-                            &here,
-                            &format!("origin: {origin}\r\nx-todo: 1\r\n"),
-                            &format!("POST {address}"),
-                        );
-                        assert!(answer.refused(403).contains("other sites"), "{answer:?}");
-                    }
-                    // A name of theirs that points here: for the browser page and server are one site.
+        with_deadly_site(|site| {
+            let from = |host: &str, origin: &str, line: &str| {
+                let mut client = site.client();
+                client.send(format!("{line} HTTP/1.1\r\nhost: {host}\r\n{origin}\r\n"));
+                client.answer()
+            };
+            let here = site.address.to_string();
+            let own = format!("origin: http://{here}\r\n");
+            let cache = pid("cache");
+            let changes = [
+                "/add_entry?list=bob&date=2026-11-22&title=x",
+                "/done?list=bob&id=1",
+                "/kill?name=cache",
+                "/storm?on=1",
+            ];
+            for address in changes {
+                for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
                     let answer = from(
-                        "evil.example",
-                        "origin: http://evil.example\r\nx-todo: 1\r\n",
+                        &here,
+                        &format!("origin: {origin}\r\nx-todo: 1\r\n"),
                         &format!("POST {address}"),
                     );
-                    answer.refused(403);
+                    assert!(answer.refused(403).contains("other sites"), "{answer:?}");
                 }
-                for address in ["/", "/lists", "/entries?list=bob", "/events", "/api/tree"] {
-                    let answer = from("evil.example", "", &format!("GET {address}"));
-                    answer.refused(403);
-                    assert_eq!(answer.header("access-control-allow-origin"), None);
-                }
-                assert_eq!(from(&here, &own, &format!("POST {}", changes[0])).ok(), "OK");
-                assert_eq!(site.get("/entries?list=bob").ok(), "2026-11-22 x");
-                assert_eq!(pid("cache"), cache);
-            },
-        );
+                // A name of theirs that points here: for the browser page and server are one site.
+                let answer = from(
+                    "evil.example",
+                    "origin: http://evil.example\r\nx-todo: 1\r\n",
+                    &format!("POST {address}"),
+                );
+                answer.refused(403);
+            }
+            for address in ["/", "/lists", "/entries?list=bob", "/events", "/api/tree"] {
+                let answer = from("evil.example", "", &format!("GET {address}"));
+                answer.refused(403);
+                assert_eq!(answer.header("access-control-allow-origin"), None);
+            }
+            assert_eq!(from(&here, &own, &format!("POST {}", changes[0])).ok(), "OK");
+            assert_eq!(site.get("/entries?list=bob").ok(), "2026-11-22 x");
+            assert_eq!(pid("cache"), cache);
+        });
     }
 
     #[test]
@@ -545,53 +547,45 @@ mod blows {
 
     #[test]
     fn nobody_is_struck_without_the_mark() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                let before = [pid("cache"), pid("db.worker.1")];
-                for address in ALL {
-                    for mark in ["", "x-todo: 0\r\n", "x-todo: true\r\n"] {
-                        let mut client = site.client();
-                        client.send(format!("POST {address} HTTP/1.1\r\nhost: localhost\r\n{mark}\r\n"));
-                        assert_eq!(client.answer().refused(403), "the header `X-Todo: 1` is missing");
-                    }
+        with_deadly_site(|site| {
+            let before = [pid("cache"), pid("db.worker.1")];
+            for address in ALL {
+                for mark in ["", "x-todo: 0\r\n", "x-todo: true\r\n"] {
+                    let mut client = site.client();
+                    client.send(format!("POST {address} HTTP/1.1\r\nhost: localhost\r\n{mark}\r\n"));
+                    assert_eq!(client.answer().refused(403), "the header `X-Todo: 1` is missing");
                 }
-                assert_eq!([pid("cache"), pid("db.worker.1")], before);
-                assert_eq!(site.tree()["storm"]["on"], false);
-            },
-        );
+            }
+            assert_eq!([pid("cache"), pid("db.worker.1")], before);
+            assert_eq!(site.tree()["storm"]["on"], false);
+        });
     }
 
     #[test]
     fn whoever_is_struck_comes_back_and_the_entries_with_it() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                for (verb, victim) in [
-                    ("kill", "cache"),
-                    ("kill", "database"),
-                    ("kill", "db.worker.0"),
-                    ("crash", "db.worker.1"),
-                    ("kill", "metrics"),
-                    ("kill", "list:bob"),
-                    ("crash", "list:bob"),
-                ] {
-                    add(site, "bob", &format!("{verb}+{victim}"));
-                    let before = pid(victim);
-                    assert_eq!(site.post(&format!("/{verb}?name={victim}")).ok(), "OK");
-                    eventually("it is dead", || !process::is_alive(before));
-                    let titles = site.get("/entries?list=bob").ok();
-                    assert!(titles.ends_with(&format!(" {verb} {victim}")), "{titles}");
-                    eventually("it is back", || tree::find(victim).is_some());
-                }
-                let cache = pid("cache");
-                assert_eq!(site.post(&format!("/kill?name={}", encoded(cache))).ok(), "OK", "by its pid");
-                eventually("it is back", || tree::find("cache").is_some_and(|member| member.pid != cache));
-                assert_eq!(site.get("/entries?list=bob").ok().lines().count(), 7);
-            },
-        );
+        with_deadly_site(|site| {
+            for (verb, victim) in [
+                ("kill", "cache"),
+                ("kill", "database"),
+                ("kill", "db.worker.0"),
+                ("crash", "db.worker.1"),
+                ("kill", "metrics"),
+                ("kill", "list:bob"),
+                ("crash", "list:bob"),
+            ] {
+                add(site, "bob", &format!("{verb}+{victim}"));
+                let before = pid(victim);
+                assert_eq!(site.post(&format!("/{verb}?name={victim}")).ok(), "OK");
+                eventually("it is dead", || !process::is_alive(before));
+                let titles = site.get("/entries?list=bob").ok();
+                assert!(titles.ends_with(&format!(" {verb} {victim}")), "{titles}");
+                eventually("it is back", || tree::find(victim).is_some());
+            }
+            let cache = pid("cache");
+            assert_eq!(site.post(&format!("/kill?name={}", encoded(cache))).ok(), "OK", "by its pid");
+            eventually("it is back", || tree::find("cache").is_some_and(|member| member.pid != cache));
+            assert_eq!(site.get("/entries?list=bob").ok().lines().count(), 7);
+        });
     }
 
     fn encoded(pid: Pid) -> String {
@@ -600,96 +594,78 @@ mod blows {
 
     #[test]
     fn what_answers_cannot_be_struck_nor_can_the_top() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                for name in ["system", "web", "web.acceptor", "web.connections", "web.connection"] {
-                    let before = site.tree();
-                    for name in [name.to_owned(), encoded(pid("system")), encoded(pid("web.acceptor"))] {
-                        for verb in ["kill", "crash"] {
-                            let answer = site.post(&format!("/{verb}?name={name}"));
-                            assert!(
-                                answer.refused(403).contains("is what answers here"),
-                                "{verb} {name}: {answer:?}"
-                            );
-                        }
+        with_deadly_site(|site| {
+            for name in ["system", "web", "web.acceptor", "web.connections", "web.connection"] {
+                let before = site.tree();
+                for name in [name.to_owned(), encoded(pid("system")), encoded(pid("web.acceptor"))] {
+                    for verb in ["kill", "crash"] {
+                        let answer = site.post(&format!("/{verb}?name={name}"));
+                        assert!(
+                            answer.refused(403).contains("is what answers here"),
+                            "{verb} {name}: {answer:?}"
+                        );
                     }
-                    assert_eq!(site.tree()["restarts"], before["restarts"]);
                 }
-                assert_eq!(pid("system"), site.system.root);
-            },
-        );
+                assert_eq!(site.tree()["restarts"], before["restarts"]);
+            }
+            assert_eq!(pid("system"), site.system.root);
+        });
     }
 
     #[test]
     fn a_blow_that_hits_nobody_says_so() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                for (address, status, part) in [
-                    ("/kill", 400, "the parameter name is missing"),
-                    ("/kill?name=nobody", 404, "no process is called \"nobody\""),
-                    ("/kill?name=list:bob", 404, "no process is called"),
-                    ("/crash?name=cache", 404, "without a handler"),
-                    ("/crash?name=metrics", 404, "metrics"),
-                    ("/storm", 400, "the parameter on is missing"),
-                    ("/storm?on=yes", 400, "expected on=1 or on=0"),
-                ] {
-                    let answer = site.post(address);
-                    assert!(answer.refused(status).contains(part), "{address}: {answer:?}");
-                }
-            },
-        );
+        with_deadly_site(|site| {
+            for (address, status, part) in [
+                ("/kill", 400, "the parameter name is missing"),
+                ("/kill?name=nobody", 404, "no process is called \"nobody\""),
+                ("/kill?name=list:bob", 404, "no process is called"),
+                ("/crash?name=cache", 404, "without a handler"),
+                ("/crash?name=metrics", 404, "metrics"),
+                ("/storm", 400, "the parameter on is missing"),
+                ("/storm?on=yes", 400, "expected on=1 or on=0"),
+            ] {
+                let answer = site.post(address);
+                assert!(answer.refused(status).contains(part), "{address}: {answer:?}");
+            }
+        });
     }
 
     #[test]
     fn a_storm_that_is_switched_off_has_lost_nothing() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                let number = |name: &str| site.tree()["storm"][name].as_u64().expect("a number");
-                for _ in 0..2 {
-                    assert_eq!(site.post("/storm?on=1").ok(), "OK");
-                    assert_eq!(site.post("/storm?on=1").ok(), "OK", "there is one");
-                    eventually("it rages", || {
-                        number("acknowledged") > 30 && site.tree()["restarts"].as_u64() > Some(5)
-                    });
-                    assert_eq!(site.post("/storm?on=0").ok(), "OK");
-                    let others = ["storm.writer", "storm.killer", "storm.auditor"];
-                    let part = |member: &Member| others.iter().any(|part| member.name.starts_with(part));
-                    eventually("all have left", || !tree::members().iter().any(part));
-                    let storm = site.tree()["storm"].clone();
-                    assert_eq!((&storm["on"], &storm["lost"]), (&Value::from(false), &Value::from(0)));
-                    assert_eq!(storm["found"], storm["acknowledged"]);
-                }
-            },
-        );
+        with_deadly_site(|site| {
+            let number = |name: &str| site.tree()["storm"][name].as_u64().expect("a number");
+            assert_eq!(site.post("/storm?on=1").ok(), "OK");
+            assert_eq!(site.post("/storm?on=1").ok(), "OK", "there is one");
+            eventually("it rages", || {
+                number("acknowledged") > 30 && site.tree()["restarts"].as_u64() > Some(5)
+            });
+            assert_eq!(site.post("/storm?on=0").ok(), "OK");
+            let others = ["storm.writer", "storm.killer", "storm.auditor"];
+            let part = |member: &Member| others.iter().any(|part| member.name.starts_with(part));
+            eventually("all have left", || !tree::members().iter().any(part));
+            let storm = site.tree()["storm"].clone();
+            assert_eq!((&storm["on"], &storm["lost"]), (&Value::from(false), &Value::from(0)));
+            assert_eq!(storm["found"], storm["acknowledged"]);
+        });
     }
 
     /// Whoever killed all of its processes could never have another one.
     #[test]
     fn a_storm_whose_processes_were_killed_can_be_had_again() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                let number = |name: &str| site.tree()["storm"][name].as_u64().expect("a number");
-                site.post("/storm?on=1").ok();
-                eventually("it rages", || number("acknowledged") > 0);
-                let storm = pid("storm");
-                site.post("/kill?name=storm").ok();
-                eventually("it is back", || tree::find("storm").is_some_and(|member| member.pid != storm));
-                eventually("it is over", || site.tree()["storm"]["on"] == false);
-                site.post("/storm?on=1").ok();
-                eventually("it rages again", || {
-                    number("acknowledged") > 0 && tree::find("storm.killer").is_some()
-                });
-                site.post("/storm?on=0").ok();
-            },
-        );
+        with_deadly_site(|site| {
+            let number = |name: &str| site.tree()["storm"][name].as_u64().expect("a number");
+            site.post("/storm?on=1").ok();
+            eventually("it rages", || number("acknowledged") > 0);
+            let storm = pid("storm");
+            site.post("/kill?name=storm").ok();
+            eventually("it is back", || tree::find("storm").is_some_and(|member| member.pid != storm));
+            eventually("it is over", || site.tree()["storm"]["on"] == false);
+            site.post("/storm?on=1").ok();
+            eventually("it rages again", || {
+                number("acknowledged") > 0 && tree::find("storm.killer").is_some()
+            });
+            site.post("/storm?on=0").ok();
+        });
     }
 }
 
@@ -1044,71 +1020,60 @@ mod events {
 
     #[test]
     fn the_tree_comes_at_once_and_then_what_happens() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                add(site, "bob", "Dentist");
-                let mut listener = site.client().listens();
-                let (kind, first) = listener.event();
-                assert_eq!(kind, "tree", "{first}");
-                let rows = first["tree"].as_array().expect("rows");
-                assert!(rows.iter().any(|row| row["name"] == "list:bob"), "{first}");
+        with_deadly_site(|site| {
+            add(site, "bob", "Dentist");
+            let mut listener = site.client().listens();
+            let (kind, first) = listener.event();
+            assert_eq!(kind, "tree", "{first}");
+            let rows = first["tree"].as_array().expect("rows");
+            assert!(rows.iter().any(|row| row["name"] == "list:bob"), "{first}");
 
-                let worker = pid("db.worker.1").to_string();
-                site.post("/kill?name=db.worker.1").ok();
-                let mut heard = Vec::new();
-                let mut pids = Vec::new();
-                while heard != ["exited", "started", "restarted"] {
-                    let (kind, data) = listener.event();
-                    if kind == "life" && data["name"] == "db.worker.1" {
-                        heard.push(data["kind"].as_str().expect("text").to_owned());
-                        pids.push(data["pid"].as_str().expect("text").to_owned());
-                        if heard[0] == "exited" && heard.len() == 1 {
-                            assert_eq!(
-                                (pids[0].as_str(), data["text"].as_str()),
-                                (worker.as_str(), Some("exited: killed"))
-                            );
-                        }
+            let worker = pid("db.worker.1").to_string();
+            site.post("/kill?name=db.worker.1").ok();
+            let mut heard = Vec::new();
+            let mut pids = Vec::new();
+            while heard != ["exited", "started", "restarted"] {
+                let (kind, data) = listener.event();
+                if kind == "life" && data["name"] == "db.worker.1" {
+                    heard.push(data["kind"].as_str().expect("text").to_owned());
+                    pids.push(data["pid"].as_str().expect("text").to_owned());
+                    if heard[0] == "exited" && heard.len() == 1 {
+                        assert_eq!(
+                            (pids[0].as_str(), data["text"].as_str()),
+                            (worker.as_str(), Some("exited: killed"))
+                        );
                     }
-                    assert!(heard.len() <= 3, "{heard:?}");
                 }
-                assert!(pids[1] != worker && pids[1] == pids[2], "{pids:?}");
-                let tree = std::iter::repeat_with(|| listener.event()).find(|(kind, _)| kind == "tree");
-                let rows = tree.expect("one").1["tree"].clone();
-                let row = rows.as_array().expect("rows").iter().find(|row| row["name"] == "db.worker.1");
-                let row = row.expect("it is in the tree");
-                assert_eq!(
-                    (&row["pid"], &row["restarts"]),
-                    (&Value::from(pids[1].as_str()), &Value::from(1))
-                );
-            },
-        );
+                assert!(heard.len() <= 3, "{heard:?}");
+            }
+            assert!(pids[1] != worker && pids[1] == pids[2], "{pids:?}");
+            let tree = std::iter::repeat_with(|| listener.event()).find(|(kind, _)| kind == "tree");
+            let rows = tree.expect("one").1["tree"].clone();
+            let row = rows.as_array().expect("rows").iter().find(|row| row["name"] == "db.worker.1");
+            let row = row.expect("it is in the tree");
+            assert_eq!((&row["pid"], &row["restarts"]), (&Value::from(pids[1].as_str()), &Value::from(1)));
+        });
     }
 
     /// Fifty streams that nobody reads, while a lot happens.
     #[test]
     fn a_listener_that_does_not_read_holds_up_nobody() {
-        with_site(
-            true,
-            |config| config,
-            |site| {
-                let deaf: Vec<Client> = (0..50).map(|_| site.client().listens()).collect();
-                let mut listener = site.client().listens();
-                for n in 0..30 {
-                    add(site, &format!("list{n}"), "x");
-                    site.post(&format!("/kill?name=list:list{n}")).ok();
+        with_deadly_site(|site| {
+            let deaf: Vec<Client> = (0..50).map(|_| site.client().listens()).collect();
+            let mut listener = site.client().listens();
+            for n in 0..30 {
+                add(site, &format!("list{n}"), "x");
+                site.post(&format!("/kill?name=list:list{n}")).ok();
+            }
+            let mut last = String::new();
+            while last != "list:list29" {
+                let (kind, data) = listener.event();
+                if kind == "life" && data["kind"] == "exited" {
+                    last = data["name"].as_str().expect("text").to_owned();
                 }
-                let mut last = String::new();
-                while last != "list:list29" {
-                    let (kind, data) = listener.event();
-                    if kind == "life" && data["kind"] == "exited" {
-                        last = data["name"].as_str().expect("text").to_owned();
-                    }
-                }
-                assert_eq!(connections().len(), deaf.len() + 1);
-            },
-        );
+            }
+            assert_eq!(connections().len(), deaf.len() + 1);
+        });
     }
 }
 
