@@ -115,7 +115,8 @@ mod requests {
 
     #[test]
     fn parameters_are_decoded_and_keep_their_order() {
-        let cases: [(&str, &str, &[(&str, &str)]); 8] = [
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+        let cases: [Case<'_>; 8] = [
             ("/entries", "/entries", &[]),
             ("/entries?", "/entries", &[]),
             ("/a%20b%2Fc+d", "/a b/c+d", &[]),
@@ -479,8 +480,13 @@ mod fuzz {
         Duration::from_secs(given.map_or(1, |text| text.parse().expect("TODO_FUZZ_SECONDS is a number")))
     }
 
-    /// Feeds inputs made by `one` until the time is up; `one` says which kind of end each came to.
-    fn feed<const KINDS: usize>(what: &str, kinds: [&str; KINDS], mut one: impl FnMut(&mut Dice) -> usize) {
+    /// Feeds inputs made by `one` until the time is up; `one` says which kind of end each came to. The answer says how many
+    /// there were.
+    fn feed<const KINDS: usize>(
+        what: &str,
+        kinds: [&str; KINDS],
+        mut one: impl FnMut(&mut Dice) -> usize,
+    ) -> String {
         let (began, lasts) = (Instant::now(), seconds());
         let mut dice = Dice(20_261_122);
         let mut counts = [0_u64; KINDS];
@@ -491,8 +497,8 @@ mod fuzz {
         }
         let counted: Vec<String> =
             kinds.iter().zip(counts).map(|(kind, count)| format!("{count} {kind}")).collect();
-        println!("{} {what} in {lasts:?}: {}", counts.iter().sum::<u64>(), counted.join(", "));
         assert!(counts.iter().all(|count| *count > 0), "a kind of input never came: {counted:?}");
+        format!("{} {what} in {lasts:?}: {}", counts.iter().sum::<u64>(), counted.join(", "))
     }
 
     const REQUESTS: [&str; 6] = [
@@ -527,7 +533,7 @@ mod fuzz {
     fn requests() {
         const KINDS: [&str; 7] =
             ["complete", "incomplete", "malformed", "head too large", "body too large", "length", "address"];
-        feed("requests", KINDS, |dice| {
+        let fed = feed("requests", KINDS, |dice| {
             let mut bytes = dice.one_of(&REQUESTS).as_bytes().to_owned();
             dice.mutate(&mut bytes, &PIECES);
             let cut = dice.below(bytes.len() + 1);
@@ -541,6 +547,7 @@ mod fuzz {
                 Err(Bad::Address) => 6,
             }
         });
+        println!("{fed}");
     }
 
     const LINES: [&str; 8] = [
@@ -572,7 +579,7 @@ mod fuzz {
     fn shell_lines() {
         const KINDS: [&str; 8] =
             ["commands", "empty", "unknown", "usage", "bad lists", "bad dates", "bad ids", "bad titles"];
-        feed("shell lines", KINDS, |dice| {
+        let fed = feed("shell lines", KINDS, |dice| {
             // Cut off at any place, one in a few times before the first word.
             let line = dice.one_of(&LINES);
             let mut bytes = line.as_bytes()[..if dice.below(50) == 0 { 0 } else { line.len() }].to_owned();
@@ -589,5 +596,6 @@ mod fuzz {
                 Err(BadLine::Title(_)) => 7,
             }
         });
+        println!("{fed}");
     }
 }
