@@ -718,7 +718,7 @@ mod connections_of_clients {
         });
     }
 
-    /// All in one test, for the five seconds that silence takes.
+    /// All in one test, for the five seconds that silence takes, and the ten of a request that never ends.
     #[test]
     fn slow_silent_and_deaf_clients_hold_up_nobody() {
         with_plain_site(|site| {
@@ -730,6 +730,18 @@ mod connections_of_clients {
             let mut bodiless = site.client();
             bodiless.send("POST /done?list=bob&id=1 HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf");
             let _deaf: Vec<Client> = (0..10).map(|_| site.client().listens()).collect();
+            // One that is never silent for long and never comes to an end.
+            let mut dripping = site.client();
+            let drip = {
+                let stream = dripping.stream.get_ref().try_clone().expect("a second handle");
+                let _ = (&stream).write_all(b"GET / HTTP/1.1\r\nx: ");
+                go(move || {
+                    // Until it is hung up on.
+                    while (&stream).write_all(b"y").is_ok() {
+                        process::sleep(Duration::from_millis(300));
+                    }
+                })
+            };
             // It asks for far more than fits between here and there, and reads nothing of it.
             for _ in 0..60 {
                 add(site, "long", &"%F0%9F%9B%92".repeat(200));
@@ -750,7 +762,7 @@ mod connections_of_clients {
             assert_eq!(half_closed.answer().ok(), "2026-11-22 Dentist");
             half_closed.hears_the_end();
 
-            assert!(connections().len() >= 52, "all of them are there");
+            assert!(connections().len() >= 53, "all of them are there");
             for n in 0..50 {
                 add(site, "alice", &format!("entry+{n}"));
             }
@@ -762,7 +774,10 @@ mod connections_of_clients {
                 client.hears_the_end();
             }
             silent.iter_mut().for_each(Client::hears_the_end);
-            join(vec![(process, done)]);
+            assert!(dripping.answer().refused(408).contains("in time"));
+            dripping.hears_the_end();
+            drop(dripping);
+            join(vec![(process, done), drip]);
             eventually("only the deaf are left", || connections().len() == 10);
             drop(greedy);
             assert_eq!(site.get("/entries.json?list=bob").ok().matches("\"done\":false").count(), 1);
