@@ -6,11 +6,18 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use support::watchdog;
+use parking_lot::Mutex;
+use rethread::Never;
+use rethread::process::{self, Inbox};
+
+use support::{eventually, watchdog};
 
 /// The program, beside the test that runs: `target/debug/examples/todo-cache`.
 #[track_caller]
@@ -416,4 +423,235 @@ fn kill_9_loses_nothing_acknowledged() {
         acknowledged.len()
     );
     println!("{} acknowledged, {} found", acknowledged.len(), found.len());
+}
+
+/// The program as a server, on a free port; it is killed in the end.
+struct Served {
+    child: Child,
+    /// As it is printed: `127.0.0.1:5454`.
+    address: String,
+}
+
+impl Served {
+    #[track_caller]
+    fn start(dir: &Path, options: &[&str]) -> Self {
+        let mut command = program();
+        command.args(["serve", "--port", "0"]).arg("--dir").arg(dir).args(options);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("text");
+        let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once(','));
+        let Some((address, _)) = address else {
+            let _ = child.kill();
+            panic!("it says {line:?}, and {:?}", Run::of(child.wait_with_output().expect("it ends")));
+        };
+        Self { address: address.to_owned(), child }
+    }
+
+    /// `kill -9`; it has not ended before by itself.
+    #[track_caller]
+    fn kill(mut self) {
+        assert_eq!(self.child.try_wait().expect("its status"), None, "it has ended");
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks the server over this connection: the status and the body.
+fn ask(stream: &mut BufReader<TcpStream>, line: &str) -> io::Result<(u16, String)> {
+    stream.get_mut().write_all(format!("{line} HTTP/1.1\r\n\r\n").as_bytes())?;
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let number = |before: &str| {
+        let rest = head.split_once(before).map(|(_, rest)| rest).unwrap_or_default();
+        rest.split([' ', '\r']).next().and_then(|text| text.parse::<usize>().ok())
+    };
+    let (status, length) =
+        number("HTTP/1.1 ").zip(number("content-length: ")).ok_or(io::ErrorKind::InvalidData)?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((status as u16, String::from_utf8(body).map_err(|_| io::ErrorKind::InvalidData)?))
+}
+
+fn connect(address: &str) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    Ok(BufReader::new(stream))
+}
+
+#[test]
+fn a_port_that_is_in_use_is_one_line_and_a_bad_status() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let run =
+        program().args(["serve", "--port", &port]).arg("--dir").arg(dir.path()).output().expect("it runs");
+    let said = Run::of(run).refused();
+    assert!(said.contains(&format!("cannot listen on port {port} of 127.0.0.1")), "{said}");
+    // Nor is anything left in the way of the next one.
+    Served::start(dir.path(), &[]).kill();
+}
+
+#[test]
+fn a_server_whose_store_is_in_use_says_so_and_ends() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let first = Served::start(dir.path(), &[]);
+    let run =
+        program().args(["serve", "--port", "0"]).arg("--dir").arg(dir.path()).output().expect("it runs");
+    let said = Run::of(run).refused();
+    assert!(said.contains("shard-0.redb is in use"), "{said}");
+    first.kill();
+}
+
+/// `TODO_KILLS=200` for more of them.
+#[test]
+fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {
+    const WRITERS: usize = 4;
+    let rounds = std::env::var("TODO_KILLS").ok();
+    let rounds: u64 = rounds.map_or(8, |text| text.parse().expect("TODO_KILLS is a number"));
+    let dir = folder();
+    let mut seed: u64 = 20_261_123;
+    let mut dice = |limit: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % limit
+    };
+    let acknowledged: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    let mut found = 0;
+    for round in 0..rounds {
+        // For each round, of which there may be many.
+        let _watchdog = watchdog();
+        let server = Served::start(dir.path(), &[]);
+        let before = acknowledged.lock().len();
+        // The last of what the kill before this one left.
+        found = count(&server.address, &acknowledged.lock(), round);
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (address, acknowledged) = (server.address.clone(), Arc::clone(&acknowledged));
+                let write = move |_: &mut Inbox<Never>| {
+                    let Ok(mut stream) = connect(&address) else { return };
+                    for n in 0.. {
+                        let (list, title) =
+                            (format!("list{}", (n + writer) % 5), format!("{round}-{writer}-{n}"));
+                        let line = format!("POST /add_entry?list={list}&date=2026-11-22&title={title}");
+                        match ask(&mut stream, &line) {
+                            Ok((200, body)) if body == "OK" => acknowledged.lock().push((list, title)),
+                            Ok(answer) => panic!("nobody kills its processes, and it answers {answer:?}"),
+                            Err(_) => return, // it was killed
+                        }
+                    }
+                };
+                process::spawn(write).expect("a free thread")
+            })
+            .collect();
+        let enough = before + dice(80) as usize;
+        eventually("so many are acknowledged", || acknowledged.lock().len() > enough);
+        // Somewhere in one of the writes under way then.
+        std::hint::black_box((0..dice(1_000_000)).fold(0_u64, |sum, n| sum ^ n));
+        server.kill();
+        for writer in writers {
+            let reason = process::watch(&writer).wait();
+            assert!(
+                matches!(reason, rethread::ExitReason::Normal | rethread::ExitReason::NoProc),
+                "{reason}"
+            );
+        }
+    }
+    let server = Served::start(dir.path(), &[]);
+    let (acknowledged, before) = (acknowledged.lock(), found);
+    found = count(&server.address, &acknowledged, rounds);
+    assert!(found >= before.max(acknowledged.len()));
+    // What was under way in a kill may be there; of each writer there was one.
+    assert!(found - acknowledged.len() <= rounds as usize * WRITERS, "{found} {}", acknowledged.len());
+    println!("{rounds} kills, {} acknowledged, {found} found, none lost, none twice", acknowledged.len());
+}
+
+/// Looks for every acknowledged entry; how many there are in all.
+#[track_caller]
+fn count(address: &str, acknowledged: &[(String, String)], round: u64) -> usize {
+    let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut stream = connect(address).expect("it listens");
+    for list in (0..5).map(|n| format!("list{n}")) {
+        let (status, body) = ask(&mut stream, &format!("GET /entries?list={list}")).expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        let mut titles: Vec<String> =
+            body.lines().map(|line| line.trim_start_matches("2026-11-22 ").to_owned()).collect();
+        titles.sort();
+        assert!(titles.windows(2).all(|two| two[0] != two[1]), "in round {round} an entry is there twice");
+        kept.insert(list, titles);
+    }
+    let lost: Vec<_> =
+        acknowledged.iter().filter(|(list, title)| kept[list].binary_search(title).is_err()).collect();
+    assert!(lost.is_empty(), "in round {round} are lost: {lost:?}");
+    kept.values().map(Vec::len).sum()
+}
+
+#[test]
+fn load_finds_all_that_was_acknowledged_while_processes_are_killed() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let server = Served::start(dir.path(), &["--allow-kill"]);
+    let load = ["load", &server.address, "--clients", "8", "--seconds", "2", "--kill-every", "50ms"];
+    let run = Run::of(program().args(load).output().expect("it runs"));
+    assert!(run.success, "{run:?}");
+    let last = run.out.last().expect("a line");
+    let count = last.strip_prefix("acknowledged ").and_then(|rest| rest.split(',').next()).expect("a count");
+    assert_eq!(*last, format!("acknowledged {count}, found {count}, lost 0, duplicated 0"));
+    assert!(count.parse::<usize>().expect("a number") > 0, "{run:?}");
+    let kills = run.out[0].split("; ").nth(1).and_then(|rest| rest.strip_suffix(" kills"));
+    assert!(kills.is_some_and(|kills| kills.parse::<u32>().expect("a number") > 5), "{run:?}");
+    server.kill();
+}
+
+#[test]
+fn load_does_not_kill_where_that_is_not_allowed_nor_where_nobody_serves() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let server = Served::start(dir.path(), &[]);
+    let load = |address: &str| {
+        let load = ["load", address, "--seconds", "1", "--kill-every", "50ms"];
+        Run::of(program().args(load).output().expect("it runs")).refused()
+    };
+    assert!(load(&server.address).contains("start it with --allow-kill"));
+    let address = server.address.clone();
+    server.kill();
+    assert!(load(&address).contains("there is no server at"));
+}
+
+#[test]
+fn watch_in_a_pipe_is_plain_text() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    let server = Served::start(dir.path(), &[]);
+    let (status, _) = connect(&server.address)
+        .and_then(|mut stream| ask(&mut stream, "POST /add_entry?list=bob&date=2026-11-22&title=Dentist"))
+        .expect("an answer");
+    assert_eq!(status, 200);
+    let watch = |url: &str| {
+        let mut command = program();
+        command.args(["watch", url, "--frames", "1"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        Run::of(command.output().expect("it runs"))
+    };
+    for url in [format!("http://{}/", server.address), server.address.clone()] {
+        let out = watch(&url).well();
+        for name in ["system", "db.worker.1", "list:bob", "web.acceptor"] {
+            assert!(out.iter().any(|line| line.contains(name)), "{name} is missing in {out:#?}");
+        }
+        assert!(!out.concat().contains(char::is_control), "{out:#?}");
+    }
+    let address = server.address.clone();
+    server.kill();
+    assert!(watch(&address).refused().contains("there is no server at"));
 }

@@ -2,6 +2,7 @@
 //! sockets.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 /// The most bytes of a request's first line and headers together ..
 pub(crate) const MOST_HEAD: usize = 8 * 1024;
@@ -31,6 +32,16 @@ impl Request {
     /// The first parameter of that name.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it was sent to some name that points here. Any site can have its own do so, and its pages would then be taken
+    /// for ours.
+    pub(crate) fn is_misled(&self) -> bool {
+        let own = |host: &str| {
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+            name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        };
+        self.host.as_deref().is_some_and(|host| !own(host))
     }
 
     /// Whether a page of another site has sent it.
@@ -97,8 +108,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Bad> {
         let named = raw.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         named.map(|header| header.value).collect()
     };
-    let text =
-        |name: &str| all(name).first().and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned);
+    // What is said twice is one text that nobody means.
+    let text = |name: &str| -> Option<String> {
+        let all = all(name);
+        (!all.is_empty()).then(|| String::from_utf8_lossy(&all.join(&b", "[..])).into_owned())
+    };
     let body = match all("content-length")[..] {
         _ if !all("transfer-encoding").is_empty() => return Err(Bad::Length),
         [] => 0,

@@ -65,8 +65,15 @@ type Done = Result<Response, Refusal>;
 
 /// Carries out a request.
 pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
-    let route = (request.method.as_str(), request.path.as_str());
+    let method = match request.method.as_str() {
+        "HEAD" if request.path != "/events" => "GET", // `web` leaves the body out
+        method => method,
+    };
+    let route = (method, request.path.as_str());
     let done = match route {
+        _ if request.is_misled() => {
+            Err(Refusal(403, "this is reached as 127.0.0.1 or localhost only".into()))
+        }
         ("GET", "/events") => return Answer::Events,
         ("GET", "/") => Ok(page()),
         ("GET", "/entries") => entries(request).map(|entries| Response::text(200, book(&entries))),
@@ -182,8 +189,9 @@ fn destroy(request: &Request, options: &Options) -> Done {
         path => {
             let blow = if path == "/kill" { Blow::Kill } else { Blow::Crash };
             let name = parameter(request, "name")?;
-            if name == "system" || name.starts_with("web") {
-                return Err(Refusal(403, format!("{name} is what answers here, or its top")));
+            let known = tree::find(name).map_or(name.to_owned(), |member| member.name); // it may be a pid
+            if known == "system" || known.starts_with("web") {
+                return Err(Refusal(403, format!("{known} is what answers here, or its top")));
             }
             hit(name, blow).map_err(|missed| match missed {
                 Missed::Timeout => Refusal(500, missed.to_string()),

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 
 use super::client;
+use super::error::TodoError;
 use super::name::{ListName, Title};
 use super::tree;
 
@@ -36,7 +37,7 @@ pub(crate) struct Ledger {
     pub(crate) acknowledged: u64,
     /// How many of them were found at the last count, exactly once.
     pub(crate) found: u64,
-    /// How many were not.
+    /// How many were not, although they were acknowledged before it.
     pub(crate) lost: u64,
 }
 
@@ -63,6 +64,10 @@ pub(crate) fn begin() -> Result<(), StartError> {
     FOUND.store(0, Ordering::Relaxed);
     LOST.store(0, Ordering::Relaxed);
     let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    start(run).inspect_err(|_| end())
+}
+
+fn start(run: u128) -> Result<(), StartError> {
     for writer in 1..=WRITERS {
         STORM.builder().label(format!("storm.writer.{writer}")).start_child(move || write(writer, run))?;
     }
@@ -94,8 +99,18 @@ fn write(writer: usize, run: u128) {
     end();
 }
 
+/// Ends the storm with the process that holds it, however that ends.
+struct Rage;
+
+impl Drop for Rage {
+    fn drop(&mut self) {
+        end();
+    }
+}
+
 /// Kills whoever comes next in the tree, but for those whose end is the end of all.
 fn kill() {
+    let _rage = Rage;
     for round in 0.. {
         let members = tree::members();
         let victims: Vec<_> = members.iter().filter(|one| tree::is_fair_game(&one.name)).collect();
@@ -113,22 +128,31 @@ fn kill() {
 fn audit() {
     loop {
         process::sleep(Duration::from_secs(1));
-        let goes_on = RAGES.load(Ordering::Relaxed);
+        let goes_on = RAGES.load(Ordering::Relaxed) || somebody_writes();
         let promised: Vec<_> = ACKNOWLEDGED.lock().clone();
-        let mut kept: HashMap<(ListName, Title), u32> = HashMap::new();
-        for writer in 1..=WRITERS {
-            let Ok(list) = format!("storm {writer}").parse::<ListName>() else { return };
-            let Ok(entries) = client::entries(&list, None) else { continue };
-            for entry in entries {
-                *kept.entry((list.clone(), entry.title)).or_default() += 1;
-            }
-        }
+        // A list that cannot be read just now is not a loss.
+        let Ok(kept) = kept() else { continue };
         let found = promised.iter().filter(|entry| kept.get(entry) == Some(&1)).count();
         FOUND.store(found as u64, Ordering::Relaxed);
-        // While it rages a list that cannot be read just now is not a loss.
+        LOST.store((promised.len() - found) as u64, Ordering::Relaxed);
         if !goes_on {
-            LOST.store((promised.len() - found) as u64, Ordering::Relaxed);
             return;
         }
     }
+}
+
+/// Whether a writer still waits for the answer to its last entry.
+fn somebody_writes() -> bool {
+    tree::members().iter().any(|member| member.name.starts_with("storm.writer."))
+}
+
+/// How often each entry is in the lists.
+fn kept() -> Result<HashMap<(ListName, Title), u32>, TodoError> {
+    let mut kept = HashMap::new();
+    for list in (1..=WRITERS).filter_map(|writer| format!("storm {writer}").parse::<ListName>().ok()) {
+        for entry in client::entries(&list, None)? {
+            *kept.entry((list.clone(), entry.title)).or_default() += 1;
+        }
+    }
+    Ok(kept)
 }

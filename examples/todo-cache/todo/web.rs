@@ -75,7 +75,6 @@ fn welcome(stream: TcpStream, options: &Arc<Options>) {
 /// Answers what comes over one connection, in order.
 fn converse(stream: TcpStream, options: &Options) -> io::Result<()> {
     stream.set_read_timeout(Some(SILENCE))?;
-    stream.set_write_timeout(Some(READING))?;
     stream.set_nodelay(true)?;
     let handle = stream.try_clone()?;
     let _hook = process::on_exit_request(move || drop(handle.shutdown(Shutdown::Both)));
@@ -91,7 +90,14 @@ fn converse(stream: TcpStream, options: &Options) -> io::Result<()> {
         let answer = routes::answer(&request, options);
         metrics::count_request();
         match answer {
-            Answer::Whole(response) => stream.write_all(&response.bytes(request.keeps_alive))?,
+            Answer::Whole(response) => {
+                let mut answer = response.bytes(request.keeps_alive);
+                if request.method == "HEAD" {
+                    // A body would be taken for the next answer.
+                    answer.truncate(answer.len() - response.body.len());
+                }
+                send(stream, &answer)?;
+            }
             Answer::Events => return stream_events(stream, options),
         }
         if !request.keeps_alive {
@@ -133,10 +139,30 @@ fn next_request(
     }
 }
 
+/// Writes all of it to a client that reads it within [`READING`]. (The time limit of a socket is for one write, of which
+/// there may be any number if the client reads a little now and then.)
+fn send(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    let until = Instant::now() + READING;
+    while !bytes.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Says what is wrong and hangs up, so that the client gets to read it although it may still be sending.
 fn refuse(mut stream: &TcpStream, refusal: &Response) -> io::Result<()> {
     metrics::count_request();
-    stream.write_all(&refusal.bytes(false))?;
+    send(stream, &refusal.bytes(false))?;
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut rest = [0; 4096];
@@ -146,8 +172,8 @@ fn refuse(mut stream: &TcpStream, refusal: &Response) -> io::Result<()> {
 }
 
 /// Sends the tree and the news for as long as the client listens.
-fn stream_events(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
-    stream.write_all((http::head(200, "text/event-stream") + "connection: close\r\n\r\n").as_bytes())?;
+fn stream_events(stream: &TcpStream, options: &Options) -> io::Result<()> {
+    send(stream, (http::head(200, "text/event-stream") + "connection: close\r\n\r\n").as_bytes())?;
     let mut events = rethread::observer::events();
     let mut last = String::new();
     let mut quiet = 0;
@@ -170,7 +196,7 @@ fn stream_events(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
             last = now;
             quiet = 0;
         }
-        stream.write_all(news.as_bytes())?;
+        send(stream, news.as_bytes())?;
         frame_ends = Instant::now() + FRAME;
     }
 }
