@@ -39,6 +39,12 @@ struct Site {
 #[track_caller]
 fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
     let _alone = ALONE.lock();
+    serve(allow_kill, config, body);
+}
+
+/// The same for a test that has made sure that it is alone.
+#[track_caller]
+fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
     let dir = tempfile::tempdir().expect("a folder");
     attached::<Never, _>(|_| {
         process::trap_exit(true);
@@ -982,26 +988,31 @@ mod deaths {
 
     #[test]
     fn after_a_stop_nothing_is_left() {
+        let _alone = ALONE.lock(); // until all has been looked at
         let mut threads = Vec::new();
         let mut clients = Vec::new();
         let mut address = None;
-        with_plain_site(|site| {
-            add(site, "bob", "Dentist");
-            // Idle, in the middle of a request, and listening: each has to be woken.
-            clients = (0..3).map(|_| site.client()).collect();
-            clients[0].ask("GET", "/lists").ok();
-            clients[1].send("GET /li");
-            clients.push(site.client().listens());
-            eventually("they are in", || connections().len() == 4);
-            eventually("their threads say who they are", || {
-                threads = threads_of_ours();
-                ["system", "list:bob", "web.acceptor", "web.connection"]
-                    .iter()
-                    .all(|name| threads.iter().any(|thread| name.starts_with(thread.as_str())))
-            });
-            address = Some(site.address);
-        });
-        // `with_site` has looked for processes.
+        serve(
+            false,
+            |config| config,
+            |site| {
+                add(site, "bob", "Dentist");
+                // Idle, in the middle of a request, and listening: each has to be woken.
+                clients = (0..3).map(|_| site.client()).collect();
+                clients[0].ask("GET", "/lists").ok();
+                clients[1].send("GET /li");
+                clients.push(site.client().listens());
+                eventually("they are in", || connections().len() == 4);
+                eventually("their threads say who they are", || {
+                    threads = threads_of_ours();
+                    ["system", "list:bob", "web.acceptor", "web.connection"]
+                        .iter()
+                        .all(|name| threads.iter().any(|thread| name.starts_with(thread.as_str())))
+                });
+                address = Some(site.address);
+            },
+        );
+        // `serve` has looked for processes.
         let names =
             process::processes().into_iter().filter_map(|info| info.name).filter(|name| tree::ours(name));
         assert_eq!(names.collect::<Vec<_>>(), [""; 0].map(Arc::<str>::from));
