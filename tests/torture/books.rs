@@ -52,6 +52,10 @@ impl Books {
         // A zombie is dead for everybody else, though its state is still there.
         let counts = |other: &Pid| !process::zombies().iter().any(|zombie| zombie.pid == *other);
         let holders = living.entry(slot.number).or_default();
+        if !counts(&pid) {
+            holders.push(pid); // given up while it was still in `init`, which goes on all the same
+            return;
+        }
         if let Some(other) = holders.iter().find(|other| counts(other)) {
             self.breach(format!("{pid} begins as {} while {other} lives", slot.name));
         }
