@@ -11,7 +11,7 @@ mod todo;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rethread::process;
+use rethread::process::{self, Event};
 use rethread::{CallError, Never, Pid};
 
 use Fate::{Gone, New, Same};
@@ -231,6 +231,74 @@ mod afterwards {
                 assert_eq!(pids()[..2], before[..2], "the database and the cache go on");
             }
             add("bob", "Dinner");
+        });
+    }
+
+    /// Its file stays locked, so nobody can take its place: the honest end is that of the whole system, which says why.
+    #[test]
+    fn a_worker_that_hangs_escalates_to_the_end_of_the_system_in_11() {
+        let _alone = ALONE.lock();
+        let dir = tempfile::tempdir().expect("a folder");
+        attached::<Never, _>(|inbox| {
+            process::trap_exit(true);
+            let finishing = Duration::from_millis(50);
+            let system =
+                System::start_link(Config { finishing, ..Config::new(dir.path()) }).expect("it starts");
+            add("bob", "Dentist");
+            let worker = todo::database::choose_worker(&list("bob"));
+            todo::strike::hang(&worker.to_string()).expect("it hangs");
+            let refused =
+                process::spawn::<Never>(|_| assert!(try_add("bob", "Dinner").is_err())).expect("a thread");
+            let refused = process::watch(&refused);
+            process::exit(worker.whereis().expect("it hangs"), rethread::ExitReason::Kill);
+            loop {
+                match inbox.recv() {
+                    Event::Exit { from, reason } if from == system.root => {
+                        assert_eq!(reason, rethread::ExitReason::Shutdown);
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            assert_eq!(
+                refused.wait(),
+                rethread::ExitReason::Normal,
+                "nothing was acknowledged that is not there"
+            );
+            support::eventually("everybody is gone", || tree::members().is_empty());
+            assert!(
+                process::zombies().iter().any(|zombie| zombie.name.as_deref() == Some(&worker.to_string()))
+            );
+            // As long as its thread has the file, no system can start, and says so.
+            let error = System::start_link(Config::new(dir.path())).expect_err("the file is locked");
+            let error = todo::system::store_error(&error).expect("it is the store's").to_string();
+            assert!(error.contains("is in use"), "{error}");
+        });
+    }
+
+    /// One that is only slow is waited for: its successor finds what it has written.
+    #[test]
+    fn a_worker_that_is_slow_to_end_is_waited_for_in_11() {
+        with_system(Shape::Eleven, || {
+            let worker = todo::database::choose_worker(&list("bob"));
+            let before = worker.whereis();
+            // It is busy with all of these when it is told to go.
+            let writers: Vec<_> = (0..8)
+                .map(|n| {
+                    let write = move |_: &mut process::Inbox<Never>| add("bob", &format!("entry {n}"));
+                    process::watch(process::spawn::<Never>(write).expect("a thread").pid())
+                })
+                .collect();
+            process::exit(before.expect("it runs"), rethread::ExitReason::Shutdown);
+            for writer in writers {
+                assert_eq!(writer.wait(), rethread::ExitReason::Normal);
+            }
+            assert_ne!(worker.whereis(), before);
+            assert_eq!(titles("bob").len(), 9);
+            assert!(
+                process::zombies().iter().all(|zombie| Some(zombie.pid) != before),
+                "it was not given up"
+            );
         });
     }
 

@@ -395,7 +395,7 @@ mod workers {
     fn with_lone_worker(body: &dyn Fn(&ServerRef<Supervisor>, &ListName)) {
         alone(&|_, dir| {
             let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
-            let plan = plan.child(worker::spec(&dir.into(), 0));
+            let plan = plan.child(worker::spec(&dir.into(), 0, worker::FINISHING));
             let supervisor = plan.start_link().expect("it starts");
             body(&supervisor, &list_in_shard(0));
             supervisor.stop().expect("it stops");

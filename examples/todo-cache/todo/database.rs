@@ -48,7 +48,7 @@ impl GenServer for Database {
 
     fn init(Start { dir, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
         for shard in 0..SHARDS {
-            let worker = worker::spec(&dir, shard);
+            let worker = worker::spec(&dir, shard, worker::FINISHING);
             if links {
                 worker.start_link()?
             } else {
@@ -68,10 +68,10 @@ impl GenServer for Database {
 }
 
 /// The database as a supervisor of its workers: any of them is started again alone.
-pub(crate) fn pool(dir: &Arc<Path>) -> SupervisorSpec {
+pub(crate) fn pool(dir: &Arc<Path>, finishing: Duration) -> SupervisorSpec {
     let pool = Supervisor::one_for_one().name(POOL);
     (0..SHARDS).fold(pool, |pool, shard| {
-        let worker = worker::spec(dir, shard);
+        let worker = worker::spec(dir, shard, finishing);
         pool.child(worker.id(WORKERS[shard].to_string()))
     })
 }

@@ -14,7 +14,7 @@ use super::routes::Options;
 use super::shape::Shape;
 use super::store::StoreError;
 use super::storm::STORM;
-use super::{tree, web};
+use super::{tree, web, worker};
 
 /// The supervisor of the system, in all shapes but that of chapter 7.
 pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) period: Duration,
     /// How many lists may be in memory at once, in the shape of chapter 11.
     pub(crate) max_lists: usize,
+    /// How long a database worker that is told to end may take to finish; from chapter 9 on.
+    pub(crate) finishing: Duration,
     /// After how long without a request a list leaves memory, in the shape of chapter 11; `None` for never.
     pub(crate) expiry: Option<Duration>,
     /// Where it is served, if it is: the last of the children, so that whoever is let in finds all the others.
@@ -50,6 +52,7 @@ impl Config {
             max_restarts: 3,
             period: Duration::from_secs(5),
             max_lists: 2000,
+            finishing: worker::FINISHING,
             expiry: None,
             web: None,
         }
@@ -86,12 +89,12 @@ impl System {
                 let database = Database::child_spec(database::Start { dir, links: true }).name(DATABASE);
                 plan.child(database).child(cache(None, true))
             }
-            Shape::NineB => plan.child(database::pool(&dir)).child(cache(None, true)),
+            Shape::NineB => plan.child(database::pool(&dir, config.finishing)).child(cache(None, true)),
             // The book's three restarts in five seconds are as many as there are workers: three that die at once would
             // spend them all.
             Shape::Eleven => {
                 let workers = config.max_restarts.saturating_mul(3);
-                let pool = database::pool(&dir).max_restarts(workers, config.period);
+                let pool = database::pool(&dir, config.finishing).max_restarts(workers, config.period);
                 plan.child(metrics::spec()).child(pool).child(cache::supervisor(config.max_lists))
             }
         };

@@ -22,16 +22,16 @@ pub(crate) static WORKERS: [ServerRef<DbWorker>; SHARDS] =
 /// So many changes are written together at most. More could only pile up if that many lists changed at once.
 const BATCH: usize = 256;
 
-/// How long a worker that is told to end may take to finish what it is writing, or checking. Its file is
-/// locked until then, and its successor waits for it.
-const FINISHING: Duration = Duration::from_secs(30);
+/// How long a worker that is told to end may take to finish what it is writing, or checking, if nobody says otherwise. Its
+/// file is locked until then, and its successor waits for it.
+pub(crate) const FINISHING: Duration = Duration::from_secs(30);
 
 /// How the worker of a shard is started: under its name, with time to finish.
-pub(crate) fn spec(dir: &Arc<Path>, shard: usize) -> Spec<DbWorker> {
+pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finishing: Duration) -> Spec<DbWorker> {
     DbWorker::child_spec((Arc::clone(dir), shard))
         .name(WORKERS[shard].clone())
-        .kill_grace(FINISHING)
-        .exit_deadline(FINISHING)
+        .kill_grace(finishing)
+        .exit_deadline(finishing)
 }
 
 /// Owns one shard and commits in groups: it collects changes as long as its mailbox has some, then writes
