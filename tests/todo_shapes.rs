@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::process::{self, Event};
-use rethread::{CallError, Never, Pid};
+use rethread::{CallError, Never, Pid, Task};
 
 use Fate::{Gone, New, Same};
 use support::attached;
@@ -249,7 +249,7 @@ mod afterwards {
             todo::strike::hang(&worker.to_string()).expect("it hangs");
             let refused =
                 process::spawn::<Never>(|_| assert!(try_add("bob", "Dinner").is_err())).expect("a thread");
-            let refused = process::watch(&refused);
+            let refused = process::watch(&refused); // it waits for the worker, which hangs
             process::exit(worker.whereis().expect("it hangs"), rethread::ExitReason::Kill);
             loop {
                 match inbox.recv() {
@@ -284,14 +284,11 @@ mod afterwards {
             let before = worker.whereis();
             // It is busy with all of these when it is told to go.
             let writers: Vec<_> = (0..8)
-                .map(|n| {
-                    let write = move |_: &mut process::Inbox<Never>| add("bob", &format!("entry {n}"));
-                    process::watch(process::spawn::<Never>(write).expect("a thread").pid())
-                })
+                .map(|n| Task::spawn(move || add("bob", &format!("entry {n}"))).expect("a thread"))
                 .collect();
             process::exit(before.expect("it runs"), rethread::ExitReason::Shutdown);
             for writer in writers {
-                assert_eq!(writer.wait(), rethread::ExitReason::Normal);
+                writer.join().expect("it is written");
             }
             assert_ne!(worker.whereis(), before);
             assert_eq!(titles("bob").len(), 9);

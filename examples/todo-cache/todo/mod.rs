@@ -4,13 +4,14 @@
 //! | | |
 //! | --- | --- |
 //! | `date` `name` `list` `store` | values and files; no processes |
-//! | `worker` `database` `server` `cache` | the processes, from the disk upward |
+//! | `worker` `database` `server` `agent` `cache` | the processes, from the disk upward |
 //! | `shape` `system` | how they are wired |
 //! | `client` `error` | how the system is used, and what can go wrong |
 //! | `tree` `metrics` `view` | looking at it |
 //! | `misdeed` `strike` `storm` | hurting it |
 //! | `http` `routes` `web` | serving it |
 
+pub(crate) mod agent;
 pub(crate) mod cache;
 pub(crate) mod client;
 pub(crate) mod database;
