@@ -9,6 +9,8 @@ const PATIENCE = 15_000;
 export async function start(profile) {
   const chromium = spawn("chromium", [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0",
+    // It is to speak with the server under test, and with nobody else.
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     `--user-data-dir=${profile}`, "about:blank",
   ]);
   const port = await new Promise((found, failed) => {
