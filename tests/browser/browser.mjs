@@ -22,7 +22,15 @@ export async function start(profile) {
     });
     chromium.on("exit", (status) => failed(new Error(`chromium ended with ${status}: ${said}`)));
   });
-  return { open: (options) => open(port, options), close: () => chromium.kill() };
+  return { open: (options) => open(port, options), close: () => ended(chromium) };
+}
+
+/** Ends a program and waits until it has. */
+function ended(program) {
+  return new Promise((done) => {
+    program.on("exit", done);
+    program.kill();
+  });
 }
 
 async function open(port, { url, width, height, dark = false, scripts = true, scale = 1 }) {

@@ -139,5 +139,5 @@ await check("who may not kill sees no button for it", async () => {
   await safe.close();
 });
 
-browser.close();
+await browser.close();
 process.exit(failed ? 1 : 0);
