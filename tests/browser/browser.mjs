@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 
 /** Starts the browser; `open` gives a page, `close` ends all. */
 export async function start(profile) {
@@ -47,9 +47,10 @@ async function open(port, { url, width, height, dark = false, scripts = true, sc
     if (message.method === "Runtime.consoleAPICalled" && message.params.type === "error") problems.push("console.error");
     if (message.method === "Page.javascriptDialogOpening") problems.push("a dialog");
   });
-  const send = (method, params = {}) => new Promise((answered) => {
+  const send = (method, params = {}) => new Promise((answered, failed) => {
     waiting.set(++last, answered);
     socket.send(JSON.stringify({ id: last, method, params }));
+    setTimeout(() => failed(new Error(`the browser does not answer ${method}`)), PATIENCE).unref();
   });
   for (const domain of ["Page", "Runtime"]) await send(`${domain}.enable`);
   await send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: scale, mobile: width < 500 });
@@ -88,5 +89,7 @@ async function open(port, { url, width, height, dark = false, scripts = true, sc
     const { data } = await send("Page.captureScreenshot", {});
     writeFileSync(file, Buffer.from(data, "base64"));
   };
-  return { ask, until, key, type, shoot, problems, close: () => send("Page.close") };
+  // A page that closes may not get to answer.
+  const close = () => Promise.race([send("Page.close"), new Promise((closed) => socket.addEventListener("close", closed))]);
+  return { ask, until, key, type, shoot, problems, close };
 }
