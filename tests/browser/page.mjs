@@ -125,7 +125,7 @@ await check("360 pixels are wide enough", async () => {
 
 await check("without scripts the tree is text", async () => {
   const plain = await browser.open({ url, width: 800, height: 600, scripts: false });
-  await plain.until(`document.getElementById('plain').innerText.includes('db.worker.1 <')`);
+  await plain.until(`document.getElementById('plain').innerText.includes('+- db.worker.1 ')`);
   await plain.close();
 });
 
