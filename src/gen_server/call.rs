@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::gen_server::behaviour::{Envelope, GenServer};
@@ -19,6 +18,7 @@ use crate::process::me::{self, Me};
 use crate::process::watch::watch_block;
 use crate::process::{clock, linger, table};
 use crate::reason::ExitReason;
+use crate::sync::atomic::{Ordering, fence};
 
 /// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
@@ -11,6 +10,7 @@ use crate::process::block::{Deactivate, Monitoring, Peer, Target};
 use crate::process::inbox::Inbox;
 use crate::process::link::{hold, leave};
 use crate::process::{me, table};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Until when an [`Alias`] made with a monitor is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, Deactivate, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
@@ -11,6 +10,7 @@ use crate::process::exit::{expect_process, signal, tell};
 use crate::process::signal::Origin;
 use crate::process::{me, names, table};
 use crate::reason::ExitReason;
+use crate::sync::atomic::Ordering;
 
 /// Why a link could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
@@ -26,6 +25,8 @@ use crate::process::threads::{self, Life};
 use crate::process::watch::watch_block;
 use crate::process::{report, table, zombie};
 use crate::reason::ExitReason;
+use crate::sync;
+use crate::sync::atomic::Ordering;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
 
@@ -348,7 +349,7 @@ pub(crate) fn conceive<M: Send + 'static>(
             parent.and_then(|parent| parent.block.birth.application)
         },
         spawned_at: plan.spawned_at.unwrap_or(Location::caller()),
-        at: Instant::now(),
+        at: sync::now(),
         kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
         exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),
         kind: plan.kind,

@@ -18,6 +18,7 @@ use crate::process::{me, table};
 use crate::reason::ExitReason;
 use crate::supervisor::decide::expected;
 use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
+use crate::sync;
 use crate::unwind::contain;
 use crate::unwound;
 
@@ -223,7 +224,7 @@ impl Ending {
         let watched = watch(pid);
         let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
         exit(pid, signal);
-        Self { pid, shutdown, told: Instant::now(), watched }
+        Self { pid, shutdown, told: sync::now(), watched }
     }
 
     /// How long it has before it is killed.
