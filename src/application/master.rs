@@ -12,6 +12,7 @@ use crate::gen_server::reply::{Never, Next};
 use crate::gen_server::start::Spec;
 use crate::pid::Pid;
 use crate::process::block::{Block, Phase};
+use crate::process::clock::elapsed;
 use crate::process::exit::exit;
 use crate::process::info::info;
 use crate::process::own::trap_exit;
@@ -148,7 +149,7 @@ impl Master {
         for child in self.belongings.find() {
             if child.birth.ancestors.first() == Some(&self.top.pid) {
                 let watch = watch_block(child.pid, Some(Arc::clone(&child)));
-                watch.wait_timeout(LIMIT.saturating_sub(began.elapsed()));
+                watch.wait_timeout(LIMIT.saturating_sub(elapsed(began)));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::gen_server::behaviour::{Envelope, GenServer};
 use crate::gen_server::handle::{Found, ServerRef};
 use crate::gen_server::reply::{Caller, Outcome, Slot};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch};
+use crate::process::block::{Block, DeathWatch, Watcher};
 use crate::process::inbox::Post;
 use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
@@ -392,7 +392,7 @@ struct Watched<'a> {
 impl<'a> Watched<'a> {
     fn new<R: Send + 'static>(slot: &Arc<Slot<R>>, server: &'a Arc<Block>) -> Self {
         let id = MonitorRef::fresh();
-        await_death(server, id, Arc::clone(slot) as Arc<dyn DeathWatch>);
+        await_death(server, id, Watcher::Slot(Arc::clone(slot) as Arc<dyn DeathWatch>));
         Self { server, id }
     }
 }

@@ -71,5 +71,6 @@ pub fn explore(exploration: Exploration, scenario: impl Fn()) -> Result<Explored
 
 /// Waits until everybody else is over or waits for ever.
 pub fn settle() {
+    scheduler::calm_down();
     thread::sleep(Duration::from_secs(24 * 60 * 60));
 }

@@ -66,6 +66,11 @@ impl Schedule {
         self.hurry > 0 && self.dice.one_in(self.hurry)
     }
 
+    /// From now on deadlines pass only when nobody can go on.
+    pub(crate) fn calm_down(&mut self) {
+        self.hurry = 0;
+    }
+
     /// Whether a parked thread wakes up for no reason.
     pub(crate) fn startles(&mut self) -> bool {
         self.dice.one_in(200)

@@ -62,6 +62,8 @@ struct World {
     order: DefaultHasher,
     /// What is being explored, and how to get here again.
     title: String,
+    /// Who explores; between explorations nobody does, and whoever waits may wait for ever.
+    explorer: Option<usize>,
 }
 
 static WORLD: Mutex<Option<World>> = Mutex::new(None);
@@ -117,6 +119,7 @@ pub(crate) fn enter(schedule: Schedule, title: String) {
         story: VecDeque::new(),
         order: DefaultHasher::new(),
         title: String::new(),
+        explorer: None,
     });
     world.schedule = schedule;
     world.title = title;
@@ -127,6 +130,7 @@ pub(crate) fn enter(schedule: Schedule, title: String) {
         Some(number) => number,
         None => world.join("explorer".into(), Location::caller()),
     };
+    world.explorer = Some(number);
     world.members[number].standing = Standing::Ready;
     world.members[number].thread = Some(std::thread::current());
     ME.set(Some(number));
@@ -140,8 +144,16 @@ pub(crate) fn leave() {
     let Some(world) = guard.as_mut() else { return };
     world.members[number].standing = Standing::Over;
     world.members[number].thread = None;
+    world.explorer = world.explorer.filter(|explorer| *explorer != number);
     let next = world.next(number);
     give_turn(world, next);
+}
+
+/// From now on deadlines pass only when nobody can go on.
+pub(crate) fn calm_down() {
+    if let Some(world) = WORLD.lock().as_mut() {
+        world.schedule.calm_down();
+    }
 }
 
 /// What the execution was like: a number for its order of turns, and how many steps it had.
@@ -315,8 +327,8 @@ impl World {
             ready = self.ready();
         }
         if ready.is_empty() {
-            if matches!(self.members[now].standing, Standing::Over) {
-                return NOBODY; // the explorer has left: what waits is woken by the next one, if ever
+            if self.explorer.is_none() {
+                return NOBODY;
             }
             self.fail("nobody can go on");
         }
@@ -371,6 +383,7 @@ impl World {
         }
         text.push_str(&self.story());
         let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        ME.set(None); // to exit runs the destructors of this thread
         std::process::exit(101);
     }
 

@@ -133,7 +133,13 @@ impl<M: Send + 'static> Inbox<M> {
         if me::get().is_some_and(|me| me.zombie()) {
             return (monitor, alias);
         }
-        hold(alias.0.address.block(), monitor, table::get(pid).as_ref(), Target::Pid(pid), switch);
+        hold(
+            alias.0.address.block(),
+            monitor,
+            table::until_links_are_told(pid).as_ref(),
+            Target::Pid(pid),
+            switch,
+        );
         (monitor, alias)
     }
 }

@@ -301,7 +301,6 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     doom_linked(block, &reason);
     release_what_it_held(block);
     let estate = declare_dead(block, &reason);
-    table::remove(block.pid);
     if let Some(name) = name {
         feed::publish(block.pid, name, Change::Exited { reason: reason.clone() });
     }
@@ -393,6 +392,7 @@ fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
             signal(&peer, dead, reason, Origin::Link);
         }
     }
+    table::remove(dead); // before those are told who may ask for it again at once
     tell_all(dead, estate.watchers, estate.late, reason);
 }
 

@@ -69,7 +69,7 @@ impl Obituary {
 pub fn watch(pid: impl Into<Pid>) -> Watch {
     let pid = pid.into();
     me::checkpoint();
-    watch_block(pid, table::get(pid))
+    watch_block(pid, table::until_links_are_told(pid))
 }
 
 pub(crate) fn watch_block(pid: Pid, block: Option<Arc<Block>>) -> Watch {

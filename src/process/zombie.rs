@@ -43,7 +43,7 @@ pub struct Zombie {
 impl Zombie {
     /// For how long it has been a zombie.
     pub fn age(&self) -> Duration {
-        self.since.elapsed()
+        sync::now().saturating_duration_since(self.since)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
 use crate::gen_server::call::Waiting;
 use crate::pid::Pid;
+use crate::process::clock::elapsed;
 use crate::process::exit::{exit, is_alive};
 use crate::process::feed::{self, Change};
 use crate::process::link::unlink;
@@ -239,7 +240,7 @@ impl Ending {
     /// Waits until it is gone or its time is up; then it is killed.
     pub(crate) fn kill_when_late(&self) {
         if let Shutdown::Timeout(limit) = self.shutdown {
-            if self.watched.wait_timeout(limit.saturating_sub(self.told.elapsed())).is_none() {
+            if self.watched.wait_timeout(limit.saturating_sub(elapsed(self.told))).is_none() {
                 exit(self.pid, ExitReason::Kill);
             }
         }
