@@ -35,7 +35,8 @@ fn a_successor_begins_after_the_burial() {
         let held = Arc::new(AtomicBool::new(false));
         let hold = |held: &Arc<AtomicBool>| {
             let held = Arc::clone(held);
-            Builder::new().name("races.takeover").spawn::<u64>(move |inbox| {
+            let patient = Builder::new().kill_grace(LONG).exit_deadline(LONG);
+            patient.name("races.takeover").spawn::<u64>(move |inbox| {
                 let _holding = Holding::begin(&held);
                 inbox.recv();
             })
