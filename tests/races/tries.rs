@@ -45,6 +45,7 @@ impl Race {
 }
 
 #[cfg(rethread_model)]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "how many orders there were, and what broke")]
 fn each_time(race: Race, once: impl Fn()) {
     use rethread::model::{Exploration, explore, settle};
     use rethread::process::{Settings, Waiting};
