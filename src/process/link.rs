@@ -70,11 +70,11 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
     if pid == me.block.pid {
         return Ok(());
     }
-    // A link that there is already tells the true reason, also if the other is dead by now and this is to hear of it.
+    // A link that there is already tells the true reason, also if the other is dead by now and this is yet to hear of it.
     if me.block.lock().links.contains_key(&pid) {
         return Ok(());
     }
-    if table::get(pid).is_some_and(|other| connect(&me.block, &other)) {
+    if table::until_links_are_told(pid).is_some_and(|other| connect(&me.block, &other)) {
         return Ok(());
     }
     let mut state = me.block.lock();
@@ -87,13 +87,15 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Enters a link on both sides; false if the other is dead.
+/// Enters a link on both sides; false if the other is dead, and all have been told.
 pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
     enter_link(mine, other, |state| {
-        // An old link still stands and will tell the true reason; a new one is answered noproc.
-        if !state.links.contains_key(&mine.pid) {
-            state.late.push(Late::Link(Peer(Arc::clone(mine))));
+        if matches!(state.phase, Phase::Dead(_)) && state.told_all {
+            return false;
         }
+        // An old link still stands, and tells the true reason before this one is answered noproc.
+        state.late.push(Late::Link(Peer(Arc::clone(mine))));
+        true
     })
 }
 
@@ -101,11 +103,16 @@ pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
 /// link hears of that as if it had been there before the name.
 pub(crate) fn connect_unborn(mine: &Arc<Block>, unborn: &Arc<Block>) -> bool {
     enter_link(mine, unborn, |state| {
-        state.links.insert(mine.pid, Peer(Arc::clone(mine)));
+        let exiting = matches!(state.phase, Phase::Exiting(_));
+        if exiting {
+            state.links.insert(mine.pid, Peer(Arc::clone(mine)));
+        }
+        exiting
     })
 }
 
-fn enter_link(mine: &Arc<Block>, other: &Arc<Block>, when_it_exits: impl FnOnce(&mut State)) -> bool {
+/// `at_its_end` enters it with one whose end is decided, or says that it cannot.
+fn enter_link(mine: &Arc<Block>, other: &Arc<Block>, at_its_end: impl FnOnce(&mut State) -> bool) -> bool {
     mine.lock().links.insert(other.pid, Peer(Arc::clone(other)));
     let mut state = other.lock();
     let alive = match state.phase {
@@ -113,11 +120,7 @@ fn enter_link(mine: &Arc<Block>, other: &Arc<Block>, when_it_exits: impl FnOnce(
             state.links.insert(mine.pid, Peer(Arc::clone(mine)));
             true
         }
-        Phase::Exiting(_) => {
-            when_it_exits(&mut state);
-            true
-        }
-        Phase::Dead(_) => false,
+        Phase::Exiting(_) | Phase::Dead(_) => at_its_end(&mut state),
     };
     drop(state);
     if !alive {
