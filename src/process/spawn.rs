@@ -24,7 +24,7 @@ use crate::process::settings::{Seat, Settings, settings};
 use crate::process::signal::Origin;
 use crate::process::threads::{self, Life};
 use crate::process::watch::watch_block;
-use crate::process::{report, table, zombie};
+use crate::process::{clock, report, table, zombie};
 use crate::reason::ExitReason;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
@@ -265,6 +265,7 @@ pub(crate) fn birth<M: Send + 'static>(
             return Err(SpawnError::Exiting);
         }
     }
+    clock::wind_up().map_err(|error| SpawnError::Refused(Arc::new(error)))?;
     let defaults = settings();
     let seat = Seat::take(defaults.max_processes).map_err(|limit| SpawnError::SystemLimit { limit })?;
     let (block, reader) = conceive::<M>(&plan, parent.as_deref(), &defaults);
