@@ -259,7 +259,9 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
             a = a.traps();
         }
         let name: ServerRef<Supervisor> = ServerRef::named(unique("killed from below"));
-        let inner = Supervisor::one_for_one().name(name.clone()).child(a.spec());
+        // By its name each waits until the one before is gone: the supervisor is dead before its children are.
+        let child = a.spec().name(ServerRef::named(unique("a")));
+        let inner = Supervisor::one_for_one().name(name.clone()).child(child);
         let top = up(Supervisor::one_for_one().child(inner));
         let (first, end) = (a.pid(), name.watch());
         let supervisor = end.pid();
