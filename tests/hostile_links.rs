@@ -402,6 +402,21 @@ fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
 }
 
 #[test]
+fn a_quarter_of_a_million_unread_messages_go_with_their_process() {
+    attached(|inbox: &mut Inbox<()>| {
+        let counted = Arc::new(());
+        let (deaf, monitor) =
+            process::spawn_monitor::<Arc<()>>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
+        for _ in 0..250_000 {
+            deaf.send(Arc::clone(&counted));
+        }
+        process::exit(&deaf, ExitReason::Shutdown);
+        assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        assert_eq!(Arc::strong_count(&counted), 1);
+    });
+}
+
+#[test]
 fn a_hundred_thousand_links_and_monitors_of_one_process_end_with_it() {
     const MANY: usize = 100_000;
     attached(|inbox: &mut Inbox<()>| {
