@@ -44,7 +44,7 @@ pub struct Settings {
     /// [`attempt`](crate::process::attempt) or call [`checkpoint`](crate::process::checkpoint).
     pub exit_deadline: Duration,
     /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
-    /// std's. A stack overflow cannot be contained: it ends the program.
+    /// std's; the least is what the system asks for. A stack overflow cannot be contained: it ends the program.
     pub stack_size: usize,
     /// How many threads whose process ended normally are kept, for two seconds, for the next processes: those start in
     /// a microsecond or two instead of 30 to 50. Default 1,024: more than were busy at once there never are. With 0 each
