@@ -50,7 +50,7 @@ fn eventful_life() {
     let slow = Child::new("slow", &journal).traps().ends_by(|_| panic!("in terminate"));
     let plan = Supervisor::one_for_one().max_restarts(100, MINUTE);
     let plan = plan.child(a.spec()).child(b.spec()).child(slow.spec());
-    let app = Application::new("eventful", plan).start().unwrap();
+    let app = Application::new("eventful", plan).start().expect("it starts");
     let supervisor = app.supervisor();
     a.crash();
     b.end("oops");
@@ -59,7 +59,7 @@ fn eventful_life() {
     slow.crash();
     slow.await_start(2);
     a.run_and_wait({
-        let pid = supervisor.whereis().unwrap();
+        let pid = supervisor.whereis().expect("it lives");
         move || process::exit(pid, "not the end of it")
     });
     assert!(
@@ -74,16 +74,16 @@ fn eventful_life() {
             .is_err()
     );
 
-    let rooms = DynamicSupervisor::new().max_restarts(0, MINUTE).start().unwrap();
+    let rooms = DynamicSupervisor::new().max_restarts(0, MINUTE).start().expect("it starts");
     let d = Child::new("d", &journal);
-    rooms.start_child(d.spec()).unwrap();
+    rooms.start_child(d.spec()).expect("it starts");
     let gone = rooms.watch();
     d.crash();
     assert_eq!(gone.wait(), ExitReason::Shutdown);
 
     // A cast to somebody of another kind.
     let name = unique("of another kind");
-    let other = Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+    let other = Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
     let wrong: ServerRef<Supervisor> = ServerRef::named(name);
     assert!(matches!(wrong.stop(), Err(StopError::WrongType { .. })));
     let mistaken: ServerRef<child::Actor> = ServerRef::named(name);
@@ -97,7 +97,7 @@ fn eventful_life() {
         begins.open();
         held.pass();
     });
-    let stuck = stuck.unwrap();
+    let stuck = stuck.expect("a free thread");
     begun.pass();
     kill(stuck.pid(), ExitReason::Kill);
     gate.open();
@@ -108,11 +108,11 @@ fn eventful_life() {
         let ends: [fn(); 4] =
             [|| (), || panic!("own"), || process::exit_with("own"), || process::throw("own")];
         for end in ends {
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| end()).unwrap();
+            let (_, monitor) = process::spawn_monitor::<()>(move |_| end()).expect("a free thread");
             assert_eq!(down(inbox).0, monitor);
         }
     });
-    app.stop().unwrap();
+    app.stop().expect("it stops");
     assert!(LINES.load(Ordering::SeqCst) > 20, "{LINES:?}");
 }
 

@@ -65,7 +65,7 @@ fn deaths() {
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
         for (at, end) in ends.into_iter().cycle().take(100).enumerate() {
             let name = unique("times");
-            let (child, monitor) = Builder::new().name(name).spawn_monitor(end).unwrap();
+            let (child, monitor) = Builder::new().name(name).spawn_monitor(end).expect("a free thread");
             if at % 4 == 3 {
                 process::exit(&child, if at % 8 == 3 { ExitReason::Kill } else { "told".into() });
             }
@@ -80,7 +80,7 @@ fn deaths() {
         a.crash();
         a.await_start(count);
     }
-    supervisor.stop().unwrap();
+    supervisor.stop().expect("it stops");
     eventually("all threads have ended", || process::zombies().is_empty());
 }
 

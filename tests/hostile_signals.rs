@@ -107,7 +107,7 @@ fn sigterm_ends_a_program_at_once_that_does_not_listen_to_it() {
         let _system =
             Supervisor::start_link([ChildSpec::worker("waits", wait)], Strategy::OneForOne).unwrap();
         say("ready");
-        process::watch(&busy.unwrap()).wait();
+        process::watch(busy.unwrap()).wait();
         return;
     };
     let _watchdog = watchdog();
@@ -187,7 +187,7 @@ fn stopped_program() {
     attached(|inbox: &mut Inbox<u32>| {
         let keeps: ServerRef<Keeps> = ServerRef::named("keeps");
         let spec = Keeps::child_spec(()).name(keeps.clone());
-        let system = Supervisor::one_for_one().child(spec).start_link().unwrap();
+        let system = Supervisor::one_for_one().child(spec).start_link().expect("it starts");
         let ticks = Arc::new(AtomicU64::new(0));
         let (count, began) = (Arc::clone(&ticks), Instant::now());
         let ticker = process::spawn::<()>(move |inbox| {
@@ -209,20 +209,20 @@ fn stopped_program() {
         let counted = ticks.load(Ordering::SeqCst);
         say(&format!("{counted} ticks in {} ms", began.elapsed().as_millis()));
         assert_eq!(inbox.recv_timeout(ms(50)), None, "each fires once");
-        let outcome = call.unwrap().join().unwrap();
+        let outcome = call.expect("a free thread").join().expect("its outcome");
         assert!(matches!(outcome, Err(CallError::Timeout { .. })), "{outcome:?}");
         // It is as good as before: calls, restarts, new timers.
         let first = keeps.whereis();
-        keeps.call(Ask::Ping).unwrap();
+        keeps.call(Ask::Ping).expect("it answers");
         let end = keeps.watch();
         process::exit(end.pid(), ExitReason::Kill);
         end.wait();
         eventually("it is restarted", || keeps.whereis().is_some_and(|now| Some(now) != first));
-        keeps.call(Ask::Ping).unwrap();
+        keeps.call(Ask::Ping).expect("it answers");
         let _ = process::send_after(ms(1), &inbox.address(), 7);
         assert_eq!(message(inbox), 7);
-        process::exit(ticker.unwrap(), ExitReason::Kill);
-        system.stop().unwrap();
+        process::exit(ticker.expect("a free thread"), ExitReason::Kill);
+        system.stop().expect("it stops");
         say("well");
     });
 }

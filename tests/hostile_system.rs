@@ -33,6 +33,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A shell beside this program that changes its limits: the program itself may be unable to start anything then.
 struct Limits {
+    _shell: std::process::Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -42,7 +43,8 @@ impl Limits {
         let mut command = Command::new("sh");
         let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
         let (orders, answers) = (shell.stdin.take(), shell.stdout.take());
-        Self { orders: orders.expect("its input"), answers: BufReader::new(answers.expect("its output")) }
+        let (orders, answers) = (orders.expect("its input"), answers.expect("its output"));
+        Self { _shell: shell, orders, answers: BufReader::new(answers) }
     }
 
     /// Sets the limit `what` of this program to `value`, for as long as it likes.
@@ -62,7 +64,7 @@ fn works(what: &str, command: &mut Command) -> bool {
     let works =
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !works {
-        println!("skipped: {what} does not work here");
+        let _ = writeln!(std::io::stdout(), "skipped: {what} does not work here");
     }
     works
 }
@@ -112,7 +114,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
     let patient = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
     let app = Application::new("hasty", Supervisor::one_for_one().max_restarts(2, MINUTE).child(b.spec()));
-    let app = app.start().unwrap();
+    let app = app.start().expect("it starts");
     let hanging = Gate::new();
     let (begun, held) = (Gate::new(), hanging.clone());
     let begins = begun.clone();
@@ -120,7 +122,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         begins.open();
         held.pass();
     });
-    let stuck = stuck.unwrap();
+    let stuck = stuck.expect("a free thread");
     begun.pass();
     let other = sleeper();
     attached(|inbox: &mut Inbox<u8>| {
@@ -137,7 +139,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
             let refused = Agent::start(|| 7).map(drop);
             assert!(matches!(refused, Err(StartError::Refused(_))), "{refused:?}");
         }
-        assert_eq!(process::info(inbox.pid()).unwrap().links, []);
+        assert_eq!(process::info(inbox.pid()).expect("it lives").links, []);
         assert_eq!(states(&patient), [("a".into(), "running")]);
         // Time goes on: timers fire, and who does not listen to a kill is declared dead.
         let _ = process::send_after(ms(10), &inbox.address(), 1);
@@ -163,11 +165,11 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         allow();
         let second = a.await_start(2);
         assert_eq!(child_pid(&patient, "a"), second);
-        assert_eq!(Task::spawn(|| 7).unwrap().join(), Ok(7));
+        assert_eq!(Task::spawn(|| 7).expect("a free thread").join(), Ok(7));
         hanging.open();
         eventually("the zombie is gone", || process::zombies().is_empty());
     });
-    patient.stop().unwrap();
+    patient.stop().expect("it stops");
 }
 
 #[cfg(target_os = "linux")]

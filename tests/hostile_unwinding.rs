@@ -371,7 +371,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
 fn a_stack_overflow_ends_the_program() {
     #[expect(unconditional_recursion, reason = "that is the point")]
     fn deeper(n: u64) -> u64 {
-        std::hint::black_box(deeper(n + 1)) + 1
+        std::hint::black_box(deeper(n + 1)) + n
     }
     let (status, printed) = doomed_apart(|| {
         process::watch(process::spawn::<()>(|_| _ = deeper(0)).unwrap()).wait();
