@@ -122,10 +122,11 @@ fn wait() {
     process::sleep(Duration::MAX);
 }
 
-/// How the program stands to signals: which it catches, ignores, blocks.
+/// How the calling thread stands to signals: which it catches, ignores, blocks. (All are blocked for a moment in a thread that
+/// starts another, as the main one of a test program may.)
 #[cfg(target_os = "linux")]
 fn dispositions() -> Vec<String> {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let status = fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
     let lines =
         status.lines().filter(|line| ["SigBlk", "SigIgn", "SigCgt"].iter().any(|of| line.starts_with(of)));
     lines.map(str::to_owned).collect()
