@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::child_spec::StartError;
 use crate::gen_server::behaviour::{Context, GenServer, Stop};
 use crate::gen_server::call::{CallError, DEFAULT_CALL_TIMEOUT};
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
 use crate::gen_server::start::{Spec, Start};
+use crate::sync::Mutex;
 
 /// A value that lives in a process of its own. Others read and change it by sending functions there; it runs
 /// them one at a time.

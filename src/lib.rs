@@ -15,6 +15,9 @@ pub mod dynamic_supervisor;
 pub mod gen_server;
 #[cfg(feature = "env_logger")]
 pub mod logger;
+#[cfg(rethread_model)]
+#[doc(hidden)]
+pub mod model;
 pub mod observer;
 mod or_exit;
 mod partition_supervisor;
@@ -23,6 +26,7 @@ pub mod process;
 mod reason;
 pub mod registry;
 pub mod supervisor;
+mod sync;
 pub mod task;
 mod task_supervisor;
 mod unwind;

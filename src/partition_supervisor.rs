@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, SpecError, StartError};
 use crate::gen_server::behaviour::{GenServer, Stop};
@@ -19,6 +19,7 @@ use crate::process::names::{NameError, Via};
 use crate::registry::unique::Registry;
 use crate::supervisor::server::{Plan, Supervisor};
 use crate::supervisor::spec::SupervisorSpec;
+use crate::sync;
 
 /// How many partitions the supervisor of a name has: each registers itself here before it starts them.
 static SIZES: Registry<&'static str, usize> = Registry::new();
@@ -305,7 +306,7 @@ impl Via for Route {
     fn whereis_within(&self, limit: Duration) -> Option<Pid> {
         let until = clock::after(limit);
         SIZES.whereis_within(self.name, limit)?;
-        PARTITIONS.whereis_within(self.seat()?, until.saturating_duration_since(Instant::now()))
+        PARTITIONS.whereis_within(self.seat()?, until.saturating_duration_since(sync::now()))
     }
 }
 

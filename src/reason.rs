@@ -8,8 +8,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
 use crate::unwind::{contain, text_of};
 
 /// Why a process ended.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::application::record::{self, Record};
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
@@ -12,6 +12,7 @@ use crate::gen_server::reply::{Never, Next};
 use crate::gen_server::start::Spec;
 use crate::pid::Pid;
 use crate::process::block::{Block, Phase};
+use crate::process::clock::elapsed;
 use crate::process::exit::exit;
 use crate::process::info::info;
 use crate::process::own::trap_exit;
@@ -20,6 +21,7 @@ use crate::process::{me, zombie};
 use crate::reason::ExitReason;
 use crate::supervisor::children::report;
 use crate::supervisor::server::Supervisor;
+use crate::sync;
 use crate::unwind::contain;
 use crate::unwound;
 
@@ -143,11 +145,11 @@ impl Master {
     /// clean up get the time they have by default before they count as left over.
     fn await_orphans(&self) {
         const LIMIT: Duration = Duration::from_secs(5);
-        let began = Instant::now();
+        let began = sync::now();
         for child in self.belongings.find() {
             if child.birth.ancestors.first() == Some(&self.top.pid) {
                 let watch = watch_block(child.pid, Some(Arc::clone(&child)));
-                watch.wait_timeout(LIMIT.saturating_sub(began.elapsed()));
+                watch.wait_timeout(LIMIT.saturating_sub(elapsed(began)));
             }
         }
     }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
-use parking_lot::Mutex;
 
 use crate::application::ending::Ending;
 use crate::application::error::ApplicationError;
@@ -18,6 +17,7 @@ use crate::process::names::{NameError, Via};
 use crate::process::table;
 use crate::reason::ExitReason;
 use crate::supervisor::server::Supervisor;
+use crate::sync::Mutex;
 
 /// What is known of one application.
 pub(crate) struct Record {

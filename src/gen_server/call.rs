@@ -5,20 +5,20 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::gen_server::behaviour::{Envelope, GenServer};
 use crate::gen_server::handle::{Found, ServerRef};
 use crate::gen_server::reply::{Caller, Outcome, Slot};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch};
+use crate::process::block::{Block, DeathWatch, Watcher};
 use crate::process::inbox::Post;
 use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
 use crate::process::watch::watch_block;
 use crate::process::{clock, linger, table};
 use crate::reason::ExitReason;
+use crate::sync::atomic::{Ordering, fence};
 use crate::unwind::contain;
 
 /// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
@@ -395,7 +395,7 @@ struct Watched<'a> {
 impl<'a> Watched<'a> {
     fn new<R: Send + 'static>(slot: &Arc<Slot<R>>, server: &'a Arc<Block>) -> Self {
         let id = MonitorRef::fresh();
-        await_death(server, id, Arc::clone(slot) as Arc<dyn DeathWatch>);
+        await_death(server, id, Watcher::Slot(Arc::clone(slot) as Arc<dyn DeathWatch>));
         Self { server, id }
     }
 }

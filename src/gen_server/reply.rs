@@ -3,15 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::process::block::{Block, DeathWatch};
 use crate::process::me::{self, Abandoned};
 use crate::process::wait::Waiter;
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind::contain;
 
 /// A type without values, for servers that take no calls or no casts: `type Cast = Never`.

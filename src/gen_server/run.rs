@@ -3,8 +3,6 @@
 use std::any::type_name;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::child_spec::StartError;
 use crate::gen_server::behaviour::{Context, Envelope, GenServer, Info, Stop};
 use crate::gen_server::call::postpone;
@@ -16,6 +14,7 @@ use crate::process::inbox::{Inbox, Item};
 use crate::process::me::Me;
 use crate::process::{clock, exit};
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
 

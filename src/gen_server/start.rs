@@ -8,8 +8,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 use crate::gen_server::behaviour::{Context, Envelope, GenServer};
 use crate::gen_server::call::{Waiting, wait};
@@ -26,6 +24,7 @@ use crate::process::spawn::{Builder, birth};
 use crate::process::watch::watch_block;
 use crate::process::{address::Address, clock, exit};
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
 
 /// What every [`GenServer`] can do: be started, alone or under a supervisor.
 ///

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
@@ -11,6 +10,7 @@ use crate::process::block::{Deactivate, Monitoring, Peer, Target};
 use crate::process::inbox::Inbox;
 use crate::process::link::{hold, leave};
 use crate::process::{me, table};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Until when an [`Alias`] made with a monitor is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,7 +133,13 @@ impl<M: Send + 'static> Inbox<M> {
         if me::get().is_some_and(|me| me.zombie()) {
             return (monitor, alias);
         }
-        hold(alias.0.address.block(), monitor, table::get(pid).as_ref(), Target::Pid(pid), switch);
+        hold(
+            alias.0.address.block(),
+            monitor,
+            table::until_links_are_told(pid).as_ref(),
+            Target::Pid(pid),
+            switch,
+        );
         (monitor, alias)
     }
 }

@@ -6,16 +6,16 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::pid::{MonitorRef, Pid, Serial, TimerRef};
 use crate::process::activity::Doing;
 use crate::process::wait::{Apart, Waiter};
 use crate::reason::ExitReason;
+use crate::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What the runtime itself puts into a mailbox.
 #[derive(Debug, Clone)]

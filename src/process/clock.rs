@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
-use parking_lot::{Condvar, Mutex};
 
 use crate::pid::{Serial, TimerRef};
+use crate::sync::{self, Condvar, Mutex, thread};
 use crate::unwind::contain;
 
 type Action = Box<dyn FnOnce() + Send>;
@@ -37,7 +36,7 @@ const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The moment `delay` from now; a delay beyond thirty years counts as thirty years.
 pub(crate) fn after(delay: Duration) -> Instant {
-    let now = Instant::now();
+    let now = sync::now();
     now.checked_add(delay.min(FAR_AWAY)).unwrap_or(now)
 }
 
@@ -90,13 +89,13 @@ pub(crate) fn cancel(id: TimerRef) -> Option<Duration> {
     let action = agenda.due.remove(&(at, id));
     drop(agenda);
     contain("the destructor of a cancelled timer's message", move || drop(action));
-    Some(at.saturating_duration_since(Instant::now()))
+    Some(at.saturating_duration_since(sync::now()))
 }
 
 /// How long an action still has to wait; `None` if it is not on the agenda.
 pub(crate) fn read(id: TimerRef) -> Option<Duration> {
     let at = *CLOCK.agenda.lock().times.get(&id)?;
-    Some(at.saturating_duration_since(Instant::now()))
+    Some(at.saturating_duration_since(sync::now()))
 }
 
 fn start_thread() -> io::Result<()> {
@@ -106,7 +105,7 @@ fn start_thread() -> io::Result<()> {
 fn run() {
     let mut agenda = CLOCK.agenda.lock();
     loop {
-        let now = Instant::now();
+        let now = sync::now();
         match agenda.due.first_key_value().map(|(&(at, id), _)| (at, id)) {
             Some((at, id)) if at <= now => {
                 let action = agenda.due.remove(&(at, id));
@@ -131,5 +130,5 @@ fn run() {
 
 /// The time since a moment.
 pub(crate) fn elapsed(since: Instant) -> Duration {
-    Instant::now().saturating_duration_since(since)
+    sync::now().saturating_duration_since(since)
 }

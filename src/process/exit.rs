@@ -5,14 +5,13 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::MutexGuard;
-
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::block::{Block, Late, Monitoring, Notice, Peer, Phase, State, Watcher};
 use crate::process::feed::{self, Change};
 use crate::process::signal::{Origin, Verdict, verdict};
 use crate::process::{clock, me, names, table, zombie};
 use crate::reason::{ExitReason, PanicReport};
+use crate::sync::{MutexGuard, thread};
 use crate::unwind::{AbortIfPanic, contain};
 use crate::unwound::{self, Unwound};
 
@@ -184,7 +183,7 @@ fn overdue(block: &Arc<Block>, deadline: TimerRef, mut unnoticed: Option<ExitRea
     if stuck {
         let dead = Arc::clone(block);
         // Not on the clock's thread: a peer's hook that blocks must not stop all timers.
-        let started = std::thread::Builder::new()
+        let started = thread::Builder::new()
             .name("rethread-undertaker".into())
             .spawn(move || bury(&dead, Thread::GoesOn));
         if started.is_err() {
@@ -300,7 +299,6 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     doom_linked(block, &reason);
     release_what_it_held(block);
     let estate = declare_dead(block, &reason);
-    table::remove(block.pid);
     if let Some(name) = name {
         feed::publish(block.pid, name, Change::Exited { reason: reason.clone() });
     }
@@ -393,6 +391,7 @@ fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
             signal(&peer, dead, reason, Origin::Link);
         }
     }
+    table::remove(dead); // before those are told who may ask for it again at once
     tell_all(dead, estate.watchers, estate.late, reason);
 }
 

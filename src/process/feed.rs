@@ -3,17 +3,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
-
-use parking_lot::Mutex;
 
 use crate::pid::Pid;
 use crate::process::block::Block;
 use crate::process::wait::Waiter;
 use crate::process::{clock, me};
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::unwind::contain;
 
 /// One thing that happened to a process.

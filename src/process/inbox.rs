@@ -7,7 +7,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::pid::{MonitorRef, Pid};
@@ -16,6 +15,7 @@ use crate::process::me::Me;
 use crate::process::queue::{Queue, Reader};
 use crate::process::{clock, linger, me};
 use crate::reason::ExitReason;
+use crate::sync::atomic::{AtomicIsize, Ordering};
 use crate::unwind::contain;
 use crate::unwound;
 

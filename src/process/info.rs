@@ -4,7 +4,6 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::pid::Pid;
@@ -13,6 +12,7 @@ use crate::process::block::{Block, Kind, Monitoring, Peer, Phase, State, Watcher
 use crate::process::threads::{LONGEST_NAME, UNLABELLED};
 use crate::process::{clock, me, table, zombie};
 use crate::reason::ExitReason;
+use crate::sync::atomic::Ordering;
 
 /// What a process is doing.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,14 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, Deactivate, DeathWatch, Late, Monitoring, Peer, Phase, Target, Watcher};
+use crate::process::block::{Block, Deactivate, Late, Monitoring, Peer, Phase, State, Target, Watcher};
 use crate::process::exit::{expect_process, signal, tell};
 use crate::process::signal::Origin;
 use crate::process::{me, names, table};
 use crate::reason::ExitReason;
+use crate::sync::atomic::Ordering;
 
 /// Why a link could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +70,11 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
     if pid == me.block.pid {
         return Ok(());
     }
-    let linked = table::get(pid).is_some_and(|other| connect(&me.block, &other));
-    if linked {
+    // A link that there is already tells the true reason, also if the other is dead by now and this is to hear of it.
+    if me.block.lock().links.contains_key(&pid) {
+        return Ok(());
+    }
+    if table::get(pid).is_some_and(|other| connect(&me.block, &other)) {
         return Ok(());
     }
     let mut state = me.block.lock();
@@ -86,6 +89,23 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
 
 /// Enters a link on both sides; false if the other is dead.
 pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
+    enter_link(mine, other, |state| {
+        // An old link still stands and will tell the true reason; a new one is answered noproc.
+        if !state.links.contains_key(&mine.pid) {
+            state.late.push(Late::Link(Peer(Arc::clone(mine))));
+        }
+    })
+}
+
+/// As `connect`, with a process that has not begun. Somebody may have found it by its name and ended it already: the
+/// link hears of that as if it had been there before the name.
+pub(crate) fn connect_unborn(mine: &Arc<Block>, unborn: &Arc<Block>) -> bool {
+    enter_link(mine, unborn, |state| {
+        state.links.insert(mine.pid, Peer(Arc::clone(mine)));
+    })
+}
+
+fn enter_link(mine: &Arc<Block>, other: &Arc<Block>, when_it_exits: impl FnOnce(&mut State)) -> bool {
     mine.lock().links.insert(other.pid, Peer(Arc::clone(other)));
     let mut state = other.lock();
     let alive = match state.phase {
@@ -94,10 +114,7 @@ pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
             true
         }
         Phase::Exiting(_) => {
-            // An old link still stands and will tell the true reason; a new one is answered noproc.
-            if !state.links.contains_key(&mine.pid) {
-                state.late.push(Late::Link(Peer(Arc::clone(mine))));
-            }
+            when_it_exits(&mut state);
             true
         }
         Phase::Dead(_) => false,
@@ -180,7 +197,7 @@ pub(crate) fn disconnect(mine: &Arc<Block>, other: Pid) {
 #[track_caller]
 pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
     let pid = pid.into();
-    monitor_as(table::get(pid), Target::Pid(pid))
+    monitor_as(table::until_links_are_told(pid), Target::Pid(pid))
 }
 
 /// Watches whoever holds a name now, also if the name moves to another process later. The `Down` names
@@ -235,6 +252,14 @@ pub(crate) fn hold(
     }
 }
 
+/// As `hold`, with a process that has not begun: see `connect_unborn`.
+pub(crate) fn hold_unborn(mine: &Arc<Block>, id: MonitorRef, unborn: &Arc<Block>) {
+    let watcher = Watcher::Process { peer: Peer(Arc::clone(mine)), target: Target::Pid(unborn.pid) };
+    let active = Monitoring::Active { peer: Peer(Arc::clone(unborn)), alias: None };
+    mine.lock().monitoring.insert(id, active);
+    await_death(unborn, id, watcher);
+}
+
 /// Enters a watcher with the watched process, or tells it at once.
 pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
     let mut state = other.lock();
@@ -250,18 +275,18 @@ pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
     }
 }
 
-/// Enters a watch for one to whom the process was alive a moment ago, so that "no such process" is no
-/// answer: it learns the true reason.
-pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, slot: Arc<dyn DeathWatch>) {
+/// Enters a watcher for whom the process was alive a moment ago, so that "no such process" is no answer: it learns
+/// the true reason.
+pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
     let mut state = other.lock();
     match &state.phase {
         Phase::Dead(reason) if state.told_all => {
             let reason = reason.clone();
             drop(state);
-            slot.died(&reason);
+            tell(id, watcher, &reason);
         }
         Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
-            state.watchers.insert(id, Watcher::Slot(slot));
+            state.watchers.insert(id, watcher);
         }
     }
 }

@@ -7,17 +7,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
-use parking_lot::Mutex;
 
 use crate::pid::Pid;
 use crate::process::block::{Block, Held, Phase};
 use crate::process::shards::Shards;
 use crate::process::wait::Waiter;
 use crate::process::{clock, me, table};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// Why a name could not be registered or unregistered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
-use parking_lot::RwLock;
 
 use crate::process::linger::{self, Waiting};
 use crate::process::threads;
+use crate::sync::RwLock;
 use crate::unwind::contain;
 
 /// The limits of the runtime, for the whole program.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 const SHARDS: usize = 32;
 

@@ -7,16 +7,15 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Birth, Block, Kind, Peer, Phase, Target};
+use crate::process::block::{Birth, Block, Kind, Peer, Phase};
 use crate::process::exit::{self, Thread};
 use crate::process::feed::{self, Change};
 use crate::process::inbox::{Inbox, Item};
-use crate::process::link::{connect, disconnect, hold, leave};
+use crate::process::link::{connect_unborn, disconnect, hold_unborn, leave};
 use crate::process::me::{self, Me};
 use crate::process::names::{self, NameError, Via};
 use crate::process::queue::{Reader, queue};
@@ -26,6 +25,8 @@ use crate::process::threads::{self, Life};
 use crate::process::watch::watch_block;
 use crate::process::{clock, report, table, zombie};
 use crate::reason::ExitReason;
+use crate::sync;
+use crate::sync::atomic::Ordering;
 use crate::unwind::contain;
 use crate::unwound::{self, Unwound};
 
@@ -275,18 +276,17 @@ pub(crate) fn birth<M: Send + 'static>(
     }
     name(&plan, &block).map_err(SpawnError::Name)?;
     let linked = [link_to.map(|me| &me.block), plan.owner.as_ref()];
-    if plan.awaited || plan.quiet {
-        block.lock().starter = linked.iter().flatten().last().map(|owner| owner.pid);
-    }
-    for other in linked.into_iter().flatten() {
-        if !connect(other, &block) {
-            // Somebody found it by its name and ended it already.
+    let hears_otherwise = linked.iter().flatten().last().filter(|_| plan.awaited || plan.quiet);
+    block.lock().starter = hears_otherwise.map(|starter| starter.pid);
+    for other in linked.iter().flatten() {
+        if !connect_unborn(other, &block) && hears_otherwise.is_none_or(|starter| starter.pid != other.pid) {
+            // Somebody found it by its name, and ended it, and its deadline is past.
             other.lock().links.insert(block.pid, Peer(Arc::clone(&block)));
             exit::signal(other, block.pid, &ExitReason::Killed, Origin::Link);
         }
     }
     if let Some((me, id)) = monitor_by {
-        hold(&me.block, id, Some(&block), Target::Pid(block.pid), None);
+        hold_unborn(&me.block, id, &block);
     }
     if let (true, Some(me)) = (plan.awaited, &parent) {
         // Before its first step, so that a call of the child's to us is seen for the wait cycle it is.
@@ -349,7 +349,7 @@ pub(crate) fn conceive<M: Send + 'static>(
             parent.and_then(|parent| parent.block.birth.application)
         },
         spawned_at: plan.spawned_at.unwrap_or(Location::caller()),
-        at: Instant::now(),
+        at: sync::now(),
         kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
         exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),
         kind: plan.kind,

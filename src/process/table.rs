@@ -12,6 +12,12 @@ static TABLE: Lazy<Shards<Pid, Arc<Block>, Serial>> = Lazy::new(Shards::new);
 
 /// The process, unless it is dead.
 pub(crate) fn get(pid: Pid) -> Option<Arc<Block>> {
+    until_links_are_told(pid).filter(|block| !block.dead())
+}
+
+/// The process, also if it is dead, as long as some of those linked to it have not been told: who asks for its end
+/// now hears of it after them.
+pub(crate) fn until_links_are_told(pid: Pid) -> Option<Arc<Block>> {
     TABLE.of(&pid).read().get(&pid).cloned()
 }
 
@@ -27,6 +33,7 @@ pub(crate) fn remove(pid: Pid) {
 /// Everybody, in order of birth.
 pub(crate) fn all() -> Vec<Arc<Block>> {
     let mut blocks = TABLE.values();
+    blocks.retain(|block| !block.dead());
     blocks.sort_by_key(|block| block.pid);
     blocks
 }

@@ -6,14 +6,12 @@ use std::fs;
 use std::hint;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
+use std::time::Duration;
 
 use crate::process::linger::{Patience, Risen, crowded};
 use crate::process::wait::Waiter;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{self, Mutex, thread};
 
 /// What a process needs of a thread.
 pub(crate) struct Life {
@@ -133,7 +131,7 @@ fn take(stack_size: usize) -> Option<Arc<Spare>> {
         {
             return Some(spares.remove(at));
         }
-        let now = Instant::now();
+        let now = sync::now();
         let until = *patience.get_or_insert(now + A_MOMENT);
         if now >= until || ALMOST_SPARE.load(Ordering::Relaxed) == 0 {
             let at = spares.iter().rposition(fits)?;
@@ -172,10 +170,6 @@ fn serve(stack_size: usize, first: Option<Life>) {
 
 /// A thread that cannot go on leaves a fresh one behind, if there are few. Not at once: those who have just heard of the
 /// death need the cores, perhaps to start a replacement.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no process lives on this thread any more, and nobody waits for it"
-)]
 fn restock(stack_size: usize) {
     let few = || SPARES.lock().len() < RESERVE.min(MOST.load(Ordering::Relaxed));
     if few() {
@@ -208,7 +202,7 @@ impl Spare {
             return None;
         }
         let called = || self.called.load(Ordering::Acquire).then_some(());
-        let until = Some(Instant::now() + KEPT);
+        let until = Some(sync::now() + KEPT);
         // Not where a core is scarce: many that end at once would only keep each other from parking.
         let soon = if crowded() { None } else { PATIENCE.linger(until, called) };
         let found = soon.or_else(|| self.waiter.park_until(until, called));

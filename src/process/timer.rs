@@ -2,13 +2,13 @@
 //! call it; the waiting is the clock's.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::pid::TimerRef;
 use crate::process::address::{Address, Name};
 use crate::process::block::Block;
 use crate::process::{clock, me};
+use crate::sync::thread;
 use crate::unwind::contain;
 
 /// Where a timed message goes: made from an [`Address`] or a [`Name`].

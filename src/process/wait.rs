@@ -2,11 +2,12 @@
 //! reply slots and sleeps wait here.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering, fence};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crate::process::linger::{Patience, rests, rises};
+use crate::sync;
+use crate::sync::atomic::{AtomicU8, Ordering, fence};
+use crate::sync::thread::{self, Thread};
 
 const AWAKE: u8 = 0;
 const PARKED: u8 = 1;
@@ -107,7 +108,7 @@ impl Waiter {
 struct Late;
 
 fn park(deadline: Option<Instant>) -> Result<(), Late> {
-    match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+    match deadline.map(|at| at.saturating_duration_since(sync::now())) {
         None => thread::park(),
         Some(left) if left.is_zero() => return Err(Late),
         Some(left) => thread::park_timeout(left),

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, DeathWatch, Watcher};
 use crate::process::link::{enter, leave};
 use crate::process::wait::Waiter;
 use crate::process::{clock, me, table, zombie};
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
 
 /// Waits for the end of a process from any thread, without a mailbox. Made by [`watch`].
 #[derive(Debug)]
@@ -70,7 +69,7 @@ impl Obituary {
 pub fn watch(pid: impl Into<Pid>) -> Watch {
     let pid = pid.into();
     me::checkpoint();
-    watch_block(pid, table::get(pid))
+    watch_block(pid, table::until_links_are_told(pid))
 }
 
 pub(crate) fn watch_block(pid: Pid, block: Option<Arc<Block>>) -> Watch {

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
-use parking_lot::Mutex;
 
 use crate::pid::Pid;
 use crate::process::block::{Block, DeathWatch};
 use crate::process::feed::{self, Change};
 use crate::reason::ExitReason;
+use crate::sync::{self, Mutex};
 use crate::unwind::contain;
 
 /// A process that was declared dead because it did not end in time, and whose thread still runs.
@@ -43,7 +43,7 @@ pub struct Zombie {
 impl Zombie {
     /// For how long it has been a zombie.
     pub fn age(&self) -> Duration {
-        self.since.elapsed()
+        sync::now().saturating_duration_since(self.since)
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) -> Option<Zombie> {
         label,
         spawned_at: block.birth.spawned_at,
         reason: reason.clone(),
-        since: Instant::now(),
+        since: sync::now(),
         parent: block.birth.ancestors.first().copied(),
     };
     let entry = Entry { zombie: zombie.clone(), block: Arc::clone(block), waiting: Vec::new() };

@@ -5,13 +5,12 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::gen_server::behaviour::{Envelope, GenServer};
 use crate::gen_server::handle::{ServerRef, To};
 use crate::pid::Pid;
 use crate::process::address::Address;
 use crate::process::{names, table};
+use crate::sync::RwLock;
 use crate::unwind::contain;
 
 /// What happened in a registry. Its listeners get this, made into a message of theirs by [`From`]; see

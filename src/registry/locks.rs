@@ -3,12 +3,12 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ThreadId};
 
 use crate::process::me;
 use crate::process::shards::Shards;
 use crate::process::wait::Waiter;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// One that holds a lock or waits for it.
 pub(crate) struct Ticket<K> {

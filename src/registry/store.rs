@@ -7,11 +7,8 @@ use std::hash::Hash;
 use std::mem::needs_drop;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
-
-use parking_lot::Mutex;
 
 use crate::pid::Pid;
 use crate::process::block::{Block, Held};
@@ -21,6 +18,8 @@ use crate::process::shards::Shards;
 use crate::process::table;
 use crate::registry::event::{Listeners, RegistryEvent};
 use crate::registry::locks::{Locks, Ticket};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::unwind::contain;
 
 /// Who registered under what; registrations of one registry are numbered in order.

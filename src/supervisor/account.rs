@@ -3,9 +3,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use crate::process::block::Account;
 use crate::process::feed::{self, Change};
@@ -14,6 +11,7 @@ use crate::supervisor::budget::{Budget, Restarts};
 use crate::supervisor::children::{Child, child_info};
 use crate::supervisor::request::ChildInfo;
 use crate::supervisor::spec::Strategy;
+use crate::sync::{self, Mutex};
 
 /// One child as its supervisor keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +44,11 @@ impl Books {
     }
 
     pub(crate) fn spend(&self) -> bool {
-        self.budget.lock().spend(Instant::now())
+        self.budget.lock().spend(sync::now())
     }
 
     pub(crate) fn restarts(&self) -> Restarts {
-        self.budget.lock().count(Instant::now())
+        self.budget.lock().count(sync::now())
     }
 
     #[expect(single_use_lifetimes, reason = "older compilers want it named")]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
 use crate::gen_server::call::Waiting;
 use crate::pid::Pid;
+use crate::process::clock::elapsed;
 use crate::process::exit::{exit, is_alive};
 use crate::process::feed::{self, Change};
 use crate::process::link::unlink;
@@ -18,6 +19,7 @@ use crate::process::{me, table};
 use crate::reason::ExitReason;
 use crate::supervisor::decide::expected;
 use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
+use crate::sync;
 use crate::unwind::contain;
 use crate::unwound;
 
@@ -223,7 +225,7 @@ impl Ending {
         let watched = watch(pid);
         let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
         exit(pid, signal);
-        Self { pid, shutdown, told: Instant::now(), watched }
+        Self { pid, shutdown, told: sync::now(), watched }
     }
 
     /// How long it has before it is killed.
@@ -238,7 +240,7 @@ impl Ending {
     /// Waits until it is gone or its time is up; then it is killed.
     pub(crate) fn kill_when_late(&self) {
         if let Shutdown::Timeout(limit) = self.shutdown {
-            if self.watched.wait_timeout(limit.saturating_sub(self.told.elapsed())).is_none() {
+            if self.watched.wait_timeout(limit.saturating_sub(elapsed(self.told))).is_none() {
                 exit(self.pid, ExitReason::Kill);
             }
         }

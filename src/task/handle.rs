@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::child_spec::Shutdown;
 use crate::gen_server::call::{Exiting, Waiting, caller};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch};
+use crate::process::block::{Block, DeathWatch, Watcher};
 use crate::process::clock;
 use crate::process::link::{await_death, leave};
 use crate::process::me::{self, Me};
@@ -58,7 +58,7 @@ impl<T: Send + 'static> Task<T> {
     /// The handle of a task that was born with the body that goes with this slot.
     pub(crate) fn new(born: Born, slot: Arc<Slot<T>>) -> Self {
         let watch = MonitorRef::fresh();
-        await_death(&born.block, watch, Arc::clone(&slot) as Arc<dyn DeathWatch>);
+        await_death(&born.block, watch, Watcher::Slot(Arc::clone(&slot) as Arc<dyn DeathWatch>));
         Self { born, slot, watch, handled: false, stays: PhantomData }
     }
 

@@ -2,14 +2,13 @@
 //! can own tasks, and a late value is junk nowhere. The task's thread fills it, `Task` waits on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::process::block::DeathWatch;
 use crate::process::me;
 use crate::process::wait::Waiter;
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::unwind::contain;
 
 /// Value and end of one task. There is no value after the end, and none for an owner that has left.

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::child_spec::StartError;
 use crate::process::block::Block;
 use crate::reason::ExitReason;
+use crate::sync::Mutex;
 use crate::task::work::{Body, Born};
 use crate::unwind::contain;
 

@@ -1,0 +1,34 @@
+//! Races, each tried in many orders. Some thousands of each with the model, in seconds:
+//!
+//! ```text
+//! RUSTFLAGS='--cfg rethread_model' cargo test --release --target-dir target/model --test races -- --nocapture
+//! ```
+//!
+//! `RACES_EXECUTIONS=100000` for more, `RACES_SEED=..` for others. The model decides at each step who goes next, so
+//! an order that breaks something comes again with its seed, and one in which nobody can go on is told with its steps.
+//! Without the `cfg` the same races run on threads of the system, as chance has it; under Miri (`cargo +nightly miri test
+//! --test races`) memory is as weak as the orderings of the atomics allow.
+//!
+//! That each race is found when it is lost is tried by `tests/races/lose`: it breaks the library in one line each
+//! time, and wants the test to fail.
+
+mod support;
+
+#[path = "races/links.rs"]
+mod links;
+#[path = "races/monitors.rs"]
+mod monitors;
+#[path = "races/names.rs"]
+mod names;
+#[path = "races/servers.rs"]
+mod servers;
+#[path = "races/signals.rs"]
+mod signals;
+#[path = "races/supervisors.rs"]
+mod supervisors;
+#[path = "races/threads.rs"]
+mod threads;
+#[path = "races/timers.rs"]
+mod timers;
+#[path = "races/tries.rs"]
+mod tries;

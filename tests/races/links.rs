@@ -1,0 +1,136 @@
+//! Links that meet deaths.
+
+use std::time::Duration;
+
+use rethread::ExitReason::{Kill, Killed, NoProc};
+use rethread::process::{self, Builder, Event, Target};
+
+use crate::tries::{because, drained, end_of, exits, one_of, race};
+
+#[test]
+fn a_link_to_one_that_is_dying_is_answered_once() {
+    race("link, death").run(|inbox| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        process::link(&dying).expect("it traps");
+        let exits = exits(&[inbox.recv()]);
+        assert!(exits[0].0 == dying.pid() && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
+        end_of(&dying);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
+    race("link without trap, death").run(|_| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let linking = process::spawn::<u64>(move |inbox| match process::link(&dying) {
+            Ok(()) => panic!("it lives: {:?}", inbox.recv()),
+            Err(error) => assert_eq!(error, process::LinkError::NoProc),
+        });
+        let reason = end_of(linking.expect("a thread"));
+        assert!(one_of(&reason, [because("x"), NoProc, rethread::ExitReason::Normal]), "{reason}");
+    });
+}
+
+#[test]
+fn two_that_link_to_each_other_have_one_link() {
+    race("link, link, death").run(|inbox| {
+        let myself = inbox.pid();
+        let other = process::spawn::<u64>(move |_| {
+            process::link(myself).expect("it lives");
+            process::exit_with("x");
+        });
+        let other = other.expect("a thread");
+        process::link(&other).expect("it traps");
+        end_of(&other);
+        // A second one only if the first link was over when the other was made.
+        let exits: Vec<_> = exits(&drained(inbox)).into_iter().map(|(_, reason)| reason).collect();
+        assert!(exits == [because("x")] || exits == [because("x"), NoProc], "{exits:?}");
+    });
+}
+
+#[test]
+fn linked_ones_that_end_at_the_same_time_both_end() {
+    race("death, death").run(|inbox| {
+        let one = process::spawn::<u64>(move |inbox| {
+            inbox.recv();
+            process::exit_with("a")
+        });
+        let one = one.expect("a thread");
+        let first = one.clone();
+        let two = process::spawn::<u64>(move |inbox| {
+            if process::link(&first).is_ok() {
+                inbox.recv();
+            }
+            process::exit_with("b")
+        });
+        let two = two.expect("a thread");
+        let _ = process::monitor(&one);
+        let _ = process::monitor(&two);
+        one.send(1);
+        two.send(1);
+        for event in [inbox.recv(), inbox.recv()] {
+            let Event::Down { reason, .. } = &event else { panic!("{event:?}") };
+            assert!(one_of(reason, [because("a"), because("b"), NoProc]), "{reason}");
+        }
+        end_of(&one);
+        end_of(&two);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn nothing_comes_after_an_unlink() {
+    race("unlink, death").run(|inbox| {
+        let child = process::spawn_link::<u64>(|_| process::exit_with("x")).expect("a thread");
+        process::unlink(&child);
+        let before = exits(&drained(inbox));
+        assert!(before.is_empty() || before == [(child.pid(), because("x"))], "{before:?}");
+        end_of(&child);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn an_unlink_by_either_side_is_enough() {
+    race("unlink, unlink, death").run(|inbox| {
+        let myself = inbox.pid();
+        let child = process::spawn_link::<u64>(move |inbox| {
+            process::unlink(myself);
+            inbox.recv();
+            process::exit_with("x")
+        });
+        let child = child.expect("a thread");
+        process::unlink(&child);
+        child.send(1);
+        end_of(&child);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by_its_name() {
+    race("spawn with name and monitor, kill by name").run(|inbox| {
+        let killer = process::spawn::<u64>(|_| {
+            let found = process::whereis_within("races.born", Duration::from_secs(1));
+            process::exit(found.expect("it is born"), Kill);
+        });
+        let (born, monitor) = Builder::new()
+            .name("races.born")
+            .spawn_monitor::<u64>(|inbox| drop(inbox.recv()))
+            .expect("nobody has it");
+        assert_eq!(inbox.recv(), Event::Down { monitor, target: Target::Pid(born.pid()), reason: Killed });
+        end_of(killer.expect("a thread"));
+    });
+    race("spawn with name and link, kill by name").run(|inbox| {
+        let killer = process::spawn::<u64>(|_| {
+            let found = process::whereis_within("races.born", Duration::from_secs(1));
+            process::exit(found.expect("it is born"), Kill);
+        });
+        let born = Builder::new().name("races.born").spawn_link::<u64>(|inbox| drop(inbox.recv()));
+        let born = born.expect("nobody has it");
+        assert_eq!(inbox.recv(), Event::Exit { from: born.pid(), reason: Killed });
+        end_of(killer.expect("a thread"));
+        assert_eq!(drained(inbox), []);
+    });
+}

@@ -1,0 +1,95 @@
+//! Monitors that meet deaths.
+
+use rethread::process::{self, AliasMode, Event, Inbox};
+use rethread::{ExitReason, MonitorRef};
+
+use crate::tries::{because, drained, end_of, one_of, race};
+
+/// The reason in a `Down` of that monitor.
+fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
+    match event {
+        Event::Down { monitor, reason, .. } if *monitor == wanted => reason,
+        other => panic!("no down of {wanted:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_monitor_of_one_that_is_dying_fires_once() {
+    race("monitor, death").run(|inbox| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(&dying);
+        let event = inbox.recv();
+        let reason = down(&event, monitor);
+        assert!(one_of(reason, [because("x"), ExitReason::NoProc]), "{reason}");
+        end_of(&dying);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn a_monitor_that_was_removed_in_time_never_fires() {
+    race("demonitor, death").run(|inbox| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(&dying);
+        if process::demonitor(monitor) {
+            assert_eq!(drained(inbox), []);
+        } else {
+            let events = drained(inbox);
+            assert_eq!(events.len(), 1, "{events:?}");
+            down(&events[0], monitor);
+        }
+        end_of(&dying);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn after_a_flush_nothing_is_there_and_nothing_comes() {
+    race("demonitor with flush, death").run(|inbox| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(&dying);
+        process::demonitor_flush(monitor);
+        assert_eq!(inbox.len(), 0);
+        end_of(&dying);
+        assert_eq!(inbox.len(), 0);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn a_watch_that_begins_while_others_are_told_is_told_as_well() {
+    race("watch, death").run(|inbox| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let pid = dying.pid();
+        let monitor = process::monitor(&dying);
+        let other = process::spawn::<u64>(move |_| {
+            let reason = process::watch(pid).wait();
+            assert!(one_of(&reason, [because("x"), ExitReason::NoProc]), "{reason}");
+        });
+        let other = process::watch(other.expect("a thread"));
+        down(&inbox.recv(), monitor);
+        assert!(one_of(&other.wait(), [ExitReason::Normal, ExitReason::NoProc]));
+    });
+}
+
+#[test]
+fn an_alias_takes_one_answer_and_none_after_it_was_given_up() {
+    race("alias: answer, answer, demonitor").run(|inbox: &mut Inbox<u64>| {
+        let (monitor, alias) = {
+            let idle = process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread");
+            let (monitor, alias) = inbox.monitor_alias(&idle, AliasMode::ReplyDemonitor);
+            let answering = [1, 2].map(|answer| {
+                let alias = alias.clone();
+                process::spawn::<u64>(move |_| alias.send(answer)).expect("a thread")
+            });
+            let removed = process::demonitor_flush(monitor);
+            let there = drained(inbox);
+            assert_eq!(there.is_empty(), removed, "{there:?}");
+            answering.iter().for_each(|process| drop(end_of(process)));
+            idle.send(0);
+            end_of(&idle);
+            (monitor, alias)
+        };
+        assert_eq!(drained(inbox), [], "{monitor:?} {alias:?}");
+    });
+}

@@ -1,0 +1,157 @@
+//! Names that pass from the dead to the living.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rethread::ExitReason;
+use rethread::process::{self, Builder, NameError};
+use rethread::registry::Registry;
+
+use crate::tries::{LONG, because, drained, end_of, one_of, race};
+
+/// Says that the name is held, while it lives: by one at a time.
+struct Holding(Arc<AtomicBool>);
+
+impl Holding {
+    fn begin(held: &Arc<AtomicBool>) -> Self {
+        assert!(!held.swap(true, Ordering::SeqCst), "two hold the name");
+        let holding = Self(Arc::clone(held));
+        process::checkpoint();
+        holding
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let _ = process::whereis("races"); // takes a while
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_successor_begins_after_the_burial() {
+    race("takeover, takeover, death").run(|_| {
+        let held = Arc::new(AtomicBool::new(false));
+        let hold = |held: &Arc<AtomicBool>| {
+            let held = Arc::clone(held);
+            Builder::new().name("races.takeover").spawn::<u64>(move |inbox| {
+                let _holding = Holding::begin(&held);
+                inbox.recv();
+            })
+        };
+        let first = hold(&held).expect("nobody has it");
+        let claims = [(); 2].map(|()| {
+            let (held, first) = (Arc::clone(&held), first.clone());
+            process::spawn::<u64>(move |_| {
+                process::exit(&first, ExitReason::Kill);
+                if let Ok(successor) = hold(&held) {
+                    let watch = process::watch(&successor);
+                    successor.send(1);
+                    assert!(one_of(&watch.wait(), [ExitReason::Normal, ExitReason::NoProc]));
+                }
+            })
+        });
+        for claim in claims {
+            let reason = process::watch(claim.expect("a thread")).wait();
+            assert!(!matches!(reason, ExitReason::Panic(_)), "{reason}");
+        }
+        end_of(&first);
+        assert!(!held.load(Ordering::SeqCst));
+        assert_eq!(process::whereis("races.takeover"), None);
+    });
+}
+
+#[test]
+fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
+    race("register, death").run(|inbox| {
+        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let given = process::register("races.dying", &dying);
+        assert!(matches!(given, Ok(()) | Err(NameError::NoProc)), "{given:?}");
+        end_of(&dying);
+        assert_eq!(process::whereis("races.dying"), None);
+        process::register("races.dying", inbox.pid()).expect("it is free");
+        process::unregister("races.dying").expect("it is mine");
+    });
+}
+
+#[test]
+fn of_several_who_want_a_name_one_gets_it() {
+    race("register, register").run(|inbox| {
+        let both = [(); 2].map(|()| {
+            let told = inbox.address();
+            process::spawn::<u64>(move |inbox| {
+                told.send(process::register("races.one", inbox.pid()).is_ok().into());
+                inbox.recv();
+            })
+        });
+        let both = both.map(|process| process.expect("a thread"));
+        let holder = process::whereis_within("races.one", LONG);
+        assert!(both.iter().any(|process| Some(process.pid()) == holder), "{holder:?}");
+        let won: Vec<_> = (0..2).filter_map(|_| inbox.recv().into_message()).collect();
+        assert_eq!(won.iter().sum::<u64>(), 1, "{won:?}");
+        for process in &both {
+            process.send(1);
+            end_of(process);
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
+    race("whereis_within, register").run(|inbox| {
+        let waiting = process::spawn::<u64>(|_| {
+            assert!(process::whereis_within("races.awaited", LONG).is_some());
+        });
+        let waiting = process::watch(waiting.expect("a thread"));
+        let much_later = process::send_after(Duration::from_secs(60), &inbox.address(), 0);
+        process::register("races.awaited", inbox.pid()).expect("nobody has it");
+        assert!(!matches!(waiting.wait(), ExitReason::Panic(_)));
+        assert!(process::cancel_timer(much_later).is_some(), "it found the name when its time was up");
+        process::unregister("races.awaited").expect("it is mine");
+    });
+}
+
+#[test]
+fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
+    race("send by name, death").run(|inbox| {
+        let holder = Builder::new().name("races.sent").spawn_link::<u64>(|inbox| {
+            process::trap_exit(true);
+            let event = inbox.recv();
+            assert!(matches!(event, process::Event::Message(1)), "{event:?}");
+        });
+        let holder = holder.expect("nobody has it");
+        let to = process::Name::<u64>::new("races.sent");
+        let sent = to.send(1);
+        assert!(sent.is_ok());
+        let again = to.send(2);
+        drop(again); // it may be dead by now
+        end_of(&holder);
+        assert!(to.send(3).is_err());
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
+    race("registry: register, death").run(|_| {
+        static REGISTRY: Registry<&str> = Registry::new();
+        let holder = process::spawn::<u64>(|_| {
+            let _ = REGISTRY.register("key", ());
+            process::exit_with(because("x"))
+        });
+        let holder = holder.expect("a thread");
+        let other = process::spawn::<u64>(|inbox| {
+            if let Err(error) = REGISTRY.register("key", ()) {
+                assert!(matches!(error, NameError::Taken(_)), "{error}");
+            } else {
+                assert_eq!(REGISTRY.whereis("key"), Some(inbox.pid()));
+            }
+        });
+        let other = process::watch(other.expect("a thread"));
+        end_of(&holder);
+        assert!(!matches!(other.wait(), ExitReason::Panic(_)));
+        assert_eq!(REGISTRY.whereis("key"), None);
+        assert_eq!(REGISTRY.count(), 0);
+    });
+}

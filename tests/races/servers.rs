@@ -1,0 +1,184 @@
+//! Calls that meet time limits, deaths and each other.
+
+use std::time::Duration;
+
+use rethread::prelude::*;
+use rethread::{CallError, ExitReason, StopError};
+
+use crate::tries::{because, drained, end_of, race};
+
+const SOON: Duration = Duration::from_micros(20);
+
+/// Answers, or asks another first.
+struct Echo;
+
+enum Ask {
+    Back(u64, Caller<u64>),
+    Through(ServerRef<Echo>, Caller<Result<u64, CallError>>),
+    /// Answered by another process.
+    Later(u64, Caller<u64>),
+}
+
+impl GenServer for Echo {
+    type Args = ();
+    type Call = Ask;
+    type Cast = Caller<u64>;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self)
+    }
+
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Back(number, from) => from.reply(number),
+            Ask::Through(other, from) => {
+                let answer = other.call(|from| Ask::Back(7, from));
+                from.reply(answer)
+            }
+            Ask::Later(number, from) => {
+                process::spawn::<Never>(move |_| from.send(number)).expect("a thread");
+                Next::wait()
+            }
+        }
+    }
+
+    fn handle_cast(&mut self, from: Caller<u64>, _: &mut Context<Self>) -> Next {
+        from.reply(0)
+    }
+}
+
+fn echo() -> ServerRef<Echo> {
+    Echo::start(()).expect("it starts")
+}
+
+fn kill(server: &ServerRef<Echo>) {
+    if let Some(pid) = server.whereis() {
+        process::exit(pid, ExitReason::Kill);
+    }
+}
+
+/// It is over.
+fn gone(server: &ServerRef<Echo>) {
+    kill(server);
+    server.watch().wait();
+}
+
+#[test]
+fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
+    race("call, death").run(|inbox| {
+        let server = echo();
+        let other = server.clone();
+        let killer = process::spawn::<u64>(move |_| kill(&other)).expect("a thread");
+        match server.call(|from| Ask::Back(1, from)) {
+            Ok(answer) => assert_eq!(answer, 1),
+            Err(CallError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
+            Err(CallError::NoProc { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        end_of(&killer);
+        gone(&server);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn a_late_answer_never_arrives_and_the_next_call_has_its_own() {
+    race("answer, time limit, death").impatient().run(|inbox| {
+        let server = echo();
+        let other = server.clone();
+        let killer = process::spawn::<u64>(move |inbox| {
+            inbox.recv();
+            kill(&other);
+        });
+        let killer = killer.expect("a thread");
+        killer.send(1);
+        for number in 1..3 {
+            match server.call_timeout(SOON, |from| Ask::Back(number, from)) {
+                Ok(answer) => assert_eq!(answer, number),
+                Err(CallError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
+                Err(CallError::NoProc { .. } | CallError::Timeout { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        end_of(&killer);
+        gone(&server);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn an_answer_by_another_process_meets_the_death_of_the_server() {
+    race("answer by another, death").run(|_| {
+        let server = echo();
+        let other = server.clone();
+        let killer = process::spawn::<u64>(move |_| kill(&other)).expect("a thread");
+        match server.call(|from| Ask::Later(5, from)) {
+            Ok(answer) => assert_eq!(answer, 5),
+            Err(CallError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
+            Err(CallError::NoProc { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        end_of(&killer);
+        gone(&server);
+    });
+}
+
+#[test]
+fn two_servers_that_call_each_other_are_told() {
+    race("call, call back").run(|_| {
+        let (one, two) = (echo(), echo());
+        let (first, second) = (one.clone(), two.clone());
+        let client = process::spawn::<u64>(move |_| {
+            let answer = first.call(|from| Ask::Through(second, from)).expect("it is answered");
+            assert!(matches!(answer, Ok(7) | Err(CallError::Deadlock { .. })), "{answer:?}");
+        });
+        let client = process::watch(client.expect("a thread"));
+        let there = one.clone();
+        let answer = two.call(|from| Ask::Through(there, from)).expect("it is answered");
+        assert!(matches!(answer, Ok(7) | Err(CallError::Deadlock { .. })), "{answer:?}");
+        assert!(!matches!(client.wait(), ExitReason::Panic(_)));
+        gone(&one);
+        gone(&two);
+    });
+}
+
+#[test]
+fn a_stop_meets_a_death() {
+    race("stop, death").run(|_| {
+        let server = echo();
+        let other = server.clone();
+        let killer = process::spawn::<u64>(move |_| {
+            if let Some(pid) = other.whereis() {
+                process::exit(pid, because("x"));
+            }
+        });
+        match server.stop() {
+            Ok(()) | Err(StopError::NoProc | StopError::Exited { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(server.whereis().filter(|pid| process::is_alive(*pid)), None);
+        end_of(killer.expect("a thread"));
+    });
+}
+
+#[test]
+fn a_start_meets_a_kill() {
+    const NAME: ServerRef<Echo> = ServerRef::named("races.start");
+    race("start, kill").run(|inbox| {
+        let killer = process::spawn::<u64>(|_| {
+            if let Some(pid) = NAME.whereis_within(Duration::from_secs(1)) {
+                process::exit(pid, ExitReason::Kill);
+            }
+        });
+        let started = Echo::child_spec(()).name(NAME).start_link();
+        let events = drained(inbox);
+        match started {
+            Ok(_) => assert!(events.len() <= 1, "{events:?}"),
+            Err(error) => assert_eq!(events, [], "{error}"),
+        }
+        end_of(killer.expect("a thread"));
+        NAME.watch().wait();
+        assert_eq!(NAME.whereis(), None);
+        drained(inbox);
+    });
+}

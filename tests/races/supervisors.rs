@@ -1,0 +1,130 @@
+//! Supervisors whose children end while they do something else.
+
+use std::time::Duration;
+
+use rethread::prelude::*;
+
+use crate::tries::{LONG, drained, end_of, race};
+
+/// Ends when it is told.
+struct Child;
+
+impl GenServer for Child {
+    type Args = ();
+    type Call = Caller<Pid>;
+    type Cast = &'static str;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self)
+    }
+
+    fn handle_call(&mut self, from: Caller<Pid>, cx: &mut Context<Self>) -> Next {
+        from.reply(cx.me())
+    }
+
+    fn handle_cast(&mut self, reason: &'static str, _: &mut Context<Self>) -> Next {
+        Next::stop(reason)
+    }
+}
+
+/// A supervisor of two.
+struct Family {
+    supervisor: ServerRef<Supervisor>,
+    children: [ServerRef<Child>; 2],
+}
+
+fn family(strategy: Strategy, names: [&'static str; 2]) -> Family {
+    let children = names.map(ServerRef::named);
+    let spec = |child: &ServerRef<Child>| Child::child_spec(()).name(child.clone()).id(child.to_string());
+    let supervisor = SupervisorSpec::new(strategy)
+        .children(children.iter().map(spec))
+        .max_restarts(100, Duration::from_secs(5))
+        .start_link();
+    Family { supervisor: supervisor.expect("it starts"), children }
+}
+
+impl Family {
+    fn crash(&self) {
+        self.children.iter().for_each(|child| child.cast("crash"));
+    }
+
+    /// Nobody of it is left.
+    fn is_gone(&self) {
+        self.supervisor.watch().wait();
+        let names = self.children.each_ref().map(|child| Some(child.to_string()));
+        let left = |info: &process::ProcessInfo| names.contains(&info.name.as_deref().map(str::to_owned));
+        assert!(!process::processes().iter().any(left), "somebody is left: {:?}", process::processes());
+    }
+}
+
+#[test]
+fn a_stop_meets_the_end_of_a_child() {
+    race("supervisor: stop, child ends").run(|inbox| {
+        let family = family(Strategy::OneForOne, ["races.stop.a", "races.stop.b"]);
+        family.children[1].cast("crash");
+        family.supervisor.stop().expect("it stops");
+        family.is_gone();
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_stop_meets_the_ends_of_all_children() {
+    race("supervisor: stop, all children end").impatient().run(|inbox| {
+        let family = family(Strategy::OneForAll, ["races.end.a", "races.end.b"]);
+        family.crash();
+        let _ = family.supervisor.stop();
+        family.is_gone();
+        drained(inbox);
+    });
+}
+
+#[test]
+fn two_that_crash_at_once_are_both_back() {
+    race("supervisor: child ends, child ends").run(|inbox| {
+        let family = family(Strategy::OneForAll, ["races.crash.a", "races.crash.b"]);
+        let pids = || family.children.each_ref().map(|child| child.call(|from| from).expect("it lives"));
+        let before = pids();
+        let watched = before.map(process::watch);
+        family.crash();
+        watched.iter().for_each(|watch| drop(watch.wait()));
+        assert_eq!(family.supervisor.which_children().expect("it answers").len(), 2);
+        let after = family.children.each_ref().map(|child| child.whereis_within(LONG).expect("it is back"));
+        assert!(after.iter().all(|pid| !before.contains(pid)), "{before:?} {after:?}");
+        family.supervisor.stop().expect("it stops");
+        family.is_gone();
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_supervisor_that_is_killed_takes_all_with_it() {
+    race("supervisor: kill, restart").run(|inbox| {
+        let family = family(Strategy::RestForOne, ["races.kill.a", "races.kill.b"]);
+        let pid = family.supervisor.whereis().expect("it lives");
+        let watched = family.children.each_ref().map(ServerRef::watch);
+        family.children[0].cast("crash");
+        process::exit(pid, rethread::ExitReason::Kill);
+        end_of(pid);
+        watched.iter().for_each(|watch| drop(watch.wait()));
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_child_that_is_started_while_the_supervisor_ends_ends_too() {
+    race("dynamic supervisor: start, stop").run(|inbox| {
+        let supervisor = DynamicSupervisor::start_link().expect("it starts");
+        let other = supervisor.clone();
+        let client = process::spawn::<u64>(move |_| {
+            if let Ok(child) = other.start_server(Child::child_spec(())) {
+                child.cast("crash");
+            }
+            let _ = other.start_server(Child::child_spec(()).restart(rethread::Restart::Temporary));
+        });
+        let client = process::watch(client.expect("a thread"));
+        supervisor.stop().expect("it stops");
+        assert!(!matches!(client.wait(), rethread::ExitReason::Panic(_)));
+        drained(inbox);
+    });
+}

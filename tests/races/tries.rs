@@ -1,0 +1,118 @@
+//! Tries a race: in many orders with the model, or just often on threads of the system.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rethread::process::{self, Event, Inbox};
+use rethread::{ExitReason, Pid};
+
+/// Longer than anything here lasts, if all goes well.
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
+
+/// A race. Its title is a name for it.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(rethread_model), expect(dead_code, reason = "it is for the model"))]
+pub(crate) struct Race {
+    title: &'static str,
+    impatient: bool,
+}
+
+pub(crate) fn race(title: &'static str) -> Race {
+    Race { title, impatient: false }
+}
+
+impl Race {
+    /// Deadlines may pass although somebody could go on, as they do on a machine that is busy.
+    pub(crate) fn impatient(mut self) -> Self {
+        self.impatient = true;
+        self
+    }
+
+    /// Runs the scenario again and again, on a process that traps exits. In the end nothing may be left.
+    pub(crate) fn run(self, scenario: impl Fn(&mut Inbox<u64>) + Send + Sync + 'static) {
+        let scenario = Arc::new(scenario);
+        each_time(self, move || {
+            let scenario = Arc::clone(&scenario);
+            let done = process::attach(move |inbox: &mut Inbox<u64>| {
+                process::trap_exit(true);
+                scenario(inbox);
+            });
+            if let Err(error) = done {
+                panic!("the scenario ended: {error}");
+            }
+        });
+    }
+}
+
+#[cfg(rethread_model)]
+fn each_time(race: Race, once: impl Fn()) {
+    use rethread::model::{Exploration, explore, settle};
+    use rethread::process::{Settings, Waiting};
+
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    let Race { title, impatient } = race;
+    let executions = number("RACES_EXECUTIONS").unwrap_or(3000);
+    let seed = number("RACES_SEED").unwrap_or(0);
+    process::set_settings(Settings { waiting: Waiting::Park, ..process::settings() });
+    let explored = explore(Exploration { title, executions, seed, impatient }, || {
+        once();
+        settle();
+        assert!(process::processes().is_empty(), "left over: {:?}", process::processes());
+        assert!(process::zombies().is_empty(), "left over: {:?}", process::zombies());
+        assert!(impatient || process::zombies_ever() == 0, "somebody was late though nobody was in a hurry");
+    });
+    match explored {
+        Ok(explored) => {
+            println!("{title}: {} orders, at most {} steps", explored.orders, explored.most_steps);
+            assert!(explored.orders > 1, "that is no race");
+        }
+        Err(broken) => {
+            let text = |payload: &(dyn std::any::Any + Send)| {
+                payload
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or(payload.downcast_ref::<&str>().map(|&text| text.into()))
+            };
+            let text = text(&*broken.payload).unwrap_or_default();
+            eprintln!("{title}, seed {} of those from {seed}: {text}\n{}", broken.seed, broken.story);
+            std::process::exit(101); // what the scenario has left running would go on for ever
+        }
+    }
+}
+
+#[cfg(not(rethread_model))]
+fn each_time(_: Race, once: impl Fn()) {
+    for _ in 0..if cfg!(miri) { 4 } else { 100 } {
+        let _watchdog = (!cfg!(miri)).then(crate::support::watchdog);
+        once();
+    }
+}
+
+/// Waits for the end of a process.
+pub(crate) fn end_of(pid: impl Into<Pid>) -> ExitReason {
+    process::watch(pid).wait()
+}
+
+/// All that is in the mailbox.
+pub(crate) fn drained(inbox: &mut Inbox<u64>) -> Vec<Event<u64>> {
+    std::iter::from_fn(|| inbox.try_recv()).collect()
+}
+
+/// Who exited, and why; panics on anything else.
+pub(crate) fn exits(events: &[Event<u64>]) -> Vec<(Pid, ExitReason)> {
+    let exit = |event: &Event<u64>| match event {
+        Event::Exit { from, reason } => (*from, reason.clone()),
+        other => panic!("no exit: {other:?}"),
+    };
+    events.iter().map(exit).collect()
+}
+
+/// Whether it is one of these.
+pub(crate) fn one_of<const N: usize>(reason: &ExitReason, reasons: [ExitReason; N]) -> bool {
+    reasons.contains(reason)
+}
+
+/// A reason by its name.
+pub(crate) fn because(text: &'static str) -> ExitReason {
+    ExitReason::new(text)
+}
