@@ -202,8 +202,9 @@ fn stopped_program() {
             let keeps = keeps.clone();
             move || keeps.call_timeout(ms(300), Ask::Hold)
         });
+        let later = Instant::now() + ms(300);
         for n in (0..5).rev() {
-            let _ = process::send_after(ms(300 + 20 * u64::from(n)), &inbox.address(), n);
+            let _ = process::send_at(later + TICK * n, &inbox.address(), n);
         }
         say("ready");
         (0..5).for_each(|_| say(&format!("timer {}", message(inbox))));
