@@ -227,10 +227,14 @@ impl Value for Boxed {
     }
 }
 
+/// More causes than this are not told: an error may be its own cause, by mistake.
+const MOST_CAUSES: usize = 32;
+
 fn show_with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(error) = source {
+    for _ in 0..MOST_CAUSES {
+        let Some(error) = source else { break };
         let cause = error.to_string();
         if !text.ends_with(&cause) {
             // some errors tell their source themselves

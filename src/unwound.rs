@@ -3,8 +3,10 @@
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
+use std::thread::{self, ThreadId};
 
 use crate::reason::{Detail, ExitReason, PanicLocation, PanicReport};
 use crate::unwind::{self, Payload, contain, describe, text_of};
@@ -49,7 +51,8 @@ impl Unwound {
 
 struct Exit(ExitReason);
 struct Thrown(Payload);
-struct Told;
+/// On which thread.
+struct Told(ThreadId);
 struct Again(PanicReport);
 
 /// Unwinds the calling thread because it ends itself with `reason`.
@@ -64,7 +67,7 @@ pub(crate) fn throw(value: Payload) -> ! {
 
 /// Unwinds the calling thread because an exit signal says so.
 pub(crate) fn told() -> ! {
-    unwind::resume(Box::new(Told))
+    unwind::resume(Box::new(Told(thread::current().id())))
 }
 
 /// Runs user code and says how it ended.
@@ -74,7 +77,8 @@ pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Unwound> {
 
 fn classify(payload: Payload) -> Unwound {
     let payload = match payload.downcast::<Told>() {
-        Ok(_) => return Unwound::Told,
+        Ok(told) if told.0 == thread::current().id() => return Unwound::Told,
+        Ok(_) => return Unwound::Panic(PanicReport::new(MISPLACED.to_owned(), None, None, None)),
         Err(payload) => payload,
     };
     let payload = match payload.downcast::<Exit>() {
@@ -90,6 +94,9 @@ fn classify(payload: Payload) -> Unwound {
         Err(payload) => Unwound::Panic(report_of(payload)),
     }
 }
+
+/// Somebody caught what ends another process, and let it go on here.
+const MISPLACED: &str = "the exit signal of another process was resumed here";
 
 /// What the hook saw of a panic on this thread, until the catcher asks.
 struct Seen {
@@ -115,15 +122,35 @@ pub(crate) fn observe_panics(on_panic: Option<fn(&PanicReport)>) {
 /// Other threads keep the hook that was there before the first process.
 fn install_hook() {
     static ONCE: Once = Once::new();
-    if std::thread::panicking() {
+    if thread::panicking() {
         return; // std forbids it then; the next process will do it
     }
     ONCE.call_once(|| {
         let earlier = panic::take_hook();
         panic::set_hook(Box::new(move |info| match ON_PANIC.try_with(Cell::get) {
+            Ok(Some(_)) if aborts(info) => {
+                tell_seen();
+                earlier(info);
+            }
             Ok(Some(on_panic)) => note(info, on_panic),
             _ => earlier(info),
         }));
+    });
+}
+
+/// Whether std ends the program after this: nobody will catch it, and nobody report it. (`can_unwind` is not stable.)
+fn aborts(info: &PanicHookInfo<'_>) -> bool {
+    let text = describe(info.payload());
+    text == "panic in a destructor during cleanup" || text == "panic in a function that cannot unwind"
+}
+
+/// Last words of a program: the panics that were kept off standard error and led to this.
+fn tell_seen() {
+    let _ = SEEN.try_with(|cell| {
+        for seen in cell.try_borrow().iter().flat_map(|all| all.iter()) {
+            let report = PanicReport::new(seen.message.clone(), seen.location.clone(), None, None);
+            let _ = writeln!(std::io::stderr(), "rethread: in a process: {}", ExitReason::Panic(report));
+        }
     });
 }
 
@@ -161,7 +188,7 @@ fn report_of(payload: Payload) -> PanicReport {
 fn take_seen(all: &mut Vec<Seen>, message: &str) -> Option<Seen> {
     let at = all.iter().rposition(|seen| seen.message == message);
     let found = at.and_then(|at| all.drain(at..).next());
-    if !std::thread::panicking() {
+    if !thread::panicking() {
         all.clear();
     }
     found

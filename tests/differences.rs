@@ -20,6 +20,32 @@ fn every_difference_has_its_reason_and_its_test() {
     assert!(found.is_empty(), "{} rows to mend in docs/differences.md:\n{}", found.len(), found.join("\n"));
 }
 
+/// Every name in the table of hostile moments is that of a test, or of a file of tests.
+#[test]
+fn every_hostile_moment_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("RELIABILITY.md")).expect("the page");
+    let table =
+        page.split_once("## Limits and hostile moments").map(|(_, rest)| rest).expect("the table is there");
+    let rows: Vec<_> = table.lines().take_while(|line| !line.starts_with("## ")).filter_map(cells).collect();
+    let tests: BTreeSet<String> = source::files(&root.join("tests"))
+        .iter()
+        .flat_map(|(path, text)| source::test_names(text).into_iter().chain([format!("tests/{path}")]))
+        .collect();
+    assert!(rows.len() > 40 && rows.iter().all(|row| row.len() == 3), "{rows:#?}");
+    for row in &rows {
+        let named: Vec<&str> =
+            row[2].split(", ").map(|name| name.trim_matches('`')).filter(|name| !name.is_empty()).collect();
+        let missing: Vec<_> = named.iter().filter(|name| !tests.contains(**name)).collect();
+        assert!(missing.is_empty(), "`{}`: there is no test {missing:?}", row[0]);
+        let headline = row[0].starts_with("**");
+        let untestable = row[1].contains("not promised")
+            || row[1].contains("not supported")
+            || row[0].starts_with("two versions");
+        assert!(!named.is_empty() || headline || untestable, "`{}` names no test", row[0]);
+    }
+}
+
 /// What is wrong with the rows of the page.
 fn gaps(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let rows: Vec<Vec<&str>> = page.lines().filter_map(cells).collect();
@@ -34,7 +60,7 @@ fn gaps(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
 fn cells(line: &str) -> Option<Vec<&str>> {
     let row = line.strip_prefix("| ")?.strip_suffix('|')?;
     let cells: Vec<&str> = row.split(" |").map(str::trim).collect();
-    (!["here", "---"].contains(&cells[0])).then_some(cells)
+    (!["here", "moment", "---"].contains(&cells[0])).then_some(cells)
 }
 
 fn gap(row: &[&str], tests: &BTreeSet<String>) -> Option<String> {

@@ -141,6 +141,42 @@ fn a_child_that_ends_for_a_reason_that_cannot_be_printed_is_restarted() {
     supervisor.stop().unwrap();
 }
 
+/// An error that is its own cause.
+#[derive(Debug)]
+struct Circular;
+
+impl fmt::Display for Circular {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("round and round")
+    }
+}
+
+impl std::error::Error for Circular {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self)
+    }
+}
+
+#[test]
+fn a_child_that_ends_for_an_error_that_is_its_own_cause_is_restarted() {
+    let _watchdog = watchdog();
+    capture();
+    assert_eq!(ExitReason::error(Circular).to_string(), "round and round");
+    let (first, again) = (Gate::new(), Gate::new());
+    let restarted = again.clone();
+    let worker = ChildSpec::worker("worker", move || {
+        if first.is_open() {
+            restarted.open();
+            process::sleep(Duration::MAX);
+        }
+        first.open();
+        Err::<(), _>(Circular).or_exit();
+    });
+    let supervisor = up(Supervisor::one_for_one().child(worker));
+    eventually("it is restarted", || again.is_open());
+    supervisor.stop().unwrap();
+}
+
 #[test]
 fn a_refused_child_whose_captures_panic_when_dropped_does_not_end_the_supervisor() {
     let _watchdog = watchdog();

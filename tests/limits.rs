@@ -3,12 +3,16 @@
 
 #[path = "support/apart.rs"]
 mod apart;
+#[path = "support/child.rs"]
+mod child;
 mod support;
 
 use std::time::{Duration, Instant};
 
 use apart::apart;
-use rethread::ExitReason;
+use child::{Child, child_pid, kill, pid_of, states, up};
+use rethread::DynamicSupervisor;
+use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
 use support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
 
@@ -250,5 +254,127 @@ fn as_many_processes_as_the_default_allows_do_work() {
         println!("and gone after {:?}", began.elapsed());
         another().expect("room, as soon as the end is known");
         drop(sleeper());
+    });
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Leaves room for so many processes, threads that are ending included.
+fn room_for(max_processes: usize) {
+    process::set_settings(Settings { max_processes, ..process::settings() });
+}
+
+/// All the restarts that a test can need.
+fn patient() -> SupervisorSpec {
+    Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE)
+}
+
+#[test]
+fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let journal = Journal::new();
+        let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
+        let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a.spec()).child(b.spec());
+        let top = up(patient().child(inner.spec().id("inner")));
+        let first = child_pid(&top, "inner");
+        room_for(3); // the two supervisors, and b
+        a.crash();
+        // Two tries, a third one is too many: the inner one ends b and itself, and cannot be started again either.
+        process::watch(first).wait(); // and the top one has heard of it before us
+        for _ in 0..10 {
+            assert_eq!(states(&top), [("inner".into(), "restarting")], "and the top one answers meanwhile");
+        }
+        assert!(a.starts() >= 2 && b.starts() == 1, "each time it gets as far as there is room");
+        room_for(100);
+        b.await_start(2);
+        eventually("all is as it was", || states(&top) == [("inner".into(), "running")]);
+        assert!(process::is_alive(a.pid()) && process::is_alive(b.pid()));
+        assert_eq!(process::processes().len(), 4);
+        top.stop().unwrap();
+    });
+}
+
+#[test]
+fn a_whole_application_that_finds_no_room_in_time_gives_up() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let a = Child::new("a", &Journal::new());
+        let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec());
+        let top = Supervisor::one_for_one().max_restarts(1, MINUTE).child(inner);
+        let app = Application::new("no room", top).start().unwrap();
+        room_for(3); // its master and the two supervisors
+        a.crash();
+        let ending = app.wait();
+        assert!(!ending.is_success());
+        assert!(ending.to_string().contains("reached_max_restart_intensity by child"), "{ending}");
+        assert!(process::processes().is_empty());
+    });
+}
+
+#[test]
+fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let journal = Journal::new();
+        let children = ["a", "b", "c"].map(|id| Child::new(id, &journal));
+        let plan = Supervisor::one_for_all().max_restarts(u32::MAX, MINUTE);
+        let supervisor = up(plan.children(children.iter().map(Child::spec)));
+        room_for(3); // the supervisor and two of them
+        children[0].crash();
+        let c = &children[2];
+        eventually("it has got as far as c", || children[1].starts() > 1);
+        assert_eq!((c.starts(), c.attempts()), (1, 1));
+        room_for(100);
+        c.await_start(2);
+        eventually("all run", || states(&supervisor).iter().all(|(_, state)| *state == "running"));
+        assert_eq!(process::processes().len(), 4, "none of them twice");
+        supervisor.stop().unwrap();
+        let (starts, stops): (Vec<_>, Vec<_>) =
+            journal.all().into_iter().partition(|note| note.starts_with("start"));
+        assert_eq!(starts.len(), stops.len(), "none is left");
+    });
+}
+
+#[test]
+fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
+    apart(|| {
+        let _watchdog = watchdog();
+        let a = Child::new("a", &Journal::new());
+        let supervisor = DynamicSupervisor::new().max_restarts(u32::MAX, MINUTE).start().unwrap();
+        supervisor.start_child(a.spec()).unwrap();
+        room_for(1);
+        a.crash();
+        for _ in 0..10 {
+            assert_eq!(supervisor.which_children().unwrap()[0].pid(), None);
+        }
+        room_for(2);
+        let second = a.await_start(2);
+        eventually("the supervisor knows", || supervisor.which_children().unwrap()[0].pid() == Some(second));
+        supervisor.stop().unwrap();
+    });
+}
+
+#[test]
+fn a_supervisor_is_stopped_and_killed_in_the_middle_of_restarts_without_room() {
+    apart(|| {
+        let _watchdog = watchdog();
+        for kills in [false, true] {
+            room_for(100);
+            let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
+            let supervisor = up(patient().child(a.spec()).child(b.spec()));
+            let of_b = b.server().watch();
+            room_for(2);
+            a.crash();
+            assert_eq!(states(&supervisor)[0].1, "restarting");
+            if kills {
+                assert_eq!(kill(pid_of(&supervisor), ExitReason::Kill), ExitReason::Killed);
+                assert_eq!(of_b.wait(), ExitReason::Killed);
+            } else {
+                supervisor.stop().unwrap();
+                assert_eq!(of_b.wait(), ExitReason::Shutdown);
+            }
+            eventually("nothing is left", || process::processes().is_empty());
+        }
     });
 }

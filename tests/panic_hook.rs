@@ -9,7 +9,7 @@ use std::io::Write;
 use std::panic;
 use std::thread;
 
-use apart::apart;
+use apart::{apart, doomed_apart};
 use rethread::process::{self, Inbox, attempt};
 use support::{reason_of_death, watchdog};
 
@@ -83,4 +83,62 @@ fn a_hook_that_is_set_later_costs_the_place_but_not_the_containment() {
         assert_eq!(reason.to_string(), "panic: the second");
     });
     assert_eq!(printed.matches("later hook").count(), 1, "{printed}");
+}
+
+/// Has every panic on this program panic once more, in its hook.
+fn set_a_hook_that_panics() {
+    panic::set_hook(Box::new(|_| panic!("the hook of the program")));
+}
+
+#[test]
+fn a_hook_that_panics_is_not_called_for_processes_if_it_was_set_before() {
+    apart(|| {
+        let _watchdog = watchdog();
+        set_a_hook_that_panics();
+        let reason = reason_of_death(|_: &mut Inbox<()>| panic!("in a process"));
+        assert_eq!(reason.to_string().rsplit(": ").next(), Some("in a process"));
+    });
+}
+
+#[test]
+fn a_hook_that_panics_and_was_set_later_ends_the_program_with_a_panic_of_a_process() {
+    let (status, printed) = doomed_apart(|| {
+        process::attach(|_: &mut Inbox<()>| ()).expect("it returns");
+        set_a_hook_that_panics();
+        panicking_process("a hook that replaces the library's sees the panics of processes too");
+    });
+    assert!(!status.success() && status.code() != Some(101), "{status}: {printed}");
+    assert!(printed.contains("thread panicked while processing panic"), "{printed}");
+}
+
+#[test]
+fn a_hook_that_panics_ends_the_program_with_a_panic_of_a_foreign_thread() {
+    let (status, printed) = doomed_apart(|| {
+        set_a_hook_that_panics();
+        panicking_process("in a process");
+        panicking_thread("on a foreign thread");
+    });
+    assert!(!status.success() && status.code() != Some(101), "{status}: {printed}");
+    assert!(printed.contains("thread panicked while processing panic"), "{printed}");
+}
+
+#[test]
+fn a_hook_that_asks_the_runtime_gets_its_answers() {
+    let printed = apart(|| {
+        let _watchdog = watchdog();
+        process::attach(|_: &mut Inbox<()>| ()).expect("it returns");
+        panic::set_hook(Box::new(|_| {
+            let me = process::current();
+            let listed = me.is_some_and(|me| process::processes().iter().any(|info| info.pid == me));
+            let started = process::spawn::<()>(|_| ()).is_ok();
+            let _ = writeln!(std::io::stderr(), "a process: {}, listed: {listed}, {started}", me.is_some());
+        }));
+        panicking_process("a question");
+        panicking_thread("a question");
+    });
+    assert!(
+        printed.contains("a process: true, listed: true, false"),
+        "a dying process starts none: {printed}"
+    );
+    assert!(printed.contains("a process: false, listed: false, true"), "{printed}");
 }

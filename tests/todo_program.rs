@@ -516,6 +516,29 @@ fn a_server_whose_store_is_in_use_says_so_and_ends() {
     first.kill();
 }
 
+#[cfg(unix)]
+#[test]
+fn sigterm_and_sigint_end_a_server_in_order_also_while_it_is_asked() {
+    let _watchdog = watchdog();
+    let dir = folder();
+    for (round, signal) in ["TERM", "INT"].into_iter().enumerate() {
+        let mut server = Served::start(dir.path(), &[]);
+        let mut stream = connect(&server.address).expect("it listens");
+        let add = "POST /add_entry?list=bob&date=2026-11-22&title=Dentist";
+        assert_eq!(ask(&mut stream, add).expect("an answer"), (200, "OK".into()));
+        let busy = connect(&server.address).expect("it listens"); // and never asks anything
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", server.child.id())).status();
+        assert!(sent.expect("a shell").success());
+        let status = server.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(0), "SIG{signal}: {status}");
+        let mut said = String::new();
+        server.child.stderr.take().expect("its errors").read_to_string(&mut said).expect("text");
+        assert_eq!(said, "", "SIG{signal}");
+        drop(busy);
+        assert_eq!(shell(dir.path(), "list bob").well().len(), round + 1);
+    }
+}
+
 /// `TODO_KILLS=200` for more of them.
 #[test]
 fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {

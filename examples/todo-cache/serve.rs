@@ -6,14 +6,17 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rethread::Never;
-use rethread::process::{self, Event, Inbox};
+use rethread::process::{self, Address, Event, Inbox};
 
 use crate::todo::routes::Options;
 use crate::todo::system::{Config, System};
 use crate::{not_started, one_line};
 
-/// Serves until the system gives up, or the program is ended from outside: nothing has to be saved then.
+/// Somebody has sent SIGTERM or SIGINT.
+struct Quit;
+
+/// Serves until the system gives up, or SIGTERM or SIGINT ends it in order. Another end from outside does no harm either:
+/// nothing has to be saved.
 pub(crate) fn run(config: Config, port: u16, allow_kill: bool) -> Result<ExitCode, Box<dyn Error>> {
     // Only for this machine: there are no users and no passwords.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -22,7 +25,7 @@ pub(crate) fn run(config: Config, port: u16, allow_kill: bool) -> Result<ExitCod
 }
 
 fn attend(
-    inbox: &mut Inbox<Never>,
+    inbox: &mut Inbox<Quit>,
     config: Config,
     listener: TcpListener,
     allow_kill: bool,
@@ -33,6 +36,7 @@ fn attend(
     let (shape, dir) = (config.shape, config.dir.clone());
     let web = Some((Arc::new(listener), Arc::new(options)));
     let system = System::start_link(Config { web, ..config }).map_err(|error| not_started(&error))?;
+    on_signal(inbox.address())?;
     let mut out = io::stdout();
     writeln!(out, "todo-cache serves http://{address}, shape {shape}, data in {}", dir.display())?;
     out.flush()?;
@@ -44,8 +48,26 @@ fn attend(
                     format!("the system has ended: {reason}; all that was acknowledged is on disk").into()
                 );
             }
-            Event::Message(never) => match never {},
+            Event::Message(Quit) => {
+                system.stop()?;
+                return Ok(ExitCode::SUCCESS);
+            }
             Event::Exit { .. } | Event::Down { .. } => {}
         }
     }
+}
+
+/// Passes SIGTERM and SIGINT on. A thread waits for them, since in a signal handler itself hardly anything is allowed.
+#[cfg(unix)]
+fn on_signal(to: Address<Quit>) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
+    let pass_on = move || signals.forever().for_each(|_| to.send(Quit));
+    std::thread::Builder::new().name("signals".into()).spawn(pass_on).map(drop)
+}
+
+/// Elsewhere the program just ends.
+#[cfg(not(unix))]
+fn on_signal(_: Address<Quit>) -> io::Result<()> {
+    Ok(())
 }

@@ -40,7 +40,7 @@ use crate::supervisor::server::Supervisor;
 /// }
 /// ```
 ///
-/// or, with the crate signal-hook: `for _ in &mut Signals::new([SIGTERM])? { app.begin_stop() }` on a thread.
+/// The [guide](crate::guide#ending-on-sigterm) shows the same with the crate signal-hook.
 ///
 /// # Its end
 /// However the end comes about, it goes in this order:

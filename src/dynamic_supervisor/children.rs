@@ -14,7 +14,9 @@ use crate::process::me;
 use crate::reason::ExitReason;
 use crate::supervisor::account::{Books, publish_end};
 use crate::supervisor::budget::Budget;
-use crate::supervisor::children::{Child, Ending, Status, child_info, count, report, too_many_zombies};
+use crate::supervisor::children::{
+    Child, Ending, Status, child_info, count, has_ended, report, too_many_zombies,
+};
 use crate::supervisor::decide::{Fate, fate};
 use crate::supervisor::request::ChildError;
 
@@ -81,6 +83,9 @@ impl DynamicChildren {
         let Some(child) = self.all.get_mut(&pid).filter(|child| child.pid() == Some(pid)) else {
             return Then::GoOn; // no child of ours, or no longer
         };
+        if !has_ended(child, pid, &self.called) {
+            return Then::GoOn;
+        }
         child.status = Status::Stopped;
         let fate = fate(child.spec.restart, reason);
         child.report_end(&self.called, pid, reason);

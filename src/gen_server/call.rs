@@ -19,6 +19,7 @@ use crate::process::watch::watch_block;
 use crate::process::{clock, linger, table};
 use crate::reason::ExitReason;
 use crate::sync::atomic::{Ordering, fence};
+use crate::unwind::contain;
 
 /// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -273,7 +274,9 @@ impl<S: GenServer> ServerRef<S> {
                 }
             }
             Err(found) => {
-                log::warn!("cast to {self} dropped: the process of that name is {found}");
+                contain("the log", || {
+                    log::warn!("cast to {self} dropped: the process of that name is {found}");
+                });
             }
         }
     }

@@ -38,7 +38,8 @@ impl std::error::Error for AttachError {}
 ///
 /// # Errors
 /// [`AttachError::Ended`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
-/// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many.
+/// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many, or it is called in the
+/// destructor of a thread-local.
 ///
 /// ```
 /// use rethread::process::{self, Event, Inbox};
@@ -58,6 +59,9 @@ impl std::error::Error for AttachError {}
 pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Result<T, AttachError> {
     if let Some(me) = me::get() {
         return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
+    }
+    if me::is_ending() {
+        return Err(AttachError::Spawn(SpawnError::Exiting));
     }
     let defaults = settings();
     let seat = Seat::take(defaults.max_processes)

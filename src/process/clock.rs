@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
@@ -37,6 +38,25 @@ const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 pub(crate) fn after(delay: Duration) -> Instant {
     let now = sync::now();
     now.checked_add(delay.min(FAR_AWAY)).unwrap_or(now)
+}
+
+/// Has the clock's thread begin, if it has not yet: with the first process, so that no timer or deadline depends on a
+/// thread to be had later, when there may be none.
+///
+/// # Errors
+/// The operating system refuses it.
+pub(crate) fn wind_up() -> io::Result<()> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let mut agenda = CLOCK.agenda.lock();
+    if !agenda.running {
+        start_thread()?;
+        agenda.running = true;
+    }
+    DONE.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Has `action` done at its time, on the clock's thread: it must be quick. The identity is made by the

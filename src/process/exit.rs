@@ -294,9 +294,7 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
         Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
         Phase::Running => ExitReason::Normal,
     };
-    if thread == Thread::GoesOn {
-        zombie::made(block, &reason);
-    }
+    let zombie = if thread == Thread::GoesOn { zombie::made(block, &reason) } else { None };
     let name = feed::is_heard().then(|| feed::called(block)); // it is released in a moment
     doom_linked(block, &reason);
     release_what_it_held(block);
@@ -307,6 +305,7 @@ pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
     inform(block.pid, estate, &reason);
     inform_latecomers(block, &reason);
     guard.disarm();
+    zombie.as_ref().map(zombie::report);
     true
 }
 

@@ -62,6 +62,11 @@ pub(crate) fn get() -> Option<Rc<Me>> {
     ME.try_with(|me| me.borrow().clone()).ok().flatten()
 }
 
+/// Whether this thread's own locals are being destroyed: it can be no process any more.
+pub(crate) fn is_ending() -> bool {
+    ME.try_with(|_| ()).is_err()
+}
+
 /// Makes this thread the process, or no process again.
 pub(crate) fn set(block: Option<Arc<Block>>) {
     let me = block.map(|block| {

@@ -1,7 +1,7 @@
 //! The limits of the runtime: how many processes, how long a death may take, how big a stack. Birth and
 //! death ask here; programs set them once, at the start.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
@@ -9,6 +9,7 @@ use once_cell::sync::Lazy;
 use crate::process::linger::{self, Waiting};
 use crate::process::threads;
 use crate::sync::RwLock;
+use crate::unwind::contain;
 
 /// The limits of the runtime, for the whole program.
 ///
@@ -43,7 +44,7 @@ pub struct Settings {
     /// [`attempt`](crate::process::attempt) or call [`checkpoint`](crate::process::checkpoint).
     pub exit_deadline: Duration,
     /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
-    /// std's. A stack overflow cannot be contained: it ends the program.
+    /// std's; the least is what the system asks for. A stack overflow cannot be contained: it ends the program.
     pub stack_size: usize,
     /// How many threads whose process ended normally are kept, for two seconds, for the next processes: those start in
     /// a microsecond or two instead of 30 to 50. Default 1,024: more than were busy at once there never are. With 0 each
@@ -66,20 +67,37 @@ impl Default for Settings {
             kill_grace: Duration::from_millis(100),
             exit_deadline: Duration::from_secs(5),
             stack_size: 2 * 1024 * 1024,
-            spare_threads: by_environment("RETHREAD_SPARE_THREADS", |text| text.parse().ok()).unwrap_or(1024),
-            waiting: by_environment("RETHREAD_WAITING", Waiting::named).unwrap_or(Waiting::Adaptive),
+            spare_threads: by_environment(SPARE_THREADS, |text| text.parse().ok()).unwrap_or(1024),
+            waiting: by_environment(WAITING, Waiting::named).unwrap_or(Waiting::Adaptive),
         }
     }
 }
 
-/// A value that is not understood counts as none, and the log hears of it.
+const SPARE_THREADS: &str = "RETHREAD_SPARE_THREADS";
+const WAITING: &str = "RETHREAD_WAITING";
+
+/// A value that is not understood counts as none.
 fn by_environment<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-    let text = std::env::var(variable).ok()?;
-    let value = parse(&text);
-    if value.is_none() {
-        log::warn!("rethread: {variable}={text:?} is not understood and has no effect");
+    parse(&std::env::var(variable).ok()?)
+}
+
+/// Tells the log, once, of variables that are not understood. Not while the settings are made: a log sink may ask for them.
+fn complain() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.load(Ordering::Relaxed) || DONE.swap(true, Ordering::Relaxed) {
+        return;
     }
-    value
+    let understood = [
+        (SPARE_THREADS, by_environment(SPARE_THREADS, |text| text.parse::<usize>().ok()).is_some()),
+        (WAITING, by_environment(WAITING, Waiting::named).is_some()),
+    ];
+    for (variable, understood) in understood {
+        if let (Ok(text), false) = (std::env::var(variable), understood) {
+            contain("the log", || {
+                log::warn!("rethread: {variable}={text:?} is not understood and has no effect");
+            });
+        }
+    }
 }
 
 static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| {
@@ -96,7 +114,9 @@ fn apply(settings: &Settings) {
 
 /// The limits in force.
 pub fn settings() -> Settings {
-    *CURRENT.read()
+    let settings = *CURRENT.read();
+    complain();
+    settings
 }
 
 /// Sets the limits. They hold for what begins afterwards: a process keeps the times and the stack it was
@@ -105,6 +125,8 @@ pub fn set_settings(settings: Settings) {
     let mut current = CURRENT.write();
     *current = settings;
     apply(&settings);
+    drop(current);
+    complain();
 }
 
 fn default_limit() -> usize {

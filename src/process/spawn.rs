@@ -23,7 +23,7 @@ use crate::process::settings::{Seat, Settings, settings};
 use crate::process::signal::Origin;
 use crate::process::threads::{self, Life};
 use crate::process::watch::watch_block;
-use crate::process::{report, table, zombie};
+use crate::process::{clock, report, table, zombie};
 use crate::reason::ExitReason;
 use crate::sync;
 use crate::sync::atomic::Ordering;
@@ -266,6 +266,7 @@ pub(crate) fn birth<M: Send + 'static>(
             return Err(SpawnError::Exiting);
         }
     }
+    clock::wind_up().map_err(|error| SpawnError::Refused(Arc::new(error)))?;
     let defaults = settings();
     let seat = Seat::take(defaults.max_processes).map_err(|limit| SpawnError::SystemLimit { limit })?;
     let (block, reader) = conceive::<M>(&plan, parent.as_deref(), &defaults);
@@ -448,8 +449,9 @@ fn end<M: Send + 'static, T>(
     };
     let unread = inbox.len();
     exit::begin(block, reason);
-    // Looked at now that the mailbox is closed; if it is empty none of the user's destructors is left to run.
-    if !inbox.is_empty() {
+    // Looked at now that the mailbox is closed; if it is empty none of the user's destructors is left to run. A log sink
+    // that hears of every end is user code, too.
+    if !inbox.is_empty() || log::max_level() >= log::LevelFilter::Debug {
         exit::linger(block);
     }
     inbox.clear();

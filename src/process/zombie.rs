@@ -90,7 +90,7 @@ pub fn zombies_ever() -> u64 {
 
 /// Lists a process that is about to be buried although its thread goes on. Nothing is listed if the thread
 /// has ended meanwhile: nobody would strike it off.
-pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
+pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) -> Option<Zombie> {
     let (name, label) = {
         let state = block.lock();
         (state.name.clone(), state.label.clone())
@@ -107,13 +107,17 @@ pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) {
     let entry = Entry { zombie: zombie.clone(), block: Arc::clone(block), waiting: Vec::new() };
     let mut zombies = ZOMBIES.lock();
     if block.ended() {
-        return; // it made it in the end
+        return None; // it made it in the end
     }
     zombies.insert(block.pid, entry);
     drop(zombies);
     EVER.fetch_add(1, Ordering::Relaxed);
     feed::tell(block, || Change::BecameZombie);
-    // To print the reason is user code.
+    Some(zombie)
+}
+
+/// Tells the log of it. When it is buried: the sink of the log is user code, and so is to print the reason.
+pub(crate) fn report(zombie: &Zombie) {
     contain("the log", || log::error!("did not end in time: {zombie}"));
 }
 

@@ -247,6 +247,22 @@ impl Ending {
     }
 }
 
+/// Whether the `Exit` of a child tells its death. Anybody can send a signal that looks alike: of one that lives it must
+/// not start a second one.
+pub(crate) fn has_ended(child: &Child, pid: Pid, supervisor: &str) -> bool {
+    let ended = table::get(pid).is_none_or(|block| block.dead());
+    if !ended {
+        report(
+            log::Level::Warn,
+            format_args!(
+                "supervisor {supervisor}: child {} ({pid}) sent an exit signal and lives: no effect",
+                child.spec.id
+            ),
+        );
+    }
+    ended
+}
+
 /// Whether there are too many zombies to start these again: of the whole program, or of this supervisor if
 /// it has a limit of its own. Only a child that left one behind counts as a reason to give up.
 #[expect(single_use_lifetimes, reason = "older compilers want it named")]

@@ -16,7 +16,7 @@ use crate::reason::ExitReason;
 use crate::supervisor::account::{Books, publish_end};
 use crate::supervisor::budget::Budget;
 use crate::supervisor::children::{
-    Child, Children, FailedToStartChild, Status, child_info, count, report, too_many_zombies,
+    Child, Children, FailedToStartChild, Status, child_info, count, has_ended, report, too_many_zombies,
 };
 use crate::supervisor::decide::{Fate, fate, scope, shuts_down};
 use crate::supervisor::request::{Ask, ChildError, Reminder, Request, TryAgain};
@@ -259,8 +259,10 @@ impl GenServer for Supervisor {
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         let next = match info {
             Info::Exit { from, reason } => match self.children.position_of(from) {
-                Some(at) => self.child_ended(at, from, &reason, cx),
-                None => Next::wait(), // no child of ours, or no longer
+                Some(at) if has_ended(&self.children.0[at], from, &self.called) => {
+                    self.child_ended(at, from, &reason, cx)
+                }
+                _ => Next::wait(), // no child of ours, or no longer
             },
             other => {
                 report(
