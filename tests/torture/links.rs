@@ -84,7 +84,9 @@ impl Client<'_> {
         }
         process::exit(pid, ExitReason::Kill);
         self.hand.dies(pid);
-        let exits = self.take(from_it);
+        // Who asks after a process that is being buried may hear `NoProc` before the links are told.
+        let mut exits: Vec<_> = self.inbox.recv_where_timeout(SLACK, from_it).into_iter().collect();
+        exits.extend(self.take(from_it));
         let noproc = exits
             .iter()
             .filter(|exit| matches!(exit, Event::Exit { reason, .. } if *reason == ExitReason::NoProc));
