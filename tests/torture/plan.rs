@@ -164,6 +164,7 @@ impl Draft<'_> {
                 break;
             }
             children.push(match self.dice.below(16) {
+                _ if self.field.slots.is_empty() => self.server(&family), // somebody to call
                 _ if nested => self.supervisor(depth + 1, format!("{path}.{at}")),
                 0 => self.pool(format!("{path} pool {at}")),
                 1 => self.odd(format!("{path} odd {at}")),
