@@ -84,7 +84,7 @@ use books::Books;
 use dice::Dice;
 use hand::Hand;
 use plan::Plan;
-use support::eventually;
+use support::{eventually, eventually_none};
 
 /// How long it goes on if nobody says.
 const SECONDS: u64 = 4;
@@ -193,14 +193,14 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
             match never {}
         }
     }
-    let others = || {
-        let me = process::current();
-        let all = process::processes().into_iter().filter(|info| Some(info.pid) != me);
-        all.map(|info| info.to_string()).collect::<Vec<_>>()
-    };
     let seed = books.seed;
-    eventually(&format!("seed {seed}: nobody is left: {:?}", others()), || others().is_empty());
-    eventually(&format!("seed {seed}: no zombie is left"), || process::zombies().is_empty());
+    eventually_none(&format!("seed {seed}, processes"), || {
+        let others = process::processes().into_iter().filter(|info| info.pid != inbox.pid());
+        others.map(|info| format!("{info}, {:?}", info.activity)).collect()
+    });
+    eventually_none(&format!("seed {seed}, zombies"), || {
+        process::zombies().iter().map(|zombie| format!("{zombie}, {:?}", process::info(zombie.pid))).collect()
+    });
     eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
     eventually(&format!("seed {seed}: no entry is left"), keys::empty);
     auditor::places_are_free(books);

@@ -116,6 +116,21 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until nothing is left of something that announces itself in no other way; tells what is.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "as above")]
+pub(crate) fn eventually_none(what: &str, mut left: impl FnMut() -> Vec<String>) {
+    let began = Instant::now();
+    loop {
+        let left = left();
+        if left.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{what}: left are\n{}", left.join("\n"));
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// What happened, in order, noted by many threads.
 #[derive(Clone, Default)]
 pub(crate) struct Journal {
