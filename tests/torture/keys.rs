@@ -32,8 +32,8 @@ impl Client<'_> {
             Err(NameError::Taken(other)) if other != me => return,
             Err(error) => return self.breach(format!("{me} did not get the key {key}: {error}")),
         }
-        let before = HOLDERS.lock()[at].replace(me).filter(|other| process::is_alive(*other));
-        if let Some(other) = before {
+        let before = HOLDERS.lock()[at].replace(me);
+        if let Some(other) = before.filter(|other| process::is_alive(*other)) {
             self.breach(format!("{me} got the key {key}, which {other} has"));
         }
         let updated = ROOMS.update_value(&key, |n| n + 1);
