@@ -102,8 +102,11 @@ fn nothing_that_is_promised_breaks() {
     let first = number("TORTURE_SEED").unwrap_or(since_epoch.as_millis() as u64 % 1_000_000_000);
     let began = Instant::now();
     let (mut rounds, mut calls, mut lives, mut biggest) = (0, 0, 0, 0);
+    let mut longest = Duration::ZERO;
     for seed in first.. {
+        let at = began.elapsed();
         let (books, size) = round(seed);
+        longest = longest.max(began.elapsed() - at);
         rounds += 1;
         calls += books.calls.load(Ordering::Relaxed);
         lives += books.starts.load(Ordering::Relaxed);
@@ -117,7 +120,7 @@ fn nothing_that_is_promised_breaks() {
     }
     println!(
         "seeds {first}..{}: {rounds} rounds, {calls} calls, {lives} lives of servers, up to {biggest} in a tree, \
-         {} zombies, nothing broken",
+         {} zombies, the longest round took {longest:.1?}, nothing broken",
         first + rounds,
         process::zombies_ever(),
     );
@@ -126,7 +129,6 @@ fn nothing_that_is_promised_breaks() {
 
 /// One system, from its start to its end; says how many the tree was drawn for.
 fn round(seed: u64) -> (Arc<Books>, usize) {
-    let _watchdog = support::watchdog();
     let nobody = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
     process::watch(nobody).wait();
     let books = Arc::new(Books::new(seed, nobody));
@@ -158,7 +160,9 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
         let (books, dice) = (Arc::clone(books), dice.fork());
         watchers.extend(process::spawn::<Never>(move |_| auditor::weather(&books, dice)));
     }
+    let mut watchdog = support::watchdog(); // one for each part of the round
     let system = plan.start();
+    watchdog.again();
     {
         let (books, field) = (Arc::clone(books), Arc::clone(&field));
         watchers.extend(process::spawn::<Never>(move |_| auditor::audit(&books, &field, events)));
@@ -178,12 +182,14 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
             books.breach("a foreign thread panicked".into());
         }
     }
+    watchdog.again();
     if let Ok(system) = system {
         // It may have given up, or somebody has killed it.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
     }
     books.over.store(true, Ordering::Relaxed);
     watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
+    watchdog.again();
     process::set_settings(ample);
     for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));

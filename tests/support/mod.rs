@@ -19,6 +19,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// Aborts the test program, with a list of all processes, unless it is dropped in time.
 pub(crate) struct Watchdog(#[expect(dead_code, reason = "its drop is the signal")] Sender<()>);
 
+impl Watchdog {
+    /// The time begins again.
+    pub(crate) fn again(&mut self) {
+        *self = watchdog();
+    }
+}
+
 /// Watches over the calling test.
 pub(crate) fn watchdog() -> Watchdog {
     let (alive, gone) = channel::<()>();

@@ -1,5 +1,6 @@
 //! Registries: unique keys, several under one key, locks; taken by clients, and left behind by the dead.
 
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -114,7 +115,9 @@ impl Client<'_> {
             let _out = Out(me);
             process::sleep(time);
         };
-        if self.hand.dice.one_in(3) {
+        if self.hand.dice.one_in(4) {
+            self.die_within();
+        } else if self.hand.dice.one_in(3) {
             let doomed = self.helper::<u64>(move |_| ROOMS.lock(0, within));
             if let Some(doomed) = doomed {
                 process::sleep(time / 2);
@@ -126,6 +129,20 @@ impl Client<'_> {
         } else {
             ROOMS.lock(0, within);
         }
+    }
+}
+
+impl Client<'_> {
+    /// Who is declared dead within a lock and does not listen has lost it: we get it before that thread goes on.
+    fn die_within(&mut self) {
+        let (go_on, waits) = channel::<Never>();
+        let body = move || assert!(waits.recv().is_err());
+        let Some(deaf) = self.helper::<u64>(move |_| ROOMS.lock(1, body)) else { return };
+        process::sleep(self.hand.dice.up_to_ms(2));
+        process::exit(&deaf, ExitReason::Kill);
+        self.gone(deaf.pid());
+        ROOMS.lock(1, || ());
+        drop(go_on);
     }
 }
 

@@ -129,7 +129,7 @@ impl GenServer for Worker {
             }
         }
         if wrong(slot.temper.hangs_in_init, &mut dice) {
-            process::sleep(Duration::from_secs(60)); // its start timeout ends it
+            process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter lives so long
         }
         books.enters(&slot, cx.me(), above);
         Ok(Self { slot, books, pid: cx.me(), dice, deferred: HashMap::new(), heard: HashMap::new() })
