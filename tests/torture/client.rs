@@ -35,7 +35,10 @@ impl<'a> Client<'a> {
     pub(crate) fn run(mut self, times: usize) {
         process::trap_exit(true);
         for _ in 0..times {
+            // What comes of one thing does not change what is tried next.
+            let next = self.hand.dice.fork();
             self.torment();
+            self.hand.dice = next;
         }
         self.look();
     }

@@ -31,6 +31,7 @@ fn attached(hand: Hand, times: usize) {
 
 fn unattached(mut hand: Hand, times: usize) {
     for _ in 0..times {
+        let next = hand.dice.fork();
         match hand.dice.below(40) {
             0..16 => hand.call(),
             16..20 => hand.flood(),
@@ -60,6 +61,7 @@ fn unattached(mut hand: Hand, times: usize) {
             }
             _ => refused(&mut hand),
         }
+        hand.dice = next;
     }
 }
 
