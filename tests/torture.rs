@@ -162,6 +162,9 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
     }
     let mut watchdog = support::watchdog(); // one for each part of the round
     let system = plan.start();
+    if let Err(error) = &system {
+        auditor::no_system(books, error);
+    }
     watchdog.again();
     {
         let (books, field) = (Arc::clone(books), Arc::clone(&field));

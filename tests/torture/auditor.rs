@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rethread::FailedToStartChild;
 use rethread::observer::{self, Change, Events};
 use rethread::prelude::*;
 use rethread::process::{Settings, Waiting};
@@ -61,6 +62,19 @@ pub(crate) fn weather(books: &Books, mut dice: Dice) {
         }
         process::set_settings(now);
         process::sleep(dice.up_to_ms(10));
+    }
+}
+
+/// The tree did not stand; if somewhere in it a place was refused, there was none.
+pub(crate) fn no_system(books: &Books, error: &StartError) {
+    match error {
+        StartError::SystemLimit { limit } => books.refused(*limit),
+        StartError::Failed(reason) => {
+            if let Some(failed) = reason.downcast_ref::<FailedToStartChild>() {
+                no_system(books, &failed.error);
+            }
+        }
+        _ => {}
     }
 }
 

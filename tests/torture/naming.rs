@@ -121,6 +121,7 @@ impl Client<'_> {
             if process::register(name.as_str(), inbox.pid()).is_ok() {
                 let found = process::whereis(&name);
                 if found != Some(inbox.pid()) {
+                    process::checkpoint(); // unless it was killed in between
                     books.breach(format!("a thief has {name} and finds {found:?} there"));
                 }
                 while let Some(Event::Message(_)) = inbox.recv_timeout(time) {}

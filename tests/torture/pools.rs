@@ -2,6 +2,7 @@
 //! own value or its own end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::Event;
@@ -12,6 +13,21 @@ use crate::hand::SLACK;
 use crate::plan::Pool;
 use crate::reasons;
 use crate::worker::Worker;
+
+/// Whether it is dead, and not only about to be.
+fn gone(pid: Pid) -> bool {
+    process::watch(pid).wait_timeout(Duration::ZERO).is_some()
+}
+
+/// Whether a task that does this can end so.
+fn true_end(kind: usize, reason: &ExitReason) -> bool {
+    match (kind, reason) {
+        (0, ExitReason::Panic(report)) => report.message() == "asked to crash",
+        (1, reason) => *reason == ExitReason::new("odd"),
+        (2, ExitReason::Killed) => true,
+        _ => false,
+    }
+}
 
 impl Client<'_> {
     fn pool(&mut self, of_tasks: bool) -> Option<Arc<Pool>> {
@@ -34,7 +50,7 @@ impl Client<'_> {
         ]);
         match supervisor.start_child(Worker::of(&slot, &self.hand.books).restart(restart)) {
             Ok(Some(pid)) if self.hand.dice.one_in(3) => match supervisor.terminate_child(pid) {
-                Ok(()) if process::is_alive(pid) => self.breach(format!("{pid} was ended, and lives")),
+                Ok(()) if !gone(pid) => self.breach(format!("{pid} was ended, and is not gone")),
                 Ok(()) | Err(ChildError::NotFound | ChildError::NoSupervisor(_)) => {}
                 Err(error) => self.breach(format!("a child was not ended: {error}")),
             },
@@ -71,21 +87,18 @@ impl Client<'_> {
         if self.hand.dice.one_in(3) {
             let result = task.shutdown(Shutdown::BrutalKill);
             let right = match &result {
-                None | Some(Err(JoinError::Exited { .. })) => true,
+                None => true,
+                Some(Err(JoinError::Exited { reason, .. })) => true_end(kind, reason),
                 Some(Ok(m)) => *m == n,
                 Some(Err(_)) => false,
             };
-            if !right || process::is_alive(pid) {
+            if !right || !gone(pid) {
                 self.breach(format!("the task {n} was ended: {result:?}"));
             }
         } else {
             let result = task.join_timeout(SLACK);
             let right = match (&result, kind) {
-                (Err(JoinError::Exited { reason: ExitReason::Panic(report), .. }), 0) => {
-                    report.message() == "asked to crash"
-                }
-                (Err(JoinError::Exited { reason, .. }), 1) => *reason == ExitReason::new("odd"),
-                (Err(JoinError::Exited { reason, .. }), 2) => *reason == ExitReason::Killed,
+                (Err(JoinError::Exited { reason, .. }), _) => true_end(kind, reason),
                 (Ok(m), 2..) => *m == n,
                 _ => false,
             };
