@@ -133,7 +133,7 @@ pub(crate) fn eventually_none(what: &str, mut left: impl FnMut() -> Vec<String>)
         if left.is_empty() {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{what}: left are\n{}", left.join("\n"));
+        assert!(began.elapsed() < Duration::from_secs(50), "{what}: left are\n{}", left.join("\n"));
         thread::sleep(Duration::from_millis(1));
     }
 }

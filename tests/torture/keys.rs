@@ -1,13 +1,13 @@
 //! Registries: unique keys, several under one key, locks; taken by clients, and left behind by the dead.
 
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Event, NameError};
 
 use crate::client::Client;
+use crate::hand::SLACK;
 
 pub(crate) static ROOMS: Registry<u32, u64> = Registry::new();
 pub(crate) static TOPICS: DuplicateRegistry<u32, u64> = DuplicateRegistry::new();
@@ -122,7 +122,7 @@ impl Client<'_> {
             if let Some(doomed) = doomed {
                 process::sleep(time / 2);
                 process::exit(&doomed, ExitReason::Kill);
-                if process::watch(&doomed).wait_timeout(Duration::from_secs(20)).is_none() {
+                if process::watch(&doomed).wait_timeout(SLACK).is_none() {
                     self.breach(format!("{doomed:?} does not die within a lock"));
                 }
             }

@@ -42,8 +42,10 @@ impl Client<'_> {
     }
 
     pub(crate) fn demonitor(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
-        let monitor = process::monitor(pid);
+        let server = self.hand.someone();
+        let Some(pid) = server.whereis() else { return };
+        let by_name = self.hand.dice.one_in(3);
+        let monitor = if by_name { server.monitor() } else { process::monitor(pid) };
         if self.hand.dice.one_in(2) {
             process::exit(pid, ExitReason::Kill);
         }

@@ -1,12 +1,11 @@
 //! Names taken and given up by hand, also those of supervised servers.
 
-use std::time::Duration;
-
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Event, Name, NameError};
 
 use crate::client::Client;
+use crate::hand::SLACK;
 
 /// Names for whoever wants one; they are the same in all rounds.
 pub(crate) const WILD: [Name<u64>; 4] = [
@@ -128,7 +127,7 @@ impl Client<'_> {
             }
         });
         if let Some(thief) = thief {
-            if process::watch(&thief).wait_timeout(Duration::from_secs(20)).is_none() {
+            if process::watch(&thief).wait_timeout(SLACK).is_none() {
                 self.breach(format!("the thief {thief:?} does not end"));
             }
         }

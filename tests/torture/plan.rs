@@ -82,6 +82,7 @@ pub(crate) struct Field {
     /// Places outside of the tree, for which clients compete.
     pub(crate) free: Vec<Arc<Slot>>,
     pub(crate) pools: Vec<Arc<Pool>>,
+    /// By name, the top one first; pools are among them.
     pub(crate) supervisors: Vec<String>,
     odd: usize,
     /// The next place.
@@ -90,7 +91,7 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn size(&self) -> usize {
-        self.slots.len() + self.pools.len() + self.supervisors.len() + self.odd
+        self.slots.len() + self.supervisors.len() + self.odd
     }
 
     fn place(&mut self) -> usize {
@@ -196,6 +197,7 @@ impl Draft<'_> {
             slots.push(Slot::alone(self.field.place(), format!("{name} {n}"), temper));
         }
         let pool = Arc::new(Pool { name, most, max, slots });
+        self.field.supervisors.push(pool.name.clone());
         self.field.pools.push(Arc::clone(&pool));
         Node::Pool(pool)
     }
