@@ -11,31 +11,69 @@
 //!
 //! | what must hold | who checks it |
 //! | --- | --- |
-//! | a name has one living holder, and a successor begins after the burial | `books`, at each start |
-//! | under one_for_all and rest_for_one nobody starts while a later sibling lives | `books`, at each start |
-//! | a call is answered rightly, or fails in time with a reason that can be | `client` |
-//! | one `Down` for each monitor, none after `demonitor_flush` | `client` |
-//! | no `Exit` after `unlink` | `client` |
-//! | no message is handled after a kill by its sender | `worker` |
+//! | a name or key has one living holder, and a successor begins after the burial | `books`, at each start |
+//! | children start in order; under one_for_all and rest_for_one nobody starts while a later sibling lives | `books`, at each start |
+//! | children are stopped in reverse order: nobody is while a later sibling, or anybody below one, lives | `books`, at each end |
+//! | a call is answered rightly, or fails in time with a reason that can be; no timeout before its time | `hand` |
+//! | of a server nobody else knows each outcome of a call is the right one; late answers never arrive | `private` |
+//! | who was killed takes no message any more of whoever killed it, and a call of it fails with `NoProc` | `hand`, `worker` |
 //! | messages of one sender arrive in order | `worker` |
-//! | a timer fires once, or was cancelled | `client` |
+//! | one `Down` for each monitor, none after `demonitor_flush` | `links` |
+//! | one `Exit` for each link, none after `unlink` | `links` |
+//! | a reason goes from link to link as it is, and no further than to who traps exits | `links` |
+//! | a timer fires once, never early, or was cancelled; none outlives its target; by a name it finds the holder | `clocks` |
+//! | names and keys taken by hand have one holder, who is found by them; the dead are found by none | `naming`, `keys` |
+//! | one at a time is within a lock of a registry, and the dead do not keep it | `keys` |
+//! | nothing comes through an alias that is off | `aliases` |
+//! | a dynamic supervisor has no more children than it may; who was ended is gone | `pools` |
+//! | a task gives its value or its true end, once | `pools` |
+//! | in destructors the runtime refuses what it says it does, and ends nobody | `hostile` |
+//! | threads that are no processes get the same answers, and are refused what only processes can do | `foreign` |
 //! | no supervisor makes more restarts than it may | `auditor` |
-//! | in the end nothing is left: processes, names, zombies | `round` |
+//! | no supervisor ends of what its children and their start functions do | `auditor`, `starts` |
+//! | a start is refused only at the limit; who has ended leaves no place taken | `books`, `auditor` |
+//! | in the end nothing is left: processes, names, zombies, states, entries of registries | `round` |
 
+#[path = "torture/aliases.rs"]
+mod aliases;
+#[path = "torture/auditor.rs"]
+mod auditor;
 #[path = "torture/books.rs"]
 mod books;
 #[path = "torture/client.rs"]
 mod client;
+#[path = "torture/clocks.rs"]
+mod clocks;
 #[path = "torture/dice.rs"]
 mod dice;
+#[path = "torture/foreign.rs"]
+mod foreign;
+#[path = "torture/hand.rs"]
+mod hand;
+#[path = "torture/hostile.rs"]
+mod hostile;
+#[path = "torture/keys.rs"]
+mod keys;
+#[path = "torture/links.rs"]
+mod links;
+#[path = "torture/naming.rs"]
+mod naming;
 #[path = "torture/plan.rs"]
 mod plan;
+#[path = "torture/pools.rs"]
+mod pools;
+#[path = "torture/private.rs"]
+mod private;
+#[path = "torture/reasons.rs"]
+mod reasons;
+#[path = "torture/starts.rs"]
+mod starts;
 mod support;
 #[path = "torture/worker.rs"]
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rethread::observer;
@@ -44,13 +82,12 @@ use rethread::process::{Event, Inbox, Settings};
 
 use books::Books;
 use dice::Dice;
+use hand::Hand;
 use plan::Plan;
-use support::eventually;
+use support::{eventually, eventually_none};
 
 /// How long it goes on if nobody says.
 const SECONDS: u64 = 4;
-/// How often the auditor looks.
-const EVERY: Duration = Duration::from_millis(3);
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)
@@ -64,76 +101,100 @@ fn nothing_that_is_promised_breaks() {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
     let first = number("TORTURE_SEED").unwrap_or(since_epoch.as_millis() as u64 % 1_000_000_000);
     let began = Instant::now();
-    let (mut rounds, mut calls, mut deaths) = (0, 0, 0);
+    let (mut rounds, mut calls, mut lives, mut biggest) = (0, 0, 0, 0);
+    let mut longest = Duration::ZERO;
     for seed in first.. {
-        let books = round(seed);
+        let at = began.elapsed();
+        let (books, size) = round(seed);
+        longest = longest.max(began.elapsed() - at);
         rounds += 1;
         calls += books.calls.load(Ordering::Relaxed);
-        deaths += books.starts.load(Ordering::Relaxed);
+        lives += books.starts.load(Ordering::Relaxed);
+        biggest = biggest.max(size);
         if began.elapsed() >= lasts || number("TORTURE_SEED").is_some() && lasts <= Duration::from_secs(1) {
             break;
         }
         if rounds % 100 == 0 {
-            println!("{:?}: {rounds} rounds, {calls} calls, {deaths} lives", began.elapsed());
+            println!("{:?}: {rounds} rounds, {calls} calls, {lives} lives", began.elapsed());
         }
     }
     println!(
-        "seeds {first}..{}: {rounds} rounds, {calls} calls, {deaths} lives of servers, nothing broken",
-        first + rounds
+        "seeds {first}..{}: {rounds} rounds, {calls} calls, {lives} lives of servers, up to {biggest} in a tree, \
+         {} zombies, the longest round took {longest:.1?}, nothing broken",
+        first + rounds,
+        process::zombies_ever(),
     );
-    assert!(calls > 0 && deaths > 0, "nothing happened");
+    assert!(calls > 0 && lives > 0, "nothing happened");
 }
 
-/// One system, from its start to its end.
-fn round(seed: u64) -> Arc<Books> {
-    let _watchdog = support::watchdog();
-    let books = Arc::new(Books::new(seed));
+/// One system, from its start to its end; says how many the tree was drawn for.
+fn round(seed: u64) -> (Arc<Books>, usize) {
+    let nobody = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
+    process::watch(nobody).wait();
+    let books = Arc::new(Books::new(seed, nobody));
     let kept = Arc::clone(&books);
     let done = process::attach(move |inbox: &mut Inbox<Never>| {
         process::trap_exit(true);
-        torment(inbox, &kept);
+        torment(inbox, &kept)
     });
-    done.unwrap_or_else(|error| panic!("seed {seed}: the round itself ended: {error}"));
+    let size = done.unwrap_or_else(|error| panic!("seed {seed}: the round itself ended: {error}"));
     let broken = books.broken();
     assert!(broken.is_empty(), "TORTURE_SEED={seed}: {} broken:\n{}", broken.len(), broken.join("\n"));
-    books
+    (books, size)
 }
 
-fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) {
+fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
     let mut dice = Dice::new(books.seed);
     let plan = Plan::draw(&mut dice, books);
+    let field = Arc::clone(&plan.field);
     // Now and then there is hardly room for what the plan wants, and none for restarts.
     let ample = process::settings();
     if dice.one_in(6) {
-        let room = process::processes().len() + plan.size() / 2 + 8 + dice.below(32);
+        let room = process::processes().len() + field.size() / 2 + 8 + dice.below(32);
+        books.limit.store(room, Ordering::Relaxed);
         process::set_settings(Settings { max_processes: room, ..ample });
     }
+    let events = observer::events_with_room(100_000);
+    let mut watchers = Vec::new();
+    if dice.one_in(2) {
+        let (books, dice) = (Arc::clone(books), dice.fork());
+        watchers.extend(process::spawn::<Never>(move |_| auditor::weather(&books, dice)));
+    }
+    let mut watchdog = support::watchdog(); // one for each part of the round
     let system = plan.start();
-    let over = Arc::new(AtomicBool::new(false));
-    let auditor = {
-        let (over, books) = (Arc::clone(&over), Arc::clone(books));
-        process::spawn::<Never>(move |_| audit(&over, &books))
-    };
-    let clients: Vec<_> = (0..2 + dice.below(10))
-        .filter_map(|_| client::start(dice.fork(), books, plan.slots(), plan.free()).ok())
-        .map(process::watch)
-        .collect();
-    for client in &clients {
+    if let Err(error) = &system {
+        auditor::no_system(books, error);
+    }
+    watchdog.again();
+    {
+        let (books, field) = (Arc::clone(books), Arc::clone(&field));
+        watchers.extend(process::spawn::<Never>(move |_| auditor::audit(&books, &field, events)));
+    }
+    let mut hands = (1..).map(|id| Hand::new(id, dice.fork(), books, &field));
+    let count = 2 + hands.next().map_or(0, |mut hand| hand.dice.below(10));
+    let threads: Vec<_> = hands.by_ref().take(count / 3).filter_map(foreign::start).collect();
+    let clients: Vec<_> = hands.take(count).filter_map(|hand| client::start(hand).ok()).collect();
+    for client in clients {
         let reason = client.wait();
-        if !matches!(reason, ExitReason::Normal) {
+        if !matches!(reason, ExitReason::Normal | ExitReason::NoProc) {
             books.breach(format!("a client ended: {reason}"));
         }
     }
-    over.store(true, Ordering::Relaxed);
-    process::set_settings(ample);
-    if let Ok(auditor) = auditor {
-        process::watch(&auditor).wait();
+    for thread in threads {
+        if thread.join().is_err() {
+            books.breach("a foreign thread panicked".into());
+        }
     }
+    watchdog.again();
     if let Ok(system) = system {
-        // It may have given up.
+        // It may have given up, or somebody has killed it.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
     }
-    for slot in plan.free().iter() {
+    books.over.store(true, Ordering::Relaxed);
+    watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
+    watchdog.again();
+    process::set_settings(ample);
+    for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
@@ -141,28 +202,16 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) {
             match never {}
         }
     }
-    let prefix = books.prefix();
-    let left = || {
-        let named = process::processes().into_iter().filter(|info| {
-            info.name.as_ref().or(info.label.as_ref()).is_some_and(|name| name.starts_with(&prefix))
-        });
-        named.map(|info| info.to_string()).collect::<Vec<_>>()
-    };
-    eventually(&format!("seed {}: nobody is left: {:?}", books.seed, left()), || left().is_empty());
-    eventually(&format!("seed {}: no zombie is left", books.seed), || process::zombies().is_empty());
-    eventually(&format!("seed {}: no state is left", books.seed), || books.nobody_lives());
-}
-
-/// Looks at all supervisors again and again.
-fn audit(over: &AtomicBool, books: &Books) {
-    while !over.load(Ordering::Relaxed) {
-        for process in observer::snapshot().processes {
-            let Some(own) = &process.supervision else { continue };
-            // The one restart that is too many is noted too, and ends the supervisor.
-            if own.restarts.used > own.restarts.max as usize + 1 {
-                books.breach(format!("{process} has made more restarts than it may"));
-            }
-        }
-        process::sleep(EVERY);
-    }
+    let seed = books.seed;
+    eventually_none(&format!("seed {seed}, processes"), || {
+        let others = process::processes().into_iter().filter(|info| info.pid != inbox.pid());
+        others.map(|info| format!("{info}, {:?}", info.activity)).collect()
+    });
+    eventually_none(&format!("seed {seed}, zombies"), || {
+        process::zombies().iter().map(|zombie| format!("{zombie}, {:?}", process::info(zombie.pid))).collect()
+    });
+    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
+    eventually(&format!("seed {seed}: no entry is left"), keys::empty);
+    auditor::places_are_free(books);
+    field.size()
 }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use rethread::prelude::*;
 use rethread::process::{Inbox, NameError, Via};
 use support::{attached, unique};
@@ -17,6 +19,22 @@ impl Via for Breaks {
     fn register(&self, pid: Pid) -> Result<(), NameError> {
         process::register(self.0, pid)?;
         panic!("the table is broken")
+    }
+    fn unregister(&self, _: Pid) {}
+}
+
+/// A table in which somebody finds the new process at once and kills it, and that takes its time.
+#[derive(Debug)]
+struct Slow;
+
+impl Via for Slow {
+    fn whereis(&self) -> Option<Pid> {
+        None
+    }
+    fn register(&self, pid: Pid) -> Result<(), NameError> {
+        process::exit(pid, ExitReason::Kill);
+        process::watch(pid).wait(); // declared dead: its thread has not begun, and so does not end in time
+        Ok(())
     }
     fn unregister(&self, _: Pid) {}
 }
@@ -50,5 +68,18 @@ fn a_table_that_panics_leaves_no_phantom_process_behind() {
         assert_eq!(process::whereis(name), None);
         assert_eq!(supervisor.which_children().unwrap(), []);
         supervisor.stop().unwrap();
+    });
+}
+
+/// Found by the torture: a zombie for ever, though it never had a thread.
+#[test]
+fn killed_before_its_thread_begins_and_refused_a_process_leaves_no_zombie() {
+    attached(|_: &mut Inbox<()>| {
+        let spec =
+            Idle::child_spec(()).kill_grace(Duration::from_millis(1)).label(unique("via.killed unborn"));
+        let refused = spec.name(ServerRef::via(Slow)).start();
+        assert!(matches!(refused, Err(StartError::Name(NameError::NoProc))), "not {refused:?}");
+        assert!(process::zombies_ever() > 0);
+        assert!(process::zombies().is_empty(), "{:?}", process::zombies());
     });
 }

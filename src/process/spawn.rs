@@ -388,7 +388,9 @@ struct Unborn<'a>(&'a Arc<Block>);
 impl Drop for Unborn<'_> {
     fn drop(&mut self) {
         exit::begin(self.0, ExitReason::NoProc);
-        exit::bury(self.0, Thread::Ends);
+        if !exit::bury(self.0, Thread::Ends) {
+            zombie::reaped(self.0); // killed meanwhile, and the undertaker was first: no thread will strike it off
+        }
     }
 }
 

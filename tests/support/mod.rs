@@ -19,6 +19,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// Aborts the test program, with a list of all processes, unless it is dropped in time.
 pub(crate) struct Watchdog(#[expect(dead_code, reason = "its drop is the signal")] Sender<()>);
 
+impl Watchdog {
+    /// The time begins again.
+    pub(crate) fn again(&mut self) {
+        *self = watchdog();
+    }
+}
+
 /// Watches over the calling test.
 pub(crate) fn watchdog() -> Watchdog {
     let (alive, gone) = channel::<()>();
@@ -112,6 +119,21 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(30), "never came true: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until nothing is left of something that announces itself in no other way; tells what is.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "as above")]
+pub(crate) fn eventually_none(what: &str, mut left: impl FnMut() -> Vec<String>) {
+    let began = Instant::now();
+    loop {
+        let left = left();
+        if left.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(50), "{what}: left are\n{}", left.join("\n"));
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,148 +1,242 @@
-//! A random tree: supervisors of all kinds, at most five deep, over servers that misbehave in all ways.
+//! A random tree: supervisors of all kinds, at most five deep, over servers and others that misbehave in all ways.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rethread::prelude::*;
+use rethread::registry::RegistryKey;
 
 use crate::books::Books;
 use crate::dice::Dice;
+use crate::keys::ROOMS;
+use crate::starts::Starter;
 use crate::worker::{Temper, Worker};
 
-/// A place in the tree where a server stands, one after the other.
+/// A place where a server stands, one after the other.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) number: usize,
     pub(crate) name: String,
-    /// Servers that must not live when one here starts.
-    pub(crate) later_siblings: Vec<usize>,
+    /// What it is found by, if not by its name.
+    pub(crate) key: Option<RegistryKey<u32, u64>>,
+    /// The supervisor of its place, if that keeps an order.
+    family: Option<Arc<Family>>,
     pub(crate) temper: Temper,
+}
+
+/// The places below one supervisor: numbered in order, those of its supervisors between its own.
+#[derive(Debug)]
+struct Family {
+    grouped: bool,
+    /// The first number that is not below it.
+    end: OnceLock<usize>,
 }
 
 impl Slot {
     pub(crate) fn server(&self) -> ServerRef<Worker> {
-        ServerRef::with_name(self.name.clone())
+        match &self.key {
+            Some(key) => ServerRef::via(key.clone()),
+            None => ServerRef::with_name(self.name.clone()),
+        }
+    }
+
+    /// The places of its later siblings, and below them.
+    pub(crate) fn later(&self) -> Range<usize> {
+        let end = self.family.as_ref().and_then(|family| family.end.get());
+        self.number + 1..end.copied().unwrap_or(0).max(self.number + 1)
+    }
+
+    /// Whether its later siblings end before it starts again.
+    pub(crate) fn grouped(&self) -> bool {
+        self.family.as_ref().is_some_and(|family| family.grouped)
+    }
+
+    /// One that no supervisor has to do with.
+    pub(crate) fn alone(number: usize, name: String, temper: Temper) -> Arc<Self> {
+        Arc::new(Self { number, name, key: None, family: None, temper })
     }
 }
 
+/// A supervisor whose children clients bring: servers for these places, or tasks.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) name: String,
+    pub(crate) most: usize,
+    max: u32,
+    /// None: it is one of tasks.
+    pub(crate) slots: Vec<Arc<Slot>>,
+}
+
 enum Node {
-    Supervisor { strategy: Strategy, max: u32, children: Vec<Node> },
+    Supervisor { strategy: Strategy, max: u32, name: String, children: Vec<Node> },
     Server(Arc<Slot>, Restart),
+    Pool(Arc<Pool>),
+    Odd(Arc<Starter>, Restart),
+}
+
+/// What clients can find.
+#[derive(Debug, Default)]
+pub(crate) struct Field {
+    pub(crate) slots: Vec<Arc<Slot>>,
+    /// Places outside of the tree, for which clients compete.
+    pub(crate) free: Vec<Arc<Slot>>,
+    pub(crate) pools: Vec<Arc<Pool>>,
+    /// By name, the top one first; pools are among them.
+    pub(crate) supervisors: Vec<String>,
+    odd: usize,
+    /// The next place.
+    number: usize,
+}
+
+impl Field {
+    pub(crate) fn size(&self) -> usize {
+        self.slots.len() + self.supervisors.len() + self.odd
+    }
+
+    fn place(&mut self) -> usize {
+        self.number += 1;
+        self.number - 1
+    }
 }
 
 pub(crate) struct Plan {
     root: Node,
-    slots: Arc<Vec<Arc<Slot>>>,
-    /// Places outside of the tree, for which clients compete.
-    free: Arc<Vec<Arc<Slot>>>,
+    pub(crate) field: Arc<Field>,
     books: Arc<Books>,
+}
+
+struct Draft<'a> {
+    dice: &'a mut Dice,
+    books: &'a Arc<Books>,
+    size: usize,
+    field: Field,
 }
 
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice, books: &Arc<Books>) -> Self {
-        let size = match dice.below(20) {
-            0 => 400,
-            1..4 => 100,
+        let size = match dice.below(100) {
+            0..3 => 2000,
+            3..7 => 400,
+            7..20 => 100,
             _ => 30,
         };
-        let mut number = 0;
-        let mut slots = Vec::new();
-        let root = supervisor(dice, books, 0, size, &mut number, &mut slots);
-        let free = (0..3).map(|n| {
+        let mut draft = Draft { dice, books, size, field: Field::default() };
+        let root = draft.supervisor(0, "root".into());
+        let mut field = draft.field;
+        for n in 0..4 {
+            let (number, temper) = (field.place(), Temper::draw(dice, size));
             let name = format!("{}free {n}", books.prefix());
-            Arc::new(Slot {
-                number: number + n,
-                name,
-                later_siblings: Vec::new(),
-                temper: Temper::draw(dice),
-            })
-        });
-        let free = Arc::new(free.collect());
-        Self { root, slots: Arc::new(slots), free, books: Arc::clone(books) }
-    }
-
-    pub(crate) fn slots(&self) -> Arc<Vec<Arc<Slot>>> {
-        Arc::clone(&self.slots)
-    }
-
-    pub(crate) fn free(&self) -> Arc<Vec<Arc<Slot>>> {
-        Arc::clone(&self.free)
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.slots.len()
+            let key = (n % 2 == 1).then(|| ROOMS.key_with(1000 + n, 0));
+            field.free.push(Arc::new(Slot { number, name, key, family: None, temper }));
+        }
+        Self { root, field: Arc::new(field), books: Arc::clone(books) }
     }
 
     pub(crate) fn start(&self) -> Result<ServerRef<Supervisor>, StartError> {
         match &self.root {
-            Node::Supervisor { strategy, max, children } => {
-                spec(&self.books, *strategy, *max, children, "root").start_link()
+            Node::Supervisor { strategy, max, name, children } => {
+                spec(&self.books, *strategy, *max, name, children).start_link()
             }
-            Node::Server(..) => unreachable!("the root is a supervisor"),
+            _ => unreachable!("the root is a supervisor"),
         }
     }
 }
 
-fn supervisor(
-    dice: &mut Dice,
-    books: &Arc<Books>,
-    depth: usize,
-    size: usize,
-    number: &mut usize,
-    slots: &mut Vec<Arc<Slot>>,
-) -> Node {
-    let strategy = *dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
-    // High enough that most rounds last, and low enough that some do not.
-    let max = *dice.pick(&[2, 20, 1000, 100_000]);
-    let width = 1 + dice.below(6);
-    let mut children = Vec::new();
-    // The numbers of the servers of this supervisor are known before they are drawn: each child takes one.
-    let kinds: Vec<bool> =
-        (0..width).map(|_| depth < 4 && slots.len() + width < size && dice.one_in(2)).collect();
-    let own: Vec<Option<usize>> = kinds
-        .iter()
-        .map(|nested| {
-            *number += usize::from(!nested);
-            (!nested).then(|| *number - 1)
-        })
-        .collect();
-    for (at, nested) in kinds.iter().enumerate() {
-        let child = match own[at] {
-            None => supervisor(dice, books, depth + 1, size, number, slots),
-            Some(number) => {
-                let later = match strategy {
-                    Strategy::OneForOne => Vec::new(),
-                    _ => own[at + 1..].iter().flatten().copied().collect(),
-                };
-                let slot = Arc::new(Slot {
-                    number,
-                    name: format!("{}{number}", books.prefix()),
-                    later_siblings: later,
-                    temper: Temper::draw(dice),
-                });
-                slots.push(Arc::clone(&slot));
-                Node::Server(slot, *dice.pick(&[Restart::Permanent, Restart::Permanent, Restart::Transient]))
-            }
+impl Draft<'_> {
+    fn supervisor(&mut self, depth: usize, path: String) -> Node {
+        let strategy = *self.dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
+        // High enough that most rounds last, and low enough that some do not.
+        let max = *self.dice.pick(&[2, 20, 1000, 100_000]);
+        let name = format!("{}{path}", self.books.prefix());
+        self.field.supervisors.push(name.clone());
+        let grouped = strategy != Strategy::OneForOne;
+        let family = Arc::new(Family { grouped, end: OnceLock::new() });
+        let most = match self.size {
+            2000 => 40,
+            400 => 12,
+            _ => 6,
         };
-        debug_assert_eq!(*nested, own[at].is_none());
-        children.push(child);
+        let width = 1 + self.dice.below(most);
+        let mut children = Vec::new();
+        for at in 0..width {
+            let nested = depth < 4 && self.field.size() + width < self.size && self.dice.one_in(2);
+            if self.field.size() >= self.size {
+                break;
+            }
+            children.push(match self.dice.below(16) {
+                _ if self.field.slots.is_empty() => self.server(&family), // somebody to call
+                _ if nested => self.supervisor(depth + 1, format!("{path}.{at}")),
+                0 => self.pool(format!("{path} pool {at}")),
+                1 => self.odd(format!("{path} odd {at}")),
+                _ => self.server(&family),
+            });
+        }
+        let _ = family.end.set(self.field.number);
+        Node::Supervisor { strategy, max, name, children }
     }
-    Node::Supervisor { strategy, max, children }
+
+    fn server(&mut self, family: &Arc<Family>) -> Node {
+        let number = self.field.place();
+        let name = format!("{}{number}", self.books.prefix());
+        let temper = Temper::draw(self.dice, self.size);
+        let slot = Arc::new(Slot { number, name, key: None, family: Some(Arc::clone(family)), temper });
+        self.field.slots.push(Arc::clone(&slot));
+        const RESTARTS: [Restart; 4] =
+            [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
+        Node::Server(slot, *self.dice.pick(&RESTARTS))
+    }
+
+    fn pool(&mut self, called: String) -> Node {
+        let name = format!("{}{called}", self.books.prefix());
+        let (most, max) = (1 + self.dice.below(6), *self.dice.pick(&[2, 20, 1000]));
+        let places = if self.dice.one_in(3) { 0 } else { most + 2 };
+        let mut slots = Vec::new();
+        for n in 0..places {
+            let temper = Temper::draw(self.dice, self.size);
+            slots.push(Slot::alone(self.field.place(), format!("{name} {n}"), temper));
+        }
+        let pool = Arc::new(Pool { name, most, max, slots });
+        self.field.supervisors.push(pool.name.clone());
+        self.field.pools.push(Arc::clone(&pool));
+        Node::Pool(pool)
+    }
+
+    fn odd(&mut self, called: String) -> Node {
+        self.field.odd += 1;
+        let starter = Starter::draw(self.dice, format!("{}{called}", self.books.prefix()));
+        Node::Odd(starter, *self.dice.pick(&[Restart::Permanent, Restart::Transient, Restart::Temporary]))
+    }
 }
 
-fn spec(books: &Arc<Books>, strategy: Strategy, max: u32, children: &[Node], path: &str) -> SupervisorSpec {
-    let plan = match strategy {
-        Strategy::OneForOne => Supervisor::one_for_one(),
-        Strategy::OneForAll => Supervisor::one_for_all(),
-        Strategy::RestForOne => Supervisor::rest_for_one(),
-    };
-    let plan = plan
-        .max_restarts(max, Duration::from_secs(5))
-        .name(ServerRef::with_name(format!("{}{path}", books.prefix())));
-    children.iter().enumerate().fold(plan, |plan, (at, child)| match child {
-        Node::Supervisor { strategy, max, children } => {
-            plan.child(spec(books, *strategy, *max, children, &format!("{path}.{at}")))
+fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Node]) -> SupervisorSpec {
+    let period = Duration::from_secs(5);
+    let plan = SupervisorSpec::new(how).max_restarts(max, period).name(ServerRef::with_name(name));
+    children.iter().fold(plan, |plan, child| match child {
+        Node::Supervisor { strategy, max, name, children } => {
+            plan.child(spec(books, *strategy, *max, name, children))
         }
         Node::Server(slot, restart) => plan.child(Worker::of(slot, books).restart(*restart)),
+        Node::Odd(starter, restart) => plan.child(starter.spec().restart(*restart)),
+        Node::Pool(pool) => plan.child(pool.spec(period)),
     })
+}
+
+impl Pool {
+    pub(crate) fn servers(&self) -> ServerRef<DynamicSupervisor> {
+        ServerRef::with_name(self.name.clone())
+    }
+
+    pub(crate) fn tasks(&self) -> ServerRef<TaskSupervisor> {
+        ServerRef::with_name(self.name.clone())
+    }
+
+    fn spec(&self, period: Duration) -> ChildSpec {
+        if self.slots.is_empty() {
+            TaskSupervisor::new().max_children(self.most).name(self.tasks()).into()
+        } else {
+            let plan = DynamicSupervisor::new().max_children(self.most).max_restarts(self.max, period);
+            plan.name(self.servers()).into()
+        }
+    }
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use rethread::Spec;
 use rethread::prelude::*;
-use rethread::{Shutdown, Spec};
 
 use crate::books::Books;
 use crate::dice::Dice;
+use crate::hostile::{self, Bomb};
 use crate::plan::Slot;
 
 /// What is wrong with the servers of one slot: one time in so many; zero is never.
@@ -18,19 +19,35 @@ use crate::plan::Slot;
 pub(crate) struct Temper {
     dice: Dice,
     fails_to_start: usize,
+    hangs_in_init: usize,
     crashes_in_terminate: usize,
     crashes_in_drop: usize,
     traps: bool,
 }
 
 impl Temper {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(dice: &mut Dice, size: usize) -> Self {
+        // Of a big tree one failure in the beginning is the end.
+        let rare = 1 + size / 100;
         Self {
             dice: dice.fork(),
-            fails_to_start: *dice.pick(&[0, 0, 0, 50, 500]),
+            fails_to_start: *dice.pick(&[0, 0, 0, 50, 500]) * rare,
+            hangs_in_init: *dice.pick(&[0, 0, 0, 0, 0, 0, 0, 200]) * rare,
             crashes_in_terminate: *dice.pick(&[0, 0, 4]),
             crashes_in_drop: *dice.pick(&[0, 0, 0, 4]),
             traps: dice.one_in(3),
+        }
+    }
+
+    /// Nothing is wrong.
+    pub(crate) fn calm(dice: &mut Dice) -> Self {
+        Self {
+            dice: dice.fork(),
+            fails_to_start: 0,
+            hangs_in_init: 0,
+            crashes_in_terminate: 0,
+            crashes_in_drop: 0,
+            traps: false,
         }
     }
 }
@@ -42,7 +59,7 @@ pub(crate) struct Worker {
     dice: Dice,
     deferred: HashMap<u64, Caller<u64>>,
     /// The last number that came from each client.
-    heard: HashMap<Pid, u64>,
+    heard: HashMap<u64, u64>,
 }
 
 /// What it can be asked.
@@ -69,17 +86,23 @@ pub(crate) enum Tell {
     AfterYourDeath(Pid),
     Link(Pid),
     /// Each client counts what it sends to anybody.
-    Numbered(Pid, u64),
+    Numbered(u64, u64),
+    Bomb(#[expect(dead_code, reason = "its destructor is what it is for")] Bomb),
 }
 
 impl Worker {
     /// How the server of a slot is started and stopped.
     pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> Spec<Self> {
-        Self::child_spec((Arc::clone(slot), Arc::clone(books)))
+        let spec = Self::child_spec((Arc::clone(slot), Arc::clone(books)))
             .id(slot.name.as_str())
+            .label(slot.name.as_str())
             .name(slot.server())
             .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
-            .kill_grace(Duration::from_millis(10))
+            .kill_grace(Duration::from_millis(10));
+        match slot.temper.hangs_in_init {
+            0 => spec,
+            _ => spec.start_timeout(Duration::from_millis(100)),
+        }
     }
 }
 
@@ -89,6 +112,7 @@ impl GenServer for Worker {
     type Cast = Tell;
 
     fn init((slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, Stop> {
+        let above = books.begins(&slot, cx.me());
         let mut dice = slot.temper.dice.clone();
         // Not the same fate for each incarnation.
         for _ in 0..books.starts.load(Ordering::Relaxed) % 64 {
@@ -97,13 +121,17 @@ impl GenServer for Worker {
         cx.trap_exit(slot.temper.traps);
         let wrong = |n: usize, dice: &mut Dice| n > 0 && dice.one_in(n);
         if wrong(slot.temper.fails_to_start, &mut dice) {
-            match dice.below(3) {
+            match dice.below(4) {
                 0 => panic!("no start"),
                 1 => process::exit_with("no start"),
+                2 => return Err(Stop::Ignore),
                 _ => return Err(Stop::because("no start")),
             }
         }
-        books.enters(&slot, cx.me());
+        if wrong(slot.temper.hangs_in_init, &mut dice) {
+            process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter lives so long
+        }
+        books.enters(&slot, cx.me(), above);
         Ok(Self { slot, books, pid: cx.me(), dice, deferred: HashMap::new(), heard: HashMap::new() })
     }
 
@@ -152,14 +180,22 @@ impl GenServer for Worker {
                 self.books.breach(format!("{pid} handles a message that was sent to it after it was killed"));
             }
             Tell::AfterYourDeath(_) => {}
-            Tell::Link(other) => drop(process::link(other)),
+            Tell::Link(other) => {
+                self.books.tie(self.pid, other);
+                let _ = process::link(other);
+            }
             Tell::Numbered(client, n) => {
                 let last = self.heard.insert(client, n).unwrap_or(0);
                 if last >= n {
                     self.books.breach(format!("{} got {n} of {client} after {last}", self.pid));
                 }
             }
+            Tell::Bomb(_) => {}
         }
+        Next::wait()
+    }
+
+    fn handle_info(&mut self, _: Info, _: &mut Context<Self>) -> Next {
         Next::wait()
     }
 
@@ -173,6 +209,9 @@ impl GenServer for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        if self.dice.one_in(3) {
+            hostile::last_words(&mut self.dice, &self.books, &self.slot);
+        }
         self.books.leaves(&self.slot, self.pid);
         let n = self.slot.temper.crashes_in_drop;
         if n > 0 && self.dice.one_in(n) && !std::thread::panicking() {

@@ -1,0 +1,98 @@
+//! Who looks at everything while it goes on, and who changes the settings under it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rethread::FailedToStartChild;
+use rethread::observer::{self, Change, Events};
+use rethread::prelude::*;
+use rethread::process::{Settings, Waiting};
+
+use crate::books::Books;
+use crate::dice::Dice;
+use crate::plan::Field;
+use crate::reasons;
+
+/// How often the auditor looks.
+const EVERY: Duration = Duration::from_millis(3);
+
+/// Looks at all supervisors again and again, and at each of their ends.
+pub(crate) fn audit(books: &Books, field: &Field, mut events: Events) {
+    loop {
+        let over = books.over.load(Ordering::Relaxed);
+        while let Some(event) = events.try_recv() {
+            if let (Change::Exited { reason }, Some(name)) = (&event.change, &event.name) {
+                let supervisor = field.supervisors.iter().any(|known| **known == **name);
+                if supervisor && !reasons::of_supervisor(reason) {
+                    books.breach(format!("the supervisor {name} ended with {reason}"));
+                }
+            }
+        }
+        if over {
+            return;
+        }
+        let began = Instant::now();
+        for process in observer::snapshot().processes {
+            let Some(own) = &process.supervision else { continue };
+            // The one restart that is too many is noted too, and ends the supervisor.
+            if own.restarts.used > own.restarts.max as usize + 1 {
+                books.breach(format!("{process} has made more restarts than it may"));
+            }
+        }
+        process::sleep(EVERY.max(began.elapsed() * 4));
+    }
+}
+
+/// Changes what can be changed while it goes on: all but the limit, and what the environment has fixed.
+pub(crate) fn weather(books: &Books, mut dice: Dice) {
+    let fixed = |variable| std::env::var_os(variable).is_some();
+    while !books.over.load(Ordering::Relaxed) {
+        let before = process::settings();
+        let mut now = Settings {
+            kill_grace: Duration::from_millis(20 + dice.below(200) as u64),
+            exit_deadline: Duration::from_millis(1000 + dice.below(5000) as u64),
+            stack_size: *dice.pick(&[1, 2, 4]) * 1024 * 1024,
+            ..before
+        };
+        if !fixed("RETHREAD_SPARE_THREADS") {
+            now.spare_threads = *dice.pick(&[0, 3, 1024]);
+        }
+        if !fixed("RETHREAD_WAITING") {
+            now.waiting = *dice.pick(&[Waiting::Adaptive, Waiting::Adaptive, Waiting::Park, Waiting::Linger]);
+        }
+        process::set_settings(now);
+        process::sleep(dice.up_to_ms(10));
+    }
+}
+
+/// The tree did not stand; if somewhere in it a place was refused, there was none.
+pub(crate) fn no_system(books: &Books, error: &StartError) {
+    match error {
+        StartError::SystemLimit { limit } => books.refused(*limit),
+        StartError::Failed(reason) => {
+            if let Some(failed) = reason.downcast_ref::<FailedToStartChild>() {
+                no_system(books, &failed.error);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Nobody has left a place taken: with a limit of one more than there are processes, one more can start, and no second.
+pub(crate) fn places_are_free(books: &Books) {
+    let before = process::settings();
+    let limit = process::processes().len() + 1;
+    process::set_settings(Settings { max_processes: limit, ..before });
+    let wait = |inbox: &mut rethread::process::Inbox<()>| drop(inbox.recv());
+    let (one, another) = (process::spawn(wait), process::spawn(wait));
+    process::set_settings(before);
+    let refused =
+        matches!(&another, Err(rethread::process::SpawnError::SystemLimit { limit: l }) if *l == limit);
+    if one.is_err() || !refused {
+        books.breach(format!("room for one more, but {one:?}, and then {another:?}"));
+    }
+    for process in [one, another].into_iter().flatten() {
+        process.send(());
+        process::watch(&process).wait();
+    }
+}

@@ -1,0 +1,88 @@
+//! Threads that are no processes: one that becomes one and is a client, and one that never does.
+
+use std::thread::{self, JoinHandle};
+
+use rethread::prelude::*;
+use rethread::process::{Inbox, LinkError, NameError};
+
+use crate::client::Client;
+use crate::hand::{Hand, SLACK};
+use crate::keys::ROOMS;
+use crate::naming::WILD;
+
+/// Begins such a thread; `None` if there is none to be had.
+pub(crate) fn start(mut hand: Hand) -> Option<JoinHandle<()>> {
+    let times = 50 + hand.dice.below(150);
+    let body = move || if hand.dice.one_in(2) { attached(hand, times) } else { unattached(hand, times) };
+    thread::Builder::new().name("foreign".into()).spawn(body).ok()
+}
+
+fn attached(hand: Hand, times: usize) {
+    let books = std::sync::Arc::clone(&hand.books);
+    let ended = process::attach(|inbox: &mut Inbox<u64>| Client::new(inbox, hand).run(times));
+    match ended {
+        Ok(()) => {}
+        Err(process::AttachError::Spawn(rethread::process::SpawnError::SystemLimit { limit })) => {
+            books.refused(limit);
+        }
+        Err(error) => books.breach(format!("an attached client ended: {error}")),
+    }
+}
+
+fn unattached(mut hand: Hand, times: usize) {
+    for _ in 0..times {
+        let next = hand.dice.fork();
+        match hand.dice.below(40) {
+            0..16 => hand.call(),
+            16..20 => hand.flood(),
+            20 => hand.crash(),
+            21..26 => hand.kill_and_send(),
+            26..28 => hand.tie(),
+            28 => hand.bomb(),
+            29..31 => hand.take_over(),
+            31 => hand.behead(),
+            32 => drop(hand.someone().whereis_within(hand.dice.up_to_ms(2))),
+            33 => {
+                let n = hand.number();
+                let timer = process::send_after(hand.dice.up_to_ms(2), *hand.dice.pick(&WILD), n);
+                if hand.dice.one_in(2) {
+                    process::cancel_timer(timer);
+                }
+            }
+            34 => {
+                let watch = hand.someone().watch();
+                watch.wait_timeout(hand.dice.up_to_ms(2));
+            }
+            35 => task(&mut hand),
+            36 => {
+                let n = hand.number();
+                let lock = ROOMS.lock(1, move || n);
+                assert_eq!(lock, n);
+            }
+            _ => refused(&mut hand),
+        }
+        hand.dice = next;
+    }
+}
+
+/// What only processes can do.
+fn refused(hand: &mut Hand) {
+    let Some(pid) = hand.someone().whereis() else { return };
+    let linked = process::link(pid);
+    let registered = ROOMS.register(3000, 0);
+    if linked != Err(LinkError::NotAProcess)
+        || registered != Err(NameError::NotAProcess)
+        || process::current().is_some()
+    {
+        hand.breach(format!("a thread that is no process: linked {linked:?}, registered {registered:?}"));
+    }
+}
+
+fn task(hand: &mut Hand) {
+    let n = hand.number();
+    match Task::spawn(move || n).map(|task| task.join_timeout(SLACK)) {
+        Ok(Ok(m)) if m == n => {}
+        Ok(other) => hand.breach(format!("the task of a foreign thread came to {other:?}")),
+        Err(error) => hand.no_spawn(&error),
+    }
+}

@@ -1,0 +1,198 @@
+//! What anybody can do to the system, processes and foreign threads alike: call, send, kill; each with what must come
+//! of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rethread::prelude::*;
+use rethread::process::{NameError, SpawnError};
+
+use crate::books::Books;
+use crate::dice::Dice;
+use crate::hostile::Bomb;
+use crate::plan::{Field, Slot};
+use crate::reasons;
+use crate::worker::{Ask, Tell, Worker};
+
+/// How long a call may take.
+const LIMIT: Duration = Duration::from_millis(300);
+/// What nobody may be late by, on a machine that is busy with other things.
+pub(crate) const SLACK: Duration = Duration::from_secs(40);
+
+pub(crate) struct Hand {
+    /// The same number for nobody else in the round.
+    id: u64,
+    pub(crate) dice: Dice,
+    pub(crate) books: Arc<Books>,
+    pub(crate) field: Arc<Field>,
+    counter: u64,
+}
+
+impl Hand {
+    pub(crate) fn new(id: u64, dice: Dice, books: &Arc<Books>, field: &Arc<Field>) -> Self {
+        Self { id, dice, books: Arc::clone(books), field: Arc::clone(field), counter: 0 }
+    }
+
+    /// A number that nobody else has, each higher than the one before.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.counter += 1;
+        self.id << 32 | self.counter
+    }
+
+    /// Whether this is a number of ours.
+    pub(crate) fn own(&self, number: u64) -> bool {
+        number >> 32 == self.id
+    }
+
+    pub(crate) fn breach(&self, what: String) {
+        self.books.breach(what);
+    }
+
+    pub(crate) fn slot(&mut self) -> Arc<Slot> {
+        Arc::clone(self.dice.pick(&self.field.slots))
+    }
+
+    pub(crate) fn someone(&mut self) -> ServerRef<Worker> {
+        self.slot().server()
+    }
+
+    pub(crate) fn call(&mut self) {
+        self.books.calls.fetch_add(1, Ordering::Relaxed);
+        let (n, server, other) = (self.number(), self.someone(), self.slot());
+        let while_ = self.dice.up_to_ms(30);
+        let reasons = [ExitReason::Normal, reasons::odd_shutdown(), ExitReason::new("odd")];
+        let reason = self.dice.pick(&reasons).clone();
+        let kind = self.dice.below(16);
+        // Now and then hardly any time, so that many an answer comes too late.
+        let limit = if self.dice.one_in(4) { self.dice.up_to_ms(3) } else { LIMIT };
+        let began = Instant::now();
+        let answer = server.call_timeout(limit, |from| match kind {
+            0 => Ask::Crash(from),
+            1 => Ask::Leave(reason, from),
+            2 => Ask::Stop(reason, n, from),
+            3 => Ask::Never(from),
+            4 => Ask::Slowly(while_, n, from),
+            5 => Ask::Deaf(while_, n, from),
+            6 | 7 => Ask::Later(while_ / 4, n, from),
+            8 | 9 => Ask::Through(other, n, from),
+            _ => Ask::Echo(n, from),
+        });
+        let took = began.elapsed();
+        match &answer {
+            Ok(m) if *m != n => self.breach(format!("asked for {n}, got {m}")),
+            Ok(_) if matches!(kind, 0 | 1 | 3) => self.breach(format!("an answer to a call of kind {kind}")),
+            Ok(_) | Err(CallError::NoProc { .. }) => {}
+            Err(CallError::NoReply { .. }) if kind == 3 => {}
+            Err(CallError::Exited { reason, .. }) if reasons::can_be(reason) => {}
+            Err(CallError::Timeout { after, .. }) if took >= limit && *after == limit => {}
+            // A thief has its name.
+            Err(CallError::WrongType { found, .. }) if !found.contains("Worker") => {}
+            Err(other) => self.breach(format!("a call of kind {kind} failed after {took:?}: {other}")),
+        }
+        if took > limit + SLACK {
+            self.breach(format!("a call took {took:?}"));
+        }
+    }
+
+    /// Messages arrive in the order sent, or not at all.
+    pub(crate) fn flood(&mut self) {
+        let server = self.someone();
+        for _ in 0..self.dice.below(40) {
+            server.cast(Tell::Numbered(self.id, self.number()));
+        }
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.someone().cast(Tell::Crash);
+    }
+
+    /// Links two servers anywhere in the tree: one may take the other along.
+    pub(crate) fn tie(&mut self) {
+        if let Some(other) = self.someone().whereis() {
+            self.someone().cast(Tell::Link(other));
+        }
+    }
+
+    pub(crate) fn bomb(&mut self) {
+        let next = self.slot();
+        self.someone().cast(Tell::Bomb(Bomb::new(&next)));
+    }
+
+    /// What is sent after a kill, by the one who killed, is never handled; and a call fails for the right reason.
+    pub(crate) fn kill_and_send(&mut self) {
+        let Some(pid) = self.someone().whereis() else { return };
+        process::exit(pid, ExitReason::Kill);
+        let server = ServerRef::<Worker>::from_pid(pid);
+        server.cast(Tell::AfterYourDeath(pid));
+        match self.dice.below(4) {
+            0 | 1 => self.dies(pid),
+            2 => {
+                let n = self.number();
+                match server.call_timeout(SLACK, |from| Ask::Echo(n, from)) {
+                    Err(CallError::NoProc { .. }) if !process::is_alive(pid) => {}
+                    // A thief has taken its name, and was killed in its place.
+                    Err(CallError::WrongType { found, .. }) if !found.contains("Worker") => {}
+                    other => self.breach(format!("a call of {pid}, killed before by the caller: {other:?}")),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A process that was killed ends.
+    pub(crate) fn dies(&self, pid: Pid) {
+        match process::watch(pid).wait_timeout(SLACK) {
+            Some(reason) if reasons::can_be(&reason) => {}
+            Some(reason) => self.breach(format!("{pid} was killed and ended with {reason}")),
+            None => self.breach(format!("{pid} does not die")),
+        }
+    }
+
+    /// Kills a supervisor, seldom the top one.
+    pub(crate) fn behead(&mut self) {
+        let supervisors = &self.field.supervisors;
+        let at = self.dice.below(supervisors.len());
+        if at > 0 || self.dice.one_in(8) {
+            if let Some(pid) = process::whereis(&supervisors[at]) {
+                self.books.behead(pid);
+                process::exit(pid, ExitReason::Kill);
+            }
+        }
+    }
+
+    /// Ends whoever has a name or key outside of the tree, and starts another under it at once: it must not begin
+    /// before the first is buried.
+    pub(crate) fn take_over(&mut self) {
+        let slot = Arc::clone(self.dice.pick(&self.field.free));
+        if let Some(pid) = slot.server().whereis() {
+            process::exit(pid, ExitReason::Kill);
+        }
+        match Worker::of(&slot, &self.books).start() {
+            Ok(_) => {}
+            Err(StartError::AlreadyStarted(other)) if Some(other) != process::current() => {}
+            Err(error) => self.no_start(&error),
+        }
+    }
+
+    /// A server whose name may be held by another was not started.
+    pub(crate) fn no_start(&self, error: &StartError) {
+        match error {
+            StartError::SystemLimit { limit } => self.books.refused(*limit),
+            // It was killed by another client before it began.
+            StartError::Name(NameError::NoProc) => {}
+            StartError::Ignored | StartError::Timeout | StartError::Refused(_) => {}
+            StartError::Failed(reason) if reasons::can_be(reason) => {}
+            other => self.breach(format!("a start failed: {other}")),
+        }
+    }
+
+    /// A process was not spawned.
+    pub(crate) fn no_spawn(&self, error: &SpawnError) {
+        match error {
+            SpawnError::SystemLimit { limit } => self.books.refused(*limit),
+            SpawnError::Refused(_) => {}
+            other => self.breach(format!("a spawn failed: {other}")),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Children with start functions of their own, which panic, leave, throw, fail, ignore, hang and lie. A supervisor
+//! must not end of any of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rethread::prelude::*;
+use rethread::process::{Builder, Inbox};
+
+use crate::dice::Dice;
+
+#[derive(Debug)]
+pub(crate) struct Starter {
+    name: String,
+    dice: Dice,
+    /// Whether what it starts ends by itself.
+    short: bool,
+    tries: AtomicUsize,
+}
+
+impl Starter {
+    pub(crate) fn draw(dice: &mut Dice, name: String) -> Arc<Self> {
+        Arc::new(Self { name, dice: dice.fork(), short: dice.one_in(4), tries: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn spec(self: &Arc<Self>) -> ChildSpec {
+        let starter = Arc::clone(self);
+        let limit = Duration::from_millis(200);
+        ChildSpec::new(self.name.as_str(), move || starter.start()).shutdown(Shutdown::Timeout(limit))
+    }
+
+    fn start(&self) -> Result<Pid, StartError> {
+        let tries = self.tries.fetch_add(1, Ordering::Relaxed);
+        let mut dice = self.dice.clone();
+        (0..tries % 16).for_each(|_| dice = dice.fork());
+        // The first time all is well, or few trees would ever stand.
+        match if tries == 0 { usize::MAX } else { dice.below(16) } {
+            0 => panic!("a start function panics"),
+            1 => process::exit_with("a start function leaves"),
+            2 => process::throw("a start function throws"),
+            3 => return Err(StartError::Failed(ExitReason::new("odd"))),
+            4 => return Err(StartError::Ignored),
+            5 => process::sleep(dice.up_to_ms(5)),
+            6 => {
+                let (_nobody, nothing) = channel::<Never>();
+                let _ = nothing.recv_timeout(dice.up_to_ms(5));
+            }
+            7 => {
+                // One that is gone before the supervisor hears of it.
+                let gone = self.builder().spawn::<Never>(|_| ())?;
+                process::watch(&gone).wait();
+                return Ok(gone.pid());
+            }
+            _ => {}
+        }
+        let short = self.short.then(|| dice.up_to_ms(60));
+        let life = move |inbox: &mut Inbox<Never>| match short {
+            None => drop(inbox.recv()),
+            Some(time) => {
+                process::sleep(time);
+                process::exit_with("short life")
+            }
+        };
+        Ok(self.builder().kill_grace(Duration::from_millis(10)).spawn_link(life)?.pid())
+    }
+
+    fn builder(&self) -> Builder {
+        Builder::new().label(self.name.as_str())
+    }
+}
