@@ -26,6 +26,8 @@ mod servers;
 mod signals;
 #[path = "races/supervisors.rs"]
 mod supervisors;
+#[path = "races/tasks.rs"]
+mod tasks;
 #[path = "races/threads.rs"]
 mod threads;
 #[path = "races/timers.rs"]

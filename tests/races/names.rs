@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rethread::ExitReason;
-use rethread::process::{self, Builder, NameError};
-use rethread::registry::Registry;
+use rethread::prelude::*;
+use rethread::process::{Builder, NameError};
 
 use crate::tries::{LONG, because, drained, end_of, one_of, race};
 
@@ -154,5 +153,48 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
         assert!(!matches!(other.wait(), ExitReason::Panic(_)));
         assert_eq!(REGISTRY.whereis("key"), None);
         assert_eq!(REGISTRY.count(), 0);
+    });
+}
+
+/// A server that does nothing.
+struct Idle;
+
+impl GenServer for Idle {
+    type Args = ();
+    type Call = Never;
+    type Cast = Never;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self)
+    }
+
+    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        match call {}
+    }
+
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
+    }
+}
+
+#[test]
+fn a_process_that_is_found_by_its_key_and_killed_before_it_begins_leaves_nothing_behind() {
+    race("spawn with key, kill by key, deadline").impatient().run(|_| {
+        static REGISTRY: Registry<&str> = Registry::new();
+        let killer = process::spawn::<u64>(|_| {
+            if let Some(found) = REGISTRY.whereis_within("key", Duration::from_millis(1)) {
+                process::exit(found, ExitReason::Kill);
+            }
+        });
+        let spec = Idle::child_spec(()).kill_grace(Duration::from_micros(1));
+        if let Ok(started) = spec.name(REGISTRY.server("key")).start() {
+            let watch = started.watch();
+            if let Some(pid) = started.whereis() {
+                process::exit(pid, ExitReason::Kill);
+            }
+            watch.wait();
+        }
+        end_of(killer.expect("a thread"));
+        assert_eq!(REGISTRY.whereis("key"), None);
     });
 }

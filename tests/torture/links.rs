@@ -86,7 +86,7 @@ impl Client<'_> {
         }
         process::exit(pid, ExitReason::Kill);
         self.hand.dies(pid);
-        // Who asks after a process that is being buried may hear `NoProc` before the links are told.
+        // Who asks after a process that is being buried may hear of it before a link made meanwhile is answered.
         let mut exits: Vec<_> = self.inbox.recv_where_timeout(SLACK, from_it).into_iter().collect();
         exits.extend(self.take(from_it));
         let noproc = exits

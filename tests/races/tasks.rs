@@ -1,0 +1,82 @@
+//! Tasks that are done, given up or killed, and locks by key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rethread::Shutdown;
+use rethread::prelude::*;
+
+use crate::tries::{LONG, drained, end_of, race};
+
+const SOON: Duration = Duration::from_micros(20);
+
+#[test]
+fn a_task_has_a_value_or_a_reason() {
+    race("task: value, kill").run(|inbox| {
+        let task = Task::spawn(|| 5).expect("a thread");
+        let pid = task.pid();
+        let killer = process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill));
+        match task.join() {
+            Ok(value) => assert_eq!(value, 5),
+            Err(JoinError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
+            Err(other) => panic!("{other}"),
+        }
+        end_of(killer.expect("a thread"));
+        end_of(pid);
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_task_is_done_in_time_or_given_up() {
+    race("task: value, time limit").impatient().run(|inbox| {
+        let mut task = Task::spawn(|| 5).expect("a thread");
+        let pid = task.pid();
+        if let Some(result) = task.yield_for(SOON) {
+            assert!(matches!(result, Ok(5)), "{result:?}");
+        } else {
+            let ended = task.shutdown(Shutdown::Timeout(SOON));
+            assert!(matches!(ended, None | Some(Ok(5))), "{ended:?}");
+        }
+        end_of(pid);
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
+    static LOCKS: Registry<&str> = Registry::new();
+
+    /// Held, while this lives.
+    struct Held(Arc<AtomicBool>);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+
+    race("lock, lock, kill").run(|inbox| {
+        let held = Arc::new(AtomicBool::new(false));
+        let both = [(); 2].map(|()| {
+            let held = Arc::clone(&held);
+            let patient = process::Builder::new().kill_grace(LONG).exit_deadline(LONG);
+            let locking = patient.spawn::<u64>(move |_| {
+                LOCKS.lock("key", || {
+                    assert!(!held.swap(true, Ordering::SeqCst), "two have the lock");
+                    let _held = Held(held);
+                    process::checkpoint();
+                    let _ = process::whereis("takes a while");
+                });
+            });
+            locking.expect("a thread")
+        });
+        let watches = both.each_ref().map(process::watch);
+        process::exit(&both[0], ExitReason::Kill);
+        for watch in watches {
+            assert!(!matches!(watch.wait(), ExitReason::Panic(_)));
+        }
+        LOCKS.lock("key", || assert!(!held.load(Ordering::SeqCst)));
+        drained(inbox);
+    });
+}
