@@ -10,7 +10,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use apart::apart;
-use rethread::process;
+use rethread::prelude::*;
 use support::{sleeper, watchdog};
 
 /// How much more may be resident in the end: a quarter of what it would be if each turn left 100 bytes.
@@ -66,4 +66,28 @@ fn a_wait_for_a_name_that_nobody_took() {
 #[test]
 fn a_listener_that_went_away() {
     leaves_nothing(|_| drop(rethread::observer::events()));
+}
+
+#[test]
+fn a_call_that_timed_out() {
+    /// It keeps who called it last.
+    struct Silent(Option<Caller<()>>);
+    impl GenServer for Silent {
+        type Args = ();
+        type Call = Caller<()>;
+        type Cast = Never;
+
+        fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+            Ok(Self(None))
+        }
+        fn handle_call(&mut self, from: Caller<()>, _: &mut Context<Self>) -> Next {
+            self.0 = Some(from);
+            Next::wait()
+        }
+        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+            match cast {}
+        }
+    }
+    let server = Silent::start(()).expect("it starts");
+    leaves_nothing(|_| drop(server.call_timeout(Duration::ZERO, |from| from)));
 }

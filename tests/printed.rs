@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use rethread::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Address, AliasMode, Caught, Inbox, LinkError, Name, SendError, attempt};
 use support::{attached, sleeper, unique, watchdog};
@@ -139,6 +140,7 @@ fn errors_of_links_and_names_are_sentences() {
     ] {
         assert_eq!(error.to_string(), text);
     }
+    assert_eq!(StopError::Timeout.to_string(), "it has not ended in time");
     let nobody: SendError<u8> = Name::new(unique("printed.nobody")).send(7).unwrap_err();
     assert_eq!(debug(&nobody), "NoProc(..)");
     assert_eq!(nobody.into_inner(), 7);
