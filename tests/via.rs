@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use rethread::prelude::*;
 use rethread::process::{Inbox, NameError, Via};
 use support::{attached, unique};
@@ -50,5 +52,29 @@ fn a_table_that_panics_leaves_no_phantom_process_behind() {
         assert_eq!(process::whereis(name), None);
         assert_eq!(supervisor.which_children().unwrap(), []);
         supervisor.stop().unwrap();
+    });
+}
+
+/// A table with one entry, which cannot wait for another.
+#[derive(Debug)]
+struct Only(Option<Pid>);
+
+impl Via for Only {
+    fn whereis(&self) -> Option<Pid> {
+        self.0
+    }
+    fn register(&self, _: Pid) -> Result<(), NameError> {
+        Err(NameError::Unsupported("it is full"))
+    }
+    fn unregister(&self, _: Pid) {}
+}
+
+#[test]
+fn a_table_that_cannot_wait_looks_just_once() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (found, nobody) =
+            (ServerRef::<Idle>::via(Only(Some(inbox.pid()))), ServerRef::<Idle>::via(Only(None)));
+        assert_eq!(found.whereis_within(Duration::MAX), Some(inbox.pid()));
+        assert_eq!(nobody.whereis_within(Duration::MAX), None);
     });
 }
