@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use rethread::process::{self, Alias, AliasMode, Event, Inbox};
 use rethread::{ExitReason, MonitorRef, Pid};
-use support::{attached, down, message, sleeper};
+use support::{Gate, attached, down, eventually, message, sleeper};
 
 /// A process that sends what it is told through an alias, and says when it has.
 struct Talker(process::Address<(Alias<u32>, u32, process::Address<&'static str>)>);
@@ -102,5 +104,50 @@ fn the_first_message_through_a_reply_alias_removes_alias_and_monitor() {
         assert!(!process::demonitor(monitor));
         assert_eq!(process::info(target).map(|info| info.monitored_by), Some(vec![]));
         assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let (tell, wait, own) = (begun.clone(), gate.clone(), alias.clone());
+        let zombie = process::Builder::new().kill_grace(Duration::from_millis(1)).spawn::<()>(move |_| {
+            struct Speaks(Alias<u32>);
+            impl Drop for Speaks {
+                fn drop(&mut self) {
+                    self.0.send(1);
+                }
+            }
+            let _last = Speaks(own);
+            tell.open();
+            wait.pass();
+            process::checkpoint();
+        });
+        let zombie = zombie.expect("a free thread").pid();
+        begun.pass();
+        let watch = process::watch(zombie);
+        process::exit(zombie, ExitReason::Kill);
+        watch.wait();
+        gate.open();
+        eventually("it is reaped", || process::zombies().iter().all(|other| other.pid != zombie));
+        assert_eq!(inbox.try_recv(), None);
+        alias.send(2);
+        assert_eq!(message(inbox), 2);
+        assert!(!process::demonitor(monitor), "gone with the first answer");
+        process::exit(target, ExitReason::Kill);
+    });
+}
+
+#[test]
+fn a_reply_alias_that_was_switched_off_by_hand_leaves_its_monitor() {
+    attached(|inbox: &mut Inbox<u32>| {
+        let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
+        assert!(alias.unalias());
+        alias.send(1);
+        assert_eq!(inbox.try_recv(), None);
+        process::exit(target, ExitReason::Kill);
+        assert_eq!(down(inbox), (monitor, ExitReason::Killed));
     });
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use child::{Actor, Begin, Child, kill, state_name, stubborn};
+use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, Inbox, Settings};
 use rethread::{ChildError, ChildInfo, SpecError};
@@ -842,4 +843,34 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
     supervisor.stop().unwrap();
     assert!(answers.wait_for(1)[0].contains("wait for ever"), "{:?}", answers.all());
     stranger.stop().unwrap();
+}
+
+#[test]
+fn who_has_less_time_is_killed_first_whoever_is_waited_for() {
+    let _watchdog = watchdog();
+    let supervisor = up(DynamicSupervisor::new());
+    let journal = Journal::new();
+    for _ in 0..8 {
+        let (short, note, begun) = (Arc::new(Mutex::new(None)), journal.clone(), Gate::new());
+        let (waits_for, tell) = (Arc::clone(&short), begun.clone());
+        let patient = ChildSpec::new("patient", move || {
+            let (waits_for, note, tell) = (Arc::clone(&waits_for), note.clone(), tell.clone());
+            let child = process::spawn_link::<()>(move |inbox| {
+                process::trap_exit(true);
+                tell.open();
+                inbox.recv();
+                let other: Pid = waits_for.lock().expect("it was started");
+                note.note(process::watch(other).wait().to_string());
+            })?;
+            Ok(child.pid())
+        });
+        add(&supervisor, patient.shutdown(Shutdown::Timeout(20 * SECOND)));
+        begun.pass();
+        let pid = add(&supervisor, stubborn("short").shutdown(Shutdown::Timeout(ms(20))));
+        *short.lock() = Some(pid);
+    }
+    let began = Instant::now();
+    supervisor.stop().unwrap();
+    assert!(began.elapsed() < 10 * SECOND);
+    assert_eq!(journal.all().len(), 8, "all had the time they needed");
 }

@@ -1432,3 +1432,41 @@ fn a_timer_sends_a_server_a_cast() {
         assert_eq!(journal.all().len(), 3);
     });
 }
+
+#[test]
+fn a_handle_by_pid_names_that_pid_for_ever() {
+    let _watchdog = watchdog();
+    let server = puppet();
+    let pid = server.whereis().unwrap();
+    let by_pid = ServerRef::<Puppet>::from_pid(pid);
+    server.stop().unwrap();
+    assert_eq!((server.whereis(), by_pid.whereis()), (Some(pid), Some(pid)));
+    assert_eq!(by_pid.watch().wait(), ExitReason::NoProc);
+}
+
+#[test]
+fn a_request_dropped_by_somebody_else_is_answered_at_once() {
+    attached(|inbox: &mut Inbox<ExitReason>| {
+        let end = Gate::new();
+        let held = end.clone();
+        let other = process::spawn::<Caller<i64>>(move |inbox| {
+            drop(inbox.recv()); // and no call of the runtime after that
+            held.pass();
+        });
+        let other = other.unwrap();
+        let server = puppet();
+        let asked = server.clone();
+        let waits = move |from| {
+            let pass_on = move |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+                other.send(from);
+                Next::wait()
+            };
+            Ask::Run(Box::new(pass_on), from)
+        };
+        let answer = asked.call(waits);
+        assert!(matches!(answer, Err(CallError::NoReply { .. })), "{answer:?}");
+        assert_eq!(inbox.try_recv(), None);
+        end.open();
+        server.stop().unwrap();
+    });
+}

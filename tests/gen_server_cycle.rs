@@ -505,3 +505,40 @@ fn of_two_servers_that_stop_each_other_one_is_refused_and_none_hangs() {
         b.stop().unwrap();
     });
 }
+
+#[test]
+fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
+    attached(|_: &mut Inbox<()>| {
+        let (late, asker, other) = (puppet(), puppet(), puppet());
+        let (to_late, to_other, to_asker) = (late.clone(), other.clone(), asker.clone());
+        let (tell, hear) = channel();
+        let answer = promptly(|| {
+            asker.ask(move |_, from, _| {
+                // The first call is over, and its answer still to come.
+                let keep = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+                    puppet.kept.push(from);
+                    Next::wait()
+                };
+                let timeout = to_late.call_timeout(SHORT, |from| Ask::Run(Box::new(keep), from));
+                assert!(matches!(timeout, Err(CallError::Timeout { .. })), "{timeout:?}");
+                // The second waits for one that has the first answered, and then asks its caller.
+                to_other
+                    .ask(move |_, from, _| {
+                        let answer = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+                            puppet.kept.drain(..).for_each(|kept| kept.send(7));
+                            from.reply(1)
+                        };
+                        to_late.call(|from| Ask::Run(Box::new(answer), from)).expect("it answers");
+                        let _ = tell.send(promptly(|| to_asker.get()));
+                        from.reply(2)
+                    })
+                    .expect("the cycle is broken at its end");
+                from.reply(3)
+            })
+        });
+        assert_eq!(answer, Ok(3));
+        let refused = hear.recv().expect("an answer");
+        assert!(matches!(refused, Err(CallError::Deadlock { .. })), "{refused:?}");
+        [late, asker, other].iter().for_each(|server| server.stop().unwrap());
+    });
+}

@@ -434,3 +434,24 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
         }
     });
 }
+
+#[test]
+fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
+    attached(|_: &mut Inbox<()>| {
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let (tell, wait) = (begun.clone(), gate.clone());
+        let a = process::spawn::<()>(move |_| {
+            tell.open();
+            wait.pass();
+        });
+        let (a, b) = (a.expect("a free thread"), Puppet::new());
+        begun.pass();
+        link(&b, &a);
+        let watch = process::watch(&a);
+        process::exit(&a, "first");
+        b.begins(|| process::exit_with("second"));
+        process::watch(&b).wait();
+        gate.open();
+        assert_eq!(watch.wait(), "first".into());
+    });
+}

@@ -312,3 +312,13 @@ fn a_wait_for_events_can_be_killed() {
     process::exit(&reader, ExitReason::Shutdown);
     assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
+
+#[test]
+fn a_listener_that_goes_away_takes_no_other_along() {
+    let _watchdog = watchdog();
+    let (first, mut second, third) = (observer::events(), observer::events(), observer::events());
+    drop(first);
+    drop(third);
+    let child = Builder::new().spawn::<()>(|_| ()).expect("a thread");
+    next(&mut second, |event| event.pid == child.pid());
+}

@@ -5,11 +5,13 @@
 mod puppet;
 mod support;
 
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use puppet::Puppet;
 use rethread::prelude::*;
-use rethread::process::{Builder, Event, Inbox, ProcessState, Target};
+use rethread::process::{Activity, Builder, Event, Inbox, ProcessState, Target};
 use support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 
 #[test]
@@ -278,4 +280,124 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
         assert!(file.ends_with("process_info.rs"), "{file}");
         process::exit(pid, ExitReason::Kill);
     }
+}
+
+/// A server that notes what the runtime says it is at, in each of its callbacks.
+struct Introspective(Vec<Activity>);
+
+impl Introspective {
+    fn note(&mut self, cx: &Context<Self>) -> Next {
+        let info = process::info(cx.me()).expect("it lives");
+        self.0.push(info.activity);
+        Next::wait()
+    }
+}
+
+impl GenServer for Introspective {
+    type Args = ();
+    type Call = Caller<()>;
+    type Cast = Pid;
+
+    fn init((): (), cx: &mut Context<Self>) -> Result<Self, Stop> {
+        let mut server = Self(Vec::new());
+        let _ = server.note(cx);
+        cx.after_init(Next::wait().and_continue());
+        Ok(server)
+    }
+    fn handle_continue(&mut self, cx: &mut Context<Self>) -> Next {
+        self.note(cx)
+    }
+    fn handle_call(&mut self, from: Caller<()>, cx: &mut Context<Self>) -> Next {
+        let _ = self.note(cx);
+        from.reply(())
+    }
+    fn handle_cast(&mut self, to_monitor: Pid, cx: &mut Context<Self>) -> Next {
+        let _ = process::monitor(to_monitor);
+        self.note(cx)
+    }
+    fn handle_info(&mut self, _: Info, cx: &mut Context<Self>) -> Next {
+        self.note(cx).and_stop(ExitReason::Normal)
+    }
+    fn terminate(&mut self, _: &ExitReason, cx: &mut Context<Self>) {
+        let _ = self.note(cx);
+        NOTED.lock().append(&mut self.0);
+    }
+}
+
+static NOTED: Mutex<Vec<Activity>> = Mutex::new(Vec::new());
+
+#[test]
+fn a_server_shows_in_which_callback_it_is() {
+    attached(|_: &mut Inbox<()>| {
+        let dead = Pid::from(&sleeper());
+        process::exit(dead, ExitReason::Kill);
+        let server = Introspective::start(()).unwrap();
+        server.call(|from| from).unwrap();
+        let (pid, watch) = (server.whereis().unwrap(), server.watch());
+        eventually("it waits", || process::info(pid).expect("it lives").activity == Activity::Waiting);
+        server.cast(dead); // and the `Down` is the info
+        watch.wait();
+        use Activity::{Call, Cast, Continuing, Info, Starting, Terminating};
+        assert_eq!(*NOTED.lock(), [Starting, Continuing, Call, Cast, Info, Terminating]);
+        assert_eq!(process::info(&sleeper()).map(|info| info.activity), Some(Activity::Body));
+    });
+}
+
+#[test]
+fn times_are_told_from_their_own_beginning() {
+    attached(|_: &mut Inbox<()>| {
+        let _earlier = sleeper();
+        let began = Instant::now();
+        let child = sleeper();
+        let info = process::info(&child).expect("it lives");
+        assert!(info.uptime > Duration::ZERO);
+        let longest = began.elapsed();
+        assert!(info.uptime <= longest && info.active_for <= longest, "{info:?} in {longest:?}");
+    });
+}
+
+#[test]
+fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
+    type Act = Box<dyn FnOnce() + Send>;
+    struct Worker;
+    impl GenServer for Worker {
+        type Args = ();
+        type Call = Never;
+        type Cast = Act;
+
+        fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+            Ok(Self)
+        }
+        fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+            match call {}
+        }
+        fn handle_cast(&mut self, act: Act, _: &mut Context<Self>) -> Next {
+            act();
+            Next::wait()
+        }
+    }
+    attached(|_: &mut Inbox<()>| {
+        let worker = Worker::start(()).unwrap();
+        let pid = worker.whereis().unwrap();
+        let _ = process::info(pid);
+        let (all_sent, (tell, told)) = (Gate::new(), channel());
+        let (wait, first_over) = (all_sent.clone(), tell.clone());
+        worker.cast(Box::new(move || {
+            wait.pass();
+            let _ = first_over.send(Instant::now());
+        }));
+        let [second, end] = [(); 2].map(|()| Gate::new());
+        let (begun, held) = (second.clone(), end.clone());
+        worker.cast(Box::new(move || {
+            begun.open();
+            held.pass();
+        }));
+        all_sent.open();
+        second.pass();
+        let info = process::info(pid).expect("it lives");
+        let longest = told.recv().expect("the first is over").elapsed();
+        assert!(info.active_for <= longest, "{info:?} in {longest:?}");
+        end.open();
+        worker.stop().unwrap();
+    });
 }

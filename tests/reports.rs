@@ -247,3 +247,55 @@ fn dynamic_children_are_reported_alike() {
     parts(&told[2], &["INFO", &format!("child a started as {second}")]);
     supervisor.stop().unwrap();
 }
+
+#[test]
+fn a_crash_report_tells_the_links_and_what_the_supervisor_has_used() {
+    let _watchdog = watchdog();
+    let journal = Journal::new();
+    let child = Child::new("child of a report", &journal);
+    let (_, plan) = named("used", Supervisor::one_for_one().max_restarts(3, MINUTE).child(child.permanent()));
+    let supervisor = up(plan);
+    let first = child.pid();
+    child.crash();
+    let second = child.await_start(2);
+    child.crash();
+    child.await_start(3);
+    for (pid, used) in [(first, "0 of 3 restarts in 60s"), (second, "1 of 3 restarts in 60s")] {
+        let report = about(format!("process {pid} crashed: "));
+        assert_eq!(report.len(), 1, "{report:#?}");
+        let links = format!("links: {}\n", pid_of(&supervisor));
+        parts(&report[0], &["ERROR", &format!("its supervisor has used: {used}\n"), &links]);
+    }
+    supervisor.stop().unwrap();
+
+    let alone = process::spawn::<()>(|_| panic!("without links")).unwrap();
+    process::watch(&alone).wait();
+    let report = about(format!("process {} crashed: ", alone.pid()));
+    assert!(report.len() == 1 && !report[0].contains("links:"), "{report:#?}");
+}
+
+#[test]
+fn a_panic_that_a_signal_overtook_is_reported() {
+    let _watchdog = watchdog();
+    capture();
+    struct Held(Gate, Gate);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.open();
+            self.1.pass();
+        }
+    }
+    let (unwinds, told) = (Gate::new(), Gate::new());
+    let held = Held(unwinds.clone(), told.clone());
+    let child = process::spawn::<()>(move |_| {
+        let _held = held;
+        panic!("it was first");
+    });
+    let child = child.unwrap();
+    unwinds.pass();
+    let watch = process::watch(&child);
+    process::exit(&child, "a signal");
+    told.open();
+    assert!(watch.wait().to_string().ends_with("it was first"));
+    parts(&about(format!("process {} crashed: ", child.pid())).join("\n"), &["ERROR", "it was first"]);
+}

@@ -1,15 +1,19 @@
 //! Threads that are kept for the next process: which are, which are not, and what the next process finds there.
 
+#[path = "support/apart.rs"]
+mod apart;
 mod support;
 
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::mpsc::channel;
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
+use apart::apart;
 use rethread::process::{self, Inbox, Settings};
 use rethread::{ExitReason, Task, task};
-use support::{attached, eventually};
+use support::{Gate, attached, eventually};
 
 /// Whatever the environment says: all tests of this program want threads to be kept.
 fn keep() {
@@ -114,4 +118,39 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
         assert_eq!(named(Some("with a label that is longer")), "with a label th\n");
         assert_eq!(named(None), "rethread\n");
     }
+}
+
+#[test]
+fn of_the_threads_that_nobody_needs_two_stay() {
+    fn kept() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+        tasks
+            .filter(|task| task.path().is_dir())
+            .filter_map(|task| name(task).ok())
+            .filter(|name| name == "rethread\n")
+            .count()
+    }
+    if !std::path::Path::new("/proc/self/task").exists() {
+        return; // not on this system
+    }
+    apart(|| {
+        let _watchdog = support::watchdog();
+        keep();
+        let gate = Gate::new();
+        let all: Vec<_> = (0..20)
+            .map(|_| {
+                let gate = gate.clone();
+                process::spawn(move |_: &mut Inbox<()>| gate.pass()).expect("a thread")
+            })
+            .collect();
+        eventually("all have their names", || kept() == 20);
+        gate.open();
+        all.iter().for_each(|one| drop(process::watch(one).wait()));
+        eventually("most of them have left", || kept() <= 2);
+        // They all had the same patience: who still wants to leave does so now.
+        let (_never, nothing) = channel::<()>();
+        assert!(nothing.recv_timeout(Duration::from_millis(300)).is_err());
+        assert_eq!(kept(), 2);
+    });
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use child::{Begin, Child, child_pid, kill, pid_of, states, up};
 use rethread::prelude::*;
+use rethread::process::Inbox;
 use rethread::{ChildError, ChildState};
-use support::{Gate, Journal, eventually, unique, watchdog};
+use support::{Gate, Journal, attached, eventually, exit_event, unique, watchdog};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OFTEN: u32 = u32::MAX;
@@ -380,4 +381,38 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
         assert!(matches!(reason, ExitReason::Normal | ExitReason::NoProc), "{reason}");
     }
     supervisor.stop().unwrap();
+}
+
+#[test]
+fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        // Telling so many takes a while; the supervisor is told before them.
+        let others: Vec<_> = (0..100)
+            .map(|_| {
+                let body = |inbox: &mut Inbox<()>| {
+                    process::trap_exit(true);
+                    loop {
+                        inbox.recv();
+                    }
+                };
+                process::spawn(body).expect("a free thread")
+            })
+            .collect();
+        for _ in 0..20 {
+            let child = Child::new("heard of", &Journal::new());
+            let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(child.spec()));
+            let pid = child.pid();
+            let mut linked: Vec<Pid> = others.iter().map(Pid::from).collect();
+            linked.push(inbox.pid());
+            child.run_and_wait(move || {
+                linked.into_iter().for_each(|other| process::link(other).expect("it lives"))
+            });
+            process::exit(pid, ExitReason::Kill);
+            assert_eq!(exit_event(inbox).0, pid);
+            assert_ne!(supervisor.which_children().unwrap()[0].pid(), Some(pid));
+            supervisor.stop().unwrap();
+        }
+        others.iter().for_each(|other| process::exit(other, ExitReason::Kill));
+    });
 }

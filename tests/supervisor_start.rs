@@ -513,3 +513,19 @@ fn a_typed_handle_of_a_child_that_is_added() {
     assert_eq!(supervisor.start_server(shy.spec()).unwrap_err(), StartError::Ignored);
     supervisor.stop().unwrap();
 }
+
+#[test]
+fn a_failed_start_names_the_child_also_behind_temporary_ones_that_ignored() {
+    let _watchdog = watchdog();
+    let journal = Journal::new();
+    let [ignores, another] =
+        ["ignores", "another"].map(|id| Child::new(id, &journal).starts_as(|_| Begin::Ignore));
+    let up_first = Child::new("up", &journal);
+    let fails = Child::new("fails", &journal).starts_as(|_| Begin::Fail("no disk"));
+    let children = [ignores.temporary(), up_first.permanent(), another.temporary(), fails.permanent()];
+    let error = Supervisor::one_for_one().children(children).start().unwrap_err();
+    let StartError::Failed(reason) = error else { panic!("not {error:?}") };
+    let child: &FailedToStartChild = reason.downcast_ref().expect("it tells which child");
+    assert_eq!(child.id, "fails".into());
+    assert_eq!(journal.all(), ["ignore ignores", "start up", "ignore another", "fail fails", "stop up"]);
+}

@@ -359,3 +359,19 @@ fn the_end_of_one_sibling_while_another_is_being_started_again_is_noticed() {
     assert_eq!((a.starts(), b.starts(), c.starts()), (1, 3, 3));
     supervisor.stop().unwrap();
 }
+
+#[test]
+fn ro_05_of_the_temporary_children_only_those_after_it_are_dropped() {
+    let _watchdog = watchdog();
+    let journal = Journal::new();
+    let [first, a, b, last] = family(["first", "a", "b", "last"], &journal);
+    let children = [first.temporary(), a.permanent(), b.permanent(), last.temporary()];
+    let supervisor = up(Supervisor::rest_for_one().children(children));
+    let stays = first.pid();
+    journal.clear();
+    a.crash();
+    assert_eq!(ids(&supervisor), ["first", "a", "b"]);
+    assert_eq!(child_pid(&supervisor, "first"), stays);
+    assert_eq!(journal.all(), ["stop a", "stop last", "stop b", "start a", "start b"]);
+    supervisor.stop().unwrap();
+}

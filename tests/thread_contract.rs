@@ -10,9 +10,11 @@ use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use puppet::{Puppet, exit};
+use rethread::MonitorRef;
 use rethread::prelude::*;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, LinkError, Name, NameError, ProcessState, SpawnError, Zombie,
@@ -843,4 +845,255 @@ fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
     assert_eq!(watch.wait_timeout(ms(100)), None, "it still has time");
     gate.open();
     assert_eq!(watch.wait(), ExitReason::Killed);
+}
+
+/// A server that is slow to let go of what it has.
+struct Slow(Gate);
+
+impl GenServer for Slow {
+    type Args = Gate;
+    type Call = Never;
+    type Cast = Never;
+
+    fn init(gate: Gate, _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self(gate))
+    }
+    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        match call {}
+    }
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.0.pass();
+    }
+}
+
+/// A process that blocks where the runtime cannot reach it, until the returned gate is open.
+fn stuck(builder: Builder) -> (Address<()>, Gate) {
+    let (begun, gate) = (Gate::new(), Gate::new());
+    let (tell, wait) = (begun.clone(), gate.clone());
+    let body = move |_: &mut Inbox<()>| {
+        tell.open();
+        wait.pass();
+    };
+    let child = builder.spawn(body).expect("a free thread");
+    begun.pass();
+    (child, gate)
+}
+
+/// Returns when a deadline that began with this call, of so many milliseconds, is over, and all that began earlier.
+fn deadline_passes(limit: u64) {
+    let (late, gate) = stuck(Builder::new().kill_grace(ms(limit)));
+    let watch = process::watch(&late);
+    process::exit(&late, ExitReason::Kill);
+    watch.wait();
+    gate.open();
+}
+
+#[test]
+fn destructors_do_not_prolong_the_time_of_a_kill() {
+    attached(|inbox: &mut Inbox<()>| {
+        let gate = Gate::new();
+        let held = OnDrop(|| gate.open()); // also if this test fails
+        let hour = Duration::from_secs(3600);
+        let spec = Slow::child_spec(gate.clone()).kill_grace(ms(30)).exit_deadline(hour);
+        let (server, monitor) = spec.start_monitor().unwrap();
+        process::exit(server.whereis().unwrap(), ExitReason::Kill);
+        assert_eq!(
+            inbox.recv_timeout(Duration::from_secs(10)).map(|event| reason_of(event, monitor)),
+            Some(ExitReason::Killed)
+        );
+
+        // And neither do those of unread messages.
+        let (begun, wait) = (Gate::new(), Gate::new());
+        let (ready, passes) = (begun.clone(), wait.clone());
+        let times = Builder::new().kill_grace(ms(30)).exit_deadline(hour);
+        let (child, monitor) = times
+            .spawn_monitor::<OnDrop<Box<dyn FnMut() + Send>>>(move |_| {
+                ready.open();
+                passes.pass();
+            })
+            .unwrap();
+        begun.pass();
+        let blocks = gate.clone();
+        child.send(OnDrop(Box::new(move || blocks.pass())));
+        process::exit(&child, ExitReason::Kill);
+        wait.open();
+        assert_eq!(
+            inbox.recv_timeout(Duration::from_secs(10)).map(|event| reason_of(event, monitor)),
+            Some(ExitReason::Killed)
+        );
+        drop(held);
+    });
+}
+
+#[track_caller]
+fn reason_of<M: std::fmt::Debug>(event: Event<M>, of: MonitorRef) -> ExitReason {
+    match event {
+        Event::Down { monitor, reason, .. } if monitor == of => reason,
+        other => panic!("a down was due, not {other:?}"),
+    }
+}
+
+#[test]
+fn only_a_kill_that_is_sent_shortens_the_time() {
+    attached(|_: &mut Inbox<()>| {
+        let (child, gate) = stuck(Builder::new().exit_deadline(Duration::from_secs(3600)).kill_grace(ms(1)));
+        let other = Puppet::new();
+        let linked = child.pid();
+        other.does(move || process::link(linked).unwrap());
+        process::exit(&child, ExitReason::Shutdown);
+        process::exit(&child, ExitReason::Shutdown);
+        process::exit(&child, "another");
+        other.begins(|| process::exit_with(ExitReason::Kill));
+        process::watch(&other).wait();
+        deadline_passes(50);
+        assert!(zombie(&child).is_none(), "its hour is not over");
+        gate.open();
+        process::watch(&child).wait();
+    });
+}
+
+#[test]
+fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
+    attached(|_: &mut Inbox<()>| {
+        let [begin, received, end] = [(); 3].map(|()| Gate::new());
+        let (start, tell, wait) = (begin.clone(), received.clone(), end.clone());
+        let child = Builder::new().exit_deadline(ms(20)).spawn::<u8>(move |inbox| {
+            start.pass();
+            assert!(swallow(|| panic!("swallowed")).is_none());
+            assert_eq!(inbox.recv(), Event::Message(1));
+            tell.open();
+            wait.pass(); // a handler that computes for long
+        });
+        let child = child.unwrap();
+        child.send(1);
+        begin.open();
+        received.pass();
+        deadline_passes(60);
+        assert!(process::is_alive(&child) && zombie(&child).is_none(), "it goes on");
+        end.open();
+        process::watch(&child).wait();
+    });
+}
+
+#[test]
+fn a_kill_during_an_unwinding_that_is_caught_is_not_forgotten() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (unwinds, killed) = (Gate::new(), Gate::new());
+        let (tell, wait) = (unwinds.clone(), killed.clone());
+        let (child, monitor) = Builder::new()
+            .kill_grace(Duration::MAX)
+            .spawn_monitor::<()>(move |inbox| {
+                let body = || {
+                    let _held = OnDrop(|| {
+                        tell.open();
+                        wait.pass();
+                    });
+                    panic!("caught");
+                };
+                process::attempt(body).rescue(|_| ());
+                inbox.recv();
+            })
+            .unwrap();
+        unwinds.pass();
+        process::exit(&child, ExitReason::Kill);
+        assert!(!process::is_alive(&child));
+        killed.open();
+        let ended = inbox.recv_timeout(Duration::from_secs(10));
+        assert_eq!(ended.map(|event| reason_of(event, monitor)), Some(ExitReason::Killed));
+    });
+}
+
+#[test]
+fn a_zombie_does_not_answer_for_others() {
+    /// It has somebody else answer.
+    struct Front;
+    struct Ask(Caller<u8>);
+    impl GenServer for Front {
+        type Args = Address<Caller<u8>>;
+        type Call = Ask;
+        type Cast = Never;
+
+        fn init(back: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+            process::register("thread_contract.back", &back)?;
+            Ok(Self)
+        }
+        fn handle_call(&mut self, Ask(from): Ask, _: &mut Context<Self>) -> Next {
+            Name::new("thread_contract.back").send(from).expect("it takes them");
+            Next::wait()
+        }
+        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+            match cast {}
+        }
+    }
+    attached(|_: &mut Inbox<()>| {
+        for by_next in [true, false] {
+            let (ready, gate) = (Gate::new(), Gate::new());
+            let (tell, wait) = (ready.clone(), gate.clone());
+            let back = Builder::new().kill_grace(ms(10)).spawn::<Caller<u8>>(move |inbox| {
+                let Event::Message(from) = inbox.recv() else { panic!("a request was due") };
+                let mut from = Some(from);
+                let _answers = OnDrop(move || {
+                    let from = from.take().expect("it is dropped once");
+                    if by_next { drop(from.reply(1)) } else { from.send(1) }
+                });
+                tell.open();
+                wait.pass();
+                process::checkpoint();
+            });
+            let back = back.unwrap();
+            let front = Front::start(back.clone()).unwrap();
+            let asked = front.clone();
+            let answer = Task::spawn(move || asked.call(Ask)).unwrap();
+            ready.pass();
+            let watch = process::watch(&back);
+            process::exit(&back, ExitReason::Kill);
+            watch.wait();
+            assert!(zombie(&back).is_some());
+            gate.open();
+            let answer = answer.join().unwrap();
+            assert!(matches!(answer, Err(CallError::NoReply { .. })), "{answer:?}");
+            front.stop().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_process_that_is_ending_monitors_nobody() {
+    attached(|inbox: &mut Inbox<()>| {
+        let watched = sleeper();
+        for zombie_first in [true, false] {
+            let (ready, gate, (tell_seen, seen)) = (Gate::new(), Gate::new(), channel());
+            let (tell, wait) = (ready.clone(), gate.clone());
+            let pid = watched.pid();
+            let (child, monitor) = Builder::new()
+                .kill_grace(if zombie_first { ms(10) } else { Duration::MAX })
+                .spawn_monitor::<()>(move |_| {
+                    let _late = OnDrop(move || {
+                        let _ = process::monitor(pid);
+                        let _ = tell_seen.send(process::info(pid).map(|info| info.monitored_by));
+                    });
+                    tell.open();
+                    wait.pass();
+                    process::checkpoint();
+                })
+                .unwrap();
+            ready.pass();
+            process::exit(&child, ExitReason::Kill);
+            if zombie_first {
+                assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+            }
+            gate.open();
+            if !zombie_first {
+                assert_eq!(down(inbox), (monitor, ExitReason::Killed));
+            }
+            assert_eq!(seen.recv(), Ok(Some(vec![])));
+        }
+        process::exit(&watched, ExitReason::Kill);
+    });
 }

@@ -83,3 +83,27 @@ fn killed_before_its_thread_begins_and_refused_a_process_leaves_no_zombie() {
         assert!(process::zombies().is_empty(), "{:?}", process::zombies());
     });
 }
+
+/// A table with one entry, which cannot wait for another.
+#[derive(Debug)]
+struct Only(Option<Pid>);
+
+impl Via for Only {
+    fn whereis(&self) -> Option<Pid> {
+        self.0
+    }
+    fn register(&self, _: Pid) -> Result<(), NameError> {
+        Err(NameError::Unsupported("it is full"))
+    }
+    fn unregister(&self, _: Pid) {}
+}
+
+#[test]
+fn a_table_that_cannot_wait_looks_just_once() {
+    attached(|inbox: &mut Inbox<()>| {
+        let (found, nobody) =
+            (ServerRef::<Idle>::via(Only(Some(inbox.pid()))), ServerRef::<Idle>::via(Only(None)));
+        assert_eq!(found.whereis_within(Duration::MAX), Some(inbox.pid()));
+        assert_eq!(nobody.whereis_within(Duration::MAX), None);
+    });
+}

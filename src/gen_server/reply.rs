@@ -270,7 +270,8 @@ impl<R: Send + 'static> Caller<R> {
     /// the handler has returned; with [`and_stop`](Next::and_stop) when `terminate` has.
     pub fn reply(mut self, value: R) -> Next {
         me::checkpoint();
-        let slot = self.slot.take().filter(|_| !zombie());
+        // What a zombie says does not count: its handle is dropped unanswered, which lets the caller know.
+        let slot = if zombie() { None } else { self.slot.take() };
         if let Some(slot) = &slot {
             slot.hold(value);
         }

@@ -157,6 +157,7 @@ pub(crate) fn describe(block: &Block) -> ProcessInfo {
         })
         .filter(somebody)
         .collect();
+    let uptime = clock::elapsed(block.birth.at);
     links.sort();
     monitors.sort();
     monitored_by.sort();
@@ -172,7 +173,8 @@ pub(crate) fn describe(block: &Block) -> ProcessInfo {
         },
         kind: block.birth.kind,
         activity: block.doing.what(),
-        active_for: block.doing.age(),
+        // Before its first step it has not noted any beginning yet.
+        active_for: block.doing.age().min(uptime),
         links,
         monitors,
         monitored_by,
@@ -185,6 +187,6 @@ pub(crate) fn describe(block: &Block) -> ProcessInfo {
         ancestors: Arc::clone(&block.birth.ancestors),
         thread_name: thread_name(block, &state),
         spawned_at: block.birth.spawned_at,
-        uptime: clock::elapsed(block.birth.at),
+        uptime,
     }
 }

@@ -152,3 +152,42 @@ impl<T> Drop for Reader<T> {
         self.batch.extend(late);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue through which so many items went, twice, so that both buffers have had to hold them.
+    fn used_by(count: usize) -> (Arc<Queue<usize>>, Reader<usize>) {
+        let (queue, mut reader) = queue();
+        for _ in 0..2 {
+            (0..count).for_each(|item| queue.push(item).expect("somebody reads"));
+            assert!((0..count).eq(std::iter::from_fn(|| reader.pop())));
+        }
+        (queue, reader)
+    }
+
+    fn room(reader: &Reader<usize>) -> [usize; 2] {
+        [reader.batch.capacity(), reader.queue.entrance.inbound.lock().rest.capacity()]
+    }
+
+    #[test]
+    fn the_room_of_a_flood_is_given_back_when_nothing_more_comes() {
+        let (queue, mut reader) = used_by(1000);
+        assert!(room(&reader).iter().all(|room| *room >= 999));
+        queue.push(7).expect("somebody reads");
+        assert_eq!(reader.pop_or_rest(), Some(7));
+        assert!(room(&reader).iter().all(|room| *room >= 999), "more may come");
+        assert_eq!(reader.pop_or_rest(), None);
+        assert_eq!(room(&reader), [0, 0]);
+        assert_eq!((queue.len(), queue.taken()), (0, 2001));
+    }
+
+    #[test]
+    fn a_little_room_is_kept() {
+        let (_queue, mut reader) = used_by(ROOM_KEPT + 1); // the first has a place of its own
+        assert_eq!(room(&reader), [ROOM_KEPT; 2]);
+        assert_eq!(reader.pop_or_rest(), None);
+        assert_eq!(room(&reader), [ROOM_KEPT; 2]);
+    }
+}

@@ -1,0 +1,52 @@
+//! The settings that can be given in the environment. They are read once, so each look at them is a program of its own.
+
+mod support;
+
+use std::process::Command;
+
+use rethread::process;
+use support::logs;
+
+const MARK: &str = "RETHREAD_TEST_ENVIRONMENT";
+
+/// What this program says of its settings when it runs with these variables.
+fn with(waiting: &str, spare_threads: &str) -> String {
+    let program = std::env::current_exe().expect("the test program has a path");
+    let output = Command::new(program)
+        .args(["the_environment_sets_what_the_program_does_not", "--exact", "--nocapture"])
+        .env(MARK, "")
+        .env("RETHREAD_WAITING", waiting)
+        .env("RETHREAD_SPARE_THREADS", spare_threads)
+        .output()
+        .expect("the test program can be run again");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "it is the answer to the program that started it")]
+fn the_environment_sets_what_the_program_does_not() {
+    if std::env::var(MARK).is_ok() {
+        support::capture();
+        let settings = process::settings();
+        let warnings = logs();
+        println!(
+            "{:?}, {} spare threads, {} warnings",
+            settings.waiting,
+            settings.spare_threads,
+            warnings.len()
+        );
+        println!("{}", warnings.join("\n"));
+        return;
+    }
+    for (waiting, spare_threads, text) in [
+        ("adaptive", "7", "Adaptive, 7 spare threads, 0 warnings"),
+        ("park", "0", "Park, 0 spare threads, 0 warnings"),
+        ("linger", "1", "Linger, 1 spare threads, 0 warnings"),
+        ("patiently", "many", "Adaptive, 1024 spare threads, 2 warnings"),
+        ("patiently", "many", "WARN rethread: RETHREAD_WAITING=\"patiently\" is not understood"),
+        ("patiently", "many", "WARN rethread: RETHREAD_SPARE_THREADS=\"many\" is not understood"),
+    ] {
+        let said = with(waiting, spare_threads);
+        assert!(said.contains(text), "{text:?} is not in: {said}");
+    }
+}
