@@ -50,12 +50,15 @@ fn gc_02_a_call_that_takes_too_long() {
     attached(|_: &mut Inbox<()>| {
         let server = puppet();
         let limit = Duration::from_millis(1);
-        let late = |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
-            process::sleep(Duration::from_millis(30));
+        let gate = Gate::new();
+        let pass = gate.clone();
+        let late = move |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+            pass.pass();
             from.reply(1)
         };
         let error = CallError::Timeout { server: server.to_string().into(), after: limit };
         assert_eq!(server.ask_for(limit, late), Err(error));
+        gate.open();
         assert_eq!(server.get(), Ok(0), "the server goes on");
     });
     let server = puppet();
