@@ -50,3 +50,13 @@ fn the_environment_sets_what_the_program_does_not() {
         assert!(said.contains(text), "{text:?} is not in: {said}");
     }
 }
+
+#[test]
+fn by_default_there_are_fewer_processes_than_the_kernel_has_room_for() {
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+    if let Ok(maps) = text.trim().parse::<usize>() {
+        // A thread needs up to four: its stack, its guard page, and the same for signals. Half is for others.
+        let most = process::Settings::default().max_processes;
+        assert!(most <= (maps / 8).max(16), "{most} processes, {maps} maps");
+    }
+}

@@ -50,12 +50,15 @@ fn gc_02_a_call_that_takes_too_long() {
     attached(|_: &mut Inbox<()>| {
         let server = puppet();
         let limit = Duration::from_millis(1);
-        let late = |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
-            process::sleep(Duration::from_millis(30));
+        let gate = Gate::new();
+        let pass = gate.clone();
+        let late = move |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+            pass.pass();
             from.reply(1)
         };
         let error = CallError::Timeout { server: server.to_string().into(), after: limit };
         assert_eq!(server.ask_for(limit, late), Err(error));
+        gate.open();
         assert_eq!(server.get(), Ok(0), "the server goes on");
     });
     let server = puppet();
@@ -1469,4 +1472,75 @@ fn a_request_dropped_by_somebody_else_is_answered_at_once() {
         end.open();
         server.stop().unwrap();
     });
+}
+
+#[test]
+fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
+    /// A table that has something done when its holder is buried.
+    struct Table(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+    impl std::fmt::Debug for Table {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Table")
+        }
+    }
+    impl Via for Table {
+        fn whereis(&self) -> Option<Pid> {
+            None
+        }
+        fn register(&self, _: Pid) -> Result<(), NameError> {
+            Ok(())
+        }
+        fn unregister(&self, _: Pid) {
+            if let Some(act) = self.0.lock().take() {
+                act();
+            }
+        }
+    }
+    let _watchdog = watchdog();
+    // Linked with the server, it traps exits until the burial has begun; so it is told last of all, and while its
+    // hook runs the others are still being told.
+    type Act = Box<dyn FnOnce() + Send>;
+    let linked = process::spawn::<Act>(|inbox| {
+        while let Event::Message(act) = inbox.recv() {
+            act();
+        }
+    });
+    let linked = linked.unwrap();
+    let does = {
+        let linked = linked.clone();
+        move |act: Act| {
+            let (tell, done) = channel();
+            linked.send(Box::new(move || {
+                act();
+                let _ = tell.send(());
+            }));
+            done.recv().expect("it does it");
+        }
+    };
+    let untrap = does.clone();
+    let table =
+        Table(Mutex::new(Some(Box::new(move || untrap(Box::new(|| drop(process::trap_exit(false))))))));
+    let server = Plan::new(&Journal::new()).spec().name(ServerRef::via(table)).start().unwrap();
+    let (pid, called, (tell, told)) = (server.whereis().unwrap(), server.clone(), channel());
+    does(Box::new(move || {
+        process::trap_exit(true);
+        process::link(pid).expect("it lives");
+        let hook = process::on_exit_request(move || {
+            let (answer, answered) = channel();
+            let call = move || {
+                let _ = answer.send(called.get());
+            };
+            let caller = std::thread::spawn(call);
+            let early = answered.recv_timeout(Duration::from_millis(100)).ok();
+            let _ = tell.send((early, answered, caller));
+        });
+        std::mem::forget(hook); // it stays as long as the process
+    }));
+    process::exit(pid, "oops");
+    let (early, answered, caller) = told.recv().expect("the hook ran");
+    assert_eq!(early, None, "nobody hears of it before all who were linked");
+    let answer = answered.recv().expect("an answer");
+    assert!(matches!(answer, Err(CallError::NoProc { .. })), "{answer:?}");
+    caller.join().expect("it has ended");
+    assert_eq!(process::watch(&linked).wait(), ExitReason::NoProc);
 }

@@ -154,3 +154,14 @@ fn of_the_threads_that_nobody_needs_two_stay() {
         assert_eq!(kept(), 2);
     });
 }
+
+#[test]
+fn a_kept_thread_is_only_for_who_wants_a_stack_of_its_size() {
+    let _watchdog = support::watchdog();
+    let (mut small, mut large) = (HashSet::new(), HashSet::new());
+    for _ in 0..100 {
+        small.insert(thread_of(306, || {}));
+        large.insert(thread_of(307, || {}));
+    }
+    assert!(small.is_disjoint(&large));
+}
