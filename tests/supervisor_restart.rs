@@ -390,8 +390,10 @@ fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
         // Telling so many takes a while; the supervisor is told before them.
         let others: Vec<_> = (0..100)
             .map(|_| {
-                let body = |inbox: &mut Inbox<()>| {
+                let here = inbox.address();
+                let body = move |inbox: &mut Inbox<()>| {
                     process::trap_exit(true);
+                    here.send(()); // linked before, it would die with the child
                     loop {
                         inbox.recv();
                     }
@@ -399,6 +401,7 @@ fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
                 process::spawn(body).expect("a free thread")
             })
             .collect();
+        others.iter().for_each(|_| assert_eq!(inbox.recv(), process::Event::Message(())));
         for _ in 0..20 {
             let child = Child::new("heard of", &Journal::new());
             let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(child.spec()));
