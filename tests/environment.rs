@@ -23,7 +23,6 @@ fn with(waiting: &str, spare_threads: &str) -> String {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "it is the answer to the program that started it")]
 fn the_environment_sets_what_the_program_does_not() {
     if std::env::var(MARK).is_ok() {
         support::capture();

@@ -339,7 +339,7 @@ fn a_server_shows_in_which_callback_it_is() {
         watch.wait();
         use Activity::{Call, Cast, Continuing, Info, Starting, Terminating};
         assert_eq!(*NOTED.lock(), [Starting, Continuing, Call, Cast, Info, Terminating]);
-        assert_eq!(process::info(&sleeper()).map(|info| info.activity), Some(Activity::Body));
+        assert_eq!(process::info(sleeper()).map(|info| info.activity), Some(Activity::Body));
     });
 }
 
