@@ -1534,6 +1534,10 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
             let call = move || {
                 let _ = answer.send(called.get());
             };
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "on the thread of a dead process no other can be started"
+            )]
             let caller = std::thread::spawn(call);
             let early = answered.recv_timeout(Duration::from_millis(100)).ok();
             let _ = tell.send((early, answered, caller));
