@@ -1518,8 +1518,12 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
         }
     };
     let untrap = does.clone();
-    let table =
-        Table(Mutex::new(Some(Box::new(move || untrap(Box::new(|| drop(process::trap_exit(false))))))));
+    let untrapped = move || {
+        untrap(Box::new(|| {
+            process::trap_exit(false);
+        }));
+    };
+    let table = Table(Mutex::new(Some(Box::new(untrapped))));
     let server = Plan::new(&Journal::new()).spec().name(ServerRef::via(table)).start().unwrap();
     let (pid, called, (tell, told)) = (server.whereis().unwrap(), server.clone(), channel());
     does(Box::new(move || {
@@ -1530,6 +1534,10 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
             let call = move || {
                 let _ = answer.send(called.get());
             };
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "on the thread of a dead process no other can be started"
+            )]
             let caller = std::thread::spawn(call);
             let early = answered.recv_timeout(Duration::from_millis(100)).ok();
             let _ = tell.send((early, answered, caller));

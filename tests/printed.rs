@@ -45,6 +45,7 @@ impl GenServer for Shy {
 }
 
 #[test]
+#[expect(clippy::mutable_key_type, reason = "an address goes by its pid, which never changes")]
 fn addresses_and_names_are_equal_if_they_reach_the_same() {
     let _watchdog = watchdog();
     let (one, two) = (sleeper(), sleeper());
