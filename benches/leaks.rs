@@ -1,5 +1,7 @@
-//! What is left of a million processes? Each load is run once to warm up, then twice: what the second run leaves behind
-//! beyond the first has leaked. It prints the figures and fails on growth.
+//! What is left of a million processes? Each load is run a little to warm up, then twice: what the second run leaves
+//! behind beyond the first has leaked. It prints the figures and fails on growth. How much memory is resident depends
+//! also on how much was in use at once, and that on the machine: where a run ends with more, it is done again, since a
+//! leak grows every time, and a peak is reached some time.
 //!
 //! ```text
 //! cargo bench --bench leaks               a hundredth of everything, some seconds
@@ -21,6 +23,9 @@ use rethread::process::{Event, Inbox, Settings};
 
 /// How much more memory may be resident after the second run: the allocator's own moods.
 const MOODS_KB: i64 = 1024;
+
+/// So often is a load run that ends with more memory every time.
+const MOST_RUNS: usize = 5;
 
 /// So many threads are kept for the next processes, and may be there or not.
 const SPARE: i64 = 2;
@@ -54,12 +59,13 @@ impl Held {
         }
     }
 
-    /// Waits until there are no more threads than before, or for the longest.
-    fn at_rest(threads: i64) -> Self {
+    /// Waits until there are no more threads and files than before, or for the longest. (A kept thread that writes its
+    /// name has a file open for a moment.)
+    fn at_rest(threads: i64, files: i64) -> Self {
         let began = Instant::now();
         loop {
             let held = Self::now();
-            if held.threads <= threads && held.zombies == 0 || began.elapsed() > REST {
+            if held.threads <= threads && held.files <= files && held.zombies == 0 || began.elapsed() > REST {
                 return held;
             }
             process::sleep(Duration::from_millis(20));
@@ -224,28 +230,33 @@ fn main() -> ExitCode {
         process::trap_exit(true);
         let mut grown = Vec::new();
         lives(1, inbox); // and with it come the threads that the library has for itself
-        let least = Held::now().threads;
+        let least = Held::now();
         println!("{:<40} | processes | zombies | threads | files | resident KB | time", "after");
         let mut load = |name: &str, times: u64, run: &dyn Fn(u64, &mut Inbox<u64>)| {
             let times = times / share;
             run(times / 10, inbox);
-            let threads = Held::at_rest(least + SPARE).threads;
+            let threads = Held::at_rest(least.threads + SPARE, least.files).threads;
             let mut measured = || {
                 let began = Instant::now();
                 run(times, inbox);
                 let took = began.elapsed();
                 drain(inbox);
-                (Held::at_rest(threads + SPARE), took)
+                (Held::at_rest(threads + SPARE, least.files), took)
             };
             let (first, _) = measured();
-            let (second, took) = measured();
             println!("{:<40} | {first} |", format!("{times} {name}"));
-            println!("{:<40} | {second} | {took:.1?}", "    and once more");
-            let same = (first.processes, first.zombies, first.files)
-                == (second.processes, second.zombies, second.files);
-            let more =
-                second.resident_kb - first.resident_kb > MOODS_KB || second.threads > first.threads + SPARE;
-            if !same || more || second.zombies > 0 {
+            let (mut last, mut most) = (first, first.resident_kb);
+            for _ in 1..MOST_RUNS {
+                let (next, took) = measured();
+                println!("{:<40} | {next} | {took:.1?}", "    and once more");
+                (last, most) = (next, most.max(last.resident_kb));
+                if last.resident_kb - most <= MOODS_KB {
+                    break;
+                }
+            }
+            let things = last.processes > least.processes || last.zombies > 0 || last.files > least.files;
+            let more = last.resident_kb - most > MOODS_KB || last.threads > first.threads + SPARE;
+            if things || more {
                 grown.push(name.to_owned());
             }
         };

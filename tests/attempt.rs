@@ -303,7 +303,8 @@ fn a_catch_in_a_destructor_does_not_lift_the_deadline() {
     attached(|inbox: &mut Inbox<()>| {
         let gate = Gate::new();
         let slow = Slow(gate.clone());
-        let times = process::Builder::new().exit_deadline(std::time::Duration::from_millis(60));
+        // Long enough that the panic inside comes before it is over, on a machine that is busy too.
+        let times = process::Builder::new().exit_deadline(std::time::Duration::from_millis(500));
         let (child, monitor) = times
             .spawn_monitor::<()>(move |_| {
                 let _slow = slow;
