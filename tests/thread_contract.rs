@@ -107,19 +107,20 @@ fn th_03_a_killed_parked_thread_has_tidied_up_before_the_down() {
         for _ in 0..100 {
             let (ready, tidied) = (Gate::new(), Arc::new(AtomicBool::new(false)));
             let (begun, done) = (ready.clone(), Arc::clone(&tidied));
-            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
-                let _tidy = OnDrop(|| done.store(true, Ordering::SeqCst));
-                begun.open();
-                inbox.recv();
-            })
-            .unwrap();
+            // Nobody else buries it, however long it takes.
+            let (child, monitor) = Builder::new()
+                .kill_grace(Duration::MAX)
+                .spawn_monitor::<()>(move |inbox| {
+                    let _tidy = OnDrop(|| done.store(true, Ordering::SeqCst));
+                    begun.open();
+                    inbox.recv();
+                })
+                .unwrap();
             ready.pass();
-            let killed = Instant::now();
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
             assert!(tidied.load(Ordering::SeqCst));
             assert!(zombie(&child).is_none());
-            assert!(killed.elapsed() < ms(3000), "{:?}", killed.elapsed());
         }
     });
 }
@@ -651,18 +652,24 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
                 process::checkpoint(); // the runtime cannot know of that catch before it is called
             },
         ];
-        for way in ways {
-            let gate = Gate::new();
+        let gate = Gate::new();
+        // Long enough to be caught before, on a machine that is busy too; so all of them at once.
+        let patient = || Builder::new().exit_deadline(ms(800));
+        let children = ways.map(|way| {
             let held = gate.clone();
-            let child = Builder::new().exit_deadline(ms(50)).spawn_monitor::<()>(move |_| {
+            let child = patient().spawn_monitor::<()>(move |_| {
                 way();
                 held.pass();
             });
-            let (child, monitor) = child.unwrap();
-            assert_eq!(inbox.recv_timeout(ms(120)), None);
-            assert!(process::is_alive(&child));
-            gate.open();
-            assert_eq!(down(inbox), (monitor, ExitReason::Normal));
+            child.unwrap()
+        });
+        assert_eq!(inbox.recv_timeout(ms(1200)), None);
+        assert!(children.iter().all(|(child, _)| process::is_alive(child)));
+        gate.open();
+        for _ in &children {
+            let (fired, reason) = down(inbox);
+            assert_eq!(reason, ExitReason::Normal);
+            assert!(children.iter().any(|(_, monitor)| *monitor == fired));
         }
     });
 }

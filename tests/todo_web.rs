@@ -852,6 +852,18 @@ mod deaths {
     use super::*;
 
     #[test]
+    fn who_comes_while_the_supervisor_of_the_connections_is_away_is_not_told_of_too_many() {
+        with_plain_site(|site| {
+            let supervisor = process::whereis("web.connections").expect("it runs");
+            process::unregister("web.connections").expect("it has its name");
+            let answer = site.client().answer();
+            assert!(answer.refused(503).contains("at the moment"), "{answer:?}");
+            process::register("web.connections", supervisor).expect("the name is free");
+            site.get("/lists").ok();
+        });
+    }
+
+    #[test]
     fn a_connection_that_dies_takes_nothing_else_down() {
         with_plain_site(|site| {
             add(site, "bob", "Dentist");

@@ -65,11 +65,13 @@ fn welcome(stream: TcpStream, options: &Arc<Options>) {
     let Ok(spare) = stream.try_clone() else { return };
     let options = Arc::clone(options);
     let task = CONNECTIONS.builder().label("web.connection");
-    if task.start_child(move || drop(converse(stream, &options))).is_err() {
-        let _ = spare.set_write_timeout(Some(Duration::from_millis(100)));
-        let sorry = Response::text(503, "there are too many connections, come back later");
-        let _ = (&spare).write_all(&sorry.bytes(false));
-    }
+    let Err(error) = task.start_child(move || drop(converse(stream, &options))) else { return };
+    let sorry = match error {
+        StartError::MaxChildren { .. } => "there are too many connections, come back later",
+        _ => "no connection can be served at the moment, come back later",
+    };
+    let _ = spare.set_write_timeout(Some(Duration::from_millis(100)));
+    let _ = (&spare).write_all(&Response::text(503, sorry).bytes(false));
 }
 
 /// Answers what comes over one connection, in order.
