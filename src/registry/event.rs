@@ -125,16 +125,22 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     /// In place of the same one: a server that is started again asks again.
     fn enter(&self, to: To, tell: Box<dyn Fn(RegistryEvent<K, V>) + Send + Sync>) {
         let (name, pid) = (name_of(&to).map(str::to_owned), pid_of(&to));
-        let known = self.0.read().clone();
         let same = |other: &To| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))
         };
-        let replaced: Vec<_> = known.into_iter().filter(|known| same(&known.to)).collect();
         let new = Arc::new(Listener { to, tell });
-        let mut listeners = self.0.write();
-        listeners.retain(|known| !replaced.iter().any(|other| Arc::ptr_eq(known, other)));
-        listeners.push(new);
-        drop(listeners);
+        loop {
+            let known = self.0.read().clone();
+            // To ask who is behind a key may be user code, so it is not done under the lock.
+            let mut after: Vec<_> = known.iter().filter(|known| !same(&known.to)).cloned().collect();
+            after.push(Arc::clone(&new));
+            let mut listeners = self.0.write();
+            // Otherwise somebody came or went meanwhile, perhaps the same one, and would be told twice.
+            if listeners.iter().map(Arc::as_ptr).eq(known.iter().map(Arc::as_ptr)) {
+                *listeners = after;
+                break;
+            }
+        }
         self.forget_gone();
     }
 
