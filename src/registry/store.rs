@@ -19,7 +19,7 @@ use crate::process::table;
 use crate::registry::event::{Listeners, RegistryEvent};
 use crate::registry::locks::{Locks, Ticket};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::unwind::contain;
 
 /// Who registered under what; registrations of one registry are numbered in order.
@@ -27,17 +27,30 @@ pub(crate) struct Label<K> {
     pub(crate) key: K,
     pub(crate) block: Arc<Block>,
     pub(crate) number: u64,
-    /// Whether it is more than an attempt: it is in the table, or was.
-    entered: AtomicBool,
+    stage: AtomicU8,
 }
+
+/// Nothing has been told of the registration: it may not be in the table yet.
+const ATTEMPT: u8 = 0;
+/// The listeners are being told of it. If it is taken away meanwhile, its end is told by whoever tells this.
+const TELLING: u8 = 1;
+const TOLD: u8 = 2;
+/// It was taken away.
+const GONE: u8 = 3;
 
 impl<K> Label<K> {
     pub(crate) fn pid(&self) -> Pid {
         self.block.pid
     }
 
+    /// Whether it is more than an attempt: it is in the table.
     fn entered(&self) -> bool {
-        self.entered.load(Ordering::Acquire)
+        matches!(self.stage.load(Ordering::Acquire), TELLING | TOLD)
+    }
+
+    /// From one stage to the next, unless it was taken away meanwhile.
+    fn goes_on(&self, from: u8, to: u8) -> bool {
+        self.stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -216,8 +229,7 @@ where
     ) -> Result<Vec<Arc<Block>>, NameError> {
         let holder = self.holder(block).ok_or(NameError::NoProc)?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let label =
-            Arc::new(Label { key, block: Arc::clone(block), number, entered: AtomicBool::new(false) });
+        let label = Arc::new(Label { key, block: Arc::clone(block), number, stage: AtomicU8::new(ATTEMPT) });
         let slot = Slot { label: Arc::clone(&label), value: Arc::new(Kept::new(value)) };
         // First, so that a burial does not miss it.
         holder.note(&label);
@@ -228,14 +240,20 @@ where
                 return Err(error);
             }
         };
-        label.entered.store(true, Ordering::Release);
-        self.listeners.tell(|| RegistryEvent::Register {
-            key: label.key.clone(),
-            pid: label.pid(),
-            value: slot.value.get().clone(),
-        });
+        if label.goes_on(ATTEMPT, TELLING) {
+            self.listeners.tell(|| RegistryEvent::Register {
+                key: label.key.clone(),
+                pid: label.pid(),
+                value: slot.value.get().clone(),
+            });
+            if !label.goes_on(TELLING, TOLD) {
+                self.tell_end(&label);
+            }
+        } else {
+            self.table.remove(std::slice::from_ref(&label)); // it may have been taken away before it was there
+        }
         if block.burying() {
-            // The burial may have come by already. Whether it has told of the end or not: it came too early.
+            // The burial may have come by already, before the label was noted.
             holder.forget(&label);
             self.remove(std::slice::from_ref(&label));
             return Err(NameError::NoProc);
@@ -268,9 +286,15 @@ where
     /// Takes entries out of the table, and tells: of one whose key was taken over this is the end too.
     fn remove(&self, labels: &[Arc<Label<K>>]) {
         self.table.remove(labels);
-        for label in labels.iter().filter(|label| label.entered()) {
-            self.listeners.tell(|| RegistryEvent::Unregister { key: label.key.clone(), pid: label.pid() });
+        for label in labels {
+            if label.stage.swap(GONE, Ordering::AcqRel) == TOLD {
+                self.tell_end(label);
+            }
         }
+    }
+
+    fn tell_end(&self, label: &Label<K>) {
+        self.listeners.tell(|| RegistryEvent::Unregister { key: label.key.clone(), pid: label.pid() });
     }
 
     fn free(&self, holder: &Holder<K, V, T>) {
