@@ -9,11 +9,15 @@ use crate::tries::{drained, end_of, race};
 
 /// What a listener gets.
 #[derive(Debug, Clone, PartialEq)]
-struct Heard(RegistryEvent<&'static str>);
+enum Heard {
+    Event(RegistryEvent<&'static str>),
+    /// From one that knows of a death.
+    Death,
+}
 
 impl From<RegistryEvent<&'static str>> for Heard {
     fn from(event: RegistryEvent<&'static str>) -> Self {
-        Self(event)
+        Self::Event(event)
     }
 }
 
@@ -23,7 +27,7 @@ fn heard_of(pid: Pid, inbox: &mut Inbox<Heard>) -> Vec<bool> {
     let mut heard = Vec::new();
     loop {
         match inbox.recv() {
-            Event::Message(Heard(event)) if event.pid() == pid => {
+            Event::Message(Heard::Event(event)) if event.pid() == pid => {
                 heard.push(matches!(event, RegistryEvent::Register { .. }));
             }
             Event::Message(_) => {}
@@ -39,23 +43,33 @@ fn exits(pid: Pid) -> process::Address<Heard> {
 
 #[test]
 fn each_entry_is_told_once_and_its_end_once_before_the_death_of_its_process() {
-    race("registry: listen, register, unregister, kill").run_as(|inbox| {
-        let registry = Registry::<&str>::new();
-        registry.listen(&inbox.address());
-        let held = registry.clone();
-        let holder = process::spawn::<Heard>(move |_| {
-            held.register("a", ()).expect("it is free");
-            held.unregister("a");
-            held.register("a", ()).expect("it is free");
-        });
-        let pid = holder.expect("a thread").pid();
-        let _monitor = process::monitor(pid);
-        let killer = exits(pid);
-        let heard = heard_of(pid, inbox);
-        assert!([&[][..], &[true, false], &[true, false, true, false]].contains(&&heard[..]), "{heard:?}");
-        end_of(&killer);
-        assert_eq!(drained(inbox), []);
+    race("registry: listen, register, unregister, kill")
+        .run_as(|inbox| all_is_told(process::Builder::new(), inbox));
+}
+
+#[test]
+fn each_entry_is_told_once_and_its_end_once_though_its_process_is_declared_dead() {
+    race("registry: listen, register, unregister, kill, deadline").impatient().run_as(|inbox| {
+        all_is_told(process::Builder::new().kill_grace(Duration::from_micros(1)), inbox);
     });
+}
+
+fn all_is_told(plan: process::Builder, inbox: &mut Inbox<Heard>) {
+    let registry = Registry::<&str>::new();
+    registry.listen(&inbox.address());
+    let held = registry.clone();
+    let holder = plan.spawn::<Heard>(move |_| {
+        let _ = held.register("a", ());
+        held.unregister("a");
+        let _ = held.register("a", ());
+    });
+    let pid = holder.expect("a thread").pid();
+    let _monitor = process::monitor(pid);
+    let killer = exits(pid);
+    let heard = heard_of(pid, inbox);
+    assert!([&[][..], &[true, false], &[true, false, true, false]].contains(&&heard[..]), "{heard:?}");
+    end_of(&killer);
+    assert_eq!(drained(inbox), []);
 }
 
 #[test]
@@ -80,10 +94,12 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         let registry = Registry::<&str>::new();
         registry.listen(&inbox.address());
         let sought = registry.clone();
+        let knowing = inbox.address();
         let killer = process::spawn::<Heard>(move |_| {
             if let Some(found) = sought.whereis_within("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
                 end_of(found);
+                knowing.send(Heard::Death);
             }
         });
         let spec = Idle::child_spec(()).kill_grace(Duration::from_micros(1)).name(registry.server("a"));
@@ -93,12 +109,14 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
             watch.wait();
         }
         end_of(killer.expect("a thread"));
-        let heard: Vec<bool> = drained(inbox)
-            .into_iter()
-            .filter_map(Event::into_message)
-            .map(|Heard(event)| matches!(event, RegistryEvent::Register { .. }))
-            .collect();
-        assert!(heard == [] || heard == [true, false], "{heard:?}");
+        let mut heard: Vec<_> = drained(inbox).into_iter().filter_map(Event::into_message).collect();
+        if let Some(at) = heard.iter().position(|heard| *heard == Heard::Death) {
+            assert!(at == 0 || at == 2 && heard.len() == 3, "something was told after the death: {heard:?}");
+            heard.remove(at);
+        }
+        let register = |heard: &Heard| matches!(heard, Heard::Event(RegistryEvent::Register { .. }));
+        let told: Vec<bool> = heard.iter().map(register).collect();
+        assert!(told == [] || told == [true, false], "{heard:?}");
     });
 }
 
