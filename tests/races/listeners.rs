@@ -11,8 +11,8 @@ use crate::tries::{drained, end_of, race};
 #[derive(Debug, Clone, PartialEq)]
 enum Heard {
     Event(RegistryEvent<&'static str>),
-    /// From one that knows of a death.
-    Death,
+    /// From one that knows of a death, or is there.
+    Other,
 }
 
 impl From<RegistryEvent<&'static str>> for Heard {
@@ -99,7 +99,7 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
             if let Some(found) = sought.whereis_within("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
                 end_of(found);
-                knowing.send(Heard::Death);
+                knowing.send(Heard::Other);
             }
         });
         let spec = Idle::child_spec(()).kill_grace(Duration::from_micros(1)).name(registry.server("a"));
@@ -110,13 +110,13 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         }
         end_of(killer.expect("a thread"));
         let mut heard: Vec<_> = drained(inbox).into_iter().filter_map(Event::into_message).collect();
-        if let Some(at) = heard.iter().position(|heard| *heard == Heard::Death) {
+        if let Some(at) = heard.iter().position(|heard| *heard == Heard::Other) {
             assert!(at == 0 || at == 2 && heard.len() == 3, "something was told after the death: {heard:?}");
             heard.remove(at);
         }
         let register = |heard: &Heard| matches!(heard, Heard::Event(RegistryEvent::Register { .. }));
         let told: Vec<bool> = heard.iter().map(register).collect();
-        assert!(told == [] || told == [true, false], "{heard:?}");
+        assert!(told.is_empty() || told == [true, false], "{heard:?}");
     });
 }
 
@@ -128,12 +128,20 @@ fn who_is_entered_by_several_is_told_once() {
             let (registry, listener): (_, Address<Heard>) = (registry.clone(), inbox.address());
             process::spawn::<Heard>(move |_| registry.listen(&listener)).expect("a thread")
         });
+        let (late, knowing) = (registry.clone(), inbox.address());
+        let other = process::spawn::<Heard>(move |inbox| {
+            late.listen(&inbox.address());
+            knowing.send(Heard::Other);
+            inbox.recv(); // unless it was forgotten
+        });
         registry.listen(&inbox.address());
+        assert_eq!(inbox.recv(), Event::Message(Heard::Other));
         entering.iter().for_each(|process| drop(end_of(process)));
         registry.register("a", ()).expect("it is free");
         assert_eq!(inbox.len(), 1);
         registry.unregister("a");
         assert_eq!(drained(inbox).len(), 2);
+        end_of(other.expect("a thread"));
     });
 }
 
