@@ -32,10 +32,10 @@ impl Drop for Alive {
     }
 }
 
-fn plan(counts: &Arc<Counts>) -> Application {
+fn plan(name: &'static str, counts: &Arc<Counts>) -> Application {
     let (child, end) = (Arc::clone(counts), Arc::clone(counts));
     let spec = Agent::child_spec(move || Alive::begin(&child));
-    Application::new("races.application", Supervisor::one_for_one().child(spec)).on_stop(move || {
+    Application::new(name, Supervisor::one_for_one().child(spec)).on_stop(move || {
         assert_eq!(end.alive.load(Ordering::SeqCst), 0, "it has ended and its child lives");
         end.ends.fetch_add(1, Ordering::SeqCst);
     })
@@ -43,8 +43,8 @@ fn plan(counts: &Arc<Counts>) -> Application {
 
 impl Counts {
     /// Nothing is left, and so many had begun.
-    fn all_ended(&self, begun: usize) {
-        assert!(Application::find("races.application").is_none());
+    fn all_ended(&self, name: &str, begun: usize) {
+        assert!(Application::find(name).is_none());
         assert_eq!(self.alive.load(Ordering::SeqCst), 0);
         assert_eq!(self.ends.load(Ordering::SeqCst), begun);
     }
@@ -52,9 +52,10 @@ impl Counts {
 
 #[test]
 fn a_stop_meets_the_end_of_the_top_supervisor() {
+    const APP: &str = "races.application.1";
     race("application: stop, top supervisor ends").run(|inbox| {
         let counts = Arc::new(Counts::default());
-        let app = plan(&counts).start().expect("it starts");
+        let app = plan(APP, &counts).start().expect("it starts");
         let top = app.supervisor();
         let ending = process::spawn::<u64>(move |_| drop(top.stop())).expect("a thread");
         let stopping = app.clone();
@@ -66,7 +67,7 @@ fn a_stop_meets_the_end_of_the_top_supervisor() {
         let other = process::watch(other.expect("a thread"));
         let stopped = app.stop();
         assert!(matches!(stopped, Ok(()) | Err(ApplicationError::NotStarted(_))), "{stopped:?}");
-        counts.all_ended(1);
+        counts.all_ended(APP, 1);
         assert!(app.wait().is_success());
         assert!(!matches!(other.wait(), ExitReason::Panic(_)));
         end_of(&ending);
@@ -76,36 +77,38 @@ fn a_stop_meets_the_end_of_the_top_supervisor() {
 
 #[test]
 fn of_two_starts_one_wins() {
+    const APP: &str = "races.application.2";
     race("application: start, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
         let (other, told) = (Arc::clone(&counts), inbox.address());
         let starting = process::spawn::<u64>(move |_| {
-            let started = plan(&other).start();
+            let started = plan(APP, &other).start();
             assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
             told.send(started.is_ok().into());
         });
         let starting = starting.expect("a thread");
-        let started = plan(&counts).start();
+        let started = plan(APP, &counts).start();
         assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
         let theirs = inbox.recv().into_message().expect("a message");
         assert_eq!(theirs + u64::from(started.is_ok()), 1, "so many started it");
-        assert_eq!(Application::running(), ["races.application".into()]);
-        Application::stop("races.application").expect("it runs");
-        counts.all_ended(1);
+        assert!(Application::running().contains(&APP.into()));
+        Application::stop(APP).expect("it runs");
+        counts.all_ended(APP, 1);
         end_of(&starting);
     });
 }
 
 #[test]
 fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
+    const APP: &str = "races.application.3";
     race("application: stop, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
-        let app = plan(&counts).start().expect("it starts");
+        let app = plan(APP, &counts).start().expect("it starts");
         let (other, told) = (Arc::clone(&counts), inbox.address());
-        let starting = process::spawn::<u64>(move |_| match plan(&other).start() {
+        let starting = process::spawn::<u64>(move |_| match plan(APP, &other).start() {
             Ok(_) => told.send(other.ends.load(Ordering::SeqCst) as u64),
             Err(error) => {
-                assert_eq!(error, ApplicationError::AlreadyStarted("races.application".into()));
+                assert_eq!(error, ApplicationError::AlreadyStarted(APP.into()));
                 told.send(0);
             }
         });
@@ -115,9 +118,9 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
         let again = begun.expect("a message");
         assert!(again <= 1, "the end of the first was reached {again} times");
         if again == 1 {
-            Application::stop("races.application").expect("it runs");
+            Application::stop(APP).expect("it runs");
         }
-        counts.all_ended(if again == 1 { 2 } else { 1 });
+        counts.all_ended(APP, if again == 1 { 2 } else { 1 });
         end_of(&starting);
         drained(inbox);
     });
@@ -125,14 +128,15 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
 
 #[test]
 fn who_is_born_while_the_application_is_killed_goes_with_it() {
+    const APP: &str = "races.application.4";
     race("application: kill, birth").run(|inbox| {
         let parent = ChildSpec::worker("parent", || {
             let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // nobody is linked with it
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
-        let app = Application::new("races.application", top).start().expect("it starts");
+        let app = Application::new(APP, top).start().expect("it starts");
         let label =
-            |info: &process::ProcessInfo| info.label.as_deref() == Some("application races.application");
+            |info: &process::ProcessInfo| info.label.as_deref() == Some("application races.application.4");
         let master = process::processes().into_iter().find(label).expect("it has a master").pid;
         process::exit(master, ExitReason::Kill);
         assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));

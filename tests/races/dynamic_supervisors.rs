@@ -26,10 +26,9 @@ impl GenServer for Child {
     }
 }
 
-const CHILD: ServerRef<Child> = ServerRef::named("races.dynamic");
-
 #[test]
 fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
+    const CHILD: ServerRef<Child> = ServerRef::named("races.dynamic.1");
     race("dynamic supervisor: terminate, terminate, child ends").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
@@ -90,6 +89,7 @@ fn of_two_that_want_the_last_place_one_gets_it() {
 
 #[test]
 fn a_child_that_is_killed_is_back_though_others_come_and_go() {
+    const CHILD: ServerRef<Child> = ServerRef::named("races.dynamic.2");
     race("dynamic supervisor: start, child is killed").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
@@ -108,6 +108,7 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
 
 #[test]
 fn a_stop_leaves_no_child_behind_whose_start_was_answered() {
+    const CHILD: ServerRef<Child> = ServerRef::named("races.dynamic.3");
     race("dynamic supervisor: stop, start").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let other = supervisor.clone();
