@@ -329,7 +329,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         let (inside, gate) = hurdle.clone();
         let plan = Builder::new().kill_grace(Duration::from_millis(10));
         let holder = plan.spawn::<()>(move |_| drop(own.register(1, hurdle))).unwrap();
-        process::monitor(&holder);
+        let _ = process::monitor(&holder);
         inside.pass();
         process::exit(&holder, ExitReason::Kill);
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Register { .. })));
