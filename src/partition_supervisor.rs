@@ -283,18 +283,30 @@ enum By {
 }
 
 impl Route {
-    /// The place it leads to, if there are so many.
-    fn seat(&self) -> Option<Seat> {
-        let (_, size) = SIZES.lookup(self.name)?;
+    /// The place it leads to, and the supervisor that has so many.
+    fn seat(&self) -> Option<(Pid, Seat)> {
+        let (supervisor, size) = SIZES.lookup(self.name)?;
         let (By::Number(number) | By::Hash(number)) = self.by;
         let index = usize::try_from(number.checked_rem(size as u64)?).ok()?;
-        Some(Seat { name: self.name, index })
+        Some((supervisor, Seat { name: self.name, index }))
+    }
+
+    /// Who has that place, as `look` finds it. If another supervisor came meanwhile it may be one of its partitions,
+    /// and there the number may lead elsewhere: then once more.
+    fn follow(&self, look: impl Fn(Seat) -> Option<Pid>) -> Option<Pid> {
+        loop {
+            let (supervisor, seat) = self.seat()?;
+            let found = look(seat);
+            if SIZES.whereis(self.name) == Some(supervisor) {
+                return found;
+            }
+        }
     }
 }
 
 impl Via for Route {
     fn whereis(&self) -> Option<Pid> {
-        PARTITIONS.whereis(&self.seat()?)
+        self.follow(|seat| PARTITIONS.whereis(&seat))
     }
 
     fn register(&self, _: Pid) -> Result<(), NameError> {
@@ -306,7 +318,7 @@ impl Via for Route {
     fn whereis_within(&self, limit: Duration) -> Option<Pid> {
         let until = clock::after(limit);
         SIZES.whereis_within(self.name, limit)?;
-        PARTITIONS.whereis_within(self.seat()?, until.saturating_duration_since(sync::now()))
+        self.follow(|seat| PARTITIONS.whereis_within(seat, until.saturating_duration_since(sync::now())))
     }
 }
 

@@ -14,18 +14,32 @@
 
 mod support;
 
+#[path = "races/agents.rs"]
+mod agents;
+#[path = "races/applications.rs"]
+mod applications;
+#[path = "races/dynamic_supervisors.rs"]
+mod dynamic_supervisors;
 #[path = "races/links.rs"]
 mod links;
+#[path = "races/listeners.rs"]
+mod listeners;
+#[path = "races/mailboxes.rs"]
+mod mailboxes;
 #[path = "races/monitors.rs"]
 mod monitors;
 #[path = "races/names.rs"]
 mod names;
+#[path = "races/partitions.rs"]
+mod partitions;
 #[path = "races/servers.rs"]
 mod servers;
 #[path = "races/signals.rs"]
 mod signals;
 #[path = "races/supervisors.rs"]
 mod supervisors;
+#[path = "races/task_supervisors.rs"]
+mod task_supervisors;
 #[path = "races/tasks.rs"]
 mod tasks;
 #[path = "races/threads.rs"]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rethread::prelude::*;
-use rethread::process::{self, Builder, Inbox};
+use rethread::process::{self, Builder, Event, Inbox};
 use support::{Gate, attached, eventually, watchdog};
 
 static UNIQUE: Registry<u32, Nosy> = Registry::new();
@@ -294,4 +294,53 @@ fn a_burial_frees_all_locks_before_it_drops_a_value() {
     let ended = watch.wait_timeout(Duration::from_secs(10));
     gate.open();
     assert_eq!(ended, Some(ExitReason::Killed));
+}
+
+/// What a value may do when an event is made into a message: it says that it is there, and waits.
+type Hurdle = (Gate, Gate);
+
+/// Made of an event as slowly as its value likes.
+struct Slow(Pid);
+
+impl From<RegistryEvent<u8, Hurdle>> for Slow {
+    fn from(event: RegistryEvent<u8, Hurdle>) -> Self {
+        if let RegistryEvent::Register { value: (inside, gate), .. } = &event {
+            inside.open();
+            gate.pass();
+        }
+        Self(event.pid())
+    }
+}
+
+#[test]
+fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard_the_beginning() {
+    let _watchdog = watchdog();
+    attached(|inbox: &mut Inbox<RegistryEvent<u8, Hurdle>>| {
+        let keys: Registry<u8, Hurdle> = Registry::new();
+        keys.listen(&inbox.address());
+        let (tell, first) = std::sync::mpsc::channel();
+        let slow = process::spawn::<Slow>(move |inbox| {
+            if let Some(Slow(pid)) = inbox.recv().into_message() {
+                tell.send(pid).unwrap();
+            }
+        });
+        keys.listen(&slow.unwrap());
+        let (own, hurdle) = (keys.clone(), Hurdle::default());
+        let (inside, gate) = hurdle.clone();
+        let plan = Builder::new().kill_grace(Duration::from_millis(10));
+        let holder = plan.spawn::<()>(move |_| drop(own.register(1, hurdle))).unwrap();
+        let _ = process::monitor(&holder);
+        inside.pass();
+        process::exit(&holder, ExitReason::Kill);
+        assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Register { .. })));
+        assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Unregister { .. })));
+        assert!(matches!(inbox.recv(), Event::Down { .. }));
+        gate.open();
+        eventually("the zombie is gone", || {
+            process::zombies().iter().all(|zombie| zombie.pid != holder.pid())
+        });
+        keys.register(2, (Gate::new(), gate)).unwrap();
+        assert_eq!(first.recv(), Ok(inbox.pid())); // nothing of the zombie
+        assert_eq!(inbox.len(), 1);
+    });
 }

@@ -10,7 +10,7 @@ use crate::gen_server::handle::{ServerRef, To};
 use crate::pid::Pid;
 use crate::process::address::Address;
 use crate::process::{names, table};
-use crate::sync::RwLock;
+use crate::sync::{Mutex, RwLock};
 use crate::unwind::contain;
 
 /// What happened in a registry. Its listeners get this, made into a message of theirs by [`From`]; see
@@ -67,8 +67,96 @@ impl<K: fmt::Debug, V> fmt::Debug for RegistryEvent<K, V> {
 
 /// One that listens: who it is, and how it is told.
 struct Listener<K, V> {
+    id: Id,
     to: To,
-    tell: Box<dyn Fn(RegistryEvent<K, V>) + Send + Sync>,
+    tell: Tell<K, V>,
+}
+
+/// By which listeners are told apart.
+type Id = Arc<()>;
+
+/// Makes a message of the event, and sends it within its turn: the first is user code, the second is not.
+type Tell<K, V> = Box<dyn Fn(RegistryEvent<K, V>, &Turn<'_>) + Send + Sync>;
+
+/// Does what it is given if that still is to be done, and no other thread can decide otherwise meanwhile.
+type Turn<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
+
+/// What the listeners have been told of one entry. Its process may be buried by another thread while it registers or
+/// gives the entry up; the burial tells of the end itself, for it cannot wait for a thread that may be stuck, and
+/// nobody is to hear of the end before the beginning, or twice, or after the death.
+pub(crate) struct Told(Mutex<Stage>);
+
+enum Stage {
+    /// Nothing has been told: it may not be in the table yet.
+    Attempt,
+    /// These have been told that it is there; the others are being told.
+    Begins(Vec<Id>),
+    /// All have been told.
+    Stands,
+    /// It was taken away. Those who `knew` of it, or all, are being told; these have been.
+    Ends { knew: Option<Vec<Id>>, told: Vec<Id> },
+}
+
+impl Told {
+    pub(crate) fn nothing() -> Self {
+        Self(Mutex::new(Stage::Attempt))
+    }
+
+    /// Whether it is there.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(*self.0.lock(), Stage::Begins(_) | Stage::Stands)
+    }
+
+    /// It is there, unless it was taken away already.
+    pub(crate) fn begins(&self) -> bool {
+        let mut stage = self.0.lock();
+        let begins = matches!(*stage, Stage::Attempt);
+        if begins {
+            *stage = Stage::Begins(Vec::new());
+        }
+        begins
+    }
+
+    fn all_know(&self) {
+        let mut stage = self.0.lock();
+        if matches!(*stage, Stage::Begins(_)) {
+            *stage = Stage::Stands;
+        }
+    }
+
+    fn ends(&self) {
+        let mut stage = self.0.lock();
+        let knew = match &mut *stage {
+            Stage::Attempt => Some(Vec::new()),
+            Stage::Begins(told) => Some(std::mem::take(told)),
+            Stage::Stands => None,
+            Stage::Ends { .. } => return,
+        };
+        *stage = Stage::Ends { knew, told: Vec::new() };
+    }
+
+    fn turn_to_hear_of_the_beginning(&self, id: &Id, send: &mut dyn FnMut()) {
+        if let Stage::Begins(told) = &mut *self.0.lock() {
+            told.push(Arc::clone(id));
+            send();
+        }
+    }
+
+    fn turn_to_hear_of_the_end(&self, id: &Id, send: &mut dyn FnMut()) {
+        let is = |other: &Id| Arc::ptr_eq(other, id);
+        if let Stage::Ends { knew, told } = &mut *self.0.lock() {
+            if knew.as_ref().is_none_or(|knew| knew.iter().any(is)) && !told.iter().any(is) {
+                told.push(Arc::clone(id));
+                send();
+            }
+        }
+    }
+}
+
+/// Sends if it is its turn. What was not wanted is dropped afterwards: that is user code.
+fn send_in<M>(turn: &Turn<'_>, message: M, deliver: impl Fn(M) -> Result<(), M>) {
+    let mut message = Some(message);
+    turn(&mut || message = message.take().and_then(|message| deliver(message).err()));
 }
 
 impl<K, V> Listener<K, V> {
@@ -97,7 +185,8 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     {
         let to = To::Pinned(Arc::clone(address.block()));
         let address = address.clone();
-        self.enter(to, Box::new(move |event| drop(address.deliver(M::from(event)))));
+        let tell = move |event, turn: &Turn<'_>| send_in(turn, M::from(event), |it| address.deliver(it));
+        self.enter(to, Box::new(tell));
     }
 
     /// Adds a server, which is looked up at each event.
@@ -108,8 +197,10 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     {
         let tell = {
             let server = server.clone();
-            move |event| match server.find().map(Address::<Envelope<S>>::of) {
-                Some(Ok(address)) => drop(address.deliver(Envelope::Cast(S::Cast::from(event)))),
+            move |event, turn: &Turn<'_>| match server.find().map(Address::<Envelope<S>>::of) {
+                Some(Ok(address)) => {
+                    send_in(turn, Envelope::Cast(S::Cast::from(event)), |it| address.deliver(it));
+                }
                 Some(Err(found)) => {
                     let expected = type_name::<S>();
                     log::warn!(
@@ -123,27 +214,46 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     }
 
     /// In place of the same one: a server that is started again asks again.
-    fn enter(&self, to: To, tell: Box<dyn Fn(RegistryEvent<K, V>) + Send + Sync>) {
+    fn enter(&self, to: To, tell: Tell<K, V>) {
         let (name, pid) = (name_of(&to).map(str::to_owned), pid_of(&to));
-        let known = self.0.read().clone();
         let same = |other: &To| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))
         };
-        let replaced: Vec<_> = known.into_iter().filter(|known| same(&known.to)).collect();
-        let new = Arc::new(Listener { to, tell });
-        let mut listeners = self.0.write();
-        listeners.retain(|known| !replaced.iter().any(|other| Arc::ptr_eq(known, other)));
-        listeners.push(new);
-        drop(listeners);
+        let new = Arc::new(Listener { id: Id::default(), to, tell });
+        loop {
+            let known = self.0.read().clone();
+            // To ask who is behind a key may be user code, so it is not done under the lock.
+            let mut after: Vec<_> = known.iter().filter(|known| !same(&known.to)).cloned().collect();
+            after.push(Arc::clone(&new));
+            let mut listeners = self.0.write();
+            // Otherwise somebody came or went meanwhile, perhaps the same one, and would be told twice.
+            if listeners.iter().map(Arc::as_ptr).eq(known.iter().map(Arc::as_ptr)) {
+                *listeners = after;
+                break;
+            }
+        }
         self.forget_gone();
     }
 
-    /// Tells everybody. What goes wrong there is nothing to the process whose doing it is told: a
-    /// conversion that panics, a destructor.
-    pub(crate) fn tell(&self, event: impl Fn() -> RegistryEvent<K, V>) {
+    /// Tells everybody of an entry that is there.
+    pub(crate) fn tell_beginning(&self, told: &Told, event: impl Fn() -> RegistryEvent<K, V>) {
+        self.tell(event, |listener, send| told.turn_to_hear_of_the_beginning(listener, send));
+        told.all_know();
+    }
+
+    /// Tells everybody of the end of an entry. When this is done all have heard, whoever else tells it too.
+    pub(crate) fn tell_end(&self, told: &Told, event: impl Fn() -> RegistryEvent<K, V>) {
+        told.ends();
+        self.tell(event, |listener, send| told.turn_to_hear_of_the_end(listener, send));
+    }
+
+    /// What goes wrong there is nothing to the process whose doing it is told: a conversion that panics, a
+    /// destructor.
+    fn tell(&self, event: impl Fn() -> RegistryEvent<K, V>, turn: impl Fn(&Id, &mut dyn FnMut())) {
         let listeners = self.0.read().clone();
         for listener in listeners.iter().filter(|listener| !listener.gone()) {
-            contain("a listener of a registry", || (listener.tell)(event()));
+            let turn = |send: &mut dyn FnMut()| turn(&listener.id, send);
+            contain("a listener of a registry", || (listener.tell)(event(), &turn));
         }
         if listeners.iter().any(|listener| listener.gone()) {
             self.forget_gone();

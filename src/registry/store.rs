@@ -16,10 +16,10 @@ use crate::process::me::{self, Me};
 use crate::process::names::NameError;
 use crate::process::shards::Shards;
 use crate::process::table;
-use crate::registry::event::{Listeners, RegistryEvent};
+use crate::registry::event::{Listeners, RegistryEvent, Told};
 use crate::registry::locks::{Locks, Ticket};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::unwind::contain;
 
 /// Who registered under what; registrations of one registry are numbered in order.
@@ -27,17 +27,12 @@ pub(crate) struct Label<K> {
     pub(crate) key: K,
     pub(crate) block: Arc<Block>,
     pub(crate) number: u64,
-    /// Whether it is more than an attempt: it is in the table, or was.
-    entered: AtomicBool,
+    told: Told,
 }
 
 impl<K> Label<K> {
     pub(crate) fn pid(&self) -> Pid {
         self.block.pid
-    }
-
-    fn entered(&self) -> bool {
-        self.entered.load(Ordering::Acquire)
     }
 }
 
@@ -216,11 +211,14 @@ where
     ) -> Result<Vec<Arc<Block>>, NameError> {
         let holder = self.holder(block).ok_or(NameError::NoProc)?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let label =
-            Arc::new(Label { key, block: Arc::clone(block), number, entered: AtomicBool::new(false) });
+        let label = Arc::new(Label { key, block: Arc::clone(block), number, told: Told::nothing() });
         let slot = Slot { label: Arc::clone(&label), value: Arc::new(Kept::new(value)) };
         // First, so that a burial does not miss it.
         holder.note(&label);
+        if block.burying() {
+            holder.forget(&label); // the burial may have come by before it was noted
+            return Err(NameError::NoProc);
+        }
         let earlier = match self.table.enter(slot.clone()) {
             Ok(earlier) => earlier,
             Err(error) => {
@@ -228,16 +226,17 @@ where
                 return Err(error);
             }
         };
-        label.entered.store(true, Ordering::Release);
-        self.listeners.tell(|| RegistryEvent::Register {
+        if !label.told.begins() {
+            // Buried by another thread, perhaps before it was in the table.
+            self.table.remove(std::slice::from_ref(&label));
+            return Err(NameError::NoProc);
+        }
+        self.listeners.tell_beginning(&label.told, || RegistryEvent::Register {
             key: label.key.clone(),
             pid: label.pid(),
             value: slot.value.get().clone(),
         });
         if block.burying() {
-            // The burial may have come by already. Whether it has told of the end or not: it came too early.
-            holder.forget(&label);
-            self.remove(std::slice::from_ref(&label));
             return Err(NameError::NoProc);
         }
         Ok(earlier)
@@ -250,26 +249,32 @@ where
         Q: Hash + Eq + ?Sized,
     {
         if let Some(holder) = self.holder_of(pid) {
-            let gone = holder.labels.lock().remove_entry(key);
-            if let Some((_, labels)) = gone {
-                self.remove(&labels);
-            }
+            let labels = holder.labels.lock().get(key).cloned().unwrap_or_default();
+            self.give_up_all(&holder, &labels);
         }
     }
 
     /// Takes away one entry of a process.
     pub(crate) fn give_up_one(&self, label: &Arc<Label<K>>) {
         if let Some(holder) = self.holder_of(label.pid()) {
+            self.give_up_all(&holder, std::slice::from_ref(label));
+        }
+    }
+
+    /// Forgotten last: if the process is buried meanwhile, the burial sees to it that all have heard.
+    fn give_up_all(&self, holder: &Holder<K, V, T>, labels: &[Arc<Label<K>>]) {
+        self.remove(labels);
+        for label in labels {
             holder.forget(label);
-            self.remove(std::slice::from_ref(label));
         }
     }
 
     /// Takes entries out of the table, and tells: of one whose key was taken over this is the end too.
     fn remove(&self, labels: &[Arc<Label<K>>]) {
         self.table.remove(labels);
-        for label in labels.iter().filter(|label| label.entered()) {
-            self.listeners.tell(|| RegistryEvent::Unregister { key: label.key.clone(), pid: label.pid() });
+        for label in labels {
+            let end = || RegistryEvent::Unregister { key: label.key.clone(), pid: label.pid() };
+            self.listeners.tell_end(&label.told, end);
         }
     }
 
@@ -310,7 +315,7 @@ where
     pub(crate) fn keys(&self, pid: Pid) -> Vec<K> {
         let Some(holder) = self.holder_of(pid) else { return Vec::new() };
         let mut labels: Vec<_> = holder.labels.lock().values().flatten().cloned().collect();
-        labels.retain(|label| label.entered() && !label.block.doomed());
+        labels.retain(|label| label.told.stands() && !label.block.doomed());
         labels.sort_by_key(|label| label.number);
         labels.iter().map(|label| label.key.clone()).collect()
     }

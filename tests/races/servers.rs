@@ -124,6 +124,21 @@ fn an_answer_by_another_process_meets_the_death_of_the_server() {
 }
 
 #[test]
+fn a_call_that_fails_with_a_death_does_so_after_the_links() {
+    race("call, death of one linked with the caller").run(|inbox| {
+        let server = Echo::start_link(()).expect("it starts");
+        let other = server.clone();
+        let killer = process::spawn::<u64>(move |_| kill(&other)).expect("a thread");
+        if server.call(|from| Ask::Back(1, from)).is_err() {
+            assert_eq!(inbox.len(), 1, "the call knows of the death and the link does not");
+        }
+        end_of(&killer);
+        gone(&server);
+        assert_eq!(drained(inbox).len(), 1);
+    });
+}
+
+#[test]
 fn two_servers_that_call_each_other_are_told() {
     race("call, call back").run(|_| {
         let (one, two) = (echo(), echo());

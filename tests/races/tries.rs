@@ -30,10 +30,15 @@ impl Race {
 
     /// Runs the scenario again and again, on a process that traps exits. In the end nothing may be left.
     pub(crate) fn run(self, scenario: impl Fn(&mut Inbox<u64>) + Send + Sync + 'static) {
+        self.run_as(scenario);
+    }
+
+    /// As `run`, for a process that takes other messages.
+    pub(crate) fn run_as<M: Send + 'static>(self, scenario: impl Fn(&mut Inbox<M>) + Send + Sync + 'static) {
         let scenario = Arc::new(scenario);
         each_time(self, move || {
             let scenario = Arc::clone(&scenario);
-            let done = process::attach(move |inbox: &mut Inbox<u64>| {
+            let done = process::attach(move |inbox: &mut Inbox<M>| {
                 process::trap_exit(true);
                 scenario(inbox);
             });
@@ -97,7 +102,7 @@ pub(crate) fn end_of(pid: impl Into<Pid>) -> ExitReason {
 }
 
 /// All that is in the mailbox.
-pub(crate) fn drained(inbox: &mut Inbox<u64>) -> Vec<Event<u64>> {
+pub(crate) fn drained<M: Send + 'static>(inbox: &mut Inbox<M>) -> Vec<Event<M>> {
     std::iter::from_fn(|| inbox.try_recv()).collect()
 }
 

@@ -1,0 +1,76 @@
+//! Agents that are asked, changed and ended at the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rethread::CallError;
+use rethread::prelude::*;
+
+use crate::tries::{drained, end_of, race};
+
+/// A number, and a note when it is gone.
+struct Value {
+    number: u64,
+    gone: Arc<AtomicBool>,
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        let _ = process::whereis("races"); // takes a while
+        self.gone.store(true, Ordering::SeqCst);
+    }
+}
+
+fn agent(gone: &Arc<AtomicBool>) -> ServerRef<Agent<Value>> {
+    let gone = Arc::clone(gone);
+    Agent::start(move || Value { number: 0, gone }).expect("it starts")
+}
+
+fn killer(agent: &ServerRef<Agent<Value>>) -> process::Address<u64> {
+    let pid = agent.whereis().expect("it lives");
+    process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
+}
+
+#[test]
+fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
+    race("agent: update, kill").run(|inbox| {
+        let agent = agent(&Arc::default());
+        let pid = agent.whereis().expect("it lives");
+        let killer = killer(&agent);
+        let done = Arc::new(AtomicU64::new(0));
+        let doing = Arc::clone(&done);
+        let result = agent.update(move |value| {
+            value.number += 1;
+            doing.fetch_add(1, Ordering::SeqCst);
+        });
+        let done = || done.load(Ordering::SeqCst);
+        match &result {
+            Ok(()) => assert_eq!(done(), 1),
+            Err(CallError::Exited { reason, .. }) => assert!(*reason == ExitReason::Killed && done() <= 1),
+            Err(CallError::NoProc { .. }) => assert_eq!(done(), 0),
+            Err(other) => panic!("{other}"),
+        }
+        let at_once = done();
+        end_of(pid);
+        end_of(&killer);
+        assert!(done() == at_once, "it was done after the call");
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn who_hears_of_the_death_of_an_agent_by_asking_it_finds_its_value_gone() {
+    race("agent: get, kill").run(|_| {
+        let gone = Arc::new(AtomicBool::new(false));
+        let agent = agent(&gone);
+        let killer = killer(&agent);
+        match agent.get(|value| value.number) {
+            Ok(number) => assert_eq!(number, 0),
+            Err(CallError::Exited { .. } | CallError::NoProc { .. }) => {
+                assert!(gone.load(Ordering::SeqCst), "its value is still there");
+            }
+            Err(other) => panic!("{other}"),
+        }
+        end_of(&killer);
+    });
+}

@@ -1,0 +1,145 @@
+//! Applications that are started, stopped and end at the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+
+use rethread::ApplicationError;
+use rethread::prelude::*;
+
+use crate::tries::{drained, end_of, race};
+
+/// How many children of an application live, and how often its end was reached.
+#[derive(Default)]
+struct Counts {
+    alive: AtomicIsize,
+    ends: AtomicUsize,
+}
+
+/// A child that lives: there must be one at a time.
+struct Alive(Arc<Counts>);
+
+impl Alive {
+    fn begin(counts: &Arc<Counts>) -> Self {
+        assert_eq!(counts.alive.fetch_add(1, Ordering::SeqCst), 0, "a child of another start lives");
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let _ = process::whereis("races"); // takes a while
+        self.0.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn plan(name: &'static str, counts: &Arc<Counts>) -> Application {
+    let (child, end) = (Arc::clone(counts), Arc::clone(counts));
+    let spec = Agent::child_spec(move || Alive::begin(&child));
+    Application::new(name, Supervisor::one_for_one().child(spec)).on_stop(move || {
+        assert_eq!(end.alive.load(Ordering::SeqCst), 0, "it has ended and its child lives");
+        end.ends.fetch_add(1, Ordering::SeqCst);
+    })
+}
+
+impl Counts {
+    /// Nothing is left, and so many had begun.
+    fn all_ended(&self, name: &str, begun: usize) {
+        assert!(Application::find(name).is_none());
+        assert_eq!(self.alive.load(Ordering::SeqCst), 0);
+        assert_eq!(self.ends.load(Ordering::SeqCst), begun);
+    }
+}
+
+#[test]
+fn a_stop_meets_the_end_of_the_top_supervisor() {
+    const APP: &str = "races.application.1";
+    race("application: stop, top supervisor ends").run(|inbox| {
+        let counts = Arc::new(Counts::default());
+        let app = plan(APP, &counts).start().expect("it starts");
+        let top = app.supervisor();
+        let ending = process::spawn::<u64>(move |_| drop(top.stop())).expect("a thread");
+        let stopping = app.clone();
+        let other = process::spawn::<u64>(move |_| {
+            let stopped = stopping.stop();
+            assert!(matches!(stopped, Ok(()) | Err(ApplicationError::NotStarted(_))), "{stopped:?}");
+            assert!(!stopping.is_running());
+        });
+        let other = process::watch(other.expect("a thread"));
+        let stopped = app.stop();
+        assert!(matches!(stopped, Ok(()) | Err(ApplicationError::NotStarted(_))), "{stopped:?}");
+        counts.all_ended(APP, 1);
+        assert!(app.wait().is_success());
+        assert!(!matches!(other.wait(), ExitReason::Panic(_)));
+        end_of(&ending);
+        drained(inbox);
+    });
+}
+
+#[test]
+fn of_two_starts_one_wins() {
+    const APP: &str = "races.application.2";
+    race("application: start, start").run(|inbox| {
+        let counts = Arc::new(Counts::default());
+        let (other, told) = (Arc::clone(&counts), inbox.address());
+        let starting = process::spawn::<u64>(move |_| {
+            let started = plan(APP, &other).start();
+            assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
+            told.send(started.is_ok().into());
+        });
+        let starting = starting.expect("a thread");
+        let started = plan(APP, &counts).start();
+        assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
+        let theirs = inbox.recv().into_message().expect("a message");
+        assert_eq!(theirs + u64::from(started.is_ok()), 1, "so many started it");
+        assert!(Application::running().contains(&APP.into()));
+        Application::stop(APP).expect("it runs");
+        counts.all_ended(APP, 1);
+        end_of(&starting);
+    });
+}
+
+#[test]
+fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
+    const APP: &str = "races.application.3";
+    race("application: stop, start").run(|inbox| {
+        let counts = Arc::new(Counts::default());
+        let app = plan(APP, &counts).start().expect("it starts");
+        let (other, told) = (Arc::clone(&counts), inbox.address());
+        let starting = process::spawn::<u64>(move |_| match plan(APP, &other).start() {
+            Ok(_) => told.send(other.ends.load(Ordering::SeqCst) as u64),
+            Err(error) => {
+                assert_eq!(error, ApplicationError::AlreadyStarted(APP.into()));
+                told.send(0);
+            }
+        });
+        let starting = starting.expect("a thread");
+        app.stop().expect("it runs");
+        let begun = inbox.recv_where(|event| matches!(event, process::Event::Message(_))).into_message();
+        let again = begun.expect("a message");
+        assert!(again <= 1, "the end of the first was reached {again} times");
+        if again == 1 {
+            Application::stop(APP).expect("it runs");
+        }
+        counts.all_ended(APP, if again == 1 { 2 } else { 1 });
+        end_of(&starting);
+        drained(inbox);
+    });
+}
+
+#[test]
+fn who_is_born_while_the_application_is_killed_goes_with_it() {
+    const APP: &str = "races.application.4";
+    race("application: kill, birth").run(|inbox| {
+        let parent = ChildSpec::worker("parent", || {
+            let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // nobody is linked with it
+        });
+        let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
+        let app = Application::new(APP, top).start().expect("it starts");
+        let label =
+            |info: &process::ProcessInfo| info.label.as_deref() == Some("application races.application.4");
+        let master = process::processes().into_iter().find(label).expect("it has a master").pid;
+        process::exit(master, ExitReason::Kill);
+        assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+        drained(inbox); // that nobody is left is looked at in the end
+    });
+}

@@ -1,0 +1,42 @@
+//! Messages that reach a mailbox in the moment it is closed: each has an end, and it is nobody else's concern.
+
+use rethread::process::{self, Address, Event};
+
+use crate::tries::{drained, end_of, race};
+
+/// Says so when it is dropped.
+struct Told(Address<u64>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.send(1);
+    }
+}
+
+#[test]
+fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
+    race("message, end of the mailbox").run(|inbox| {
+        let ending = process::spawn::<Told>(|_| ()).expect("a thread");
+        let (kept, told) = (ending.clone(), inbox.address());
+        let sender = process::spawn::<u64>(move |_| ending.send(Told(told))).expect("a thread");
+        assert_eq!(inbox.recv(), Event::Message(1));
+        end_of(&sender);
+        end_of(&kept);
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
+fn a_late_message_that_panics_when_it_is_dropped_does_not_disturb_whose_mailbox_it_was() {
+    struct Hostile;
+    impl Drop for Hostile {
+        fn drop(&mut self) {
+            panic!("a message that was not wanted");
+        }
+    }
+    // The mailbox is that of the process that tries the race: where it ends, its thread goes on.
+    race("hostile message, end of the mailbox").run_as(|inbox| {
+        let ending = inbox.address();
+        process::spawn::<u64>(move |_| ending.send(Hostile)).expect("a thread");
+    });
+}

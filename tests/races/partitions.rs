@@ -1,0 +1,121 @@
+//! Partition supervisors that start and end while their partitions are called by number and key.
+
+use rethread::prelude::*;
+use rethread::{CallError, SpecError};
+
+use crate::tries::{drained, end_of, race};
+
+/// Knows which partition it is, and of how many.
+struct Partition {
+    index: usize,
+    of: usize,
+}
+
+impl GenServer for Partition {
+    type Args = (usize, usize);
+    type Call = Caller<(usize, usize)>;
+    type Cast = Never;
+
+    fn init((index, of): (usize, usize), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self { index, of })
+    }
+
+    fn handle_call(&mut self, from: Caller<(usize, usize)>, _: &mut Context<Self>) -> Next {
+        from.reply((self.index, self.of))
+    }
+
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
+    }
+}
+
+type Parts = PartitionRef<Partition>;
+
+fn start(parts: Parts, of: usize) -> Result<ServerRef<Supervisor>, StartError> {
+    PartitionSupervisor::new(parts, move |index| Partition::child_spec((index, of))).partitions(of).start()
+}
+
+/// Calls the partition of this number; where it leads must be that number, modulo what there are.
+fn call(parts: Parts, number: i64) {
+    match parts.at(number).call(|from| from) {
+        Ok((index, of)) => assert_eq!(index, number as usize % of, "a wrong one of {of}"),
+        Err(CallError::NoProc { .. } | CallError::Exited { .. }) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Nobody is left.
+fn are_gone(parts: Parts) {
+    assert_eq!(parts.partitions(), None);
+    assert_eq!(parts.at(0).whereis(), None);
+}
+
+fn calling(parts: Parts) -> process::Watch {
+    let client = process::spawn::<u64>(move |_| {
+        call(parts, 5);
+        call(parts, 5);
+    });
+    process::watch(client.expect("a thread"))
+}
+
+#[test]
+fn a_call_meets_the_start_and_the_stop() {
+    const PARTS: Parts = Parts::named("races.parts.1");
+    race("partitions: start, call, stop").run(|inbox| {
+        let client = calling(PARTS);
+        let supervisor = start(PARTS, 2).expect("nobody has the name");
+        let same = [PARTS.by("key"), PARTS.by("key")].map(|part| part.call(|from| from).expect("it lives"));
+        assert_eq!(same[0], same[1]);
+        supervisor.stop().expect("it stops");
+        are_gone(PARTS);
+        assert!(!matches!(client.wait(), ExitReason::Panic(_)));
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_call_meets_a_kill_and_the_start_of_others() {
+    const PARTS: Parts = Parts::named("races.parts.2");
+    race("partitions: kill, start, call").run(|inbox| {
+        let first = start(PARTS, 2).expect("nobody has the name");
+        let client = calling(PARTS);
+        let pid = first.whereis().expect("it lives");
+        process::exit(pid, ExitReason::Kill);
+        let second = start(PARTS, 3).expect("who had the name is dying");
+        assert_eq!(PARTS.partitions(), Some(3));
+        assert!(PARTS.at(5).call(|from| from).is_ok_and(|found| found == (2, 3)));
+        end_of(pid);
+        assert!(!matches!(client.wait(), ExitReason::Panic(_)));
+        second.stop().expect("it stops");
+        are_gone(PARTS);
+        drained(inbox);
+    });
+}
+
+#[test]
+fn of_two_starts_one_wins() {
+    const PARTS: Parts = Parts::named("races.parts.3");
+    race("partitions: start, start").run(|_| {
+        let other = process::spawn::<u64>(|inbox| match start(PARTS, 1) {
+            Ok(supervisor) => {
+                inbox.recv();
+                supervisor.stop().expect("it stops");
+            }
+            Err(error) => assert!(matches!(error, StartError::AlreadyStarted(_)), "{error}"),
+        });
+        let other = other.expect("a thread");
+        let watch = process::watch(&other);
+        match start(PARTS, 2) {
+            Ok(supervisor) => {
+                assert_eq!(PARTS.partitions(), Some(2));
+                supervisor.stop().expect("it stops");
+            }
+            Err(error) => assert!(matches!(error, StartError::AlreadyStarted(_)), "{error}"),
+        }
+        other.send(1);
+        let reason = watch.wait();
+        assert!(!matches!(reason, ExitReason::Panic(_)), "{reason}");
+        are_gone(PARTS);
+        assert!(matches!(start(PARTS, 0), Err(StartError::BadSpec(SpecError::NoPartitions))));
+    });
+}
