@@ -34,8 +34,12 @@
 //! | a start is refused only at the limit; who has ended leaves no place taken | `books`, `auditor` |
 //! | in the end nothing is left: processes, names, zombies, states, entries of registries | `round` |
 
+#[path = "torture/agents.rs"]
+mod agents;
 #[path = "torture/aliases.rs"]
 mod aliases;
+#[path = "torture/applications.rs"]
+mod applications;
 #[path = "torture/auditor.rs"]
 mod auditor;
 #[path = "torture/books.rs"]
@@ -56,8 +60,18 @@ mod hostile;
 mod keys;
 #[path = "torture/links.rs"]
 mod links;
+#[path = "torture/listeners.rs"]
+mod listeners;
 #[path = "torture/naming.rs"]
 mod naming;
+#[path = "torture/overhear.rs"]
+mod overhear;
+#[path = "torture/own_agent.rs"]
+mod own_agent;
+#[path = "torture/own_app.rs"]
+mod own_app;
+#[path = "torture/partitions.rs"]
+mod partitions;
 #[path = "torture/plan.rs"]
 mod plan;
 #[path = "torture/pools.rs"]
@@ -83,6 +97,7 @@ use rethread::process::{Event, Inbox, Settings};
 use books::Books;
 use dice::Dice;
 use hand::Hand;
+use listeners::{Heard, Ledger, Told};
 use plan::Plan;
 use support::{eventually, eventually_none};
 
@@ -133,7 +148,7 @@ fn round(seed: u64) -> (Arc<Books>, usize) {
     process::watch(nobody).wait();
     let books = Arc::new(Books::new(seed, nobody));
     let kept = Arc::clone(&books);
-    let done = process::attach(move |inbox: &mut Inbox<Never>| {
+    let done = process::attach(move |inbox: &mut Inbox<Heard>| {
         process::trap_exit(true);
         torment(inbox, &kept)
     });
@@ -143,8 +158,10 @@ fn round(seed: u64) -> (Arc<Books>, usize) {
     (books, size)
 }
 
-fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
+fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
     let mut dice = Dice::new(books.seed);
+    keys::ROOMS.listen(&inbox.address());
+    keys::TOPICS.listen(&inbox.address());
     let plan = Plan::draw(&mut dice, books);
     let field = Arc::clone(&plan.field);
     // Now and then there is hardly room for what the plan wants, and none for restarts.
@@ -155,6 +172,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
         process::set_settings(Settings { max_processes: room, ..ample });
     }
     let events = observer::events_with_room(100_000);
+    let news = observer::events_with_room(1_000_000);
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());
@@ -163,7 +181,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
     let mut watchdog = support::watchdog(); // one for each part of the round
     let system = plan.start();
     if let Err(error) = &system {
-        auditor::no_system(books, error);
+        auditor::no_room(books, error);
     }
     watchdog.again();
     {
@@ -190,6 +208,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
         // It may have given up, or somebody has killed it.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
     }
+    applications::none_is_left(books);
     books.over.store(true, Ordering::Relaxed);
     watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
     watchdog.again();
@@ -197,21 +216,32 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
     for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }
+    nothing_runs(inbox.pid(), books.seed, listeners::is_ear);
+    listeners::no_ear_is_left(books);
+    nothing_runs(inbox.pid(), books.seed, |_| false);
+    let mut ledger = Ledger::default();
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
-        if let Event::Message(never) = event {
-            match never {}
+        if let Event::Message(heard) = event {
+            let told = Told::from(heard);
+            ledger.note(&told).into_iter().for_each(|wrong| books.suspect(told.pid, wrong));
         }
     }
+    ledger.close(books);
+    books.judge(news);
     let seed = books.seed;
+    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
+    eventually(&format!("seed {seed}: no entry is left"), keys::empty);
+    auditor::places_are_free(books);
+    field.size()
+}
+
+/// Waits until all others are dead, but for some.
+fn nothing_runs(me: Pid, seed: u64, but: impl Fn(Pid) -> bool) {
     eventually_none(&format!("seed {seed}, processes"), || {
-        let others = process::processes().into_iter().filter(|info| info.pid != inbox.pid());
+        let others = process::processes().into_iter().filter(|info| info.pid != me && !but(info.pid));
         others.map(|info| format!("{info}, {:?}", info.activity)).collect()
     });
     eventually_none(&format!("seed {seed}, zombies"), || {
         process::zombies().iter().map(|zombie| format!("{zombie}, {:?}", process::info(zombie.pid))).collect()
     });
-    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
-    eventually(&format!("seed {seed}: no entry is left"), keys::empty);
-    auditor::places_are_free(books);
-    field.size()
 }

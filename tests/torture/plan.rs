@@ -4,12 +4,16 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::registry::RegistryKey;
 
+use crate::agents::Tally;
+use crate::applications::{self, Wild};
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::keys::ROOMS;
+use crate::partitions::{self, Parts};
 use crate::starts::Starter;
 use crate::worker::{Temper, Worker};
 
@@ -56,6 +60,20 @@ impl Slot {
     pub(crate) fn alone(number: usize, name: String, temper: Temper) -> Arc<Self> {
         Arc::new(Self { number, name, key: None, family: None, temper })
     }
+
+    /// Those below one supervisor that is not in the tree, from this number on.
+    pub(crate) fn row(
+        first: usize,
+        count: usize,
+        mut draw: impl FnMut(usize) -> (String, Temper),
+    ) -> Vec<Arc<Self>> {
+        let family = Some(Arc::new(Family { grouped: false, end: OnceLock::from(first + count) }));
+        let place = |number| {
+            let (name, temper) = draw(number);
+            Arc::new(Self { number, name, key: None, family: family.clone(), temper })
+        };
+        (first..first + count).map(place).collect()
+    }
 }
 
 /// A supervisor whose children clients bring: servers for these places, or tasks.
@@ -73,7 +91,12 @@ enum Node {
     Server(Arc<Slot>, Restart),
     Pool(Arc<Pool>),
     Odd(Arc<Starter>, Restart),
+    Agent(Arc<Slot>, Restart),
+    Parts(Arc<Parts>),
 }
+
+const RESTARTS: [Restart; 4] =
+    [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
 
 /// What clients can find.
 #[derive(Debug, Default)]
@@ -82,7 +105,11 @@ pub(crate) struct Field {
     /// Places outside of the tree, for which clients compete.
     pub(crate) free: Vec<Arc<Slot>>,
     pub(crate) pools: Vec<Arc<Pool>>,
-    /// By name, the top one first; pools are among them.
+    pub(crate) agents: Vec<Arc<Slot>>,
+    pub(crate) partitions: Vec<Arc<Parts>>,
+    /// Applications for which clients compete.
+    pub(crate) apps: Vec<Arc<Wild>>,
+    /// By name, the top one first; pools and those of partitions are among them.
     pub(crate) supervisors: Vec<String>,
     odd: usize,
     /// The next place.
@@ -91,7 +118,8 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn size(&self) -> usize {
-        self.slots.len() + self.supervisors.len() + self.odd
+        let parts: usize = self.partitions.iter().map(|parts| parts.slots.len()).sum();
+        self.slots.len() + self.supervisors.len() + self.odd + self.agents.len() + parts
     }
 
     fn place(&mut self) -> usize {
@@ -129,6 +157,12 @@ impl Plan {
             let name = format!("{}free {n}", books.prefix());
             let key = (n % 2 == 1).then(|| ROOMS.key_with(1000 + n, 0));
             field.free.push(Arc::new(Slot { number, name, key, family: None, temper }));
+        }
+        for which in 0..applications::NAMES.len() {
+            let first = field.number;
+            let wild = Wild::draw(dice, which, first, books);
+            field.number += wild.slots.len();
+            field.apps.push(Arc::new(wild));
         }
         Self { root, field: Arc::new(field), books: Arc::clone(books) }
     }
@@ -169,6 +203,8 @@ impl Draft<'_> {
                 _ if nested => self.supervisor(depth + 1, format!("{path}.{at}")),
                 0 => self.pool(format!("{path} pool {at}")),
                 1 => self.odd(format!("{path} odd {at}")),
+                2 | 3 => self.agent(&family),
+                4 if self.field.partitions.len() < partitions::NAMES.len() => self.partitions(),
                 _ => self.server(&family),
             });
         }
@@ -176,15 +212,39 @@ impl Draft<'_> {
         Node::Supervisor { strategy, max, name, children }
     }
 
-    fn server(&mut self, family: &Arc<Family>) -> Node {
+    fn slot(&mut self, family: &Arc<Family>) -> Arc<Slot> {
         let number = self.field.place();
         let name = format!("{}{number}", self.books.prefix());
         let temper = Temper::draw(self.dice, self.size);
-        let slot = Arc::new(Slot { number, name, key: None, family: Some(Arc::clone(family)), temper });
+        Arc::new(Slot { number, name, key: None, family: Some(Arc::clone(family)), temper })
+    }
+
+    fn server(&mut self, family: &Arc<Family>) -> Node {
+        let slot = self.slot(family);
         self.field.slots.push(Arc::clone(&slot));
-        const RESTARTS: [Restart; 4] =
-            [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
         Node::Server(slot, *self.dice.pick(&RESTARTS))
+    }
+
+    fn agent(&mut self, family: &Arc<Family>) -> Node {
+        let slot = self.slot(family);
+        self.field.agents.push(Arc::clone(&slot));
+        Node::Agent(slot, *self.dice.pick(&RESTARTS))
+    }
+
+    fn partitions(&mut self) -> Node {
+        let name = partitions::NAMES[self.field.partitions.len()];
+        let (count, max) = (1 + self.dice.below(5), *self.dice.pick(&[2, 20, 1000]));
+        let first = self.field.number;
+        self.field.number += count;
+        let draw = |number| {
+            let called = format!("{}part {number}", self.books.prefix());
+            (called, Temper::draw(self.dice, self.size))
+        };
+        let slots = Slot::row(first, count, draw);
+        let parts = Arc::new(Parts { name: PartitionRef::named(name), max, slots, homes: Mutex::default() });
+        self.field.supervisors.push(name.into());
+        self.field.partitions.push(Arc::clone(&parts));
+        Node::Parts(parts)
     }
 
     fn pool(&mut self, called: String) -> Node {
@@ -219,6 +279,8 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
         Node::Server(slot, restart) => plan.child(Worker::of(slot, books).restart(*restart)),
         Node::Odd(starter, restart) => plan.child(starter.spec().restart(*restart)),
         Node::Pool(pool) => plan.child(pool.spec(period)),
+        Node::Agent(slot, restart) => plan.child(Tally::of(slot, books).restart(*restart)),
+        Node::Parts(parts) => plan.child(parts.spec(books)),
     })
 }
 
