@@ -70,8 +70,12 @@ mod overhear;
 mod own_agent;
 #[path = "torture/own_app.rs"]
 mod own_app;
+#[path = "torture/own_partitions.rs"]
+mod own_partitions;
 #[path = "torture/partitions.rs"]
 mod partitions;
+#[path = "torture/places.rs"]
+mod places;
 #[path = "torture/plan.rs"]
 mod plan;
 #[path = "torture/pools.rs"]

@@ -12,7 +12,7 @@ use rethread::prelude::*;
 
 use crate::books::Books;
 use crate::hand::Hand;
-use crate::plan::Slot;
+use crate::places::Slot;
 use crate::reasons;
 
 /// The value of an agent.

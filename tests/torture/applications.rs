@@ -12,7 +12,7 @@ use rethread::{ApplicationError, FailedToStartChild};
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::hand::Hand;
-use crate::plan::Slot;
+use crate::places::Slot;
 use crate::reasons;
 use crate::worker::{Temper, Worker};
 
@@ -33,7 +33,7 @@ impl Wild {
     pub(crate) fn draw(dice: &mut Dice, which: usize, first: usize, books: &Books) -> Self {
         let strategy = *dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
         let (max, count) = (*dice.pick(&[0, 3, 1000]), 1 + dice.below(4));
-        let slots = Slot::row(first, count, |n| {
+        let slots = Slot::row(strategy, first, count, |n| {
             (format!("{}app {which} {n}", books.prefix()), Temper::draw(dice, 1))
         });
         Self { name: NAMES[which], strategy, max, slots }

@@ -9,7 +9,7 @@ use rethread::observer::{Change, Events};
 use rethread::prelude::*;
 use rethread::process::ProcessState;
 
-use crate::plan::Slot;
+use crate::places::Slot;
 
 /// One server's state, from its first moment to its last.
 struct Life {

@@ -14,7 +14,8 @@ use crate::auditor;
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::hostile::Bomb;
-use crate::plan::{Field, Slot};
+use crate::places::Slot;
+use crate::plan::Field;
 use crate::reasons;
 use crate::worker::{Ask, Tell, Worker};
 

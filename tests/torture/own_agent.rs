@@ -148,7 +148,10 @@ impl Client<'_> {
             5 => agent.stop().err().map(|_| CallError::Exiting), // it has to succeed
             _ => agent.stop_with(reasons::odd_shutdown(), SLACK).err().map(|_| CallError::Exiting),
         };
-        let reason = watch.wait_timeout(SLACK).unwrap_or(ExitReason::Timeout);
+        let reason = watch.wait_timeout(SLACK).unwrap_or_else(|| {
+            process::exit(pid, ExitReason::Kill); // or we would wait for it again
+            ExitReason::Timeout
+        });
         let right = match kind {
             0 | 4 => panicked(&reason),
             1 => reason == odd,

@@ -13,13 +13,14 @@ use crate::auditor;
 use crate::books::Books;
 use crate::client::Client;
 use crate::hand::SLACK;
-use crate::plan::Slot;
+use crate::places::Slot;
 use crate::reasons;
 use crate::worker::{Ask, Temper, Worker};
 
 /// What is noted of one application while it lives.
 struct House {
     name: String,
+    strategy: Strategy,
     slots: Vec<Arc<Slot>>,
     strays: Mutex<Vec<Pid>>,
     /// Its callbacks, and which servers there were then.
@@ -69,10 +70,9 @@ impl House {
 
     fn plan(self: &Arc<Self>, client: &mut Client<'_>, max: u32) -> Application {
         let dice = &mut client.hand.dice;
-        let strategy = *dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
         let books = &client.hand.books;
         let (children, house) = (self.slots.iter().map(|slot| Worker::of(slot, books)), Arc::clone(self));
-        let top = SupervisorSpec::new(strategy)
+        let top = SupervisorSpec::new(self.strategy)
             .max_restarts(max, Duration::from_secs(5))
             .children(children)
             .child(strays(books, move |pid| house.strays.lock().push(pid)));
@@ -102,11 +102,14 @@ impl Client<'_> {
     pub(crate) fn private_app(&mut self) {
         let (books, count) = (self.books(), 1 + self.hand.dice.below(4));
         let end = *self.hand.dice.pick(&ENDS);
+        let strategy =
+            *self.hand.dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
         let first = books.private_places(count);
         let name = format!("{}app {first}", books.prefix());
         let calm = |n| (format!("{name} {n}"), Temper::calm(&mut self.hand.dice));
-        let slots = Slot::row(first, count, calm);
-        let house = Arc::new(House { name, slots, strays: Mutex::default(), called: Mutex::default() });
+        let slots = Slot::row(strategy, first, count, calm);
+        let house =
+            Arc::new(House { name, strategy, slots, strays: Mutex::default(), called: Mutex::default() });
         let app = match house.plan(self, if end == End::GiveUp { 2 } else { 1000 }).start() {
             Ok(app) => app,
             Err(ApplicationError::Failed(error)) if auditor::no_room(&books, &error) => {

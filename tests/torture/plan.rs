@@ -1,12 +1,10 @@
 //! A random tree: supervisors of all kinds, at most five deep, over servers and others that misbehave in all ways.
 
-use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::prelude::*;
-use rethread::registry::RegistryKey;
 
 use crate::agents::Tally;
 use crate::applications::{self, Wild};
@@ -14,67 +12,9 @@ use crate::books::Books;
 use crate::dice::Dice;
 use crate::keys::ROOMS;
 use crate::partitions::{self, Parts};
+use crate::places::{Family, Slot};
 use crate::starts::Starter;
 use crate::worker::{Temper, Worker};
-
-/// A place where a server stands, one after the other.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) number: usize,
-    pub(crate) name: String,
-    /// What it is found by, if not by its name.
-    pub(crate) key: Option<RegistryKey<u32, u64>>,
-    /// The supervisor of its place, if that keeps an order.
-    family: Option<Arc<Family>>,
-    pub(crate) temper: Temper,
-}
-
-/// The places below one supervisor: numbered in order, those of its supervisors between its own.
-#[derive(Debug)]
-struct Family {
-    grouped: bool,
-    /// The first number that is not below it.
-    end: OnceLock<usize>,
-}
-
-impl Slot {
-    pub(crate) fn server(&self) -> ServerRef<Worker> {
-        match &self.key {
-            Some(key) => ServerRef::via(key.clone()),
-            None => ServerRef::with_name(self.name.clone()),
-        }
-    }
-
-    /// The places of its later siblings, and below them.
-    pub(crate) fn later(&self) -> Range<usize> {
-        let end = self.family.as_ref().and_then(|family| family.end.get());
-        self.number + 1..end.copied().unwrap_or(0).max(self.number + 1)
-    }
-
-    /// Whether its later siblings end before it starts again.
-    pub(crate) fn grouped(&self) -> bool {
-        self.family.as_ref().is_some_and(|family| family.grouped)
-    }
-
-    /// One that no supervisor has to do with.
-    pub(crate) fn alone(number: usize, name: String, temper: Temper) -> Arc<Self> {
-        Arc::new(Self { number, name, key: None, family: None, temper })
-    }
-
-    /// Those below one supervisor that is not in the tree, from this number on.
-    pub(crate) fn row(
-        first: usize,
-        count: usize,
-        mut draw: impl FnMut(usize) -> (String, Temper),
-    ) -> Vec<Arc<Self>> {
-        let family = Some(Arc::new(Family { grouped: false, end: OnceLock::from(first + count) }));
-        let place = |number| {
-            let (name, temper) = draw(number);
-            Arc::new(Self { number, name, key: None, family: family.clone(), temper })
-        };
-        (first..first + count).map(place).collect()
-    }
-}
 
 /// A supervisor whose children clients bring: servers for these places, or tasks.
 #[derive(Debug)]
@@ -156,7 +96,7 @@ impl Plan {
             let (number, temper) = (field.place(), Temper::draw(dice, size));
             let name = format!("{}free {n}", books.prefix());
             let key = (n % 2 == 1).then(|| ROOMS.key_with(1000 + n, 0));
-            field.free.push(Arc::new(Slot { number, name, key, family: None, temper }));
+            field.free.push(Slot::with_key(number, name, key, temper));
         }
         for which in 0..applications::NAMES.len() {
             let first = field.number;
@@ -184,8 +124,7 @@ impl Draft<'_> {
         let max = *self.dice.pick(&[2, 20, 1000, 100_000]);
         let name = format!("{}{path}", self.books.prefix());
         self.field.supervisors.push(name.clone());
-        let grouped = strategy != Strategy::OneForOne;
-        let family = Arc::new(Family { grouped, end: OnceLock::new() });
+        let family = Family::new(strategy);
         let most = match self.size {
             2000 => 40,
             400 => 12,
@@ -216,7 +155,7 @@ impl Draft<'_> {
         let number = self.field.place();
         let name = format!("{}{number}", self.books.prefix());
         let temper = Temper::draw(self.dice, self.size);
-        Arc::new(Slot { number, name, key: None, family: Some(Arc::clone(family)), temper })
+        Slot::below(family, number, name, temper)
     }
 
     fn server(&mut self, family: &Arc<Family>) -> Node {
@@ -240,7 +179,7 @@ impl Draft<'_> {
             let called = format!("{}part {number}", self.books.prefix());
             (called, Temper::draw(self.dice, self.size))
         };
-        let slots = Slot::row(first, count, draw);
+        let slots = Slot::row(Strategy::OneForOne, first, count, draw);
         let parts = Arc::new(Parts { name: PartitionRef::named(name), max, slots, homes: Mutex::default() });
         self.field.supervisors.push(name.into());
         self.field.partitions.push(Arc::clone(&parts));

@@ -12,7 +12,7 @@ use rethread::prelude::*;
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::hostile::{self, Bomb};
-use crate::plan::Slot;
+use crate::places::Slot;
 
 /// What is wrong with the servers of one slot: one time in so many; zero is never.
 #[derive(Debug, Clone)]
