@@ -24,15 +24,21 @@
 //! | a timer fires once, never early, or was cancelled; none outlives its target; by a name it finds the holder | `clocks` |
 //! | names and keys taken by hand have one holder, who is found by them; the dead are found by none | `naming`, `keys` |
 //! | one at a time is within a lock of a registry, and the dead do not keep it | `keys` |
+//! | each registration is told to listeners once, then its end, before whoever did it goes on or its death is heard of | `listeners`, `overhear` |
+//! | who does not take what it is told, is killed or is not there, disturbs nobody else | `listeners` |
 //! | nothing comes through an alias that is off | `aliases` |
 //! | a dynamic supervisor has no more children than it may; who was ended is gone | `pools` |
 //! | a task gives its value or its true end, once | `pools` |
+//! | what an agent is asked by one client is done once, in order, inside it, also if the caller has given up | `agents`, `own_agent` |
+//! | a function that fails ends its agent, with that reason; the next one begins with the first value | `own_agent` |
+//! | a key or number always leads to the same partition, which knows its number; one that ends comes back in its place | `partitions`, `own_partitions` |
+//! | an application ends in order and for the true reason, also from inside; who starts it again finds nothing of it | `applications`, `own_app` |
 //! | in destructors the runtime refuses what it says it does, and ends nobody | `hostile` |
 //! | threads that are no processes get the same answers, and are refused what only processes can do | `foreign` |
 //! | no supervisor makes more restarts than it may | `auditor` |
 //! | no supervisor ends of what its children and their start functions do | `auditor`, `starts` |
 //! | a start is refused only at the limit; who has ended leaves no place taken | `books`, `auditor` |
-//! | in the end nothing is left: processes, names, zombies, states, entries of registries | `round` |
+//! | in the end nothing is left: processes, names, zombies, states, entries of registries, applications | `round` |
 
 #[path = "torture/agents.rs"]
 mod agents;

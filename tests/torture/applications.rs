@@ -10,6 +10,7 @@ use rethread::process::{Address, Builder, SpawnError};
 use rethread::{ApplicationError, FailedToStartChild};
 
 use crate::books::Books;
+use crate::client::Client;
 use crate::dice::Dice;
 use crate::hand::Hand;
 use crate::places::Slot;
@@ -175,6 +176,26 @@ impl Hand {
             }
         } else {
             self.no_start(error); // also of one whose name is still taken
+        }
+    }
+}
+
+impl Client<'_> {
+    /// Somebody is killed while it starts one: that is there, or nothing of it.
+    pub(crate) fn start_an_app_and_die(&mut self) {
+        let field = Arc::clone(&self.hand.field);
+        let app = self.hand.dice.pick(&field.apps);
+        let (plan, time) = (app.plan(&self.hand.books), self.hand.dice.up_to_ms(2));
+        let Some(doomed) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
+        process::sleep(time);
+        process::exit(&doomed, ExitReason::Kill);
+        self.gone(doomed.pid());
+        if self.hand.dice.one_in(2) {
+            // It may end by itself meanwhile, or somebody else may start the next one.
+            match Application::find(app.name).map(|found| found.stop()) {
+                None | Some(Ok(()) | Err(ApplicationError::NotStarted(_))) => {}
+                Some(Err(error)) => self.breach(format!("{} was not stopped: {error}", app.name)),
+            }
         }
     }
 }

@@ -81,8 +81,9 @@ impl<'a> Client<'a> {
             111 => self.private_partitions(),
             112..114 => self.hand.play_with_an_app(),
             114 => self.private_app(),
-            115 => self.hand.renew_an_ear(),
-            116..118 => self.overhear(),
+            115 => self.start_an_app_and_die(),
+            116 => self.hand.renew_an_ear(),
+            117..119 => self.overhear(),
             _ => process::sleep(self.hand.dice.up_to_ms(3)),
         }
     }
