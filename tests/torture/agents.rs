@@ -200,7 +200,8 @@ impl Hand {
             Some(reason) if can_be(&reason) => {}
             end => self.breach(format!("the agent {pid} was killed: {end:?}")),
         }
-        if let outcome @ (Ok(_) | Err(CallError::Exited { .. })) = dead.get(|tally| tally.life) {
+        let outcome = dead.get(|tally| tally.life);
+        if !matches!(outcome, Err(CallError::NoProc { .. })) {
             self.breach(format!("{pid} is dead and was asked: {outcome:?}"));
         }
     }

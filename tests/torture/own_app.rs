@@ -14,6 +14,7 @@ use crate::books::Books;
 use crate::client::Client;
 use crate::hand::SLACK;
 use crate::places::Slot;
+use crate::pools::gone;
 use crate::reasons;
 use crate::worker::{Ask, Temper, Worker};
 
@@ -230,9 +231,9 @@ impl Client<'_> {
         if let Err(error) = stopped {
             self.breach(format!("{name} was not stopped: {error}"));
         }
-        let watch = process::watch(top);
         let ending = app.wait_timeout(SLACK);
-        if end != End::KillMaster && watch.wait_timeout(Duration::ZERO).is_none() {
+        // Its master has heard of it, so whoever asks from now on does too.
+        if end != End::KillMaster && !gone(top) {
             self.breach(format!("{name} has ended: {ending:?}, and not its top supervisor"));
         }
         ending

@@ -48,7 +48,8 @@ impl Client<'_> {
                 break;
             };
             all[at] = Some(next);
-            let found: Vec<_> = (0..count as i64).map(|n| name.at(n).whereis()).collect();
+            let round = count as i64;
+            let found: Vec<_> = (round..2 * round).map(|n| name.at(n).whereis()).collect();
             if found != all {
                 self.breach(format!("of {name} only {at} has ended; it was {all:?} and is {found:?}"));
             }

@@ -1,5 +1,5 @@
-//! Partition supervisors: in the tree, shared by all, and with a client of its own. Each partition is there once, knows
-//! its number and is found by it; a key always leads to the same one. Everybody asks here.
+//! Partition supervisors in the tree, shared by all: each partition is there once, knows its number and is found by it; a
+//! key always leads to the same one. Everybody asks here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -103,10 +103,10 @@ impl Parts {
         if told.is_some_and(|told| told != count) {
             books.breach(format!("{} has {count} partitions, and says {told:?}", self.name));
         }
-        // The same before and after is the same in between.
+        // The same before and after is the same in between; but nobody is found while there is no supervisor.
         let at = |number| self.name.at(number).whereis();
         let (first, beyond, again) = (at(1), at(1 + count as i64), at(1));
-        if first.is_some() && first == again && beyond != first {
+        if first.is_some() && first == again && beyond.is_some() && beyond != first {
             books.breach(format!("{} leads 1 to {first:?}, and once round to {beyond:?}", self.name));
         }
         if let Ok(children) = self.name.supervisor().which_children() {
