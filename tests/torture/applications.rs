@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Address, Builder, SpawnError};
 use rethread::{ApplicationError, FailedToStartChild};
@@ -14,6 +15,7 @@ use crate::client::Client;
 use crate::dice::Dice;
 use crate::hand::Hand;
 use crate::places::Slot;
+use crate::pools::gone;
 use crate::reasons;
 use crate::worker::{Temper, Worker};
 
@@ -40,12 +42,13 @@ impl Wild {
         Self { name: NAMES[which], strategy, max, slots }
     }
 
-    fn plan(&self, books: &Arc<Books>) -> Application {
+    /// The first child notes the strays it starts, so they are there whichever of the others fails.
+    fn plan(&self, books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'static) -> Application {
         let restarts = [Restart::Permanent, Restart::Transient, Restart::Temporary];
         let children = self.slots.iter().zip(restarts.iter().cycle());
         let children = children.map(|(slot, restart)| Worker::of(slot, books).restart(*restart));
         let plan = SupervisorSpec::new(self.strategy).max_restarts(self.max, Duration::from_secs(5));
-        Application::new(self.name, plan.children(children).child(strays(books, |_| ())))
+        Application::new(self.name, plan.child(strays(books, note)).children(children))
     }
 }
 
@@ -68,8 +71,10 @@ pub(crate) fn strays(books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'sta
 fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Never>, SpawnError> {
     Builder::new().label(label).kill_grace(Duration::from_millis(10)).spawn(move |inbox| {
         process::trap_exit(traps);
-        while listens {
-            inbox.recv();
+        if listens {
+            loop {
+                inbox.recv();
+            }
         }
         // It ends by itself, before it is told to, or soon after it was declared dead.
         let (_nobody, nothing) = channel::<Never>();
@@ -154,13 +159,21 @@ impl Hand {
 
     fn start_an_app(&mut self, app: &Wild, other: &Wild) {
         let depends = self.dice.one_in(4) && app.name != other.name;
-        let plan = app.plan(&self.books);
+        let strays = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&strays);
+        let plan = app.plan(&self.books, move |pid| noted.lock().push(pid));
         let plan = if depends { plan.depends_on(other.name) } else { plan };
         match plan.start() {
             Ok(started) if started.name() == app.name => {}
             Err(ApplicationError::AlreadyStarted(name)) if *name == *app.name => {}
             Err(ApplicationError::NotStarted(name)) if depends && *name == *other.name => {}
-            Err(ApplicationError::Failed(error)) => self.no_app(&error),
+            Err(ApplicationError::Failed(error)) => {
+                self.no_app(&error);
+                let left: Vec<Pid> = strays.lock().iter().copied().filter(|pid| !gone(*pid)).collect();
+                if !left.is_empty() {
+                    self.breach(format!("{} did not start, and {left:?} is left of it", app.name));
+                }
+            }
             result => self.breach(format!("{} came to {result:?}", app.name)),
         }
     }
@@ -185,7 +198,7 @@ impl Client<'_> {
     pub(crate) fn start_an_app_and_die(&mut self) {
         let field = Arc::clone(&self.hand.field);
         let app = self.hand.dice.pick(&field.apps);
-        let (plan, time) = (app.plan(&self.hand.books), self.hand.dice.up_to_ms(2));
+        let (plan, time) = (app.plan(&self.hand.books, |_| ()), self.hand.dice.up_to_ms(2));
         let Some(doomed) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
         process::sleep(time);
         process::exit(&doomed, ExitReason::Kill);

@@ -55,9 +55,17 @@ const ENDS: [End; 9] = [
 ];
 
 impl House {
-    fn note(self: &Arc<Self>, what: &'static str, fails: usize) -> impl FnOnce() + Send + 'static {
-        let house = Arc::clone(self);
+    fn note(
+        self: &Arc<Self>,
+        books: &Arc<Books>,
+        what: &'static str,
+        fails: usize,
+    ) -> impl FnOnce() + Send + 'static {
+        let (house, books) = (Arc::clone(self), Arc::clone(books));
         move || {
+            if house.is_listed() {
+                books.breach(format!("{} runs, and is at its {what}", house.name));
+            }
             let there = house.slots.iter().filter(|slot| slot.server().whereis().is_some()).count();
             house.called.lock().push((what, there));
             match fails {
@@ -78,18 +86,22 @@ impl House {
             .children(children)
             .child(strays(books, move |pid| house.strays.lock().push(pid)));
         Application::new(self.name.as_str(), top)
-            .prep_stop(self.note("prep_stop", dice.below(8)))
-            .on_stop(self.note("on_stop", dice.below(8)))
+            .prep_stop(self.note(books, "prep_stop", dice.below(8)))
+            .on_stop(self.note(books, "on_stop", dice.below(8)))
     }
 
-    /// That nothing is left of it.
-    fn is_gone(&self, books: &Books, how: &str) {
+    fn is_listed(&self) -> bool {
+        Application::running().iter().any(|name| **name == *self.name)
+    }
+
+    /// That nothing is left of it; who was waited for is dead, and not only about to be.
+    fn is_gone(&self, books: &Books, how: &str, waited: bool) {
         let not_started = ApplicationError::NotStarted(self.name.as_str().into());
-        let listed = Application::running().iter().any(|name| **name == *self.name);
+        let listed = self.is_listed();
         let (found, stopped) = (Application::find(&self.name), Application::stop(&self.name));
         let servers: Vec<Pid> = self.slots.iter().filter_map(|slot| slot.server().whereis()).collect();
-        let strays: Vec<Pid> =
-            self.strays.lock().iter().copied().filter(|pid| process::is_alive(*pid)).collect();
+        let left = |pid: &Pid| if waited { !gone(*pid) } else { process::is_alive(*pid) };
+        let strays: Vec<Pid> = self.strays.lock().iter().copied().filter(left).collect();
         if listed || found.is_some() || stopped != Err(not_started) || servers.len() + strays.len() > 0 {
             books.breach(format!(
                 "{} {how}; running: {listed}, found: {found:?}, stopped: {stopped:?}, left: {servers:?}, {strays:?}",
@@ -117,7 +129,7 @@ impl Client<'_> {
                 if !house.called.lock().is_empty() {
                     self.breach(format!("{} did not start; called: {:?}", house.name, house.called.lock()));
                 }
-                return house.is_gone(&books, "did not start");
+                return house.is_gone(&books, "did not start", true);
             }
             Err(error) => return self.breach(format!("{} did not start: {error}", house.name)),
         };
@@ -144,7 +156,7 @@ impl Client<'_> {
         if !right || !callbacks || app.is_running() || app.wait_timeout(SLACK) != ending {
             self.breach(format!("{} was ended by {end:?}: {ending:?}, called {called:?}", house.name));
         }
-        house.is_gone(&books, "has ended");
+        house.is_gone(&books, "has ended", end != End::KillMaster);
     }
 
     /// It runs: it cannot be started again, others can depend on it, its servers answer.
