@@ -172,6 +172,7 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
     let mut dice = Dice::new(books.seed);
     keys::ROOMS.listen(&inbox.address());
     keys::TOPICS.listen(&inbox.address());
+    listeners::begin();
     let plan = Plan::draw(&mut dice, books);
     let field = Arc::clone(&plan.field);
     // Now and then there is hardly room for what the plan wants, and none for restarts.

@@ -1,5 +1,6 @@
 //! Listeners of registries: each registration is told once, then its end, once. The round itself listens from its
-//! first moment to its last, and servers by name and by key, which are killed and come back; clients ask here.
+//! first moment to its last, and servers by name and by key, which are killed and come back; clients ask here, and ask
+//! them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -99,12 +100,24 @@ impl Ledger {
         open.map(|((pid, key, _), _)| (*pid, *key)).collect()
     }
 
+    fn heard_of(&self, other: Pid) -> usize {
+        self.lines.iter().filter(|((pid, ..), _)| *pid == other).map(|(_, line)| line.heard).sum()
+    }
+
     /// In the end: everybody has ended.
     pub(crate) fn close(&self, books: &Books) {
         for (pid, key) in self.open() {
             books.breach(format!("a listener was never told that {pid} has {key} no more"));
         }
     }
+}
+
+/// What a server that listens can be asked.
+pub(crate) enum Ask {
+    /// Whose end it was not told.
+    Open(Caller<Vec<(Pid, u32)>>),
+    /// How much it was told of a process.
+    Of(Pid, Caller<usize>),
 }
 
 /// A server that listens as long as it lives.
@@ -115,17 +128,21 @@ pub(crate) struct Ear {
 
 impl GenServer for Ear {
     type Args = (Arc<Books>, usize);
-    type Call = Caller<Vec<(Pid, u32)>>;
+    type Call = Ask;
     type Cast = Heard;
 
     fn init((books, which): Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
-        ROOMS.listen_server(ear(which));
-        TOPICS.listen_server(ear(which));
+        if which > 0 {
+            listen(which);
+        }
         Ok(Self { ledger: Ledger { late: true, ..Ledger::default() }, books })
     }
 
-    fn handle_call(&mut self, from: Self::Call, _: &mut Context<Self>) -> Next {
-        from.reply(self.ledger.open())
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Open(from) => from.reply(self.ledger.open()),
+            Ask::Of(pid, from) => from.reply(self.ledger.heard_of(pid)),
+        }
     }
 
     fn handle_cast(&mut self, heard: Heard, _: &mut Context<Self>) -> Next {
@@ -150,6 +167,16 @@ fn ear(which: usize) -> ServerRef<Ear> {
     }
 }
 
+fn listen(which: usize) {
+    ROOMS.listen_server(ear(which));
+    TOPICS.listen_server(ear(which));
+}
+
+/// The first of them has a name under which it was entered before it was there, and does not ask itself.
+pub(crate) fn begin() {
+    listen(0);
+}
+
 /// Values of that key.
 static FRESH: AtomicU64 = AtomicU64::new(1);
 
@@ -162,7 +189,7 @@ pub(crate) fn is_ear(pid: Pid) -> bool {
 pub(crate) fn no_ear_is_left(books: &Books) {
     for ear in (0..EARS).map(ear) {
         let Some(pid) = ear.whereis() else { continue };
-        match ear.call_timeout(SLACK, |from| from) {
+        match ear.call_timeout(SLACK, Ask::Open) {
             Ok(open) => {
                 for (other, key) in open.into_iter().filter(|(other, _)| !is_ear(*other)) {
                     books.breach(format!("{pid} was never told that {other} has {key} no more"));
@@ -183,6 +210,13 @@ impl From<RegistryEvent<u32, u64>> for Deaf {
         assert!(process::current().is_none() || event.pid().to_string().len() % 2 == 0, "told to crash");
         Self
     }
+}
+
+/// How much the first of them was told of a process, and who that is now.
+pub(crate) fn heard_of(pid: Pid) -> Option<(Pid, usize)> {
+    let first = ear(0).whereis()?;
+    let answer = ServerRef::<Ear>::from_pid(first).call_timeout(SLACK, |from| Ask::Of(pid, from));
+    Some((first, answer.ok()?)) // somebody may have killed it
 }
 
 impl Hand {

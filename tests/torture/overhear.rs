@@ -10,7 +10,7 @@ use rethread::process::{Address, Event, NameError};
 use crate::client::Client;
 use crate::hand::SLACK;
 use crate::keys::{ROOMS, TOPICS};
-use crate::listeners::{Deaf, Heard, Told};
+use crate::listeners::{self, Deaf, Heard, Told};
 
 enum Message {
     Heard(Heard),
@@ -64,9 +64,16 @@ impl Client<'_> {
             listeners.pop().into_iter().for_each(|doomed| process::exit(&doomed, ExitReason::Kill));
         }
         let key = 10_000 + self.hand.id() as u32;
-        let due = self.take_and_give_up(key);
-        let dead = self.die_registered(key + 1_000);
         let me = self.inbox.pid();
+        let before = listeners::heard_of(me);
+        let due = self.take_and_give_up(key);
+        let after = listeners::heard_of(me);
+        if let (Some((ear, before)), Some((same, after))) = (before, after) {
+            if ear == same && after != before + due.len() {
+                self.breach(format!("{me} did {due:?}; {ear} had heard {before} before, and {after} then"));
+            }
+        }
+        let dead = self.die_registered(key + 1_000);
         for listener in &listeners {
             let Some(heard) = self.report(listener) else { continue };
             let of = |pid: Pid, keys: [u32; 2]| {
