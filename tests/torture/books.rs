@@ -1,6 +1,7 @@
 //! What is known of one round: who lives in which place, who was killed by whom, and what was broken.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -69,6 +70,9 @@ impl Books {
     }
 
     pub(crate) fn breach(&self, what: String) {
+        // At once too: who waits for what does not come may wait until the watchdog ends it all.
+        let text = format!("TORTURE_SEED={}: {what}\n", self.seed);
+        let _ = std::io::stderr().write_all(text.as_bytes());
         self.broken.lock().push(what);
     }
 
