@@ -227,7 +227,9 @@ impl Hand {
             process::exit(pid, ExitReason::Kill);
         }
         let label = format!("{}ear {which}", self.books.prefix());
-        let spec = Ear::child_spec((Arc::clone(&self.books), which)).name(ear(which)).label(label);
+        // A zombie that begins to listen by a key after its successor has done so is told what that is told, twice.
+        let spec = Ear::child_spec((Arc::clone(&self.books), which)).kill_grace(SLACK);
+        let spec = spec.name(ear(which)).label(label);
         match spec.start() {
             Ok(_) | Err(StartError::AlreadyStarted(_)) => {}
             Err(error) => self.no_start(&error),
