@@ -3,8 +3,8 @@
 //! them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 
 use rethread::RegistryEvent;
 use rethread::prelude::*;
@@ -132,7 +132,7 @@ impl GenServer for Ear {
     type Cast = Heard;
 
     fn init((books, which): Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
-        if which > 0 {
+        if which == ASKS {
             listen(which);
         }
         Ok(Self { ledger: Ledger { late: true, ..Ledger::default() }, books })
@@ -156,6 +156,8 @@ impl GenServer for Ear {
 
 /// How many of them there are.
 const EARS: usize = 3;
+/// Which of them begins to listen itself, each time it is started. The others are entered before they are there.
+const ASKS: usize = 1;
 /// The key of the last one.
 const KEY: u32 = 5000;
 
@@ -172,9 +174,11 @@ fn listen(which: usize) {
     TOPICS.listen_server(ear(which));
 }
 
-/// The first of them has a name under which it was entered before it was there, and does not ask itself.
+/// Enters those that do not ask: by a name that changes nothing if it was done before, by a key it would.
 pub(crate) fn begin() {
+    static BY_KEY: Once = Once::new();
     listen(0);
+    BY_KEY.call_once(|| listen(EARS - 1));
 }
 
 /// Values of that key.
@@ -212,11 +216,13 @@ impl From<RegistryEvent<u32, u64>> for Deaf {
     }
 }
 
-/// How much the first of them was told of a process, and who that is now.
-pub(crate) fn heard_of(pid: Pid) -> Option<(Pid, usize)> {
-    let first = ear(0).whereis()?;
-    let answer = ServerRef::<Ear>::from_pid(first).call_timeout(SLACK, |from| Ask::Of(pid, from));
-    Some((first, answer.ok()?)) // somebody may have killed it
+/// How much each of them was told of a process, and who that is now.
+pub(crate) fn heard_of(pid: Pid) -> [Option<(Pid, usize)>; EARS] {
+    std::array::from_fn(|which| {
+        let listener = ear(which).whereis()?;
+        let answer = ServerRef::<Ear>::from_pid(listener).call_timeout(SLACK, |from| Ask::Of(pid, from));
+        Some((listener, answer.ok()?)) // somebody may have killed it
+    })
 }
 
 impl Hand {
@@ -227,9 +233,7 @@ impl Hand {
             process::exit(pid, ExitReason::Kill);
         }
         let label = format!("{}ear {which}", self.books.prefix());
-        // A zombie that begins to listen by a key after its successor has done so is told what that is told, twice.
-        let spec = Ear::child_spec((Arc::clone(&self.books), which)).kill_grace(SLACK);
-        let spec = spec.name(ear(which)).label(label);
+        let spec = Ear::child_spec((Arc::clone(&self.books), which)).name(ear(which)).label(label);
         match spec.start() {
             Ok(_) | Err(StartError::AlreadyStarted(_)) => {}
             Err(error) => self.no_start(&error),
@@ -239,8 +243,8 @@ impl Hand {
             0 => ROOMS.listen_server(ServerRef::<Ear>::named("torture nobody")),
             // Whoever has it takes other messages.
             1 => TOPICS.listen_server(ServerRef::<Ear>::with_name(self.dice.pick(&WILD).as_str())),
-            // It listens already; that by a key may be gone, and would be entered once more.
-            _ => ROOMS.listen_server(ear(which.min(1))),
+            // It listens already, but not by a key: that would be entered once more.
+            _ => listen(which.min(ASKS)),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Client<'_> {
         let before = listeners::heard_of(me);
         let due = self.take_and_give_up(key);
         let after = listeners::heard_of(me);
-        if let (Some((ear, before)), Some((same, after))) = (before, after) {
+        for ((ear, before), (same, after)) in before.into_iter().zip(after).filter_map(|(a, b)| a.zip(b)) {
             if ear == same && after != before + due.len() {
                 self.breach(format!("{me} did {due:?}; {ear} had heard {before} before, and {after} then"));
             }
