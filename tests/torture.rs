@@ -233,8 +233,7 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
     let mut ledger = Ledger::default();
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
         if let Event::Message(heard) = event {
-            let told = Told::from(heard);
-            ledger.note(&told).into_iter().for_each(|wrong| books.suspect(told.pid, wrong));
+            ledger.note(&Told::from(heard)).into_iter().for_each(|wrong| books.breach(wrong));
         }
     }
     ledger.close(books);
