@@ -24,18 +24,28 @@
 //! | a timer fires once, never early, or was cancelled; none outlives its target; by a name it finds the holder | `clocks` |
 //! | names and keys taken by hand have one holder, who is found by them; the dead are found by none | `naming`, `keys` |
 //! | one at a time is within a lock of a registry, and the dead do not keep it | `keys` |
+//! | each registration is told to listeners once, then its end, before whoever did it goes on or its death is heard of | `listeners`, `overhear` |
+//! | who does not take what it is told, is killed or is not there, disturbs nobody else | `listeners` |
 //! | nothing comes through an alias that is off | `aliases` |
 //! | a dynamic supervisor has no more children than it may; who was ended is gone | `pools` |
 //! | a task gives its value or its true end, once | `pools` |
+//! | what an agent is asked by one client is done once, in order, inside it, also if the caller has given up | `agents`, `own_agent` |
+//! | a function that fails ends its agent, with that reason; the next one begins with the first value | `own_agent` |
+//! | a key or number always leads to the same partition, which knows its number; one that ends comes back in its place | `partitions`, `own_partitions` |
+//! | an application ends in order and for the true reason, also from inside; who starts it again finds nothing of it | `applications`, `own_app` |
 //! | in destructors the runtime refuses what it says it does, and ends nobody | `hostile` |
 //! | threads that are no processes get the same answers, and are refused what only processes can do | `foreign` |
 //! | no supervisor makes more restarts than it may | `auditor` |
 //! | no supervisor ends of what its children and their start functions do | `auditor`, `starts` |
 //! | a start is refused only at the limit; who has ended leaves no place taken | `books`, `auditor` |
-//! | in the end nothing is left: processes, names, zombies, states, entries of registries | `round` |
+//! | in the end nothing is left: processes, names, zombies, states, entries of registries, applications | `round` |
 
+#[path = "torture/agents.rs"]
+mod agents;
 #[path = "torture/aliases.rs"]
 mod aliases;
+#[path = "torture/applications.rs"]
+mod applications;
 #[path = "torture/auditor.rs"]
 mod auditor;
 #[path = "torture/books.rs"]
@@ -56,8 +66,22 @@ mod hostile;
 mod keys;
 #[path = "torture/links.rs"]
 mod links;
+#[path = "torture/listeners.rs"]
+mod listeners;
 #[path = "torture/naming.rs"]
 mod naming;
+#[path = "torture/overhear.rs"]
+mod overhear;
+#[path = "torture/own_agent.rs"]
+mod own_agent;
+#[path = "torture/own_app.rs"]
+mod own_app;
+#[path = "torture/own_partitions.rs"]
+mod own_partitions;
+#[path = "torture/partitions.rs"]
+mod partitions;
+#[path = "torture/places.rs"]
+mod places;
 #[path = "torture/plan.rs"]
 mod plan;
 #[path = "torture/pools.rs"]
@@ -83,6 +107,7 @@ use rethread::process::{Event, Inbox, Settings};
 use books::Books;
 use dice::Dice;
 use hand::Hand;
+use listeners::{Heard, Ledger, Told};
 use plan::Plan;
 use support::{eventually, eventually_none};
 
@@ -133,7 +158,7 @@ fn round(seed: u64) -> (Arc<Books>, usize) {
     process::watch(nobody).wait();
     let books = Arc::new(Books::new(seed, nobody));
     let kept = Arc::clone(&books);
-    let done = process::attach(move |inbox: &mut Inbox<Never>| {
+    let done = process::attach(move |inbox: &mut Inbox<Heard>| {
         process::trap_exit(true);
         torment(inbox, &kept)
     });
@@ -143,8 +168,11 @@ fn round(seed: u64) -> (Arc<Books>, usize) {
     (books, size)
 }
 
-fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
+fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
     let mut dice = Dice::new(books.seed);
+    keys::ROOMS.listen(&inbox.address());
+    keys::TOPICS.listen(&inbox.address());
+    listeners::begin();
     let plan = Plan::draw(&mut dice, books);
     let field = Arc::clone(&plan.field);
     // Now and then there is hardly room for what the plan wants, and none for restarts.
@@ -155,6 +183,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
         process::set_settings(Settings { max_processes: room, ..ample });
     }
     let events = observer::events_with_room(100_000);
+    let news = observer::events_with_room(1_000_000);
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());
@@ -163,7 +192,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
     let mut watchdog = support::watchdog(); // one for each part of the round
     let system = plan.start();
     if let Err(error) = &system {
-        auditor::no_system(books, error);
+        auditor::no_room(books, error);
     }
     watchdog.again();
     {
@@ -190,6 +219,7 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
         // It may have given up, or somebody has killed it.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
     }
+    applications::none_is_left(books);
     books.over.store(true, Ordering::Relaxed);
     watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
     watchdog.again();
@@ -197,21 +227,31 @@ fn torment(inbox: &mut Inbox<Never>, books: &Arc<Books>) -> usize {
     for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }
+    nothing_runs(inbox.pid(), books.seed, listeners::is_ear);
+    listeners::no_ear_is_left(books);
+    nothing_runs(inbox.pid(), books.seed, |_| false);
+    let mut ledger = Ledger::default();
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
-        if let Event::Message(never) = event {
-            match never {}
+        if let Event::Message(heard) = event {
+            ledger.note(&Told::from(heard)).into_iter().for_each(|wrong| books.breach(wrong));
         }
     }
+    ledger.close(books);
+    books.judge(news);
     let seed = books.seed;
+    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
+    eventually(&format!("seed {seed}: no entry is left"), keys::empty);
+    auditor::places_are_free(books);
+    field.size()
+}
+
+/// Waits until all others are dead, but for some.
+fn nothing_runs(me: Pid, seed: u64, but: impl Fn(Pid) -> bool) {
     eventually_none(&format!("seed {seed}, processes"), || {
-        let others = process::processes().into_iter().filter(|info| info.pid != inbox.pid());
+        let others = process::processes().into_iter().filter(|info| info.pid != me && !but(info.pid));
         others.map(|info| format!("{info}, {:?}", info.activity)).collect()
     });
     eventually_none(&format!("seed {seed}, zombies"), || {
         process::zombies().iter().map(|zombie| format!("{zombie}, {:?}", process::info(zombie.pid))).collect()
     });
-    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
-    eventually(&format!("seed {seed}: no entry is left"), keys::empty);
-    auditor::places_are_free(books);
-    field.size()
 }

@@ -386,7 +386,7 @@ where
 
     /// As [`listen`](Self::listen), for a server, which gets the events as casts. One by name is looked up at
     /// each event, and stays a listener when it is started again; to ask again changes nothing (but a handle by
-    /// a key that nobody holds yet is entered each time).
+    /// a key that nobody holds, or somebody who is just being ended, is entered each time).
     ///
     /// ```
     /// # use rethread::prelude::*;

@@ -65,17 +65,18 @@ pub(crate) fn weather(books: &Books, mut dice: Dice) {
     }
 }
 
-/// The tree did not stand; if somewhere in it a place was refused, there was none.
-pub(crate) fn no_system(books: &Books, error: &StartError) {
+/// Whether a start failed because somewhere in it a place was refused; then there was none.
+pub(crate) fn no_room(books: &Books, error: &StartError) -> bool {
     match error {
         StartError::SystemLimit { limit } => books.refused(*limit),
+        StartError::Refused(_) => {}
         StartError::Failed(reason) => {
-            if let Some(failed) = reason.downcast_ref::<FailedToStartChild>() {
-                no_system(books, &failed.error);
-            }
+            let failed = reason.downcast_ref::<FailedToStartChild>();
+            return failed.is_some_and(|failed| no_room(books, &failed.error));
         }
-        _ => {}
+        _ => return false,
     }
+    true
 }
 
 /// Nobody has left a place taken: with a limit of one more than there are processes, one more can start, and no second.

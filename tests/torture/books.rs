@@ -1,14 +1,16 @@
 //! What is known of one round: who lives in which place, who was killed by whom, and what was broken.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use rethread::observer::{Change, Events};
 use rethread::prelude::*;
 use rethread::process::ProcessState;
 
-use crate::plan::Slot;
+use crate::places::Slot;
 
 /// One server's state, from its first moment to its last.
 struct Life {
@@ -42,6 +44,8 @@ pub(crate) struct Books {
     private: AtomicUsize,
     state: Mutex<State>,
     broken: Mutex<Vec<String>>,
+    /// What was broken if that process was not declared dead in the middle of it.
+    suspected: Mutex<Vec<(Pid, String)>>,
 }
 
 impl Books {
@@ -56,6 +60,7 @@ impl Books {
             private: AtomicUsize::new(1_000_000),
             state: Mutex::default(),
             broken: Mutex::default(),
+            suspected: Mutex::default(),
         }
     }
 
@@ -65,7 +70,30 @@ impl Books {
     }
 
     pub(crate) fn breach(&self, what: String) {
+        // At once too: who waits for what does not come may wait until the watchdog ends it all.
+        let text = format!("TORTURE_SEED={}: {what}\n", self.seed);
+        let _ = std::io::stderr().write_all(text.as_bytes());
         self.broken.lock().push(what);
+    }
+
+    /// As `breach`, of what a process does whose burial does not wait for it.
+    pub(crate) fn suspect(&self, pid: Pid, what: String) {
+        self.suspected.lock().push((pid, what));
+    }
+
+    /// In the end the news say who was declared dead.
+    pub(crate) fn judge(&self, mut news: Events) {
+        let mut excused = HashSet::new();
+        while let Some(event) = news.try_recv() {
+            if matches!(event.change, Change::BecameZombie) {
+                excused.insert(event.pid);
+            }
+        }
+        let suspected = std::mem::take(&mut *self.suspected.lock());
+        if news.lost() == 0 {
+            let guilty = suspected.into_iter().filter(|(pid, _)| !excused.contains(pid));
+            self.broken.lock().extend(guilty.map(|(_, what)| what));
+        }
     }
 
     pub(crate) fn broken(&self) -> Vec<String> {
@@ -77,7 +105,12 @@ impl Books {
     }
 
     pub(crate) fn private_place(&self) -> usize {
-        self.private.fetch_add(1, Ordering::Relaxed)
+        self.private_places(1)
+    }
+
+    /// The first of so many in a row.
+    pub(crate) fn private_places(&self, count: usize) -> usize {
+        self.private.fetch_add(count, Ordering::Relaxed)
     }
 
     /// A start was refused because there are so many processes.
@@ -86,6 +119,11 @@ impl Books {
         if limit != allowed {
             self.breach(format!("refused at the limit of {limit} processes, which is {allowed}"));
         }
+    }
+
+    /// Whether there is a limit, so that restarts may be refused.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) > 0
     }
 
     /// Somebody is about to kill a supervisor.

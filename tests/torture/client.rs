@@ -44,7 +44,7 @@ impl<'a> Client<'a> {
     }
 
     fn torment(&mut self) {
-        match self.hand.dice.below(100) {
+        match self.hand.dice.below(120) {
             0..20 => self.hand.call(),
             20..28 => self.hand.flood(),
             28..30 => self.hand.crash(),
@@ -74,6 +74,16 @@ impl<'a> Client<'a> {
             94 => self.stream(),
             95..98 => self.private_server(),
             98 => self.look(),
+            99..104 => self.hand.ask_an_agent(),
+            104..106 => self.private_agent(),
+            106 => self.supervised_agent(),
+            107..111 => self.hand.ask_a_partition(),
+            111 => self.private_partitions(),
+            112..114 => self.hand.play_with_an_app(),
+            114 => self.private_app(),
+            115 => self.start_an_app_and_die(),
+            116 => self.hand.renew_an_ear(),
+            117..119 => self.overhear(),
             _ => process::sleep(self.hand.dice.up_to_ms(3)),
         }
     }

@@ -37,6 +37,10 @@ impl Dice {
         &from[self.below(from.len())]
     }
 
+    pub(crate) fn choose<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        (!from.is_empty()).then(|| self.pick(from))
+    }
+
     pub(crate) fn up_to_ms(&mut self, ms: usize) -> Duration {
         Duration::from_micros(self.below(ms * 1000) as u64)
     }

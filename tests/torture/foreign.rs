@@ -32,7 +32,7 @@ fn attached(hand: Hand, times: usize) {
 fn unattached(mut hand: Hand, times: usize) {
     for _ in 0..times {
         let next = hand.dice.fork();
-        match hand.dice.below(40) {
+        match hand.dice.below(48) {
             0..16 => hand.call(),
             16..20 => hand.flood(),
             20 => hand.crash(),
@@ -59,6 +59,10 @@ fn unattached(mut hand: Hand, times: usize) {
                 let lock = ROOMS.lock(1, move || n);
                 assert_eq!(lock, n);
             }
+            37..40 => hand.ask_an_agent(),
+            40 | 41 => hand.ask_a_partition(),
+            42 => hand.play_with_an_app(),
+            43 => hand.renew_an_ear(),
             _ => refused(&mut hand),
         }
         hand.dice = next;

@@ -1,6 +1,7 @@
 //! What anybody can do to the system, processes and foreign threads alike: call, send, kill; each with what must come
 //! of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -8,10 +9,13 @@ use std::time::{Duration, Instant};
 use rethread::prelude::*;
 use rethread::process::{NameError, SpawnError};
 
+use crate::agents::Known;
+use crate::auditor;
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::hostile::Bomb;
-use crate::plan::{Field, Slot};
+use crate::places::Slot;
+use crate::plan::Field;
 use crate::reasons;
 use crate::worker::{Ask, Tell, Worker};
 
@@ -27,11 +31,24 @@ pub(crate) struct Hand {
     pub(crate) books: Arc<Books>,
     pub(crate) field: Arc<Field>,
     counter: u64,
+    /// What it knows of each agent, by place.
+    pub(crate) agents: HashMap<usize, Known>,
 }
 
 impl Hand {
     pub(crate) fn new(id: u64, dice: Dice, books: &Arc<Books>, field: &Arc<Field>) -> Self {
-        Self { id, dice, books: Arc::clone(books), field: Arc::clone(field), counter: 0 }
+        Self {
+            id,
+            dice,
+            books: Arc::clone(books),
+            field: Arc::clone(field),
+            counter: 0,
+            agents: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// A number that nobody else has, each higher than the one before.
@@ -184,6 +201,13 @@ impl Hand {
             StartError::Ignored | StartError::Timeout | StartError::Refused(_) => {}
             StartError::Failed(reason) if reasons::can_be(reason) => {}
             other => self.breach(format!("a start failed: {other}")),
+        }
+    }
+
+    /// A supervisor over what starts if there is room for it was not started.
+    pub(crate) fn no_system(&self, error: &StartError) {
+        if !auditor::no_room(&self.books, error) {
+            self.breach(format!("a system did not start: {error}"));
         }
     }
 

@@ -9,7 +9,7 @@ use rethread::process::{Inbox, LinkError, NameError, SpawnError};
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::keys::{ROOMS, TOPICS};
-use crate::plan::Slot;
+use crate::places::Slot;
 use crate::worker::{Ask, Tell};
 
 /// What a process that is ending may still do, and what it is refused.

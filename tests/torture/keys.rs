@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::hand::SLACK;
 
 pub(crate) static ROOMS: Registry<u32, u64> = Registry::new();
-pub(crate) static TOPICS: DuplicateRegistry<u32, u64> = DuplicateRegistry::new();
+pub(crate) static TOPICS: DuplicateRegistry<u8, u64> = DuplicateRegistry::new();
 
 const KEYS: usize = 6;
 /// Who holds the keys, as those say who do.
@@ -51,7 +51,7 @@ impl Client<'_> {
 
     /// What is one's own among the entries of many, is there in order, and nothing else.
     pub(crate) fn subscribe(&mut self) {
-        let (me, topic) = (self.inbox.pid(), self.hand.dice.below(3) as u32);
+        let (me, topic) = (self.inbox.pid(), self.hand.dice.below(3) as u8);
         let mut mine = Vec::new();
         for _ in 0..1 + self.hand.dice.below(6) {
             let n = self.hand.number();
@@ -76,7 +76,7 @@ impl Client<'_> {
 
     /// The entries of a process are gone before anybody hears of its death.
     pub(crate) fn die_with_keys(&mut self) {
-        let (key, topic) = (100 + self.hand.dice.below(2) as u32, self.hand.dice.below(3) as u32);
+        let (key, topic) = (100 + self.hand.dice.below(2) as u32, self.hand.dice.below(3) as u8);
         let Some(helper) = self.helper::<u64>(move |inbox| {
             let _ = ROOMS.register(key, 0);
             let _ = TOPICS.register(topic, 0);

@@ -1,62 +1,20 @@
 //! A random tree: supervisors of all kinds, at most five deep, over servers and others that misbehave in all ways.
 
-use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rethread::prelude::*;
-use rethread::registry::RegistryKey;
 
+use crate::agents::Tally;
+use crate::applications::{self, Wild};
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::keys::ROOMS;
+use crate::partitions::{self, Parts};
+use crate::places::{Family, Slot};
 use crate::starts::Starter;
 use crate::worker::{Temper, Worker};
-
-/// A place where a server stands, one after the other.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) number: usize,
-    pub(crate) name: String,
-    /// What it is found by, if not by its name.
-    pub(crate) key: Option<RegistryKey<u32, u64>>,
-    /// The supervisor of its place, if that keeps an order.
-    family: Option<Arc<Family>>,
-    pub(crate) temper: Temper,
-}
-
-/// The places below one supervisor: numbered in order, those of its supervisors between its own.
-#[derive(Debug)]
-struct Family {
-    grouped: bool,
-    /// The first number that is not below it.
-    end: OnceLock<usize>,
-}
-
-impl Slot {
-    pub(crate) fn server(&self) -> ServerRef<Worker> {
-        match &self.key {
-            Some(key) => ServerRef::via(key.clone()),
-            None => ServerRef::with_name(self.name.clone()),
-        }
-    }
-
-    /// The places of its later siblings, and below them.
-    pub(crate) fn later(&self) -> Range<usize> {
-        let end = self.family.as_ref().and_then(|family| family.end.get());
-        self.number + 1..end.copied().unwrap_or(0).max(self.number + 1)
-    }
-
-    /// Whether its later siblings end before it starts again.
-    pub(crate) fn grouped(&self) -> bool {
-        self.family.as_ref().is_some_and(|family| family.grouped)
-    }
-
-    /// One that no supervisor has to do with.
-    pub(crate) fn alone(number: usize, name: String, temper: Temper) -> Arc<Self> {
-        Arc::new(Self { number, name, key: None, family: None, temper })
-    }
-}
 
 /// A supervisor whose children clients bring: servers for these places, or tasks.
 #[derive(Debug)]
@@ -73,7 +31,12 @@ enum Node {
     Server(Arc<Slot>, Restart),
     Pool(Arc<Pool>),
     Odd(Arc<Starter>, Restart),
+    Agent(Arc<Slot>, Restart),
+    Parts(Arc<Parts>),
 }
+
+const RESTARTS: [Restart; 4] =
+    [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
 
 /// What clients can find.
 #[derive(Debug, Default)]
@@ -82,7 +45,11 @@ pub(crate) struct Field {
     /// Places outside of the tree, for which clients compete.
     pub(crate) free: Vec<Arc<Slot>>,
     pub(crate) pools: Vec<Arc<Pool>>,
-    /// By name, the top one first; pools are among them.
+    pub(crate) agents: Vec<Arc<Slot>>,
+    pub(crate) partitions: Vec<Arc<Parts>>,
+    /// Applications for which clients compete.
+    pub(crate) apps: Vec<Arc<Wild>>,
+    /// By name, the top one first; pools and those of partitions are among them.
     pub(crate) supervisors: Vec<String>,
     odd: usize,
     /// The next place.
@@ -91,7 +58,8 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn size(&self) -> usize {
-        self.slots.len() + self.supervisors.len() + self.odd
+        let parts: usize = self.partitions.iter().map(|parts| parts.slots.len()).sum();
+        self.slots.len() + self.supervisors.len() + self.odd + self.agents.len() + parts
     }
 
     fn place(&mut self) -> usize {
@@ -128,7 +96,13 @@ impl Plan {
             let (number, temper) = (field.place(), Temper::draw(dice, size));
             let name = format!("{}free {n}", books.prefix());
             let key = (n % 2 == 1).then(|| ROOMS.key_with(1000 + n, 0));
-            field.free.push(Arc::new(Slot { number, name, key, family: None, temper }));
+            field.free.push(Slot::with_key(number, name, key, temper));
+        }
+        for which in 0..applications::NAMES.len() {
+            let first = field.number;
+            let wild = Wild::draw(dice, which, first, books);
+            field.number += wild.slots.len();
+            field.apps.push(Arc::new(wild));
         }
         Self { root, field: Arc::new(field), books: Arc::clone(books) }
     }
@@ -150,8 +124,7 @@ impl Draft<'_> {
         let max = *self.dice.pick(&[2, 20, 1000, 100_000]);
         let name = format!("{}{path}", self.books.prefix());
         self.field.supervisors.push(name.clone());
-        let grouped = strategy != Strategy::OneForOne;
-        let family = Arc::new(Family { grouped, end: OnceLock::new() });
+        let family = Family::new(strategy);
         let most = match self.size {
             2000 => 40,
             400 => 12,
@@ -169,6 +142,8 @@ impl Draft<'_> {
                 _ if nested => self.supervisor(depth + 1, format!("{path}.{at}")),
                 0 => self.pool(format!("{path} pool {at}")),
                 1 => self.odd(format!("{path} odd {at}")),
+                2 | 3 => self.agent(&family),
+                4 if self.field.partitions.len() < partitions::NAMES.len() => self.partitions(),
                 _ => self.server(&family),
             });
         }
@@ -176,15 +151,39 @@ impl Draft<'_> {
         Node::Supervisor { strategy, max, name, children }
     }
 
-    fn server(&mut self, family: &Arc<Family>) -> Node {
+    fn slot(&mut self, family: &Arc<Family>) -> Arc<Slot> {
         let number = self.field.place();
         let name = format!("{}{number}", self.books.prefix());
         let temper = Temper::draw(self.dice, self.size);
-        let slot = Arc::new(Slot { number, name, key: None, family: Some(Arc::clone(family)), temper });
+        Slot::below(family, number, name, temper)
+    }
+
+    fn server(&mut self, family: &Arc<Family>) -> Node {
+        let slot = self.slot(family);
         self.field.slots.push(Arc::clone(&slot));
-        const RESTARTS: [Restart; 4] =
-            [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
         Node::Server(slot, *self.dice.pick(&RESTARTS))
+    }
+
+    fn agent(&mut self, family: &Arc<Family>) -> Node {
+        let slot = self.slot(family);
+        self.field.agents.push(Arc::clone(&slot));
+        Node::Agent(slot, *self.dice.pick(&RESTARTS))
+    }
+
+    fn partitions(&mut self) -> Node {
+        let name = partitions::NAMES[self.field.partitions.len()];
+        let (count, max) = (1 + self.dice.below(5), *self.dice.pick(&[2, 20, 1000]));
+        let first = self.field.number;
+        self.field.number += count;
+        let draw = |number| {
+            let called = format!("{}part {number}", self.books.prefix());
+            (called, Temper::draw(self.dice, self.size))
+        };
+        let slots = Slot::row(Strategy::OneForOne, first, count, draw);
+        let parts = Arc::new(Parts { name: PartitionRef::named(name), max, slots, homes: Mutex::default() });
+        self.field.supervisors.push(name.into());
+        self.field.partitions.push(Arc::clone(&parts));
+        Node::Parts(parts)
     }
 
     fn pool(&mut self, called: String) -> Node {
@@ -219,6 +218,8 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
         Node::Server(slot, restart) => plan.child(Worker::of(slot, books).restart(*restart)),
         Node::Odd(starter, restart) => plan.child(starter.spec().restart(*restart)),
         Node::Pool(pool) => plan.child(pool.spec(period)),
+        Node::Agent(slot, restart) => plan.child(Tally::of(slot, books).restart(*restart)),
+        Node::Parts(parts) => plan.child(parts.spec(books)),
     })
 }
 

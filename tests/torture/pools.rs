@@ -15,7 +15,7 @@ use crate::reasons;
 use crate::worker::Worker;
 
 /// Whether it is dead, and not only about to be.
-fn gone(pid: Pid) -> bool {
+pub(crate) fn gone(pid: Pid) -> bool {
     process::watch(pid).wait_timeout(Duration::ZERO).is_some()
 }
 

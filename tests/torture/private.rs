@@ -6,7 +6,7 @@ use rethread::prelude::*;
 
 use crate::client::Client;
 use crate::hand::SLACK;
-use crate::plan::Slot;
+use crate::places::Slot;
 use crate::reasons;
 use crate::worker::{Ask, Temper, Worker};
 

@@ -12,7 +12,7 @@ use rethread::prelude::*;
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::hostile::{self, Bomb};
-use crate::plan::Slot;
+use crate::places::Slot;
 
 /// What is wrong with the servers of one slot: one time in so many; zero is never.
 #[derive(Debug, Clone)]
@@ -49,6 +49,20 @@ impl Temper {
             crashes_in_drop: 0,
             traps: false,
         }
+    }
+
+    /// Not the same for each incarnation.
+    pub(crate) fn fate(&self, books: &Books) -> Dice {
+        let mut dice = self.dice.clone();
+        for _ in 0..books.starts.load(Ordering::Relaxed) % 64 {
+            dice = dice.fork();
+        }
+        dice
+    }
+
+    /// Whether a start is to go wrong.
+    pub(crate) fn fails(&self, dice: &mut Dice) -> bool {
+        self.fails_to_start > 0 && dice.one_in(self.fails_to_start)
     }
 }
 
@@ -113,14 +127,9 @@ impl GenServer for Worker {
 
     fn init((slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, Stop> {
         let above = books.begins(&slot, cx.me());
-        let mut dice = slot.temper.dice.clone();
-        // Not the same fate for each incarnation.
-        for _ in 0..books.starts.load(Ordering::Relaxed) % 64 {
-            dice = dice.fork();
-        }
+        let mut dice = slot.temper.fate(&books);
         cx.trap_exit(slot.temper.traps);
-        let wrong = |n: usize, dice: &mut Dice| n > 0 && dice.one_in(n);
-        if wrong(slot.temper.fails_to_start, &mut dice) {
+        if slot.temper.fails(&mut dice) {
             match dice.below(4) {
                 0 => panic!("no start"),
                 1 => process::exit_with("no start"),
@@ -128,7 +137,8 @@ impl GenServer for Worker {
                 _ => return Err(Stop::because("no start")),
             }
         }
-        if wrong(slot.temper.hangs_in_init, &mut dice) {
+        let n = slot.temper.hangs_in_init;
+        if n > 0 && dice.one_in(n) {
             process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter lives so long
         }
         books.enters(&slot, cx.me(), above);

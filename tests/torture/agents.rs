@@ -1,0 +1,208 @@
+//! Agents that all share, under the supervisors of the tree: what each client had done by one life of an agent is done
+//! once, in order, there, and nothing of it is known to the next life. Everybody asks here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use rethread::Spec;
+use rethread::prelude::*;
+
+use crate::books::Books;
+use crate::hand::Hand;
+use crate::places::Slot;
+use crate::reasons;
+
+/// The value of an agent.
+pub(crate) struct Tally {
+    slot: Arc<Slot>,
+    books: Arc<Books>,
+    pid: Pid,
+    life: u64,
+    /// How often it was changed.
+    changes: u64,
+    /// The last number of each client, and how many there were.
+    of: HashMap<u64, (u64, u64)>,
+}
+
+/// What a client finds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    life: u64,
+    changes: u64,
+    /// How many of them are its own.
+    own: u64,
+}
+
+/// What a client knows of an agent.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    last: Seen,
+    /// How many changes it has sent since then.
+    sent: u64,
+}
+
+impl Tally {
+    /// How the agent of a place is started and stopped.
+    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> Spec<Agent<Self>> {
+        let (own, kept) = (Arc::clone(slot), Arc::clone(books));
+        Agent::child_spec(move || Self::first(&own, &kept))
+            .id(slot.name.as_str())
+            .label(slot.name.as_str())
+            .name(agent(slot))
+            .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
+            .kill_grace(Duration::from_millis(10))
+    }
+
+    fn first(slot: &Arc<Slot>, books: &Arc<Books>) -> Self {
+        static LIVES: AtomicU64 = AtomicU64::new(1);
+        let pid = process::current().unwrap_or(books.nobody);
+        let above = books.begins(slot, pid);
+        let mut dice = slot.temper.fate(books);
+        if slot.temper.fails(&mut dice) {
+            match dice.below(2) {
+                0 => panic!("no start"),
+                _ => process::exit_with("no start"),
+            }
+        }
+        books.enters(slot, pid, above);
+        let life = LIVES.fetch_add(1, Ordering::Relaxed);
+        let (slot, books) = (Arc::clone(slot), Arc::clone(books));
+        Self { slot, books, pid, life, changes: 0, of: HashMap::new() }
+    }
+
+    /// Runs inside the agent.
+    fn change(&mut self, client: u64, n: u64) -> Seen {
+        let here = process::current();
+        let (last, own) = self.of.entry(client).or_default();
+        if *last >= n || here != Some(self.pid) {
+            self.books.breach(format!("{n} of {client} changes {} after {last}, in {here:?}", self.pid));
+        }
+        (*last, *own) = (n, *own + 1);
+        self.changes += 1;
+        let seen = Seen { life: self.life, changes: self.changes, own: *own };
+        if self.of.values().map(|(_, own)| own).sum::<u64>() != self.changes {
+            self.books
+                .breach(format!("{} was changed {} times, not by {:?}", self.pid, self.changes, self.of));
+        }
+        seen
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.books.leaves(&self.slot, self.pid);
+    }
+}
+
+fn agent(slot: &Slot) -> ServerRef<Agent<Tally>> {
+    ServerRef::with_name(slot.name.clone())
+}
+
+/// What its functions do to an agent.
+pub(crate) const PANIC: &str = "in an agent";
+
+/// Whether an agent can have ended so.
+pub(crate) fn can_be(reason: &ExitReason) -> bool {
+    reasons::can_be(reason)
+        || matches!(reason, ExitReason::Panic(report) if report.message() == PANIC)
+        || matches!(reason, ExitReason::NoCatch(_))
+}
+
+impl Known {
+    /// Whether an answer agrees with what was known; `sent` changes were sent with it and before it.
+    fn learn(&mut self, seen: Seen) -> bool {
+        let (before, sent) = (std::mem::replace(&mut self.last, seen), std::mem::take(&mut self.sent));
+        if before.life == seen.life {
+            // Whoever answered before and now has lived in between, and was sent all that.
+            seen.own == before.own + sent && seen.changes >= before.changes + sent
+        } else {
+            before.life < seen.life && (1..=sent).contains(&seen.own) && seen.changes >= seen.own
+        }
+    }
+}
+
+impl Hand {
+    pub(crate) fn ask_an_agent(&mut self) {
+        let field = Arc::clone(&self.field);
+        let (Some(slot), Some(other)) = (self.dice.choose(&field.agents), self.dice.choose(&field.agents))
+        else {
+            return;
+        };
+        self.books.calls.fetch_add(1, Ordering::Relaxed);
+        let (id, server, other) = (self.id(), agent(slot), agent(other));
+        if self.dice.one_in(8) {
+            self.kill_an_agent(&server);
+        }
+        let casts = self.dice.below(5) as u64;
+        for _ in 0..casts {
+            let n = self.number();
+            server.cast_update(move |tally| {
+                tally.change(id, n);
+            });
+        }
+        let (n, kind, time) = (self.number(), self.dice.below(24), self.dice.up_to_ms(10));
+        let limit = if self.dice.one_in(4) { self.dice.up_to_ms(3) } else { Duration::from_millis(300) };
+        let (books, began) = (Arc::clone(&self.books), Instant::now());
+        let answer = server.get_and_update_timeout(limit, move |tally| {
+            let seen = tally.change(id, n);
+            match kind {
+                0 => panic!("{PANIC}"),
+                1 => process::exit_with("odd"),
+                2 => process::throw(n),
+                3 => process::sleep(time),
+                4 => {
+                    let (_nobody, nothing) = channel::<Never>();
+                    let _ = nothing.recv_timeout(time);
+                }
+                5 | 6 => match other.get_and_update_timeout(Duration::from_millis(50), |tally| tally.life) {
+                    Ok(life) if life == seen.life => books.breach(format!("the agent {life} asked itself")),
+                    Ok(_)
+                    | Err(
+                        CallError::NoProc { .. }
+                        | CallError::Timeout { .. }
+                        | CallError::CallingSelf { .. }
+                        | CallError::Deadlock { .. },
+                    ) => {}
+                    Err(CallError::Exited { reason, .. }) if can_be(&reason) => {}
+                    Err(error) => books.breach(format!("an agent asked another: {error}")),
+                },
+                _ => {}
+            }
+            seen
+        });
+        let took = began.elapsed();
+        let known = self.agents.entry(slot.number).or_default();
+        known.sent += casts + 1;
+        let before = format!("{known:?}");
+        match &answer {
+            Ok(_) if kind < 3 => self.breach(format!("an agent lives after {kind}: {answer:?}")),
+            Ok(seen) if known.learn(*seen) => {}
+            Ok(seen) => self.breach(format!("of {server} was known {before}, and now {seen:?}")),
+            Err(CallError::NoProc { .. }) => {}
+            Err(CallError::Exited { reason, .. }) if can_be(reason) => {}
+            Err(CallError::Timeout { after, .. }) if took >= limit && *after == limit => {}
+            Err(error) => self.breach(format!("{server}, asked {kind}, failed after {took:?}: {error}")),
+        }
+    }
+
+    /// What is sent to an agent after a kill, by the one who killed, is never done.
+    fn kill_an_agent(&mut self, server: &ServerRef<Agent<Tally>>) {
+        let Some(pid) = server.whereis() else { return };
+        process::exit(pid, ExitReason::Kill);
+        let dead = ServerRef::<Agent<Tally>>::from_pid(pid);
+        dead.cast_update(|tally| {
+            tally.books.breach(format!("{} does a thing after it was killed", tally.pid))
+        });
+        match process::watch(pid).wait_timeout(crate::hand::SLACK) {
+            Some(reason) if can_be(&reason) => {}
+            end => self.breach(format!("the agent {pid} was killed: {end:?}")),
+        }
+        let outcome = dead.get(|tally| tally.life);
+        if !matches!(outcome, Err(CallError::NoProc { .. })) {
+            self.breach(format!("{pid} is dead and was asked: {outcome:?}"));
+        }
+    }
+}

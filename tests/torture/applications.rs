@@ -1,0 +1,214 @@
+//! Applications for which all compete: who starts one finds nothing left of the one before, and each end has a reason
+//! that can be. Everybody starts, stops and kills them here.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rethread::prelude::*;
+use rethread::process::{Address, Builder, SpawnError};
+use rethread::{ApplicationError, FailedToStartChild};
+
+use crate::books::Books;
+use crate::client::Client;
+use crate::dice::Dice;
+use crate::hand::Hand;
+use crate::places::Slot;
+use crate::pools::gone;
+use crate::reasons;
+use crate::worker::{Temper, Worker};
+
+/// What they are called; the same in all rounds.
+pub(crate) const NAMES: [&str; 3] = ["torture app 0", "torture app 1", "torture app 2"];
+
+/// The plan of one.
+#[derive(Debug)]
+pub(crate) struct Wild {
+    name: &'static str,
+    strategy: Strategy,
+    max: u32,
+    /// The servers in it: that of the application before has the name until it is buried.
+    pub(crate) slots: Vec<Arc<Slot>>,
+}
+
+impl Wild {
+    pub(crate) fn draw(dice: &mut Dice, which: usize, first: usize, books: &Books) -> Self {
+        let strategy = *dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
+        let (max, count) = (*dice.pick(&[0, 3, 1000]), 1 + dice.below(4));
+        let slots = Slot::row(strategy, first, count, |n| {
+            (format!("{}app {which} {n}", books.prefix()), Temper::draw(dice, 1))
+        });
+        Self { name: NAMES[which], strategy, max, slots }
+    }
+
+    /// The first child notes the strays it starts, so they are there whichever of the others fails.
+    fn plan(&self, books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'static) -> Application {
+        let restarts = [Restart::Permanent, Restart::Transient, Restart::Temporary];
+        let children = self.slots.iter().zip(restarts.iter().cycle());
+        let children = children.map(|(slot, restart)| Worker::of(slot, books).restart(*restart));
+        let plan = SupervisorSpec::new(self.strategy).max_restarts(self.max, Duration::from_secs(5));
+        Application::new(self.name, plan.child(strays(books, note)).children(children))
+    }
+}
+
+/// A child that is none, and starts processes that nobody supervises: they belong to the application all the same.
+pub(crate) fn strays(books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'static) -> ChildSpec {
+    let (label, note) = (format!("{}stray", books.prefix()), Arc::new(note));
+    ChildSpec::new("strays", move || {
+        let (of, note) = (label.clone(), Arc::clone(&note));
+        // Not from here: what a supervisor leaves behind that was killed has five seconds.
+        let parent = Builder::new().label(label.as_str()).spawn::<Never>(move |_| {
+            for (traps, listens) in [(false, true), (true, true), (true, false)] {
+                stray(&of, traps, listens).iter().for_each(|stray| note(stray.pid()));
+            }
+        });
+        process::watch(parent?).wait();
+        Err(StartError::Ignored)
+    })
+}
+
+fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Never>, SpawnError> {
+    Builder::new().label(label).kill_grace(Duration::from_millis(10)).spawn(move |inbox| {
+        process::trap_exit(traps);
+        if listens {
+            loop {
+                inbox.recv();
+            }
+        }
+        // It ends by itself, before it is told to, or soon after it was declared dead.
+        let (_nobody, nothing) = channel::<Never>();
+        let _ = nothing.recv_timeout(Duration::from_millis(30));
+    })
+}
+
+/// The master of a running application.
+pub(crate) fn master(top: Pid) -> Option<Pid> {
+    process::info(top)?.ancestors.first().copied()
+}
+
+/// In the end: they are stopped, and none is left.
+pub(crate) fn none_is_left(books: &Books) {
+    for name in NAMES {
+        match Application::stop(name) {
+            Ok(()) | Err(ApplicationError::NotStarted(_)) => {}
+            Err(error) => books.breach(format!("{name} was not stopped: {error}")),
+        }
+        if let Some(found) = Application::find(name) {
+            books.breach(format!("{name} was stopped and is found: {found:?}"));
+        }
+    }
+    let running = Application::running();
+    if !running.is_empty() {
+        books.breach(format!("applications that run when all were stopped: {running:?}"));
+    }
+}
+
+/// Whether somebody who tried can have ended so.
+fn can_be(ending: &Ending) -> bool {
+    match ending {
+        Ending::Ended(reason) => matches!(reason, ExitReason::Shutdown | ExitReason::Killed),
+        Ending::GaveUp(_) => ending.reason() == Some(&ExitReason::Shutdown),
+        Ending::NotStarted(ApplicationError::Failed(_)) => true, // whoever tried has looked at it
+        _ => false,
+    }
+}
+
+impl Hand {
+    pub(crate) fn play_with_an_app(&mut self) {
+        let field = Arc::clone(&self.field);
+        let (app, other) = (self.dice.pick(&field.apps), self.dice.pick(&field.apps));
+        match self.dice.below(12) {
+            0..4 => self.start_an_app(app, other),
+            4 => match Application::stop(app.name) {
+                Ok(()) => {}
+                Err(ApplicationError::NotStarted(name)) if *name == *app.name => {}
+                Err(error) => self.breach(format!("{} was not stopped: {error}", app.name)),
+            },
+            kind => {
+                let Some(found) = Application::find(app.name) else { return };
+                let top = found.supervisor().whereis();
+                match kind {
+                    5 => found.begin_stop(),
+                    6 => top.into_iter().for_each(|top| {
+                        self.books.behead(top);
+                        process::exit(top, ExitReason::Kill);
+                    }),
+                    7 => top.into_iter().for_each(|top| {
+                        let Some(master) = master(top) else { return };
+                        self.books.behead(top); // it goes with its master
+                        process::exit(master, ExitReason::Kill);
+                    }),
+                    8 | 9 => {
+                        let slot = self.dice.pick(&app.slots);
+                        slot.server()
+                            .whereis()
+                            .into_iter()
+                            .for_each(|pid| process::exit(pid, ExitReason::Kill));
+                    }
+                    _ => {
+                        let ending = found.wait_timeout(self.dice.up_to_ms(5));
+                        if ending.as_ref().is_some_and(|ending| !can_be(ending) || found.is_running()) {
+                            self.breach(format!("{found:?} ended: {ending:?}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_an_app(&mut self, app: &Wild, other: &Wild) {
+        let depends = self.dice.one_in(4) && app.name != other.name;
+        let strays = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&strays);
+        let plan = app.plan(&self.books, move |pid| noted.lock().push(pid));
+        let plan = if depends { plan.depends_on(other.name) } else { plan };
+        match plan.start() {
+            Ok(started) if started.name() == app.name => {}
+            Err(ApplicationError::AlreadyStarted(name)) if *name == *app.name => {}
+            Err(ApplicationError::NotStarted(name)) if depends && *name == *other.name => {}
+            Err(ApplicationError::Failed(error)) => {
+                self.no_app(&error);
+                let left: Vec<Pid> = strays.lock().iter().copied().filter(|pid| !gone(*pid)).collect();
+                if !left.is_empty() {
+                    self.breach(format!("{} did not start, and {left:?} is left of it", app.name));
+                }
+            }
+            result => self.breach(format!("{} came to {result:?}", app.name)),
+        }
+    }
+
+    /// It did not start because of one of its servers, or because it was told to end meanwhile.
+    fn no_app(&self, error: &StartError) {
+        if let StartError::Failed(reason) = error {
+            if let Some(failed) = reason.downcast_ref::<FailedToStartChild>() {
+                return self.no_app(&failed.error);
+            }
+            if !reasons::can_be(reason) {
+                self.breach(format!("an application failed to start: {reason}"));
+            }
+        } else {
+            self.no_start(error); // also of one whose name is still taken
+        }
+    }
+}
+
+impl Client<'_> {
+    /// Somebody is killed while it starts one: that is there, or nothing of it.
+    pub(crate) fn start_an_app_and_die(&mut self) {
+        let field = Arc::clone(&self.hand.field);
+        let app = self.hand.dice.pick(&field.apps);
+        let (plan, time) = (app.plan(&self.hand.books, |_| ()), self.hand.dice.up_to_ms(2));
+        let Some(doomed) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
+        process::sleep(time);
+        process::exit(&doomed, ExitReason::Kill);
+        self.gone(doomed.pid());
+        if self.hand.dice.one_in(2) {
+            // It may end by itself meanwhile, or somebody else may start the next one.
+            match Application::find(app.name).map(|found| found.stop()) {
+                None | Some(Ok(()) | Err(ApplicationError::NotStarted(_))) => {}
+                Some(Err(error)) => self.breach(format!("{} was not stopped: {error}", app.name)),
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Listeners of registries: each registration is told once, then its end, once. The round itself listens from its
+//! first moment to its last, and servers by name and by key, which are killed and come back; clients ask here, and ask
+//! them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use rethread::RegistryEvent;
+use rethread::prelude::*;
+
+use crate::books::Books;
+use crate::hand::{Hand, SLACK};
+use crate::keys::{ROOMS, TOPICS};
+use crate::naming::WILD;
+
+/// What one hears of both registries.
+#[derive(Debug, Clone)]
+pub(crate) enum Heard {
+    Room(RegistryEvent<u32, u64>),
+    Topic(RegistryEvent<u8, u64>),
+}
+
+impl From<RegistryEvent<u32, u64>> for Heard {
+    fn from(event: RegistryEvent<u32, u64>) -> Self {
+        Self::Room(event)
+    }
+}
+
+impl From<RegistryEvent<u8, u64>> for Heard {
+    fn from(event: RegistryEvent<u8, u64>) -> Self {
+        Self::Topic(event)
+    }
+}
+
+/// What was told: of whom, under which key, and the value if it is a beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Told {
+    pub(crate) pid: Pid,
+    pub(crate) key: u32,
+    /// Whether the key is one that many may have.
+    pub(crate) many: bool,
+    pub(crate) began: Option<u64>,
+}
+
+impl From<Heard> for Told {
+    fn from(heard: Heard) -> Self {
+        fn of<K: Copy + Into<u32>>(event: &RegistryEvent<K, u64>, many: bool) -> Told {
+            let began = match event {
+                RegistryEvent::Register { value, .. } => Some(*value),
+                _ => None,
+            };
+            Told { pid: event.pid(), key: (*event.key()).into(), many, began }
+        }
+        match heard {
+            Heard::Room(event) => of(&event, false),
+            Heard::Topic(event) => of(&event, true),
+        }
+    }
+}
+
+/// What one listener has heard, of each process and key.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Whether it may have begun to listen in the middle, and heard ends of what it knows no beginning of.
+    late: bool,
+    lines: HashMap<(Pid, u32, bool), Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    open: usize,
+    values: HashSet<u64>,
+    heard: usize,
+}
+
+impl Ledger {
+    /// Says what is wrong with what was told.
+    pub(crate) fn note(&mut self, told: &Told) -> Option<String> {
+        let line = self.lines.entry((told.pid, told.key, told.many)).or_default();
+        line.heard += 1;
+        let first = line.heard == 1;
+        let right = match told.began {
+            Some(value) => {
+                line.open += 1;
+                line.values.insert(value) && (told.many || line.open == 1) // values are never used again
+            }
+            None if line.open > 0 => {
+                line.open -= 1;
+                true
+            }
+            None => self.late && (told.many || first),
+        };
+        (!right).then(|| format!("a listener was told {told:?} after {line:?}"))
+    }
+
+    /// Of whom a beginning was told and no end.
+    pub(crate) fn open(&self) -> Vec<(Pid, u32)> {
+        let open = self.lines.iter().filter(|(_, line)| line.open > 0);
+        open.map(|((pid, key, _), _)| (*pid, *key)).collect()
+    }
+
+    fn heard_of(&self, other: Pid) -> usize {
+        self.lines.iter().filter(|((pid, ..), _)| *pid == other).map(|(_, line)| line.heard).sum()
+    }
+
+    /// In the end: everybody has ended.
+    pub(crate) fn close(&self, books: &Books) {
+        for (pid, key) in self.open() {
+            books.breach(format!("a listener was never told that {pid} has {key} no more"));
+        }
+    }
+}
+
+/// What a server that listens can be asked.
+pub(crate) enum Ask {
+    /// Whose end it was not told.
+    Open(Caller<Vec<(Pid, u32)>>),
+    /// How much it was told of a process.
+    Of(Pid, Caller<usize>),
+}
+
+/// A server that listens as long as it lives.
+pub(crate) struct Ear {
+    ledger: Ledger,
+    books: Arc<Books>,
+}
+
+impl GenServer for Ear {
+    type Args = (Arc<Books>, usize);
+    type Call = Ask;
+    type Cast = Heard;
+
+    fn init((books, which): Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+        if which == ASKS {
+            listen(which);
+        }
+        Ok(Self { ledger: Ledger { late: true, ..Ledger::default() }, books })
+    }
+
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Open(from) => from.reply(self.ledger.open()),
+            Ask::Of(pid, from) => from.reply(self.ledger.heard_of(pid)),
+        }
+    }
+
+    fn handle_cast(&mut self, heard: Heard, _: &mut Context<Self>) -> Next {
+        let told = Told::from(heard);
+        if let Some(wrong) = self.ledger.note(&told) {
+            self.books.breach(wrong);
+        }
+        Next::wait()
+    }
+}
+
+/// How many of them there are.
+const EARS: usize = 3;
+/// Which of them begins to listen itself, each time it is started. The others are entered before they are there.
+const ASKS: usize = 1;
+/// The key of the last one.
+const KEY: u32 = 5000;
+
+fn ear(which: usize) -> ServerRef<Ear> {
+    match which {
+        0 => ServerRef::named("torture ear"),
+        1 => ServerRef::with_name("torture another ear"),
+        _ => ServerRef::via(ROOMS.key_with(KEY, FRESH.fetch_add(1, Ordering::Relaxed))),
+    }
+}
+
+fn listen(which: usize) {
+    ROOMS.listen_server(ear(which));
+    TOPICS.listen_server(ear(which));
+}
+
+/// Enters those that do not ask: by a name that changes nothing if it was done before, by a key it would.
+pub(crate) fn begin() {
+    static BY_KEY: Once = Once::new();
+    listen(0);
+    BY_KEY.call_once(|| listen(EARS - 1));
+}
+
+/// Values of that key.
+static FRESH: AtomicU64 = AtomicU64::new(1);
+
+/// Whether this is one of them, if there is one.
+pub(crate) fn is_ear(pid: Pid) -> bool {
+    (0..EARS).any(|which| ear(which).whereis() == Some(pid))
+}
+
+/// When all others are gone: who listens has heard it. Then they go too.
+pub(crate) fn no_ear_is_left(books: &Books) {
+    for ear in (0..EARS).map(ear) {
+        let Some(pid) = ear.whereis() else { continue };
+        match ear.call_timeout(SLACK, Ask::Open) {
+            Ok(open) => {
+                for (other, key) in open.into_iter().filter(|(other, _)| !is_ear(*other)) {
+                    books.breach(format!("{pid} was never told that {other} has {key} no more"));
+                }
+            }
+            Err(error) => books.breach(format!("{pid}, which listens, did not answer: {error}")),
+        }
+    }
+    (0..EARS).filter_map(|which| ear(which).whereis()).for_each(|pid| process::exit(pid, ExitReason::Kill));
+}
+
+/// One that does not take what it is told, or only after a while.
+pub(crate) struct Deaf;
+
+impl From<RegistryEvent<u32, u64>> for Deaf {
+    fn from(event: RegistryEvent<u32, u64>) -> Self {
+        static TOLD: AtomicU64 = AtomicU64::new(0);
+        if TOLD.fetch_add(1, Ordering::Relaxed) % 32 == 0 {
+            // Who is killed meanwhile is declared dead before it has told the others.
+            let (_nobody, nothing) = channel::<Never>();
+            let _ = nothing.recv_timeout(Duration::from_millis(70));
+        }
+        // Foreign threads tell as well, and their panics are printed.
+        assert!(process::current().is_none() || event.pid().to_string().len() % 2 == 0, "told to crash");
+        Self
+    }
+}
+
+/// How much each of them was told of a process, and who that is now.
+pub(crate) fn heard_of(pid: Pid) -> [Option<(Pid, usize)>; EARS] {
+    std::array::from_fn(|which| {
+        let listener = ear(which).whereis()?;
+        let answer = ServerRef::<Ear>::from_pid(listener).call_timeout(SLACK, |from| Ask::Of(pid, from));
+        Some((listener, answer.ok()?)) // somebody may have killed it
+    })
+}
+
+impl Hand {
+    /// Ends one that listens, and starts it again, as anybody may at the same time.
+    pub(crate) fn renew_an_ear(&mut self) {
+        let which = self.dice.below(EARS);
+        if let Some(pid) = ear(which).whereis() {
+            process::exit(pid, ExitReason::Kill);
+        }
+        let label = format!("{}ear {which}", self.books.prefix());
+        let spec = Ear::child_spec((Arc::clone(&self.books), which)).name(ear(which)).label(label);
+        match spec.start() {
+            Ok(_) | Err(StartError::AlreadyStarted(_)) => {}
+            Err(error) => self.no_start(&error),
+        }
+        match self.dice.below(3) {
+            // Nobody has that name, and that is all right.
+            0 => ROOMS.listen_server(ServerRef::<Ear>::named("torture nobody")),
+            // Whoever has it takes other messages.
+            1 => TOPICS.listen_server(ServerRef::<Ear>::with_name(self.dice.pick(&WILD).as_str())),
+            // It listens already, but not by a key: that would be entered once more.
+            _ => listen(which.min(ASKS)),
+        }
+    }
+}

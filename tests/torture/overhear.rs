@@ -1,0 +1,168 @@
+//! Listeners of which everything is known: what they heard of one key, to the last event. Clients ask here.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rethread::RegistryEvent;
+use rethread::prelude::*;
+use rethread::process::{Address, Event, NameError};
+
+use crate::client::Client;
+use crate::hand::SLACK;
+use crate::keys::{ROOMS, TOPICS};
+use crate::listeners::{self, Deaf, Heard, Told};
+
+enum Message {
+    Heard(Heard),
+    /// Time to tell what that was.
+    Report(Arc<Mutex<Vec<Told>>>, Address<u64>, u64),
+}
+
+impl<K> From<RegistryEvent<K, u64>> for Message
+where
+    Heard: From<RegistryEvent<K, u64>>,
+{
+    fn from(event: RegistryEvent<K, u64>) -> Self {
+        Self::Heard(event.into())
+    }
+}
+
+/// A topic that many may have at the same time.
+const TOPIC: u8 = 200;
+
+impl Client<'_> {
+    /// Has some listen while it takes and gives up keys, and another process dies with one: each hears exactly
+    /// that, what was done before whoever did it goes on, and an end before anybody hears of the death.
+    pub(crate) fn overhear(&mut self) {
+        let mut listeners = Vec::new();
+        for _ in 0..1 + self.hand.dice.below(3) {
+            let Some(listener) = self.helper::<Message>(|inbox| {
+                let mut heard = Vec::new();
+                while let Event::Message(message) = inbox.recv() {
+                    match message {
+                        Message::Heard(event) => heard.push(Told::from(event)),
+                        Message::Report(to, asker, number) => {
+                            to.lock().clone_from(&heard);
+                            asker.send(number);
+                        }
+                    }
+                }
+            }) else {
+                break;
+            };
+            for _ in 0..1 + self.hand.dice.below(2) {
+                // The second time changes nothing.
+                ROOMS.listen(&listener);
+                TOPICS.listen(&listener);
+            }
+            listeners.push(listener);
+        }
+        let deaf = self.helper::<Deaf>(|inbox| while let Event::Message(Deaf) = inbox.recv() {});
+        deaf.iter().for_each(|deaf| ROOMS.listen(deaf));
+        let all: Vec<Pid> = listeners.iter().map(Address::pid).chain(deaf.iter().map(Address::pid)).collect();
+        if self.hand.dice.one_in(4) {
+            listeners.pop().into_iter().for_each(|doomed| process::exit(&doomed, ExitReason::Kill));
+        }
+        let key = 10_000 + self.hand.id() as u32;
+        let me = self.inbox.pid();
+        let before = listeners::heard_of(me);
+        let due = self.take_and_give_up(key);
+        let after = listeners::heard_of(me);
+        for ((ear, before), (same, after)) in before.into_iter().zip(after).filter_map(|(a, b)| a.zip(b)) {
+            if ear == same && after != before + due.len() {
+                self.breach(format!("{me} did {due:?}; {ear} had heard {before} before, and {after} then"));
+            }
+        }
+        let dead = self.die_registered(key + 1_000);
+        for listener in &listeners {
+            let Some(heard) = self.report(listener) else { continue };
+            let of = |pid: Pid, keys: [u32; 2]| {
+                let wanted = |told: &&Told| told.pid == pid && keys.contains(&told.key);
+                heard.iter().filter(wanted).cloned().collect::<Vec<_>>()
+            };
+            let mine = of(me, [key, TOPIC.into()]);
+            if mine != due {
+                self.breach(format!("{me} did {due:?}; {listener:?} heard {mine:?}"));
+            }
+            let Some((dead, value, registered)) = dead else { continue };
+            let its = of(dead, [key + 1_000; 2]);
+            let told = |began| Told { pid: dead, key: key + 1_000, many: false, began };
+            if its != [told(Some(value)), told(None)] && (registered || !its.is_empty()) {
+                self.hand.books.suspect(dead, format!("of {dead}, which is dead, was heard {its:?}"));
+            }
+        }
+        for listener in all {
+            process::exit(listener, ExitReason::Kill);
+            self.gone(listener);
+        }
+    }
+
+    /// Returns what is to be told of it.
+    fn take_and_give_up(&mut self, key: u32) -> Vec<Told> {
+        let (pid, mut due, mut joined) = (self.inbox.pid(), Vec::new(), Vec::new());
+        for _ in 0..1 + self.hand.dice.below(5) {
+            let (n, topic) = (self.hand.number(), Told { pid, key: TOPIC.into(), many: true, began: None });
+            let room = Told { key, many: false, ..topic.clone() };
+            match self.hand.dice.below(4) {
+                0 => {
+                    if let Err(error) = TOPICS.register(TOPIC, n) {
+                        self.breach(format!("{pid} could not subscribe: {error}"));
+                    }
+                    joined.push(n);
+                    due.push(Told { began: Some(n), ..topic });
+                }
+                1 => {
+                    TOPICS.unregister_match(&TOPIC, |joined| joined % 2 == 0);
+                    let before = joined.len();
+                    joined.retain(|joined| joined % 2 == 1);
+                    due.extend((joined.len()..before).map(|_| topic.clone()));
+                }
+                _ => {
+                    if let Err(error) = ROOMS.register(key, n) {
+                        self.breach(format!("{pid} did not get the key {key}: {error}"));
+                    }
+                    // None of these is told.
+                    let again = ROOMS.register(key, 0);
+                    ROOMS.update_value(&key, |n| n + 1);
+                    ROOMS.unregister(&(key + 1));
+                    ROOMS.unregister(&key);
+                    if again != Err(NameError::Taken(pid)) {
+                        self.breach(format!("{pid} took the key {key} twice: {again:?}"));
+                    }
+                    due.extend([Told { began: Some(n), ..room.clone() }, room]);
+                }
+            }
+        }
+        TOPICS.unregister(&TOPIC);
+        due.extend(joined.iter().map(|_| Told { pid, key: TOPIC.into(), many: true, began: None }));
+        due
+    }
+
+    /// A process that is killed after it has registered, or while it does; what it registered with, and whether it
+    /// is sure that it did.
+    fn die_registered(&mut self, key: u32) -> Option<(Pid, u64, bool)> {
+        let n = self.hand.number();
+        let helper = self.helper::<u64>(move |inbox| {
+            let _ = ROOMS.register(key, n);
+            while let Event::Message(_) = inbox.recv() {}
+        })?;
+        let wait = if self.hand.dice.one_in(2) { SLACK } else { self.hand.dice.up_to_ms(1) };
+        let registered = ROOMS.whereis_within(key, wait).is_some();
+        process::exit(&helper, ExitReason::Kill);
+        self.gone(helper.pid());
+        Some((helper.pid(), n, registered))
+    }
+
+    /// What one of them has heard until now.
+    fn report(&mut self, listener: &Address<Message>) -> Option<Vec<Told>> {
+        let (heard, number) = (Arc::default(), self.hand.number());
+        listener.send(Message::Report(Arc::clone(&heard), self.inbox.address(), number));
+        let answer = |event: &Event<u64>| matches!(event, Event::Message(n) if *n == number);
+        if self.inbox.recv_where_timeout(SLACK, answer).is_none() {
+            self.breach(format!("{listener:?} does not say what it heard"));
+            return None;
+        }
+        let heard = heard.lock().clone();
+        Some(heard)
+    }
+}

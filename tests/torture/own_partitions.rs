@@ -1,0 +1,82 @@
+//! Partition supervisors that nobody else knows: one partition is ended at a time, and comes back in its place; when all
+//! is stopped nothing is there. Clients ask here.
+
+use parking_lot::Mutex;
+use rethread::SpecError;
+use rethread::prelude::*;
+
+use crate::auditor;
+use crate::client::Client;
+use crate::hand::SLACK;
+use crate::partitions::{Ask, Parts};
+use crate::places::Slot;
+use crate::worker::Temper;
+
+impl Client<'_> {
+    /// One of its own: all it does is known.
+    pub(crate) fn private_partitions(&mut self) {
+        let (count, books) = (1 + self.hand.dice.below(4), self.books());
+        let first = books.private_places(count);
+        let slots = Slot::row(Strategy::OneForOne, first, count, |n| {
+            (format!("{}part {n}", books.prefix()), Temper::calm(&mut self.hand.dice))
+        });
+        let name = PartitionRef::named(own_name(self.hand.id()));
+        let parts = Parts { name, max: 1000, slots, homes: Mutex::default() };
+        let none = parts.spec(&books).partitions(0).start().err();
+        if none != Some(StartError::BadSpec(SpecError::NoPartitions)) || name.partitions().is_some() {
+            self.breach(format!("no partitions: {none:?}, {:?}", name.partitions()));
+        }
+        let system = match parts.spec(&books).start_link() {
+            Ok(system) => system,
+            Err(error) => return self.hand.no_system(&error),
+        };
+        let again = parts.spec(&books).start().map(|_| ());
+        let twice = matches!(&again, Err(StartError::AlreadyStarted(pid)) if Some(*pid) == system.whereis());
+        if !twice && !again.as_ref().is_err_and(|error| auditor::no_room(&books, error)) {
+            self.breach(format!("{name} was started twice: {again:?}"));
+        }
+        let mut all: Vec<_> = (0..count as i64).map(|n| name.at(n).whereis()).collect();
+        if all.iter().any(Option::is_none) || name.partitions() != Some(count) {
+            self.breach(format!("{name} was started with {count}, and has {:?}, {all:?}", name.partitions()));
+        }
+        for _ in 0..self.hand.dice.below(5) {
+            let at = self.hand.dice.below(count);
+            let Some(pid) = all[at] else { break };
+            process::exit(pid, if self.hand.dice.one_in(2) { ExitReason::Kill } else { "odd".into() });
+            self.gone(pid);
+            let Some(next) = self.comes_back(&system, || name.at(at as i64).whereis(), Some(pid)) else {
+                break;
+            };
+            all[at] = Some(next);
+            let round = count as i64;
+            let found: Vec<_> = (round..2 * round).map(|n| name.at(n).whereis()).collect();
+            if found != all {
+                self.breach(format!("of {name} only {at} has ended; it was {all:?} and is {found:?}"));
+            }
+            let n = self.hand.number();
+            let answer = name.at(at as i64).call_timeout(SLACK, |from| Ask::Which(n, from));
+            if answer != Ok((n, at, next)) {
+                self.breach(format!("{next} is {at} of {name}, and answers {answer:?}"));
+            }
+        }
+        parts.is_as_planned(&books);
+        let _ = system.stop();
+        let left = all.into_iter().flatten().filter(|pid| process::is_alive(*pid)).count();
+        let after = name.at(0).call(|from| Ask::Which(0, from));
+        if left > 0 || name.partitions().is_some() || !matches!(after, Err(CallError::NoProc { .. })) {
+            self.breach(format!("{name} was stopped; {left} are left, {:?}, {after:?}", name.partitions()));
+        }
+    }
+}
+
+/// A name for each client; they are leaked, so they are the same in all rounds.
+fn own_name(client: u64) -> &'static str {
+    static OWN: Mutex<Vec<(u64, &str)>> = Mutex::new(Vec::new());
+    let mut own = OWN.lock();
+    if let Some((_, name)) = own.iter().find(|(known, _)| *known == client) {
+        return name;
+    }
+    let name = format!("torture parts of {client}").leak();
+    own.push((client, name));
+    name
+}
