@@ -32,7 +32,7 @@ const FLOORS: Floors<'static> = &[
               "dynamic_supervisor/server", "dynamic_supervisor/spec", "dynamic_supervisor/client",
               "dynamic_supervisor/supervise", "task_supervisor/server", "task_supervisor/order",
               "task_supervisor/builder", "task_supervisor/client", "agent",
-              "registry/event", "registry/locks", "registry/store", "registry/key", "registry/unique",
+              "registry/told", "registry/event", "registry/locks", "registry/store", "registry/key", "registry/unique",
               "registry/duplicate", "partition_supervisor",
               "application/error", "application/ending", "application/record", "application/master",
               "application/client", "application/plan"],

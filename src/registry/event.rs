@@ -10,7 +10,8 @@ use crate::gen_server::handle::{ServerRef, To};
 use crate::pid::Pid;
 use crate::process::address::Address;
 use crate::process::{names, table};
-use crate::sync::{Mutex, RwLock};
+use crate::registry::told::{Id, Told};
+use crate::sync::RwLock;
 use crate::unwind::contain;
 
 /// What happened in a registry. Its listeners get this, made into a message of theirs by [`From`]; see
@@ -72,86 +73,11 @@ struct Listener<K, V> {
     tell: Tell<K, V>,
 }
 
-/// By which listeners are told apart.
-type Id = Arc<()>;
-
 /// Makes a message of the event, and sends it within its turn: the first is user code, the second is not.
 type Tell<K, V> = Box<dyn Fn(RegistryEvent<K, V>, &Turn<'_>) + Send + Sync>;
 
 /// Does what it is given if that still is to be done, and no other thread can decide otherwise meanwhile.
 type Turn<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
-
-/// What the listeners have been told of one entry. Its process may be buried by another thread while it registers or
-/// gives the entry up; the burial tells of the end itself, for it cannot wait for a thread that may be stuck, and
-/// nobody is to hear of the end before the beginning, or twice, or after the death.
-pub(crate) struct Told(Mutex<Stage>);
-
-enum Stage {
-    /// Nothing has been told: it may not be in the table yet.
-    Attempt,
-    /// These have been told that it is there; the others are being told.
-    Begins(Vec<Id>),
-    /// All have been told.
-    Stands,
-    /// It was taken away. Those who `knew` of it, or all, are being told; these have been.
-    Ends { knew: Option<Vec<Id>>, told: Vec<Id> },
-}
-
-impl Told {
-    pub(crate) fn nothing() -> Self {
-        Self(Mutex::new(Stage::Attempt))
-    }
-
-    /// Whether it is there.
-    pub(crate) fn stands(&self) -> bool {
-        matches!(*self.0.lock(), Stage::Begins(_) | Stage::Stands)
-    }
-
-    /// It is there, unless it was taken away already.
-    pub(crate) fn begins(&self) -> bool {
-        let mut stage = self.0.lock();
-        let begins = matches!(*stage, Stage::Attempt);
-        if begins {
-            *stage = Stage::Begins(Vec::new());
-        }
-        begins
-    }
-
-    fn all_know(&self) {
-        let mut stage = self.0.lock();
-        if matches!(*stage, Stage::Begins(_)) {
-            *stage = Stage::Stands;
-        }
-    }
-
-    fn ends(&self) {
-        let mut stage = self.0.lock();
-        let knew = match &mut *stage {
-            Stage::Attempt => Some(Vec::new()),
-            Stage::Begins(told) => Some(std::mem::take(told)),
-            Stage::Stands => None,
-            Stage::Ends { .. } => return,
-        };
-        *stage = Stage::Ends { knew, told: Vec::new() };
-    }
-
-    fn turn_to_hear_of_the_beginning(&self, id: &Id, send: &mut dyn FnMut()) {
-        if let Stage::Begins(told) = &mut *self.0.lock() {
-            told.push(Arc::clone(id));
-            send();
-        }
-    }
-
-    fn turn_to_hear_of_the_end(&self, id: &Id, send: &mut dyn FnMut()) {
-        let is = |other: &Id| Arc::ptr_eq(other, id);
-        if let Stage::Ends { knew, told } = &mut *self.0.lock() {
-            if knew.as_ref().is_none_or(|knew| knew.iter().any(is)) && !told.iter().any(is) {
-                told.push(Arc::clone(id));
-                send();
-            }
-        }
-    }
-}
 
 /// Sends if it is its turn. What was not wanted is dropped afterwards: that is user code.
 fn send_in<M>(turn: &Turn<'_>, message: M, deliver: impl Fn(M) -> Result<(), M>) {

@@ -5,6 +5,7 @@ pub(crate) mod event;
 pub(crate) mod key;
 pub(crate) mod locks;
 pub(crate) mod store;
+pub(crate) mod told;
 pub(crate) mod unique;
 
 pub use self::duplicate::DuplicateRegistry;
