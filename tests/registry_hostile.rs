@@ -331,6 +331,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         let holder = plan.spawn::<()>(move |_| drop(own.register(1, hurdle))).unwrap();
         let _ = process::monitor(&holder);
         inside.pass();
+        keys.listen(&inbox.address()); // once more: it changes nothing
         process::exit(&holder, ExitReason::Kill);
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Register { .. })));
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Unregister { .. })));

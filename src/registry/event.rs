@@ -74,7 +74,7 @@ struct Listener<K, V> {
 }
 
 /// Makes a message of the event, and sends it within its turn: the first is user code, the second is not.
-type Tell<K, V> = Box<dyn Fn(RegistryEvent<K, V>, &Turn<'_>) + Send + Sync>;
+type Tell<K, V> = Arc<dyn Fn(RegistryEvent<K, V>, &Turn<'_>) + Send + Sync>;
 
 /// Does what it is given if that still is to be done, and no other thread can decide otherwise meanwhile.
 type Turn<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
@@ -112,7 +112,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         let to = To::Pinned(Arc::clone(address.block()));
         let address = address.clone();
         let tell = move |event, turn: &Turn<'_>| send_in(turn, M::from(event), |it| address.deliver(it));
-        self.enter(to, Box::new(tell));
+        self.enter(to, Arc::new(tell));
     }
 
     /// Adds a server, which is looked up at each event.
@@ -136,7 +136,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                 None => {}
             }
         };
-        self.enter(server.to, Box::new(tell));
+        self.enter(server.to, Arc::new(tell));
     }
 
     /// In place of the same one: a server that is started again asks again.
@@ -145,12 +145,14 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         let same = |other: &To| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))
         };
-        let new = Arc::new(Listener { id: Id::default(), to, tell });
         loop {
             let known = self.0.read().clone();
             // To ask who is behind a key may be user code, so it is not done under the lock.
-            let mut after: Vec<_> = known.iter().filter(|known| !same(&known.to)).cloned().collect();
-            after.push(Arc::clone(&new));
+            let (replaced, mut after): (Vec<_>, Vec<_>) =
+                known.iter().cloned().partition(|known| same(&known.to));
+            // What the one in its place was told counts: it is to hear of the end.
+            let id = replaced.first().map_or_else(Id::default, |known| Arc::clone(&known.id));
+            after.push(Arc::new(Listener { id, to: to.clone(), tell: Arc::clone(&tell) }));
             let mut listeners = self.0.write();
             // Otherwise somebody came or went meanwhile, perhaps the same one, and would be told twice.
             if listeners.iter().map(Arc::as_ptr).eq(known.iter().map(Arc::as_ptr)) {
