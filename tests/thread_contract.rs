@@ -656,11 +656,14 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
         // Long enough to be caught before, on a machine that is busy too; so all of them at once.
         let patient = || Builder::new().exit_deadline(ms(800));
         let children = ways.map(|way| {
-            let held = gate.clone();
+            let (caught, held) = (Gate::new(), gate.clone());
+            let told = caught.clone();
             let child = patient().spawn_monitor::<()>(move |_| {
                 way();
+                told.open();
                 held.pass();
             });
+            caught.pass(); // the time of a deadline that was left behind runs from before this
             child.unwrap()
         });
         assert_eq!(inbox.recv_timeout(ms(1200)), None);
