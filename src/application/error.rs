@@ -15,7 +15,8 @@ pub enum ApplicationError {
     /// The application of this name is not running: the one to be stopped, or one that the one to be started
     /// depends on.
     NotStarted(Arc<str>),
-    /// Its top supervisor did not start. Nothing is left of it.
+    /// Its top supervisor did not start, and nothing is left of it. Or somebody killed the process that starts it: then
+    /// what had begun is killed too, and not waited for.
     Failed(StartError),
     /// A process cannot wait for the end of the application it belongs to, which would wait for it: use
     /// [`begin_stop`](crate::ApplicationRef::begin_stop). Nothing was stopped.

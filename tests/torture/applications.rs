@@ -169,9 +169,12 @@ impl Hand {
             Err(ApplicationError::NotStarted(name)) if depends && *name == *other.name => {}
             Err(ApplicationError::Failed(error)) => {
                 self.no_app(&error);
-                let left: Vec<Pid> = strays.lock().iter().copied().filter(|pid| !gone(*pid)).collect();
+                // A master that is killed has no time to wait for those that are killed with it.
+                let killed = matches!(&error, StartError::Failed(reason) if *reason == ExitReason::Killed);
+                let left = |pid: &Pid| if killed { process::is_alive(*pid) } else { !gone(*pid) };
+                let left: Vec<Pid> = strays.lock().iter().copied().filter(left).collect();
                 if !left.is_empty() {
-                    self.breach(format!("{} did not start, and {left:?} is left of it", app.name));
+                    self.breach(format!("{} did not start: {error}; {left:?} is left of it", app.name));
                 }
             }
             result => self.breach(format!("{} came to {result:?}", app.name)),
