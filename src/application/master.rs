@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::application::record::{self, Record};
 use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
-use crate::gen_server::call::Waiting;
+use crate::gen_server::cycle::Waiting;
 use crate::gen_server::reply::{Never, Next};
 use crate::gen_server::start::Spec;
 use crate::pid::Pid;

@@ -105,8 +105,7 @@ impl Application {
     ///
     /// # Errors
     /// [`ApplicationError::AlreadyStarted`]; [`ApplicationError::NotStarted`] with the name of what it depends on;
-    /// [`ApplicationError::Failed`] if its top supervisor did not start, which leaves nothing behind;
-    /// [`ApplicationError::Exiting`].
+    /// [`ApplicationError::Failed`] if its top supervisor did not start; [`ApplicationError::Exiting`].
     ///
     /// ```
     /// use rethread::prelude::*;

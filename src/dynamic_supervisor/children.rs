@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::child_spec::{ChildSpec, StartError};
 use crate::dynamic_supervisor::limits::Limits;
 use crate::dynamic_supervisor::request::DynamicAsk;
-use crate::gen_server::call::Waiting;
+use crate::gen_server::cycle::Waiting;
 use crate::gen_server::reply::Next;
 use crate::pid::Pid;
 use crate::process::me;

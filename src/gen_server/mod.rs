@@ -3,6 +3,7 @@
 
 pub(crate) mod behaviour;
 pub(crate) mod call;
+pub(crate) mod cycle;
 pub(crate) mod handle;
 pub(crate) mod reply;
 pub(crate) mod run;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::child_spec::StartError;
 use crate::gen_server::behaviour::{Context, Envelope, GenServer, Info, Stop};
-use crate::gen_server::call::postpone;
+use crate::gen_server::cycle::postpone;
 use crate::gen_server::reply::{Caller, Next, Step};
 use crate::pid::Pid;
 use crate::process::activity::Activity;

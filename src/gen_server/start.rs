@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 use crate::gen_server::behaviour::{Context, Envelope, GenServer};
-use crate::gen_server::call::{Waiting, wait};
+use crate::gen_server::call::wait;
+use crate::gen_server::cycle::Waiting;
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::{Caller, Outcome, Slot};
 use crate::gen_server::run::{Job, Refusal, serve};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
-use crate::gen_server::call::Waiting;
+use crate::gen_server::cycle::Waiting;
 use crate::pid::Pid;
 use crate::process::clock::elapsed;
 use crate::process::exit::{exit, is_alive};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::gen_server::call::Waiting;
+use crate::gen_server::cycle::Waiting;
 use crate::process::clock;
 use crate::process::me::{self, Me};
 use crate::reason::ExitReason;

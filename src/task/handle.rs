@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child_spec::Shutdown;
-use crate::gen_server::call::{Exiting, Waiting, caller};
+use crate::gen_server::call::{Exiting, caller};
+use crate::gen_server::cycle::Waiting;
 use crate::pid::{MonitorRef, Pid};
 use crate::process::block::{Block, DeathWatch, Watcher};
 use crate::process::clock;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::gen_server::call::Waiting;
+use crate::gen_server::cycle::Waiting;
 use crate::process::{clock, me};
 use crate::task::error::JoinError;
 use crate::task::handle::{Task, owner};
