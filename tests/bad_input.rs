@@ -17,7 +17,7 @@ use apart::apart;
 use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, NameError, Via, attempt};
-use support::{Gate, Journal, attached, down, eventually, message, sleeper, unique, watchdog};
+use support::{Gate, Idle, Journal, attached, down, eventually, message, sleeper, unique, watchdog};
 
 /// A value whose destructor counts, and panics.
 struct Bomb(Arc<AtomicUsize>);
@@ -233,21 +233,6 @@ fn a_table_of_names_that_panics() {
         }
         fn unregister(&self, _: Pid) {
             panic!("it cannot be found");
-        }
-    }
-    struct Idle;
-    impl GenServer for Idle {
-        type Args = ();
-        type Call = Never;
-        type Cast = Never;
-        fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
-            Ok(Self)
-        }
-        fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
-            match call {}
-        }
-        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-            match cast {}
         }
     }
     let _watchdog = watchdog();

@@ -501,8 +501,9 @@ fn a_foreign_thread_can_stop_servers() {
     assert_eq!(server.stop(), Ok(()));
     assert_eq!(server.stop(), Err(StopError::NoProc));
     let server = puppet();
-    server.tell(|_, _| {
-        process::sleep(SHORT);
+    let this = server.clone();
+    server.tell(move |_, _| {
+        queued(&this, 1); // the stop
         process::exit_with("by itself")
     });
     assert_eq!(server.stop(), Err(StopError::Exited("by itself".into())));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::{Inbox, NameError, Via};
-use support::{attached, unique};
+use support::{Idle, attached, unique};
 
 /// A table that gives the new process a name of its own, then panics.
 #[derive(Debug)]
@@ -37,24 +37,6 @@ impl Via for Slow {
         Ok(())
     }
     fn unregister(&self, _: Pid) {}
-}
-
-struct Idle;
-
-impl GenServer for Idle {
-    type Args = ();
-    type Call = Never;
-    type Cast = Never;
-
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
-        Ok(Self)
-    }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
-        match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{Address, Event, Inbox};
 
+use crate::support::Idle;
 use crate::tries::{drained, end_of, race};
 
 /// What a listener gets.
@@ -74,22 +75,6 @@ fn all_is_told(plan: process::Builder, inbox: &mut Inbox<Heard>) {
 
 #[test]
 fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
-    /// A server that does nothing.
-    struct Idle;
-    impl GenServer for Idle {
-        type Args = ();
-        type Call = Never;
-        type Cast = Never;
-        fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
-            Ok(Self)
-        }
-        fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
-            match call {}
-        }
-        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-            match cast {}
-        }
-    }
     race("registry: listen, spawn with key, kill by key, deadline").impatient().run_as(|inbox| {
         let registry = Registry::<&str>::new();
         registry.listen(&inbox.address());

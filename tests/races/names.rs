@@ -7,6 +7,7 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{Builder, NameError};
 
+use crate::support::Idle;
 use crate::tries::{LONG, because, drained, end_of, one_of, race};
 
 /// Says that the name is held, while it lives: by one at a time.
@@ -154,27 +155,6 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
         assert_eq!(REGISTRY.whereis("key"), None);
         assert_eq!(REGISTRY.count(), 0);
     });
-}
-
-/// A server that does nothing.
-struct Idle;
-
-impl GenServer for Idle {
-    type Args = ();
-    type Call = Never;
-    type Cast = Never;
-
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
-        Ok(Self)
-    }
-
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
-        match call {}
-    }
-
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rethread::process::{self, Event, Inbox};
-use rethread::{ExitReason, Pid};
+use rethread::{Context, ExitReason, GenServer, Never, Next, Pid, Stop};
 
 /// How long a test may take before it counts as hung.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -98,6 +98,25 @@ pub(crate) fn down<M: Send + fmt::Debug + 'static>(
     match inbox.recv() {
         Event::Down { monitor, reason, .. } => (monitor, reason),
         other => panic!("a down was due, not {other:?}"),
+    }
+}
+
+/// A server that does nothing.
+pub(crate) struct Idle;
+
+impl GenServer for Idle {
+    type Args = ();
+    type Call = Never;
+    type Cast = Never;
+
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        Ok(Self)
+    }
+    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        match call {}
+    }
+    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
+        match cast {}
     }
 }
 
