@@ -175,8 +175,9 @@ impl Books {
 
     /// Its state is dropped.
     pub(crate) fn leaves(&self, slot: &Slot, pid: Pid) {
-        let told = process::info(pid).map(|info| info.state);
         let mut state = self.state.lock();
+        // Not before: who is declared dead while it waits for the lock may have a successor by then, and that one siblings.
+        let told = process::info(pid).map(|info| info.state);
         let lives = state.living.entry(slot.number).or_default();
         let Some(at) = lives.iter().position(|life| life.pid == pid) else { return };
         let life = lives.remove(at);
