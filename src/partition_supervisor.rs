@@ -315,10 +315,17 @@ impl Via for Route {
 
     fn unregister(&self, _: Pid) {}
 
+    /// Between two supervisors there is no way at all: it waits for the next one, as for the place.
     fn whereis_within(&self, limit: Duration) -> Option<Pid> {
         let until = clock::after(limit);
-        SIZES.whereis_within(self.name, limit)?;
-        self.follow(|seat| PARTITIONS.whereis_within(seat, until.saturating_duration_since(sync::now())))
+        let left = || until.saturating_duration_since(sync::now());
+        while SIZES.whereis_within(self.name, left()).is_some() {
+            let found = self.follow(|seat| PARTITIONS.whereis_within(seat, left()));
+            if found.is_some() || left().is_zero() {
+                return found;
+            }
+        }
+        None
     }
 }
 

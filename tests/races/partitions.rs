@@ -3,7 +3,7 @@
 use rethread::prelude::*;
 use rethread::{CallError, SpecError};
 
-use crate::tries::{drained, end_of, race};
+use crate::tries::{LONG, drained, end_of, race};
 
 /// Knows which partition it is, and of how many.
 struct Partition {
@@ -85,6 +85,25 @@ fn a_call_meets_a_kill_and_the_start_of_others() {
         assert_eq!(PARTS.partitions(), Some(3));
         assert!(PARTS.at(5).call(|from| from).is_ok_and(|found| found == (2, 3)));
         end_of(pid);
+        assert!(!matches!(client.wait(), ExitReason::Panic(_)));
+        second.stop().expect("it stops");
+        are_gone(PARTS);
+        drained(inbox);
+    });
+}
+
+#[test]
+fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
+    const PARTS: Parts = Parts::named("races.parts.4");
+    race("partitions: whereis_within, kill, start").run(|inbox| {
+        let first = start(PARTS, 2).expect("nobody has the name");
+        let client = process::spawn::<u64>(|_| {
+            let found = PARTS.at(1).whereis_within(LONG);
+            assert!(found.is_some(), "there always is one, or will be");
+        });
+        let client = process::watch(client.expect("a thread"));
+        process::exit(first.whereis().expect("it lives"), ExitReason::Kill);
+        let second = start(PARTS, 3).expect("who had the name is dying");
         assert!(!matches!(client.wait(), ExitReason::Panic(_)));
         second.stop().expect("it stops");
         are_gone(PARTS);
