@@ -103,9 +103,9 @@ pub(crate) fn running() -> Vec<Arc<str>> {
         .collect()
 }
 
-/// What began under a master, or under one that did, and is not dead.
+/// What began under a master, or under one that did, and is not dead, or not everybody linked to it knows.
 pub(crate) fn belongings(master: Pid) -> Vec<Arc<Block>> {
-    let mut all = table::all();
+    let mut all = table::all_until_links_are_told();
     all.retain(|block| block.birth.application == Some(master) && block.pid != master);
     all
 }

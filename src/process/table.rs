@@ -32,8 +32,14 @@ pub(crate) fn remove(pid: Pid) {
 
 /// Everybody, in order of birth.
 pub(crate) fn all() -> Vec<Arc<Block>> {
-    let mut blocks = TABLE.values();
+    let mut blocks = all_until_links_are_told();
     blocks.retain(|block| !block.dead());
+    blocks
+}
+
+/// Everybody, in order of birth, and the dead of whom not all have been told who were linked to them.
+pub(crate) fn all_until_links_are_told() -> Vec<Arc<Block>> {
+    let mut blocks = TABLE.values();
     blocks.sort_by_key(|block| block.pid);
     blocks
 }

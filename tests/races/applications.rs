@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rethread::ApplicationError;
 use rethread::prelude::*;
@@ -141,5 +142,24 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
         process::exit(master, ExitReason::Kill);
         assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
         drained(inbox); // that nobody is left is looked at in the end
+    });
+}
+
+#[test]
+fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
+    const APP: &str = "races.application.5";
+    race("application: stop, a process of it ends").run_as::<process::Address<u64>>(|inbox| {
+        let told = inbox.address();
+        let parent = ChildSpec::worker("parent", move || {
+            // Nobody supervises it.
+            told.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
+        });
+        let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
+        let app = Application::new(APP, top).start().expect("it starts");
+        let stray = inbox.recv().into_message().expect("a message");
+        stray.send(0);
+        app.stop().expect("it runs");
+        let end = process::watch(&stray).wait_timeout(Duration::ZERO);
+        assert_eq!(end, Some(ExitReason::NoProc), "all have heard of it");
     });
 }
