@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use rethread::prelude::*;
 use rethread::process::{Settings, set_settings, settings};
-use support::{eventually, watchdog};
+use support::{Idle, eventually, watchdog};
 
 const ROUNDS: usize = 1000;
 const CLIENTS: u64 = 2;
 
 const CACHE: ServerRef<Cache> = ServerRef::named("takeover.cache");
 const DATABASE: ServerRef<Database> = ServerRef::named("takeover.database");
-const WORKERS: [ServerRef<Worker>; 3] = [
+const WORKERS: [ServerRef<Idle>; 3] = [
     ServerRef::named("takeover.worker.0"),
     ServerRef::named("takeover.worker.1"),
     ServerRef::named("takeover.worker.2"),
@@ -30,10 +30,8 @@ struct Cache {
 
 /// Starts the workers, linked; is busy for a while with each request.
 struct Database {
-    workers: Vec<ServerRef<Worker>>,
+    workers: Vec<ServerRef<Idle>>,
 }
-
-struct Worker;
 
 enum Ask {
     /// The pids of the cache, the database and the workers, by way of each of them.
@@ -70,7 +68,7 @@ impl GenServer for Database {
     type Cast = Never;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
-        let start = |name| Worker::child_spec(()).name(name).start_link();
+        let start = |name| Idle::child_spec(()).name(name).start_link();
         Ok(Self { workers: WORKERS.into_iter().map(start).collect::<Result<_, _>>()? })
     }
     fn handle_call(&mut self, ask: Store, cx: &mut Context<Self>) -> Next {
@@ -87,22 +85,6 @@ impl GenServer for Database {
                 from.reply(std::iter::once(cx.me()).chain(workers).collect())
             }
         }
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
-}
-
-impl GenServer for Worker {
-    type Args = ();
-    type Call = Never;
-    type Cast = Never;
-
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
-        Ok(Self)
-    }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
-        match call {}
     }
     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
         match cast {}
