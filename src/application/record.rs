@@ -103,7 +103,8 @@ pub(crate) fn running() -> Vec<Arc<str>> {
         .collect()
 }
 
-/// What began under a master, or under one that did, and is not dead, or not everybody linked to it knows.
+/// What began under a master, or under one that did; also the dead, as long as some of those linked to them have not
+/// been told: when an application has ended, whoever asks for the end of a process of it is answered at once.
 pub(crate) fn belongings(master: Pid) -> Vec<Arc<Block>> {
     let mut all = table::all_until_links_are_told();
     all.retain(|block| block.birth.application == Some(master) && block.pid != master);

@@ -37,7 +37,7 @@ pub(crate) fn all() -> Vec<Arc<Block>> {
     blocks
 }
 
-/// Everybody, in order of birth, and the dead of whom not all have been told who were linked to them.
+/// Everybody, in order of birth; also the dead, as long as some of those linked to them have not been told.
 pub(crate) fn all_until_links_are_told() -> Vec<Arc<Block>> {
     let mut blocks = TABLE.values();
     blocks.sort_by_key(|block| block.pid);

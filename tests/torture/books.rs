@@ -176,7 +176,8 @@ impl Books {
     /// Its state is dropped.
     pub(crate) fn leaves(&self, slot: &Slot, pid: Pid) {
         let mut state = self.state.lock();
-        // Not before: who is declared dead while it waits for the lock may have a successor by then, and that one siblings.
+        // Asked under the lock: who is declared dead while it waits for that may have a successor by then, and that
+        // one later siblings.
         let told = process::info(pid).map(|info| info.state);
         let lives = state.living.entry(slot.number).or_default();
         let Some(at) = lives.iter().position(|life| life.pid == pid) else { return };
