@@ -95,7 +95,7 @@ impl GenServer for Server {
     type Call = Ask;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { held: Vec::new() })
     }
 
@@ -106,7 +106,7 @@ impl GenServer for Server {
                 // Answered, much too late, by the next but some.
                 self.held.push(from);
                 if self.held.len() > 16 {
-                    self.held.drain(..).for_each(|from| from.send(0));
+                    self.held.drain(..).for_each(|from| from.reply_now(0));
                 }
                 Next::wait()
             }
@@ -155,7 +155,7 @@ fn restarts(times: u64) {
     for _ in 0..times {
         assert!(CRASHER.call(Ask::Crash).is_err());
         while CRASHER.call(|from| Ask::Echo(1, from)).is_err() {
-            CRASHER.whereis_within(Duration::from_secs(10)).expect("it is started again");
+            CRASHER.whereis_timeout(Duration::from_secs(10)).expect("it is started again");
         }
     }
     system.stop().expect("it stops");
@@ -225,7 +225,7 @@ fn main() -> ExitCode {
     // Reasons of crashes are not of interest here.
     std::panic::set_hook(Box::new(|_| {}));
     let (max_zombies, spare_threads) = (1_000, SPARE as usize);
-    process::set_settings(Settings { max_zombies, spare_threads, ..process::settings() });
+    process::set_settings(Settings { max_zombies, max_idle_threads: spare_threads, ..process::settings() });
     let done = process::attach(move |inbox: &mut Inbox<u64>| {
         process::trap_exit(true);
         let mut grown = Vec::new();

@@ -25,7 +25,7 @@ impl GenServer for Counter {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(0))
     }
     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {

@@ -10,36 +10,36 @@ struct Counter {
 }
 
 /// The requests, each with the typed handle for its answer.
-enum Ask {
+enum CounterCall {
     Get(Caller<i64>),
     Divide(i64, Caller<i64>),
 }
 
 /// The messages that need no answer.
-enum Tell {
+enum CounterCast {
     Add(i64),
 }
 
 impl GenServer for Counter {
     type Args = i64;
-    type Call = Ask;
-    type Cast = Tell;
+    type Call = CounterCall;
+    type Cast = CounterCast;
 
-    fn init(n: i64, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(n: i64, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Counter { n })
     }
 
-    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
-        match ask {
-            Ask::Get(from) => from.reply(self.n),
-            Ask::Divide(by, from) => {
+    fn handle_call(&mut self, call: CounterCall, _: &mut Context<Self>) -> Next {
+        match call {
+            CounterCall::Get(from) => from.reply(self.n),
+            CounterCall::Divide(by, from) => {
                 self.n /= by; // by zero it panics: that ends this process, and no other
                 from.reply(self.n)
             }
         }
     }
 
-    fn handle_cast(&mut self, Tell::Add(k): Tell, _: &mut Context<Self>) -> Next {
+    fn handle_cast(&mut self, CounterCast::Add(k): CounterCast, _: &mut Context<Self>) -> Next {
         self.n += k;
         Next::wait()
     }
@@ -50,14 +50,14 @@ const COUNTER: ServerRef<Counter> = ServerRef::named("counter");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let system = Supervisor::start_link([Counter::child_spec(10).name(COUNTER)], Strategy::OneForOne)?;
-    println!("it starts with {}", COUNTER.call(Ask::Get)?);
+    println!("it starts with {}", COUNTER.call(CounterCall::Get)?);
 
-    COUNTER.cast(Tell::Add(32));
-    println!("10 + 32 is {}", COUNTER.call(Ask::Get)?);
-    println!("42 / 2 is {}", COUNTER.call(|from| Ask::Divide(2, from))?);
+    COUNTER.cast(CounterCast::Add(32));
+    println!("10 + 32 is {}", COUNTER.call(CounterCall::Get)?);
+    println!("42 / 2 is {}", COUNTER.call(|from| CounterCall::Divide(2, from))?);
 
     let first = COUNTER.watch();
-    match COUNTER.call(|from| Ask::Divide(0, from)) {
+    match COUNTER.call(|from| CounterCall::Divide(0, from)) {
         Err(CallError::Exited { reason: ExitReason::Panic(panic), .. }) => {
             println!("21 / 0 ends the counter: {}", panic.message());
         }
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     first.wait(); // it is gone, and the supervisor knows;
     system.count_children()?; // before it answers, it starts another
     println!("a new counter has its name: {}", COUNTER.whereis() != Some(first.pid()));
-    println!("it starts with {}", COUNTER.call(Ask::Get)?);
+    println!("it starts with {}", COUNTER.call(CounterCall::Get)?);
 
     system.stop()?;
     println!("after the end of the system there is none: {}", COUNTER.whereis().is_none());

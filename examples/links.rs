@@ -8,10 +8,10 @@ use rethread::process::{self, Event, Inbox, SpawnError};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The main thread becomes a process: it can link, monitor and receive.
     process::attach(|inbox| {
-        links_take_down(inbox)?;
-        traps_turn_signals_into_messages(inbox)?;
-        monitors_look_on(inbox)?;
-        kill_ends_everybody(inbox)
+        link_propagates_exit(inbox)?;
+        trap_exit_delivers_message(inbox)?;
+        monitor_receives_down(inbox)?;
+        kill_cannot_be_trapped(inbox)
     })??;
     println!("main is still there");
     Ok(())
@@ -19,18 +19,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The next event in a few words.
 fn next(inbox: &mut Inbox<&'static str>) -> String {
-    let told = |reason: ExitReason| match reason {
+    let format_reason = |reason: ExitReason| match reason {
         ExitReason::Panic(panic) => format!("panic: {}", panic.message()),
         other => other.to_string(),
     };
     match inbox.recv() {
         Event::Message(text) => format!("a message: {text}"),
-        Event::Exit { reason, .. } => format!("an exit signal: {}", told(reason)),
-        Event::Down { reason, .. } => format!("a down: {}", told(reason)),
+        Event::Exit { reason, .. } => format!("an exit signal: {}", format_reason(reason)),
+        Event::Down { reason, .. } => format!("a down: {}", format_reason(reason)),
     }
 }
 
-fn links_take_down(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+fn link_propagates_exit(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
     let (_parent, _monitor) = process::spawn_monitor::<()>(|parent| {
         let _child = process::spawn_link::<()>(|_| panic!("the child slipped"));
         parent.recv(); // waits for a message that never comes
@@ -39,7 +39,7 @@ fn links_take_down(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
     Ok(())
 }
 
-fn traps_turn_signals_into_messages(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+fn trap_exit_delivers_message(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
     process::trap_exit(true);
     process::spawn_link::<()>(|_| process::exit_with("out of paper"))?;
     println!("trap: main is linked to a child that fails, and gets {}", next(inbox));
@@ -48,15 +48,15 @@ fn traps_turn_signals_into_messages(inbox: &mut Inbox<&'static str>) -> Result<(
     Ok(())
 }
 
-fn monitors_look_on(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
-    let stranger = process::spawn::<()>(|inbox| drop(inbox.recv()))?;
-    let _monitor = process::monitor(&stranger);
-    stranger.send(());
+fn monitor_receives_down(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+    let other = process::spawn::<()>(|inbox| drop(inbox.recv()))?;
+    let _monitor = process::monitor(&other);
+    other.send(());
     println!("monitor: it is one-way and needs no link; main gets {}", next(inbox));
     Ok(())
 }
 
-fn kill_ends_everybody(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
+fn kill_cannot_be_trapped(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
     let main = inbox.address();
     let (stubborn, _monitor) = process::spawn_monitor::<()>(move |inbox| {
         process::trap_exit(true);

@@ -11,27 +11,27 @@ use rethread::{DuplicateRegistry, Registry};
 
 struct Room {
     name: String,
-    said: u32,
+    message_count: u32,
 }
 
-enum Ask {
+enum RoomCall {
     Say(&'static str, Caller<u32>),
 }
 
 impl GenServer for Room {
     type Args = String;
-    type Call = Ask;
+    type Call = RoomCall;
     type Cast = Never;
 
-    fn init(name: String, _: &mut Context<Self>) -> Result<Self, Stop> {
-        Ok(Room { name, said: 0 })
+    fn init(name: String, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Room { name, message_count: 0 })
     }
-    fn handle_call(&mut self, Ask::Say(text, from): Ask, _: &mut Context<Self>) -> Next {
-        self.said += 1;
-        let line = format!("{} #{}: {text}", self.name, self.said);
+    fn handle_call(&mut self, RoomCall::Say(text, from): RoomCall, _: &mut Context<Self>) -> Next {
+        self.message_count += 1;
+        let line = format!("{} #{}: {text}", self.name, self.message_count);
         LISTENERS.dispatch(&self.name, |all| all.iter().for_each(|(_, to)| to.send(line.clone())));
         assert!(!text.contains("bomb"), "not in this room");
-        from.reply(self.said)
+        from.reply(self.message_count)
     }
     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
         match cast {}
@@ -43,7 +43,7 @@ static BY_NAME: Registry<String> = Registry::new();
 static LISTENERS: DuplicateRegistry<String, Address<String>> = DuplicateRegistry::new();
 
 /// The room of that name; it is started unless it is there.
-fn enter(name: &str) -> Result<ServerRef<Room>, StartError> {
+fn open_room(name: &str) -> Result<ServerRef<Room>, StartError> {
     let room = BY_NAME.server(name.to_owned());
     match ROOMS.start_child(Room::child_spec(name.to_owned()).name(room.clone())) {
         Ok(_) => println!("the room {name} is opened"),
@@ -55,14 +55,14 @@ fn enter(name: &str) -> Result<ServerRef<Room>, StartError> {
 
 fn chat(inbox: &mut Inbox<String>) -> Result<(), Box<dyn Error>> {
     LISTENERS.register("attic".to_owned(), inbox.address())?;
-    let (attic, cellar) = (enter("attic")?, enter("cellar")?);
-    enter("attic")?;
-    attic.call(|from| Ask::Say("hello", from))?;
-    cellar.call(|from| Ask::Say("nobody listens down here", from))?;
-    let crash = attic.call(|from| Ask::Say("a bomb", from));
+    let (attic, cellar) = (open_room("attic")?, open_room("cellar")?);
+    open_room("attic")?;
+    attic.call(|from| RoomCall::Say("hello", from))?;
+    cellar.call(|from| RoomCall::Say("nobody listens down here", from))?;
+    let crash = attic.call(|from| RoomCall::Say("a bomb", from));
     println!("the attic is gone: {}", crash.is_err());
-    attic.whereis_within(Duration::from_secs(1)).ok_or("it is not restarted")?;
-    attic.call(|from| Ask::Say("hello again", from))?;
+    attic.whereis_timeout(Duration::from_secs(1)).ok_or("it is not restarted")?;
+    attic.call(|from| RoomCall::Say("hello again", from))?;
     while let Some(Event::Message(line)) = inbox.try_recv() {
         println!("heard {line}");
     }

@@ -18,7 +18,7 @@ impl GenServer for Drum {
     type Call = Beats;
     type Cast = Beat;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Drum(0))
     }
     fn handle_call(&mut self, Beats(from): Beats, _: &mut Context<Self>) -> Next {
@@ -48,7 +48,7 @@ impl Supervise for Band {
     type Args = u32;
 
     /// The plan, made anew at every start.
-    fn init(max_restarts: u32) -> Result<SupervisorSpec, Stop> {
+    fn init(max_restarts: u32) -> Result<SupervisorSpec, InitError> {
         Ok(Supervisor::one_for_one()
             .max_restarts(max_restarts, Duration::from_secs(5))
             .child(Drum::child_spec(()).id("left").name(LEFT))
@@ -61,16 +61,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let band = Band::start_link(3)?;
     for victim in ["left", "drummer"] {
         let before = band.which_children()?;
-        let hit = before.iter().find(|child| child.id.as_str() == victim).and_then(|child| child.pid());
-        let watch = process::watch(hit.ok_or("it does not run")?);
+        let pid = before.iter().find(|child| child.id.as_str() == victim).and_then(|child| child.pid());
+        let watch = process::watch(pid.ok_or("it does not run")?);
         process::exit(watch.pid(), ExitReason::Kill);
         println!("the {victim} child ended: {}", watch.wait());
         for (old, new) in before.iter().zip(band.which_children()?) {
             println!("  {} {}", new.id, if old.pid() == new.pid() { "plays on" } else { "is new" });
         }
     }
-    let heard = RIGHT.call(Beats)?;
-    while RIGHT.call(Beats)? == heard {
+    let count = RIGHT.call(Beats)?;
+    while RIGHT.call(Beats)? == count {
         process::sleep(Duration::from_millis(1));
     }
     println!("the new drummer drums");

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
-use crate::gen_server::behaviour::{Context, GenServer, Stop};
+use crate::gen_server::behaviour::{Context, GenServer, InitError};
 use crate::gen_server::call::{CallError, DEFAULT_CALL_TIMEOUT};
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
-use crate::gen_server::start::{Spec, Start};
+use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::sync::Mutex;
 
 /// A value that lives in a process of its own. Others read and change it by sending functions there; it runs
@@ -64,7 +64,7 @@ impl<T: 'static> Agent<T> {
     /// Starts an agent linked to the calling process; `first` makes its value, in the new process.
     ///
     /// # Errors
-    /// [`StartError::Failed`] if `first` panics or exits; else as [`Start::start_link`].
+    /// [`StartError::Failed`] if `first` panics or exits; else as [`GenServerExt::start_link`].
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -76,8 +76,8 @@ impl<T: 'static> Agent<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn start_link(first: impl FnOnce() -> T + Send + 'static) -> Result<ServerRef<Self>, StartError> {
-        <Self as Start>::child_spec(First::once(first)).start_link()
+    pub fn start_link(init: impl FnOnce() -> T + Send + 'static) -> Result<ServerRef<Self>, StartError> {
+        <Self as GenServerExt>::child_spec(AgentInit::once(init)).start_link()
     }
 
     /// Starts an agent without a link.
@@ -92,8 +92,8 @@ impl<T: 'static> Agent<T> {
     /// assert!(matches!(broken, Err(StartError::Failed(ExitReason::Panic(_)))));
     /// ```
     #[track_caller]
-    pub fn start(first: impl FnOnce() -> T + Send + 'static) -> Result<ServerRef<Self>, StartError> {
-        <Self as Start>::child_spec(First::once(first)).start()
+    pub fn start(init: impl FnOnce() -> T + Send + 'static) -> Result<ServerRef<Self>, StartError> {
+        <Self as GenServerExt>::child_spec(AgentInit::once(init)).start()
     }
 
     /// An agent for a supervisor, or to be given a name; `first` makes its value, again at each restart. Two
@@ -109,8 +109,8 @@ impl<T: 'static> Agent<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn child_spec(first: impl Fn() -> T + Send + Sync + 'static) -> Spec<Self> {
-        <Self as Start>::child_spec(First(Arc::new(first)))
+    pub fn child_spec(init: impl Fn() -> T + Send + Sync + 'static) -> ServerSpec<Self> {
+        <Self as GenServerExt>::child_spec(AgentInit(Arc::new(init)))
     }
 }
 
@@ -196,10 +196,10 @@ impl<T: 'static> ServerRef<Agent<T>> {
     /// ```
     pub fn get_and_update_timeout<R: Send + 'static>(
         &self,
-        limit: Duration,
+        timeout: Duration,
         function: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, CallError> {
-        self.call_timeout(limit, |from| Request(Box::new(move |value| from.reply(function(value)))))
+        self.call_timeout(timeout, |from| AgentCall(Box::new(move |value| from.reply(function(value)))))
     }
 
     /// Has the value changed, and does not wait: Elixir's `Agent.cast`. Whether there is an agent, and whether
@@ -215,57 +215,57 @@ impl<T: 'static> ServerRef<Agent<T>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cast_update(&self, function: impl FnOnce(&mut T) + Send + 'static) {
-        self.cast(Change(Box::new(function)));
+        self.cast(AgentCast(Box::new(function)));
     }
 }
 
 /// What makes an agent's first value. Made by [`Agent`]'s own functions.
-pub struct First<T>(Arc<dyn Fn() -> T + Send + Sync>);
+pub struct AgentInit<T>(Arc<dyn Fn() -> T + Send + Sync>);
 
-impl<T: 'static> First<T> {
+impl<T: 'static> AgentInit<T> {
     /// For an agent that is started by hand and never again.
-    fn once(first: impl FnOnce() -> T + Send + 'static) -> Self {
-        let first = Mutex::new(Some(first));
+    fn once(init: impl FnOnce() -> T + Send + 'static) -> Self {
+        let init = Mutex::new(Some(init));
         Self(Arc::new(move || {
-            let first = first.lock().take();
-            first.expect("it is started once")() // with nothing locked
+            let init = init.lock().take();
+            init.expect("it is started once")() // with nothing locked
         }))
     }
 }
 
 /// A function and the way back for what it brings. Made by [`get`](ServerRef::get) and its like.
-pub struct Request<T>(Box<dyn FnOnce(&mut T) -> Next + Send>);
+pub struct AgentCall<T>(Box<dyn FnOnce(&mut T) -> Next + Send>);
 
 /// A function that brings nothing back. Made by [`cast_update`](ServerRef::cast_update).
-pub struct Change<T>(Box<dyn FnOnce(&mut T) + Send>);
+pub struct AgentCast<T>(Box<dyn FnOnce(&mut T) + Send>);
 
 impl<T: 'static> GenServer for Agent<T> {
-    type Args = First<T>;
-    type Call = Request<T>;
-    type Cast = Change<T>;
+    type Args = AgentInit<T>;
+    type Call = AgentCall<T>;
+    type Cast = AgentCast<T>;
 
-    fn init(First(first): First<T>, _: &mut Context<Self>) -> Result<Self, Stop> {
-        Ok(Self { value: first() })
+    fn init(AgentInit(init): AgentInit<T>, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self { value: init() })
     }
 
-    fn handle_call(&mut self, Request(function): Request<T>, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, AgentCall(function): AgentCall<T>, _: &mut Context<Self>) -> Next {
         function(&mut self.value)
     }
 
-    fn handle_cast(&mut self, Change(function): Change<T>, _: &mut Context<Self>) -> Next {
+    fn handle_cast(&mut self, AgentCast(function): AgentCast<T>, _: &mut Context<Self>) -> Next {
         function(&mut self.value);
         Next::wait()
     }
 }
 
-impl<T> Clone for First<T> {
+impl<T> Clone for AgentInit<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
 /// None of these shows the value or asks that it can be shown.
-macro_rules! opaque {
+macro_rules! impl_opaque_debug {
     ($($name:ident),*) => {$(
         impl<T> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,4 +274,4 @@ macro_rules! opaque {
         }
     )*};
 }
-opaque!(Agent, First, Request, Change);
+impl_opaque_debug!(Agent, AgentInit, AgentCall, AgentCast);

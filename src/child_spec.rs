@@ -50,7 +50,7 @@ impl From<String> for ChildId {
     }
 }
 
-macro_rules! numbered {
+macro_rules! impl_from_integer {
     ($($number:ty),*) => {$(
         impl From<$number> for ChildId {
             fn from(number: $number) -> Self {
@@ -59,7 +59,7 @@ macro_rules! numbered {
         }
     )*};
 }
-numbered!(i32, u32, u64, usize);
+impl_from_integer!(i32, u32, u64, usize);
 
 /// When a child that has ended is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -121,7 +121,7 @@ pub enum StartError {
         limit: usize,
     },
     /// The operating system refused a thread.
-    Refused(Arc<io::Error>),
+    Thread(Arc<io::Error>),
     /// It cannot have that name.
     Name(NameError),
     /// A child spec, or the plan of a supervisor, makes no sense. No child was started.
@@ -142,7 +142,7 @@ impl fmt::Display for StartError {
             Self::Timeout => f.write_str("it did not start in time"),
             Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
             Self::MaxChildren { limit } => write!(f, "the supervisor has its limit of {limit} children"),
-            Self::Refused(error) => write!(f, "the operating system refused a thread: {error}"),
+            Self::Thread(error) => write!(f, "the operating system refused a thread: {error}"),
             Self::Name(error) => error.fmt(f),
             Self::BadSpec(error) => error.fmt(f),
             Self::NoSupervisor(reason) => write!(f, "the supervisor did not answer: {reason}"),
@@ -165,7 +165,7 @@ impl PartialEq for StartError {
             (Self::Failed(a), Self::Failed(b)) | (Self::NoSupervisor(a), Self::NoSupervisor(b)) => a == b,
             (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b })
             | (Self::MaxChildren { limit: a }, Self::MaxChildren { limit: b }) => a == b,
-            (Self::Refused(a), Self::Refused(b)) => a.kind() == b.kind(),
+            (Self::Thread(a), Self::Thread(b)) => a.kind() == b.kind(),
             (Self::Name(a), Self::Name(b)) => a == b,
             (Self::BadSpec(a), Self::BadSpec(b)) => a == b,
             _ => false,
@@ -177,7 +177,7 @@ impl From<SpawnError> for StartError {
     fn from(error: SpawnError) -> Self {
         match error {
             SpawnError::SystemLimit { limit } => Self::SystemLimit { limit },
-            SpawnError::Refused(error) => Self::Refused(error),
+            SpawnError::Thread(error) => Self::Thread(error),
             SpawnError::Name(NameError::Taken(holder)) => Self::AlreadyStarted(holder),
             SpawnError::Name(error) => Self::Name(error),
             SpawnError::Exiting | SpawnError::NotAProcess | SpawnError::AlreadyAProcess(_) => Self::Exiting,
@@ -229,7 +229,7 @@ type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;
 
 /// Everything a supervisor needs to know of one child.
 ///
-/// Most are made from a server: [`child_spec`](crate::Start::child_spec) and its options. Any blocking
+/// Most are made from a server: [`child_spec`](crate::GenServerExt::child_spec) and its options. Any blocking
 /// closure will do as well ([`ChildSpec::worker`]), and anything else that starts a process linked to its
 /// caller ([`ChildSpec::new`]).
 ///
@@ -373,8 +373,8 @@ impl ChildSpec {
 
     /// If it became a zombie: how long to wait for its old thread to end before the replacement is
     /// started, for children that hold something exclusive. Default: not at all.
-    pub fn reap_timeout(mut self, limit: Duration) -> Self {
-        self.reap_timeout = Some(limit);
+    pub fn reap_timeout(mut self, timeout: Duration) -> Self {
+        self.reap_timeout = Some(timeout);
         self
     }
 

@@ -44,19 +44,19 @@ pub mod guide {}
 #[doc(inline)]
 pub use agent::Agent;
 #[doc(inline)]
-pub use application::{Application, ApplicationError, ApplicationRef, Ending};
+pub use application::{Application, ApplicationError, ApplicationExit, ApplicationRef};
 pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 #[doc(inline)]
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
 #[doc(inline)]
 pub use gen_server::{
-    CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, Info, Never, Next, ServerRef, Spec, Start,
-    Stop, StopError,
+    CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, GenServerExt, Info, InitError, Never, Next,
+    ServerRef, ServerSpec, StopError,
 };
 pub use or_exit::OrExit;
 pub use partition_supervisor::{PartitionRef, PartitionSupervisor};
 pub use pid::{MonitorRef, Pid, TimerRef};
-pub use reason::{CallFailure, Detail, ExitReason, PanicLocation, PanicReport};
+pub use reason::{CallFailure, ExitReason, PanicLocation, PanicReport, ReasonValue};
 #[doc(inline)]
 pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
 #[doc(inline)]
@@ -71,11 +71,11 @@ pub use task_supervisor::{TaskBuilder, TaskSupervisor};
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
     pub use crate::agent::Agent;
-    pub use crate::application::{Application, ApplicationRef, Ending};
+    pub use crate::application::{Application, ApplicationExit, ApplicationRef};
     pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
     pub use crate::dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
     pub use crate::gen_server::{
-        CallError, Caller, Context, GenServer, Info, Never, Next, ServerRef, Start, Stop,
+        CallError, Caller, Context, GenServer, GenServerExt, Info, InitError, Never, Next, ServerRef,
     };
     pub use crate::or_exit::OrExit;
     pub use crate::partition_supervisor::{PartitionRef, PartitionSupervisor};

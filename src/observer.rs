@@ -30,23 +30,22 @@ use std::time::{Duration, SystemTime};
 
 use crate::pid::Pid;
 use crate::process::activity::Activity;
-use crate::process::block::{Block, Kind};
-use crate::process::info::{ProcessInfo, ProcessState, describe};
+use crate::process::block::{ProcessBlock, ProcessKind};
+use crate::process::info::{ProcessInfo, ProcessState, collect_info};
 use crate::process::zombie::{Zombie, zombies};
 use crate::process::{feed, me, table};
-use crate::supervisor::account::{Books, SupervisedChild};
-use crate::supervisor::budget::Restarts;
+use crate::supervisor::account::StatusBoard;
 use crate::supervisor::request::ChildState;
 use crate::supervisor::spec::Strategy;
 
-pub use crate::process::feed::{Change, Events, LifeEvent};
-pub use crate::supervisor::account::SupervisedChild as Child;
-pub use crate::supervisor::budget::Restarts as RestartCount;
+pub use crate::process::feed::{EventReceiver, ProcessEvent, ProcessEventKind};
+pub use crate::supervisor::account::ChildStatus;
+pub use crate::supervisor::budget::RestartCount;
 
 /// What is known of one process. Its `Display` is one line.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Observed {
+pub struct ProcessSnapshot {
     /// What is known of every process.
     pub info: ProcessInfo,
     /// What is known of a supervisor.
@@ -60,23 +59,24 @@ pub struct Supervision {
     /// Whom the end of one child concerns; `None` for a dynamic supervisor, where it concerns only that child.
     pub strategy: Option<Strategy>,
     /// The restarts made within its period, and how many may be.
-    pub restarts: Restarts,
+    pub restarts: RestartCount,
     /// Its children in start order, as after the last message it handled, those included that do not run. Empty for a
     /// dynamic supervisor: its children are the processes that it is the parent of.
-    pub children: Vec<SupervisedChild>,
+    pub children: Vec<ChildStatus>,
 }
 
-impl Observed {
-    fn of(block: &Block) -> Self {
-        let books = block.account.get().and_then(|account| account.as_any().downcast_ref::<Books>());
-        let supervision = books.map(|books| Supervision {
-            strategy: books.strategy,
-            restarts: books.restarts(),
-            children: books.children.lock().clone(),
+impl ProcessSnapshot {
+    fn from_block(block: &ProcessBlock) -> Self {
+        let board =
+            block.supervisor_status.get().and_then(|account| account.as_any().downcast_ref::<StatusBoard>());
+        let supervision = board.map(|board| Supervision {
+            strategy: board.strategy,
+            restarts: board.restarts(),
+            children: board.children.lock().clone(),
         });
-        let mut info = describe(block);
+        let mut info = collect_info(block);
         if supervision.is_some() {
-            info.kind = Kind::Supervisor;
+            info.kind = ProcessKind::Supervisor;
         }
         Self { info, supervision }
     }
@@ -87,17 +87,17 @@ impl Observed {
     }
 
     /// Its name, or else its label, or else what kind of server or process it is.
-    pub fn title(&self) -> &str {
+    pub fn display_name(&self) -> &str {
         let given = self.info.name.as_ref().or(self.info.label.as_ref());
-        given.map_or_else(|| self.module(), AsRef::as_ref)
+        given.map_or_else(|| self.type_name(), AsRef::as_ref)
     }
 
     /// The type of the server, without its path; for others what they are.
-    pub fn module(&self) -> &str {
+    pub fn type_name(&self) -> &str {
         match self.info.kind {
-            Kind::Server | Kind::Supervisor => server_type(self.info.message_type),
-            Kind::Task => "task",
-            Kind::Process => "process",
+            ProcessKind::Server | ProcessKind::Supervisor => server_type(self.info.message_type),
+            ProcessKind::Task => "task",
+            ProcessKind::Process => "process",
         }
     }
 
@@ -110,33 +110,33 @@ impl Observed {
     fn restarts(&self, all: &BTreeMap<Pid, &Self>) -> u64 {
         let parent = self.parent().and_then(|parent| all.get(&parent));
         let children = parent.and_then(|parent| parent.supervision.as_ref()).map(|own| &own.children);
-        let own = children.and_then(|all| all.iter().find(|row| row.child.pid() == Some(self.pid())));
-        own.map_or(0, |row| row.restarts)
+        let own = children.and_then(|all| all.iter().find(|status| status.child.pid() == Some(self.pid())));
+        own.map_or(0, |status| status.restarts)
     }
 }
 
 /// What follows the title: what it is, what it is at, its mail.
-impl fmt::Display for Observed {
+impl fmt::Display for ProcessSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.title(), self.pid(), Doings(self))
+        write!(f, "{} {} {}", self.display_name(), self.pid(), StatusText(self))
     }
 }
 
-struct Doings<'a>(&'a Observed);
+struct StatusText<'a>(&'a ProcessSnapshot);
 
-impl fmt::Display for Doings<'_> {
+impl fmt::Display for StatusText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Observed { info, supervision }) = self;
+        let Self(ProcessSnapshot { info, supervision }) = self;
         if let Some(supervision) = supervision {
-            write!(f, "{}, {}, ", Name(supervision.strategy), supervision.restarts)?;
+            write!(f, "{}, {}, ", StrategyName(supervision.strategy), supervision.restarts)?;
         }
         match &info.state {
             ProcessState::Waiting => f.write_str("waiting")?,
             ProcessState::Running => {
                 write!(f, "{}", info.activity)?;
                 // What runs besides, a loop of its own perhaps, may run for ever.
-                let handles = !matches!(info.activity, Activity::Body | Activity::Waiting);
-                if handles && info.active_for >= WORTH_TELLING {
+                let in_handler = !matches!(info.activity, Activity::Body | Activity::Waiting);
+                if in_handler && info.active_for >= MIN_SHOWN_TIME {
                     write!(f, " for {:.1?}", info.active_for)?;
                 }
             }
@@ -154,11 +154,11 @@ impl fmt::Display for Doings<'_> {
 }
 
 /// A handler that runs for less is as good as done.
-const WORTH_TELLING: Duration = Duration::from_millis(1);
+const MIN_SHOWN_TIME: Duration = Duration::from_millis(1);
 
-struct Name(Option<Strategy>);
+struct StrategyName(Option<Strategy>);
 
-impl fmt::Display for Name {
+impl fmt::Display for StrategyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Some(Strategy::OneForOne) => "one_for_one",
@@ -170,8 +170,9 @@ impl fmt::Display for Name {
 }
 
 /// The server's type from that of its messages, without paths: `a::Envelope<b::Cache<c::Key>>` is `Cache<Key>`.
-fn server_type(messages: &'static str) -> &'static str {
-    let inner = messages.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>')).unwrap_or(messages);
+fn server_type(message_type: &'static str) -> &'static str {
+    let inner =
+        message_type.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>')).unwrap_or(message_type);
     let path = inner.split('<').next().unwrap_or(inner);
     inner.get(path.rfind("::").map_or(0, |at| at + 2)..).unwrap_or(inner)
 }
@@ -183,7 +184,7 @@ pub struct Snapshot {
     /// When it was taken.
     pub at: SystemTime,
     /// All processes, in order of birth.
-    pub processes: Vec<Observed>,
+    pub processes: Vec<ProcessSnapshot>,
     /// Those that are dead for everybody else while their threads go on, oldest first.
     pub zombies: Vec<Zombie>,
 }
@@ -191,7 +192,7 @@ pub struct Snapshot {
 /// One line of the tree.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Branch<'a> {
+pub struct TreeRow<'a> {
     /// How deep it is: 0 for the processes that no living process has started.
     pub depth: usize,
     /// What stands before it in the picture.
@@ -207,32 +208,34 @@ pub enum Node<'a> {
     /// A process.
     Process {
         /// The process.
-        process: &'a Observed,
+        process: &'a ProcessSnapshot,
         /// How often its supervisor has started this child again.
         restarts: u64,
     },
     /// A child that its supervisor keeps and that does not run now.
-    Down(&'a SupervisedChild),
+    NotRunning(&'a ChildStatus),
 }
 
 /// All processes, as they are now.
 pub fn snapshot() -> Snapshot {
     me::checkpoint();
-    let processes = table::all().iter().map(|block| Observed::of(block)).collect();
+    let processes = table::all().iter().map(|block| ProcessSnapshot::from_block(block)).collect();
     Snapshot { at: SystemTime::now(), processes, zombies: zombies() }
 }
 
 /// What is known of one process; `None` if it is dead, and no zombie.
-pub fn info(pid: impl Into<Pid>) -> Option<Observed> {
+pub fn info(pid: impl Into<Pid>) -> Option<ProcessSnapshot> {
     let pid = pid.into();
     me::checkpoint();
-    table::get(pid).or_else(|| crate::process::zombie::find(pid)).map(|block| Observed::of(&block))
+    table::get(pid)
+        .or_else(|| crate::process::zombie::get(pid))
+        .map(|block| ProcessSnapshot::from_block(&block))
 }
 
 /// By what [`top`] sorts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum By {
+pub enum SortBy {
     /// Who has most unread messages.
     Mailbox,
     /// Which server has been in one handler for longest.
@@ -246,18 +249,18 @@ pub enum By {
 }
 
 /// The first `n` processes by some measure, those at the top first. Who scores nothing is left out.
-pub fn top(by: By, n: usize) -> Vec<Observed> {
-    let score = |process: &Observed| -> u128 {
+pub fn top(by: SortBy, n: usize) -> Vec<ProcessSnapshot> {
+    let score = |process: &ProcessSnapshot| -> u128 {
         let info = &process.info;
         match by {
-            By::Mailbox => info.mailbox_len as u128,
-            By::Busy if info.state == ProcessState::Running && info.activity != Activity::Body => {
+            SortBy::Mailbox => info.mailbox_len as u128,
+            SortBy::Busy if info.state == ProcessState::Running && info.activity != Activity::Body => {
                 info.active_for.as_nanos()
             }
-            By::Busy => 0,
-            By::Restarts => process.supervision.as_ref().map_or(0, |own| own.restarts.used as u128),
-            By::Received => info.received as u128,
-            By::Uptime => info.uptime.as_nanos(),
+            SortBy::Busy => 0,
+            SortBy::Restarts => process.supervision.as_ref().map_or(0, |own| own.restarts.used as u128),
+            SortBy::Received => info.received as u128,
+            SortBy::Uptime => info.uptime.as_nanos(),
         }
     };
     let mut all = snapshot().processes;
@@ -268,7 +271,7 @@ pub fn top(by: By, n: usize) -> Vec<Observed> {
 }
 
 /// Room for so many unread events in [`events`].
-const ROOM: usize = 1024;
+const DEFAULT_CAPACITY: usize = 1024;
 
 /// News of all processes from now on: births, deaths with their reasons, restarts, zombies. A reader that is slow loses
 /// the oldest of them, here beyond 1024, and holds up nobody.
@@ -288,131 +291,145 @@ const ROOM: usize = 1024;
 /// println!("{death}");
 /// # Ok::<(), process::SpawnError>(())
 /// ```
-pub fn events() -> Events {
-    events_with_room(ROOM)
+pub fn events() -> EventReceiver {
+    events_with_capacity(DEFAULT_CAPACITY)
 }
 
 /// As [`events`], with room for so many unread ones, at least one.
-pub fn events_with_room(room: usize) -> Events {
+pub fn events_with_capacity(capacity: usize) -> EventReceiver {
     me::checkpoint();
-    feed::listen(room)
+    feed::subscribe(capacity)
 }
 
 impl Snapshot {
     /// The process with this pid.
-    pub fn get(&self, pid: impl Into<Pid>) -> Option<&Observed> {
+    pub fn get(&self, pid: impl Into<Pid>) -> Option<&ProcessSnapshot> {
         let pid = pid.into();
         self.processes.iter().find(|process| process.pid() == pid)
     }
 
     /// The process of this name, or else the first with this label.
-    pub fn find(&self, name: &str) -> Option<&Observed> {
-        let named = |process: &&Observed| process.info.name.as_deref() == Some(name);
-        let labelled = |process: &&Observed| process.info.label.as_deref() == Some(name);
+    pub fn find(&self, name: &str) -> Option<&ProcessSnapshot> {
+        let named = |process: &&ProcessSnapshot| process.info.name.as_deref() == Some(name);
+        let labelled = |process: &&ProcessSnapshot| process.info.label.as_deref() == Some(name);
         self.processes.iter().find(named).or_else(|| self.processes.iter().find(labelled))
     }
 
     /// The tree line by line: each process before those that it has started, these in order of birth, those of a
     /// supervisor in start order.
-    pub fn tree(&self) -> Vec<Branch<'_>> {
+    pub fn tree(&self) -> Vec<TreeRow<'_>> {
         self.tree_below(None)
     }
 
     /// As [`tree`](Self::tree), only this process and what is below it.
-    pub fn tree_of(&self, root: impl Into<Pid>) -> Vec<Branch<'_>> {
+    pub fn tree_of(&self, root: impl Into<Pid>) -> Vec<TreeRow<'_>> {
         self.tree_below(Some(root.into()))
     }
 
-    fn tree_below(&self, root: Option<Pid>) -> Vec<Branch<'_>> {
-        let all: BTreeMap<Pid, &Observed> = self.processes.iter().map(|one| (one.pid(), one)).collect();
-        let mut below: BTreeMap<Option<Pid>, Vec<Pid>> = BTreeMap::new();
+    fn tree_below(&self, root: Option<Pid>) -> Vec<TreeRow<'_>> {
+        let all: BTreeMap<Pid, &ProcessSnapshot> =
+            self.processes.iter().map(|one| (one.pid(), one)).collect();
+        let mut children: BTreeMap<Option<Pid>, Vec<Pid>> = BTreeMap::new();
         for (pid, process) in &all {
             let parent = process.info.ancestors.iter().copied().find(|parent| all.contains_key(parent));
-            below.entry(parent).or_default().push(*pid);
+            children.entry(parent).or_default().push(*pid);
         }
-        let mut drawing = Drawing { all, below, drawn: BTreeSet::new(), branches: Vec::new() };
-        let roots = root.map_or_else(|| drawing.below.remove(&None).unwrap_or_default(), |root| vec![root]);
+        let mut builder = TreeBuilder { all, children, visited: BTreeSet::new(), rows: Vec::new() };
+        let roots =
+            root.map_or_else(|| builder.children.remove(&None).unwrap_or_default(), |root| vec![root]);
         for root in roots {
-            drawing.draw(root, 0, String::new(), "");
+            builder.add_subtree(root, 0, String::new(), "");
         }
-        drawing.branches
+        builder.rows
     }
 }
 
-struct Drawing<'a> {
-    all: BTreeMap<Pid, &'a Observed>,
-    below: BTreeMap<Option<Pid>, Vec<Pid>>,
-    drawn: BTreeSet<Pid>,
-    branches: Vec<Branch<'a>>,
+struct TreeBuilder<'a> {
+    all: BTreeMap<Pid, &'a ProcessSnapshot>,
+    children: BTreeMap<Option<Pid>, Vec<Pid>>,
+    visited: BTreeSet<Pid>,
+    rows: Vec<TreeRow<'a>>,
 }
 
-impl Drawing<'_> {
-    fn draw(&mut self, pid: Pid, depth: usize, indent: String, below: &str) {
-        let Some(process) = self.all.get(&pid).copied().filter(|_| self.drawn.insert(pid)) else { return };
+impl TreeBuilder<'_> {
+    fn add_subtree(&mut self, pid: Pid, depth: usize, indent: String, prefix: &str) {
+        let Some(process) = self.all.get(&pid).copied().filter(|_| self.visited.insert(pid)) else { return };
         let restarts = process.restarts(&self.all);
-        self.branches.push(Branch { depth, indent, node: Node::Process { process, restarts } });
-        let kept = process.supervision.as_ref().map(|own| own.children.as_slice()).unwrap_or_default();
-        let mut nodes: Vec<Result<Pid, &SupervisedChild>> = kept
+        self.rows.push(TreeRow { depth, indent, node: Node::Process { process, restarts } });
+        let child_statuses =
+            process.supervision.as_ref().map(|own| own.children.as_slice()).unwrap_or_default();
+        let mut nodes: Vec<Result<Pid, &ChildStatus>> = child_statuses
             .iter()
-            .map(|row| match row.child.state {
+            .map(|status| match status.child.state {
                 ChildState::Running(pid) if self.all.contains_key(&pid) => Ok(pid),
-                _ => Err(row),
+                _ => Err(status),
             })
             .collect();
-        let others = self.below.remove(&Some(pid)).unwrap_or_default();
+        let others = self.children.remove(&Some(pid)).unwrap_or_default();
         nodes.extend(
-            others.into_iter().filter(|pid| !kept.iter().any(|row| row.child.pid() == Some(*pid))).map(Ok),
+            others
+                .into_iter()
+                .filter(|pid| !child_statuses.iter().any(|status| status.child.pid() == Some(*pid)))
+                .map(Ok),
         );
         for (n, node) in nodes.iter().enumerate() {
             let bar = if n + 1 < nodes.len() { "|  " } else { "   " };
             match node {
-                Ok(pid) => self.draw(*pid, depth + 1, format!("{below}+- "), &format!("{below}{bar}")),
-                Err(row) => {
-                    let indent = format!("{below}x- ");
-                    self.branches.push(Branch { depth: depth + 1, indent, node: Node::Down(row) });
+                Ok(pid) => {
+                    self.add_subtree(*pid, depth + 1, format!("{prefix}+- "), &format!("{prefix}{bar}"))
+                }
+                Err(status) => {
+                    let indent = format!("{prefix}x- ");
+                    self.rows.push(TreeRow { depth: depth + 1, indent, node: Node::NotRunning(status) });
                 }
             }
         }
     }
 }
 
-impl Branch<'_> {
+impl TreeRow<'_> {
     /// The left side of its line: indent, title, how often it was started again, pid.
-    fn left(&self) -> String {
+    fn left_column(&self) -> String {
         match self.node {
             Node::Process { process, restarts } => {
-                let again = if restarts > 0 { format!(" again x{restarts}") } else { String::new() };
-                format!("{}{}{again} {}", self.indent, process.title(), process.pid())
+                let restarted = if restarts > 0 { format!(" again x{restarts}") } else { String::new() };
+                format!("{}{}{restarted} {}", self.indent, process.display_name(), process.pid())
             }
-            Node::Down(row) => format!("{}{}", self.indent, row.child.id),
+            Node::NotRunning(status) => format!("{}{}", self.indent, status.child.id),
         }
     }
 
-    fn right(&self) -> String {
+    fn right_column(&self) -> String {
         match self.node {
-            Node::Process { process, .. } => Doings(process).to_string(),
-            Node::Down(row) if row.child.state == ChildState::Restarting => "to be started again".to_owned(),
-            Node::Down(_) => "not running".to_owned(),
+            Node::Process { process, .. } => StatusText(process).to_string(),
+            Node::NotRunning(status) if status.child.state == ChildState::Restarting => {
+                "to be started again".to_owned()
+            }
+            Node::NotRunning(_) => "not running".to_owned(),
         }
     }
 }
 
 /// One line of the picture, both sides of it.
-impl fmt::Display for Branch<'_> {
+impl fmt::Display for TreeRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}  {}", self.left(), self.right())
+        write!(f, "{}  {}", self.left_column(), self.right_column())
     }
 }
 
 /// What is further to the right than this stands out.
-const WIDEST: usize = 40;
+const MAX_LEFT_WIDTH: usize = 40;
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<(String, String)> =
-            self.tree().iter().map(|branch| (branch.left(), branch.right())).collect();
-        let width =
-            lines.iter().map(|(left, _)| left.chars().count()).filter(|n| *n <= WIDEST).max().unwrap_or(0);
+            self.tree().iter().map(|row| (row.left_column(), row.right_column())).collect();
+        let width = lines
+            .iter()
+            .map(|(left, _)| left.chars().count())
+            .filter(|n| *n <= MAX_LEFT_WIDTH)
+            .max()
+            .unwrap_or(0);
         for (left, right) in &lines {
             writeln!(f, "{left:width$}  {right}")?;
         }

@@ -19,7 +19,7 @@ pub trait OrExit<T> {
     /// of a task; a failed start becomes the reason it failed with; any other error is carried as it is.
     ///
     /// A `Box<dyn Error + Send + Sync>` is itself no [`Error`]: end with
-    /// `.unwrap_or_else(|error| process::exit_with(error))`, and an `init` with `.map_err(Stop::because)?`. Errors of
+    /// `.unwrap_or_else(|error| process::exit_with(error))`, and an `init` with `.map_err(InitError::stop)?`. Errors of
     /// `anyhow` become such boxes by `into`.
     ///
     /// # Panics
@@ -61,7 +61,7 @@ impl ExitReason {
     /// assert!(reason.downcast_ref::<std::num::ParseIntError>().is_some());
     /// ```
     pub fn error<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        reason_in(&error).unwrap_or_else(|| Self::carrying(error))
+        exit_reason_of(&error).unwrap_or_else(|| Self::from_error_value(error))
     }
 }
 
@@ -77,23 +77,23 @@ impl ExitReason {
 /// ```
 impl From<Box<dyn Error + Send + Sync>> for ExitReason {
     fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        reason_in(&*error).unwrap_or_else(|| Self::carrying_box(error))
+        exit_reason_of(&*error).unwrap_or_else(|| Self::from_boxed_error(error))
     }
 }
 
 /// The exit reason that an error of this crate about the end of a process stands for.
-fn reason_in(error: &(dyn Error + 'static)) -> Option<ExitReason> {
+fn exit_reason_of(error: &(dyn Error + 'static)) -> Option<ExitReason> {
     if let Some(call) = error.downcast_ref() {
-        Some(failed_call(call))
+        Some(call_failure(call))
     } else if let Some(join) = error.downcast_ref() {
-        Some(failed_join(join))
+        Some(join_failure(join))
     } else if let Some(StartError::Failed(reason) | StartError::NoSupervisor(reason)) = error.downcast_ref() {
         Some(reason.clone())
     } else if let Some(StartError::Timeout) = error.downcast_ref() {
         Some(ExitReason::Timeout)
     } else if let Some(StopError::Exited(reason)) = error.downcast_ref() {
         Some(reason.clone())
-    } else if let Some(AttachError::Ended(reason)) = error.downcast_ref() {
+    } else if let Some(AttachError::Exited(reason)) = error.downcast_ref() {
         Some(reason.clone())
     } else if let Some(LinkError::NoProc) = error.downcast_ref() {
         Some(ExitReason::NoProc)
@@ -105,34 +105,34 @@ fn reason_in(error: &(dyn Error + 'static)) -> Option<ExitReason> {
 }
 
 /// `{Why, {gen_server, call, ..}}`.
-fn failed_call(error: &CallError) -> ExitReason {
-    let (why, server) = match error {
+fn call_failure(error: &CallError) -> ExitReason {
+    let (reason, server) = match error {
         CallError::NoProc { server } => (ExitReason::NoProc, server),
         CallError::Exited { server, reason } => (reason.clone(), server),
         CallError::Timeout { server, .. } => (ExitReason::Timeout, server),
         CallError::CallingSelf { server } => (ExitReason::new("calling_self"), server),
         CallError::NoReply { server } => (ExitReason::new("noreply"), server),
-        CallError::WrongType { server, .. } => (ExitReason::carrying(error.clone()), server),
+        CallError::WrongType { server, .. } => (ExitReason::from_error_value(error.clone()), server),
         CallError::Deadlock { cycle } => {
             let server = cycle.get(1).map(ToString::to_string).unwrap_or_default();
             return ExitReason::Call(
-                CallFailure::new(ExitReason::carrying(error.clone()), &server.into()).into(),
+                CallFailure::new(ExitReason::from_error_value(error.clone()), &server.into()).into(),
             );
         }
-        CallError::Exiting => return ExitReason::carrying(error.clone()),
+        CallError::Exiting => return ExitReason::from_error_value(error.clone()),
     };
-    ExitReason::Call(CallFailure::new(why, server).into())
+    ExitReason::Call(CallFailure::new(reason, server).into())
 }
 
 /// `{Why, {Task, await, ..}}`.
-fn failed_join(error: &JoinError) -> ExitReason {
-    let (why, task) = match error {
+fn join_failure(error: &JoinError) -> ExitReason {
+    let (reason, task) = match error {
         JoinError::Exited { task, reason } => (reason.clone(), Some(task)),
         JoinError::Timeout { task, .. } => (ExitReason::Timeout, Some(task)),
-        JoinError::Deadlock { cycle } => (ExitReason::carrying(error.clone()), cycle.get(1)),
+        JoinError::Deadlock { cycle } => (ExitReason::from_error_value(error.clone()), cycle.get(1)),
         JoinError::NotStarted(error) => return ExitReason::error(error.clone()),
-        JoinError::Exiting => return ExitReason::carrying(error.clone()),
+        JoinError::Exiting => return ExitReason::from_error_value(error.clone()),
     };
     let task = task.map_or_else(String::new, |task| format!("task {task}"));
-    ExitReason::Call(CallFailure::new(why, &task.into()).into())
+    ExitReason::Call(CallFailure::new(reason, &task.into()).into())
 }

@@ -10,30 +10,30 @@ use std::thread;
 use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, SpecError, StartError};
-use crate::gen_server::behaviour::{GenServer, Stop};
+use crate::gen_server::behaviour::{GenServer, InitError};
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::start::{Spec, Start};
+use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::pid::Pid;
 use crate::process::clock;
 use crate::process::names::{NameError, Via};
 use crate::registry::unique::Registry;
-use crate::supervisor::server::{Plan, Supervisor};
+use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;
 use crate::sync;
 
 /// How many partitions the supervisor of a name has: each registers itself here before it starts them.
-static SIZES: Registry<&'static str, usize> = Registry::new();
+static PARTITION_COUNTS: Registry<&'static str, usize> = Registry::new();
 /// Who is which partition.
-static PARTITIONS: Registry<Seat> = Registry::new();
+static PARTITIONS: Registry<PartitionKey> = Registry::new();
 
 /// One place under a name; whoever is started in it takes it over from the one before.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Seat {
+struct PartitionKey {
     name: &'static str,
     index: usize,
 }
 
-impl fmt::Debug for Seat {
+impl fmt::Debug for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", self.name, self.index)
     }
@@ -49,7 +49,7 @@ impl fmt::Debug for Seat {
 /// # pub enum Ask { Add(i64, Caller<i64>) }
 /// # impl GenServer for Counter {
 /// #     type Args = (); type Call = Ask; type Cast = Never;
-/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter { n: 0 }) }
+/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
 /// #     fn handle_call(&mut self, Ask::Add(k, from): Ask, _: &mut Context<Self>) -> Next { self.n += k; from.reply(self.n) }
 /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
@@ -95,9 +95,9 @@ impl fmt::Debug for Seat {
 #[must_use = "it starts nothing by itself: start it, or give it to a supervisor"]
 pub struct PartitionSupervisor<S: GenServer> {
     name: PartitionRef<S>,
-    child: Arc<dyn Fn(usize) -> Spec<S> + Send + Sync>,
+    child: Arc<dyn Fn(usize) -> ServerSpec<S> + Send + Sync>,
     partitions: usize,
-    plan: SupervisorSpec,
+    spec: SupervisorSpec,
 }
 
 impl<S: GenServer> PartitionSupervisor<S>
@@ -108,12 +108,15 @@ where
     /// in the supervisor, whenever that starts. The partitions are reached by number and key; a name or an id that
     /// the spec has is not used.
     #[track_caller]
-    pub fn new(name: PartitionRef<S>, child: impl Fn(usize) -> Spec<S> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        name: PartitionRef<S>,
+        child: impl Fn(usize) -> ServerSpec<S> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             name,
             child: Arc::new(child),
             partitions: thread::available_parallelism().map_or(1, NonZero::get),
-            plan: Supervisor::one_for_one(),
+            spec: Supervisor::one_for_one(),
         }
     }
 
@@ -125,13 +128,13 @@ where
 
     /// As [`SupervisorSpec::max_restarts`]; the restarts of all partitions count together.
     pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
-        self.plan = self.plan.max_restarts(restarts, period);
+        self.spec = self.spec.max_restarts(restarts, period);
         self
     }
 
     /// As [`SupervisorSpec::max_zombies`].
     pub fn max_zombies(mut self, limit: usize) -> Self {
-        self.plan = self.plan.max_zombies(limit);
+        self.spec = self.spec.max_zombies(limit);
         self
     }
 
@@ -166,10 +169,10 @@ where
     }
 
     /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name.
-    pub fn spec(self) -> Spec<Supervisor> {
-        let (name, made_at) = (self.name, self.plan.made_at);
-        let plan = Plan { called: name.text.to_owned(), make: Arc::new(move || self.make()) };
-        Supervisor::child_spec(plan).supervisor().made_at(made_at).id(name.text).name(name.supervisor())
+    pub fn spec(self) -> ServerSpec<Supervisor> {
+        let (name, defined_at) = (self.name, self.spec.defined_at);
+        let init = SupervisorInit { name: name.text.to_owned(), make: Arc::new(move || self.build_spec()) };
+        Supervisor::child_spec(init).supervisor().defined_at(defined_at).id(name.text).name(name.supervisor())
     }
 
     /// Looks at what can be seen before anything is started.
@@ -177,20 +180,20 @@ where
         if self.partitions == 0 {
             return Err(SpecError::NoPartitions);
         }
-        self.plan.check()
+        self.spec.check()
     }
 
     /// In the new supervisor, which has the name: from now on it is known how many partitions there are.
-    fn make(&self) -> Result<SupervisorSpec, Stop> {
+    fn build_spec(&self) -> Result<SupervisorSpec, InitError> {
         self.check()?;
         let name = self.name.text;
-        SIZES.register(name, self.partitions)?;
+        PARTITION_COUNTS.register(name, self.partitions)?;
         let child = |index| {
-            let seat = Seat { name, index };
-            let spec = (self.child)(index).label_unless_given(format!("{seat:?}"));
-            spec.id(index).name(PARTITIONS.server(seat))
+            let key = PartitionKey { name, index };
+            let spec = (self.child)(index).default_label(format!("{key:?}"));
+            spec.id(index).name(PARTITIONS.server(key))
         };
-        Ok(self.plan.clone().children((0..self.partitions).map(child)))
+        Ok(self.spec.clone().children((0..self.partitions).map(child)))
     }
 }
 
@@ -229,20 +232,20 @@ impl<S> PartitionRef<S> {
     ///
     /// If there are no partitions under this name a call fails with [`CallError::NoProc`](crate::CallError::NoProc).
     /// A server cannot be started under the handle.
-    pub fn at(&self, number: i64) -> ServerRef<S> {
-        ServerRef::via(Route { name: self.text, by: By::Number(number.unsigned_abs()) })
+    pub fn partition(&self, index: i64) -> ServerRef<S> {
+        ServerRef::via(PartitionVia { name: self.text, routing: Routing::Number(index.unsigned_abs()) })
     }
 
     /// The partition that a key belongs to: always the same one, as long as the number of partitions is the same.
-    pub fn by<K: Hash + ?Sized>(&self, key: &K) -> ServerRef<S> {
+    pub fn for_key<K: Hash + ?Sized>(&self, key: &K) -> ServerRef<S> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
-        ServerRef::via(Route { name: self.text, by: By::Hash(hasher.finish()) })
+        ServerRef::via(PartitionVia { name: self.text, routing: Routing::Hash(hasher.finish()) })
     }
 
     /// How many partitions there are; `None` if there is no supervisor of this name.
     pub fn partitions(&self) -> Option<usize> {
-        SIZES.lookup(self.text).map(|(_, size)| size)
+        PARTITION_COUNTS.lookup(self.text).map(|(_, count)| count)
     }
 
     /// The supervisor of the partitions.
@@ -272,41 +275,41 @@ impl<S> fmt::Debug for PartitionRef<S> {
 }
 
 /// The way to one partition, whichever that is at the moment.
-struct Route {
+struct PartitionVia {
     name: &'static str,
-    by: By,
+    routing: Routing,
 }
 
-enum By {
+enum Routing {
     Number(u64),
     Hash(u64),
 }
 
-impl Route {
+impl PartitionVia {
     /// The place it leads to, and the supervisor that has so many.
-    fn seat(&self) -> Option<(Pid, Seat)> {
-        let (supervisor, size) = SIZES.lookup(self.name)?;
-        let (By::Number(number) | By::Hash(number)) = self.by;
-        let index = usize::try_from(number.checked_rem(size as u64)?).ok()?;
-        Some((supervisor, Seat { name: self.name, index }))
+    fn resolve(&self) -> Option<(Pid, PartitionKey)> {
+        let (supervisor, count) = PARTITION_COUNTS.lookup(self.name)?;
+        let (Routing::Number(number) | Routing::Hash(number)) = self.routing;
+        let index = usize::try_from(number.checked_rem(count as u64)?).ok()?;
+        Some((supervisor, PartitionKey { name: self.name, index }))
     }
 
     /// Who has that place, as `look` finds it. If another supervisor came meanwhile it may be one of its partitions,
     /// and there the number may lead elsewhere: then once more.
-    fn follow(&self, look: impl Fn(Seat) -> Option<Pid>) -> Option<Pid> {
+    fn resolve_stable(&self, lookup: impl Fn(PartitionKey) -> Option<Pid>) -> Option<Pid> {
         loop {
-            let (supervisor, seat) = self.seat()?;
-            let found = look(seat);
-            if SIZES.whereis(self.name) == Some(supervisor) {
+            let (supervisor, key) = self.resolve()?;
+            let found = lookup(key);
+            if PARTITION_COUNTS.whereis(self.name) == Some(supervisor) {
                 return found;
             }
         }
     }
 }
 
-impl Via for Route {
+impl Via for PartitionVia {
     fn whereis(&self) -> Option<Pid> {
-        self.follow(|seat| PARTITIONS.whereis(&seat))
+        self.resolve_stable(|key| PARTITIONS.whereis(&key))
     }
 
     fn register(&self, _: Pid) -> Result<(), NameError> {
@@ -316,12 +319,12 @@ impl Via for Route {
     fn unregister(&self, _: Pid) {}
 
     /// Between two supervisors there is no way at all: it waits for the next one, as for the place.
-    fn whereis_within(&self, limit: Duration) -> Option<Pid> {
-        let until = clock::after(limit);
-        let left = || until.saturating_duration_since(sync::now());
-        while SIZES.whereis_within(self.name, left()).is_some() {
-            let found = self.follow(|seat| PARTITIONS.whereis_within(seat, left()));
-            if found.is_some() || left().is_zero() {
+    fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
+        let deadline = clock::deadline_after(timeout);
+        let remaining = || deadline.saturating_duration_since(sync::now());
+        while PARTITION_COUNTS.whereis_timeout(self.name, remaining()).is_some() {
+            let found = self.resolve_stable(|key| PARTITIONS.whereis_timeout(key, remaining()));
+            if found.is_some() || remaining().is_zero() {
                 return found;
             }
         }
@@ -330,11 +333,11 @@ impl Via for Route {
 }
 
 /// As it stands in reports and errors: `counters[7]`.
-impl fmt::Debug for Route {
+impl fmt::Debug for PartitionVia {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.by {
-            By::Number(number) => write!(f, "{}[{number}]", self.name),
-            By::Hash(_) => write!(f, "{}[by key]", self.name),
+        match self.routing {
+            Routing::Number(number) => write!(f, "{}[{number}]", self.name),
+            Routing::Hash(_) => write!(f, "{}[by key]", self.name),
         }
     }
 }

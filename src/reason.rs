@@ -9,7 +9,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
-use crate::unwind::{contain, text_of};
+use crate::unwind::{as_text, catch_and_log};
 
 /// Why a process ended.
 ///
@@ -43,7 +43,7 @@ pub enum ExitReason {
     /// It was told to shut down, usually by its supervisor.
     Shutdown,
     /// A shutdown that carries a detail; as normal as [`Shutdown`](Self::Shutdown).
-    ShutdownWith(Detail),
+    ShutdownWith(ReasonValue),
     /// As an exit *signal* this cannot be trapped and ends its target as [`Killed`](Self::Killed). As the
     /// reason of a process that ended itself with it, it is a reason like any other.
     Kill,
@@ -58,11 +58,11 @@ pub enum ExitReason {
     /// It panicked and nobody caught it.
     Panic(PanicReport),
     /// It threw a value and nobody caught it.
-    NoCatch(Detail),
+    NoCatch(ReasonValue),
     /// A call it made failed, and it let that be its end.
     Call(Arc<CallFailure>),
     /// Any other reason.
-    Other(Detail),
+    Other(ReasonValue),
 }
 
 /// What [`ExitReason::Call`] carries: why a call failed, and whom it was made to.
@@ -70,14 +70,14 @@ pub enum ExitReason {
 #[non_exhaustive]
 pub struct CallFailure {
     /// Why the call failed: the reason the server ended with, `NoProc`, `Timeout` and so on.
-    pub why: ExitReason,
+    pub reason: ExitReason,
     /// The server as the caller named it.
     pub server: Arc<str>,
 }
 
 impl CallFailure {
-    pub(crate) fn new(why: ExitReason, server: &Arc<str>) -> Self {
-        Self { why, server: Arc::clone(server) }
+    pub(crate) fn new(reason: ExitReason, server: &Arc<str>) -> Self {
+        Self { reason, server: Arc::clone(server) }
     }
 }
 
@@ -88,17 +88,17 @@ impl ExitReason {
     where
         T: Any + fmt::Debug + PartialEq + Send + Sync,
     {
-        Self::Other(Detail::new(value))
+        Self::Other(ReasonValue::new(value))
     }
 
     /// A reason that carries an error value and no more is made of it than that.
-    pub(crate) fn carrying<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        Self::Other(Detail::error(error))
+    pub(crate) fn from_error_value<E: Error + Send + Sync + 'static>(error: E) -> Self {
+        Self::Other(ReasonValue::from_error(error))
     }
 
     /// A shutdown that carries an error value.
-    pub(crate) fn shutdown_carrying<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        Self::ShutdownWith(Detail::error(error))
+    pub(crate) fn shutdown_with_error<E: Error + Send + Sync + 'static>(error: E) -> Self {
+        Self::ShutdownWith(ReasonValue::from_error(error))
     }
 
     /// A shutdown with a detail: normal for supervisors and for the log.
@@ -106,7 +106,7 @@ impl ExitReason {
     where
         T: Any + fmt::Debug + PartialEq + Send + Sync,
     {
-        Self::ShutdownWith(Detail::new(value))
+        Self::ShutdownWith(ReasonValue::new(value))
     }
 
     /// Whether a supervisor restarts a transient child for it, and the log reports it: true for all but
@@ -116,8 +116,8 @@ impl ExitReason {
     }
 
     /// As [`carrying`](Self::carrying), of an error whose type is not known.
-    pub(crate) fn carrying_box(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self::Other(Detail(Arc::new(Guarded(Some(Box::new(Boxed(error)))))))
+    pub(crate) fn from_boxed_error(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self::Other(ReasonValue(Arc::new(Guarded(Some(Box::new(BoxedError(error)))))))
     }
 
     /// The value inside, if there is one and it is a `T`: what [`ExitReason::new`],
@@ -125,8 +125,8 @@ impl ExitReason {
     /// is the value in the reason the call failed with.
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
         match self {
-            Self::ShutdownWith(detail) | Self::NoCatch(detail) | Self::Other(detail) => detail.downcast_ref(),
-            Self::Call(failure) => failure.why.downcast_ref(),
+            Self::ShutdownWith(value) | Self::NoCatch(value) | Self::Other(value) => value.downcast_ref(),
+            Self::Call(failure) => failure.reason.downcast_ref(),
             _ => None,
         }
     }
@@ -137,16 +137,16 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Normal => f.write_str("normal"),
             Self::Shutdown => f.write_str("shutdown"),
-            Self::ShutdownWith(detail) => write!(f, "shutdown({detail})"),
+            Self::ShutdownWith(value) => write!(f, "shutdown({value})"),
             Self::Kill => f.write_str("kill"),
             Self::Killed => f.write_str("killed"),
             Self::NoProc => f.write_str("noproc"),
             Self::NoConnection => f.write_str("noconnection"),
             Self::Timeout => f.write_str("timeout"),
             Self::Panic(report) => report.fmt(f),
-            Self::NoCatch(detail) => write!(f, "nocatch({detail})"),
-            Self::Call(failure) => write!(f, "call to {} failed: {}", failure.server, failure.why),
-            Self::Other(detail) => detail.fmt(f),
+            Self::NoCatch(value) => write!(f, "nocatch({value})"),
+            Self::Call(failure) => write!(f, "call to {} failed: {}", failure.server, failure.reason),
+            Self::Other(value) => value.fmt(f),
         }
     }
 }
@@ -171,49 +171,49 @@ impl From<String> for ExitReason {
 
 /// A value inside an [`ExitReason`]: shared, comparable, printable.
 #[derive(Clone)]
-pub struct Detail(Arc<Guarded<dyn Value>>);
+pub struct ReasonValue(Arc<Guarded<dyn DynValue>>);
 
-trait Value: Send + Sync {
+trait DynValue: Send + Sync {
     fn as_any(&self) -> &dyn Any;
     fn equals(&self, other: &dyn Any) -> bool;
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
-struct Plain<T>(T);
+struct UserValue<T>(T);
 
-impl<T: Any + fmt::Debug + PartialEq + Send + Sync> Value for Plain<T> {
+impl<T: Any + fmt::Debug + PartialEq + Send + Sync> DynValue for UserValue<T> {
     fn as_any(&self) -> &dyn Any {
         &self.0
     }
     fn equals(&self, other: &dyn Any) -> bool {
         other.downcast_ref::<T>().is_some_and(|other| *other == self.0)
     }
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match text_of(&self.0) {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match as_text(&self.0) {
             Some(text) => f.write_str(text),
             None => write!(f, "{:?}", self.0),
         }
     }
 }
 
-struct Failed<E>(E);
+struct ErrorValue<E>(E);
 
-impl<E: Error + Send + Sync + 'static> Value for Failed<E> {
+impl<E: Error + Send + Sync + 'static> DynValue for ErrorValue<E> {
     fn as_any(&self) -> &dyn Any {
         &self.0
     }
     fn equals(&self, other: &dyn Any) -> bool {
         other.downcast_ref::<E>().is_some_and(|other| other.to_string() == self.0.to_string())
     }
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_with_causes(&self.0, f)
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_sources(&self.0, f)
     }
 }
 
 /// An error of a type that is not known.
-struct Boxed(Box<dyn Error + Send + Sync>);
+struct BoxedError(Box<dyn Error + Send + Sync>);
 
-impl Value for Boxed {
+impl DynValue for BoxedError {
     fn as_any(&self) -> &dyn Any {
         &self.0
     }
@@ -222,18 +222,18 @@ impl Value for Boxed {
             .downcast_ref::<Box<dyn Error + Send + Sync>>()
             .is_some_and(|other| other.to_string() == self.0.to_string())
     }
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show_with_causes(&*self.0, f)
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_sources(&*self.0, f)
     }
 }
 
 /// More causes than this are not told: an error may be its own cause, by mistake.
-const MOST_CAUSES: usize = 32;
+const MAX_CAUSES: usize = 32;
 
-fn show_with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn fmt_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = error.to_string();
     let mut source = error.source();
-    for _ in 0..MOST_CAUSES {
+    for _ in 0..MAX_CAUSES {
         let Some(error) = source else { break };
         let cause = error.to_string();
         if !text.ends_with(&cause) {
@@ -246,32 +246,32 @@ fn show_with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Resul
 }
 
 /// A thrown value that nobody caught: it can be looked at no further, since it need not be `Sync`.
-struct Opaque(String);
+struct ThrownText(String);
 
-impl Value for Opaque {
+impl DynValue for ThrownText {
     fn as_any(&self) -> &dyn Any {
         &self.0
     }
     fn equals(&self, other: &dyn Any) -> bool {
         other.downcast_ref::<String>() == Some(&self.0)
     }
-    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Detail {
+impl ReasonValue {
     fn new<T: Any + fmt::Debug + PartialEq + Send + Sync>(value: T) -> Self {
-        Self(Arc::new(Guarded(Some(Box::new(Plain(value))))))
+        Self(Arc::new(Guarded(Some(Box::new(UserValue(value))))))
     }
 
-    fn error<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        Self(Arc::new(Guarded(Some(Box::new(Failed(error))))))
+    fn from_error<E: Error + Send + Sync + 'static>(error: E) -> Self {
+        Self(Arc::new(Guarded(Some(Box::new(ErrorValue(error))))))
     }
 
-    pub(crate) fn thrown(value: &(dyn Any + Send)) -> Self {
-        let text = text_of(value).map_or_else(|| "a thrown value".to_owned(), str::to_owned);
-        Self(Arc::new(Guarded(Some(Box::new(Opaque(text))))))
+    pub(crate) fn from_thrown(value: &(dyn Any + Send)) -> Self {
+        let text = as_text(value).map_or_else(|| "a thrown value".to_owned(), str::to_owned);
+        Self(Arc::new(Guarded(Some(Box::new(ThrownText(text))))))
     }
 
     /// The value, if it is a `T`.
@@ -280,32 +280,32 @@ impl Detail {
     }
 }
 
-impl PartialEq for Detail {
+impl PartialEq for ReasonValue {
     fn eq(&self, other: &Self) -> bool {
         match (self.0.get(), other.0.get()) {
             (Some(mine), Some(theirs)) => {
-                same_text(mine.as_any(), theirs.as_any()) || mine.equals(theirs.as_any())
+                is_same_text(mine.as_any(), theirs.as_any()) || mine.equals(theirs.as_any())
             }
             _ => false,
         }
     }
 }
 
-impl fmt::Display for Detail {
+impl fmt::Display for ReasonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.get().map_or(Ok(()), |value| value.show(f))
+        self.0.get().map_or(Ok(()), |value| value.fmt(f))
     }
 }
 
-impl fmt::Debug for Detail {
+impl fmt::Debug for ReasonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
 /// `"oops"` and `String::from("oops")` are one reason.
-fn same_text(mine: &dyn Any, theirs: &dyn Any) -> bool {
-    matches!((text_of(mine), text_of(theirs)), (Some(mine), Some(theirs)) if mine == theirs)
+fn is_same_text(mine: &dyn Any, theirs: &dyn Any) -> bool {
+    matches!((as_text(mine), as_text(theirs)), (Some(mine), Some(theirs)) if mine == theirs)
 }
 
 /// User data whose destructor may panic wherever the last clone of a reason happens to be dropped.
@@ -320,16 +320,16 @@ impl<T: ?Sized> Guarded<T> {
 impl<T: ?Sized> Drop for Guarded<T> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {
-            contain("the destructor of an exit reason", move || drop(value));
+            catch_and_log("the destructor of an exit reason", move || drop(value));
         }
     }
 }
 
 /// A panic: what was said, where, and if asked for the way there.
 #[derive(Clone)]
-pub struct PanicReport(Arc<Panic>);
+pub struct PanicReport(Arc<PanicInner>);
 
-struct Panic {
+struct PanicInner {
     message: String,
     location: Option<PanicLocation>,
     backtrace: Option<Backtrace>,
@@ -349,8 +349,8 @@ pub struct PanicLocation {
 }
 
 impl PanicLocation {
-    pub(crate) fn of(place: &Location<'_>) -> Self {
-        Self { file: place.file().to_owned(), line: place.line(), column: place.column() }
+    pub(crate) fn from_std(location: &Location<'_>) -> Self {
+        Self { file: location.file().to_owned(), line: location.line(), column: location.column() }
     }
 }
 
@@ -361,7 +361,7 @@ impl PanicReport {
         backtrace: Option<Backtrace>,
         payload: Option<Box<dyn Any + Send>>,
     ) -> Self {
-        Self(Arc::new(Panic { message, location, backtrace, payload: Mutex::new(Guarded(payload)) }))
+        Self(Arc::new(PanicInner { message, location, backtrace, payload: Mutex::new(Guarded(payload)) }))
     }
 
     /// What the panic said; for a payload that is not text, that it is none.
@@ -419,25 +419,25 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_sources_each_once() {
+    fn error_with_sources_displays_each_once() {
         #[derive(Debug)]
-        struct Told(&'static str, Option<Box<Told>>);
-        impl fmt::Display for Told {
+        struct TestError(&'static str, Option<Box<TestError>>);
+        impl fmt::Display for TestError {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.0)
             }
         }
-        impl Error for Told {
+        impl Error for TestError {
             fn source(&self) -> Option<&(dyn Error + 'static)> {
                 self.1.as_deref().map(|source| source as _)
             }
         }
-        let told = |text, source: Option<Told>| Told(text, source.map(Box::new));
-        let text = |error| ExitReason::carrying(error).to_string();
-        let disk = || told("disk: full", Some(told("full", None)));
+        let test_error = |text, source: Option<TestError>| TestError(text, source.map(Box::new));
+        let text = |error| ExitReason::from_error_value(error).to_string();
+        let disk = || test_error("disk: full", Some(test_error("full", None)));
         assert_eq!(text(disk()), "disk: full");
-        assert_eq!(text(told("no cache", Some(disk()))), "no cache: disk: full");
-        assert_eq!(text(told("no cache", Some(told("no disk", None)))), "no cache: no disk");
+        assert_eq!(text(test_error("no cache", Some(disk()))), "no cache: disk: full");
+        assert_eq!(text(test_error("no cache", Some(test_error("no disk", None)))), "no cache: no disk");
     }
 
     #[test]

@@ -22,8 +22,8 @@ mod real {
         pub(crate) use std::thread::{Builder, Thread, current, park, park_timeout};
 
         #[expect(clippy::disallowed_methods, reason = "for threads that no process lives on")]
-        pub(crate) fn sleep(time: std::time::Duration) {
-            std::thread::sleep(time);
+        pub(crate) fn sleep(duration: std::time::Duration) {
+            std::thread::sleep(duration);
         }
     }
 

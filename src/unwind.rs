@@ -24,49 +24,49 @@ pub(crate) fn resume(payload: Payload) -> ! {
 
 /// Runs a piece of user code that must not disturb its surroundings: a destructor, a hook, a log sink.
 /// A panic in it is noted in the log and goes no further.
-pub(crate) fn contain(what: &str, body: impl FnOnce()) {
+pub(crate) fn catch_and_log(what: &str, body: impl FnOnce()) {
     struct Depth;
     impl Drop for Depth {
         fn drop(&mut self) {
-            let _ = CONTAINED.try_with(|depth| depth.set(depth.get() - 1));
+            let _ = CATCH_DEPTH.try_with(|depth| depth.set(depth.get() - 1));
         }
     }
-    let depth = CONTAINED.try_with(|depth| depth.set(depth.get() + 1)).map(|()| Depth);
+    let depth = CATCH_DEPTH.try_with(|depth| depth.set(depth.get() + 1)).map(|()| Depth);
     let outcome = catch(body);
     drop(depth);
     if let Err(payload) = outcome {
         // The log sink is user code too; if it is what panics, there is nobody left to tell.
-        let told = catch(|| log::error!("{what} panicked: {}", describe(&*payload)));
-        discard(payload);
-        if let Err(payload) = told {
-            discard(payload);
+        let log_result = catch(|| log::error!("{what} panicked: {}", payload_text(&*payload)));
+        drop_payload(payload);
+        if let Err(payload) = log_result {
+            drop_payload(payload);
         }
     }
 }
 
 thread_local! {
-    static CONTAINED: Cell<u32> = const { Cell::new(0) };
+    static CATCH_DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether a panic here and now goes no further than a `contain`: it says nothing of the process it is in.
-pub(crate) fn contained() -> bool {
-    CONTAINED.try_with(Cell::get).unwrap_or(0) > 0
+pub(crate) fn in_catch_and_log() -> bool {
+    CATCH_DEPTH.try_with(Cell::get).unwrap_or(0) > 0
 }
 
 /// Drops a payload whose destructor may panic, and so on: the second one is leaked.
-pub(crate) fn discard(payload: Payload) {
+pub(crate) fn drop_payload(payload: Payload) {
     if let Err(second) = catch(move || drop(payload)) {
         std::mem::forget(second);
     }
 }
 
 /// The text of a payload, or that it has none.
-pub(crate) fn describe(payload: &(dyn Any + Send)) -> &str {
-    text_of(payload).unwrap_or("a payload that is not text")
+pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> &str {
+    as_text(payload).unwrap_or("a payload that is not text")
 }
 
 /// The text in a panic payload, a thrown value or a reason, if it is one.
-pub(crate) fn text_of(value: &dyn Any) -> Option<&str> {
+pub(crate) fn as_text(value: &dyn Any) -> Option<&str> {
     value
         .downcast_ref::<&'static str>()
         .copied()

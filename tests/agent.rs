@@ -216,7 +216,7 @@ fn a_restarted_agent_begins_again_with_its_first_value_under_its_name() {
         assert_eq!(name.get(|n| *n).unwrap(), 101);
         let earlier = name.whereis();
         assert!(name.update(|_| panic!("again")).is_err());
-        let later = name.whereis_within(Duration::from_secs(30));
+        let later = name.whereis_timeout(Duration::from_secs(30));
         assert!(later.is_some() && later != earlier);
         assert_eq!(name.get(|n| *n).unwrap(), 200);
         system.stop().unwrap();

@@ -85,7 +85,7 @@ fn ap_02_the_order_of_a_stop() {
     let expected = ["prep_stop", "b ends: shutdown", "stop b", "a ends: shutdown", "stop a", "on_stop"];
     assert_eq!(journal.all(), expected);
     assert_eq!((app.is_running(), listed(name)), (false, false));
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Shutdown));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
     assert!(Application::find(name).is_none());
 }
 
@@ -100,7 +100,7 @@ fn ap_03_what_does_not_run_cannot_be_stopped() {
     assert_eq!(first.stop(), not_started);
     let second = started(Application::new(name, plan()));
     assert_eq!(first.stop(), not_started, "it is not the one that runs now");
-    first.begin_stop();
+    first.request_stop();
     assert!(second.is_running() && !first.is_running());
     second.stop().unwrap();
 }
@@ -114,7 +114,7 @@ fn ap_05_a_killed_top_supervisor() {
     let app = started(noting(name, plan().child(worker.spec()), &journal));
     journal.clear();
     process::exit(app.supervisor().whereis().unwrap(), ExitReason::Kill);
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
     let mut happened = journal.all();
     let prepared = happened.iter().position(|what| what == "prep_stop");
     happened.remove(prepared.expect("it was called"));
@@ -180,7 +180,7 @@ fn the_name_is_taken_until_all_is_over() {
         reached.open();
         held.pass();
     }));
-    app.begin_stop();
+    app.request_stop();
     begun.pass();
     assert!(!app.is_running() && !listed(name), "nobody may count on it any more");
     assert_eq!(
@@ -191,7 +191,7 @@ fn the_name_is_taken_until_all_is_over() {
     assert_eq!(needs.unwrap_err(), ApplicationError::NotStarted(name.into()));
     assert_eq!(app.wait_timeout(Duration::from_millis(1)), None);
     gate.open();
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Shutdown));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
     started(Application::new(name, plan())).stop().unwrap();
 }
 
@@ -223,16 +223,16 @@ fn other_ways_to_fail() {
     struct Picky;
     impl Supervise for Picky {
         type Args = Option<&'static str>;
-        fn init(panics: Option<&'static str>) -> Result<SupervisorSpec, Stop> {
+        fn init(panics: Option<&'static str>) -> Result<SupervisorSpec, InitError> {
             match panics {
                 Some(text) => panic!("{text}"),
-                None => Err(Stop::Ignore),
+                None => Err(InitError::Ignore),
             }
         }
     }
     let _watchdog = watchdog();
     let name = unique("other ways");
-    let failed = |top: rethread::Spec<Supervisor>| match Application::new(name, top).start() {
+    let failed = |top: rethread::ServerSpec<Supervisor>| match Application::new(name, top).start() {
         Err(ApplicationError::Failed(error)) => error,
         other => panic!("not {other:?}"),
     };
@@ -259,7 +259,7 @@ fn a_top_supervisor_of_a_type_of_its_own() {
     struct Pool;
     impl Supervise for Pool {
         type Args = usize;
-        fn init(size: usize) -> Result<SupervisorSpec, Stop> {
+        fn init(size: usize) -> Result<SupervisorSpec, InitError> {
             let worker = |i| ChildSpec::worker(i, || process::sleep(Duration::MAX));
             Ok(plan().children((0..size).map(worker)))
         }
@@ -269,7 +269,7 @@ fn a_top_supervisor_of_a_type_of_its_own() {
     assert_eq!(app.supervisor().count_children().unwrap().active, 3);
     let victim = app.supervisor().which_children().unwrap()[0].pid().unwrap();
     kill(victim, ExitReason::Kill);
-    assert!(matches!(app.wait(), Ending::GaveUp(_)), "its plan is watched as well");
+    assert!(matches!(app.wait(), ApplicationExit::GaveUp(_)), "its plan is watched as well");
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
         app.stop().unwrap();
         assert!(own.load(Ordering::SeqCst));
         assert_eq!(journal.all(), ["start worker", "worker ends: shutdown", "stop worker", "on_stop"]);
-        assert_eq!(app.wait(), Ending::Ended(ExitReason::Shutdown));
+        assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
         assert!(
             process::processes().iter().all(|other| !other.ancestors.contains(&master)),
             "nothing is left"
@@ -370,7 +370,8 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
             .prep_stop(move || note.note(format!("{:?}", Application::stop(name))))
             .on_stop(move || {
                 let itself = Application::find(name).expect("it is not over");
-                let waits = process::attempt(|| itself.wait()).rescue(|_| Ending::Ended("refused".into()));
+                let waits =
+                    process::attempt(|| itself.wait()).rescue(|_| ApplicationExit::Stopped("refused".into()));
                 noted.note(waits.to_string());
             }),
     );
@@ -379,11 +380,11 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
         note.note(format!("{:?}", inside.stop()));
         process::spawn::<()>(move |_| {
             note.note(format!("{:?}", inside.stop()));
-            inside.begin_stop();
+            inside.request_stop();
         })
         .unwrap();
     });
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Shutdown));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
     let refused = "Err(Inside)";
     assert_eq!(journal.all(), [refused, refused, refused, "the application ended: refused"]);
 }
@@ -429,7 +430,7 @@ fn one_that_is_still_starting_can_be_stopped() {
         let note = journal.clone();
         process::spawn::<()>(move |_| {
             let app = started(application);
-            assert_eq!(app.wait(), Ending::Ended(ExitReason::Shutdown));
+            assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
             note.note("waited");
         })
         .unwrap();
@@ -439,9 +440,9 @@ fn one_that_is_still_starting_can_be_stopped() {
         assert!(found.supervisor().which_children().is_err(), "nobody yet");
         let twice = Application::new(name, plan()).start();
         assert_eq!(twice.unwrap_err(), ApplicationError::AlreadyStarted(name.into()));
-        found.begin_stop();
+        found.request_stop();
         gate.open();
-        assert_eq!(found.wait(), Ending::Ended(ExitReason::Shutdown));
+        assert_eq!(found.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
         assert_eq!(journal.wait_for(3), ["prep_stop", "on_stop", "waited"]);
     });
 }
@@ -461,7 +462,7 @@ fn a_supervisor_that_gives_up_is_told_from_one_that_was_stopped() {
     a.crash();
     assert_eq!(watch.wait(), ExitReason::Shutdown, "as on the BEAM");
     let ending = app.wait();
-    let Ending::GaveUp(why) = &ending else { panic!("not {ending:?}") };
+    let ApplicationExit::GaveUp(why) = &ending else { panic!("not {ending:?}") };
     assert!(why.contains("reached_max_restart_intensity"), "{why}");
     assert_eq!((ending.reason(), ending.is_success()), (Some(&ExitReason::Shutdown), false));
     let happened = journal.all();
@@ -483,11 +484,17 @@ fn a_significant_child_ends_it_well_or_badly() {
         job.end(reason);
         app.wait()
     };
-    assert_eq!(ending(Restart::Transient, ExitReason::Normal), Ending::Ended(ExitReason::Shutdown));
-    assert_eq!(ending(Restart::Temporary, ExitReason::shutdown_with(1)), Ending::Ended(ExitReason::Shutdown));
+    assert_eq!(
+        ending(Restart::Transient, ExitReason::Normal),
+        ApplicationExit::Stopped(ExitReason::Shutdown)
+    );
+    assert_eq!(
+        ending(Restart::Temporary, ExitReason::shutdown_with(1)),
+        ApplicationExit::Stopped(ExitReason::Shutdown)
+    );
     let failed = ending(Restart::Temporary, "oops".into());
     assert!(
-        matches!(&failed, Ending::GaveUp(why) if why.contains("a significant child failed")),
+        matches!(&failed, ApplicationExit::GaveUp(why) if why.contains("a significant child failed")),
         "{failed:?}"
     );
 }
@@ -499,7 +506,7 @@ fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
     let app = started(noting(unique("direct"), plan().child(worker("w", &journal).spec()), &journal));
     journal.clear();
     app.supervisor().stop().unwrap();
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Normal));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Normal));
     assert_eq!(journal.all(), ["w ends: shutdown", "stop w", "prep_stop", "on_stop"]);
 }
 
@@ -625,7 +632,7 @@ fn children_of_a_killed_top_supervisor_have_time_but_not_for_ever() {
     kill(app.supervisor().whereis().unwrap(), ExitReason::Kill);
     assert_eq!(journal.wait_for(1), ["prep_stop"]);
     cleaned.open();
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
     assert_eq!(journal.all(), ["prep_stop", "cleaned up", "stop careful", "on_stop"]);
     assert_eq!(gone.wait(), ExitReason::Killed, "it did not end by itself");
 }
@@ -664,7 +671,7 @@ fn a_killed_master_leaves_nothing_behind() {
     process::exit(master, "go away"); // it traps exits, and this is no reason to stop
     assert!(app.supervisor().which_children().is_ok() && app.is_running());
     process::exit(master, ExitReason::Kill);
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
     assert_eq!((top.wait(), stray.wait()), (ExitReason::Killed, ExitReason::Killed));
     assert!(!app.is_running() && !listed(name) && journal.all().is_empty());
     started(Application::new(name, plan())).stop().unwrap();
@@ -684,7 +691,7 @@ fn a_killed_master_leaves_no_relay_behind() {
         let app = started(Application::new(unique("relay"), plan().child(spawns)));
         began.pass();
         process::exit(master(&app), ExitReason::Kill);
-        assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+        assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
         // Ancestors say nothing: only the nearest are kept.
         eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
     }
@@ -707,10 +714,10 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
     });
     let app = started(app);
     let (master, stray) = (master(&app), process::watch(stray.lock().unwrap()));
-    app.begin_stop();
+    app.request_stop();
     inside.pass();
     process::exit(master, ExitReason::Kill);
-    assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+    assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
     let ended = stray.wait_timeout(Duration::from_secs(10));
     gate.open();
     assert_eq!(ended, Some(ExitReason::Killed));
@@ -732,7 +739,7 @@ fn who_waits_for_a_start_that_fails_is_told_so() {
     let app = Application::find(name).expect("it is being started");
     gate.open();
     let error = start.join().unwrap().unwrap_err();
-    assert_eq!(app.wait(), Ending::NotStarted(error));
+    assert_eq!(app.wait(), ApplicationExit::NotStarted(error));
 }
 
 /// A server outside that runs what it is told.
@@ -744,7 +751,7 @@ impl GenServer for Outside {
     type Call = Do<String>;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, Do(what, from): Do<String>, _: &mut Context<Self>) -> Next {
@@ -828,28 +835,31 @@ fn run_returns_how_it_ended() {
     let _watchdog = watchdog();
     let name = unique("run");
     let last = ChildSpec::worker("last", move || {
-        Application::find(name).expect("it runs").begin_stop();
+        Application::find(name).expect("it runs").request_stop();
         process::sleep(Duration::MAX);
     });
-    assert_eq!(Application::new(name, plan().child(last)).run(), Ending::Ended(ExitReason::Shutdown));
+    assert_eq!(
+        Application::new(name, plan().child(last)).run(),
+        ApplicationExit::Stopped(ExitReason::Shutdown)
+    );
     let refused = Application::new(name, plan()).depends_on(unique("nothing")).run();
-    assert!(matches!(refused, Ending::NotStarted(ApplicationError::NotStarted(_))), "{refused:?}");
+    assert!(matches!(refused, ApplicationExit::NotStarted(ApplicationError::NotStarted(_))), "{refused:?}");
     assert_eq!(refused.reason(), None);
 }
 
 #[test]
 fn the_exit_status_and_the_line_on_standard_error() {
     let said = apart::apart(|| {
-        let status = |ending: Ending| format!("{:?}", ending.report());
+        let status = |ending: ApplicationExit| format!("{:?}", ending.report());
         let (good, bad) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
         assert_ne!(good, bad);
         let well = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with("quiet, please")];
         for reason in well {
-            assert_eq!(status(Ending::Ended(reason)), good);
+            assert_eq!(status(ApplicationExit::Stopped(reason)), good);
         }
-        assert_eq!(status(Ending::Ended("out of luck".into())), bad);
-        assert_eq!(status(Ending::Ended(ExitReason::Killed)), bad);
-        assert_eq!(status(Ending::GaveUp("too often".into())), bad);
+        assert_eq!(status(ApplicationExit::Stopped("out of luck".into())), bad);
+        assert_eq!(status(ApplicationExit::Stopped(ExitReason::Killed)), bad);
+        assert_eq!(status(ApplicationExit::GaveUp("too often".into())), bad);
         assert_eq!(status(ApplicationError::NotStarted("db".into()).into()), bad);
     });
     let lines = [

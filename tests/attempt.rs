@@ -304,7 +304,7 @@ fn a_catch_in_a_destructor_does_not_lift_the_deadline() {
         let gate = Gate::new();
         let slow = Slow(gate.clone());
         // Long enough that the panic inside comes before it is over, on a machine that is busy too.
-        let times = process::Builder::new().exit_deadline(std::time::Duration::from_millis(500));
+        let times = process::Builder::new().exit_timeout(std::time::Duration::from_millis(500));
         let (child, monitor) = times
             .spawn_monitor::<()>(move |_| {
                 let _slow = slow;
@@ -371,7 +371,7 @@ impl GenServer for Mortal {
     type Call = Caller<()>;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, _: Caller<()>, _: &mut Context<Self>) -> Next {
@@ -392,16 +392,16 @@ fn or_exit_of_a_failed_call_tells_why_and_whom() {
         }
     };
     let died = failure(reason_of_death(|_: &mut Inbox<()>| {
-        let mortal = ServerRef::<Mortal>::with_name(name);
+        let mortal = ServerRef::<Mortal>::from_name(name);
         Mortal::child_spec(()).name(mortal.clone()).start().or_exit();
         mortal.call(|from| from).or_exit();
     }));
-    assert_eq!(died.why, "asked too much".into());
+    assert_eq!(died.reason, "asked too much".into());
     assert!(died.server.contains(name), "{}", died.server);
     let nobody = failure(reason_of_death(|_: &mut Inbox<()>| {
-        ServerRef::<Mortal>::with_name(name).call(|from| from).or_exit();
+        ServerRef::<Mortal>::from_name(name).call(|from| from).or_exit();
     }));
-    assert_eq!(nobody.why, ExitReason::NoProc);
+    assert_eq!(nobody.reason, ExitReason::NoProc);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::{
     Application, ApplicationError, ApplicationRef, CallError, Caller, ChildError, ChildSpec, Context,
-    DuplicateRegistry, ExitReason, GenServer, JoinError, MonitorRef, Never, Next, PartitionRef,
-    PartitionSupervisor, Pid, Registry, RegistryEvent, RegistryKey, ServerRef, StartError, Stop, StopError,
+    DuplicateRegistry, ExitReason, GenServer, InitError, JoinError, MonitorRef, Never, Next, PartitionRef,
+    PartitionSupervisor, Pid, Registry, RegistryEvent, RegistryKey, ServerRef, StartError, StopError,
     Supervisor, SupervisorSpec, TimerRef,
 };
 
@@ -20,7 +20,7 @@ impl GenServer for Local {
     type Call = Never;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(std::rc::Rc::new(())))
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
@@ -76,7 +76,7 @@ fn small_things_are_small() {
 
 #[test]
 fn a_server_whose_state_is_not_send_runs() {
-    use rethread::Start;
+    use rethread::GenServerExt;
     let server = Local::start(()).expect("a free thread");
     server.stop().expect("it was running");
 }

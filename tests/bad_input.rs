@@ -142,7 +142,7 @@ fn an_unread_message_that_hangs_when_it_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (go, gate) = (Gate::new(), Gate::new());
         let begin = go.clone();
-        let times = Builder::new().exit_deadline(Duration::from_millis(60));
+        let times = Builder::new().exit_timeout(Duration::from_millis(60));
         let (child, monitor) = times.spawn_monitor::<Sticky>(move |_| begin.pass()).unwrap();
         child.send(Sticky(gate.clone()));
         go.open();

@@ -225,7 +225,7 @@ fn a_monitor_is_one_way_and_its_message_has_reference_pid_and_reason() {
         let monitor = process::monitor(&target);
         let reason = break_down(&target);
         let pid = target.pid();
-        let expected = Event::Down { monitor, target: process::Target::Pid(pid), reason };
+        let expected = Event::Down { monitor, target: process::MonitorTarget::Pid(pid), reason };
         assert_eq!(inbox.recv(), expected);
     });
     // The other way round nothing happens.
@@ -389,7 +389,7 @@ impl GenServer for Cache {
     type Call = GetList;
     type Cast = Never;
 
-    fn init(names: Names, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(names: Names, _: &mut Context<Self>) -> Result<Self, InitError> {
         let database = ServerRef::named(names.database);
         Database::child_spec(names).name(database).start_link()?;
         Ok(Self { lists: HashMap::new() })
@@ -412,7 +412,7 @@ impl GenServer for Database {
     type Call = Never;
     type Cast = Never;
 
-    fn init(names: Names, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(names: Names, _: &mut Context<Self>) -> Result<Self, InitError> {
         for worker in names.workers {
             Leaf::child_spec(()).name(ServerRef::named(worker)).start_link()?;
         }
@@ -434,7 +434,7 @@ impl GenServer for Leaf {
     type Call = Never;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
@@ -465,7 +465,7 @@ struct System;
 impl Supervise for System {
     type Args = Names;
 
-    fn init(names: Names) -> Result<SupervisorSpec, Stop> {
+    fn init(names: Names) -> Result<SupervisorSpec, InitError> {
         Ok(Supervisor::one_for_one().child(system::cache(&names)))
     }
 }

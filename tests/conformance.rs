@@ -22,7 +22,7 @@ const OTHER: &str = "RETHREAD_CONFORMANCE";
 fn compare(kind: &str, run: fn(&str) -> String) -> String {
     // A busy machine must not make zombies of processes that do unwind: where their ends stand is compared.
     let patient = Duration::from_secs(50);
-    process::set_settings(Settings { kill_grace: patient, exit_deadline: patient, ..process::settings() });
+    process::set_settings(Settings { kill_grace: patient, exit_timeout: patient, ..process::settings() });
     let found = match std::env::var_os(OTHER) {
         Some(other) => corpus::find_other(Path::new(&other), kind),
         None => corpus::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance"), kind),

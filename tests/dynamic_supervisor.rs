@@ -188,8 +188,8 @@ fn dy_10_by_default_three_restarts_in_five_seconds_and_any_number_of_children() 
 fn dy_11_a_plan_that_makes_no_sense_starts_nothing() {
     struct Module;
     impl SuperviseDynamic for Module {
-        type Args = Result<DynamicSupervisorSpec, Stop>;
-        fn init(plan: Self::Args) -> Result<DynamicSupervisorSpec, Stop> {
+        type Args = Result<DynamicSupervisorSpec, InitError>;
+        fn init(plan: Self::Args) -> Result<DynamicSupervisorSpec, InitError> {
             plan
         }
     }
@@ -201,8 +201,8 @@ fn dy_11_a_plan_that_makes_no_sense_starts_nothing() {
         assert_eq!(bad().start().unwrap_err(), zero_period);
         assert_eq!(bad().spec().start().unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Ok(bad())).unwrap_err(), zero_period);
-        assert_eq!(Module::start_link(Err(Stop::Ignore)).unwrap_err(), StartError::Ignored);
-        let refused = Module::start_link(Err(Stop::because("no"))).unwrap_err();
+        assert_eq!(Module::start_link(Err(InitError::Ignore)).unwrap_err(), StartError::Ignored);
+        let refused = Module::start_link(Err(InitError::stop("no"))).unwrap_err();
         assert_eq!(refused, StartError::Failed("no".into()));
         let system = Supervisor::start_link([bad()], Strategy::OneForOne).unwrap_err();
         assert!(matches!(system, StartError::Failed(_)), "{system}");
@@ -692,7 +692,7 @@ fn two_beside_each_other_and_one_under_a_name() {
     let first = name.whereis().unwrap();
     kill(first, ExitReason::Kill);
     process::watch(a.pid()).wait();
-    let second = name.whereis_within(MINUTE).unwrap();
+    let second = name.whereis_timeout(MINUTE).unwrap();
     assert_ne!(first, second);
     assert_eq!(counted(&name), [0, 0, 0, 0], "dynamic children are not part of a restart");
     let types: Vec<_> = system.which_children().unwrap().iter().map(|child| child.child_type).collect();
@@ -733,7 +733,7 @@ fn a_supervisor_as_a_dynamic_child_counts_as_one() {
 #[test]
 fn many_come_and_go_at_once() {
     let _watchdog = watchdog();
-    process::set_settings(Settings { kill_grace: MINUTE, exit_deadline: MINUTE, ..process::settings() });
+    process::set_settings(Settings { kill_grace: MINUTE, exit_timeout: MINUTE, ..process::settings() });
     let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
     std::thread::scope(|scope| {
         for thread in 0..8 {

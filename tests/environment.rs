@@ -15,8 +15,8 @@ fn with(waiting: &str, spare_threads: &str) -> String {
     let output = Command::new(program)
         .args(["the_environment_sets_what_the_program_does_not", "--exact", "--nocapture"])
         .env(MARK, "")
-        .env("RETHREAD_WAITING", waiting)
-        .env("RETHREAD_SPARE_THREADS", spare_threads)
+        .env("RETHREAD_WAIT_STRATEGY", waiting)
+        .env("RETHREAD_MAX_IDLE_THREADS", spare_threads)
         .output()
         .expect("the test program can be run again");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -30,8 +30,8 @@ fn the_environment_sets_what_the_program_does_not() {
         let warnings = logs();
         println!(
             "{:?}, {} spare threads, {} warnings",
-            settings.waiting,
-            settings.spare_threads,
+            settings.wait_strategy,
+            settings.max_idle_threads,
             warnings.len()
         );
         println!("{}", warnings.join("\n"));
@@ -40,10 +40,10 @@ fn the_environment_sets_what_the_program_does_not() {
     for (waiting, spare_threads, text) in [
         ("adaptive", "7", "Adaptive, 7 spare threads, 0 warnings"),
         ("park", "0", "Park, 0 spare threads, 0 warnings"),
-        ("linger", "1", "Linger, 1 spare threads, 0 warnings"),
+        ("spin", "1", "Spin, 1 spare threads, 0 warnings"),
         ("patiently", "many", "Adaptive, 1024 spare threads, 2 warnings"),
-        ("patiently", "many", "WARN rethread: RETHREAD_WAITING=\"patiently\" is not understood"),
-        ("patiently", "many", "WARN rethread: RETHREAD_SPARE_THREADS=\"many\" is not understood"),
+        ("patiently", "many", "WARN rethread: RETHREAD_WAIT_STRATEGY=\"patiently\" is not understood"),
+        ("patiently", "many", "WARN rethread: RETHREAD_MAX_IDLE_THREADS=\"many\" is not understood"),
     ] {
         let said = with(waiting, spare_threads);
         assert!(said.contains(text), "{text:?} is not in: {said}");

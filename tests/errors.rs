@@ -24,10 +24,10 @@ fn with_causes(error: &dyn Error) -> String {
 
 #[test]
 fn what_an_error_says_is_said_once() {
-    let refused = || StartError::Refused(Arc::new(io::Error::other("no threads left")));
+    let refused = || StartError::Thread(Arc::new(io::Error::other("no threads left")));
     let errors: [(Box<dyn Error>, &str); 6] = [
         (
-            Box::new(SpawnError::Refused(Arc::new(io::Error::other("no threads left")))),
+            Box::new(SpawnError::Thread(Arc::new(io::Error::other("no threads left")))),
             "the operating system refused a thread: no threads left",
         ),
         (Box::new(SpawnError::Name(process::NameError::Empty)), "a name must have at least one character"),
@@ -84,9 +84,9 @@ fn an_error_of_unknown_type_is_a_reason() {
         type Args = ();
         type Call = Never;
         type Cast = Never;
-        fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
             let configuration: Result<(), Unknown> = Err(Box::new(Outer(io::Error::other("no such file"))));
-            configuration.map_err(Stop::because)?;
+            configuration.map_err(InitError::stop)?;
             Ok(Self)
         }
         fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {

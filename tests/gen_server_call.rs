@@ -19,7 +19,7 @@ use support::{Gate, Journal, attached, capture, eventually, logs, reason_of_deat
 
 /// A name for one test.
 fn name(stem: &str) -> ServerRef<Puppet> {
-    ServerRef::with_name(unique(stem))
+    ServerRef::from_name(unique(stem))
 }
 
 /// The error of a call whose server ended.
@@ -40,7 +40,7 @@ fn no_reply(server: &ServerRef<Puppet>) -> CallError {
 fn crash_of(call: impl FnOnce() -> Result<i64, CallError>) -> (ExitReason, String) {
     let reason = reason_of_death(|_: &mut Inbox<()>| call().or_exit());
     let ExitReason::Call(failure) = reason else { panic!("a failed call was due, not {reason}") };
-    (failure.why.clone(), failure.server.to_string())
+    (failure.reason.clone(), failure.server.to_string())
 }
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -85,7 +85,7 @@ fn gc_03_a_late_reply_is_dropped() {
                 pass.pass();
                 puppet.value = round;
                 if round % 2 == 0 {
-                    from.send(-1);
+                    from.reply_now(-1);
                     return Next::wait();
                 }
                 from.reply(-1)
@@ -120,7 +120,7 @@ fn gc_04_a_server_that_calls_itself() {
         }
         let (tell, hear) = channel();
         pinned.tell(move |_, cx| {
-            tell.send(cx.this().get()).unwrap();
+            tell.send(cx.server_ref().get()).unwrap();
             Next::wait()
         });
         assert!(matches!(hear.recv().unwrap(), Err(CallError::CallingSelf { .. })));
@@ -360,7 +360,7 @@ fn gc_16_an_info_tells_everything() {
         });
         let monitor = monitor.recv().unwrap();
         process::exit(&target, "gone");
-        let due = Info::Down { monitor, target: process::Target::Pid(pid), reason: "gone".into() };
+        let due = Info::Down { monitor, target: process::MonitorTarget::Pid(pid), reason: "gone".into() };
         assert_eq!(hear.recv().unwrap(), due);
         process::exit(server.pid(), "hello");
         assert_eq!(hear.recv().unwrap(), Info::Exit { from: inbox.pid(), reason: "hello".into() });
@@ -375,11 +375,11 @@ impl GenServer for Deaf {
     type Call = Caller<Pid>;
     type Cast = Pid;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Deaf)
     }
     fn handle_call(&mut self, from: Caller<Pid>, cx: &mut Context<Self>) -> Next {
-        from.reply(cx.me())
+        from.reply(cx.pid())
     }
     fn handle_cast(&mut self, watched: Pid, _: &mut Context<Self>) -> Next {
         let _ = process::monitor(watched);
@@ -606,7 +606,7 @@ fn gc_25_every_failing_call_says_whom_it_called() {
     });
     let reason = watch.wait();
     let ExitReason::Call(failure) = &reason else { panic!("a failed call was due, not {reason}") };
-    assert_eq!((&failure.why, &*failure.server), (&"calling_self".into(), &*server.to_string()));
+    assert_eq!((&failure.reason, &*failure.server), (&"calling_self".into(), &*server.to_string()));
     assert_eq!(reason.to_string(), format!("call to {server} failed: calling_self"));
 
     let server = puppet();
@@ -626,7 +626,7 @@ fn gc_25_chains_of_failed_calls_carry_the_first_reason() {
     });
     let (ExitReason::Call(inner), server) = crash else { panic!("a failed call was due, not {crash:?}") };
     assert_eq!(server, middle.to_string());
-    assert_eq!((&inner.why, &*inner.server), (&"root cause".into(), &*back.to_string()));
+    assert_eq!((&inner.reason, &*inner.server), (&"root cause".into(), &*back.to_string()));
 }
 
 #[test]
@@ -643,7 +643,7 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
                     tell.send(()).unwrap();
                     pass.pass();
                     if with_send {
-                        from.send(-1);
+                        from.reply_now(-1);
                         return Next::wait();
                     }
                     from.reply(-1)
@@ -692,7 +692,7 @@ fn th_18_a_zombie_cannot_answer_for_another_server() {
                 delegate.tell(move |_, _| {
                     tell.send(()).unwrap();
                     pass.pass();
-                    from.send(-1);
+                    from.reply_now(-1);
                     Next::wait()
                 });
                 Next::wait()
@@ -878,7 +878,7 @@ fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
             let server = puppet();
             let result = server.ask(|_, from, cx| {
                 drop(from);
-                process::exit(cx.me(), ExitReason::Kill);
+                process::exit(cx.pid(), ExitReason::Kill);
                 unreachable!("a kill of oneself takes effect at once")
             });
             assert_eq!(result, Err(exited(&server, ExitReason::Killed)));
@@ -958,12 +958,12 @@ fn replies_can_come_from_anywhere() {
     attached(|_: &mut Inbox<()>| {
         let server = puppet();
         let from_foreign_thread = server.ask(|_, from, _| {
-            std::thread::spawn(move || from.send(1));
+            std::thread::spawn(move || from.reply_now(1));
             Next::wait()
         });
         assert_eq!(from_foreign_thread, Ok(1));
         let from_process = server.ask(|_, from, _| {
-            process::spawn::<()>(move |_| from.send(2)).unwrap();
+            process::spawn::<()>(move |_| from.reply_now(2)).unwrap();
             Next::wait()
         });
         assert_eq!(from_process, Ok(2));
@@ -1000,7 +1000,7 @@ fn replies_can_be_postponed_and_given_in_any_order() {
             .collect();
         server.tell(|puppet, _| {
             for (n, from) in puppet.kept.drain(..).enumerate().rev().collect::<Vec<_>>() {
-                from.send(10 * n as i64);
+                from.reply_now(10 * n as i64);
             }
             Next::wait()
         });
@@ -1016,7 +1016,7 @@ fn a_reply_sent_in_the_handler_arrives_before_the_handler_returns() {
         let (server, gate) = (puppet(), Gate::new());
         let pass = gate.clone();
         let result = server.ask(move |_, from, _| {
-            from.send(1);
+            from.reply_now(1);
             pass.pass();
             Next::wait()
         });
@@ -1032,7 +1032,7 @@ fn a_reply_given_before_a_crash_counts() {
             let server = puppet();
             let watch = server.watch();
             let result = server.ask(|_, from, _| {
-                from.send(1);
+                from.reply_now(1);
                 panic!("after the answer")
             });
             assert_eq!(result, Ok(1));
@@ -1106,7 +1106,7 @@ fn a_name_held_by_another_kind_of_server() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let text = unique("kinds");
-        let (deaf, wrong) = (ServerRef::<Deaf>::with_name(text), ServerRef::<Puppet>::with_name(text));
+        let (deaf, wrong) = (ServerRef::<Deaf>::from_name(text), ServerRef::<Puppet>::from_name(text));
         Deaf::child_spec(()).name(deaf.clone()).start().unwrap();
         let error = wrong.get().unwrap_err();
         let CallError::WrongType { expected, found, .. } = &error else { panic!("not {error}") };
@@ -1128,7 +1128,7 @@ fn a_name_held_by_a_process_that_is_no_server() {
         let sleeper = support::sleeper();
         let text = unique("plain");
         process::register(text, &sleeper).unwrap();
-        let wrong = ServerRef::<Puppet>::with_name(text);
+        let wrong = ServerRef::<Puppet>::from_name(text);
         assert!(matches!(wrong.get(), Err(CallError::WrongType { .. })));
         wrong.note("lost");
         assert!(process::is_alive(&sleeper));
@@ -1408,7 +1408,7 @@ fn or_exit_after_a_failed_call_names_the_true_reason() {
     let crash = crash_of(|| {
         killed.ask(|_, from, cx| {
             let _held = from;
-            process::exit(cx.me(), ExitReason::Kill);
+            process::exit(cx.pid(), ExitReason::Kill);
             unreachable!("killed")
         })
     });

@@ -15,7 +15,7 @@ use support::{Gate, Journal, attached, eventually, unique};
 
 /// A name for one test.
 fn name(stem: &str) -> ServerRef<Puppet> {
-    ServerRef::with_name(unique(stem))
+    ServerRef::from_name(unique(stem))
 }
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -187,7 +187,7 @@ fn a_postponed_reply_is_no_wait_cycle() {
                 Next::wait()
             });
             waits_for(b.pid(), a.pid());
-            held.send(7);
+            held.reply_now(7);
             assert_eq!(hear.recv().unwrap(), Ok(0));
             assert_eq!(caller.join().unwrap(), Ok(7));
         }
@@ -203,7 +203,7 @@ fn a_call_back_after_the_reply_is_no_wait_cycle() {
             let (tell, hear) = channel();
             let result = a.ask(move |_, from, _| {
                 let value = calls.ask(move |_, from, _| {
-                    from.send(7); // from here on a can go on
+                    from.reply_now(7); // from here on a can go on
                     tell.send(back.get()).unwrap();
                     Next::wait()
                 });
@@ -271,7 +271,7 @@ fn a_child_that_calls_its_parent_in_init_is_refused() {
             let began = Instant::now();
             let started = parent.ask(move |_, from, _| {
                 let child = Plan::new(&Journal::new()).init(move |cx| {
-                    tell.send((cx.me(), name.get())).unwrap();
+                    tell.send((cx.pid(), name.get())).unwrap();
                     Ok(())
                 });
                 let child = if round % 2 == 0 { child.start_link() } else { child.start() };
@@ -366,7 +366,7 @@ fn a_call_back_from_a_handler_that_answers_an_earlier_call_is_no_wait_cycle() {
                 let (me, other) = (process::current().unwrap(), back.pid());
                 process::spawn::<()>(move |_| {
                     waits_for(me, other);
-                    mine.send(8);
+                    mine.reply_now(8);
                 })
                 .unwrap();
                 tell.send(back.get()).unwrap();
@@ -419,14 +419,14 @@ fn a_wait_cycle_through_a_start_and_another_server() {
             let started = promptly(|| {
                 parent.ask(move |_, from, _| {
                     let child = Plan::new(&Journal::new()).init(move |cx| {
-                        let me = cx.me();
+                        let me = cx.pid();
                         helper
                             .ask(move |_, from, _| {
                                 tell.send((me, back.get())).unwrap();
                                 from.reply(1)
                             })
                             .map(drop)
-                            .map_err(Stop::from)
+                            .map_err(InitError::from)
                     });
                     let child = child.start();
                     let pid = child.pid();
@@ -525,7 +525,7 @@ fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
                 to_other
                     .ask(move |_, from, _| {
                         let answer = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
-                            puppet.kept.drain(..).for_each(|kept| kept.send(7));
+                            puppet.kept.drain(..).for_each(|kept| kept.reply_now(7));
                             from.reply(1)
                         };
                         to_late.call(|from| Ask::Run(Box::new(answer), from)).expect("it answers");

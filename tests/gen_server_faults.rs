@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(20);
 
 /// A name for one test.
 fn name(stem: &str) -> ServerRef<Puppet> {
-    ServerRef::with_name(unique(stem))
+    ServerRef::from_name(unique(stem))
 }
 
 /// The message of a reason that must be a panic of this file.
@@ -165,7 +165,7 @@ impl GenServer for Armed {
     type Call = Caller<()>;
     type Cast = Option<Bomb>;
 
-    fn init(bomb: Option<Bomb>, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(bomb: Option<Bomb>, _: &mut Context<Self>) -> Result<Self, InitError> {
         drop(bomb);
         Ok(Armed)
     }
@@ -193,7 +193,7 @@ fn a_panic_in_the_destructor_of_the_arguments_is_a_failed_init() {
 #[test]
 fn arguments_that_are_never_used_are_dropped_by_the_starter() {
     attached(|inbox: &mut Inbox<()>| {
-        let name = ServerRef::<Armed>::with_name(unique("armed"));
+        let name = ServerRef::<Armed>::from_name(unique("armed"));
         let holder = Armed::child_spec(None).name(name.clone()).start().unwrap();
         let spec = Armed::child_spec(Some(Bomb("unused"))).name(name.clone());
         let message = process::attempt(|| spec.start_link().unwrap_err().to_string())
@@ -263,14 +263,14 @@ fn a_handler_that_never_returns() {
         assert_eq!(server.stop_with(ExitReason::Normal, limit), Err(StopError::Timeout));
         assert!(process::is_alive(pid));
 
-        let ever = process::zombies_ever();
+        let ever = process::zombies_total();
         let began = Instant::now();
         process::exit(pid, ExitReason::Kill);
         assert!(!process::is_alive(pid));
         assert_eq!(watch.wait(), ExitReason::Killed);
         let took = began.elapsed();
         assert!(took >= SHORT && took < Duration::from_secs(4), "{took:?}");
-        assert!(process::zombies_ever() > ever);
+        assert!(process::zombies_total() > ever);
         let zombie = process::zombies().into_iter().find(|zombie| zombie.pid == pid).unwrap();
         assert_eq!(zombie.name.as_deref(), Some(&*name.to_string()));
         assert_eq!(zombie.label.as_deref(), Some("the stuck one"));
@@ -301,7 +301,7 @@ fn a_handler_that_never_returns() {
 #[test]
 fn a_stuck_handler_that_is_told_to_shut_down_is_declared_dead_in_time() {
     attached(|_: &mut Inbox<()>| {
-        let server = Plan::new(&Journal::new()).spec().exit_deadline(SHORT).start().unwrap();
+        let server = Plan::new(&Journal::new()).spec().exit_timeout(SHORT).start().unwrap();
         let watch = server.watch();
         let gate = occupy(&server, Next::wait);
         process::exit(server.pid(), ExitReason::Shutdown);
@@ -339,7 +339,7 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
         let (gate, name) = (Gate::new(), name("drops"));
         let pass = gate.clone();
         let plan = Plan::new(&Journal::new()).on_drop(move || pass.pass());
-        let server = plan.spec().name(name.clone()).exit_deadline(SHORT).start().unwrap();
+        let server = plan.spec().name(name.clone()).exit_timeout(SHORT).start().unwrap();
         assert_eq!(server.stop(), Ok(()), "it stopped, for the reason it was given");
         assert_eq!(name.whereis(), None);
         let pid = server.pid();

@@ -16,7 +16,7 @@ use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique
 
 /// A name for one test.
 fn name(stem: &str) -> ServerRef<Puppet> {
-    ServerRef::with_name(unique(stem))
+    ServerRef::from_name(unique(stem))
 }
 
 /// What every failed start must leave behind in its starter: nothing.
@@ -46,7 +46,7 @@ fn gs_01_start_call_stop_then_noproc() {
 #[test]
 fn gs_04_init_may_ask_not_to_be_started() {
     attached(|inbox: &mut Inbox<()>| {
-        let ignoring = || Plan::new(&Journal::new()).init(|_| Err(Stop::Ignore)).spec();
+        let ignoring = || Plan::new(&Journal::new()).init(|_| Err(InitError::Ignore)).spec();
         for trapping in [false, true] {
             process::trap_exit(trapping);
             assert_eq!(ignoring().start().unwrap_err(), StartError::Ignored);
@@ -62,8 +62,8 @@ fn gs_05_init_may_stop_with_a_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (tell, hear) = channel();
         let stopping = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(process::watch(cx.me())).unwrap();
-            Err(Stop::Reason("stopped".into()))
+            tell.send(process::watch(cx.pid())).unwrap();
+            Err(InitError::Stop("stopped".into()))
         });
         assert_eq!(stopping.spec().start().unwrap_err(), StartError::Failed("stopped".into()));
         assert_eq!(hear.recv().unwrap().wait(), "stopped".into(), "the process ends with the reason");
@@ -78,8 +78,8 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
             process::trap_exit(trapping);
             let (tell, hear) = channel();
             let quiet = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(process::watch(cx.me())).unwrap();
-                Err(Stop::Quiet("no paper".into()))
+                tell.send(process::watch(cx.pid())).unwrap();
+                Err(InitError::Error("no paper".into()))
             });
             assert_eq!(quiet.spec().start_link().unwrap_err(), StartError::Failed("no paper".into()));
             assert_eq!(hear.recv().unwrap().wait(), ExitReason::Normal);
@@ -92,7 +92,8 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
 fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
     for _ in 0..20 {
         let reason = reason_of_death(|_: &mut Inbox<()>| {
-            let _ = Plan::new(&Journal::new()).init(|_| Err(Stop::Reason("why".into()))).spec().start_link();
+            let _ =
+                Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into()))).spec().start_link();
             process::checkpoint();
             unreachable!("it has been told to go");
         });
@@ -115,7 +116,7 @@ fn gs_06_so_it_does_of_a_panic_in_init() {
 #[test]
 fn gs_07_a_parent_survives_an_init_that_stops_normally() {
     attached(|inbox: &mut Inbox<()>| {
-        let stopping = Plan::new(&Journal::new()).init(|_| Err(Stop::Reason(ExitReason::Normal)));
+        let stopping = Plan::new(&Journal::new()).init(|_| Err(InitError::Stop(ExitReason::Normal)));
         assert_eq!(stopping.spec().start_link().unwrap_err(), StartError::Failed(ExitReason::Normal));
         process::checkpoint();
         assert_no_trace(inbox);
@@ -130,7 +131,7 @@ fn gs_11_killed_in_init() {
             let (tell, hear) = channel();
             let killer = elsewhere(move |_| process::exit(hear.recv().expect("a pid"), ExitReason::Kill));
             let slow = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(cx.me()).unwrap();
+                tell.send(cx.pid()).unwrap();
                 process::sleep(Duration::MAX);
                 Ok(())
             });
@@ -149,7 +150,7 @@ fn gs_11_killed_in_an_init_that_does_not_listen() {
         let (tell, hear) = channel();
         let pass = gate.clone();
         let stuck = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.me()).unwrap();
+            tell.send(cx.pid()).unwrap();
             pass.pass();
             Ok(())
         });
@@ -223,9 +224,9 @@ fn gs_14_the_name_is_free_when_a_failed_start_returns() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let name = name("gs14");
-        let refusing = |stop: Stop| Plan::new(&Journal::new()).init(move |_| Err(stop)).spec();
+        let refusing = |stop: InitError| Plan::new(&Journal::new()).init(move |_| Err(stop)).spec();
         for round in 0..100 {
-            let stop = if round % 2 == 0 { Stop::Ignore } else { Stop::Reason("no".into()) };
+            let stop = if round % 2 == 0 { InitError::Ignore } else { InitError::Stop("no".into()) };
             let spec = refusing(stop).name(name.clone());
             let failed = match round % 3 {
                 0 => spec.start(),
@@ -243,11 +244,11 @@ fn gs_14_the_name_is_free_when_a_failed_start_returns() {
 
 #[test]
 fn gs_15_no_failed_start_leaves_anything() {
-    type Fate = (&'static str, fn() -> Result<(), Stop>, fn(StartError) -> bool);
+    type Fate = (&'static str, fn() -> Result<(), InitError>, fn(StartError) -> bool);
     let fates: [Fate; 7] = [
-        ("stop", || Err(Stop::Reason("why".into())), |error| error == StartError::Failed("why".into())),
-        ("quiet", || Err(Stop::Quiet("why".into())), |error| error == StartError::Failed("why".into())),
-        ("ignore", || Err(Stop::Ignore), |error| error == StartError::Ignored),
+        ("stop", || Err(InitError::Stop("why".into())), |error| error == StartError::Failed("why".into())),
+        ("quiet", || Err(InitError::Error("why".into())), |error| error == StartError::Failed("why".into())),
+        ("ignore", || Err(InitError::Ignore), |error| error == StartError::Ignored),
         (
             "error",
             || Err("x".parse::<i32>().unwrap_err())?,
@@ -297,7 +298,7 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
                 let (tell, hear) = channel();
                 let spec = Plan::new(&Journal::new())
                     .init(move |cx| {
-                        tell.send(process::watch(cx.me())).unwrap();
+                        tell.send(process::watch(cx.pid())).unwrap();
                         process::sleep(Duration::MAX);
                         Ok(())
                     })
@@ -426,7 +427,7 @@ fn gs_21_invalid_names_are_refused_before_any_process_runs() {
         let other = puppet();
         let cases = [
             (ServerRef::named(""), NameError::Empty),
-            (ServerRef::with_name(String::new()), NameError::Empty),
+            (ServerRef::from_name(String::new()), NameError::Empty),
             (other.clone(), NameError::Unsupported("a pid is not a name")),
             (ServerRef::via(Refuses), NameError::Unsupported("no names here")),
         ];
@@ -468,7 +469,7 @@ fn the_name_is_registered_before_init_runs() {
         let seen = Arc::new(Mutex::new(None));
         let (look, note) = (name.clone(), Arc::clone(&seen));
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            *note.lock() = Some((look.whereis(), cx.me()));
+            *note.lock() = Some((look.whereis(), cx.pid()));
             Ok(())
         });
         let server = plan.start_as(&name);
@@ -480,11 +481,11 @@ fn the_name_is_registered_before_init_runs() {
 #[test]
 fn init_knows_its_process_and_its_parent() {
     attached(|inbox: &mut Inbox<()>| {
-        let known = |spec: fn(rethread::Spec<Puppet>) -> ServerRef<Puppet>| {
+        let known = |spec: fn(rethread::ServerSpec<Puppet>) -> ServerRef<Puppet>| {
             let (tell, hear) = channel();
             let plan = Plan::new(&Journal::new()).init(move |cx| {
-                assert_eq!(process::current(), Some(cx.me()));
-                assert_eq!(cx.this().whereis(), Some(cx.me()));
+                assert_eq!(process::current(), Some(cx.pid()));
+                assert_eq!(cx.server_ref().whereis(), Some(cx.pid()));
                 tell.send((cx.parent(), std::thread::current().id())).unwrap();
                 Ok(())
             });
@@ -511,7 +512,7 @@ fn a_foreign_thread_can_start_servers() {
     assert_eq!(server.get(), Ok(0));
     assert_eq!(process::info(server.pid()).unwrap().links, []);
     server.stop().unwrap();
-    let failing = Plan::new(&Journal::new()).init(|_| Err(Stop::Reason("why".into())));
+    let failing = Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into())));
     assert_eq!(failing.spec().start_link().unwrap_err(), StartError::Failed("why".into()));
     let error = Plan::new(&Journal::new()).spec().start_monitor().unwrap_err();
     assert!(error.to_string().contains("not a process"), "{error}");
@@ -548,9 +549,9 @@ fn a_call_during_a_failing_init_learns_its_reason() {
         let pass = gate.clone();
         let (tell, hear) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.me()).unwrap();
+            tell.send(cx.pid()).unwrap();
             pass.pass();
-            Err(Stop::Reason("why".into()))
+            Err(InitError::Stop("why".into()))
         });
         let spec = plan.spec().name(name.clone());
         let starter = elsewhere(move |_| spec.start());
@@ -571,7 +572,7 @@ fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
         let (tell, hear) = channel();
         let starter = elsewhere(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(process::watch(cx.me())).unwrap();
+                tell.send(process::watch(cx.pid())).unwrap();
                 process::sleep(Duration::MAX);
                 Ok(())
             });
@@ -647,7 +648,7 @@ impl GenServer for Bare {
     type Call = Never;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Bare(std::rc::Rc::new(())))
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {

@@ -262,7 +262,7 @@ fn gt_12_if_terminate_fails_that_is_the_reason() {
 #[test]
 fn gt_13_stop_twice() {
     attached(|inbox: &mut Inbox<()>| {
-        let name = ServerRef::<Puppet>::with_name(unique("gt13"));
+        let name = ServerRef::<Puppet>::from_name(unique("gt13"));
         let server = Plan::new(&Journal::new()).start_as(&name);
         let pid = server.pid();
         assert_eq!(name.stop(), Ok(()));
@@ -332,7 +332,7 @@ fn gt_15_a_stop_that_takes_too_long_kills_nobody() {
 #[test]
 fn gt_17_a_server_cannot_wait_for_its_own_end() {
     attached(|_: &mut Inbox<()>| {
-        let name = ServerRef::with_name(unique("gt17"));
+        let name = ServerRef::from_name(unique("gt17"));
         let server = Plan::new(&Journal::new()).start_as(&name);
         for itself in [server.clone(), name] {
             let (tell, hear) = channel();
@@ -344,7 +344,7 @@ fn gt_17_a_server_cannot_wait_for_its_own_end() {
         }
         let (tell, hear) = channel();
         server.tell(move |_, cx| {
-            tell.send(cx.this().stop()).unwrap();
+            tell.send(cx.server_ref().stop()).unwrap();
             Next::wait()
         });
         assert_eq!(hear.recv().unwrap(), Err(StopError::CallingSelf));
@@ -422,8 +422,8 @@ fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
         }
         let (tell, hear) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.me()).unwrap();
-            Err(Stop::Quiet("no".into()))
+            tell.send(cx.pid()).unwrap();
+            Err(InitError::Error("no".into()))
         });
         plan.spec().start().unwrap_err();
         assert_eq!(errors_about(hear.recv().unwrap()), [""; 0]);
@@ -436,8 +436,8 @@ fn gt_20_a_failed_init_and_an_abnormal_stop_are_reported() {
     attached(|_: &mut Inbox<()>| {
         let (tell, hear) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.me()).unwrap();
-            Err(Stop::Reason("no paper".into()))
+            tell.send(cx.pid()).unwrap();
+            Err(InitError::Stop("no paper".into()))
         });
         plan.spec().start().unwrap_err();
         let about = errors_about(hear.recv().unwrap());

@@ -72,7 +72,7 @@ impl GenServer for Holder {
     type Call = Get;
     type Cast = Never;
 
-    fn init((terminating, gate): (Gate, Gate), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((terminating, gate): (Gate, Gate), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { terminating, gate })
     }
     fn handle_call(&mut self, Get(from): Get, _: &mut Context<Self>) -> Next {
@@ -215,7 +215,7 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
         let stalls = Stalls { begun: begun.clone(), gate: gate.clone() };
-        let doomed = Builder::new().exit_deadline(Duration::from_secs(1)).spawn::<()>(move |_| {
+        let doomed = Builder::new().exit_timeout(Duration::from_secs(1)).spawn::<()>(move |_| {
             let _stalls = stalls;
             panic!("own")
         });

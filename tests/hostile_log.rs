@@ -188,7 +188,7 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
         log_to(&Sink(blocks));
         let _watchdog = watchdog();
         let soon =
-            || Builder::new().exit_deadline(Duration::from_millis(20)).kill_grace(Duration::from_millis(20));
+            || Builder::new().exit_timeout(Duration::from_millis(20)).kill_grace(Duration::from_millis(20));
         let ends: [fn(&mut Inbox<()>); 4] =
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
         for (at, end) in ends.into_iter().enumerate() {
@@ -226,7 +226,7 @@ fn a_setting_that_is_not_understood_is_told_to_any_sink() {
         assert!(LINES.load(Ordering::SeqCst) >= 2, "{LINES:?}");
         return;
     };
-    command.env("RETHREAD_WAITING", "for godot").env("RETHREAD_SPARE_THREADS", "-1");
+    command.env("RETHREAD_WAIT_STRATEGY", "for godot").env("RETHREAD_MAX_IDLE_THREADS", "-1");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

@@ -38,7 +38,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
         });
         let killer = process::watch(killer.unwrap());
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.me()).unwrap();
+            tell.send(cx.pid()).unwrap();
             held.pass();
             Ok(())
         });
@@ -68,7 +68,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     eventually("the hook is there", || state(&hooked) == Some(ProcessState::Waiting));
     let (sent, gate) = (Gate::new(), Gate::new());
     let (done, held) = (sent.clone(), gate.clone());
-    let sender = Builder::new().exit_deadline(Duration::from_millis(10)).spawn::<()>(move |_| {
+    let sender = Builder::new().exit_timeout(Duration::from_millis(10)).spawn::<()>(move |_| {
         process::exit(&hooked, ExitReason::Kill);
         done.open();
         held.pass();
@@ -173,7 +173,7 @@ fn a_handler_that_returns_late_does_not_hide_the_cycle_its_callers_next_call_mak
     let (callee, caller) = (second.clone(), first.clone());
     first.tell(move |_, _| {
         let early = callee.ask(move |_, from, _| {
-            from.send(1);
+            from.reply_now(1);
             held.pass();
             Next::wait()
         });

@@ -90,14 +90,14 @@ fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
         let before = process::settings();
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
             let max_zombies = usize::MAX;
-            process::set_settings(Settings { kill_grace: time, exit_deadline: time, max_zombies, ..before });
+            process::set_settings(Settings { kill_grace: time, exit_timeout: time, max_zombies, ..before });
             deaths();
         }
         // No zombie is endured, and there is none.
         process::set_settings(Settings { max_zombies: 0, ..before });
         deaths();
         for spare_threads in [0, 1, usize::MAX] {
-            process::set_settings(Settings { spare_threads, ..before });
+            process::set_settings(Settings { max_idle_threads: spare_threads, ..before });
             deaths();
         }
     });
@@ -133,9 +133,9 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         });
         assert!(matches!(held, Err(CallError::Timeout { .. })), "{held:?}");
         let name = unique("at once");
-        assert_eq!(process::whereis_within(name, NEVER), None);
+        assert_eq!(process::whereis_timeout(name, NEVER), None);
         process::register(name, inbox.pid()).unwrap();
-        assert_eq!(process::whereis_within(name, ALWAYS), Some(inbox.pid()));
+        assert_eq!(process::whereis_timeout(name, ALWAYS), Some(inbox.pid()));
         inbox.address().send(1);
         assert_eq!(inbox.recv_timeout(ALWAYS), Some(Event::Message(1)));
         assert_eq!(inbox.recv_timeout(NEVER), None);

@@ -40,7 +40,7 @@ impl GenServer for Clerk {
     type Call = Never;
     type Cast = Never;
 
-    fn init((id, path): (&'static str, PathBuf), cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((id, path): (&'static str, PathBuf), cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
         Ok(Self { id, out: BufWriter::new(File::options().append(true).create(true).open(path)?) })
     }
@@ -67,7 +67,7 @@ fn office() {
     let app = app.expect("it starts");
     let mut signals = Signals::new([SIGTERM, SIGINT]).expect("signals can be caught");
     let stop = app.clone();
-    let listens = move || signals.forever().for_each(|_| stop.begin_stop());
+    let listens = move || signals.forever().for_each(|_| stop.request_stop());
     thread::Builder::new().spawn(listens).expect("a thread");
     say("ready");
     let ending = app.wait();
@@ -164,7 +164,7 @@ impl GenServer for Keeps {
     type Call = Ask;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(Vec::new()))
     }
     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {

@@ -131,13 +131,13 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         // Whatever is started is refused, with an error that says why, and nothing is left of it.
         for _ in 0..3 {
             let refused = process::spawn_link::<()>(|_| ());
-            let Err(SpawnError::Refused(cause)) = refused else { panic!("{refused:?}") };
+            let Err(SpawnError::Thread(cause)) = refused else { panic!("{refused:?}") };
             assert!(cause.raw_os_error().is_some(), "{cause}");
             let refused = patient.start_child(b.spec().id("c"));
-            assert!(matches!(refused, Err(StartError::Refused(_))), "{refused:?}");
+            assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
             assert!(Task::spawn(|| 7).is_err());
             let refused = Agent::start(|| 7).map(drop);
-            assert!(matches!(refused, Err(StartError::Refused(_))), "{refused:?}");
+            assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
         }
         assert_eq!(process::info(inbox.pid()).expect("it lives").links, []);
         assert_eq!(states(&patient), [("a".into(), "running")]);
@@ -177,7 +177,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
 fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
     let Some(command) = again() else {
         // Of kept threads there would be enough.
-        process::set_settings(Settings { spare_threads: 0, ..process::settings() });
+        process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max processes"));
         return without_threads(&mut || limits.lock().set("nproc", "1"), &mut || {
             limits.lock().set("nproc", &before)
@@ -205,11 +205,11 @@ fn limit(called: &str) -> String {
 fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
     let Some(command) = again() else {
         let _watchdog = watchdog();
-        process::set_settings(Settings { spare_threads: 8, ..process::settings() });
+        process::set_settings(Settings { max_idle_threads: 8, ..process::settings() });
         let (mut limits, before) = (Limits::new(), limit("Max processes"));
         limits.set("nproc", "1");
         let first = process::spawn::<()>(|_| ());
-        assert!(matches!(first, Err(SpawnError::Refused(_))), "{first:?}");
+        assert!(matches!(first, Err(SpawnError::Thread(_))), "{first:?}");
         limits.set("nproc", &before);
         process::watch(process::spawn::<()>(|_| ()).unwrap()).wait();
         limits.set("nproc", "1");
@@ -253,7 +253,7 @@ fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max address space"));
         let mut refuse = || {
             // From now on: those that live have little ones, and leave no room behind.
-            process::set_settings(Settings { spare_threads: 0, stack_size: STACK, ..process::settings() });
+            process::set_settings(Settings { max_idle_threads: 0, stack_size: STACK, ..process::settings() });
             tighten(&mut limits.lock());
             // Code that asks before it takes lives on.
             assert!(Vec::<u8>::new().try_reserve_exact(STACK).is_err());
@@ -316,7 +316,7 @@ fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_ho
         for reason in [ExitReason::Kill, ExitReason::Shutdown] {
             let (tell, told) = std::sync::mpsc::channel();
             // Time enough to tell, by its being no zombie, that the hook did it.
-            let spec = Builder::new().kill_grace(MINUTE).exit_deadline(MINUTE);
+            let spec = Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
             let (waits, monitor) = spec.spawn_monitor(runs_another(tell)).unwrap();
             let other = told.recv().unwrap();
             let lives =

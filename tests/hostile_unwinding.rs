@@ -58,8 +58,7 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
             for reason in [ExitReason::Kill, "told".into()] {
                 let (begun, enough) = (Gate::new(), Arc::new(AtomicBool::new(false)));
                 let (begins, stop) = (begun.clone(), Arc::clone(&enough));
-                let times =
-                    Builder::new().kill_grace(Duration::ZERO).exit_deadline(Duration::from_millis(20));
+                let times = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::from_millis(20));
                 let (child, monitor) = times
                     .spawn_monitor::<()>(move |inbox| {
                         begins.open();
@@ -295,7 +294,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
         let (to, server) = (inbox.address(), puppet());
         let (tell, done) = channel();
         let asks = || Asks { done: tell.clone(), to: to.clone(), server: server.clone() };
-        let times = || Builder::new().kill_grace(MINUTE).exit_deadline(MINUTE);
+        let times = || Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
         for (end, signal) in ends {
             // One that it holds, one that its body captured, and two in its mailbox.
             let (held, captured, ready) = (asks(), asks(), Gate::new());

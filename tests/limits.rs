@@ -126,7 +126,7 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             let (old, of_old) = stuck(&gate);
             let short = Settings {
                 kill_grace: Duration::ZERO,
-                exit_deadline: Duration::from_millis(10),
+                exit_timeout: Duration::from_millis(10),
                 ..process::settings()
             };
             process::set_settings(short);
@@ -167,17 +167,17 @@ fn a_thread_that_the_system_refuses_leaves_nothing_over() {
                 let name = unique("huge");
                 let baggage = Baggage(journal.clone());
                 let refused = huge().name(name).spawn_link::<()>(move |_| drop(baggage));
-                assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+                assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
                 let refused = refused.unwrap_err();
-                let SpawnError::Refused(cause) = &refused else { panic!("{refused:?}") };
+                let SpawnError::Thread(cause) = &refused else { panic!("{refused:?}") };
                 assert!(cause.raw_os_error().is_some(), "{cause:?}");
                 let (text, cause) = (refused.to_string(), cause.to_string());
                 assert!(text.contains("refused") && text.contains(&cause), "{text} does not say {cause}");
                 assert_eq!(process::whereis(name), None);
                 let refused = huge().name(name).spawn_monitor::<()>(|_| ());
-                assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+                assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
                 let refused = huge().name(name).spawn::<()>(|_| ());
-                assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+                assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
                 let me = process::info(inbox.pid()).unwrap();
                 assert_eq!((me.links, me.monitors), (vec![], vec![]));
                 assert_eq!(process::processes().len(), 1);
@@ -196,7 +196,7 @@ fn a_huge_stack_for_all_is_refused_too() {
         let _watchdog = watchdog();
         let before = process::settings();
         process::set_settings(Settings { stack_size: 1 << 46, ..before });
-        assert!(matches!(another(), Err(SpawnError::Refused(_))));
+        assert!(matches!(another(), Err(SpawnError::Thread(_))));
         process::set_settings(before);
         assert!(another().is_ok());
     });
@@ -218,7 +218,7 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
             ready.pass();
             process::exit(&old, ExitReason::Shutdown);
             let refused = Builder::new().name(name).stack_size(1 << 46).spawn::<()>(|_| ());
-            assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+            assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             let notes = journal.clone();
             let new = Builder::new().name(name).spawn::<()>(move |_| notes.note("the new one begins"));
             let new = new.unwrap();

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use puppet::{Puppet, down_of};
-use rethread::process::{self, Event, Inbox, ProcessState, Target};
+use rethread::process::{self, Event, Inbox, MonitorTarget, ProcessState};
 use rethread::{ExitReason, MonitorRef};
 use support::{Gate, attached, down, eventually, sleeper, unique, watchdog};
 
 /// The next event, which must be a down, whole.
 #[track_caller]
-fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, Target, ExitReason) {
+fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, MonitorTarget, ExitReason) {
     match inbox.recv() {
         Event::Down { monitor, target, reason } => (monitor, target, reason),
         other => panic!("a down was due, not {other:?}"),
@@ -33,7 +33,7 @@ fn mn_01_a_down_carries_monitor_pid_and_reason() {
         let child = Puppet::new();
         let monitor = process::monitor(&child);
         child.begins(|| process::exit_with("frop"));
-        assert_eq!(whole_down(inbox), (monitor, Target::Pid(child.pid()), "frop".into()));
+        assert_eq!(whole_down(inbox), (monitor, MonitorTarget::Pid(child.pid()), "frop".into()));
         assert_eq!(inbox.try_recv(), None);
         assert_eq!(monitors(inbox.pid()), (vec![], vec![]));
     });
@@ -47,7 +47,7 @@ fn mn_03_a_monitor_by_name_names_the_name() {
         let monitor = process::monitor_name(name);
         assert_eq!(monitors(inbox.pid()).0, [child.pid()]);
         child.begins(|| process::exit_with(ExitReason::Normal));
-        assert_eq!(whole_down(inbox), (monitor, Target::Name(name.into()), ExitReason::Normal));
+        assert_eq!(whole_down(inbox), (monitor, MonitorTarget::Name(name.into()), ExitReason::Normal));
     });
 }
 
@@ -59,7 +59,7 @@ fn mn_04_an_unknown_name_is_down_at_once() {
         let Some(Event::Down { monitor: fired, target, reason }) = inbox.try_recv() else {
             panic!("it is there when monitor returns")
         };
-        assert_eq!((fired, target, reason), (monitor, Target::Name(name.into()), ExitReason::NoProc));
+        assert_eq!((fired, target, reason), (monitor, MonitorTarget::Name(name.into()), ExitReason::NoProc));
         assert!(!process::demonitor(monitor));
     });
 }
@@ -75,7 +75,7 @@ fn a_dead_process_is_down_at_once() {
         let event = inbox.try_recv().expect("it is there when monitor returns");
         assert_eq!(
             event,
-            Event::Down { monitor, target: Target::Pid(dead.pid()), reason: ExitReason::NoProc }
+            Event::Down { monitor, target: MonitorTarget::Pid(dead.pid()), reason: ExitReason::NoProc }
         );
     });
 }
@@ -208,7 +208,7 @@ fn mn_14_a_monitor_by_name_stays_with_the_process_it_found() {
         assert_eq!(down(inbox), (of_w, "the new holder".into()));
         assert_eq!(inbox.try_recv(), None);
         process::exit(&v, "the old holder");
-        assert_eq!(whole_down(inbox), (monitor, Target::Name(name.into()), "the old holder".into()));
+        assert_eq!(whole_down(inbox), (monitor, MonitorTarget::Name(name.into()), "the old holder".into()));
     });
 }
 
@@ -285,7 +285,7 @@ fn monitors_have_nothing_to_do_with_trap_exit() {
         }
         process::exit(&child, "oops");
         for puppet in [&plain, &trapping] {
-            assert_eq!(down_of(&puppet.hears(1)[0]), (Target::Pid(child.pid()), "oops".into()));
+            assert_eq!(down_of(&puppet.hears(1)[0]), (MonitorTarget::Pid(child.pid()), "oops".into()));
             assert!(process::is_alive(puppet));
         }
         assert_eq!(inbox.try_recv(), None);

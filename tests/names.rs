@@ -527,7 +527,7 @@ fn a_name_can_be_waited_for_from_many_threads() {
     let name = unique("waited for");
     let waiting: Vec<_> = (0..8)
         .map(|_| {
-            process::spawn::<()>(move |_| assert!(process::whereis_within(name, support::LIMIT).is_some()))
+            process::spawn::<()>(move |_| assert!(process::whereis_timeout(name, support::LIMIT).is_some()))
                 .unwrap()
         })
         .map(process::watch)
@@ -541,8 +541,8 @@ fn a_name_can_be_waited_for_from_many_threads() {
     for watch in &waiting {
         watch.wait();
     }
-    assert_eq!(process::whereis_within(name, std::time::Duration::ZERO), Some(holder.pid()));
-    assert_eq!(process::whereis_within(unique("nobody"), std::time::Duration::ZERO), None);
+    assert_eq!(process::whereis_timeout(name, std::time::Duration::ZERO), Some(holder.pid()));
+    assert_eq!(process::whereis_timeout(unique("nobody"), std::time::Duration::ZERO), None);
 }
 
 #[test]
@@ -550,7 +550,7 @@ fn who_waits_for_a_name_can_be_ended() {
     let _watchdog = support::watchdog();
     let name = unique("never held");
     let waits =
-        process::spawn::<()>(move |_| assert!(process::whereis_within(name, support::LIMIT).is_some()))
+        process::spawn::<()>(move |_| assert!(process::whereis_timeout(name, support::LIMIT).is_some()))
             .unwrap();
     let watch = process::watch(&waits);
     process::exit(&waits, "enough");

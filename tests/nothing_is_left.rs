@@ -54,7 +54,7 @@ fn a_timer_that_was_cancelled() {
 fn a_wait_for_a_name_that_nobody_took() {
     leaves_nothing(30_000, |turn| {
         let name = format!("nothing is left {turn} {}", "x".repeat(100));
-        assert_eq!(process::whereis_within(&name, Duration::ZERO), None);
+        assert_eq!(process::whereis_timeout(&name, Duration::ZERO), None);
     });
 }
 
@@ -72,7 +72,7 @@ fn a_call_that_timed_out() {
         type Call = Caller<()>;
         type Cast = Never;
 
-        fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
             Ok(Self(None))
         }
         fn handle_call(&mut self, from: Caller<()>, _: &mut Context<Self>) -> Next {

@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use rethread::observer::{self, By, Change, Events, LifeEvent, Node, Snapshot};
+use rethread::observer::{self, EventReceiver, Node, ProcessEvent, ProcessEventKind, Snapshot, SortBy};
 use rethread::prelude::*;
-use rethread::process::{Activity, Builder, Kind, ProcessState};
+use rethread::process::{Activity, Builder, ProcessKind, ProcessState};
 use support::{Gate, attached, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ impl GenServer for Worker {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Worker)
     }
 
@@ -63,16 +63,16 @@ fn system(name: &'static str, workers: &[&'static str]) -> ServerRef<Supervisor>
 
 /// The lines of the tree below a process: how deep, who, and how often started again; children that do not run by id.
 fn lines(snapshot: &Snapshot, root: Pid) -> Vec<(usize, String, u64)> {
-    let line = |branch: &observer::Branch<'_>| match branch.node {
-        Node::Process { process, restarts } => (branch.depth, process.title().to_owned(), restarts),
-        Node::Down(row) => (branch.depth, format!("down: {}", row.child.id), row.restarts),
+    let line = |branch: &observer::TreeRow<'_>| match branch.node {
+        Node::Process { process, restarts } => (branch.depth, process.display_name().to_owned(), restarts),
+        Node::NotRunning(row) => (branch.depth, format!("down: {}", row.child.id), row.restarts),
         _ => panic!("what is that?"),
     };
     snapshot.tree_of(root).iter().map(line).collect()
 }
 
 /// The next event that concerns a process and is accepted.
-fn next(events: &mut Events, mut wanted: impl FnMut(&LifeEvent) -> bool) -> LifeEvent {
+fn next(events: &mut EventReceiver, mut wanted: impl FnMut(&ProcessEvent) -> bool) -> ProcessEvent {
     loop {
         let event = events.recv_timeout(Duration::from_secs(30)).expect("an event is due");
         if wanted(&event) {
@@ -101,7 +101,10 @@ fn the_tree_shows_who_started_whom_and_what_does_not_run() {
 
     let observed = snapshot.find(top).expect("it is there");
     let supervision = observed.supervision.as_ref().expect("it is a supervisor");
-    assert_eq!((observed.info.kind, supervision.strategy), (Kind::Supervisor, Some(Strategy::OneForOne)));
+    assert_eq!(
+        (observed.info.kind, supervision.strategy),
+        (ProcessKind::Supervisor, Some(Strategy::OneForOne))
+    );
     assert_eq!((supervision.restarts.used, supervision.restarts.left()), (1, 2));
     assert_eq!(supervision.children.len(), 2);
     let text = snapshot.to_string();
@@ -136,12 +139,12 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     let hung = observer::info(pid).expect("it is there");
     assert_eq!((hung.info.state.clone(), hung.info.activity), (ProcessState::Running, Activity::Call));
     assert_eq!((hung.info.mailbox_len, hung.info.received), (5, 2));
-    assert_eq!((hung.module(), hung.info.kind), ("Worker", Kind::Server));
+    assert_eq!((hung.type_name(), hung.info.kind), ("Worker", ProcessKind::Server));
     let before = hung.info.active_for;
     let later = || observer::info(pid).expect("it is there").info.active_for;
     eventually("time passes", || later() > before + Duration::from_millis(5));
-    assert!(observer::top(By::Mailbox, 1_000).iter().any(|one| one.pid() == pid));
-    assert!(observer::top(By::Busy, 1_000).iter().any(|one| one.pid() == pid));
+    assert!(observer::top(SortBy::Mailbox, 1_000).iter().any(|one| one.pid() == pid));
+    assert!(observer::top(SortBy::Busy, 1_000).iter().any(|one| one.pid() == pid));
     let line = observer::info(pid).unwrap().to_string();
     assert!(
         line.starts_with(name) && line.contains("handling a call for") && line.ends_with("mail 5"),
@@ -193,12 +196,13 @@ fn top_sorts_and_cuts() {
     eventually("they wait", || {
         flooded.iter().all(|one| process::info(one).unwrap().state == ProcessState::Waiting)
     });
-    let mails: Vec<usize> = observer::top(By::Mailbox, 2).iter().map(|one| one.info.mailbox_len).collect();
+    let mails: Vec<usize> =
+        observer::top(SortBy::Mailbox, 2).iter().map(|one| one.info.mailbox_len).collect();
     assert_eq!(mails, [3_000, 2_000]);
-    let oldest = observer::top(By::Uptime, 1_000);
+    let oldest = observer::top(SortBy::Uptime, 1_000);
     assert!(oldest.windows(2).all(|pair| pair[0].info.uptime >= pair[1].info.uptime));
     flooded.iter().for_each(|one| process::exit(one, ExitReason::Kill));
-    assert!(observer::top(By::Mailbox, 0).is_empty());
+    assert!(observer::top(SortBy::Mailbox, 0).is_empty());
 }
 
 #[test]
@@ -207,12 +211,12 @@ fn events_tell_a_life_from_the_start_to_the_end() {
         let mut events = observer::events();
         let name = unique("short life");
         let child = Builder::new().name(name).spawn::<()>(|_| ()).expect("a thread");
-        let mine = |event: &LifeEvent| event.pid == child.pid();
+        let mine = |event: &ProcessEvent| event.pid == child.pid();
         let started = next(&mut events, mine);
-        assert_eq!(started.change, Change::Started { parent: Some(inbox.pid()) });
+        assert_eq!(started.kind, ProcessEventKind::Started { parent: Some(inbox.pid()) });
         assert_eq!(started.name.as_deref(), Some(name));
         let exited = next(&mut events, mine);
-        assert_eq!(exited.change, Change::Exited { reason: ExitReason::Normal });
+        assert_eq!(exited.kind, ProcessEventKind::Exited { reason: ExitReason::Normal });
         assert_eq!(exited.name.as_deref(), Some(name), "though the name is free again");
         assert!(exited.to_string().ends_with("exited: normal"), "{exited}");
     });
@@ -221,7 +225,7 @@ fn events_tell_a_life_from_the_start_to_the_end() {
 #[test]
 fn events_tell_of_restarts_and_of_giving_up() {
     let _watchdog = watchdog();
-    let mut events = observer::events_with_room(100_000);
+    let mut events = observer::events_with_capacity(100_000);
     let [top, a] = [unique("giver-up"), unique("crasher")];
     let system = system(top, &[a]);
     let root = system.whereis().expect("it runs");
@@ -229,30 +233,36 @@ fn events_tell_of_restarts_and_of_giving_up() {
     for times in 1..=3 {
         let before = worker.whereis().expect("it runs");
         worker.cast(Tell::Crash);
-        let exited =
-            next(&mut events, |event| event.pid == before && matches!(event.change, Change::Exited { .. }));
-        let Change::Exited { reason: ExitReason::Panic(report) } = exited.change else { panic!("{exited}") };
+        let exited = next(&mut events, |event| {
+            event.pid == before && matches!(event.kind, ProcessEventKind::Exited { .. })
+        });
+        let ProcessEventKind::Exited { reason: ExitReason::Panic(report) } = exited.kind else {
+            panic!("{exited}")
+        };
         assert!(report.to_string().contains("on request"));
         let again = next(&mut events, |event| {
-            matches!(event.change, Change::Restarted { .. }) && event.name.as_deref() == Some(a)
+            matches!(event.kind, ProcessEventKind::Restarted { .. }) && event.name.as_deref() == Some(a)
         });
-        assert_eq!(again.change, Change::Restarted { by: root, child: a.into(), times });
+        assert_eq!(
+            again.kind,
+            ProcessEventKind::Restarted { supervisor: root, child: a.into(), restart_count: times }
+        );
         assert_eq!(Some(again.pid), worker.whereis());
     }
     worker.cast(Tell::Crash);
     let gave_up = next(&mut events, |event| event.pid == root);
-    let Change::GaveUp { why } = &gave_up.change else { panic!("{gave_up}") };
+    let ProcessEventKind::GaveUp { reason: why } = &gave_up.kind else { panic!("{gave_up}") };
     assert!(why.contains("reached_max_restart_intensity"), "{why}");
     assert_eq!(
-        next(&mut events, |event| event.pid == root).change,
-        Change::Exited { reason: ExitReason::Shutdown }
+        next(&mut events, |event| event.pid == root).kind,
+        ProcessEventKind::Exited { reason: ExitReason::Shutdown }
     );
 }
 
 #[test]
 fn a_zombie_is_made_and_reaped_in_public() {
     let _watchdog = watchdog();
-    let mut events = observer::events_with_room(100_000);
+    let mut events = observer::events_with_capacity(100_000);
     let gate = Gate::new();
     let (held, begun) = (gate.clone(), Gate::new());
     let begins = begun.clone();
@@ -264,12 +274,12 @@ fn a_zombie_is_made_and_reaped_in_public() {
     let stuck = stuck.expect("a thread");
     begun.pass();
     process::exit(&stuck, ExitReason::Kill);
-    let mine = |event: &LifeEvent| event.pid == stuck.pid();
+    let mine = |event: &ProcessEvent| event.pid == stuck.pid();
     let mut changes = Vec::new();
-    while !matches!(changes.last(), Some(Change::Exited { .. })) {
-        changes.push(next(&mut events, mine).change);
+    while !matches!(changes.last(), Some(ProcessEventKind::Exited { .. })) {
+        changes.push(next(&mut events, mine).kind);
     }
-    assert!(changes.contains(&Change::BecameZombie), "{changes:?}");
+    assert!(changes.contains(&ProcessEventKind::BecameZombie), "{changes:?}");
     let snapshot = observer::snapshot();
     assert!(snapshot.zombies.iter().any(|zombie| zombie.pid == stuck.pid()));
     assert!(snapshot.to_string().contains(&format!("zombie {}", stuck.pid())));
@@ -279,21 +289,21 @@ fn a_zombie_is_made_and_reaped_in_public() {
     );
     gate.open();
     let reaped = next(&mut events, mine);
-    assert_eq!((reaped.change, reaped.name.as_deref()), (Change::Reaped, Some(label)));
+    assert_eq!((reaped.kind, reaped.name.as_deref()), (ProcessEventKind::Reaped, Some(label)));
 }
 
 #[test]
 fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
     attached::<(), _>(|_| {
-        let mut events = observer::events_with_room(4);
+        let mut events = observer::events_with_capacity(4);
         for _ in 0..20 {
             process::watch(process::spawn::<()>(|_| ()).expect("a thread").pid()).wait();
         }
         let read = std::iter::from_fn(|| events.try_recv()).count();
         assert_eq!(read, 4);
-        assert!(events.lost() >= 36, "twenty births and twenty deaths, other tests not counted");
-        assert_eq!(events.lost(), 0);
-        assert!(events.recv_timeout(Duration::ZERO).is_none() || events.lost() == 0);
+        assert!(events.dropped() >= 36, "twenty births and twenty deaths, other tests not counted");
+        assert_eq!(events.dropped(), 0);
+        assert!(events.recv_timeout(Duration::ZERO).is_none() || events.dropped() == 0);
     });
 }
 

@@ -27,7 +27,7 @@ impl GenServer for Shy {
     type Call = Ask;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use puppet::Puppet;
 use rethread::prelude::*;
-use rethread::process::{Activity, Builder, Event, Inbox, ProcessState, Target};
+use rethread::process::{Activity, Builder, Event, Inbox, MonitorTarget, ProcessState};
 use support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 
 #[test]
@@ -41,7 +41,7 @@ fn all_fields_of_info() {
         assert_eq!((info.links, info.monitors), (vec![linked], vec![monitored; 2]));
         assert_eq!(info.monitored_by, [inbox.pid()]);
         assert_eq!((info.mailbox_len, info.message_type), (3, "u16"));
-        assert!(info.trapping);
+        assert!(info.traps_exits);
         assert_eq!(info.thread_name.as_deref(), Some("under test"), "the label goes before the name");
         assert_eq!(info.waiting_on, None);
         assert_eq!(*info.ancestors, [inbox.pid()]);
@@ -137,8 +137,8 @@ fn targets_and_pids_print_short() {
     let _watchdog = watchdog();
     let child = sleeper();
     let pid = child.pid();
-    assert_eq!(format!("{pid} {pid:?}"), format!("{0} {0}", Target::Pid(pid)));
-    assert_eq!(Target::Name("bob".into()).to_string(), "bob");
+    assert_eq!(format!("{pid} {pid:?}"), format!("{0} {0}", MonitorTarget::Pid(pid)));
+    assert_eq!(MonitorTarget::Name("bob".into()).to_string(), "bob");
     assert_eq!(format!("{child:?}"), format!("Address({pid})"));
     assert_eq!(child, child.clone());
     process::exit(pid, ExitReason::Kill);
@@ -287,7 +287,7 @@ struct Introspective(Vec<Activity>);
 
 impl Introspective {
     fn note(&mut self, cx: &Context<Self>) -> Next {
-        let info = process::info(cx.me()).expect("it lives");
+        let info = process::info(cx.pid()).expect("it lives");
         self.0.push(info.activity);
         Next::wait()
     }
@@ -298,7 +298,7 @@ impl GenServer for Introspective {
     type Call = Caller<()>;
     type Cast = Pid;
 
-    fn init((): (), cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), cx: &mut Context<Self>) -> Result<Self, InitError> {
         let mut server = Self(Vec::new());
         let _ = server.note(cx);
         cx.after_init(Next::wait().and_continue());
@@ -365,7 +365,7 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
         type Call = Never;
         type Cast = Act;
 
-        fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+        fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
             Ok(Self)
         }
         fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {

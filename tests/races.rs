@@ -20,6 +20,8 @@ mod agents;
 mod applications;
 #[path = "races/dynamic_supervisors.rs"]
 mod dynamic_supervisors;
+#[path = "races/harness.rs"]
+mod harness;
 #[path = "races/links.rs"]
 mod links;
 #[path = "races/listeners.rs"]
@@ -46,5 +48,3 @@ mod tasks;
 mod threads;
 #[path = "races/timers.rs"]
 mod timers;
-#[path = "races/tries.rs"]
-mod tries;

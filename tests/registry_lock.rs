@@ -117,7 +117,7 @@ fn a_zombie_never_gets_a_lock() {
     }
     let asks = Asks(keys.clone(), journal.clone());
     let zombie = Builder::new()
-        .exit_deadline(Duration::from_millis(20))
+        .exit_timeout(Duration::from_millis(20))
         .spawn::<()>(move |_| {
             let _asks = asks;
             process::exit_with("enough");
@@ -157,7 +157,7 @@ fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
         let asks = Asks(keys.clone(), gate.clone(), Arc::clone(&inside));
         let began = Arc::clone(&ready);
         // It is declared dead at once, whatever its thread is at.
-        let builder = Builder::new().kill_grace(Duration::ZERO).exit_deadline(Duration::ZERO);
+        let builder = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::ZERO);
         let process = builder.spawn::<()>(move |_| {
             let asks = asks;
             asks.0.lock("its first", || ());
@@ -302,7 +302,7 @@ fn one_at_a_time_whatever_becomes_of_them() {
     let arena: Arc<Arena> = Arc::default();
     let worker = |seed| {
         let (arena, patient) = (Arc::clone(&arena), Duration::from_secs(600));
-        let builder = Builder::new().kill_grace(patient).exit_deadline(patient);
+        let builder = Builder::new().kill_grace(patient).exit_timeout(patient);
         let worker = builder.spawn::<()>(move |_| arena.compete(seed, true)).expect("a free thread");
         (process::watch(&worker), worker)
     };

@@ -107,11 +107,11 @@ impl GenServer for Echo {
     type Call = Caller<(usize, Pid)>;
     type Cast = Never;
 
-    fn init(key: usize, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(key: usize, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(key))
     }
     fn handle_call(&mut self, from: Self::Call, cx: &mut Context<Self>) -> Next {
-        from.reply((self.0, cx.me()))
+        from.reply((self.0, cx.pid()))
     }
     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
         match cast {}
@@ -138,7 +138,7 @@ impl GenServer for Book {
     type Call = Caller<(usize, Vec<(usize, Pid, i64)>)>;
     type Cast = Heard;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self::default())
     }
     fn handle_call(&mut self, from: Self::Call, _: &mut Context<Self>) -> Next {
@@ -315,7 +315,7 @@ fn dispatches(arena: &Arena, n: usize) {
 
 /// Its unwinding is never cut short, however loaded the machine is.
 fn patient() -> Builder {
-    Builder::new().kill_grace(Duration::from_secs(600)).exit_deadline(Duration::from_secs(600))
+    Builder::new().kill_grace(Duration::from_secs(600)).exit_timeout(Duration::from_secs(600))
 }
 
 fn worker(arena: &Arc<Arena>, stop: &Arc<AtomicBool>, seed: u64) -> Watch {

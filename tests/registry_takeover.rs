@@ -21,7 +21,7 @@ impl GenServer for Successor {
     type Call = Never;
     type Cast = Never;
 
-    fn init((journal, begins): Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((journal, begins): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         journal.note(begins);
         Ok(Self)
     }
@@ -37,7 +37,7 @@ impl GenServer for Successor {
 fn successor(keys: &Keys, key: &'static str, journal: &Journal, begins: &'static str) -> Pid {
     let spec = Successor::child_spec((journal.clone(), begins)).name(keys.server(key));
     process::spawn::<()>(move |_| drop(spec.start())).expect("a free thread");
-    keys.whereis_within(key, Duration::from_secs(30)).expect("the key of one who is dying can be had")
+    keys.whereis_timeout(key, Duration::from_secs(30)).expect("the key of one who is dying can be had")
 }
 
 /// Waits at a gate in its destructor, then notes that it is over.
@@ -53,8 +53,7 @@ impl Drop for HeldUp {
 /// A process that holds the keys, and whose destructors wait for the gate; it holds them when this returns.
 #[track_caller]
 fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) -> Address<()> {
-    let patient =
-        Builder::new().exit_deadline(Duration::from_secs(600)).kill_grace(Duration::from_millis(80));
+    let patient = Builder::new().exit_timeout(Duration::from_secs(600)).kill_grace(Duration::from_millis(80));
     let (ready, held) = (Gate::new(), HeldUp(gate.clone(), journal.clone()));
     let (began, keys, which) = (ready.clone(), keys.clone(), which.to_vec());
     let body = move |inbox: &mut Inbox<()>| {
@@ -248,7 +247,7 @@ impl GenServer for Owner {
     type Call = Never;
     type Cast = Never;
 
-    fn init(it: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(it: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(Exclusive::take(&it)))
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {

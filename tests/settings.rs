@@ -8,12 +8,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use rethread::ExitReason;
-use rethread::process::{self, Event, Settings, Waiting};
+use rethread::process::{self, Event, Settings, WaitStrategy};
 
 #[test]
 fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait() {
     let _watchdog = support::watchdog();
-    process::set_settings(Settings { spare_threads: 0, ..process::settings() });
+    process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
     let mut seen = HashSet::new();
     for _ in 0..200 {
         let (tell, told) = channel();
@@ -22,9 +22,9 @@ fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait()
         process::watch(process::spawn(body).expect("a thread")).wait();
         assert!(seen.insert(told.recv().expect("it told")), "a thread was kept");
     }
-    for waiting in [Waiting::Park, Waiting::Linger, Waiting::Adaptive] {
-        process::set_settings(Settings { waiting, ..process::settings() });
-        assert_eq!(process::settings().waiting, waiting);
+    for waiting in [WaitStrategy::Park, WaitStrategy::Spin, WaitStrategy::Adaptive] {
+        process::set_settings(Settings { wait_strategy: waiting, ..process::settings() });
+        assert_eq!(process::settings().wait_strategy, waiting);
         let echo = process::spawn::<Sender<u8>>(|inbox| {
             while let Event::Message(back) = inbox.recv() {
                 back.send(1).expect("the test waits");

@@ -17,7 +17,7 @@ use support::{Gate, attached, eventually};
 
 /// Whatever the environment says: all tests of this program want threads to be kept.
 fn keep() {
-    process::set_settings(Settings { spare_threads: 64, ..process::settings() });
+    process::set_settings(Settings { max_idle_threads: 64, ..process::settings() });
 }
 
 /// A stack size is an order for threads of this test only: a process gets kept threads of its own size.

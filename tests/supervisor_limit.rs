@@ -30,7 +30,7 @@ fn th_15_no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
     set_settings(before);
     // More stack than there is address space: the operating system refuses.
     let error = supervisor.start_child(b.spec().stack_size(1 << 47));
-    assert!(matches!(error, Err(StartError::Refused(_))), "{error:?}");
+    assert!(matches!(error, Err(StartError::Thread(_))), "{error:?}");
     assert_eq!((states(&supervisor), b.attempts()), (vec![("a".into(), "running")], 0));
     assert_eq!(a.starts(), 1);
     assert_eq!(supervisor.start_child(b.spec()), Ok(Some(b.await_start(1))));

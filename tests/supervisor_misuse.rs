@@ -73,9 +73,9 @@ fn a_start_function_that_panics_at_a_restart_is_tried_again() {
 struct Module;
 
 impl Supervise for Module {
-    type Args = fn() -> Result<SupervisorSpec, Stop>;
+    type Args = fn() -> Result<SupervisorSpec, InitError>;
 
-    fn init(make: Self::Args) -> Result<SupervisorSpec, Stop> {
+    fn init(make: Self::Args) -> Result<SupervisorSpec, InitError> {
         make()
     }
 }
@@ -84,15 +84,15 @@ impl Supervise for Module {
 fn whatever_an_init_does_the_starter_gets_one_error_and_no_message() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let outcome = |make: fn() -> Result<SupervisorSpec, Stop>| Module::start_link(make).map(drop);
+        let outcome = |make: fn() -> Result<SupervisorSpec, InitError>| Module::start_link(make).map(drop);
         let Err(StartError::Failed(ExitReason::Panic(report))) = outcome(|| panic!("boom in init")) else {
             panic!("a panic was due")
         };
         assert_eq!(report.message(), "boom in init");
         assert_eq!(outcome(|| process::exit_with("out")), Err(StartError::Failed("out".into())));
-        assert_eq!(outcome(|| Err(Stop::Ignore)), Err(StartError::Ignored));
-        assert_eq!(outcome(|| Err(Stop::Reason("no".into()))), Err(StartError::Failed("no".into())));
-        assert_eq!(outcome(|| Err(Stop::Quiet("shh".into()))), Err(StartError::Failed("shh".into())));
+        assert_eq!(outcome(|| Err(InitError::Ignore)), Err(StartError::Ignored));
+        assert_eq!(outcome(|| Err(InitError::Stop("no".into()))), Err(StartError::Failed("no".into())));
+        assert_eq!(outcome(|| Err(InitError::Error("shh".into()))), Err(StartError::Failed("shh".into())));
         let zero = outcome(|| Ok(Supervisor::one_for_one().max_restarts(1, Duration::ZERO)));
         assert_eq!(zero, Err(StartError::BadSpec(SpecError::ZeroPeriod)));
         let failing =
@@ -104,13 +104,13 @@ fn whatever_an_init_does_the_starter_gets_one_error_and_no_message() {
 
 #[test]
 fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
-    let ended = |make: fn() -> Result<SupervisorSpec, Stop>| {
+    let ended = |make: fn() -> Result<SupervisorSpec, InitError>| {
         support::reason_of_death(move |inbox: &mut Inbox<()>| {
             drop(Module::start_link(make));
             inbox.recv();
         })
     };
-    assert_eq!(ended(|| Err(Stop::Reason("no".into()))), "no".into());
+    assert_eq!(ended(|| Err(InitError::Stop("no".into()))), "no".into());
     assert!(matches!(ended(|| panic!("boom")), ExitReason::Panic(_)));
     let failing = || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::Timeout))));
     assert!(matches!(ended(failing), ExitReason::ShutdownWith(_)));
@@ -118,8 +118,8 @@ fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
     attached(|inbox: &mut Inbox<()>| {
         let zero = Supervisor::one_for_one().max_restarts(1, Duration::ZERO);
         assert_eq!(zero.start_link().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
-        assert_eq!(Module::start_link(|| Err(Stop::Ignore)).map(drop), Err(StartError::Ignored));
-        let quiet = Module::start_link(|| Err(Stop::Quiet("shh".into()))).map(drop);
+        assert_eq!(Module::start_link(|| Err(InitError::Ignore)).map(drop), Err(StartError::Ignored));
+        let quiet = Module::start_link(|| Err(InitError::Error("shh".into()))).map(drop);
         assert_eq!(quiet, Err(StartError::Failed("shh".into())));
         assert_eq!(inbox.try_recv(), None);
     });
@@ -150,7 +150,7 @@ fn every_call_to_a_dead_supervisor_is_an_error() {
         let a = Child::new("a", &Journal::new());
         let Err(StartError::NoSupervisor(reason)) = gone.start_child(a.spec()) else { panic!("no error") };
         assert!(
-            matches!(&reason, ExitReason::Call(failure) if failure.why == ExitReason::NoProc),
+            matches!(&reason, ExitReason::Call(failure) if failure.reason == ExitReason::NoProc),
             "{reason}"
         );
         assert_eq!(gone.terminate_child("a"), Err(no_supervisor.clone()));
@@ -191,7 +191,7 @@ fn a_call_that_is_waiting_when_the_supervisor_dies_learns_why() {
     let Some(Err(StartError::NoSupervisor(ExitReason::Call(failure)))) = result else {
         panic!("not {result:?}")
     };
-    assert_eq!(failure.why, ExitReason::Killed);
+    assert_eq!(failure.reason, ExitReason::Killed);
 }
 
 /// Children that call their supervisor while it waits for them: refused, not a hang, however fast they are.
@@ -271,7 +271,7 @@ impl GenServer for Bomb {
     type Call = Never;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
@@ -491,7 +491,7 @@ struct Pool;
 impl Supervise for Pool {
     type Args = (usize, Journal);
 
-    fn init((size, journal): Self::Args) -> Result<SupervisorSpec, Stop> {
+    fn init((size, journal): Self::Args) -> Result<SupervisorSpec, InitError> {
         journal.note(format!("pool of {size}"));
         let idle = |id| ChildSpec::process::<()>(id, |inbox| drop(inbox.recv()));
         Ok(Supervisor::one_for_one().max_restarts(0, MINUTE).children((1..=size).map(idle)))
@@ -525,7 +525,7 @@ impl GenServer for Plain {
     type Call = Never;
     type Cast = Never;
 
-    fn init(_: &'static str, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(_: &'static str, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {

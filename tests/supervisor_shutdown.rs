@@ -286,7 +286,7 @@ fn th_10_a_busy_child_ends_with_shutdown_after_its_time_and_the_grace_and_is_one
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (limit, grace) = (ms(200), ms(100));
-    let child = stuck("busy", Builder::new().kill_grace(grace).exit_deadline(MINUTE), &gate, &count);
+    let child = stuck("busy", Builder::new().kill_grace(grace).exit_timeout(MINUTE), &gate, &count);
     let supervisor = up(Supervisor::one_for_one().child(child.shutdown(Shutdown::Timeout(limit))));
     await_count("it is busy", &count, 1);
     let pid = child_pid(&supervisor, "busy");
@@ -309,7 +309,7 @@ fn a_busy_child_with_unlimited_time_falls_to_its_exit_deadline() {
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let deadline = ms(150);
-    let child = stuck("busy", Builder::new().exit_deadline(deadline), &gate, &count);
+    let child = stuck("busy", Builder::new().exit_timeout(deadline), &gate, &count);
     let supervisor = up(Supervisor::one_for_one().child(child.shutdown(Shutdown::Infinity)));
     await_count("it is busy", &count, 1);
     let pid = child_pid(&supervisor, "busy");

@@ -172,7 +172,7 @@ fn oa_10_terminate_child_leaves_the_others_alone() {
 fn oa_12_the_partitions_of_a_table_restart_together_under_their_names() {
     let _watchdog = watchdog();
     let name = unique("oa 12");
-    let part = |at: usize| ServerRef::<child::Actor>::with_name(format!("{name} part {at}"));
+    let part = |at: usize| ServerRef::<child::Actor>::from_name(format!("{name} part {at}"));
     let journal = Journal::new();
     let parts: Vec<Child> = (0..4).map(|_| Child::new("part", &journal)).collect();
     let children = parts.iter().enumerate().map(|(at, child)| child.spec().id(at).name(part(at)));

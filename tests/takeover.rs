@@ -49,11 +49,11 @@ impl GenServer for Cache {
     type Call = Ask;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { database: Database::child_spec(()).name(DATABASE).start_link()? })
     }
     fn handle_call(&mut self, Ask::Family(from): Ask, cx: &mut Context<Self>) -> Next {
-        let mut family = vec![cx.me()];
+        let mut family = vec![cx.pid()];
         family.extend(self.database.call(Store::Family).or_exit());
         from.reply(family)
     }
@@ -67,7 +67,7 @@ impl GenServer for Database {
     type Call = Store;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         let start = |name| Idle::child_spec(()).name(name).start_link();
         Ok(Self { workers: WORKERS.into_iter().map(start).collect::<Result<_, _>>()? })
     }
@@ -82,7 +82,7 @@ impl GenServer for Database {
             }
             Store::Family(from) => {
                 let workers = self.workers.iter().filter_map(ServerRef::whereis);
-                from.reply(std::iter::once(cx.me()).chain(workers).collect())
+                from.reply(std::iter::once(cx.pid()).chain(workers).collect())
             }
         }
     }
@@ -119,7 +119,7 @@ fn a_busy_linked_structure_heals_a_thousand_times_and_leaves_nothing_behind() {
     // However long a loaded machine keeps a thread waiting, it is to end by itself: no zombies here.
     let patient = Duration::from_secs(600);
     // Threads that are kept would look like threads that were left behind.
-    set_settings(Settings { kill_grace: patient, exit_deadline: patient, spare_threads: 0, ..settings() });
+    set_settings(Settings { kill_grace: patient, exit_timeout: patient, max_idle_threads: 0, ..settings() });
     // The runtime's own thread for timers stays for good: it is there before the count.
     process::cancel_timer(process::send_after(Duration::from_secs(60), &support::sleeper(), ()));
     process::exit(process::processes()[0].pid, ExitReason::Kill);
@@ -128,7 +128,7 @@ fn a_busy_linked_structure_heals_a_thousand_times_and_leaves_nothing_behind() {
     eventually("its thread too", || {
         before = threads();
         let there = |name: &str| before.iter().any(|thread| thread == name);
-        there("watchdog") && there("rethread-clock") && !before.iter().any(|name| name.starts_with("process"))
+        there("watchdog") && there("rethread-timer") && !before.iter().any(|name| name.starts_with("process"))
     });
 
     let plan = Supervisor::one_for_one().max_restarts(2 * ROUNDS as u32, Duration::from_secs(600));
@@ -181,7 +181,7 @@ fn a_busy_linked_structure_heals_a_thousand_times_and_leaves_nothing_behind() {
     assert!(stumbles.is_empty(), "{} restarts failed at first: {}", stumbles.len(), stumbles[0]);
     assert!(puts.load(Ordering::SeqCst) > 0);
 
-    assert_eq!(process::zombies_ever(), 0);
+    assert_eq!(process::zombies_total(), 0);
     eventually("all processes are gone", || process::processes().is_empty());
     let held = [CACHE.whereis(), DATABASE.whereis()].into_iter().chain(WORKERS.map(|name| name.whereis()));
     assert_eq!(held.flatten().collect::<Vec<_>>(), []);

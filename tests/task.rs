@@ -163,8 +163,8 @@ fn tk_04_a_crash_under_an_owner_that_traps_exits() {
         Task::<()>::spawn(|| process::exit_with("boom")).unwrap().join().or_exit();
     });
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
-    let CallFailure { why, server, .. } = &**failure;
-    assert_eq!(*why, "boom".into());
+    let CallFailure { reason, server, .. } = &**failure;
+    assert_eq!(*reason, "boom".into());
     assert!(server.starts_with("task <"), "{server}");
 }
 
@@ -181,7 +181,7 @@ fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
     });
     let reason = reason_of_death(|_: &mut Inbox<()>| waiting::<()>().join_timeout(NOW).or_exit());
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
-    assert_eq!(failure.why, ExitReason::Timeout);
+    assert_eq!(failure.reason, ExitReason::Timeout);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn tk_08_a_task_that_ends_normally_without_a_value() {
     });
     let reason = reason_of_death(|_: &mut Inbox<()>| ended::<()>(ExitReason::Normal).join().or_exit());
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
-    assert_eq!(failure.why, ExitReason::Normal);
+    assert_eq!(failure.reason, ExitReason::Normal);
 }
 
 #[test]
@@ -938,7 +938,7 @@ mod wait_cycles {
         let server = puppet();
         let (tell, hear) = channel();
         server.tell(move |_, cx| {
-            let this = cx.this();
+            let this = cx.server_ref();
             let task = Task::spawn(move || this.get()).expect("a free thread");
             let pid = task.pid();
             tell.send(handle(task, pid)).expect("the test listens");
@@ -979,7 +979,7 @@ mod wait_cycles {
         let server = puppet();
         let (tell, hear) = channel();
         server.tell(move |_, cx| {
-            let (this, me) = (cx.this(), cx.me());
+            let (this, me) = (cx.server_ref(), cx.pid());
             let task = Task::process::<()>(move |inbox| {
                 waits_for(me, inbox.pid());
                 (this.get(), inbox.pid())
@@ -1015,7 +1015,7 @@ mod wait_cycles {
         let server = puppet();
         let (tell, hear) = channel();
         server.tell(move |_, cx| {
-            let this = cx.this();
+            let this = cx.server_ref();
             let mut task = Task::spawn(move || this.get()).expect("a free thread");
             called(task.pid());
             let seen = (task.yield_for(SHORT), Task::yield_many(std::slice::from_mut(&mut task), SHORT));
@@ -1034,7 +1034,7 @@ mod wait_cycles {
         let server = puppet();
         let (tell, hear) = channel();
         server.tell(move |_, cx| {
-            let this = cx.this();
+            let this = cx.server_ref();
             let mut task = trapping(move |_| this.get());
             tell.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test listens");
             Next::wait()
@@ -1073,7 +1073,7 @@ mod wait_cycles {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         server.tell(move |_, cx| {
-            let this = cx.this();
+            let this = cx.server_ref();
             let work = move || this.note(format!("done: {:?}", this.get()));
             let _ = Task::start_monitor(work).expect("a free thread");
             Next::wait()
@@ -1100,7 +1100,7 @@ mod in_destructors {
             let _guard = guard;
             process::exit_with("over")
         });
-        assert!(matches!(ended, Err(AttachError::Ended(_))), "{ended:?}");
+        assert!(matches!(ended, Err(AttachError::Exited(_))), "{ended:?}");
         hear.recv().expect("the destructor ran")
     }
 
@@ -1305,10 +1305,10 @@ mod callers_and_reports {
         let _watchdog = watchdog();
         let huge = Builder::new().stack_size(usize::MAX / 4);
         let refused = Task::process_with::<()>(huge.clone(), |_| ());
-        assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+        assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
         attached(|inbox: &mut Inbox<()>| {
             let refused = Task::process_with::<()>(huge, |_| ());
-            assert!(matches!(refused, Err(SpawnError::Refused(_))), "{refused:?}");
+            assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             clean(inbox);
         });
     }

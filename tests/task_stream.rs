@@ -694,7 +694,7 @@ mod time_limits {
             panic!("the owner lives on: {element:?}");
         });
         let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
-        assert_eq!(failure.why, ExitReason::Timeout);
+        assert_eq!(failure.reason, ExitReason::Timeout);
         let pids: Vec<_> = roll.0.lock().iter().map(|watch| format!("task {}", watch.pid())).collect();
         assert!(pids.iter().any(|pid| **pid == *failure.server), "{failure:?}");
         assert!(roll.wait().iter().all(|reason| *reason == ExitReason::Killed));
@@ -715,7 +715,7 @@ mod time_limits {
             assert_eq!(stream.next(), Some(Ok(())));
             let caught = attempt(|| stream.next()).result();
             let Err(Caught::Exit(ExitReason::Call(failure))) = caught else { panic!("not {caught:?}") };
-            assert_eq!(failure.why, ExitReason::Timeout);
+            assert_eq!(failure.reason, ExitReason::Timeout);
             assert!(roll.gone());
             assert_eq!((stream.next(), stream.size_hint()), (None, (0, Some(0))));
             clean(inbox);
@@ -891,7 +891,7 @@ mod wait_cycles {
             let server = puppet();
             let (tell, hear) = channel();
             server.tell(move |_, cx| {
-                let (this, me) = (cx.this(), cx.me());
+                let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |_: u8| {
                     waits_for(me, here());
                     this.get()
@@ -915,7 +915,7 @@ mod wait_cycles {
             let server = puppet();
             let (tell, hear) = channel();
             server.tell(move |_, cx| {
-                let (this, me) = (cx.this(), cx.me());
+                let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |what: &str| match what {
                     "calls" => this.get(),
                     "first" => {
@@ -1032,7 +1032,7 @@ mod the_rest {
                 assert_eq!(refused.len(), 3);
                 for element in refused {
                     assert!(
-                        matches!(element, Err(JoinError::NotStarted(StartError::Refused(_)))),
+                        matches!(element, Err(JoinError::NotStarted(StartError::Thread(_)))),
                         "{element:?}"
                     );
                 }
@@ -1069,7 +1069,7 @@ mod the_rest {
             let _iterates = Iterates(tell);
             process::exit_with("over")
         });
-        assert!(matches!(ended, Err(AttachError::Ended(_))), "{ended:?}");
+        assert!(matches!(ended, Err(AttachError::Exited(_))), "{ended:?}");
         assert_eq!(hear.recv().unwrap(), [Err(JoinError::Exiting)]);
     }
 

@@ -70,7 +70,7 @@ fn busy(builder: Builder) -> (Address<()>, Arc<AtomicBool>) {
 fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (name, before) = (unique("th_01"), process::zombies_ever());
+        let (name, before) = (unique("th_01"), process::zombies_total());
         let (child, stop) = busy(Builder::new().name(name).label("busy"));
         let monitor = process::monitor(&child);
         process::link(&child).unwrap();
@@ -92,7 +92,7 @@ fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
         assert_eq!(zombie_of_it.parent, Some(inbox.pid()));
         assert!(zombie_of_it.spawned_at.file().ends_with("thread_contract.rs"));
         assert!(zombie_of_it.to_string().contains(name), "{zombie_of_it}");
-        assert!(process::zombies_ever() > before);
+        assert!(process::zombies_total() > before);
         assert_eq!(process::info(&child).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
         stop.store(true, Ordering::Relaxed);
         eventually("it is reaped", || zombie(&child).is_none());
@@ -312,7 +312,7 @@ fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
         let (a_pid, linked) = (a.pid(), Gate::new());
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, enough) = (linked.clone(), Arc::clone(&stop));
-        let b = Builder::new().exit_deadline(ms(300)).spawn::<()>(move |_| {
+        let b = Builder::new().exit_timeout(ms(300)).spawn::<()>(move |_| {
             process::link(a_pid).unwrap();
             ready.open();
             while !enough.load(Ordering::Relaxed) {
@@ -376,7 +376,7 @@ impl GenServer for Sum {
     type Call = Ask;
     type Cast = i64;
 
-    fn init(start: i64, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(start: i64, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(start))
     }
     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
@@ -571,7 +571,7 @@ fn a_grace_of_zero_is_none() {
 #[test]
 fn a_kill_shortens_the_time_but_does_not_change_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stop) = busy(Builder::new().exit_deadline(Duration::from_secs(3600)));
+        let (child, stop) = busy(Builder::new().exit_timeout(Duration::from_secs(3600)));
         let monitor = process::monitor(&child);
         process::exit(&child, ExitReason::Shutdown);
         assert_eq!(inbox.recv_timeout(ms(150)), None);
@@ -590,7 +590,7 @@ fn a_kill_shortens_the_time_but_does_not_change_the_reason() {
 #[test]
 fn a_kill_does_not_prolong_a_deadline_that_is_near() {
     attached(|inbox: &mut Inbox<()>| {
-        let times = Builder::new().exit_deadline(ms(100)).kill_grace(Duration::from_secs(3600));
+        let times = Builder::new().exit_timeout(ms(100)).kill_grace(Duration::from_secs(3600));
         let (child, stop) = busy(times);
         let monitor = process::monitor(&child);
         process::exit(&child, ExitReason::Shutdown);
@@ -603,7 +603,7 @@ fn a_kill_does_not_prolong_a_deadline_that_is_near() {
 #[test]
 fn a_deadline_of_max_is_none() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stop) = busy(Builder::new().exit_deadline(Duration::MAX));
+        let (child, stop) = busy(Builder::new().exit_timeout(Duration::MAX));
         let monitor = process::monitor(&child);
         process::exit(&child, ExitReason::Shutdown);
         assert_eq!(inbox.recv_timeout(ms(100)), None);
@@ -624,7 +624,7 @@ fn a_destructor_that_hangs_in_an_own_end_makes_a_zombie() {
         for (own_end, reason) in own_ends {
             let gate = Gate::new();
             let held = gate.clone();
-            let child = Builder::new().exit_deadline(ms(60)).spawn_monitor::<()>(move |_| {
+            let child = Builder::new().exit_timeout(ms(60)).spawn_monitor::<()>(move |_| {
                 let _hangs = OnDrop(|| held.pass());
                 own_end();
             });
@@ -654,7 +654,7 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
         ];
         let gate = Gate::new();
         // Long enough to be caught before, on a machine that is busy too; so all of them at once.
-        let patient = || Builder::new().exit_deadline(ms(800));
+        let patient = || Builder::new().exit_timeout(ms(800));
         let children = ways.map(|way| {
             let (caught, held) = (Gate::new(), gate.clone());
             let told = caught.clone();
@@ -767,7 +767,7 @@ fn a_hook_is_not_called_without_a_fatal_signal() {
                 own_end();
             })
             .unwrap();
-            eventually("it traps", || process::info(&child).is_some_and(|info| info.trapping));
+            eventually("it traps", || process::info(&child).is_some_and(|info| info.traps_exits));
             process::exit(&child, "only a message");
             assert_eq!(down(inbox).0, monitor);
         }
@@ -843,11 +843,10 @@ fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
     let _watchdog = watchdog();
     let (began, gate) = (Gate::new(), Gate::new());
     let (begins, waits) = (began.clone(), gate.clone());
-    let busy =
-        Builder::new().kill_grace(Duration::ZERO).exit_deadline(Duration::MAX).spawn::<()>(move |_| {
-            begins.open();
-            waits.pass();
-        });
+    let busy = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::MAX).spawn::<()>(move |_| {
+        begins.open();
+        waits.pass();
+    });
     let busy = busy.unwrap();
     began.pass();
     let watch = process::watch(&busy);
@@ -865,7 +864,7 @@ impl GenServer for Slow {
     type Call = Never;
     type Cast = Never;
 
-    fn init(gate: Gate, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(gate: Gate, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(gate))
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
@@ -910,7 +909,7 @@ fn destructors_do_not_prolong_the_time_of_a_kill() {
         let gate = Gate::new();
         let held = OnDrop(|| gate.open()); // also if this test fails
         let hour = Duration::from_secs(3600);
-        let spec = Slow::child_spec(gate.clone()).kill_grace(ms(30)).exit_deadline(hour);
+        let spec = Slow::child_spec(gate.clone()).kill_grace(ms(30)).exit_timeout(hour);
         let (server, monitor) = spec.start_monitor().unwrap();
         process::exit(server.whereis().unwrap(), ExitReason::Kill);
         assert_eq!(
@@ -921,7 +920,7 @@ fn destructors_do_not_prolong_the_time_of_a_kill() {
         // And neither do those of unread messages.
         let (begun, wait) = (Gate::new(), Gate::new());
         let (ready, passes) = (begun.clone(), wait.clone());
-        let times = Builder::new().kill_grace(ms(30)).exit_deadline(hour);
+        let times = Builder::new().kill_grace(ms(30)).exit_timeout(hour);
         let (child, monitor) = times
             .spawn_monitor::<OnDrop<Box<dyn FnMut() + Send>>>(move |_| {
                 ready.open();
@@ -952,7 +951,7 @@ fn reason_of<M: std::fmt::Debug>(event: Event<M>, of: MonitorRef) -> ExitReason 
 #[test]
 fn only_a_kill_that_is_sent_shortens_the_time() {
     attached(|_: &mut Inbox<()>| {
-        let (child, gate) = stuck(Builder::new().exit_deadline(Duration::from_secs(3600)).kill_grace(ms(1)));
+        let (child, gate) = stuck(Builder::new().exit_timeout(Duration::from_secs(3600)).kill_grace(ms(1)));
         let other = Puppet::new();
         let linked = child.pid();
         other.does(move || process::link(linked).unwrap());
@@ -973,7 +972,7 @@ fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
     attached(|_: &mut Inbox<()>| {
         let [begin, received, end] = [(); 3].map(|()| Gate::new());
         let (start, tell, wait) = (begin.clone(), received.clone(), end.clone());
-        let child = Builder::new().exit_deadline(ms(20)).spawn::<u8>(move |inbox| {
+        let child = Builder::new().exit_timeout(ms(20)).spawn::<u8>(move |inbox| {
             start.pass();
             assert!(swallow(|| panic!("swallowed")).is_none());
             assert_eq!(inbox.recv(), Event::Message(1));
@@ -1029,7 +1028,7 @@ fn a_zombie_does_not_answer_for_others() {
         type Call = Ask;
         type Cast = Never;
 
-        fn init(back: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+        fn init(back: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
             process::register("thread_contract.back", &back)?;
             Ok(Self)
         }
@@ -1050,7 +1049,7 @@ fn a_zombie_does_not_answer_for_others() {
                 let mut from = Some(from);
                 let _answers = OnDrop(move || {
                     let from = from.take().expect("it is dropped once");
-                    if by_next { drop(from.reply(1)) } else { from.send(1) }
+                    if by_next { drop(from.reply(1)) } else { from.reply_now(1) }
                 });
                 tell.open();
                 wait.pass();

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use command::{BadLine, Command};
-use todo::http::{Bad, MOST_BODY, MOST_HEAD, Parsed, Request, Response, parse};
+use command::{Command, CommandParseError};
+use todo::http::{MAX_BODY_LEN, MAX_HEAD_LEN, ParseError, Parsed, Request, Response, parse};
 
 /// A request of which all bytes are there.
 #[track_caller]
@@ -30,7 +30,7 @@ fn whole(bytes: impl AsRef<[u8]>) -> Request {
 }
 
 #[track_caller]
-fn bad(bytes: impl AsRef<[u8]>) -> Bad {
+fn bad(bytes: impl AsRef<[u8]>) -> ParseError {
     let bytes = bytes.as_ref();
     parse(bytes).expect_err(&String::from_utf8_lossy(bytes))
 }
@@ -63,8 +63,8 @@ mod requests {
             query: vec![pair("list", "bob's"), pair("date", "2026-11-22"), pair("title", "Dentist at 9+")],
             host: Some("127.0.0.1:5454".into()),
             origin: Some("http://127.0.0.1:5454".into()),
-            marked: true,
-            keeps_alive: true,
+            has_csrf_header: true,
+            keep_alive: true,
         };
         assert_eq!(whole(BROWSERS), expected);
         assert_eq!(expected.parameter("title"), Some("Dentist at 9+"));
@@ -72,7 +72,7 @@ mod requests {
 
         let bare = whole("GET / HTTP/1.1\r\n\r\n");
         assert_eq!((bare.path.as_str(), bare.query.len(), bare.host, bare.origin), ("/", 0, None, None));
-        assert!(!bare.marked && bare.keeps_alive);
+        assert!(!bare.has_csrf_header && bare.keep_alive);
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod requests {
         ];
         for (version, header, expected) in cases {
             let request = whole(format!("GET / HTTP/{version}\r\n{header}\r\n"));
-            assert_eq!(request.keeps_alive, expected, "HTTP/{version} {header:?}");
+            assert_eq!(request.keep_alive, expected, "HTTP/{version} {header:?}");
         }
     }
 
@@ -136,8 +136,9 @@ mod requests {
 
     #[test]
     fn a_page_of_another_site_is_known_by_its_origin() {
-        let sent =
-            |host: &str, origin: &str| whole(posts(&format!("host: {host}\r\n{origin}"), "")).is_foreign();
+        let sent = |host: &str, origin: &str| {
+            whole(posts(&format!("host: {host}\r\n{origin}"), "")).is_cross_origin()
+        };
         let (here, there) = ("127.0.0.1:5454", "origin: http://127.0.0.1:5454\r\n");
         assert!(!sent(here, there));
         assert!(!sent(here, ""), "no browser");
@@ -146,19 +147,19 @@ mod requests {
         {
             assert!(sent(here, &format!("origin: {origin}\r\n")), "{origin:?}");
         }
-        assert!(whole(posts(there, "")).is_foreign(), "nobody knows who was meant");
+        assert!(whole(posts(there, "")).is_cross_origin(), "nobody knows who was meant");
         assert!(
             sent(here, "origin: http://127.0.0.1:5454\r\norigin: http://evil.example\r\n"),
             "two of them"
         );
         let garbled = b"POST / HTTP/1.1\r\nhost: x\r\norigin: http://\xff\r\n\r\n";
-        assert!(whole(garbled).is_foreign());
+        assert!(whole(garbled).is_cross_origin());
     }
 
     /// Else a site could have its own name point to 127.0.0.1, and its pages would read and change the lists.
     #[test]
     fn who_was_sent_here_by_a_name_is_misled() {
-        let sent = |host: &str| whole(posts(&format!("host: {host}\r\n"), "")).is_misled();
+        let sent = |host: &str| whole(posts(&format!("host: {host}\r\n"), "")).is_dns_rebinding();
         for host in ["127.0.0.1:5454", "127.0.0.1", "localhost:5454", "localhost", "127.0.0.2:1"] {
             assert!(!sent(host), "{host}");
         }
@@ -174,12 +175,12 @@ mod requests {
             assert!(sent(host), "{host}");
         }
         assert!(sent("localhost\r\nhost: evil.example"), "two of them");
-        assert!(!whole(posts("", "")).is_misled(), "no browser");
+        assert!(!whole(posts("", "")).is_dns_rebinding(), "no browser");
     }
 
     #[test]
     fn only_the_one_spelling_marks_a_request() {
-        for (header, marked) in [
+        for (header, has_csrf_header) in [
             ("X-Todo: 1\r\n", true),
             ("x-todo:   1  \r\n", true),
             ("x-todo: 2\r\n", false),
@@ -188,7 +189,7 @@ mod requests {
             ("x-todo-x: 1\r\n", false),
             ("x-todo: 1\r\nx-todo: 0\r\n", false),
         ] {
-            assert_eq!(whole(posts(header, "")).marked, marked, "{header:?}");
+            assert_eq!(whole(posts(header, "")).has_csrf_header, has_csrf_header, "{header:?}");
         }
     }
 }
@@ -211,7 +212,7 @@ mod refusals {
             b"G\xffT / HTTP/1.1\r\n\r\n",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", // https
         ] {
-            assert_eq!(bad(bytes), Bad::Malformed, "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(bad(bytes), ParseError::Malformed, "{:?}", String::from_utf8_lossy(bytes));
         }
     }
 
@@ -221,33 +222,33 @@ mod refusals {
             let frame = "GET / HTTP/1.1\r\nx: \r\n\r\n".len();
             format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(size - frame))
         };
-        whole(of(MOST_HEAD));
-        assert_eq!(bad(of(MOST_HEAD + 1)), Bad::HeadTooLarge);
+        whole(of(MAX_HEAD_LEN));
+        assert_eq!(bad(of(MAX_HEAD_LEN + 1)), ParseError::HeadTooLarge);
         // Also without an end, so that nobody has to be heard out.
-        let endless = asks(&"a".repeat(3 * MOST_HEAD));
-        assert_eq!(parse(&endless.as_bytes()[..MOST_HEAD]), Ok(Parsed::Incomplete));
-        assert_eq!(bad(&endless[..MOST_HEAD + 1]), Bad::HeadTooLarge);
-        assert_eq!(bad("\r\n".repeat(MOST_HEAD)), Bad::HeadTooLarge);
+        let endless = asks(&"a".repeat(3 * MAX_HEAD_LEN));
+        assert_eq!(parse(&endless.as_bytes()[..MAX_HEAD_LEN]), Ok(Parsed::Incomplete));
+        assert_eq!(bad(&endless[..MAX_HEAD_LEN + 1]), ParseError::HeadTooLarge);
+        assert_eq!(bad("\r\n".repeat(MAX_HEAD_LEN)), ParseError::HeadTooLarge);
     }
 
     #[test]
     fn a_head_has_at_most_64_headers() {
         let of = |count: usize| posts(&"a: b\r\n".repeat(count), "");
         whole(of(64));
-        assert_eq!(bad(of(65)), Bad::HeadTooLarge);
+        assert_eq!(bad(of(65)), ParseError::HeadTooLarge);
     }
 
     #[test]
     fn a_body_has_at_most_64_kib() {
         let of = |size: usize| posts(&format!("content-length: {size}\r\n"), &"b".repeat(size));
         whole(of(0));
-        whole(of(MOST_BODY));
-        assert_eq!(bad(of(MOST_BODY + 1)), Bad::BodyTooLarge);
+        whole(of(MAX_BODY_LEN));
+        assert_eq!(bad(of(MAX_BODY_LEN + 1)), ParseError::BodyTooLarge);
         // By what it says, before anything of it is there.
         for length in ["65537", "18446744073709551615", "18446744073709551616", &"9".repeat(1000)] {
             assert_eq!(
                 bad(posts(&format!("content-length: {length}\r\n"), "")),
-                Bad::BodyTooLarge,
+                ParseError::BodyTooLarge,
                 "{length}"
             );
         }
@@ -270,7 +271,7 @@ mod refusals {
             "Transfer-Encoding: identity\r\ncontent-length: 5\r\n",
             "transfer-encoding:\r\n",
         ] {
-            assert_eq!(bad(posts(headers, "hello")), Bad::Length, "{headers:?}");
+            assert_eq!(bad(posts(headers, "hello")), ParseError::Length, "{headers:?}");
         }
         whole(posts("content-length:  5 \r\n", "hello"));
         whole(posts("content-length: 005\r\n", "hello"));
@@ -280,26 +281,26 @@ mod refusals {
     fn an_address_is_text_in_percent_encoding() {
         for address in ["/%", "/%4", "/%zz", "/%%41", "/?a=%", "/?%4=b", "/?a=%f", "/%u0041", "/? a=%+1"] {
             let found = parse(asks(address).as_bytes());
-            let expected = if address.contains(' ') { Bad::Malformed } else { Bad::Address };
+            let expected = if address.contains(' ') { ParseError::Malformed } else { ParseError::Address };
             assert_eq!(found, Err(expected), "{address}");
         }
         for address in ["/%FF", "/?a=%C3", "/?%ED%A0%80=surrogate", "/?a=%C0%AF"] {
-            assert_eq!(bad(asks(address)), Bad::Address, "{address}");
+            assert_eq!(bad(asks(address)), ParseError::Address, "{address}");
         }
         let raw = [&b"GET /?a=\xff HTTP/1.1\r\n\r\n"[..], b"GET /\xc3( HTTP/1.1\r\n\r\n"];
         for bytes in raw {
-            assert!(matches!(bad(bytes), Bad::Address | Bad::Malformed), "{bytes:?}");
+            assert!(matches!(bad(bytes), ParseError::Address | ParseError::Malformed), "{bytes:?}");
         }
     }
 
     #[test]
     fn every_refusal_has_its_status_and_one_sentence() {
         let all = [
-            (Bad::Malformed, 400),
-            (Bad::HeadTooLarge, 431),
-            (Bad::BodyTooLarge, 413),
-            (Bad::Length, 501),
-            (Bad::Address, 400),
+            (ParseError::Malformed, 400),
+            (ParseError::HeadTooLarge, 431),
+            (ParseError::BodyTooLarge, 413),
+            (ParseError::Length, 501),
+            (ParseError::Address, 400),
         ];
         for (bad, status) in all {
             let response = bad.response();
@@ -316,8 +317,8 @@ mod responses {
     #[test]
     fn a_response_is_its_status_its_headers_and_its_body() {
         let response = Response { allow: Some("GET"), ..Response::text(405, "this takes GET only\n🛒") };
-        for (keeps_alive, connection) in [(true, "keep-alive"), (false, "close")] {
-            let bytes = String::from_utf8(response.bytes(keeps_alive)).expect("text");
+        for (keep_alive, connection) in [(true, "keep-alive"), (false, "close")] {
+            let bytes = String::from_utf8(response.bytes(keep_alive)).expect("text");
             let (head, body) = bytes.split_once("\r\n\r\n").expect("a head");
             assert_eq!(body, "this takes GET only\n🛒");
             let mut lines = head.split("\r\n");
@@ -359,7 +360,7 @@ mod responses {
 
 /// Checks what must hold of any bytes: an answer that does not change when they come in two pieces, of which the first
 /// ends at `cut`.
-fn check(bytes: &[u8], cut: usize) -> Result<Parsed, Bad> {
+fn check(bytes: &[u8], cut: usize) -> Result<Parsed, ParseError> {
     let found = parse(bytes);
     let cut = cut % (bytes.len() + 1);
     let shown = || String::from_utf8_lossy(bytes).into_owned();
@@ -371,7 +372,7 @@ fn check(bytes: &[u8], cut: usize) -> Result<Parsed, Bad> {
         (Err(_), all) => assert!(all.is_err(), "refused at {cut}, and then not: {}", shown()),
     }
     match &found {
-        Ok(Parsed::Incomplete) => assert!(bytes.len() <= MOST_HEAD + MOST_BODY, "it is never enough"),
+        Ok(Parsed::Incomplete) => assert!(bytes.len() <= MAX_HEAD_LEN + MAX_BODY_LEN, "it is never enough"),
         Ok(Parsed::Complete(_, used)) => {
             assert!(*used <= bytes.len());
             assert_eq!(parse(&bytes[..*used]), found, "{}", shown());
@@ -382,7 +383,7 @@ fn check(bytes: &[u8], cut: usize) -> Result<Parsed, Bad> {
 }
 
 /// What a line is read as; whatever was understood is understood again when it is written out.
-fn check_line(line: &str) -> Result<Option<Command>, BadLine> {
+fn check_line(line: &str) -> Result<Option<Command>, CommandParseError> {
     let found = Command::parse(line);
     let written = match &found {
         Ok(Some(Command::Add(list, date, title))) => format!("add {list} {date} {title}"),
@@ -540,11 +541,11 @@ mod fuzz {
             match check(&bytes, cut) {
                 Ok(Parsed::Complete(..)) => 0,
                 Ok(Parsed::Incomplete) => 1,
-                Err(Bad::Malformed) => 2,
-                Err(Bad::HeadTooLarge) => 3,
-                Err(Bad::BodyTooLarge) => 4,
-                Err(Bad::Length) => 5,
-                Err(Bad::Address) => 6,
+                Err(ParseError::Malformed) => 2,
+                Err(ParseError::HeadTooLarge) => 3,
+                Err(ParseError::BodyTooLarge) => 4,
+                Err(ParseError::Length) => 5,
+                Err(ParseError::Address) => 6,
             }
         });
         println!("{fed}");
@@ -588,12 +589,12 @@ mod fuzz {
             match check_line(&String::from_utf8_lossy(&bytes)) {
                 Ok(Some(_)) => 0,
                 Ok(None) => 1,
-                Err(BadLine::Unknown(_)) => 2,
-                Err(BadLine::Usage(_)) => 3,
-                Err(BadLine::List(_)) => 4,
-                Err(BadLine::Date(_)) => 5,
-                Err(BadLine::Id(..)) => 6,
-                Err(BadLine::Title(_)) => 7,
+                Err(CommandParseError::Unknown(_)) => 2,
+                Err(CommandParseError::Usage(_)) => 3,
+                Err(CommandParseError::List(_)) => 4,
+                Err(CommandParseError::Date(_)) => 5,
+                Err(CommandParseError::Id(..)) => 6,
+                Err(CommandParseError::Title(_)) => 7,
             }
         });
         println!("{fed}");

@@ -18,10 +18,10 @@ use Fate::{Gone, New, Same};
 use support::attached;
 use todo::client;
 use todo::error::TodoError;
+use todo::inject::{Fault, inject};
 use todo::list::Entry;
 use todo::name::ListName;
 use todo::shape::Shape;
-use todo::strike::{Blow, strike};
 use todo::system::{Config, System};
 use todo::tree::{self, Member};
 
@@ -88,7 +88,7 @@ fn pids() -> [Option<Pid>; 7] {
 #[track_caller]
 fn fates(victim: &str) -> [Fate; 7] {
     let before = pids();
-    strike(victim, Blow::Kill).unwrap_or_else(|missed| panic!("{victim}: {missed}"));
+    inject(victim, Fault::Kill).unwrap_or_else(|missed| panic!("{victim}: {missed}"));
     let after = pids();
     std::array::from_fn(|n| match (before[n], after[n]) {
         (Some(before), Some(after)) if before == after => Same,
@@ -190,7 +190,7 @@ mod afterwards {
                 || tree::members().into_iter().filter(|Member { name, .. }| name == "list:bob").count();
             assert_eq!(bobs(), 1);
             for leaked in 1..=3 {
-                strike("cache", Blow::Kill).expect("it is struck");
+                inject("cache", Fault::Kill).expect("it is struck");
                 assert_eq!(titles("bob"), ["Dentist"]);
                 assert_eq!(bobs(), 1 + leaked);
             }
@@ -242,11 +242,11 @@ mod afterwards {
         attached::<Never, _>(|inbox| {
             process::trap_exit(true);
             let finishing = Duration::from_millis(50);
-            let system =
-                System::start_link(Config { finishing, ..Config::new(dir.path()) }).expect("it starts");
+            let system = System::start_link(Config { finish_timeout: finishing, ..Config::new(dir.path()) })
+                .expect("it starts");
             add("bob", "Dentist");
             let worker = todo::database::choose_worker(&list("bob"));
-            todo::strike::hang(&worker.to_string()).expect("it hangs");
+            todo::inject::hang(&worker.to_string()).expect("it hangs");
             let refused =
                 process::spawn::<Never>(|_| assert!(try_add("bob", "Dinner").is_err())).expect("a thread");
             let refused = process::watch(&refused); // it waits for the worker, which hangs

@@ -24,12 +24,12 @@ use todo::client;
 use todo::database::{self, DATABASE, POOL, choose_worker};
 use todo::date::Date;
 use todo::error::TodoError;
+use todo::inject::{Fault, InjectError, inject};
 use todo::list::{Entry, EntryId, Event as Change};
 use todo::name::{ListName, Title};
 use todo::server::TodoServer;
 use todo::shape::Shape;
 use todo::store::{Store, StoreError, shard_of};
-use todo::strike::{Blow, Missed, strike};
 use todo::system::{Config, SYSTEM, System, store_error};
 use todo::tree;
 use todo::worker::{self, SHARDS, WORKERS};
@@ -363,8 +363,9 @@ mod workers {
             for id in 1..=50 {
                 let event = Change::Added(Entry { id, date: day(), title: title("x"), done: false });
                 // Sent, and not waited for.
-                let _ = WORKERS[0]
-                    .call_timeout(Duration::ZERO, |from| worker::Ask::Append(home.clone(), event, from));
+                let _ = WORKERS[0].call_timeout(Duration::ZERO, |from| {
+                    worker::WorkerCall::Append(home.clone(), event, from)
+                });
                 assert_eq!(database::load(&home).expect("loaded").len() as EntryId, id);
             }
         });
@@ -376,8 +377,9 @@ mod workers {
             let home = list_in_shard(0);
             let added = |id| Change::Added(Entry { id, date: day(), title: title("x"), done: false });
             let send = |event| {
-                let _ = WORKERS[0]
-                    .call_timeout(Duration::ZERO, |from| worker::Ask::Append(home.clone(), event, from));
+                let _ = WORKERS[0].call_timeout(Duration::ZERO, |from| {
+                    worker::WorkerCall::Append(home.clone(), event, from)
+                });
             };
             for round in 0..20 {
                 let id = 2 * round + 1;
@@ -395,7 +397,7 @@ mod workers {
     fn with_lone_worker(body: &dyn Fn(&ServerRef<Supervisor>, &ListName)) {
         alone(&|_, dir| {
             let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
-            let plan = plan.child(worker::spec(&dir.into(), 0, worker::FINISHING));
+            let plan = plan.child(worker::spec(&dir.into(), 0, worker::DEFAULT_FINISH_TIMEOUT));
             let supervisor = plan.start_link().expect("it starts");
             body(&supervisor, &list_in_shard(0));
             supervisor.stop().expect("it stops");
@@ -490,13 +492,13 @@ mod faults {
             add("bob", "Dentist");
             add("alice", "Shopping");
             for name in NAMES {
-                for blow in [Blow::Kill, Blow::Crash] {
+                for blow in [Fault::Kill, Fault::Crash] {
                     assert_eq!(titles("bob").len() + titles("alice").len(), 2);
                     let before = NAMES.map(holder);
-                    let hit = strike(name, blow).unwrap_or_else(|missed| panic!("{name}: {missed}"));
+                    let hit = inject(name, blow).unwrap_or_else(|missed| panic!("{name}: {missed}"));
                     assert_eq!(hit.gave_up, None);
                     match blow {
-                        Blow::Kill => assert_eq!(hit.reason, ExitReason::Killed),
+                        Fault::Kill => assert_eq!(hit.reason, ExitReason::Killed),
                         _ => {
                             assert!(matches!(hit.reason, ExitReason::Panic(_)), "{name}: {}", hit.reason)
                         }
@@ -520,9 +522,9 @@ mod faults {
     #[test]
     fn an_unknown_name_is_not_struck() {
         with_system(0, &|_, _| {
-            assert_eq!(strike("nobody", Blow::Kill), Err(Missed::Unknown("nobody".into())));
-            assert_eq!(strike("list:bob", Blow::Crash), Err(Missed::Unknown("list:bob".into())));
-            assert_eq!(strike("system", Blow::Crash), Err(Missed::NoHandler("system".into())));
+            assert_eq!(inject("nobody", Fault::Kill), Err(InjectError::Unknown("nobody".into())));
+            assert_eq!(inject("list:bob", Fault::Crash), Err(InjectError::Unknown("list:bob".into())));
+            assert_eq!(inject("system", Fault::Crash), Err(InjectError::NoHandler("system".into())));
         });
     }
 
@@ -534,9 +536,9 @@ mod faults {
             let system = start(dir, 3).root;
             add("bob", "Dentist");
             for _ in 0..3 {
-                assert_eq!(strike("cache", Blow::Crash).expect("hit").gave_up, None);
+                assert_eq!(inject("cache", Fault::Crash).expect("hit").gave_up, None);
             }
-            assert_eq!(strike("cache", Blow::Crash).expect("hit").gave_up, Some(ExitReason::Shutdown));
+            assert_eq!(inject("cache", Fault::Crash).expect("hit").gave_up, Some(ExitReason::Shutdown));
             match inbox.recv() {
                 Event::Exit { from, reason } => assert_eq!((from, reason), (system, ExitReason::Shutdown)),
                 other => panic!("an exit was due, not {other:?}"),
@@ -574,7 +576,7 @@ mod faults {
             eventually("it is being handled", || {
                 process::info(server).is_some_and(|info| info.mailbox_len == 0)
             });
-            strike("cache", Blow::Kill).expect("hit");
+            inject("cache", Fault::Kill).expect("hit");
             join(vec![writer]);
             let answer = answer.lock().take().expect("it returned");
             assert!(matches!(answer, Err(TodoError::Unanswered(CallError::Exited { .. }))), "{answer:?}");
@@ -734,5 +736,5 @@ fn the_names_are_those_the_manual_gives() {
         assert_eq!(worker.to_string(), format!("db.worker.{shard}"));
         assert_eq!(choose_worker(&list_in_shard(shard)).to_string(), worker.to_string());
     }
-    let _: fn(_) -> worker::Ask = worker::Ask::Lists;
+    let _: fn(_) -> worker::WorkerCall = worker::WorkerCall::Lists;
 }

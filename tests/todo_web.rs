@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rethread::observer::{self, Change, LifeEvent};
+use rethread::observer::{self, ProcessEvent, ProcessEventKind};
 use rethread::process::{self, Address, Inbox};
 use rethread::{ExitReason, Never, Pid};
 use serde_json::Value;
@@ -962,7 +962,7 @@ mod deaths {
                 while kills < KILLS || statuses.lock().len() < REQUESTS {
                     let members = tree::members();
                     let game: Vec<&Member> =
-                        members.iter().filter(|one| tree::is_fair_game(&one.name)).collect();
+                        members.iter().filter(|one| tree::is_chaos_target(&one.name)).collect();
                     if let Some(victim) = game.get(kills * 7 % game.len().max(1)) {
                         process::exit(victim.pid, ExitReason::Kill);
                         kills += 1;
@@ -1025,8 +1025,10 @@ mod deaths {
             },
         );
         // `serve` has looked for processes.
-        let names =
-            process::processes().into_iter().filter_map(|info| info.name).filter(|name| tree::ours(name));
+        let names = process::processes()
+            .into_iter()
+            .filter_map(|info| info.name)
+            .filter(|name| tree::is_system_process(name));
         assert_eq!(names.collect::<Vec<_>>(), [""; 0].map(Arc::<str>::from));
         for name in ["system", "web", "web.connections", "cache", "list:bob", "storm", "database"] {
             assert_eq!(process::whereis(name), None, "{name}");
@@ -1129,8 +1131,10 @@ mod expiry {
             let said = logs().len();
             let mut events = observer::events();
             let mut leaves = || {
-                let exited = |event: LifeEvent| match event.change {
-                    Change::Exited { reason } if event.name.as_deref() == Some("list:bob") => Some(reason),
+                let exited = |event: ProcessEvent| match event.kind {
+                    ProcessEventKind::Exited { reason } if event.name.as_deref() == Some("list:bob") => {
+                        Some(reason)
+                    }
                     _ => None,
                 };
                 let limit = Duration::from_secs(30);

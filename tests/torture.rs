@@ -147,7 +147,7 @@ fn nothing_that_is_promised_breaks() {
         "seeds {first}..{}: {rounds} rounds, {calls} calls, {lives} lives of servers, up to {biggest} in a tree, \
          {} zombies, the longest round took {longest:.1?}, nothing broken",
         first + rounds,
-        process::zombies_ever(),
+        process::zombies_total(),
     );
     assert!(calls > 0 && lives > 0, "nothing happened");
 }
@@ -182,8 +182,8 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
         books.limit.store(room, Ordering::Relaxed);
         process::set_settings(Settings { max_processes: room, ..ample });
     }
-    let events = observer::events_with_room(100_000);
-    let news = observer::events_with_room(1_000_000);
+    let events = observer::events_with_capacity(100_000);
+    let news = observer::events_with_capacity(1_000_000);
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());

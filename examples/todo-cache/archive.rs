@@ -22,7 +22,7 @@ use crate::todo::worker::SHARDS;
 type Failure = Box<dyn Error>;
 
 /// A list as it stands on a line.
-struct Kept {
+struct ArchivedList {
     list: ListName,
     next_id: EntryId,
     entries: BTreeMap<EntryId, Entry>,
@@ -46,10 +46,10 @@ pub(crate) fn export(dir: &Path, to: Option<PathBuf>) -> Result<(), Failure> {
     }
     names.sort();
     for list in &names {
-        let kept = stores[shard_of(list, SHARDS)].load(list)?;
-        let entries: Vec<Entry> = kept.entries().cloned().collect();
+        let stored = stores[shard_of(list, SHARDS)].load(list)?;
+        let entries: Vec<Entry> = stored.entries().cloned().collect();
         let line = json!({
-            "list": list.as_str(), "next_id": kept.next_id(), "entries": view::entries(&entries),
+            "list": list.as_str(), "next_id": stored.next_id(), "entries": view::entries(&entries),
         });
         writeln!(out, "{line}")?;
     }
@@ -67,29 +67,29 @@ pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
         )),
         None => Box::new(io::stdin().lock()),
     };
-    let mut lists: Vec<Kept> = Vec::new();
+    let mut lists: Vec<ArchivedList> = Vec::new();
     for (number, line) in input.lines().enumerate() {
         let line = line?;
         if !line.trim().is_empty() {
-            lists.push(Kept::read(&line).map_err(|error| format!("line {}: {error}", number + 1))?);
+            lists.push(ArchivedList::read(&line).map_err(|error| format!("line {}: {error}", number + 1))?);
         }
     }
     let mut stores = open(dir)?;
-    let mut there = BTreeSet::new();
+    let mut existing = BTreeSet::new();
     for store in &stores {
-        there.extend(store.lists()?);
+        existing.extend(store.lists()?);
     }
-    if let Some(kept) = lists.iter().find(|kept| !there.insert(kept.list.clone())) {
+    if let Some(duplicate) = lists.iter().find(|archived| !existing.insert(archived.list.clone())) {
         return Err(format!(
             "the list {:?} is there already, or twice in the file; nothing was written",
-            kept.list.as_str()
+            duplicate.list.as_str()
         )
         .into());
     }
     // One transaction a shard: what is written is written whole.
     let mut batches: Vec<Vec<(ListName, Event)>> = vec![Vec::new(); SHARDS];
-    for kept in &lists {
-        batches[shard_of(&kept.list, SHARDS)].extend(kept.events());
+    for archived in &lists {
+        batches[shard_of(&archived.list, SHARDS)].extend(archived.events());
     }
     for (store, batch) in stores.iter_mut().zip(&batches).filter(|(_, batch)| !batch.is_empty()) {
         store.append(batch)?;
@@ -102,7 +102,7 @@ fn open(dir: &Path) -> Result<Vec<Store>, Failure> {
     (0..SHARDS).map(|shard| Ok(Store::open(dir, shard, SHARDS)?)).collect()
 }
 
-impl Kept {
+impl ArchivedList {
     fn read(line: &str) -> Result<Self, Failure> {
         let line: Value = serde_json::from_str(line)?;
         let list = text(&line, "list")?.parse()?;
@@ -114,8 +114,8 @@ impl Kept {
                 title: text(entry, "title")?.parse()?,
                 done: entry["done"].as_bool().ok_or("expected true or false under \"done\"")?,
             };
-            if let Some(twice) = entries.insert(entry.id, entry) {
-                return Err(format!("there are two entries {}", twice.id).into());
+            if let Some(duplicate) = entries.insert(entry.id, entry) {
+                return Err(format!("there are two entries {}", duplicate.id).into());
             }
         }
         let next_id = number(&line, "next_id")?;

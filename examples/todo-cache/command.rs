@@ -4,12 +4,12 @@ use std::error::Error;
 use std::fmt;
 use std::num::ParseIntError;
 
-use rethread::observer::By;
+use rethread::observer::SortBy;
 
 use crate::todo::date::{Date, DateError};
+use crate::todo::inject::Fault;
 use crate::todo::list::EntryId;
 use crate::todo::name::{ListName, NameError, Title, TitleError};
-use crate::todo::strike::Blow;
 
 /// What `help` prints.
 pub(crate) const HELP: &str = "\
@@ -39,17 +39,17 @@ pub(crate) enum Command {
     Remove(ListName, EntryId),
     Lists,
     Tree,
-    Top(By),
+    Top(SortBy),
     Info(String),
     Events,
-    Strike(Blow, String),
+    Inject(Fault, String),
     Help,
     Quit,
 }
 
 /// Why a line is no command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BadLine {
+pub(crate) enum CommandParseError {
     Unknown(String),
     Usage(&'static str),
     List(NameError),
@@ -64,7 +64,7 @@ impl Command {
     /// # Errors
     ///
     /// [`BadLine`].
-    pub(crate) fn parse(line: &str) -> Result<Option<Self>, BadLine> {
+    pub(crate) fn parse(line: &str) -> Result<Option<Self>, CommandParseError> {
         let (verb, rest) = first_word(line);
         let mut words = Words { rest, usage: usage_of(verb) };
         let command = match verb {
@@ -79,17 +79,17 @@ impl Command {
             "rm" => Command::Remove(words.list()?, words.id()?),
             "lists" => Command::Lists,
             "tree" => Command::Tree,
-            "top" => Command::Top(words.measure()?),
-            "info" => Command::Info(words.others()?.to_owned()),
+            "top" => Command::Top(words.sort_key()?),
+            "info" => Command::Info(words.rest_of_line()?.to_owned()),
             "events" => Command::Events,
-            "kill" => Command::Strike(Blow::Kill, words.others()?.to_owned()),
-            "crash" => Command::Strike(Blow::Crash, words.others()?.to_owned()),
-            "hang" => Command::Strike(Blow::Hang, words.others()?.to_owned()),
+            "kill" => Command::Inject(Fault::Kill, words.rest_of_line()?.to_owned()),
+            "crash" => Command::Inject(Fault::Crash, words.rest_of_line()?.to_owned()),
+            "hang" => Command::Inject(Fault::Hang, words.rest_of_line()?.to_owned()),
             "help" => Command::Help,
             "quit" => Command::Quit,
-            _ => return Err(BadLine::Unknown(verb.to_owned())),
+            _ => return Err(CommandParseError::Unknown(verb.to_owned())),
         };
-        if words.rest.is_empty() { Ok(Some(command)) } else { Err(BadLine::Usage(words.usage)) }
+        if words.rest.is_empty() { Ok(Some(command)) } else { Err(CommandParseError::Usage(words.usage)) }
     }
 }
 
@@ -101,47 +101,47 @@ struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// The next word, which must be there.
-    fn next(&mut self) -> Result<&'a str, BadLine> {
+    fn next(&mut self) -> Result<&'a str, CommandParseError> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
-        if word.is_empty() { Err(BadLine::Usage(self.usage)) } else { Ok(word) }
+        if word.is_empty() { Err(CommandParseError::Usage(self.usage)) } else { Ok(word) }
     }
 
     /// All other words, at least one.
-    fn others(&mut self) -> Result<&'a str, BadLine> {
+    fn rest_of_line(&mut self) -> Result<&'a str, CommandParseError> {
         match std::mem::take(&mut self.rest) {
-            "" => Err(BadLine::Usage(self.usage)),
+            "" => Err(CommandParseError::Usage(self.usage)),
             rest => Ok(rest),
         }
     }
 
     /// By what to sort: mail, if nothing is said.
-    fn measure(&mut self) -> Result<By, BadLine> {
+    fn sort_key(&mut self) -> Result<SortBy, CommandParseError> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
         match word {
-            "" | "mail" => Ok(By::Mailbox),
-            "busy" => Ok(By::Busy),
-            "restarts" => Ok(By::Restarts),
-            _ => Err(BadLine::Usage(self.usage)),
+            "" | "mail" => Ok(SortBy::Mailbox),
+            "busy" => Ok(SortBy::Busy),
+            "restarts" => Ok(SortBy::Restarts),
+            _ => Err(CommandParseError::Usage(self.usage)),
         }
     }
 
-    fn list(&mut self) -> Result<ListName, BadLine> {
-        self.next()?.parse().map_err(BadLine::List)
+    fn list(&mut self) -> Result<ListName, CommandParseError> {
+        self.next()?.parse().map_err(CommandParseError::List)
     }
 
-    fn date(&mut self) -> Result<Date, BadLine> {
-        self.next()?.parse().map_err(BadLine::Date)
+    fn date(&mut self) -> Result<Date, CommandParseError> {
+        self.next()?.parse().map_err(CommandParseError::Date)
     }
 
-    fn id(&mut self) -> Result<EntryId, BadLine> {
+    fn id(&mut self) -> Result<EntryId, CommandParseError> {
         let word = self.next()?;
-        word.parse().map_err(|error| BadLine::Id(word.to_owned(), error))
+        word.parse().map_err(|error| CommandParseError::Id(word.to_owned(), error))
     }
 
-    fn title(&mut self) -> Result<Title, BadLine> {
-        self.others()?.parse().map_err(BadLine::Title)
+    fn title(&mut self) -> Result<Title, CommandParseError> {
+        self.rest_of_line()?.parse().map_err(CommandParseError::Title)
     }
 }
 
@@ -157,27 +157,29 @@ fn usage_of(verb: &str) -> &'static str {
     line.split_once("  ").map_or(line, |(usage, _)| usage)
 }
 
-impl fmt::Display for BadLine {
+impl fmt::Display for CommandParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadLine::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
-            BadLine::Usage(usage) => write!(f, "it is written: {usage}"),
-            BadLine::List(error) => error.fmt(f),
-            BadLine::Date(error) => error.fmt(f),
-            BadLine::Id(word, error) => write!(f, "expected the number of an entry, not {word:?}: {error}"),
-            BadLine::Title(error) => error.fmt(f),
+            CommandParseError::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
+            CommandParseError::Usage(usage) => write!(f, "it is written: {usage}"),
+            CommandParseError::List(error) => error.fmt(f),
+            CommandParseError::Date(error) => error.fmt(f),
+            CommandParseError::Id(word, error) => {
+                write!(f, "expected the number of an entry, not {word:?}: {error}")
+            }
+            CommandParseError::Title(error) => error.fmt(f),
         }
     }
 }
 
-impl Error for BadLine {
+impl Error for CommandParseError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            BadLine::Unknown(_) | BadLine::Usage(_) => None,
-            BadLine::List(error) => Some(error),
-            BadLine::Date(error) => Some(error),
-            BadLine::Id(_, error) => Some(error),
-            BadLine::Title(error) => Some(error),
+            CommandParseError::Unknown(_) | CommandParseError::Usage(_) => None,
+            CommandParseError::List(error) => Some(error),
+            CommandParseError::Date(error) => Some(error),
+            CommandParseError::Id(_, error) => Some(error),
+            CommandParseError::Title(error) => Some(error),
         }
     }
 }

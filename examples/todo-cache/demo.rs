@@ -18,10 +18,10 @@ use rethread::{ExitReason, Never, Pid};
 use crate::todo::client;
 use crate::todo::date::Date;
 use crate::todo::error::TodoError;
+use crate::todo::inject::{Fault, inject};
 use crate::todo::list::{Entry, EntryId};
 use crate::todo::name::{ListName, Title};
 use crate::todo::shape::Shape;
-use crate::todo::strike::{Blow, strike};
 use crate::todo::system::{Config, SYSTEM, System};
 use crate::todo::tree;
 use crate::{not_started, one_line};
@@ -33,13 +33,14 @@ const WRITERS: usize = 4;
 const ENTRIES: usize = 100;
 
 /// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// On a machine so slow that the first crash is forgotten when the fourth comes, it takes more of them.
-const MOST_CRASHES: usize = 20;
+const MAX_CRASHES: usize = 20;
 
 /// Who is shown before and after somebody is killed.
-const SHOWN: [&str; 6] = ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
+const SHOWN_PROCESSES: [&str; 6] =
+    ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
 
 type Failure = Box<dyn Error>;
 
@@ -47,13 +48,13 @@ type Failure = Box<dyn Error>;
 pub(crate) fn run(dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let temporary = tempfile::tempdir()?;
     let dir = dir.unwrap_or_else(|| temporary.path().join("persist"));
-    let lost = process::attach(|inbox| Show::new(inbox, &dir).play())??;
+    let lost = process::attach(|inbox| Demo::new(inbox, &dir).run_script())??;
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The show, played by the main thread, which is a process meanwhile: it is linked to the system, and traps
 /// exits.
-struct Show<'a> {
+struct Demo<'a> {
     inbox: &'a mut Inbox<Never>,
     dir: &'a Path,
     out: io::Stdout,
@@ -61,14 +62,14 @@ struct Show<'a> {
     began: Instant,
 }
 
-impl<'a> Show<'a> {
+impl<'a> Demo<'a> {
     fn new(inbox: &'a mut Inbox<Never>, dir: &'a Path) -> Self {
         process::trap_exit(true);
-        Show { inbox, dir, out: io::stdout(), ledger: Arc::default(), began: Instant::now() }
+        Demo { inbox, dir, out: io::stdout(), ledger: Arc::default(), began: Instant::now() }
     }
 
     /// The script. Gives the number of entries lost.
-    fn play(mut self) -> Result<usize, Failure> {
+    fn run_script(mut self) -> Result<usize, Failure> {
         self.say("1. Start a to-do system: one supervisor, the cache, the database, three workers")?;
         let system = self.start(Shape::EightB)?;
         self.add("alice", "2026-11-22", "Shopping")?;
@@ -79,11 +80,11 @@ impl<'a> Show<'a> {
 
         self.say("2. From now on four writers add entries as fast as they get answers. Kill a worker")?;
         let writers = self.start_writers()?;
-        self.strike("db.worker.1", Blow::Kill)?;
+        self.inject_fault("db.worker.1", Fault::Kill)?;
         self.say("3. Crash the database: a panic in one of its handlers")?;
-        self.strike("database", Blow::Crash)?;
+        self.inject_fault("database", Fault::Crash)?;
         self.say("4. Kill the server of one list")?;
-        self.strike("list:bob", Blow::Kill)?;
+        self.inject_fault("list:bob", Fault::Kill)?;
         stop_writers(writers);
 
         self.say("5. Stop the system and start it again: the data is on disk")?;
@@ -93,11 +94,11 @@ impl<'a> Show<'a> {
 
         self.say("6. Crash the cache")?;
         let writers = self.start_writers()?;
-        self.strike("cache", Blow::Crash)?;
+        self.inject_fault("cache", Fault::Crash)?;
         self.say(
             "7. Crash it again: three restarts in five seconds are allowed, the fourth is one too many",
         )?;
-        self.crash_until_it_gives_up()?;
+        self.crash_until_give_up()?;
         stop_writers(writers);
 
         self.say("8. Start it again, and compare what was acknowledged with what is there")?;
@@ -109,7 +110,7 @@ impl<'a> Show<'a> {
         let system = self.start(Shape::Eleven)?;
         self.show_list("bob")?;
         for name in ["db.worker.1", "list:bob"] {
-            self.strike_one(name)?;
+            self.kill_one(name)?;
         }
         self.show_list("bob")?;
         self.stop(system)?;
@@ -176,37 +177,40 @@ impl<'a> Show<'a> {
     }
 
     /// Ends a process, and shows that all others are the same as before.
-    fn strike_one(&mut self, name: &str) -> Result<(), Failure> {
-        let before = SHOWN.map(process::whereis);
-        let hit = strike(name, Blow::Kill)?;
+    fn kill_one(&mut self, name: &str) -> Result<(), Failure> {
+        let before = SHOWN_PROCESSES.map(process::whereis);
+        let outcome = inject(name, Fault::Kill)?;
         client::entries(&"bob".parse()?, None)?; // a list is back when it is asked for
-        let after = SHOWN.map(process::whereis);
-        let new: Vec<&str> = (0..SHOWN.len()).filter(|n| before[*n] != after[*n]).map(|n| SHOWN[n]).collect();
-        writeln!(self.out, "   {name} {} ended: {}; new: {}", hit.pid, hit.reason, new.join(", "))?;
+        let after = SHOWN_PROCESSES.map(process::whereis);
+        let new: Vec<&str> = (0..SHOWN_PROCESSES.len())
+            .filter(|n| before[*n] != after[*n])
+            .map(|n| SHOWN_PROCESSES[n])
+            .collect();
+        writeln!(self.out, "   {name} {} ended: {}; new: {}", outcome.pid, outcome.reason, new.join(", "))?;
         if new == [name] { Ok(()) } else { Err(format!("{name} was to be the only new one").into()) }
     }
 
     /// Ends a process, and shows the new ones in its place and the entries still there.
-    fn strike(&mut self, name: &str, blow: Blow) -> Result<(), Failure> {
+    fn inject_fault(&mut self, name: &str, fault: Fault) -> Result<(), Failure> {
         client::entries(&"bob".parse()?, None)?; // so that its server runs
-        let before = SHOWN.map(process::whereis);
-        let tried = self.ledger.tried();
-        self.let_writers_write()?;
+        let before = SHOWN_PROCESSES.map(process::whereis);
+        let counts_before = self.ledger.counts();
+        self.wait_for_writes()?;
         let began = Instant::now();
-        let hit = strike(name, blow)?;
-        let healed = began.elapsed();
-        if let Some(reason) = hit.gave_up {
+        let outcome = inject(name, fault)?;
+        let recovery_time = began.elapsed();
+        if let Some(reason) = outcome.gave_up {
             return Err(format!("the system gave up too early: {reason}").into());
         }
         writeln!(
             self.out,
             "   {name} {} ended: {}; after {} ms all is up again",
-            hit.pid,
-            one_line(&hit.reason.to_string()),
-            healed.as_millis()
+            outcome.pid,
+            one_line(&outcome.reason.to_string()),
+            recovery_time.as_millis()
         )?;
         self.show_list("bob")?;
-        for (name, before) in SHOWN.into_iter().zip(before) {
+        for (name, before) in SHOWN_PROCESSES.into_iter().zip(before) {
             let now = process::whereis(name);
             let show = |pid: Option<Pid>| pid.map_or("nobody".to_owned(), |pid| pid.to_string());
             writeln!(self.out, "   {name:<11} was {:<5} and is {}", show(before), show(now))?;
@@ -214,7 +218,7 @@ impl<'a> Show<'a> {
                 return Err(format!("{name} was not started again").into());
             }
         }
-        let [acknowledged, unanswered, refused] = self.ledger.since(tried);
+        let [acknowledged, unanswered, refused] = self.ledger.since(counts_before);
         writeln!(
             self.out,
             "   the writers had {acknowledged} entries acknowledged, {unanswered} requests ended without an answer, \
@@ -224,11 +228,11 @@ impl<'a> Show<'a> {
     }
 
     /// Waits until the writers had some more entries acknowledged.
-    fn let_writers_write(&self) -> Result<(), Failure> {
-        let before = self.ledger.tried();
+    fn wait_for_writes(&self) -> Result<(), Failure> {
+        let before = self.ledger.counts();
         let began = Instant::now();
         while self.ledger.since(before)[0] < ENTRIES {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > WRITE_TIMEOUT {
                 return Err("the writers get no answers".into());
             }
             process::sleep(Duration::from_millis(1));
@@ -236,20 +240,20 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    fn crash_until_it_gives_up(&mut self) -> Result<(), Failure> {
+    fn crash_until_give_up(&mut self) -> Result<(), Failure> {
         let system = SYSTEM.whereis().ok_or("the system is not there")?;
         let mut gave_up = false;
-        for _ in 0..MOST_CRASHES {
-            let hit = strike("cache", Blow::Crash)?;
-            let healed = process::whereis("cache").map(|pid| format!("; now it is {pid}"));
-            writeln!(self.out, "   cache {} crashed{}", hit.pid, healed.unwrap_or_default())?;
-            gave_up = hit.gave_up.is_some();
+        for _ in 0..MAX_CRASHES {
+            let outcome = inject("cache", Fault::Crash)?;
+            let successor = process::whereis("cache").map(|pid| format!("; now it is {pid}"));
+            writeln!(self.out, "   cache {} crashed{}", outcome.pid, successor.unwrap_or_default())?;
+            gave_up = outcome.gave_up.is_some();
             if gave_up {
                 break;
             }
         }
         if !gave_up {
-            return Err(format!("the system endured {MOST_CRASHES} crashes").into());
+            return Err(format!("the system endured {MAX_CRASHES} crashes").into());
         }
         let reason = self.exit_of(system);
         writeln!(
@@ -276,7 +280,7 @@ impl<'a> Show<'a> {
                         let Ok(title) = Title::from_str(&format!("entry {number} of run {run}")) else {
                             return;
                         };
-                        ledger.note(&list, client::add(&list, date, &title));
+                        ledger.record(&list, client::add(&list, date, &title));
                     }
                 };
                 Ok(process::Builder::new().label("writer").spawn(write)?)
@@ -286,13 +290,13 @@ impl<'a> Show<'a> {
 
     /// Counts the entries acknowledged, and those of them that are in the lists exactly so.
     fn compare(&mut self) -> Result<(usize, usize), Failure> {
-        let mut kept = BTreeMap::new();
+        let mut stored = BTreeMap::new();
         for list in client::lists()? {
             for entry in client::entries(&list, None)? {
-                kept.insert((list.clone(), entry.id), entry);
+                stored.insert((list.clone(), entry.id), entry);
             }
         }
-        let mut titles: Vec<(&ListName, &Title)> = kept
+        let mut titles: Vec<(&ListName, &Title)> = stored
             .iter()
             .filter(|((list, _), _)| list.as_str().starts_with("writer "))
             .map(|((list, _), entry)| (list, &entry.title))
@@ -304,7 +308,7 @@ impl<'a> Show<'a> {
             return Err(format!("{} entries are there twice", all - titles.len()).into());
         }
         let acknowledged = self.ledger.acknowledged.lock();
-        let found = acknowledged.iter().filter(|(key, entry)| kept.get(key) == Some(entry)).count();
+        let found = acknowledged.iter().filter(|(key, entry)| stored.get(key) == Some(entry)).count();
         Ok((acknowledged.len(), found))
     }
 }
@@ -330,7 +334,7 @@ impl Ledger {
         self.counts[0].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note(&self, list: &ListName, result: Result<Entry, TodoError>) {
+    fn record(&self, list: &ListName, result: Result<Entry, TodoError>) {
         match result {
             Ok(entry) => self.acknowledge(list.clone(), entry),
             Err(TodoError::Unanswered(_)) => drop(self.counts[1].fetch_add(1, Ordering::Relaxed)),
@@ -338,13 +342,13 @@ impl Ledger {
         }
     }
 
-    fn tried(&self) -> [usize; 3] {
+    fn counts(&self) -> [usize; 3] {
         self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// The counts since an earlier moment.
     fn since(&self, before: [usize; 3]) -> [usize; 3] {
-        let now = self.tried();
+        let now = self.counts();
         std::array::from_fn(|n| now[n] - before[n])
     }
 }

@@ -23,10 +23,10 @@ const WRITES: u64 = 5;
 
 /// What to do.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct LoadConfig {
     pub(crate) url: String,
     pub(crate) clients: u32,
-    pub(crate) lasts: Duration,
+    pub(crate) duration: Duration,
     /// How often a process is killed, if any is.
     pub(crate) kill_every: Option<Duration>,
     pub(crate) seed: u64,
@@ -34,40 +34,40 @@ pub(crate) struct Plan {
 
 /// Puts load on a running server. The status says whether all that was acknowledged was found, and every request
 /// answered.
-pub(crate) fn run(plan: Plan) -> Result<ExitCode, Box<dyn Error>> {
-    let server = authority(&plan.url)?;
-    let asked = Connection::open(&server).and_then(|mut one| one.ask("GET", "/api/tree", &[]));
-    let asked = asked.map_err(|error| format!("there is no server at {}: {error}", plan.url))?;
-    if plan.kill_every.is_some() && !asked.body.contains("\"allow_kill\":true") {
+pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
+    let server = authority(&config.url)?;
+    let reply = Connection::open(&server).and_then(|mut one| one.request("GET", "/api/tree", &[]));
+    let reply = reply.map_err(|error| format!("there is no server at {}: {error}", config.url))?;
+    if config.kill_every.is_some() && !reply.body.contains("\"allow_kill\":true") {
         return Err("the server does not allow to kill: start it with --allow-kill".into());
     }
-    let all = Arc::new(All::new());
-    let clients: Result<Vec<_>, _> = (0..plan.clients)
+    let stats = Arc::new(LoadStats::new());
+    let clients: Result<Vec<_>, _> = (0..config.clients)
         .map(|number| {
-            let (all, server, seed) = (Arc::clone(&all), server.clone(), plan.seed);
-            Task::spawn(move || Client::new(number, seed, &server, &all).work())
+            let (stats, server, seed) = (Arc::clone(&stats), server.clone(), config.seed);
+            Task::spawn(move || Client::new(number, seed, &server, &stats).work())
         })
         .collect();
     let clients = clients?;
-    let killer = plan.kill_every.map(|every| {
-        let (all, server) = (Arc::clone(&all), server.clone());
-        Task::spawn(move || kill(&server, every, &all))
+    let killer = config.kill_every.map(|every| {
+        let (stats, server) = (Arc::clone(&stats), server.clone());
+        Task::spawn(move || kill(&server, every, &stats))
     });
-    show_progress(&plan, &all)?;
-    all.over.store(true, Ordering::Relaxed);
+    show_progress(&config, &stats)?;
+    stats.stopped.store(true, Ordering::Relaxed);
     let mut times = Histogram::<u64>::new(3)?;
     for client in clients {
         times.add(client.join()?)?;
     }
     let kills = killer.transpose()?.map(Task::join).transpose()?.unwrap_or(0);
-    let verdict = look_for(&all.acknowledged.lock(), &server)?;
-    report(&plan, &all, &times, kills, &verdict)
+    let audit = audit_acknowledged(&stats.acknowledged.lock(), &server)?;
+    report(&config, &stats, &times, kills, &audit)
 }
 
 /// What the clients have seen so far.
-struct All {
+struct LoadStats {
     began: Instant,
-    over: AtomicBool,
+    stopped: AtomicBool,
     answered: AtomicU64,
     refused: AtomicU64,
     unanswered: AtomicU64,
@@ -76,12 +76,12 @@ struct All {
     run: u128,
 }
 
-impl All {
+impl LoadStats {
     fn new() -> Self {
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         Self {
             began: Instant::now(),
-            over: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
@@ -96,9 +96,9 @@ impl All {
 }
 
 /// Numbers that look random and are the same each time.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
@@ -109,42 +109,42 @@ impl Dice {
 struct Client<'a> {
     number: u32,
     server: &'a str,
-    all: &'a All,
-    dice: Dice,
+    stats: &'a LoadStats,
+    rng: Rng,
     connection: Option<Connection>,
 }
 
 impl<'a> Client<'a> {
-    fn new(number: u32, seed: u64, server: &'a str, all: &'a All) -> Self {
-        let dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number)));
-        Self { number, server, all, dice, connection: None }
+    fn new(number: u32, seed: u64, server: &'a str, stats: &'a LoadStats) -> Self {
+        let rng = Rng(seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number)));
+        Self { number, server, stats, rng, connection: None }
     }
 
     /// Asks until the time is up, and gives the time of each answer in microseconds.
     fn work(mut self) -> Histogram<u64> {
         let mut times = Histogram::<u64>::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"));
         for number in 0_u64.. {
-            if self.all.over.load(Ordering::Relaxed) {
+            if self.stats.stopped.load(Ordering::Relaxed) {
                 break;
             }
-            let list = format!("list {}", self.dice.below(LISTS));
-            let date = format!("2026-12-{:02}", 1 + self.dice.below(31));
+            let list = format!("list {}", self.rng.below(LISTS));
+            let date = format!("2026-12-{:02}", 1 + self.rng.below(31));
             let began = Instant::now();
-            let answer = if self.dice.below(WRITES) == 0 {
-                let title = format!("{} of client {} in run {}", number, self.number, self.all.run);
+            let answer = if self.rng.below(WRITES) == 0 {
+                let title = format!("{} of client {} in run {}", number, self.number, self.stats.run);
                 let query = [("list", list.as_str()), ("date", &date), ("title", &title)];
-                let answer = self.ask("POST", "/add_entry", &query);
+                let answer = self.request("POST", "/add_entry", &query);
                 if answer.as_ref().is_ok_and(|reply| reply.status == 200) {
-                    self.all.acknowledged.lock().push((list, title));
+                    self.stats.acknowledged.lock().push((list, title));
                 }
                 answer
             } else {
-                self.ask("GET", "/entries", &[("list", &list), ("date", &date)])
+                self.request("GET", "/entries", &[("list", &list), ("date", &date)])
             };
             let count = match &answer {
-                Ok(Reply { status: 200, .. }) => &self.all.answered,
-                Ok(_) => &self.all.refused,
-                Err(_) => &self.all.unanswered,
+                Ok(Reply { status: 200, .. }) => &self.stats.answered,
+                Ok(_) => &self.stats.refused,
+                Err(_) => &self.stats.unanswered,
             };
             count.fetch_add(1, Ordering::Relaxed);
             // It grows with what it is given: nothing is out of its range.
@@ -153,58 +153,59 @@ impl<'a> Client<'a> {
         times
     }
 
-    fn ask(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
+    fn request(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => Connection::open(self.server)?,
         };
-        let reply = connection.ask(method, path, query)?;
+        let reply = connection.request(method, path, query)?;
         self.connection = Some(connection);
         Ok(reply)
     }
 }
 
 /// Kills a process of the system now and then: anybody but the top and the web server.
-fn kill(server: &str, every: Duration, all: &All) -> u64 {
-    let mut dice = Dice(all.run as u64);
+fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
+    let mut rng = Rng(stats.run as u64);
     let mut kills = 0;
-    while !all.over.load(Ordering::Relaxed) {
+    while !stats.stopped.load(Ordering::Relaxed) {
         process::sleep(every);
         let Ok(mut connection) = Connection::open(server) else { continue };
-        let Ok(reply) = connection.ask("GET", "/api/tree", &[]) else { continue };
+        let Ok(reply) = connection.request("GET", "/api/tree", &[]) else { continue };
         let tree: Value = serde_json::from_str(&reply.body).unwrap_or_default();
         let names = tree["tree"].as_array().into_iter().flatten().filter_map(|row| row["name"].as_str());
-        let spared =
+        let is_target =
             |name: &&str| *name != "system" && !name.starts_with("web") && !name.starts_with("storm");
-        let names: Vec<&str> = names.filter(spared).collect();
+        let names: Vec<&str> = names.filter(is_target).collect();
         if names.is_empty() {
             continue;
         }
         // Half of the time one of the few that all depend on: there are far more lists.
         let few: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("list:")).collect();
-        let among = if dice.below(2) == 0 && !few.is_empty() { &few } else { &names };
-        let victim = among[dice.below(among.len() as u64) as usize];
-        kills +=
-            u64::from(connection.ask("POST", "/kill", &[("name", victim)]).is_ok_and(|r| r.status == 200));
+        let among = if rng.below(2) == 0 && !few.is_empty() { &few } else { &names };
+        let victim = among[rng.below(among.len() as u64) as usize];
+        kills += u64::from(
+            connection.request("POST", "/kill", &[("name", victim)]).is_ok_and(|r| r.status == 200),
+        );
     }
     kills
 }
 
 /// Says each second how it goes, until the time is up.
-fn show_progress(plan: &Plan, all: &All) -> io::Result<()> {
+fn show_progress(config: &LoadConfig, stats: &LoadStats) -> io::Result<()> {
     let mut out = io::stderr();
     let end = if out.is_terminal() { '\r' } else { '\n' };
     let mut before = 0;
-    while all.began.elapsed() < plan.lasts {
-        process::sleep(Duration::from_secs(1).min(plan.lasts.saturating_sub(all.began.elapsed())));
-        let [answered, refused, unanswered] = all.counts();
+    while stats.began.elapsed() < config.duration {
+        process::sleep(Duration::from_secs(1).min(config.duration.saturating_sub(stats.began.elapsed())));
+        let [answered, refused, unanswered] = stats.counts();
         write!(
             out,
             "{:>4} s of {}   {:>7} requests/s   refused {refused}   unanswered {unanswered}   acknowledged {}{end}",
-            all.began.elapsed().as_secs(),
-            plan.lasts.as_secs(),
+            stats.began.elapsed().as_secs(),
+            config.duration.as_secs(),
             answered - before,
-            all.acknowledged.lock().len()
+            stats.acknowledged.lock().len()
         )?;
         out.flush()?;
         before = answered;
@@ -214,42 +215,43 @@ fn show_progress(plan: &Plan, all: &All) -> io::Result<()> {
 
 /// What became of the entries that were acknowledged.
 #[derive(Debug, Default)]
-struct Verdict {
+struct Audit {
     acknowledged: usize,
     found: usize,
     lost: usize,
-    twice: usize,
+    duplicated: usize,
 }
 
 /// Looks for each of them in its list.
-fn look_for(acknowledged: &[(String, String)], server: &str) -> Result<Verdict, Box<dyn Error>> {
+fn audit_acknowledged(acknowledged: &[(String, String)], server: &str) -> Result<Audit, Box<dyn Error>> {
     let mut lists: HashMap<&str, Vec<&str>> = HashMap::new();
     for (list, title) in acknowledged {
         lists.entry(list).or_default().push(title);
     }
-    let mut verdict = Verdict { acknowledged: acknowledged.len(), ..Verdict::default() };
+    let mut audit = Audit { acknowledged: acknowledged.len(), ..Audit::default() };
     for (list, titles) in lists {
-        let kept = entries(server, list)?;
+        let stored = entries(server, list)?;
         let mut times: HashMap<&str, u32> = HashMap::new();
-        for title in kept.as_array().into_iter().flatten().filter_map(|entry| entry["title"].as_str()) {
+        for title in stored.as_array().into_iter().flatten().filter_map(|entry| entry["title"].as_str()) {
             *times.entry(title).or_default() += 1;
         }
         for title in titles {
             match times.get(title) {
-                None => verdict.lost += 1,
-                Some(1) => verdict.found += 1,
-                Some(_) => verdict.twice += 1,
+                None => audit.lost += 1,
+                Some(1) => audit.found += 1,
+                Some(_) => audit.duplicated += 1,
             }
         }
     }
-    Ok(verdict)
+    Ok(audit)
 }
 
 /// A list, from a server that may just be healing.
 fn entries(server: &str, list: &str) -> Result<Value, Box<dyn Error>> {
     let mut last = String::new();
     for _ in 0..20 {
-        match Connection::open(server).and_then(|mut one| one.ask("GET", "/entries.json", &[("list", list)]))
+        match Connection::open(server)
+            .and_then(|mut one| one.request("GET", "/entries.json", &[("list", list)]))
         {
             Ok(Reply { status: 200, body }) => return Ok(serde_json::from_str(&body)?),
             Ok(Reply { status, body }) => last = format!("{status} {body}"),
@@ -261,21 +263,21 @@ fn entries(server: &str, list: &str) -> Result<Value, Box<dyn Error>> {
 }
 
 fn report(
-    plan: &Plan,
-    all: &All,
+    config: &LoadConfig,
+    stats: &LoadStats,
     times: &Histogram<u64>,
     kills: u64,
-    verdict: &Verdict,
+    audit: &Audit,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let [answered, refused, unanswered] = all.counts();
+    let [answered, refused, unanswered] = stats.counts();
     let requests = answered + refused + unanswered;
     let mut out = io::stdout();
     writeln!(
         out,
         "{} clients, {} s: {requests} requests, {:.0} a second; {kills} kills",
-        plan.clients,
-        plan.lasts.as_secs(),
-        requests as f64 / plan.lasts.as_secs_f64()
+        config.clients,
+        config.duration.as_secs(),
+        requests as f64 / config.duration.as_secs_f64()
     )?;
     let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
     writeln!(
@@ -288,8 +290,8 @@ fn report(
         times.max() as f64 / 1000.0
     )?;
     writeln!(out, "answered {answered}, refused {refused}, unanswered {unanswered}")?;
-    let Verdict { acknowledged, found, lost, twice } = verdict;
-    writeln!(out, "acknowledged {acknowledged}, found {found}, lost {lost}, duplicated {twice}")?;
-    let good = *lost == 0 && *twice == 0 && unanswered == 0;
+    let Audit { acknowledged, found, lost, duplicated } = audit;
+    writeln!(out, "acknowledged {acknowledged}, found {found}, lost {lost}, duplicated {duplicated}")?;
+    let good = *lost == 0 && *duplicated == 0 && unanswered == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -108,7 +108,7 @@ fn main() -> ExitCode {
     let dir = cli.dir.clone().unwrap_or_else(|| "persist".into());
     let (shape, max_lists) = (cli.shape, cli.max_lists);
     let config = Config { shape, max_lists, expiry: Some(cli.expiry), ..Config::new(dir) };
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Demo => demo::run(cli.dir),
         Command::Shell => shell::run(config),
         Command::Serve { port, allow_kill } => {
@@ -118,11 +118,15 @@ fn main() -> ExitCode {
         Command::Export { file } => archive::export(&config.dir, file).map(|()| ExitCode::SUCCESS),
         Command::Import { file } => archive::import(&config.dir, file).map(|()| ExitCode::SUCCESS),
         Command::Watch { url, frames } => watch::run(&url, frames),
-        Command::Load { url, clients, seconds, kill_every, seed } => {
-            load::run(load::Plan { url, clients, lasts: Duration::from_secs(seconds), kill_every, seed })
-        }
+        Command::Load { url, clients, seconds, kill_every, seed } => load::run(load::LoadConfig {
+            url,
+            clients,
+            duration: Duration::from_secs(seconds),
+            kill_every,
+            seed,
+        }),
     };
-    done.unwrap_or_else(|error| {
+    result.unwrap_or_else(|error| {
         // Nobody is left to be told if this fails too.
         let _ = writeln!(std::io::stderr(), "todo-cache: {}", one_line(&error.to_string()));
         ExitCode::FAILURE

@@ -7,9 +7,9 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// How long a server may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const IO_TIMEOUT: Duration = Duration::from_secs(15);
 /// More than any answer has: who sends more is no server of ours.
-const MOST_BODY: usize = 64 << 20;
+const MAX_BODY_LEN: usize = 64 << 20;
 
 /// Where a server is: `127.0.0.1:5454`, from an address such as `http://127.0.0.1:5454/`.
 pub(crate) fn authority(url: &str) -> Result<String, String> {
@@ -40,13 +40,13 @@ impl Connection {
     pub(crate) fn open(authority: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(authority)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(IO_TIMEOUT))?;
+        stream.set_write_timeout(Some(IO_TIMEOUT))?;
         Ok(Self { authority: authority.to_owned(), stream: BufReader::new(stream) })
     }
 
     /// Sends a request and reads the answer. After an error the connection is of no more use.
-    pub(crate) fn ask(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
+    pub(crate) fn request(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
         self.send(method, path, query)?;
         let (status, length) = self.head()?;
         let mut body = vec![0; length.ok_or_else(|| malformed("it does not say how long its answer is"))?];
@@ -56,7 +56,7 @@ impl Connection {
     }
 
     /// Begins to listen to the server's events; [`next_event`](Self::next_event) reads them.
-    pub(crate) fn listen(&mut self) -> io::Result<()> {
+    pub(crate) fn subscribe(&mut self) -> io::Result<()> {
         self.send("GET", "/events", &[])?;
         match self.head()? {
             (200, _) => Ok(()),
@@ -103,14 +103,14 @@ impl Connection {
                 return Ok((status, length));
             }
             if let Some(("content-length", value)) = line.split_once(": ") {
-                length = value.parse().ok().filter(|length| *length <= MOST_BODY);
+                length = value.parse().ok().filter(|length| *length <= MAX_BODY_LEN);
             }
         }
     }
 
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        if self.stream.by_ref().take(MOST_BODY as u64).read_line(&mut line)? == 0 {
+        if self.stream.by_ref().take(MAX_BODY_LEN as u64).read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(line.trim_end().to_owned())

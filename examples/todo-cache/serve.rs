@@ -21,10 +21,10 @@ pub(crate) fn run(config: Config, port: u16, allow_kill: bool) -> Result<ExitCod
     // Only for this machine: there are no users and no passwords.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map_err(|error| format!("cannot listen on port {port} of 127.0.0.1: {error}"))?;
-    process::attach(|inbox| attend(inbox, config, listener, allow_kill))?
+    process::attach(|inbox| serve_until_exit(inbox, config, listener, allow_kill))?
 }
 
-fn attend(
+fn serve_until_exit(
     inbox: &mut Inbox<Quit>,
     config: Config,
     listener: TcpListener,
@@ -62,8 +62,8 @@ fn attend(
 fn on_signal(to: Address<Quit>) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    let pass_on = move || signals.forever().for_each(|_| to.send(Quit));
-    std::thread::Builder::new().name("signals".into()).spawn(pass_on).map(drop)
+    let forward = move || signals.forever().for_each(|_| to.send(Quit));
+    std::thread::Builder::new().name("signals".into()).spawn(forward).map(drop)
 }
 
 /// Elsewhere the program just ends.

@@ -7,25 +7,25 @@ use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use rethread::observer::{self, Events};
+use rethread::observer::{self, EventReceiver};
 use rethread::process::{self, Address, Event, Inbox, SpawnError};
 use rethread::{ExitReason, Pid};
 
 use crate::command::{Command, HELP};
 use crate::todo::client;
 use crate::todo::error::TodoError;
+use crate::todo::inject::{Fault, InjectError, hang, inject};
 use crate::todo::list::Entry;
 use crate::todo::name::ListName;
-use crate::todo::strike::{Blow, Missed, hang, strike};
 use crate::todo::system::{Config, System};
 use crate::todo::tree;
 use crate::{not_started, one_line};
 
 /// A line that is longer, in bytes, is no command.
-const LONGEST_LINE: u64 = 4096;
+const MAX_LINE_LEN: u64 = 4096;
 
 /// So many lines `top` shows.
-const MOST_SHOWN: usize = 10;
+const MAX_SHOWN: usize = 10;
 
 /// What the reader found.
 enum Input {
@@ -36,19 +36,19 @@ enum Input {
 }
 
 /// Whether the shell goes on after a command.
-enum Then {
-    Goes,
-    Quits,
+enum AfterCommand {
+    Continue,
+    Quit,
     /// The system has ended, with this reason.
-    Lost(ExitReason),
+    SystemExited(ExitReason),
 }
 
 /// Starts the system and carries out what is typed. The status says whether the system stood to the end.
 pub(crate) fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
-    process::attach(|inbox| attend(inbox, config))?
+    process::attach(|inbox| command_loop(inbox, config))?
 }
 
-fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn Error>> {
+fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn Error>> {
     process::trap_exit(true);
     let system = System::start_link(config).map_err(|error| not_started(&error))?;
     let reader = reader(inbox.address())?;
@@ -59,20 +59,20 @@ fn attend(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn 
         write!(out, "{prompt}")?;
         out.flush()?;
         reader.send(());
-        let then = match next(inbox, system.root) {
+        let after = match next(inbox, system.root) {
             Ok(Input::End) => {
                 write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // the terminal's own prompt is next
-                Then::Quits
+                AfterCommand::Quit
             }
-            Ok(Input::Line(line)) => answer(&mut out, &line, &mut events)?,
-            Ok(Input::TooLong) => complain(&mut out, &format!("a line has at most {LONGEST_LINE} bytes"))?,
-            Ok(Input::NotText) => complain(&mut out, &"the line is not UTF-8 text")?,
-            Err(reason) => Then::Lost(reason),
+            Ok(Input::Line(line)) => execute(&mut out, &line, &mut events)?,
+            Ok(Input::TooLong) => print_error(&mut out, &format!("a line has at most {MAX_LINE_LEN} bytes"))?,
+            Ok(Input::NotText) => print_error(&mut out, &"the line is not UTF-8 text")?,
+            Err(reason) => AfterCommand::SystemExited(reason),
         };
-        match then {
-            Then::Goes => {}
-            Then::Quits => break,
-            Then::Lost(reason) => {
+        match after {
+            AfterCommand::Continue => {}
+            AfterCommand::Quit => break,
+            AfterCommand::SystemExited(reason) => {
                 let why = match &reason {
                     ExitReason::Shutdown => "shutdown, after more than 3 crashes within 5 s".to_owned(),
                     other => one_line(&other.to_string()),
@@ -110,11 +110,11 @@ fn reader(shell: Address<Input>) -> Result<Address<()>, SpawnError> {
 
 fn read_line(from: &mut impl BufRead) -> Input {
     let mut line = Vec::new();
-    match from.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut line) {
+    match from.by_ref().take(MAX_LINE_LEN + 1).read_until(b'\n', &mut line) {
         Ok(0) | Err(_) => return Input::End,
         Ok(_) => {}
     }
-    if line.ends_with(b"\n") || line.len() as u64 <= LONGEST_LINE {
+    if line.ends_with(b"\n") || line.len() as u64 <= MAX_LINE_LEN {
         return String::from_utf8(line).map_or(Input::NotText, Input::Line);
     }
     match from.skip_until(b'\n') {
@@ -124,17 +124,19 @@ fn read_line(from: &mut impl BufRead) -> Input {
 }
 
 /// Carries out a line.
-fn answer(out: &mut impl Write, line: &str, events: &mut Events) -> io::Result<Then> {
+fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::Result<AfterCommand> {
     let command = match Command::parse(line) {
         Ok(Some(command)) => command,
-        Ok(None) => return Ok(Then::Goes),
-        Err(error) => return complain(out, &error),
+        Ok(None) => return Ok(AfterCommand::Continue),
+        Err(error) => return print_error(out, &error),
     };
     match command {
-        Command::Add(list, date, title) => changed(out, "added", &list, client::add(&list, date, &title)),
-        Command::Done(list, id) => changed(out, "done", &list, client::done(&list, id)),
-        Command::Edit(list, id, title) => changed(out, "edited", &list, client::edit(&list, id, &title)),
-        Command::Remove(list, id) => changed(out, "removed", &list, client::remove(&list, id)),
+        Command::Add(list, date, title) => {
+            print_change(out, "added", &list, client::add(&list, date, &title))
+        }
+        Command::Done(list, id) => print_change(out, "done", &list, client::done(&list, id)),
+        Command::Edit(list, id, title) => print_change(out, "edited", &list, client::edit(&list, id, &title)),
+        Command::Remove(list, id) => print_change(out, "removed", &list, client::remove(&list, id)),
         Command::List(list, date) => match client::entries(&list, date) {
             Ok(entries) => {
                 for Entry { id, date, title, done } in &entries {
@@ -144,26 +146,26 @@ fn answer(out: &mut impl Write, line: &str, events: &mut Events) -> io::Result<T
                     let when = date.map(|date| format!(" on {date}")).unwrap_or_default();
                     writeln!(out, "{list} has no entries{when}")?;
                 }
-                Ok(Then::Goes)
+                Ok(AfterCommand::Continue)
             }
-            Err(error) => complain(out, &error),
+            Err(error) => print_error(out, &error),
         },
         Command::Lists => match client::lists() {
-            Ok(lists) if lists.is_empty() => say(out, "there are no lists"),
+            Ok(lists) if lists.is_empty() => print_line(out, "there are no lists"),
             Ok(lists) => {
                 lists.iter().try_for_each(|list| writeln!(out, "{list}"))?;
-                Ok(Then::Goes)
+                Ok(AfterCommand::Continue)
             }
-            Err(error) => complain(out, &error),
+            Err(error) => print_error(out, &error),
         },
         Command::Tree => {
             tree::lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
-            Ok(Then::Goes)
+            Ok(AfterCommand::Continue)
         }
         Command::Top(by) => {
-            let all = observer::top(by, MOST_SHOWN);
+            let all = observer::top(by, MAX_SHOWN);
             all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
-            if all.is_empty() { say(out, "nobody stands out") } else { Ok(Then::Goes) }
+            if all.is_empty() { print_line(out, "nobody stands out") } else { Ok(AfterCommand::Continue) }
         }
         Command::Info(name) => match tree::find(&name).and_then(|member| observer::info(member.pid)) {
             Some(one) => {
@@ -174,76 +176,79 @@ fn answer(out: &mut impl Write, line: &str, events: &mut Events) -> io::Result<T
                     "    uptime {:.1?}, messages received {}, of type {}",
                     info.uptime,
                     info.received,
-                    one.module()
+                    one.type_name()
                 )?;
                 writeln!(
                     out,
                     "    links {:?}, monitors {:?}, monitored by {:?}",
                     info.links, info.monitors, info.monitored_by
                 )?;
-                say(out, &format!("    ancestors {:?}, spawned at {}", info.ancestors, info.spawned_at))
+                print_line(
+                    out,
+                    &format!("    ancestors {:?}, spawned at {}", info.ancestors, info.spawned_at),
+                )
             }
-            None => complain(out, &Missed::Unknown(name)),
+            None => print_error(out, &InjectError::Unknown(name)),
         },
         Command::Events => {
-            let lost = events.lost();
-            if lost > 0 {
-                writeln!(out, ".. {lost} earlier ones were not kept")?;
+            let dropped = events.dropped();
+            if dropped > 0 {
+                writeln!(out, ".. {dropped} earlier ones were not kept")?;
             }
             while let Some(event) = events.try_recv() {
                 writeln!(out, "{}", one_line(&event.to_string()))?;
             }
-            Ok(Then::Goes)
+            Ok(AfterCommand::Continue)
         }
-        Command::Strike(Blow::Hang, name) => match hang(&name) {
-            Ok(()) => say(
+        Command::Inject(Fault::Hang, name) => match hang(&name) {
+            Ok(()) => print_line(
                 out,
                 &format!("{name} will not come out of its handler: `tree` shows it, `kill {name}` ends it"),
             ),
-            Err(missed) => complain(out, &missed),
+            Err(error) => print_error(out, &error),
         },
-        Command::Strike(blow, name) => strike_at(out, &name, blow),
-        Command::Help => say(out, HELP),
-        Command::Quit => Ok(Then::Quits),
+        Command::Inject(fault, name) => inject_fault(out, &name, fault),
+        Command::Help => print_line(out, HELP),
+        Command::Quit => Ok(AfterCommand::Quit),
     }
 }
 
 /// Says what became of a change.
-fn changed(
+fn print_change(
     out: &mut impl Write,
     what: &str,
     list: &ListName,
     result: Result<Entry, TodoError>,
-) -> io::Result<Then> {
+) -> io::Result<AfterCommand> {
     match result {
-        Ok(Entry { id, date, title, .. }) => say(out, &format!("{what} {list} {id} {date} {title}")),
-        Err(error) => complain(out, &error),
+        Ok(Entry { id, date, title, .. }) => print_line(out, &format!("{what} {list} {id} {date} {title}")),
+        Err(error) => print_error(out, &error),
     }
 }
 
 /// Ends a process and says what came of it.
-fn strike_at(out: &mut impl Write, name: &str, blow: Blow) -> io::Result<Then> {
-    let hit = match strike(name, blow) {
-        Ok(hit) => hit,
-        Err(missed) => return complain(out, &missed),
+fn inject_fault(out: &mut impl Write, name: &str, fault: Fault) -> io::Result<AfterCommand> {
+    let outcome = match inject(name, fault) {
+        Ok(outcome) => outcome,
+        Err(error) => return print_error(out, &error),
     };
-    let reason = one_line(&hit.reason.to_string());
-    let now = match (&hit.gave_up, tree::find(name)) {
+    let reason = one_line(&outcome.reason.to_string());
+    let now = match (&outcome.gave_up, tree::find(name)) {
         (Some(_), _) => String::new(),
         (None, Some(member)) => format!("; now it is {}", member.pid),
         (None, None) if name.starts_with("list:") => "; it is started again when it is asked for".to_owned(),
         (None, None) => "; nobody takes its place".to_owned(),
     };
-    writeln!(out, "{name} {} ended: {reason}{now}", hit.pid)?;
-    Ok(hit.gave_up.map_or(Then::Goes, Then::Lost))
+    writeln!(out, "{name} {} ended: {reason}{now}", outcome.pid)?;
+    Ok(outcome.gave_up.map_or(AfterCommand::Continue, AfterCommand::SystemExited))
 }
 
-fn say(out: &mut impl Write, text: &str) -> io::Result<Then> {
+fn print_line(out: &mut impl Write, text: &str) -> io::Result<AfterCommand> {
     writeln!(out, "{text}")?;
-    Ok(Then::Goes)
+    Ok(AfterCommand::Continue)
 }
 
 /// Says what is wrong, in one line.
-fn complain(out: &mut impl Write, what: &impl std::fmt::Display) -> io::Result<Then> {
-    say(out, &format!("error: {}", one_line(&what.to_string())))
+fn print_error(out: &mut impl Write, what: &impl std::fmt::Display) -> io::Result<AfterCommand> {
+    print_line(out, &format!("error: {}", one_line(&what.to_string())))
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::application::ending::Ending;
+use crate::application::ending::ApplicationExit;
 use crate::application::error::ApplicationError;
-use crate::application::master::{BeginStop, Master};
-use crate::application::record::Record;
+use crate::application::master::{Master, StopRequest};
+use crate::application::record::ApplicationState;
 use crate::gen_server::call::StopError;
 use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
@@ -21,13 +21,13 @@ use crate::supervisor::server::Supervisor;
 #[derive(Clone)]
 pub struct ApplicationRef {
     pub(crate) master: Pid,
-    pub(crate) record: Arc<Record>,
+    pub(crate) state: Arc<ApplicationState>,
 }
 
 impl ApplicationRef {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.record.name
+        &self.state.name
     }
 
     /// Its top supervisor. A reference to this one process: the name, if the plan gives one, reaches the
@@ -36,12 +36,12 @@ impl ApplicationRef {
     /// Of an application that [`find`](crate::Application::find) has found while it was still starting it reaches
     /// nobody.
     pub fn supervisor(&self) -> ServerRef<Supervisor> {
-        self.record.top().cloned().unwrap_or_else(|| ServerRef::from_pid(Pid::fresh()))
+        self.state.top().cloned().unwrap_or_else(|| ServerRef::from_pid(Pid::next()))
     }
 
     /// Whether it runs: from the moment [`start`](crate::Application::start) returns until its end begins.
     pub fn is_running(&self) -> bool {
-        self.record.is_running()
+        self.state.is_running()
     }
 
     /// Stops it, and returns when nothing is left of it: see [`Application`](crate::Application) for the order.
@@ -62,7 +62,7 @@ impl ApplicationRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self) -> Result<(), ApplicationError> {
-        let inside = me::get().is_some_and(|me| me.block.birth.application == Some(self.master));
+        let inside = me::get().is_some_and(|me| me.block.spawn_info.application == Some(self.master));
         if inside {
             return Err(ApplicationError::Inside);
         }
@@ -74,7 +74,7 @@ impl ApplicationRef {
             Err(StopError::CallingSelf) => Err(ApplicationError::Inside),
             // Of these only the first happens: there is no time limit, and the pid is a master's.
             Err(StopError::NoProc | StopError::Timeout | StopError::WrongType { .. }) => {
-                Err(ApplicationError::NotStarted(Arc::clone(&self.record.name)))
+                Err(ApplicationError::NotStarted(Arc::clone(&self.state.name)))
             }
         }
     }
@@ -87,14 +87,14 @@ impl ApplicationRef {
     ///
     /// let last = ChildSpec::worker("last", || {
     ///     // ... what there was to do is done
-    ///     Application::find("doc.begin").expect("it runs").begin_stop();
+    ///     Application::find("doc.begin").expect("it runs").request_stop();
     ///     process::sleep(std::time::Duration::MAX);
     /// });
     /// let ending = Application::new("doc.begin", Supervisor::one_for_one().child(last)).run();
     /// assert!(ending.is_success());
     /// ```
-    pub fn begin_stop(&self) {
-        ServerRef::<Master>::from_pid(self.master).cast(BeginStop);
+    pub fn request_stop(&self) {
+        ServerRef::<Master>::from_pid(self.master).cast(StopRequest);
     }
 
     /// Waits until nothing is left of it, and says how it ended.
@@ -102,9 +102,9 @@ impl ApplicationRef {
     /// # Panics
     /// In one of its own callbacks, which are part of its end.
     #[track_caller]
-    pub fn wait(&self) -> Ending {
+    pub fn wait(&self) -> ApplicationExit {
         self.watch().wait();
-        self.record.ending()
+        self.state.application_exit()
     }
 
     /// As [`wait`](Self::wait), for at most `limit`; `None` if it has not ended by then.
@@ -112,8 +112,8 @@ impl ApplicationRef {
     /// # Panics
     /// As there.
     #[track_caller]
-    pub fn wait_timeout(&self, limit: Duration) -> Option<Ending> {
-        self.watch().wait_timeout(limit).map(|_| self.record.ending())
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<ApplicationExit> {
+        self.watch().wait_timeout(timeout).map(|_| self.state.application_exit())
     }
 
     #[track_caller]
@@ -126,7 +126,7 @@ impl ApplicationRef {
 impl fmt::Debug for ApplicationRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApplicationRef")
-            .field("name", &self.record.name)
+            .field("name", &self.state.name)
             .field("running", &self.is_running())
             .finish_non_exhaustive()
     }

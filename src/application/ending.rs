@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::application::error::ApplicationError;
 use crate::reason::ExitReason;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// How an application ended: what a `main` function returns.
 ///
@@ -17,17 +17,17 @@ use crate::unwind::contain;
 ///
 /// | | status |
 /// | --- | --- |
-/// | [`Ended`](Self::Ended) with `Normal`, `Shutdown`, `ShutdownWith` | 0 |
-/// | [`Ended`](Self::Ended) with any other reason | 1 |
+/// | [`Stopped`](Self::Stopped) with `Normal`, `Shutdown`, `ShutdownWith` | 0 |
+/// | [`Stopped`](Self::Stopped) with any other reason | 1 |
 /// | [`GaveUp`](Self::GaveUp) | 1 |
 /// | [`NotStarted`](Self::NotStarted) | 1 |
 ///
 /// ```
-/// use rethread::application::Ending;
+/// use rethread::application::ApplicationExit;
 /// use rethread::ExitReason;
 ///
-/// assert!(Ending::Ended(ExitReason::Shutdown).is_success());
-/// assert!(!Ending::Ended(ExitReason::Killed).is_success());
+/// assert!(ApplicationExit::Ended(ExitReason::Shutdown).is_success());
+/// assert!(!ApplicationExit::Ended(ExitReason::Killed).is_success());
 /// ```
 ///
 /// # Differences from Erlang
@@ -37,9 +37,9 @@ use crate::unwind::contain;
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "it says whether all is well; returned from `main` it is the exit status"]
 #[non_exhaustive]
-pub enum Ending {
+pub enum ApplicationExit {
     /// It was stopped, or its top supervisor ended, with this reason.
-    Ended(ExitReason),
+    Stopped(ExitReason),
     /// Its top supervisor could do no more: too many restarts, too many zombies, or a significant child that
     /// failed and is not restarted. What that was is in the text.
     GaveUp(Arc<str>),
@@ -47,46 +47,46 @@ pub enum Ending {
     NotStarted(ApplicationError),
 }
 
-impl Ending {
+impl ApplicationExit {
     /// Whether all is well: then the exit status is 0.
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Ended(reason) if !reason.is_abnormal())
+        matches!(self, Self::Stopped(reason) if !reason.is_abnormal())
     }
 
     /// The reason its top supervisor ended with, as links and monitors saw it; `None` if it did not start.
     pub fn reason(&self) -> Option<&ExitReason> {
         match self {
-            Self::Ended(reason) => Some(reason),
+            Self::Stopped(reason) => Some(reason),
             Self::GaveUp(_) => Some(&ExitReason::Shutdown),
             Self::NotStarted(_) => None,
         }
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for ApplicationExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ended(reason) => write!(f, "the application ended: {reason}"),
+            Self::Stopped(reason) => write!(f, "the application ended: {reason}"),
             Self::GaveUp(why) => write!(f, "the application gave up: {why}"),
             Self::NotStarted(error) => error.fmt(f),
         }
     }
 }
 
-impl From<ApplicationError> for Ending {
+impl From<ApplicationError> for ApplicationExit {
     fn from(error: ApplicationError) -> Self {
         Self::NotStarted(error)
     }
 }
 
-impl Termination for Ending {
+impl Termination for ApplicationExit {
     fn report(self) -> ExitCode {
         if self.is_success() {
             return ExitCode::SUCCESS;
         }
         // Like the error of a `main` that returns one; also where nobody listens to the log. To print a reason is
         // user code.
-        contain("the text of an exit reason", || {
+        catch_and_log("the text of an exit reason", || {
             let _ = writeln!(std::io::stderr(), "{self}");
         });
         ExitCode::FAILURE

@@ -19,7 +19,7 @@ pub enum ApplicationError {
     /// what had begun is killed too, and not waited for.
     Failed(StartError),
     /// A process cannot wait for the end of the application it belongs to, which would wait for it: use
-    /// [`begin_stop`](crate::ApplicationRef::begin_stop). Nothing was stopped.
+    /// [`request_stop`](crate::ApplicationRef::request_stop). Nothing was stopped.
     Inside,
     /// The stop that is under way waits, perhaps through others, for the caller: neither would ever go on.
     Deadlock {

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::application::record::{self, Record};
-use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
-use crate::gen_server::cycle::Waiting;
+use crate::application::record::{self, ApplicationState};
+use crate::gen_server::behaviour::{Context, GenServer, Info, InitError};
+use crate::gen_server::cycle::WaitEdge;
 use crate::gen_server::reply::{Never, Next};
-use crate::gen_server::start::Spec;
+use crate::gen_server::start::ServerSpec;
 use crate::pid::Pid;
-use crate::process::block::{Block, Phase};
+use crate::process::block::{Phase, ProcessBlock};
 use crate::process::clock::elapsed;
 use crate::process::exit::exit;
 use crate::process::info::info;
@@ -19,35 +19,35 @@ use crate::process::own::trap_exit;
 use crate::process::watch::watch_block;
 use crate::process::{me, zombie};
 use crate::reason::ExitReason;
-use crate::supervisor::children::report;
+use crate::supervisor::children::write_log;
 use crate::supervisor::server::Supervisor;
 use crate::sync;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 use crate::unwound;
 
 /// What the user wants done at the end. A failure in it, or in its destructor, must not leave the application
 /// half-stopped.
 pub(crate) struct Callback {
-    what: &'static str,
+    name: &'static str,
     function: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Callback {
-    pub(crate) fn new(what: &'static str, function: impl FnOnce() + Send + 'static) -> Self {
-        Self { what, function: Some(Box::new(function)) }
+    pub(crate) fn new(name: &'static str, function: impl FnOnce() + Send + 'static) -> Self {
+        Self { name, function: Some(Box::new(function)) }
     }
 
     fn run(mut self, application: &str) {
-        if let Some(Err(unwound)) = self.function.take().map(unwound::catch) {
-            let what = self.what;
-            match unwound.into_reason() {
+        if let Some(Err(exception)) = self.function.take().map(unwound::catch) {
+            let name = self.name;
+            match exception.into_exit_reason() {
                 Some(reason) => {
-                    report(
+                    write_log(
                         log::Level::Error,
-                        format_args!("application {application}: {what} failed: {reason}"),
+                        format_args!("application {application}: {name} failed: {reason}"),
                     );
                 }
-                None => unwound::told(), // a kill
+                None => unwound::unwind_on_exit_signal(), // a kill
             }
         }
         trap_exit(true); // whatever it did to the process it ran in
@@ -57,57 +57,59 @@ impl Callback {
 impl Drop for Callback {
     fn drop(&mut self) {
         let unused = self.function.take();
-        contain("the destructor of a callback", move || drop(unused));
+        catch_and_log("the destructor of a callback", move || drop(unused));
     }
 }
 
 /// What a master is started from.
-pub(crate) struct Job {
-    pub(crate) record: Arc<Record>,
-    pub(crate) top: Spec<Supervisor>,
+pub(crate) struct MasterArgs {
+    pub(crate) state: Arc<ApplicationState>,
+    pub(crate) top: ServerSpec<Supervisor>,
     pub(crate) prep_stop: Option<Callback>,
     pub(crate) on_stop: Option<Callback>,
 }
 
 pub(crate) struct Master {
-    record: Arc<Record>,
-    top: Arc<Block>,
+    state: Arc<ApplicationState>,
+    top: Arc<ProcessBlock>,
     prep_stop: Option<Callback>,
     on_stop: Option<Callback>,
-    belongings: Belongings,
+    processes: ApplicationProcesses,
 }
 
 /// To stop without waiting for it.
-pub(crate) struct BeginStop;
+pub(crate) struct StopRequest;
 
 impl GenServer for Master {
-    type Args = Job;
+    type Args = MasterArgs;
     type Call = Never;
-    type Cast = BeginStop;
+    type Cast = StopRequest;
 
-    fn init(job: Job, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(args: MasterArgs, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
-        let Job { record, top, prep_stop, on_stop } = job;
-        let belongings = Belongings { master: cx.me(), name: Arc::clone(&record.name) };
-        let started = match top.start_for_maker() {
+        let MasterArgs { state, top, prep_stop, on_stop } = args;
+        let processes = ApplicationProcesses { master: cx.pid(), name: Arc::clone(&state.name) };
+        let started = match top.start_link_at_definition() {
             Ok(started) => started,
             Err(error) => {
-                belongings.clear();
-                record.refused(error);
-                return Err(Stop::Quiet(ExitReason::Shutdown)); // the starter finds the error in the record
+                processes.kill_remaining();
+                state.set_start_error(error);
+                return Err(InitError::Error(ExitReason::Shutdown)); // the starter finds the error in the record
             }
         };
-        let Some(top) = started.find() else { unreachable!("what was started is reached by its block") };
-        record.started(started);
-        report(log::Level::Info, format_args!("application {} started", record.name));
-        Ok(Self { record, top, prep_stop, on_stop, belongings })
+        let Some(top) = started.find_block() else {
+            unreachable!("what was started is reached by its block")
+        };
+        state.set_top(started);
+        write_log(log::Level::Info, format_args!("application {} started", state.name));
+        Ok(Self { state, top, prep_stop, on_stop, processes })
     }
 
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
         match call {}
     }
 
-    fn handle_cast(&mut self, BeginStop: BeginStop, _: &mut Context<Self>) -> Next {
+    fn handle_cast(&mut self, StopRequest: StopRequest, _: &mut Context<Self>) -> Next {
         Next::stop(ExitReason::Normal)
     }
 
@@ -120,95 +122,95 @@ impl GenServer for Master {
 
     /// The end of the application, in order; whether it was asked for or the top supervisor ended by itself.
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
-        self.record.stopping();
+        self.state.set_stopping();
         if let Some(callback) = self.prep_stop.take() {
-            callback.run(&self.record.name);
+            callback.run(&self.state.name);
         }
-        end(&self.top, ExitReason::Shutdown); // if it has not ended by itself
+        exit_and_wait(&self.top, ExitReason::Shutdown); // if it has not ended by itself
         let reason = match &self.top.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
             Phase::Running => unreachable!("it was waited for"),
         };
         if reason.is_abnormal() {
-            self.await_orphans();
+            self.wait_for_orphans();
         }
         if let Some(callback) = self.on_stop.take() {
-            callback.run(&self.record.name);
+            callback.run(&self.state.name);
         }
-        self.belongings.clear();
-        self.conclude(reason);
+        self.processes.kill_remaining();
+        self.finish(reason);
     }
 }
 
 impl Master {
     /// A top supervisor that was killed has not stopped its children; but they have heard of its end. Those that
     /// clean up get the time they have by default before they count as left over.
-    fn await_orphans(&self) {
-        const LIMIT: Duration = Duration::from_secs(5);
+    fn wait_for_orphans(&self) {
+        const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
         let began = sync::now();
-        for child in self.belongings.find() {
-            if child.birth.ancestors.first() == Some(&self.top.pid) {
+        for child in self.processes.list() {
+            if child.spawn_info.ancestors.first() == Some(&self.top.pid) {
                 let watch = watch_block(child.pid, Some(Arc::clone(&child)));
-                watch.wait_timeout(LIMIT.saturating_sub(elapsed(began)));
+                watch.wait_timeout(ORPHAN_TIMEOUT.saturating_sub(elapsed(began)));
             }
         }
     }
 
     /// Nothing is left but zombies.
-    fn conclude(&self, reason: ExitReason) {
-        let name = &self.record.name;
-        for zombie in zombie::of_application(self.belongings.master) {
-            report(log::Level::Error, format_args!("application {name} leaves a thread behind: {zombie}"));
+    fn finish(&self, reason: ExitReason) {
+        let name = &self.state.name;
+        for zombie in zombie::of_application(self.processes.master) {
+            write_log(log::Level::Error, format_args!("application {name} leaves a thread behind: {zombie}"));
         }
-        match self.record.gave_up.get() {
-            Some(why) => report(log::Level::Error, format_args!("application {name} gave up: {why}")),
+        match self.state.gave_up.get() {
+            Some(why) => write_log(log::Level::Error, format_args!("application {name} gave up: {why}")),
             None if reason.is_abnormal() => {
-                report(log::Level::Error, format_args!("application {name} ended: {reason}"));
+                write_log(log::Level::Error, format_args!("application {name} ended: {reason}"));
             }
-            None => report(log::Level::Info, format_args!("application {name} ended: {reason}")),
+            None => write_log(log::Level::Info, format_args!("application {name} ended: {reason}")),
         }
-        self.record.ended(reason);
+        self.state.set_exit_reason(reason);
     }
 }
 
 /// Tells a process to end and waits until it has. Marked as waiting before anybody hears of it: whoever then
 /// calls one that waits for the stop is told that this is a cycle.
-fn end(process: &Arc<Block>, reason: ExitReason) {
+fn exit_and_wait(process: &Arc<ProcessBlock>, reason: ExitReason) {
     let me = me::get();
-    let _waiting = Waiting::mark(me.as_ref(), process);
+    let _wait_edge = WaitEdge::add(me.as_ref(), process);
     exit(process.pid, reason);
     watch_block(process.pid, Some(Arc::clone(process))).wait();
 }
 
 /// Every process that began under the master, or under one that did.
-struct Belongings {
+struct ApplicationProcesses {
     master: Pid,
     name: Arc<str>,
 }
 
-impl Belongings {
-    fn find(&self) -> Vec<Arc<Block>> {
-        record::belongings(self.master)
+impl ApplicationProcesses {
+    fn list(&self) -> Vec<Arc<ProcessBlock>> {
+        record::processes_of(self.master)
     }
 
     /// Kills what is left, and waits. What they started before they noticed comes in the next round.
-    fn clear(&self) {
+    fn kill_remaining(&self) {
         loop {
-            let left = self.find();
-            if left.is_empty() {
+            let remaining = self.list();
+            if remaining.is_empty() {
                 return;
             }
-            for process in &left {
-                if let Some(info) = info(process.pid).filter(|_| !process.doomed()) {
-                    report(
+            for process in &remaining {
+                if let Some(info) = info(process.pid).filter(|_| !process.is_exiting()) {
+                    write_log(
                         log::Level::Warn,
                         format_args!("application {}: left over and killed: {info}", self.name),
                     );
                 }
                 exit(process.pid, ExitReason::Kill);
             }
-            for process in &left {
-                end(process, ExitReason::Kill); // within its `kill_grace`
+            for process in &remaining {
+                exit_and_wait(process, ExitReason::Kill); // within its `kill_grace`
             }
         }
     }
@@ -216,6 +218,6 @@ impl Belongings {
 
 impl fmt::Debug for Master {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Master({})", self.record.name)
+        write!(f, "Master({})", self.state.name)
     }
 }

@@ -9,6 +9,6 @@ pub(crate) mod plan;
 pub(crate) mod record;
 
 pub use self::client::ApplicationRef;
-pub use self::ending::Ending;
+pub use self::ending::ApplicationExit;
 pub use self::error::ApplicationError;
 pub use self::plan::Application;

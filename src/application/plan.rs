@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::application::client::ApplicationRef;
-use crate::application::ending::Ending;
+use crate::application::ending::ApplicationExit;
 use crate::application::error::ApplicationError;
-use crate::application::master::{Callback, Job, Master};
-use crate::application::record::{self, Place, Record};
+use crate::application::master::{Callback, Master, MasterArgs};
+use crate::application::record::{self, ApplicationState, ListEntry};
 use crate::child_spec::StartError;
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::start::{Spec, Start};
+use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::process::me;
 use crate::supervisor::server::Supervisor;
 
@@ -32,10 +32,10 @@ use crate::supervisor::server::Supervisor;
 /// to do meanwhile, or that stop it on a signal, use [`start`](Self::start), which gives a handle:
 ///
 /// ```text
-/// fn main() -> Result<Ending, Box<dyn std::error::Error>> {
+/// fn main() -> Result<ApplicationExit, Box<dyn std::error::Error>> {
 ///     let app = plan().start()?;
 ///     let stop = app.clone();
-///     ctrlc::set_handler(move || stop.begin_stop())?; // crate ctrlc, feature "termination" for SIGTERM
+///     ctrlc::set_handler(move || stop.request_stop())?; // crate ctrlc, feature "termination" for SIGTERM
 ///     Ok(app.wait())
 /// }
 /// ```
@@ -68,7 +68,7 @@ use crate::supervisor::server::Supervisor;
 #[must_use = "a plan does nothing by itself: run or start it"]
 pub struct Application {
     name: Arc<str>,
-    top: Spec<Supervisor>,
+    top: ServerSpec<Supervisor>,
     depends_on: Vec<Arc<str>>,
     prep_stop: Option<Callback>,
     on_stop: Option<Callback>,
@@ -78,7 +78,7 @@ impl Application {
     /// An application of this name. `top` is the plan of its top supervisor: a
     /// [`SupervisorSpec`](crate::SupervisorSpec), or the `child_spec` of a type that is one
     /// ([`Supervise`](crate::Supervise)).
-    pub fn new(name: impl Into<Arc<str>>, top: impl Into<Spec<Supervisor>>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, top: impl Into<ServerSpec<Supervisor>>) -> Self {
         Self { name: name.into(), top: top.into(), depends_on: Vec::new(), prep_stop: None, on_stop: None }
     }
 
@@ -129,20 +129,21 @@ impl Application {
         if let Some(missing) = depends_on.into_iter().find(|needed| !running.contains(needed)) {
             return Err(ApplicationError::NotStarted(missing));
         }
-        let record = Arc::new(Record::new(Arc::clone(&name)));
-        top.args = top.args.noting(&record.gave_up);
-        let mut master = Master::child_spec(Job { record: Arc::clone(&record), top, prep_stop, on_stop })
-            .label(format!("application {name}"))
-            .name(ServerRef::via(Place(Arc::clone(&record))));
-        master.process.begins_application = true;
+        let state = Arc::new(ApplicationState::new(Arc::clone(&name)));
+        top.args = top.args.with_give_up_cell(&state.gave_up);
+        let mut master =
+            Master::child_spec(MasterArgs { state: Arc::clone(&state), top, prep_stop, on_stop })
+                .label(format!("application {name}"))
+                .name(ServerRef::via(ListEntry(Arc::clone(&state))));
+        master.process.leads_application = true;
         match master.start() {
             Ok(master) => {
                 let Some(master) = master.whereis() else { unreachable!("what was started has a pid") };
-                Ok(ApplicationRef { master, record })
+                Ok(ApplicationRef { master, state })
             }
             Err(StartError::AlreadyStarted(_)) => Err(ApplicationError::AlreadyStarted(name)),
             Err(StartError::Exiting) => Err(ApplicationError::Exiting),
-            Err(error) => Err(ApplicationError::Failed(record.refusal().unwrap_or(error))),
+            Err(error) => Err(ApplicationError::Failed(state.start_error().unwrap_or(error))),
         }
     }
 
@@ -156,7 +157,7 @@ impl Application {
     /// assert!(!ending.is_success()); // status 1, and standard error says why
     /// ```
     #[track_caller]
-    pub fn run(self) -> Ending {
+    pub fn run(self) -> ApplicationExit {
         match self.start() {
             Ok(application) => application.wait(),
             Err(error) => error.into(),
@@ -175,7 +176,7 @@ impl Application {
     /// The application of this name, from the beginning of its start to the end of its stop.
     pub fn find(name: impl AsRef<str>) -> Option<ApplicationRef> {
         me::checkpoint();
-        record::find(name.as_ref()).map(|(master, record)| ApplicationRef { master, record })
+        record::find(name.as_ref()).map(|(master, state)| ApplicationRef { master, state })
     }
 
     /// The names of the applications that run, in the order they were started.

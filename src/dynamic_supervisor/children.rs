@@ -6,44 +6,47 @@ use std::sync::Arc;
 
 use crate::child_spec::{ChildSpec, StartError};
 use crate::dynamic_supervisor::limits::Limits;
-use crate::dynamic_supervisor::request::DynamicAsk;
-use crate::gen_server::cycle::Waiting;
+use crate::dynamic_supervisor::request::DynamicChildRequest;
+use crate::gen_server::cycle::WaitEdge;
 use crate::gen_server::reply::Next;
 use crate::pid::Pid;
 use crate::process::me;
 use crate::reason::ExitReason;
-use crate::supervisor::account::{Books, publish_end};
-use crate::supervisor::budget::Budget;
+use crate::supervisor::account::{StatusBoard, publish_give_up};
+use crate::supervisor::budget::RestartIntensity;
 use crate::supervisor::children::{
-    Child, Ending, Status, child_info, count, has_ended, report, too_many_zombies,
+    Child, Status, StoppingChild, child_info, count, is_dead, too_many_zombies, write_log,
 };
-use crate::supervisor::decide::{Fate, fate};
+use crate::supervisor::decide::{Decision, decide};
 use crate::supervisor::request::ChildError;
 
 /// All children, by who they are or, while a restart is to be tried again, were last.
 pub(crate) struct DynamicChildren {
     /// The supervisor, for the log.
-    called: String,
-    books: Arc<Books>,
+    name: String,
+    status_board: Arc<StatusBoard>,
     max_children: Option<usize>,
     max_zombies: Option<usize>,
     all: BTreeMap<Pid, Child>,
 }
 
 /// What the supervisor does after the end of a child.
-pub(crate) enum Then {
-    GoOn,
+pub(crate) enum AfterExit {
+    Continue,
     /// To start the one again that was this process: through the mailbox, so that requests and our own shutdown
     /// get in between.
-    TryAgain(Pid),
+    Retry(Pid),
     GiveUp,
 }
 
 impl DynamicChildren {
-    pub(crate) fn new(called: String, limits: &Limits) -> Self {
+    pub(crate) fn new(name: String, limits: &Limits) -> Self {
         Self {
-            called,
-            books: Books::open(None, Budget::new(limits.max_restarts, limits.period)),
+            name,
+            status_board: StatusBoard::register(
+                None,
+                RestartIntensity::new(limits.max_restarts, limits.period),
+            ),
             max_children: limits.max_children,
             max_zombies: limits.max_zombies,
             all: BTreeMap::new(),
@@ -51,12 +54,12 @@ impl DynamicChildren {
     }
 
     /// Does what somebody asks for.
-    pub(crate) fn answer(&mut self, ask: DynamicAsk) -> Next {
-        match ask {
-            DynamicAsk::Start(spec, from) => from.reply(self.start(spec)),
-            DynamicAsk::Terminate(pid, from) => from.reply(self.terminate(pid)),
-            DynamicAsk::Which(from) => from.reply(self.all.values().map(child_info).collect()),
-            DynamicAsk::Count(from) => from.reply(count(self.all.values())),
+    pub(crate) fn handle_request(&mut self, request: DynamicChildRequest) -> Next {
+        match request {
+            DynamicChildRequest::Start(spec, from) => from.reply(self.start(spec)),
+            DynamicChildRequest::Terminate(pid, from) => from.reply(self.terminate(pid)),
+            DynamicChildRequest::Which(from) => from.reply(self.all.values().map(child_info).collect()),
+            DynamicChildRequest::Count(from) => from.reply(count(self.all.values())),
         }
     }
 
@@ -65,7 +68,7 @@ impl DynamicChildren {
         if let Some(limit) = self.max_children.filter(|limit| self.all.len() >= *limit) {
             return Err(StartError::MaxChildren { limit });
         }
-        let started = child.start(&self.called, log::Level::Debug)?;
+        let started = child.start(&self.name, log::Level::Debug)?;
         if let Some(pid) = started {
             self.all.insert(pid, child);
         }
@@ -74,38 +77,38 @@ impl DynamicChildren {
 
     fn terminate(&mut self, pid: Pid) -> Result<(), ChildError> {
         let mut child = self.all.remove(&pid).ok_or(ChildError::NotFound)?;
-        child.stop(&self.called);
+        child.stop(&self.name);
         Ok(())
     }
 
     /// A linked process ended by itself.
-    pub(crate) fn ended(&mut self, pid: Pid, reason: &ExitReason) -> Then {
+    pub(crate) fn on_exit(&mut self, pid: Pid, reason: &ExitReason) -> AfterExit {
         let Some(child) = self.all.get_mut(&pid).filter(|child| child.pid() == Some(pid)) else {
-            return Then::GoOn; // no child of ours, or no longer
+            return AfterExit::Continue; // no child of ours, or no longer
         };
-        if !has_ended(child, pid, &self.called) {
-            return Then::GoOn;
+        if !is_dead(child, pid, &self.name) {
+            return AfterExit::Continue;
         }
         child.status = Status::Stopped;
-        let fate = fate(child.spec.restart, reason);
-        child.report_end(&self.called, pid, reason);
-        match fate {
-            Fate::Restart => self.restart(pid),
-            Fate::Rest | Fate::Forget => {
+        let decision = decide(child.spec.restart, reason);
+        child.log_exit(&self.name, pid, reason);
+        match decision {
+            Decision::Restart => self.restart(pid),
+            Decision::Keep | Decision::Remove => {
                 self.all.remove(&pid);
-                Then::GoOn
+                AfterExit::Continue
             }
         }
     }
 
     /// A restart that failed is tried again, unless the child was terminated meanwhile.
-    pub(crate) fn try_again(&mut self, pid: Pid) -> Then {
-        if self.all.contains_key(&pid) { self.restart(pid) } else { Then::GoOn }
+    pub(crate) fn retry_restart(&mut self, pid: Pid) -> AfterExit {
+        if self.all.contains_key(&pid) { self.restart(pid) } else { AfterExit::Continue }
     }
 
     /// Starts a child again, if the budget allows.
-    fn restart(&mut self, pid: Pid) -> Then {
-        if !self.books.spend() {
+    fn restart(&mut self, pid: Pid) -> AfterExit {
+        if !self.status_board.record_restart() {
             let child = self.all.remove(&pid);
             let id = child.map(|child| child.spec.id.clone());
             let id = id.as_ref().map_or("", |id| id.as_str());
@@ -116,34 +119,34 @@ impl DynamicChildren {
             return self.give_up("zombie_limit");
         }
         let Some(mut child) = self.all.remove(&pid) else {
-            return Then::GoOn;
+            return AfterExit::Continue;
         };
-        match child.start(&self.called, log::Level::Info) {
+        match child.start(&self.name, log::Level::Info) {
             Ok(Some(pid)) => {
                 child.publish_restart();
                 self.all.insert(pid, child);
-                Then::GoOn
+                AfterExit::Continue
             }
-            Ok(None) => Then::GoOn, // it asked to be ignored, and nobody can ask for it by an id
+            Ok(None) => AfterExit::Continue, // it asked to be ignored, and nobody can ask for it by an id
             Err(error) => {
-                report(
+                write_log(
                     log::Level::Error,
                     format_args!(
                         "supervisor {}: child {} did not start again: {error}",
-                        self.called, child.spec.id
+                        self.name, child.spec.id
                     ),
                 );
                 child.status = Status::Restarting(0); // nobody restarts it by hand: there is one wait at most
                 self.all.insert(pid, child);
-                Then::TryAgain(pid)
+                AfterExit::Retry(pid)
             }
         }
     }
 
-    fn give_up(&self, why: &str) -> Then {
-        report(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.called));
-        publish_end(why);
-        Then::GiveUp
+    fn give_up(&self, why: &str) -> AfterExit {
+        write_log(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.name));
+        publish_give_up(why);
+        AfterExit::GiveUp
     }
 
     /// Tells all of them at once, then waits: as long as the one that takes longest, not as long as all
@@ -151,17 +154,17 @@ impl DynamicChildren {
     pub(crate) fn stop_all(&mut self) {
         let me = me::get();
         // A child that calls us in its clean-up is told at once that it would wait for ever.
-        let _waiting = Waiting::for_descendants(me.as_ref());
+        let _wait_edge = WaitEdge::on_all_descendants(me.as_ref());
         let all = std::mem::take(&mut self.all).into_values();
-        let mut ending: Vec<(Child, Ending)> =
-            all.filter_map(|mut child| child.begin_stop().map(|ending| (child, ending))).collect();
+        let mut stopping: Vec<(Child, StoppingChild)> =
+            all.filter_map(|mut child| child.request_stop().map(|stopping| (child, stopping))).collect();
         // In the order of their times: no wait makes a later kill late.
-        ending.sort_by_key(|(_, ending)| ending.limit());
-        for (_, ending) in &ending {
-            ending.kill_when_late();
+        stopping.sort_by_key(|(_, stopping)| stopping.timeout());
+        for (_, stopping) in &stopping {
+            stopping.kill_after_timeout();
         }
-        for (child, ending) in ending {
-            child.stopped(ending, &self.called);
+        for (child, stopping) in stopping {
+            child.await_stopped(stopping, &self.name);
         }
     }
 }

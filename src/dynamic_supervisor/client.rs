@@ -3,42 +3,43 @@
 use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, StartError};
-use crate::dynamic_supervisor::request::{DynamicAsk, DynamicRequest};
+use crate::dynamic_supervisor::request::{DynamicChildRequest, DynamicSupervisorCall};
 use crate::dynamic_supervisor::server::DynamicSupervisor;
 use crate::gen_server::behaviour::GenServer;
 use crate::gen_server::call::CallError;
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Caller;
-use crate::gen_server::start::Spec;
+use crate::gen_server::start::ServerSpec;
 use crate::pid::Pid;
-use crate::supervisor::client::not_asked;
+use crate::supervisor::client::into_start_error;
 use crate::supervisor::request::{ChildCount, ChildError, ChildInfo};
 use crate::supervisor::spec::{AutoShutdown, check_child};
 
 /// Asks a server that keeps dynamic children; waits as long as it takes, since it may be busy starting or
 /// stopping one.
-pub(crate) fn ask<S: GenServer<Call = DynamicRequest>, R: Send + 'static>(
+pub(crate) fn call_supervisor<S: GenServer<Call = DynamicSupervisorCall>, R: Send + 'static>(
     server: &ServerRef<S>,
-    ask: impl FnOnce(Caller<R>) -> DynamicAsk,
+    request: impl FnOnce(Caller<R>) -> DynamicChildRequest,
 ) -> Result<R, CallError> {
-    server.call_timeout(Duration::MAX, |from| DynamicRequest(ask(from)))
+    server.call_timeout(Duration::MAX, |from| DynamicSupervisorCall(request(from)))
 }
 
 /// Has a child started by a server that keeps dynamic children. The spec is looked at here, in the caller.
-pub(crate) fn start_child<S: GenServer<Call = DynamicRequest>>(
+pub(crate) fn start_child<S: GenServer<Call = DynamicSupervisorCall>>(
     server: &ServerRef<S>,
     child: ChildSpec,
 ) -> Result<Option<Pid>, StartError> {
     check_child(&child, AutoShutdown::Never).map_err(StartError::BadSpec)?;
-    ask(server, |from| DynamicAsk::Start(child, from)).unwrap_or_else(|error| Err(not_asked(error)))
+    call_supervisor(server, |from| DynamicChildRequest::Start(child, from))
+        .unwrap_or_else(|error| Err(into_start_error(error)))
 }
 
 /// Has a child ended by a server that keeps dynamic children.
-pub(crate) fn terminate_child<S: GenServer<Call = DynamicRequest>>(
+pub(crate) fn terminate_child<S: GenServer<Call = DynamicSupervisorCall>>(
     server: &ServerRef<S>,
     pid: Pid,
 ) -> Result<(), ChildError> {
-    ask(server, |from| DynamicAsk::Terminate(pid, from))
+    call_supervisor(server, |from| DynamicChildRequest::Terminate(pid, from))
         .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
 }
 
@@ -59,7 +60,7 @@ impl ServerRef<DynamicSupervisor> {
     ///
     /// # Errors
     /// As there; [`StartError::Ignored`] if it asked not to be started.
-    pub fn start_server<S: GenServer>(&self, server: Spec<S>) -> Result<ServerRef<S>, StartError>
+    pub fn start_server<S: GenServer>(&self, server: ServerSpec<S>) -> Result<ServerRef<S>, StartError>
     where
         S::Args: Clone + Sync,
     {
@@ -79,7 +80,7 @@ impl ServerRef<DynamicSupervisor> {
     /// # Errors
     /// [`CallError`] if the supervisor is not there.
     pub fn which_children(&self) -> Result<Vec<ChildInfo>, CallError> {
-        ask(self, DynamicAsk::Which)
+        call_supervisor(self, DynamicChildRequest::Which)
     }
 
     /// How many children there are.
@@ -87,6 +88,6 @@ impl ServerRef<DynamicSupervisor> {
     /// # Errors
     /// [`CallError`] if the supervisor is not there.
     pub fn count_children(&self) -> Result<ChildCount, CallError> {
-        ask(self, DynamicAsk::Count)
+        call_supervisor(self, DynamicChildRequest::Count)
     }
 }

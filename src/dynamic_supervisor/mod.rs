@@ -8,7 +8,7 @@ pub(crate) mod server;
 pub(crate) mod spec;
 pub(crate) mod supervise;
 
-pub use self::request::{DynamicReminder, DynamicRequest};
-pub use self::server::{DynamicPlan, DynamicSupervisor};
+pub use self::request::{DynamicSupervisorCall, DynamicSupervisorCast};
+pub use self::server::{DynamicSupervisor, DynamicSupervisorInit};
 pub use self::spec::DynamicSupervisorSpec;
 pub use self::supervise::SuperviseDynamic;

@@ -8,10 +8,10 @@ use crate::supervisor::request::{ChildCount, ChildError, ChildInfo};
 /// What a dynamic supervisor is asked: through the methods of
 /// [`ServerRef<DynamicSupervisor>`](crate::ServerRef).
 #[derive(Debug)]
-pub struct DynamicRequest(pub(crate) DynamicAsk);
+pub struct DynamicSupervisorCall(pub(crate) DynamicChildRequest);
 
 #[derive(Debug)]
-pub(crate) enum DynamicAsk {
+pub(crate) enum DynamicChildRequest {
     Start(ChildSpec, Caller<Result<Option<Pid>, StartError>>),
     Terminate(Pid, Caller<Result<(), ChildError>>),
     Which(Caller<Vec<ChildInfo>>),
@@ -21,4 +21,4 @@ pub(crate) enum DynamicAsk {
 /// What a dynamic supervisor tells itself: a restart that failed is to be tried again. It names the process
 /// that the child was last.
 #[derive(Debug)]
-pub struct DynamicReminder(pub(crate) Pid);
+pub struct DynamicSupervisorCast(pub(crate) Pid);

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::dynamic_supervisor::children::{DynamicChildren, Then};
+use crate::dynamic_supervisor::children::{AfterExit, DynamicChildren};
 use crate::dynamic_supervisor::limits::Limits;
-use crate::dynamic_supervisor::request::{DynamicReminder, DynamicRequest};
-use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
+use crate::dynamic_supervisor::request::{DynamicSupervisorCall, DynamicSupervisorCast};
+use crate::gen_server::behaviour::{Context, GenServer, Info, InitError};
 use crate::gen_server::reply::Next;
 use crate::reason::ExitReason;
-use crate::supervisor::children::report;
+use crate::supervisor::children::write_log;
 
 /// A supervisor that starts without children and is asked for them while it runs: one for each user,
 /// connection, file. It is [`Strategy::OneForOne`](crate::Strategy::OneForOne) always, its children are known
@@ -23,7 +23,7 @@ use crate::supervisor::children::report;
 ///
 /// impl GenServer for Room {
 ///     type Args = u32; type Call = Ask; type Cast = Never;
-///     fn init(people: u32, _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Room { people }) }
+///     fn init(people: u32, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room { people }) }
 ///     fn handle_call(&mut self, Ask::Enter(from): Ask, _: &mut Context<Self>) -> Next {
 ///         self.people += 1;
 ///         from.reply(self.people)
@@ -67,48 +67,56 @@ impl fmt::Debug for DynamicSupervisor {
 /// What a dynamic supervisor is started from. Made by [`DynamicSupervisorSpec::spec`](crate::DynamicSupervisorSpec::spec) and
 /// [`SuperviseDynamic`](crate::SuperviseDynamic).
 #[derive(Clone)]
-pub struct DynamicPlan {
-    pub(crate) called: String,
-    pub(crate) make: Arc<dyn Fn() -> Result<Limits, Stop> + Send + Sync>,
+pub struct DynamicSupervisorInit {
+    pub(crate) name: String,
+    pub(crate) make: Arc<dyn Fn() -> Result<Limits, InitError> + Send + Sync>,
 }
 
-impl DynamicPlan {
+impl DynamicSupervisorInit {
     /// The children there are at first: none.
-    pub(crate) fn children(&self, me: impl fmt::Display) -> Result<DynamicChildren, Stop> {
+    pub(crate) fn create_children(&self, pid: impl fmt::Display) -> Result<DynamicChildren, InitError> {
         let limits = (self.make)()?;
         limits.check()?;
-        Ok(DynamicChildren::new(format!("{} {me}", self.called), &limits))
+        Ok(DynamicChildren::new(format!("{} {pid}", self.name), &limits))
     }
 }
 
-impl fmt::Debug for DynamicPlan {
+impl fmt::Debug for DynamicSupervisorInit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DynamicPlan({})", self.called)
+        write!(f, "DynamicPlan({})", self.name)
     }
 }
 
 impl GenServer for DynamicSupervisor {
-    type Args = DynamicPlan;
-    type Call = DynamicRequest;
-    type Cast = DynamicReminder;
+    type Args = DynamicSupervisorInit;
+    type Call = DynamicSupervisorCall;
+    type Cast = DynamicSupervisorCast;
 
-    fn init(plan: DynamicPlan, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(args: DynamicSupervisorInit, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
-        plan.children(cx.me()).map(Self)
+        args.create_children(cx.pid()).map(Self)
     }
 
-    fn handle_call(&mut self, DynamicRequest(ask): DynamicRequest, _: &mut Context<Self>) -> Next {
-        self.0.answer(ask)
+    fn handle_call(
+        &mut self,
+        DynamicSupervisorCall(request): DynamicSupervisorCall,
+        _: &mut Context<Self>,
+    ) -> Next {
+        self.0.handle_request(request)
     }
 
-    fn handle_cast(&mut self, DynamicReminder(pid): DynamicReminder, cx: &mut Context<Self>) -> Next {
-        next(self.0.try_again(pid), cx)
+    fn handle_cast(
+        &mut self,
+        DynamicSupervisorCast(pid): DynamicSupervisorCast,
+        cx: &mut Context<Self>,
+    ) -> Next {
+        next_after_exit(self.0.retry_restart(pid), cx)
     }
 
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         match info {
-            Info::Exit { from, reason } => next(self.0.ended(from, &reason), cx),
-            other => unexpected(&other, cx),
+            Info::Exit { from, reason } => next_after_exit(self.0.on_exit(from, &reason), cx),
+            other => log_unexpected(&other, cx),
         }
     }
 
@@ -118,19 +126,22 @@ impl GenServer for DynamicSupervisor {
 }
 
 /// What the server does next, after the end of a child.
-pub(crate) fn next<S: GenServer<Cast = DynamicReminder>>(then: Then, cx: &Context<S>) -> Next {
-    match then {
-        Then::GoOn => Next::wait(),
-        Then::GiveUp => Next::stop(ExitReason::Shutdown),
-        Then::TryAgain(pid) => {
-            cx.cast(DynamicReminder(pid));
+pub(crate) fn next_after_exit<S: GenServer<Cast = DynamicSupervisorCast>>(
+    after_exit: AfterExit,
+    cx: &Context<S>,
+) -> Next {
+    match after_exit {
+        AfterExit::Continue => Next::wait(),
+        AfterExit::GiveUp => Next::stop(ExitReason::Shutdown),
+        AfterExit::Retry(pid) => {
+            cx.cast(DynamicSupervisorCast(pid));
             Next::wait()
         }
     }
 }
 
 /// Nothing else is sent to a supervisor on purpose.
-pub(crate) fn unexpected<S: GenServer>(info: &Info, cx: &Context<S>) -> Next {
-    report(log::Level::Warn, format_args!("supervisor {} got an unexpected {info:?}", cx.me()));
+pub(crate) fn log_unexpected<S: GenServer>(info: &Info, cx: &Context<S>) -> Next {
+    write_log(log::Level::Warn, format_args!("supervisor {} got an unexpected {info:?}", cx.pid()));
     Next::wait()
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, StartError};
 use crate::dynamic_supervisor::limits::Limits;
-use crate::dynamic_supervisor::server::{DynamicPlan, DynamicSupervisor};
+use crate::dynamic_supervisor::server::{DynamicSupervisor, DynamicSupervisorInit};
 use crate::gen_server::behaviour::GenServer;
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::start::{Spec, Start, short_type_name};
+use crate::gen_server::start::{GenServerExt, ServerSpec, short_type_name};
 
 impl DynamicSupervisor {
     /// A plan with the defaults.
@@ -54,13 +54,13 @@ pub struct DynamicSupervisorSpec<S = DynamicSupervisor> {
     pub(crate) limits: Limits,
     name: Option<ServerRef<S>>,
     /// Where the program made it.
-    made_at: &'static Location<'static>,
+    defined_at: &'static Location<'static>,
 }
 
-impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
+impl<S: GenServer<Args = DynamicSupervisorInit>> DynamicSupervisorSpec<S> {
     #[track_caller]
     pub(crate) fn with_defaults() -> Self {
-        Self { limits: Limits::default(), name: None, made_at: Location::caller() }
+        Self { limits: Limits::default(), name: None, defined_at: Location::caller() }
     }
 
     /// The name of the supervisor.
@@ -94,7 +94,7 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
     /// it is [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the plan makes no sense, and what [`Start::start_link`] lists.
+    /// [`StartError::BadSpec`] if the plan makes no sense, and what [`GenServerExt::start_link`] lists.
     #[track_caller]
     pub fn start_link(self) -> Result<ServerRef<S>, StartError> {
         self.limits.check().map_err(StartError::BadSpec)?;
@@ -113,11 +113,12 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
 
     /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
     /// two without one that stand beside each other need ids, `.spec().id("readers")`.
-    pub fn spec(self) -> Spec<S> {
-        let Self { limits, name, made_at } = self;
-        let called = name.as_ref().map_or_else(|| short_type_name::<S>().to_owned(), ToString::to_string);
-        let plan = DynamicPlan { called, make: Arc::new(move || Ok(limits.clone())) };
-        let spec = S::child_spec(plan).supervisor().made_at(made_at);
+    pub fn spec(self) -> ServerSpec<S> {
+        let Self { limits, name, defined_at } = self;
+        let display_name =
+            name.as_ref().map_or_else(|| short_type_name::<S>().to_owned(), ToString::to_string);
+        let init = DynamicSupervisorInit { name: display_name, make: Arc::new(move || Ok(limits.clone())) };
+        let spec = S::child_spec(init).supervisor().defined_at(defined_at);
         match name {
             Some(name) => spec.id(name.to_string()).name(name),
             None => spec,
@@ -125,15 +126,15 @@ impl<S: GenServer<Args = DynamicPlan>> DynamicSupervisorSpec<S> {
     }
 }
 
-impl<S: GenServer<Args = DynamicPlan>> From<DynamicSupervisorSpec<S>> for ChildSpec {
-    fn from(plan: DynamicSupervisorSpec<S>) -> Self {
-        plan.spec().into()
+impl<S: GenServer<Args = DynamicSupervisorInit>> From<DynamicSupervisorSpec<S>> for ChildSpec {
+    fn from(spec: DynamicSupervisorSpec<S>) -> Self {
+        spec.spec().into()
     }
 }
 
 impl<S> Clone for DynamicSupervisorSpec<S> {
     fn clone(&self) -> Self {
-        Self { limits: self.limits.clone(), name: self.name.clone(), made_at: self.made_at }
+        Self { limits: self.limits.clone(), name: self.name.clone(), defined_at: self.defined_at }
     }
 }
 

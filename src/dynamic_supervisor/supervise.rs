@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
-use crate::dynamic_supervisor::server::{DynamicPlan, DynamicSupervisor};
+use crate::dynamic_supervisor::server::{DynamicSupervisor, DynamicSupervisorInit};
 use crate::dynamic_supervisor::spec::DynamicSupervisorSpec;
-use crate::gen_server::behaviour::Stop;
+use crate::gen_server::behaviour::InitError;
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::start::{Spec, Start, short_type_name};
+use crate::gen_server::start::{GenServerExt, ServerSpec, short_type_name};
 
 /// A dynamic supervisor as a type of its own, with functions for what it can be asked: Elixir's
 /// `use DynamicSupervisor`. Its plan is made when it starts, and again at each restart, from its arguments.
@@ -21,7 +21,7 @@ use crate::gen_server::start::{Spec, Start, short_type_name};
 /// impl SuperviseDynamic for Downloads {
 ///     type Args = usize;
 ///
-///     fn init(most: usize) -> Result<DynamicSupervisorSpec, Stop> {
+///     fn init(most: usize) -> Result<DynamicSupervisorSpec, InitError> {
 ///         Ok(DynamicSupervisor::new().max_children(most))
 ///     }
 /// }
@@ -44,8 +44,8 @@ pub trait SuperviseDynamic: Sized + 'static {
     /// Makes the plan, in the new supervisor's process.
     ///
     /// # Errors
-    /// [`Stop`]: the supervisor does not start; with [`Stop::Ignore`] that is all right.
-    fn init(args: Self::Args) -> Result<DynamicSupervisorSpec, Stop>;
+    /// [`InitError`]: the supervisor does not start; with [`InitError::Ignore`] that is all right.
+    fn init(args: Self::Args) -> Result<DynamicSupervisorSpec, InitError>;
 
     /// Starts it, linked to the calling process.
     ///
@@ -58,12 +58,12 @@ pub trait SuperviseDynamic: Sized + 'static {
 
     /// The supervisor as a child of another. Its id is the name of this type.
     #[track_caller]
-    fn child_spec(args: Self::Args) -> Spec<DynamicSupervisor> {
-        let called = short_type_name::<Self>();
-        let plan = DynamicPlan {
-            called: called.to_owned(),
+    fn child_spec(args: Self::Args) -> ServerSpec<DynamicSupervisor> {
+        let type_name = short_type_name::<Self>();
+        let init = DynamicSupervisorInit {
+            name: type_name.to_owned(),
             make: Arc::new(move || Ok(Self::init(args.clone())?.limits)),
         };
-        DynamicSupervisor::child_spec(plan).supervisor().id(called).label(called)
+        DynamicSupervisor::child_spec(init).supervisor().id(type_name).label(type_name)
     }
 }

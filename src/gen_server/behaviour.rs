@@ -8,16 +8,16 @@ use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::address::Address;
-use crate::process::block::Target;
+use crate::process::block::MonitorTarget;
 use crate::process::own;
 use crate::process::timer::send_after;
 use crate::reason::ExitReason;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// A process that keeps a state and answers messages about it, one at a time.
 ///
 /// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::Caller) for its answer;
-/// `Cast` lists the messages that need none. What you get for it is in [`Start`](crate::Start) (starting)
+/// `Cast` lists the messages that need none. What you get for it is in [`GenServerExt`](crate::GenServerExt) (starting)
 /// and [`ServerRef`] (talking).
 ///
 /// ```
@@ -32,7 +32,7 @@ use crate::unwind::contain;
 ///     type Call = Ask;
 ///     type Cast = Tell;
 ///
-///     fn init(n: i64, _: &mut Context<Self>) -> Result<Self, Stop> {
+///     fn init(n: i64, _: &mut Context<Self>) -> Result<Self, InitError> {
 ///         Ok(Counter { n })
 ///     }
 ///     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
@@ -75,8 +75,8 @@ pub trait GenServer: Sized + 'static {
     /// Makes the state, on the new thread. The starter waits for it. The name is registered before.
     ///
     /// # Errors
-    /// [`Stop`]: the server does not start. Any error converts to one by `?`.
-    fn init(args: Self::Args, cx: &mut Context<Self>) -> Result<Self, Stop>;
+    /// [`InitError`]: the server does not start. Any error converts to one by `?`.
+    fn init(args: Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError>;
 
     /// Answers a request.
     fn handle_call(&mut self, call: Self::Call, cx: &mut Context<Self>) -> Next;
@@ -87,8 +87,8 @@ pub trait GenServer: Sized + 'static {
     /// Handles what the runtime sends: a trapped exit, a `Down`, a timeout. By default it is logged and
     /// otherwise ignored.
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
-        contain("the log", || {
-            log::warn!("server {} ({}) got an unexpected {info:?}", cx.me(), std::any::type_name::<Self>());
+        catch_and_log("the log", || {
+            log::warn!("server {} ({}) got an unexpected {info:?}", cx.pid(), std::any::type_name::<Self>());
         });
         Next::wait()
     }
@@ -126,7 +126,7 @@ pub enum Info {
         /// Which monitor fired.
         monitor: MonitorRef,
         /// What it was set on.
-        target: Target,
+        target: MonitorTarget,
         /// The reason.
         reason: ExitReason,
     },
@@ -134,32 +134,32 @@ pub enum Info {
 
 /// Why `init` did not make a state.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Stop {
+pub enum InitError {
     /// Nothing is wrong, there is just nothing to do: the start returns
     /// [`StartError::Ignored`](crate::StartError::Ignored), the process ends normally.
     Ignore,
     /// The start failed: the process ends with this reason, and the log hears of it.
-    Reason(ExitReason),
+    Stop(ExitReason),
     /// The start failed, but quietly: the process ends normally, and whoever asked learns the reason.
-    Quiet(ExitReason),
+    Error(ExitReason),
 }
 
-impl Stop {
-    /// A failed start for a reason of your own: `return Err(Stop::because("no configuration"))`.
-    pub fn because(reason: impl Into<ExitReason>) -> Self {
-        Self::Reason(reason.into())
+impl InitError {
+    /// A failed start for a reason of your own: `return Err(InitError::stop("no configuration"))`.
+    pub fn stop(reason: impl Into<ExitReason>) -> Self {
+        Self::Stop(reason.into())
     }
 }
 
-impl From<ExitReason> for Stop {
+impl From<ExitReason> for InitError {
     fn from(reason: ExitReason) -> Self {
-        Self::Reason(reason)
+        Self::Stop(reason)
     }
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for Stop {
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for InitError {
     fn from(error: E) -> Self {
-        Self::Reason(ExitReason::error(error))
+        Self::Stop(ExitReason::error(error))
     }
 }
 
@@ -183,13 +183,13 @@ pub struct Context<S: GenServer> {
 
 impl<S: GenServer> Context<S> {
     /// The server's own pid.
-    pub fn me(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         self.address.pid()
     }
 
     /// A handle of the server itself, to be given to others.
-    pub fn this(&self) -> ServerRef<S> {
-        ServerRef::pinned(self.address.block().clone())
+    pub fn server_ref(&self) -> ServerRef<S> {
+        ServerRef::from_block(self.address.block().clone())
     }
 
     /// The process that started the server with a link, usually its supervisor.
@@ -229,7 +229,7 @@ impl<S: GenServer> Context<S> {
     ///     type Call = Ask;
     ///     type Cast = Tell;
     ///
-    ///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, Stop> {
+    ///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, InitError> {
     ///         cx.cast(Tell::Clean); // the first time at once
     ///         Ok(Cleaner { rounds: 0 })
     ///     }
@@ -258,7 +258,7 @@ impl<S: GenServer> Context<S> {
 impl<S: GenServer> fmt::Debug for Context<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("me", &self.me())
+            .field("me", &self.pid())
             .field("parent", &self.parent)
             .finish_non_exhaustive()
     }

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gen_server::behaviour::{Envelope, GenServer};
-use crate::gen_server::cycle::{Waiting, write_cycle};
-use crate::gen_server::handle::{Found, ServerRef};
-use crate::gen_server::reply::{Caller, Outcome, Slot};
+use crate::gen_server::cycle::{WaitEdge, fmt_cycle};
+use crate::gen_server::handle::{Resolved, ServerRef};
+use crate::gen_server::reply::{Caller, Outcome, ReplySlot};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch, Watcher};
-use crate::process::inbox::Post;
-use crate::process::link::{await_death, leave};
-use crate::process::me::{self, Me};
+use crate::process::block::{ExitListener, ProcessBlock, Watcher};
+use crate::process::inbox::MailboxQueue;
+use crate::process::link::{remove_watcher, watch_exit};
+use crate::process::me::{self, CurrentProcess};
 use crate::process::watch::watch_block;
 use crate::process::{clock, linger};
 use crate::reason::ExitReason;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ impl fmt::Display for CallError {
             Self::Timeout { server, after } => write!(f, "call to {server}: no answer within {after:?}"),
             Self::NoReply { server } => write!(f, "call to {server}: it dropped the request unanswered"),
             Self::CallingSelf { server } => write!(f, "call to {server}: a server cannot call itself"),
-            Self::Deadlock { cycle } => write_cycle(f, cycle),
+            Self::Deadlock { cycle } => fmt_cycle(f, cycle),
             Self::WrongType { server, expected, found } => {
                 write!(f, "call to {server}: the process of that name is {found}, not {expected}")
             }
@@ -136,7 +136,7 @@ impl fmt::Display for StopError {
             Self::Exited(reason) => write!(f, "it ended with another reason: {reason}"),
             Self::Timeout => f.write_str("it has not ended in time"),
             Self::CallingSelf => f.write_str("a server cannot wait for its own end"),
-            Self::Deadlock { cycle } => write_cycle(f, cycle),
+            Self::Deadlock { cycle } => fmt_cycle(f, cycle),
             Self::WrongType { expected, found } => {
                 write!(f, "the process of that name is {found}, not {expected}")
             }
@@ -166,7 +166,7 @@ impl<S: GenServer> ServerRef<S> {
     /// pub enum Tell { Reset }
     /// # impl GenServer for Counter {
     /// # type Args = (); type Call = Ask; type Cast = Tell;
-    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter) }
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter) }
     /// # fn handle_call(&mut self, Ask::Get(from): Ask, _: &mut Context<Self>) -> Next { from.reply(1) }
     /// # fn handle_cast(&mut self, _: Tell, _: &mut Context<Self>) -> Next { Next::wait() }
     /// # }
@@ -186,14 +186,14 @@ impl<S: GenServer> ServerRef<S> {
     /// As there.
     pub fn call_timeout<R: Send + 'static>(
         &self,
-        limit: Duration,
+        timeout: Duration,
         request: impl FnOnce(Caller<R>) -> S::Call,
     ) -> Result<R, CallError> {
-        let me = caller().map_err(|Exiting| CallError::Exiting)?;
+        let me = enter_runtime_call().map_err(|Exiting| CallError::Exiting)?;
         let no_proc = || CallError::NoProc { server: self.to_string().into() };
-        let found = self.found().ok_or_else(no_proc)?;
-        let server = found.block();
-        let post = Self::post(server).map_err(|found| CallError::WrongType {
+        let resolved = self.resolve().ok_or_else(no_proc)?;
+        let server = resolved.block();
+        let mailbox = Self::mailbox_of(server).map_err(|found| CallError::WrongType {
             server: self.to_string().into(),
             expected: type_name::<S>(),
             found,
@@ -202,29 +202,32 @@ impl<S: GenServer> ServerRef<S> {
         if from == Some(server.pid) {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
         }
-        let slot = Slot::new();
+        let slot = ReplySlot::new();
         let message = request(Caller::new(Arc::clone(&slot)));
-        let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
-        if let Err(unsent) = post.put(server, Envelope::Call { from, message }) {
+        let _wait_edge =
+            WaitEdge::try_add(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
+        if let Err(unsent) = mailbox.push_message(server, Envelope::Call { from, message }) {
             drop(unsent);
             // Its end is decided: whoever is told "no such process" may rely on its name being free.
-            return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(limit) {
+            return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(timeout) {
                 Some(_) => Err(no_proc()),
-                None => Err(self.timed_out(limit)),
+                None => Err(self.timed_out(timeout)),
             };
         }
-        server.waiter.wake_reader();
+        server.parker.unpark_after_push();
         // To look at the clock now costs nothing: the server is at work.
-        match wait(&slot, server, moment(limit)) {
+        match wait_for_reply(&slot, server, deadline(timeout)) {
             Some(Outcome::Answered(value)) => Ok(value),
-            Some(Outcome::Died(reason)) => Err(CallError::Exited { server: self.to_string().into(), reason }),
-            Some(Outcome::Abandoned) => Err(CallError::NoReply { server: self.to_string().into() }),
-            None => Err(self.timed_out(limit)),
+            Some(Outcome::Exited(reason)) => {
+                Err(CallError::Exited { server: self.to_string().into(), reason })
+            }
+            Some(Outcome::NoReply) => Err(CallError::NoReply { server: self.to_string().into() }),
+            None => Err(self.timed_out(timeout)),
         }
     }
 
-    fn timed_out(&self, limit: Duration) -> CallError {
-        CallError::Timeout { server: self.to_string().into(), after: limit }
+    fn timed_out(&self, timeout: Duration) -> CallError {
+        CallError::Timeout { server: self.to_string().into(), after: timeout }
     }
 
     /// Sends a message and does not wait. Whether anybody gets it is not known: a dead process, or a name
@@ -239,7 +242,7 @@ impl<S: GenServer> ServerRef<S> {
     /// pub enum Tell { Reset }
     /// # impl GenServer for Counter {
     /// # type Args = (); type Call = Ask; type Cast = Tell;
-    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter) }
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter) }
     /// # fn handle_call(&mut self, Ask::Get(from): Ask, _: &mut Context<Self>) -> Next { from.reply(1) }
     /// # fn handle_cast(&mut self, _: Tell, _: &mut Context<Self>) -> Next { Next::wait() }
     /// # }
@@ -249,22 +252,22 @@ impl<S: GenServer> ServerRef<S> {
     pub fn cast(&self, message: S::Cast) {
         if let Some(me) = me::get() {
             me.checkpoint();
-            if me.zombie() {
+            if me.is_zombie() {
                 return;
             }
-            me.sends();
+            me.note_send();
         }
-        let found = self.found();
-        let Some(block) = found.as_ref().map(Found::block) else { return };
-        match Self::post(block) {
-            Ok(post) => {
-                if post.put(block, Envelope::Cast(message)).is_ok() {
-                    block.waiter.wake_reader();
-                    linger::after_sending(|| block.unread());
+        let resolved = self.resolve();
+        let Some(block) = resolved.as_ref().map(Resolved::block) else { return };
+        match Self::mailbox_of(block) {
+            Ok(mailbox) => {
+                if mailbox.push_message(block, Envelope::Cast(message)).is_ok() {
+                    block.parker.unpark_after_push();
+                    linger::throttle_sender(|| block.message_queue_len());
                 }
             }
             Err(found) => {
-                contain("the log", || {
+                catch_and_log("the log", || {
                     log::warn!("cast to {self} dropped: the process of that name is {found}");
                 });
             }
@@ -285,31 +288,32 @@ impl<S: GenServer> ServerRef<S> {
     /// # Errors
     /// [`StopError::Exited`] if it ended, but with another reason; [`StopError::Timeout`] if it has not
     /// ended in time, though it still will; and what [`StopError`] lists.
-    pub fn stop_with(&self, reason: impl Into<ExitReason>, limit: Duration) -> Result<(), StopError> {
+    pub fn stop_with(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
         let reason = reason.into();
-        let me = caller().map_err(|Exiting| StopError::Exiting)?;
-        let found = self.found().ok_or(StopError::NoProc)?;
-        let server = found.block();
-        let post =
-            Self::post(server).map_err(|found| StopError::WrongType { expected: type_name::<S>(), found })?;
+        let me = enter_runtime_call().map_err(|Exiting| StopError::Exiting)?;
+        let resolved = self.resolve().ok_or(StopError::NoProc)?;
+        let server = resolved.block();
+        let mailbox = Self::mailbox_of(server)
+            .map_err(|found| StopError::WrongType { expected: type_name::<S>(), found })?;
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
             return Err(StopError::CallingSelf);
         }
-        let _waiting = Waiting::enter(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
-        let slot = Slot::<()>::new();
-        let sent = post.put(server, Envelope::Stop(Box::new(reason.clone()))).is_ok();
-        server.waiter.wake_reader();
-        match wait(&slot, server, moment(limit)) {
-            Some(Outcome::Died(_)) if !sent => Err(StopError::NoProc),
-            Some(Outcome::Died(actual)) if actual == reason => Ok(()),
-            Some(Outcome::Died(actual)) => Err(StopError::Exited(actual)),
-            Some(Outcome::Answered(()) | Outcome::Abandoned) | None => Err(StopError::Timeout),
+        let _wait_edge =
+            WaitEdge::try_add(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
+        let slot = ReplySlot::<()>::new();
+        let sent = mailbox.push_message(server, Envelope::Stop(Box::new(reason.clone()))).is_ok();
+        server.parker.unpark_after_push();
+        match wait_for_reply(&slot, server, deadline(timeout)) {
+            Some(Outcome::Exited(_)) if !sent => Err(StopError::NoProc),
+            Some(Outcome::Exited(actual)) if actual == reason => Ok(()),
+            Some(Outcome::Exited(actual)) => Err(StopError::Exited(actual)),
+            Some(Outcome::Answered(()) | Outcome::NoReply) | None => Err(StopError::Timeout),
         }
     }
 
     /// The mailbox of a server of this kind, or what kind of process it is.
-    fn post(block: &Block) -> Result<&Post<Envelope<S>>, &'static str> {
-        Post::of(block).map_err(|found| {
+    fn mailbox_of(block: &ProcessBlock) -> Result<&MailboxQueue<Envelope<S>>, &'static str> {
+        MailboxQueue::downcast(block).map_err(|found| {
             let server = found.split_once("Envelope<").and_then(|(_, rest)| rest.strip_suffix('>'));
             server.unwrap_or(found)
         })
@@ -317,8 +321,8 @@ impl<S: GenServer> ServerRef<S> {
 }
 
 /// `Duration::MAX` is for ever.
-fn moment(limit: Duration) -> Option<Instant> {
-    (limit != Duration::MAX).then(|| clock::after(limit))
+fn deadline(timeout: Duration) -> Option<Instant> {
+    (timeout != Duration::MAX).then(|| clock::deadline_after(timeout))
 }
 
 /// The calling process is exiting and makes no calls any more.
@@ -326,72 +330,72 @@ pub(crate) struct Exiting;
 
 /// The calling process, if it is one and may still make calls.
 #[inline]
-pub(crate) fn caller() -> Result<Option<Rc<Me>>, Exiting> {
+pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
     let me = me::get();
     if let Some(me) = &me {
         me.checkpoint();
-        if me.neutral() || me.zombie() {
+        if me.signals_masked() || me.is_zombie() {
             return Err(Exiting);
         }
-        me.sends();
+        me.note_send();
     }
     Ok(me)
 }
 
 /// Waits for the answer, or for the death of the server; `None` when the time is up.
-pub(crate) fn wait<R: Send + 'static>(
-    slot: &Arc<Slot<R>>,
-    server: &Arc<Block>,
+pub(crate) fn wait_for_reply<R: Send + 'static>(
+    slot: &Arc<ReplySlot<R>>,
+    server: &Arc<ProcessBlock>,
     deadline: Option<Instant>,
 ) -> Option<Outcome<R>> {
-    enum Soon<R> {
+    enum EarlyResult<R> {
         Answered(R),
-        Unlikely,
+        SlowPath,
     }
-    let open = Open(slot);
+    let close_on_drop = CloseOnDrop(slot);
     // Most answers come before it pays to be told of the server's death.
-    let soon = me::linger(deadline, || match slot.take() {
-        Some(Outcome::Answered(value)) => Some(Soon::Answered(value)),
-        None if !server.doomed() => None,
-        _ => Some(Soon::Unlikely),
+    let early = me::spin(deadline, || match slot.take() {
+        Some(Outcome::Answered(value)) => Some(EarlyResult::Answered(value)),
+        None if !server.is_exiting() => None,
+        _ => Some(EarlyResult::SlowPath),
     });
-    if let Some(Soon::Answered(value)) = soon {
-        std::mem::forget(open); // nothing else can come
+    if let Some(EarlyResult::Answered(value)) = early {
+        std::mem::forget(close_on_drop); // nothing else can come
         return Some(Outcome::Answered(value));
     }
-    let _watched = Watched::new(slot, server);
+    let _exit_watch = ExitWatch::new(slot, server);
     me::park(deadline, || match slot.take() {
         // Dropped because the server is ending: its reason is still to come.
-        Some(Outcome::Abandoned) if server.doomed() => None,
+        Some(Outcome::NoReply) if server.is_exiting() => None,
         other => other,
     })
 }
 
 /// A slot that somebody waits on; then it is closed.
-struct Open<'a, R: Send + 'static>(&'a Arc<Slot<R>>);
+struct CloseOnDrop<'a, R: Send + 'static>(&'a Arc<ReplySlot<R>>);
 
-impl<R: Send + 'static> Drop for Open<'_, R> {
+impl<R: Send + 'static> Drop for CloseOnDrop<'_, R> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
 /// The server's death is reported to a slot, while this lives.
-struct Watched<'a> {
-    server: &'a Arc<Block>,
+struct ExitWatch<'a> {
+    server: &'a Arc<ProcessBlock>,
     id: MonitorRef,
 }
 
-impl<'a> Watched<'a> {
-    fn new<R: Send + 'static>(slot: &Arc<Slot<R>>, server: &'a Arc<Block>) -> Self {
-        let id = MonitorRef::fresh();
-        await_death(server, id, Watcher::Slot(Arc::clone(slot) as Arc<dyn DeathWatch>));
+impl<'a> ExitWatch<'a> {
+    fn new<R: Send + 'static>(slot: &Arc<ReplySlot<R>>, server: &'a Arc<ProcessBlock>) -> Self {
+        let id = MonitorRef::next();
+        watch_exit(server, id, Watcher::Listener(Arc::clone(slot) as Arc<dyn ExitListener>));
         Self { server, id }
     }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for ExitWatch<'_> {
     fn drop(&mut self) {
-        leave(self.server, self.id);
+        remove_watcher(self.server, self.id);
     }
 }

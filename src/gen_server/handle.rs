@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::Block;
+use crate::process::block::ProcessBlock;
 use crate::process::link::{monitor, monitor_name};
 use crate::process::names::{self, NameError, Via};
 use crate::process::spawn::Builder;
@@ -21,7 +21,7 @@ use crate::process::{me, table};
 /// # pub struct Counter;
 /// # impl GenServer for Counter {
 /// #     type Args = (); type Call = Never; type Cast = Never;
-/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter) }
+/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter) }
 /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
 /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
@@ -30,72 +30,72 @@ use crate::process::{me, table};
 /// assert_eq!(COUNTER.whereis(), None); // nobody started it yet
 /// ```
 pub struct ServerRef<S> {
-    pub(crate) to: To,
+    pub(crate) target: Target,
     server: PhantomData<fn() -> S>,
 }
 
 #[derive(Clone)]
-pub(crate) enum To {
-    Pinned(Arc<Block>),
+pub(crate) enum Target {
+    Process(Arc<ProcessBlock>),
     Pid(Pid),
-    Const(&'static str),
-    Named(Arc<str>),
+    StaticName(&'static str),
+    Name(Arc<str>),
     Via(Arc<dyn Via>),
 }
 
 impl<S> ServerRef<S> {
     /// Whoever holds this name.
     pub const fn named(name: &'static str) -> Self {
-        Self { to: To::Const(name), server: PhantomData }
+        Self { target: Target::StaticName(name), server: PhantomData }
     }
 
     /// Whoever holds this name, for names made at run time.
-    pub fn with_name(name: impl Into<Arc<str>>) -> Self {
-        Self { to: To::Named(name.into()), server: PhantomData }
+    pub fn from_name(name: impl Into<Arc<str>>) -> Self {
+        Self { target: Target::Name(name.into()), server: PhantomData }
     }
 
     /// This very process, for pids that come from elsewhere: a listing, a registry. What it is shows at the
     /// first call: [`CallError::WrongType`](crate::CallError::WrongType) if it is another kind of server.
     pub const fn from_pid(pid: Pid) -> Self {
-        Self { to: To::Pid(pid), server: PhantomData }
+        Self { target: Target::Pid(pid), server: PhantomData }
     }
 
     /// Whoever holds this key in another table of names.
     pub fn via(key: impl Via + 'static) -> Self {
-        Self { to: To::Via(Arc::new(key)), server: PhantomData }
+        Self { target: Target::Via(Arc::new(key)), server: PhantomData }
     }
 
-    pub(crate) const fn new(to: To) -> Self {
-        Self { to, server: PhantomData }
+    pub(crate) const fn new(target: Target) -> Self {
+        Self { target, server: PhantomData }
     }
 
-    pub(crate) fn pinned(block: Arc<Block>) -> Self {
-        Self { to: To::Pinned(block), server: PhantomData }
+    pub(crate) fn from_block(block: Arc<ProcessBlock>) -> Self {
+        Self { target: Target::Process(block), server: PhantomData }
     }
 
     /// The process behind it now: for one by pid always that pid, for one by name or key its living
     /// holder.
     pub fn whereis(&self) -> Option<Pid> {
         me::checkpoint();
-        match &self.to {
-            To::Pinned(block) => Some(block.pid),
-            To::Pid(pid) => Some(*pid),
-            _ => self.find().map(|block| block.pid),
+        match &self.target {
+            Target::Process(block) => Some(block.pid),
+            Target::Pid(pid) => Some(*pid),
+            _ => self.find_block().map(|block| block.pid),
         }
     }
 
     /// The process behind it, as soon as there is one; `None` if there is none within `limit`. The way to
     /// wait for a restarted server. One by pid is looked up just once; whether a table that is not a
     /// [`Registry`](crate::Registry) can wait is its own affair.
-    pub fn whereis_within(&self, limit: Duration) -> Option<Pid> {
-        match &self.to {
-            To::Const(name) => names::whereis_within(name, limit),
-            To::Named(name) => names::whereis_within(name, limit),
-            To::Via(key) => {
+    pub fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
+        match &self.target {
+            Target::StaticName(name) => names::whereis_timeout(name, timeout),
+            Target::Name(name) => names::whereis_timeout(name, timeout),
+            Target::Via(key) => {
                 me::checkpoint();
-                key.whereis_within(limit)
+                key.whereis_timeout(timeout)
             }
-            To::Pinned(_) | To::Pid(_) => self.whereis(),
+            Target::Process(_) | Target::Pid(_) => self.whereis(),
         }
     }
 
@@ -105,85 +105,85 @@ impl<S> ServerRef<S> {
     /// On a thread that is not a process.
     #[track_caller]
     pub fn monitor(&self) -> MonitorRef {
-        match &self.to {
-            To::Pinned(block) => monitor(block.pid),
-            To::Pid(pid) => monitor(*pid),
-            To::Const(name) => monitor_name(name),
-            To::Named(name) => monitor_name(name),
-            To::Via(key) => monitor(key.whereis().unwrap_or_else(Pid::fresh)),
+        match &self.target {
+            Target::Process(block) => monitor(block.pid),
+            Target::Pid(pid) => monitor(*pid),
+            Target::StaticName(name) => monitor_name(name),
+            Target::Name(name) => monitor_name(name),
+            Target::Via(key) => monitor(key.whereis().unwrap_or_else(Pid::next)),
         }
     }
 
     /// Watches the process behind it, from any thread.
     pub fn watch(&self) -> Watch {
-        watch(self.whereis().unwrap_or_else(Pid::fresh))
+        watch(self.whereis().unwrap_or_else(Pid::next))
     }
 
     /// As `find`, without taking a share of the block if the handle itself has one.
-    pub(crate) fn found(&self) -> Option<Found<'_>> {
-        match &self.to {
-            To::Pinned(block) => Some(Found::Held(block)),
-            _ => self.find().map(Found::LookedUp),
+    pub(crate) fn resolve(&self) -> Option<Resolved<'_>> {
+        match &self.target {
+            Target::Process(block) => Some(Resolved::Borrowed(block)),
+            _ => self.find_block().map(Resolved::Owned),
         }
     }
 
     /// The block of the process behind it, dead or alive for one by pid.
-    pub(crate) fn find(&self) -> Option<Arc<Block>> {
-        match &self.to {
-            To::Pinned(block) => Some(Arc::clone(block)),
-            To::Pid(pid) => table::get(*pid),
-            To::Const(name) => names::find(name),
-            To::Named(name) => names::find(name),
-            To::Via(key) => key.whereis().and_then(table::get).filter(|block| !block.doomed()),
+    pub(crate) fn find_block(&self) -> Option<Arc<ProcessBlock>> {
+        match &self.target {
+            Target::Process(block) => Some(Arc::clone(block)),
+            Target::Pid(pid) => table::get(*pid),
+            Target::StaticName(name) => names::lookup(name),
+            Target::Name(name) => names::lookup(name),
+            Target::Via(key) => key.whereis().and_then(table::get).filter(|block| !block.is_exiting()),
         }
     }
 
     /// Has the process that `builder` starts hold this name or key.
-    pub(crate) fn name_to(&self, builder: &mut Builder) -> Result<(), NameError> {
-        match &self.to {
-            To::Pinned(_) | To::Pid(_) => return Err(NameError::Unsupported("a pid is not a name")),
-            To::Const(name) => builder.name = Some((*name).into()),
-            To::Named(name) => builder.name = Some(Arc::clone(name)),
-            To::Via(key) => builder.via = Some(Arc::clone(key)),
+    pub(crate) fn apply_name_to(&self, builder: &mut Builder) -> Result<(), NameError> {
+        match &self.target {
+            Target::Process(_) | Target::Pid(_) => return Err(NameError::Unsupported("a pid is not a name")),
+            Target::StaticName(name) => builder.name = Some((*name).into()),
+            Target::Name(name) => builder.name = Some(Arc::clone(name)),
+            Target::Via(key) => builder.via = Some(Arc::clone(key)),
         }
         Ok(())
     }
 }
 
 /// The block behind a handle.
-pub(crate) enum Found<'a> {
-    Held(&'a Arc<Block>),
-    LookedUp(Arc<Block>),
+pub(crate) enum Resolved<'a> {
+    Borrowed(&'a Arc<ProcessBlock>),
+    Owned(Arc<ProcessBlock>),
 }
 
-impl Found<'_> {
-    pub(crate) fn block(&self) -> &Arc<Block> {
+impl Resolved<'_> {
+    pub(crate) fn block(&self) -> &Arc<ProcessBlock> {
         match self {
-            Self::Held(block) => block,
-            Self::LookedUp(block) => block,
+            Self::Borrowed(block) => block,
+            Self::Owned(block) => block,
         }
     }
 }
 
 impl<S> Clone for ServerRef<S> {
     fn clone(&self) -> Self {
-        Self { to: self.to.clone(), server: PhantomData }
+        Self { target: self.target.clone(), server: PhantomData }
     }
 }
 
-impl fmt::Display for To {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pinned(block) => block.pid.fmt(f),
+            Self::Process(block) => block.pid.fmt(f),
             Self::Pid(pid) => pid.fmt(f),
-            Self::Const(name) => f.write_str(name),
-            Self::Named(name) => f.write_str(name),
+            Self::StaticName(name) => f.write_str(name),
+            Self::Name(name) => f.write_str(name),
             Self::Via(key) => write!(f, "{key:?}"),
         }
     }
 }
 
-impl fmt::Debug for To {
+impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -191,7 +191,7 @@ impl fmt::Debug for To {
 
 impl<S> fmt::Display for ServerRef<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.to, f)
+        fmt::Display::fmt(&self.target, f)
     }
 }
 

@@ -9,8 +9,8 @@ pub(crate) mod reply;
 pub(crate) mod run;
 pub(crate) mod start;
 
-pub use self::behaviour::{Context, GenServer, Info, Stop};
+pub use self::behaviour::{Context, GenServer, Info, InitError};
 pub use self::call::{CallError, DEFAULT_CALL_TIMEOUT, StopError};
 pub use self::handle::ServerRef;
 pub use self::reply::{Caller, Never, Next};
-pub use self::start::{Spec, Start};
+pub use self::start::{GenServerExt, ServerSpec};

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::process::block::{Block, DeathWatch};
-use crate::process::me::{self, Abandoned};
-use crate::process::wait::Waiter;
+use crate::process::block::{ExitListener, ProcessBlock};
+use crate::process::me::{self, DroppedCaller};
+use crate::process::wait::Parker;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// A type without values, for servers that take no calls or no casts: `type Cast = Never`.
 ///
@@ -20,15 +20,15 @@ use crate::unwind::contain;
 pub enum Never {}
 
 /// What became of a call so far.
-enum Answer<R> {
+enum ReplyState<R> {
     Pending,
     /// Given by the server, and sent once it is clear whether the server goes on.
-    Held(R),
+    Unsent(R),
     Sent(R),
     /// The reply handle was dropped.
-    Abandoned,
+    NoReply,
     /// The server ended.
-    Died(ExitReason),
+    Exited(ExitReason),
     /// The caller waits no more.
     Closed,
 }
@@ -36,49 +36,49 @@ enum Answer<R> {
 /// What a caller finds in its slot.
 pub(crate) enum Outcome<R> {
     Answered(R),
-    Abandoned,
-    Died(ExitReason),
+    NoReply,
+    Exited(ExitReason),
 }
 
 /// Where one answer goes. Only the first counts; after the caller has left, none does.
-pub(crate) struct Slot<R> {
-    answer: Mutex<Answer<R>>,
+pub(crate) struct ReplySlot<R> {
+    state: Mutex<ReplyState<R>>,
     /// Whether there is anything to look at: spares a waiting thread the lock.
-    news: AtomicBool,
-    asker: Asker,
+    is_ready: AtomicBool,
+    caller: CallerThread,
 }
 
 /// Who waits for an answer.
-enum Asker {
-    Process(Arc<Block>),
-    Foreign(Arc<Waiter>),
+enum CallerThread {
+    Process(Arc<ProcessBlock>),
+    Foreign(Arc<Parker>),
 }
 
-impl<R> Slot<R> {
+impl<R> ReplySlot<R> {
     /// A slot for the calling thread.
     pub(crate) fn new() -> Arc<Self> {
-        let asker = match me::get() {
-            Some(me) => Asker::Process(Arc::clone(&me.block)),
-            None => Asker::Foreign(me::waiter()),
+        let caller = match me::get() {
+            Some(me) => CallerThread::Process(Arc::clone(&me.block)),
+            None => CallerThread::Foreign(me::parker()),
         };
-        Arc::new(Self { answer: Mutex::new(Answer::Pending), news: AtomicBool::new(false), asker })
+        Arc::new(Self { state: Mutex::new(ReplyState::Pending), is_ready: AtomicBool::new(false), caller })
     }
 
     /// What there is, once there is something.
     pub(crate) fn take(&self) -> Option<Outcome<R>> {
-        if !self.news.load(Ordering::Acquire) {
+        if !self.is_ready.load(Ordering::Acquire) {
             return None;
         }
-        let mut answer = self.answer.lock();
-        match std::mem::replace(&mut *answer, Answer::Closed) {
-            Answer::Sent(value) => Some(Outcome::Answered(value)),
-            Answer::Died(reason) => Some(Outcome::Died(reason)),
-            Answer::Abandoned => {
-                *answer = Answer::Abandoned; // may yet become Died
-                Some(Outcome::Abandoned)
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, ReplyState::Closed) {
+            ReplyState::Sent(value) => Some(Outcome::Answered(value)),
+            ReplyState::Exited(reason) => Some(Outcome::Exited(reason)),
+            ReplyState::NoReply => {
+                *state = ReplyState::NoReply; // may yet become Died
+                Some(Outcome::NoReply)
             }
             other => {
-                *answer = other;
+                *state = other;
                 None
             }
         }
@@ -86,43 +86,43 @@ impl<R> Slot<R> {
 
     /// The caller waits no more: whatever comes is dropped.
     pub(crate) fn close(&self) {
-        let late = std::mem::replace(&mut *self.answer.lock(), Answer::Closed);
+        let late = std::mem::replace(&mut *self.state.lock(), ReplyState::Closed);
         // Perhaps in the middle of an unwinding, where a panic would abort the program.
-        contain("the destructor of a late reply", move || drop(late));
+        catch_and_log("the destructor of a late reply", move || drop(late));
     }
 
     /// The caller has its answer: it waits for nobody any more, though its thread may not have noticed yet. To
     /// be called under the lock of the answer, so that it is this call the mark belongs to.
-    fn unmark(&self) {
-        if let Asker::Process(caller) = &self.asker {
+    fn remove_wait_edge(&self) {
+        if let CallerThread::Process(caller) = &self.caller {
             caller.waiting_on.store(0, Ordering::Relaxed);
         }
     }
 
-    fn tell(&self) {
-        self.news.store(true, Ordering::Release);
-        match &self.asker {
-            Asker::Process(caller) => caller.waiter.wake(),
-            Asker::Foreign(waiter) => waiter.wake(),
+    fn wake(&self) {
+        self.is_ready.store(true, Ordering::Release);
+        match &self.caller {
+            CallerThread::Process(caller) => caller.parker.unpark(),
+            CallerThread::Foreign(waiter) => waiter.unpark(),
         }
     }
 
-    fn hold(&self, value: R) {
-        let mut answer = self.answer.lock();
-        let refused = match *answer {
-            Answer::Pending => {
-                *answer = Answer::Held(value);
+    fn set_value(&self, value: R) {
+        let mut state = self.state.lock();
+        let refused = match *state {
+            ReplyState::Pending => {
+                *state = ReplyState::Unsent(value);
                 if let Some(me) = me::get() {
-                    me.sends();
-                    if let Asker::Process(caller) = &self.asker {
-                        me.has_answered(caller.pid);
+                    me.note_send();
+                    if let CallerThread::Process(caller) = &self.caller {
+                        me.clear_current_caller(caller.pid);
                     }
                 }
                 None
             }
             _ => Some(value),
         };
-        drop(answer);
+        drop(state);
         drop(refused);
     }
 }
@@ -133,53 +133,56 @@ pub(crate) trait Publish: Send + Sync {
     fn publish(&self);
 }
 
-impl<R: Send> Publish for Slot<R> {
+impl<R: Send> Publish for ReplySlot<R> {
     fn publish(&self) {
-        let mut answer = self.answer.lock();
-        let sent = match std::mem::replace(&mut *answer, Answer::Closed) {
-            Answer::Held(value) => {
-                *answer = Answer::Sent(value);
-                self.unmark();
+        let mut state = self.state.lock();
+        let sent = match std::mem::replace(&mut *state, ReplyState::Closed) {
+            ReplyState::Unsent(value) => {
+                *state = ReplyState::Sent(value);
+                self.remove_wait_edge();
                 true
             }
             other => {
-                *answer = other;
+                *state = other;
                 false
             }
         };
-        drop(answer);
+        drop(state);
         if sent {
-            self.tell();
+            self.wake();
         }
     }
 }
 
-impl<R: Send> Abandoned for Slot<R> {
-    fn abandon(&self) {
-        let mut answer = self.answer.lock();
-        let pending = matches!(*answer, Answer::Pending);
+impl<R: Send> DroppedCaller for ReplySlot<R> {
+    fn notify_dropped(&self) {
+        let mut state = self.state.lock();
+        let pending = matches!(*state, ReplyState::Pending);
         if pending {
-            *answer = Answer::Abandoned;
-            self.unmark();
+            *state = ReplyState::NoReply;
+            self.remove_wait_edge();
         }
-        drop(answer);
+        drop(state);
         if pending {
-            self.tell();
+            self.wake();
         }
     }
 }
 
-impl<R: Send> DeathWatch for Slot<R> {
-    fn died(&self, reason: &ExitReason) {
-        let mut answer = self.answer.lock();
-        let waiting = matches!(*answer, Answer::Pending | Answer::Held(_) | Answer::Abandoned);
-        let unsent =
-            if waiting { Some(std::mem::replace(&mut *answer, Answer::Died(reason.clone()))) } else { None };
-        drop(answer);
+impl<R: Send> ExitListener for ReplySlot<R> {
+    fn on_exit(&self, reason: &ExitReason) {
+        let mut state = self.state.lock();
+        let waiting = matches!(*state, ReplyState::Pending | ReplyState::Unsent(_) | ReplyState::NoReply);
+        let unsent = if waiting {
+            Some(std::mem::replace(&mut *state, ReplyState::Exited(reason.clone())))
+        } else {
+            None
+        };
+        drop(state);
         // On the thread that buries the server, perhaps not its own: a panic must not get into the burial.
-        contain("the destructor of an unsent reply", move || drop(unsent));
+        catch_and_log("the destructor of an unsent reply", move || drop(unsent));
         if waiting {
-            self.tell();
+            self.wake();
         }
     }
 }
@@ -187,7 +190,7 @@ impl<R: Send> DeathWatch for Slot<R> {
 /// The right, and the duty, to answer one call with an `R`: Erlang's `From`.
 ///
 /// It arrives inside the call's message. [`reply`](Self::reply) gives the answer and is what the handler
-/// returns; [`send`](Self::send) gives it from anywhere, now or later. Dropped unanswered, the caller gets
+/// returns; [`reply_now`](Self::reply_now) gives it from anywhere, now or later. Dropped unanswered, the caller gets
 /// [`CallError::NoReply`](crate::CallError::NoReply) at once.
 ///
 /// A forgotten reply does not compile (`E0308`, mismatched types):
@@ -198,7 +201,7 @@ impl<R: Send> DeathWatch for Slot<R> {
 /// pub enum Ask { Get(Caller<i64>), Add(i64, Caller<i64>) }
 /// # impl GenServer for Counter {
 /// # type Args = (); type Call = Ask; type Cast = Never;
-/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter { n: 0 }) }
+/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
 /// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask {
@@ -217,7 +220,7 @@ impl<R: Send> DeathWatch for Slot<R> {
 /// pub enum Ask { Get(Caller<i64>) }
 /// # impl GenServer for Counter {
 /// # type Args = (); type Call = Ask; type Cast = Never;
-/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter { n: 0 }) }
+/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
 /// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask { Ask::Get(from) => from.reply("many") } // expected `i64`, found `&str`
@@ -233,10 +236,10 @@ impl<R: Send> DeathWatch for Slot<R> {
 /// pub enum Ask { Get(Caller<i64>) }
 /// # impl GenServer for Counter {
 /// # type Args = (); type Call = Ask; type Cast = Never;
-/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter { n: 0 }) }
+/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
 /// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
-///     match ask { Ask::Get(from) => { from.send(1); from.reply(2) } } // use of moved value
+///     match ask { Ask::Get(from) => { from.reply_now(1); from.reply(2) } } // use of moved value
 /// }
 /// # }
 /// ```
@@ -249,7 +252,7 @@ impl<R: Send> DeathWatch for Slot<R> {
 /// pub enum Ask { Get(Caller<i64>), Add(i64, Caller<i64>) }
 /// # impl GenServer for Counter {
 /// # type Args = (); type Call = Ask; type Cast = Never;
-/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Counter { n: 0 }) }
+/// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
 /// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask { Ask::Get(from) => from.reply(self.n) } // `Ask::Add(_, _)` not covered
@@ -258,11 +261,11 @@ impl<R: Send> DeathWatch for Slot<R> {
 /// ```
 #[must_use = "dropped unanswered, the caller gets an error"]
 pub struct Caller<R: Send + 'static> {
-    slot: Option<Arc<Slot<R>>>,
+    slot: Option<Arc<ReplySlot<R>>>,
 }
 
 impl<R: Send + 'static> Caller<R> {
-    pub(crate) fn new(slot: Arc<Slot<R>>) -> Self {
+    pub(crate) fn new(slot: Arc<ReplySlot<R>>) -> Self {
         Self { slot: Some(slot) }
     }
 
@@ -271,42 +274,45 @@ impl<R: Send + 'static> Caller<R> {
     pub fn reply(mut self, value: R) -> Next {
         me::checkpoint();
         // What a zombie says does not count: its handle is dropped unanswered, which lets the caller know.
-        let slot = if zombie() { None } else { self.slot.take() };
+        let slot = if is_zombie() { None } else { self.slot.take() };
         if let Some(slot) = &slot {
-            slot.hold(value);
+            slot.set_value(value);
         }
-        Next { reply: Pending(slot.map(|slot| slot as Arc<dyn Publish>)), step: Step::Wait(None) }
+        Next {
+            reply: PublishOnDrop(slot.map(|slot| slot as Arc<dyn Publish>)),
+            action: NextAction::Wait(None),
+        }
     }
 
     /// Answers at once, from any thread: for a reply that was postponed, or comes from elsewhere.
     ///
     /// An answer nobody waits for any more is dropped.
-    pub fn send(self, value: R) {
+    pub fn reply_now(self, value: R) {
         me::checkpoint();
-        self.answer(value);
+        self.reply_uninterruptible(value);
     }
 
     /// As `send`, but not a place where the process can be ended.
-    pub(crate) fn answer(mut self, value: R) {
-        if zombie() {
+    pub(crate) fn reply_uninterruptible(mut self, value: R) {
+        if is_zombie() {
             return; // and dropped unanswered
         }
         if let Some(slot) = self.slot.take() {
-            slot.hold(value);
+            slot.set_value(value);
             slot.publish();
         }
     }
 }
 
 /// Whether nothing this thread says counts any more.
-fn zombie() -> bool {
-    me::get().is_some_and(|me| me.zombie())
+fn is_zombie() -> bool {
+    me::get().is_some_and(|me| me.is_zombie())
 }
 
 impl<R: Send + 'static> Drop for Caller<R> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            me::abandoned(slot);
+            me::on_caller_dropped(slot);
         }
     }
 }
@@ -318,9 +324,9 @@ impl<R: Send + 'static> fmt::Debug for Caller<R> {
 }
 
 /// An answer that is sent when this is published or dropped.
-struct Pending(Option<Arc<dyn Publish>>);
+struct PublishOnDrop(Option<Arc<dyn Publish>>);
 
-impl Drop for Pending {
+impl Drop for PublishOnDrop {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
             slot.publish();
@@ -329,7 +335,7 @@ impl Drop for Pending {
 }
 
 /// What a server does after a callback.
-pub(crate) enum Step {
+pub(crate) enum NextAction {
     Wait(Option<Duration>),
     Continue,
     Stop(ExitReason),
@@ -347,53 +353,53 @@ pub(crate) enum Step {
 /// | `{:stop, reason, state}` | `Next::stop(reason)` |
 #[must_use = "a callback must return what happens next"]
 pub struct Next {
-    reply: Pending,
-    step: Step,
+    reply: PublishOnDrop,
+    action: NextAction,
 }
 
 impl Next {
     /// Wait for the next message.
     pub fn wait() -> Self {
-        Self { reply: Pending(None), step: Step::Wait(None) }
+        Self { reply: PublishOnDrop(None), action: NextAction::Wait(None) }
     }
 
     /// Stop: `terminate` runs, then the process ends with the reason.
     pub fn stop(reason: impl Into<ExitReason>) -> Self {
-        Self { reply: Pending(None), step: Step::Stop(reason.into()) }
+        Self { reply: PublishOnDrop(None), action: NextAction::Stop(reason.into()) }
     }
 
     /// If no message comes within this time, [`Info::Timeout`](crate::Info::Timeout) does, once. Any message
     /// cancels it. With a time of zero a message that waits already is taken first.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.step = Step::Wait(Some(limit));
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.action = NextAction::Wait(Some(timeout));
         self
     }
 
     /// Runs `handle_continue` before any other message; a reply is sent before that.
     pub fn and_continue(mut self) -> Self {
-        self.step = Step::Continue;
+        self.action = NextAction::Continue;
         self
     }
 
     /// Stops; a reply is sent when `terminate` has run.
     pub fn and_stop(mut self, reason: impl Into<ExitReason>) -> Self {
-        self.step = Step::Stop(reason.into());
+        self.action = NextAction::Stop(reason.into());
         self
     }
 
     /// The answer, sent when it is dropped, and the step.
-    pub(crate) fn split(self) -> (impl Drop, Step) {
-        (self.reply, self.step)
+    pub(crate) fn into_parts(self) -> (impl Drop, NextAction) {
+        (self.reply, self.action)
     }
 }
 
 impl fmt::Debug for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.step {
-            Step::Wait(None) => f.write_str("Next::wait()"),
-            Step::Wait(Some(limit)) => write!(f, "Next::wait().timeout({limit:?})"),
-            Step::Continue => f.write_str("Next::wait().and_continue()"),
-            Step::Stop(reason) => write!(f, "Next::stop({reason})"),
+        match &self.action {
+            NextAction::Wait(None) => f.write_str("Next::wait()"),
+            NextAction::Wait(Some(timeout)) => write!(f, "Next::wait().timeout({timeout:?})"),
+            NextAction::Continue => f.write_str("Next::wait().and_continue()"),
+            NextAction::Stop(reason) => write!(f, "Next::stop({reason})"),
         }
     }
 }

@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 use crate::gen_server::behaviour::{Context, Envelope, GenServer};
-use crate::gen_server::call::wait;
-use crate::gen_server::cycle::Waiting;
+use crate::gen_server::call::wait_for_reply;
+use crate::gen_server::cycle::WaitEdge;
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::reply::{Caller, Outcome, Slot};
-use crate::gen_server::run::{Job, Refusal, serve};
+use crate::gen_server::reply::{Caller, Outcome, ReplySlot};
+use crate::gen_server::run::{ServerArgs, StartFailure, run_server};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, Kind};
+use crate::process::block::{ProcessBlock, ProcessKind};
 use crate::process::inbox::Inbox;
-use crate::process::link::{demonitor_flush, disconnect};
-use crate::process::me::{self, Me};
+use crate::process::link::{demonitor_flush, remove_link};
+use crate::process::me::{self, CurrentProcess};
 use crate::process::signal::Origin;
-use crate::process::spawn::{Builder, birth};
+use crate::process::spawn::{Builder, start_process};
 use crate::process::watch::watch_block;
 use crate::process::{address::Address, clock, exit};
 use crate::reason::ExitReason;
@@ -34,7 +34,7 @@ use crate::sync::Mutex;
 /// # pub struct Cache;
 /// # impl GenServer for Cache {
 /// #     type Args = u32; type Call = Never; type Cast = Never;
-/// #     fn init(_: u32, _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Cache) }
+/// #     fn init(_: u32, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Cache) }
 /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
 /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
@@ -50,7 +50,7 @@ use crate::sync::Mutex;
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait Start: GenServer {
+pub trait GenServerExt: GenServer {
     /// Starts a server linked to the calling process and waits for its `init`.
     ///
     /// If `init` fails, a calling process that does not trap exits ends with the reason, through the link
@@ -77,14 +77,14 @@ pub trait Start: GenServer {
 
     /// The options to start it with: what `start_link` starts from, and what every supervisor takes.
     #[track_caller]
-    fn child_spec(args: Self::Args) -> Spec<Self> {
-        Spec::new(args)
+    fn child_spec(args: Self::Args) -> ServerSpec<Self> {
+        ServerSpec::new(args)
     }
 }
 
-impl<S: GenServer> Start for S {}
+impl<S: GenServer> GenServerExt for S {}
 
-/// How to start a server, and how to supervise it: made by [`Start::child_spec`].
+/// How to start a server, and how to supervise it: made by [`GenServerExt::child_spec`].
 ///
 /// | default | |
 /// | --- | --- |
@@ -94,7 +94,7 @@ impl<S: GenServer> Start for S {}
 /// | name | none |
 /// | start timeout | none |
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
-pub struct Spec<S: GenServer> {
+pub struct ServerSpec<S: GenServer> {
     pub(crate) args: S::Args,
     name: Option<ServerRef<S>>,
     id: Option<ChildId>,
@@ -106,10 +106,10 @@ pub struct Spec<S: GenServer> {
     reap_timeout: Option<Duration>,
     pub(crate) process: Builder,
     /// Where the program made it: what its process shows if a supervisor starts it.
-    made_at: &'static Location<'static>,
+    defined_at: &'static Location<'static>,
 }
 
-impl<S: GenServer> Spec<S> {
+impl<S: GenServer> ServerSpec<S> {
     #[track_caller]
     fn new(args: S::Args) -> Self {
         Self {
@@ -122,8 +122,8 @@ impl<S: GenServer> Spec<S> {
             child_type: ChildType::default(),
             start_timeout: None,
             reap_timeout: None,
-            process: Builder { awaited: true, kind: Kind::Server, ..Builder::default() },
-            made_at: Location::caller(),
+            process: Builder { reports_start: true, kind: ProcessKind::Server, ..Builder::default() },
+            defined_at: Location::caller(),
         }
     }
 
@@ -159,14 +159,14 @@ impl<S: GenServer> Spec<S> {
     }
 
     /// How long `init` may take before the start gives up and kills it. Default: as long as it likes.
-    pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.start_timeout = Some(limit);
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = Some(timeout);
         self
     }
 
     /// See [`ChildSpec::reap_timeout`].
-    pub fn reap_timeout(mut self, limit: Duration) -> Self {
-        self.reap_timeout = Some(limit);
+    pub fn reap_timeout(mut self, timeout: Duration) -> Self {
+        self.reap_timeout = Some(timeout);
         self
     }
 
@@ -184,18 +184,18 @@ impl<S: GenServer> Spec<S> {
 
     /// See [`Builder::kill_grace`]. For a server that holds something exclusive and may be slow to let go of
     /// it, a generous time is better than a zombie that keeps it.
-    pub fn kill_grace(mut self, time: Duration) -> Self {
-        self.process = self.process.kill_grace(time);
+    pub fn kill_grace(mut self, grace: Duration) -> Self {
+        self.process = self.process.kill_grace(grace);
         self
     }
 
-    /// See [`Builder::exit_deadline`].
-    pub fn exit_deadline(mut self, time: Duration) -> Self {
-        self.process = self.process.exit_deadline(time);
+    /// See [`Builder::exit_timeout`].
+    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
+        self.process = self.process.exit_timeout(timeout);
         self
     }
 
-    pub(crate) fn label_unless_given(mut self, label: String) -> Self {
+    pub(crate) fn default_label(mut self, label: String) -> Self {
         self.process.label.get_or_insert_with(|| label.into());
         self
     }
@@ -206,34 +206,34 @@ impl<S: GenServer> Spec<S> {
     }
 
     /// It was made there, and not by the caller.
-    pub(crate) fn made_at(mut self, place: &'static Location<'static>) -> Self {
-        self.made_at = place;
+    pub(crate) fn defined_at(mut self, location: &'static Location<'static>) -> Self {
+        self.defined_at = location;
         self
     }
 
     /// Starts it, linked to the calling process, for whoever made it: that is where it was spawned.
-    pub(crate) fn start_for_maker(self) -> Result<ServerRef<S>, StartError> {
-        let process = Builder { spawned_at: Some(self.made_at), ..self.process };
+    pub(crate) fn start_link_at_definition(self) -> Result<ServerRef<S>, StartError> {
+        let process = Builder { spawned_at: Some(self.defined_at), ..self.process };
         Self { process, ..self }.start_link()
     }
 
-    /// As [`Start::start_link`].
+    /// As [`GenServerExt::start_link`].
     ///
     /// # Errors
     /// As there; and [`StartError::AlreadyStarted`] if the name is taken: then no process was made.
     #[track_caller]
     pub fn start_link(self) -> Result<ServerRef<S>, StartError> {
         let me = me::get();
-        begin(self.args, self.name.as_ref(), self.process, self.start_timeout, me.as_ref(), None)
+        start_server(self.args, self.name.as_ref(), self.process, self.start_timeout, me.as_ref(), None)
     }
 
-    /// As [`Start::start`].
+    /// As [`GenServerExt::start`].
     ///
     /// # Errors
     /// As there; and [`StartError::AlreadyStarted`] if the name is taken.
     #[track_caller]
     pub fn start(self) -> Result<ServerRef<S>, StartError> {
-        begin(self.args, self.name.as_ref(), self.process, self.start_timeout, None, None)
+        start_server(self.args, self.name.as_ref(), self.process, self.start_timeout, None, None)
     }
 
     /// Starts it without a link and monitors it, in one step. A failed start leaves no `Down`.
@@ -244,13 +244,20 @@ impl<S: GenServer> Spec<S> {
     pub fn start_monitor(self) -> Result<(ServerRef<S>, MonitorRef), StartError> {
         let me =
             me::get().ok_or(StartError::Failed(ExitReason::new("the calling thread is not a process")))?;
-        let monitor = MonitorRef::fresh();
-        begin(self.args, self.name.as_ref(), self.process, self.start_timeout, None, Some((&me, monitor)))
-            .map(|server| (server, monitor))
+        let monitor = MonitorRef::next();
+        start_server(
+            self.args,
+            self.name.as_ref(),
+            self.process,
+            self.start_timeout,
+            None,
+            Some((&me, monitor)),
+        )
+        .map(|server| (server, monitor))
     }
 }
 
-impl<S: GenServer> fmt::Debug for Spec<S> {
+impl<S: GenServer> fmt::Debug for ServerSpec<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spec")
             .field("server", &type_name::<S>())
@@ -260,12 +267,12 @@ impl<S: GenServer> fmt::Debug for Spec<S> {
     }
 }
 
-impl<S: GenServer> From<Spec<S>> for ChildSpec
+impl<S: GenServer> From<ServerSpec<S>> for ChildSpec
 where
     S::Args: Clone + Sync,
 {
-    fn from(spec: Spec<S>) -> Self {
-        let Spec {
+    fn from(spec: ServerSpec<S>) -> Self {
+        let ServerSpec {
             args,
             name,
             id,
@@ -276,14 +283,20 @@ where
             start_timeout,
             reap_timeout,
             process,
-            made_at,
+            defined_at,
         } = spec;
-        let process = Builder { spawned_at: Some(made_at), ..process };
+        let process = Builder { spawned_at: Some(defined_at), ..process };
         let id = id.unwrap_or_else(|| short_type_name::<S>().into());
         let mut child = ChildSpec::new(id, move || {
             let me = me::get();
-            let server =
-                begin::<S>(args.clone(), name.as_ref(), process.clone(), start_timeout, me.as_ref(), None)?;
+            let server = start_server::<S>(
+                args.clone(),
+                name.as_ref(),
+                process.clone(),
+                start_timeout,
+                me.as_ref(),
+                None,
+            )?;
             server.whereis().ok_or(StartError::Failed(ExitReason::NoProc))
         })
         .restart(restart)
@@ -304,45 +317,53 @@ pub(crate) fn short_type_name<S>() -> &'static str {
 
 /// Starts the process and waits until it says that it is ready, or has ended.
 #[track_caller]
-fn begin<S: GenServer>(
+fn start_server<S: GenServer>(
     args: S::Args,
     name: Option<&ServerRef<S>>,
     mut process: Builder,
-    limit: Option<Duration>,
-    link_to: Option<&Rc<Me>>,
-    monitor_by: Option<(&Rc<Me>, MonitorRef)>,
+    timeout: Option<Duration>,
+    link_to: Option<&Rc<CurrentProcess>>,
+    monitor_by: Option<(&Rc<CurrentProcess>, MonitorRef)>,
 ) -> Result<ServerRef<S>, StartError> {
     if let Some(name) = name {
-        name.name_to(&mut process).map_err(StartError::Name)?;
+        name.apply_name_to(&mut process).map_err(StartError::Name)?;
     }
     if process.label.is_none() && process.name.is_none() {
         process.label = Some(short_type_name::<S>().into());
     }
-    let deadline = limit.map(clock::after);
-    let slot = Slot::<()>::new();
-    let refusal: Refusal = Arc::new(Mutex::new(None));
+    let deadline = timeout.map(clock::deadline_after);
+    let slot = ReplySlot::<()>::new();
+    let failure: StartFailure = Arc::new(Mutex::new(None));
     let parent: Option<Pid> = link_to.map(|me| me.block.pid);
-    let job =
-        Job::<S> { args, parent, started: Caller::new(Arc::clone(&slot)), refusal: Arc::clone(&refusal) };
+    let server_args = ServerArgs::<S> {
+        args,
+        parent,
+        started: Caller::new(Arc::clone(&slot)),
+        failure: Arc::clone(&failure),
+    };
     let body = move |inbox: &mut Inbox<Envelope<S>>| {
         let block = exit::expect_process("serve").block.clone();
-        serve(job, inbox, |parent| Context { address: Address::new(block), parent, after_init: None });
+        run_server(server_args, inbox, |parent| Context {
+            address: Address::new(block),
+            parent,
+            after_init: None,
+        });
     };
-    let server = birth(process, link_to, monitor_by, body).map_err(StartError::from)?;
+    let server = start_process(process, link_to, monitor_by, body).map_err(StartError::from)?;
     let block = server.block();
     let me = me::get();
-    let _waiting = Waiting::marked(me.as_ref());
-    let error = match wait(&slot, block, deadline) {
-        Some(Outcome::Answered(())) => return Ok(ServerRef::pinned(Arc::clone(block))),
-        Some(Outcome::Died(reason)) => {
-            let refusal = refusal.lock().take();
+    let _wait_edge = WaitEdge::adopt(me.as_ref());
+    let error = match wait_for_reply(&slot, block, deadline) {
+        Some(Outcome::Answered(())) => return Ok(ServerRef::from_block(Arc::clone(block))),
+        Some(Outcome::Exited(reason)) => {
+            let failure = failure.lock().take();
             match reason.downcast_ref::<SpecError>() {
                 Some(error) => StartError::BadSpec(error.clone()), // of a supervisor
-                None => refusal.unwrap_or(StartError::Failed(reason)),
+                None => failure.unwrap_or(StartError::Failed(reason)),
             }
         }
-        Some(Outcome::Abandoned) | None => {
-            give_up(block, link_to);
+        Some(Outcome::NoReply) | None => {
+            abort_start(block, link_to);
             StartError::Timeout
         }
     };
@@ -353,10 +374,10 @@ fn begin<S: GenServer>(
 }
 
 /// `init` took too long: unlink, kill, wait until it is gone.
-fn give_up(block: &Arc<Block>, link_to: Option<&Rc<Me>>) {
+fn abort_start(block: &Arc<ProcessBlock>, link_to: Option<&Rc<CurrentProcess>>) {
     if let Some(me) = link_to {
-        disconnect(&me.block, block.pid);
+        remove_link(&me.block, block.pid);
     }
-    exit::signal(block, me::identity(), &ExitReason::Kill, Origin::Sent);
+    exit::deliver_exit_signal(block, me::sender_pid(), &ExitReason::Kill, Origin::Sent);
     watch_block(block.pid, Some(Arc::clone(block))).wait();
 }

@@ -12,4 +12,4 @@ pub(crate) mod primitives;
 pub(crate) mod schedule;
 pub(crate) mod scheduler;
 
-pub use self::explore::{Broken, Exploration, Explored, explore, settle};
+pub use self::explore::{Config, Coverage, Failure, explore, run_until_stalled};

@@ -5,15 +5,15 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::time::Instant;
 
-use crate::model::scheduler::{self, On};
+use crate::model::scheduler::{self, BlockedOn};
 
 /// The time that waits and timers go by.
 pub(crate) fn now() -> Instant {
     scheduler::now()
 }
 
-fn address<T: ?Sized>(of: &T) -> usize {
-    std::ptr::from_ref(of).cast::<()>() as usize
+fn addr_of<T: ?Sized>(value: &T) -> usize {
+    std::ptr::from_ref(value).cast::<()>() as usize
 }
 
 #[derive(Debug, Default)]
@@ -28,34 +28,34 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let at = Location::caller();
         scheduler::step("locks", at);
-        MutexGuard { lock: self, held: Some(self.acquire(at)) }
+        MutexGuard { lock: self, inner: Some(self.acquire(at)) }
     }
 
     fn acquire(&self, at: &'static Location<'static>) -> parking_lot::MutexGuard<'_, T> {
-        acquire(On::Lock(address(self)), at, || self.0.try_lock(), || self.0.lock())
+        acquire(BlockedOn::Lock(addr_of(self)), at, || self.0.try_lock(), || self.0.lock())
     }
 }
 
 fn acquire<G>(
-    on: On,
+    on: BlockedOn,
     at: &'static Location<'static>,
-    attempt: impl Fn() -> Option<G>,
-    block: impl Fn() -> G,
+    try_acquire: impl Fn() -> Option<G>,
+    acquire_blocking: impl Fn() -> G,
 ) -> G {
     loop {
-        if let Some(held) = attempt() {
-            return held;
+        if let Some(guard) = try_acquire() {
+            return guard;
         }
-        if scheduler::me().is_none() {
-            return block();
+        if scheduler::current_id().is_none() {
+            return acquire_blocking();
         }
-        let mut held = None;
+        let mut guard = None;
         scheduler::wait(on, None, "waits for the lock", at, || {
-            held = attempt();
-            held.is_some()
+            guard = try_acquire();
+            guard.is_some()
         });
-        if let Some(held) = held {
-            return held;
+        if let Some(guard) = guard {
+            return guard;
         }
     }
 }
@@ -63,13 +63,13 @@ fn acquire<G>(
 #[derive(Debug)]
 pub(crate) struct MutexGuard<'a, T> {
     lock: &'a Mutex<T>,
-    held: Option<parking_lot::MutexGuard<'a, T>>,
+    inner: Option<parking_lot::MutexGuard<'a, T>>,
 }
 
 impl<T> MutexGuard<'_, T> {
     fn release(&mut self) {
-        drop(self.held.take());
-        scheduler::wake_all(On::Lock(address(self.lock)));
+        drop(self.inner.take());
+        scheduler::wake_all(BlockedOn::Lock(addr_of(self.lock)));
     }
 }
 
@@ -82,13 +82,13 @@ impl<T> Drop for MutexGuard<'_, T> {
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        self.held.as_ref().expect("it is held")
+        self.inner.as_ref().expect("it is held")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.held.as_mut().expect("it is held")
+        self.inner.as_mut().expect("it is held")
     }
 }
 
@@ -103,28 +103,28 @@ impl Condvar {
     #[track_caller]
     pub(crate) fn notify_one(&self) {
         scheduler::step("notifies", Location::caller());
-        scheduler::wake_one(On::Signal(address(self)));
+        scheduler::wake_one(BlockedOn::Condvar(addr_of(self)));
         self.0.notify_one();
     }
 
     #[track_caller]
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        self.sleep(guard, None);
+        self.wait_inner(guard, None);
     }
 
     #[track_caller]
-    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, until: Instant) {
-        self.sleep(guard, Some(until));
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) {
+        self.wait_inner(guard, Some(deadline));
     }
 
     #[track_caller]
-    fn sleep<T>(&self, guard: &mut MutexGuard<'_, T>, until: Option<Instant>) {
+    fn wait_inner<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Option<Instant>) {
         let at = Location::caller();
-        assert!(scheduler::me().is_some(), "only threads of the model wait here");
+        assert!(scheduler::current_id().is_some(), "only threads of the model wait here");
         guard.release();
-        let until = until.map(scheduler::since_beginning);
-        scheduler::wait(On::Signal(address(self)), until, "waits for a notice", at, || false);
-        guard.held = Some(guard.lock.acquire(at));
+        let deadline = deadline.map(scheduler::since_epoch);
+        scheduler::wait(BlockedOn::Condvar(addr_of(self)), deadline, "waits for a notice", at, || false);
+        guard.inner = Some(guard.lock.acquire(at));
     }
 }
 
@@ -133,13 +133,13 @@ pub(crate) struct RwLock<T>(parking_lot::RwLock<T>);
 
 /// A guard, and what is to be told when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<G> {
+pub(crate) struct RwLockGuard<G> {
     guard: Option<G>,
-    on: On,
+    on: BlockedOn,
 }
 
-pub(crate) type RwLockReadGuard<'a, T> = Held<parking_lot::RwLockReadGuard<'a, T>>;
-pub(crate) type RwLockWriteGuard<'a, T> = Held<parking_lot::RwLockWriteGuard<'a, T>>;
+pub(crate) type RwLockReadGuard<'a, T> = RwLockGuard<parking_lot::RwLockReadGuard<'a, T>>;
+pub(crate) type RwLockWriteGuard<'a, T> = RwLockGuard<parking_lot::RwLockWriteGuard<'a, T>>;
 
 impl<T> RwLock<T> {
     pub(crate) const fn new(value: T) -> Self {
@@ -148,34 +148,34 @@ impl<T> RwLock<T> {
 
     #[track_caller]
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-        let (at, on) = (Location::caller(), On::Lock(address(self)));
+        let (at, on) = (Location::caller(), BlockedOn::Lock(addr_of(self)));
         scheduler::step("locks to read", at);
-        Held { guard: Some(acquire(on, at, || self.0.try_read(), || self.0.read())), on }
+        RwLockGuard { guard: Some(acquire(on, at, || self.0.try_read(), || self.0.read())), on }
     }
 
     #[track_caller]
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-        let (at, on) = (Location::caller(), On::Lock(address(self)));
+        let (at, on) = (Location::caller(), BlockedOn::Lock(addr_of(self)));
         scheduler::step("locks to write", at);
-        Held { guard: Some(acquire(on, at, || self.0.try_write(), || self.0.write())), on }
+        RwLockGuard { guard: Some(acquire(on, at, || self.0.try_write(), || self.0.write())), on }
     }
 }
 
-impl<G> Drop for Held<G> {
+impl<G> Drop for RwLockGuard<G> {
     fn drop(&mut self) {
         drop(self.guard.take());
         scheduler::wake_all(self.on);
     }
 }
 
-impl<G: Deref> Deref for Held<G> {
+impl<G: Deref> Deref for RwLockGuard<G> {
     type Target = G::Target;
     fn deref(&self) -> &G::Target {
         self.guard.as_ref().expect("it is held")
     }
 }
 
-impl<G: DerefMut> DerefMut for Held<G> {
+impl<G: DerefMut> DerefMut for RwLockGuard<G> {
     fn deref_mut(&mut self) -> &mut G::Target {
         self.guard.as_mut().expect("it is held")
     }
@@ -268,17 +268,17 @@ pub(crate) mod thread {
     use std::panic::Location;
     use std::time::Duration;
 
-    use crate::model::scheduler::{self, On};
+    use crate::model::scheduler::{self, BlockedOn};
 
     /// A thread, of the model's or not.
     #[derive(Debug, Clone)]
     pub(crate) struct Thread {
-        member: Option<usize>,
+        id: Option<usize>,
         real: std::thread::Thread,
     }
 
     pub(crate) fn current() -> Thread {
-        Thread { member: scheduler::me(), real: std::thread::current() }
+        Thread { id: scheduler::current_id(), real: std::thread::current() }
     }
 
     impl Thread {
@@ -289,8 +289,8 @@ pub(crate) mod thread {
         #[track_caller]
         pub(crate) fn unpark(&self) {
             scheduler::step("unparks", Location::caller());
-            match self.member {
-                Some(member) => scheduler::unpark(member),
+            match self.id {
+                Some(id) => scheduler::unpark(id),
                 None => self.real.unpark(),
             }
         }
@@ -299,28 +299,28 @@ pub(crate) mod thread {
     #[track_caller]
     pub(crate) fn park() {
         let at = Location::caller();
-        if scheduler::me().is_none() {
+        if scheduler::current_id().is_none() {
             return std::thread::park();
         }
         scheduler::step("is about to park", at);
-        scheduler::wait(On::Unpark, None, "parks", at, || false);
+        scheduler::wait(BlockedOn::Unpark, None, "parks", at, || false);
     }
 
     #[track_caller]
-    pub(crate) fn park_timeout(limit: Duration) {
+    pub(crate) fn park_timeout(timeout: Duration) {
         let at = Location::caller();
-        if scheduler::me().is_none() {
-            return std::thread::park_timeout(limit);
+        if scheduler::current_id().is_none() {
+            return std::thread::park_timeout(timeout);
         }
         scheduler::step("is about to park", at);
-        let until = scheduler::since_beginning(crate::model::primitives::now()) + limit;
-        scheduler::wait(On::Unpark, Some(until), "parks", at, || false);
+        let deadline = scheduler::since_epoch(crate::model::primitives::now()) + timeout;
+        scheduler::wait(BlockedOn::Unpark, Some(deadline), "parks", at, || false);
     }
 
     #[track_caller]
-    pub(crate) fn sleep(time: Duration) {
-        let until = scheduler::since_beginning(crate::model::primitives::now()) + time;
-        scheduler::wait(On::Time, Some(until), "sleeps", Location::caller(), || false);
+    pub(crate) fn sleep(duration: Duration) {
+        let deadline = scheduler::since_epoch(crate::model::primitives::now()) + duration;
+        scheduler::wait(BlockedOn::Time, Some(deadline), "sleeps", Location::caller(), || false);
     }
 
     #[derive(Debug, Default)]
@@ -347,16 +347,16 @@ pub(crate) mod thread {
             body: impl FnOnce() -> T + Send + 'static,
         ) -> io::Result<std::thread::JoinHandle<T>> {
             let builder = std::thread::Builder::new().name(self.name.clone());
-            if scheduler::me().is_none() {
+            if scheduler::current_id().is_none() {
                 return builder.spawn(body);
             }
-            let number = scheduler::register(self.name);
+            let id = scheduler::register(self.name);
             let started = builder.spawn(move || {
-                scheduler::begin(number);
+                scheduler::attach_current_thread(id);
                 body()
             });
             if started.is_err() {
-                scheduler::unregister(number);
+                scheduler::unregister(id);
             }
             scheduler::step("starts a thread", Location::caller());
             started

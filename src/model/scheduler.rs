@@ -16,387 +16,394 @@ use crate::model::schedule::Schedule;
 
 /// What somebody waits for: an address, or its own `unpark`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum On {
+pub(crate) enum BlockedOn {
     Lock(usize),
-    Signal(usize),
+    Condvar(usize),
     Unpark,
     Time,
 }
 
 #[derive(Debug)]
-enum Standing {
+enum ThreadStatus {
     Ready,
-    Waiting { on: On, until: Option<Duration> },
-    Over,
+    Blocked { on: BlockedOn, deadline: Option<Duration> },
+    Finished,
 }
 
 #[derive(Debug)]
-struct Member {
+struct ModelThread {
     name: String,
-    standing: Standing,
+    status: ThreadStatus,
     /// Somebody called `unpark` meanwhile.
     token: bool,
     /// Its last wait ended because its time was up.
-    late: bool,
+    timed_out: bool,
     /// `None` until it has begun.
-    thread: Option<Thread>,
+    handle: Option<Thread>,
     at: &'static Location<'static>,
 }
 
 /// A step, for the story that a failure tells.
 #[derive(Debug)]
-struct Step {
-    who: usize,
-    what: &'static str,
+struct TraceEntry {
+    thread_id: usize,
+    operation: &'static str,
     at: &'static Location<'static>,
 }
 
 #[derive(Debug)]
-struct World {
-    members: Vec<Member>,
+struct Execution {
+    threads: Vec<ModelThread>,
     schedule: Schedule,
     /// Since `BEGINNING`.
     now: Duration,
     steps: u64,
-    story: VecDeque<Step>,
-    order: DefaultHasher,
+    trace: VecDeque<TraceEntry>,
+    interleaving: DefaultHasher,
     /// What is being explored, and how to get here again.
     title: String,
     /// Who explores; between explorations nobody does, and whoever waits may wait for ever.
     explorer: Option<usize>,
 }
 
-static WORLD: Mutex<Option<World>> = Mutex::new(None);
-static TURN: AtomicUsize = AtomicUsize::new(NOBODY);
-const NOBODY: usize = usize::MAX;
+static EXECUTION: Mutex<Option<Execution>> = Mutex::new(None);
+static RUNNING_THREAD: AtomicUsize = AtomicUsize::new(NO_THREAD);
+const NO_THREAD: usize = usize::MAX;
 /// More steps than an execution can need: somebody runs in circles.
-const MOST_STEPS: u64 = 300_000;
-const STORY: usize = 120;
+const MAX_STEPS: u64 = 300_000;
+const TRACE_CAPACITY: usize = 120;
 
 thread_local! {
-    static ME: Cell<Option<usize>> = const { Cell::new(None) };
-    static END: End = const { End };
+    static CURRENT_ID: Cell<Option<usize>> = const { Cell::new(None) };
+    static THREAD_EXIT_HOOK: ThreadExitHook = const { ThreadExitHook };
 }
 
 /// The last destructor of a thread that runs, because it is the first that is registered: the thread is over.
-struct End;
+struct ThreadExitHook;
 
-impl Drop for End {
+impl Drop for ThreadExitHook {
     fn drop(&mut self) {
-        leave();
+        detach_current_thread();
     }
 }
 
 /// The number of the calling thread, if it is one of the model's.
-pub(crate) fn me() -> Option<usize> {
-    ME.get()
+pub(crate) fn current_id() -> Option<usize> {
+    CURRENT_ID.get()
 }
 
-fn beginning() -> Instant {
-    static BEGINNING: OnceLock<Instant> = OnceLock::new();
-    *BEGINNING.get_or_init(Instant::now)
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
 }
 
 /// The model's time.
 pub(crate) fn now() -> Instant {
-    let passed = WORLD.lock().as_ref().map_or(Duration::ZERO, |world| world.now);
-    beginning() + passed
+    let elapsed = EXECUTION.lock().as_ref().map_or(Duration::ZERO, |execution| execution.now);
+    epoch() + elapsed
 }
 
-pub(crate) fn since_beginning(at: Instant) -> Duration {
-    at.saturating_duration_since(beginning())
+pub(crate) fn since_epoch(at: Instant) -> Duration {
+    at.saturating_duration_since(epoch())
 }
 
 /// The calling thread becomes one of the model's and has the turn; those of earlier executions are still there.
 #[track_caller]
-pub(crate) fn enter(schedule: Schedule, title: String) {
-    let mut guard = WORLD.lock();
-    let world = guard.get_or_insert_with(|| World {
-        members: Vec::new(),
-        schedule: Schedule::draw(0, false),
+pub(crate) fn begin_execution(schedule: Schedule, title: String) {
+    let mut guard = EXECUTION.lock();
+    let execution = guard.get_or_insert_with(|| Execution {
+        threads: Vec::new(),
+        schedule: Schedule::from_seed(0, false),
         now: Duration::ZERO,
         steps: 0,
-        story: VecDeque::new(),
-        order: DefaultHasher::new(),
+        trace: VecDeque::new(),
+        interleaving: DefaultHasher::new(),
         title: String::new(),
         explorer: None,
     });
-    world.schedule = schedule;
-    world.title = title;
-    world.steps = 0;
-    world.story.clear();
-    world.order = DefaultHasher::new();
-    let number = match ME.get() {
-        Some(number) => number,
-        None => world.join("explorer".into(), Location::caller()),
+    execution.schedule = schedule;
+    execution.title = title;
+    execution.steps = 0;
+    execution.trace.clear();
+    execution.interleaving = DefaultHasher::new();
+    let id = match CURRENT_ID.get() {
+        Some(id) => id,
+        None => execution.add_thread("explorer".into(), Location::caller()),
     };
-    world.explorer = Some(number);
-    world.members[number].standing = Standing::Ready;
-    world.members[number].thread = Some(std::thread::current());
-    ME.set(Some(number));
-    TURN.store(number, Ordering::Release);
+    execution.explorer = Some(id);
+    execution.threads[id].status = ThreadStatus::Ready;
+    execution.threads[id].handle = Some(std::thread::current());
+    CURRENT_ID.set(Some(id));
+    RUNNING_THREAD.store(id, Ordering::Release);
 }
 
 /// The calling thread is none of the model's any more. Who it was may not be needed again.
-pub(crate) fn leave() {
-    let Some(number) = ME.take() else { return };
-    let mut guard = WORLD.lock();
-    let Some(world) = guard.as_mut() else { return };
-    world.members[number].standing = Standing::Over;
-    world.members[number].thread = None;
-    world.explorer = world.explorer.filter(|explorer| *explorer != number);
-    let next = world.next(number);
-    give_turn(world, next);
+pub(crate) fn detach_current_thread() {
+    let Some(id) = CURRENT_ID.take() else { return };
+    let mut guard = EXECUTION.lock();
+    let Some(execution) = guard.as_mut() else { return };
+    execution.threads[id].status = ThreadStatus::Finished;
+    execution.threads[id].handle = None;
+    execution.explorer = execution.explorer.filter(|explorer| *explorer != id);
+    let next = execution.next_thread(id);
+    switch_to(execution, next);
 }
 
 /// From now on deadlines pass only when nobody can go on.
-pub(crate) fn calm_down() {
-    if let Some(world) = WORLD.lock().as_mut() {
-        world.schedule.calm_down();
+pub(crate) fn disable_early_timeouts() {
+    if let Some(execution) = EXECUTION.lock().as_mut() {
+        execution.schedule.disable_early_timeouts();
     }
 }
 
 /// What the execution was like: a number for its order of turns, and how many steps it had.
 pub(crate) fn summary() -> (u64, u64) {
-    WORLD.lock().as_ref().map_or((0, 0), |world| (world.order.finish(), world.steps))
+    EXECUTION.lock().as_ref().map_or((0, 0), |execution| (execution.interleaving.finish(), execution.steps))
 }
 
 /// A new thread of the model's is to begin; its number.
 #[track_caller]
 pub(crate) fn register(name: String) -> usize {
-    let mut guard = WORLD.lock();
-    let Some(world) = guard.as_mut() else { return 0 };
-    world.join(name, Location::caller())
+    let mut guard = EXECUTION.lock();
+    let Some(execution) = guard.as_mut() else { return 0 };
+    execution.add_thread(name, Location::caller())
 }
 
 /// A thread that was registered could not be started.
-pub(crate) fn unregister(number: usize) {
-    if let Some(world) = WORLD.lock().as_mut() {
-        world.members[number].standing = Standing::Over;
+pub(crate) fn unregister(id: usize) {
+    if let Some(execution) = EXECUTION.lock().as_mut() {
+        execution.threads[id].status = ThreadStatus::Finished;
     }
 }
 
 /// The first thing a new thread does.
-pub(crate) fn begin(number: usize) {
-    END.with(|_| ());
-    ME.set(Some(number));
-    if let Some(world) = WORLD.lock().as_mut() {
-        world.members[number].thread = Some(std::thread::current());
+pub(crate) fn attach_current_thread(id: usize) {
+    THREAD_EXIT_HOOK.with(|_| ());
+    CURRENT_ID.set(Some(id));
+    if let Some(execution) = EXECUTION.lock().as_mut() {
+        execution.threads[id].handle = Some(std::thread::current());
     }
-    await_turn(number);
+    wait_until_scheduled(id);
 }
 
 /// The calling thread is about to do something that others could notice.
-pub(crate) fn step(what: &'static str, at: &'static Location<'static>) {
-    let Some(number) = me() else { return };
-    let mut guard = WORLD.lock();
-    let Some(world) = guard.as_mut() else { return };
-    world.note(number, what, at);
-    let next = world.next(number);
-    if next != number {
-        give_turn(world, next);
+pub(crate) fn step(operation: &'static str, at: &'static Location<'static>) {
+    let Some(id) = current_id() else { return };
+    let mut guard = EXECUTION.lock();
+    let Some(execution) = guard.as_mut() else { return };
+    execution.record_step(id, operation, at);
+    let next = execution.next_thread(id);
+    if next != id {
+        switch_to(execution, next);
         drop(guard);
-        await_turn(number);
+        wait_until_scheduled(id);
     }
 }
 
 /// The calling thread waits until it is woken, or until that time, unless `free` is true. Returns whether the time
 /// was up; at once on a thread that is none of the model's.
 pub(crate) fn wait(
-    on: On,
-    until: Option<Duration>,
-    what: &'static str,
+    on: BlockedOn,
+    deadline: Option<Duration>,
+    operation: &'static str,
     at: &'static Location<'static>,
-    free: impl FnOnce() -> bool,
+    poll: impl FnOnce() -> bool,
 ) -> bool {
-    let Some(number) = me() else { return false };
-    let mut guard = WORLD.lock();
-    let Some(world) = guard.as_mut() else { return false };
-    world.note(number, what, at);
-    if on == On::Unpark && std::mem::take(&mut world.members[number].token) {
+    let Some(id) = current_id() else { return false };
+    let mut guard = EXECUTION.lock();
+    let Some(execution) = guard.as_mut() else { return false };
+    execution.record_step(id, operation, at);
+    if on == BlockedOn::Unpark && std::mem::take(&mut execution.threads[id].token) {
         return false;
     }
-    if free() {
+    if poll() {
         return false;
     }
-    world.members[number].standing = Standing::Waiting { on, until };
-    let next = world.next(number);
-    if next != number {
-        give_turn(world, next);
+    execution.threads[id].status = ThreadStatus::Blocked { on, deadline };
+    let next = execution.next_thread(id);
+    if next != id {
+        switch_to(execution, next);
         drop(guard);
-        await_turn(number);
-        guard = WORLD.lock();
+        wait_until_scheduled(id);
+        guard = EXECUTION.lock();
     }
-    let Some(world) = guard.as_mut() else { return false };
-    let member = &mut world.members[number];
-    if on == On::Unpark {
-        member.token = false;
+    let Some(execution) = guard.as_mut() else { return false };
+    let thread = &mut execution.threads[id];
+    if on == BlockedOn::Unpark {
+        thread.token = false;
     }
-    std::mem::take(&mut member.late)
+    std::mem::take(&mut thread.timed_out)
 }
 
 /// Whoever waits for this can go on.
-pub(crate) fn wake_all(on: On) {
-    if let Some(world) = WORLD.lock().as_mut() {
-        for member in &mut world.members {
-            if matches!(member.standing, Standing::Waiting { on: wanted, .. } if wanted == on) {
-                member.standing = Standing::Ready;
+pub(crate) fn wake_all(on: BlockedOn) {
+    if let Some(execution) = EXECUTION.lock().as_mut() {
+        for thread in &mut execution.threads {
+            if matches!(thread.status, ThreadStatus::Blocked { on: wanted, .. } if wanted == on) {
+                thread.status = ThreadStatus::Ready;
             }
         }
     }
 }
 
 /// One of those who wait for this can go on.
-pub(crate) fn wake_one(on: On) {
-    let mut guard = WORLD.lock();
-    let Some(world) = guard.as_mut() else { return };
-    let waiting: Vec<usize> = (0..world.members.len())
-        .filter(|number| {
-            let standing = &world.members[*number].standing;
-            matches!(standing, Standing::Waiting { on: wanted, .. } if *wanted == on)
+pub(crate) fn wake_one(on: BlockedOn) {
+    let mut guard = EXECUTION.lock();
+    let Some(execution) = guard.as_mut() else { return };
+    let blocked: Vec<usize> = (0..execution.threads.len())
+        .filter(|id| {
+            let status = &execution.threads[*id].status;
+            matches!(status, ThreadStatus::Blocked { on: wanted, .. } if *wanted == on)
         })
         .collect();
-    if !waiting.is_empty() {
-        let lucky = waiting[world.schedule.any(waiting.len())];
-        world.members[lucky].standing = Standing::Ready;
+    if !blocked.is_empty() {
+        let chosen = blocked[execution.schedule.random_index(blocked.len())];
+        execution.threads[chosen].status = ThreadStatus::Ready;
     }
 }
 
-pub(crate) fn unpark(number: usize) {
-    if let Some(world) = WORLD.lock().as_mut() {
-        let member = &mut world.members[number];
-        match member.standing {
-            Standing::Waiting { on: On::Unpark, .. } => member.standing = Standing::Ready,
-            _ => member.token = true,
+pub(crate) fn unpark(id: usize) {
+    if let Some(execution) = EXECUTION.lock().as_mut() {
+        let thread = &mut execution.threads[id];
+        match thread.status {
+            ThreadStatus::Blocked { on: BlockedOn::Unpark, .. } => thread.status = ThreadStatus::Ready,
+            _ => thread.token = true,
         }
     }
 }
 
-fn give_turn(world: &World, next: usize) {
-    TURN.store(next, Ordering::Release);
-    if let Some(thread) = world.members.get(next).and_then(|member| member.thread.as_ref()) {
-        thread.unpark();
+fn switch_to(execution: &Execution, next: usize) {
+    RUNNING_THREAD.store(next, Ordering::Release);
+    if let Some(handle) = execution.threads.get(next).and_then(|thread| thread.handle.as_ref()) {
+        handle.unpark();
     }
 }
 
-fn await_turn(number: usize) {
-    while TURN.load(Ordering::Acquire) != number {
+fn wait_until_scheduled(id: usize) {
+    while RUNNING_THREAD.load(Ordering::Acquire) != id {
         std::thread::park();
     }
 }
 
-impl World {
-    fn join(&mut self, name: String, at: &'static Location<'static>) -> usize {
-        let member = Member { name, standing: Standing::Ready, token: false, late: false, thread: None, at };
-        let over = |member: &Member| matches!(member.standing, Standing::Over);
-        match self.members.iter().position(over) {
-            Some(number) => {
-                self.members[number] = member;
-                number
+impl Execution {
+    fn add_thread(&mut self, name: String, at: &'static Location<'static>) -> usize {
+        let thread = ModelThread {
+            name,
+            status: ThreadStatus::Ready,
+            token: false,
+            timed_out: false,
+            handle: None,
+            at,
+        };
+        let is_finished = |thread: &ModelThread| matches!(thread.status, ThreadStatus::Finished);
+        match self.threads.iter().position(is_finished) {
+            Some(id) => {
+                self.threads[id] = thread;
+                id
             }
             None => {
-                self.members.push(member);
-                self.members.len() - 1
+                self.threads.push(thread);
+                self.threads.len() - 1
             }
         }
     }
 
-    fn note(&mut self, who: usize, what: &'static str, at: &'static Location<'static>) {
+    fn record_step(&mut self, thread_id: usize, operation: &'static str, at: &'static Location<'static>) {
         self.steps += 1;
         self.now += Duration::from_nanos(100);
-        self.members[who].at = at;
-        if self.story.len() == STORY {
-            self.story.pop_front();
+        self.threads[thread_id].at = at;
+        if self.trace.len() == TRACE_CAPACITY {
+            self.trace.pop_front();
         }
-        self.story.push_back(Step { who, what, at });
-        if self.steps > MOST_STEPS {
+        self.trace.push_back(TraceEntry { thread_id, operation, at });
+        if self.steps > MAX_STEPS {
             self.fail("somebody runs in circles");
         }
     }
 
     /// Who has the next turn.
-    fn next(&mut self, now: usize) -> usize {
-        if self.schedule.hurries() {
-            self.time_passes();
+    fn next_thread(&mut self, current: usize) -> usize {
+        if self.schedule.early_timeout() {
+            self.fire_next_timeout();
         }
-        if self.schedule.startles() {
-            self.startle();
+        if self.schedule.spurious_wakeup() {
+            self.wake_spuriously();
         }
-        let mut ready = self.ready();
-        if ready.is_empty() && self.time_passes() {
-            ready = self.ready();
+        let mut ready = self.ready_threads();
+        if ready.is_empty() && self.fire_next_timeout() {
+            ready = self.ready_threads();
         }
         if ready.is_empty() {
             if self.explorer.is_none() {
-                return NOBODY;
+                return NO_THREAD;
             }
             self.fail("nobody can go on");
         }
-        let next = self.schedule.choose(&ready, now, self.steps);
-        if next != now {
-            self.order.write_usize(next);
-            self.order.write_u64(self.steps);
+        let next = self.schedule.choose(&ready, current, self.steps);
+        if next != current {
+            self.interleaving.write_usize(next);
+            self.interleaving.write_u64(self.steps);
         }
         next
     }
 
-    fn ready(&self) -> Vec<usize> {
-        let ready = |number: &usize| matches!(self.members[*number].standing, Standing::Ready);
-        (0..self.members.len()).filter(ready).collect()
+    fn ready_threads(&self) -> Vec<usize> {
+        let is_ready = |id: &usize| matches!(self.threads[*id].status, ThreadStatus::Ready);
+        (0..self.threads.len()).filter(is_ready).collect()
     }
 
     /// The next deadline is past.
-    fn time_passes(&mut self) -> bool {
-        let due = |(number, member): (usize, &Member)| match member.standing {
-            Standing::Waiting { until: Some(until), .. } => Some((until, number)),
+    fn fire_next_timeout(&mut self) -> bool {
+        let due = |(id, thread): (usize, &ModelThread)| match thread.status {
+            ThreadStatus::Blocked { deadline: Some(deadline), .. } => Some((deadline, id)),
             _ => None,
         };
-        let Some((until, number)) = self.members.iter().enumerate().filter_map(due).min() else {
+        let Some((deadline, id)) = self.threads.iter().enumerate().filter_map(due).min() else {
             return false;
         };
-        self.now = self.now.max(until);
-        self.members[number].standing = Standing::Ready;
-        self.members[number].late = true;
+        self.now = self.now.max(deadline);
+        self.threads[id].status = ThreadStatus::Ready;
+        self.threads[id].timed_out = true;
         true
     }
 
     /// Some parked thread wakes up for no reason, as std allows.
-    fn startle(&mut self) {
-        let parked: Vec<usize> = (0..self.members.len())
-            .filter(|number| {
-                matches!(self.members[*number].standing, Standing::Waiting { on: On::Unpark, .. })
+    fn wake_spuriously(&mut self) {
+        let parked: Vec<usize> = (0..self.threads.len())
+            .filter(|id| {
+                matches!(self.threads[*id].status, ThreadStatus::Blocked { on: BlockedOn::Unpark, .. })
             })
             .collect();
         if !parked.is_empty() {
-            let startled = parked[self.schedule.any(parked.len())];
-            self.members[startled].standing = Standing::Ready;
+            let woken = parked[self.schedule.random_index(parked.len())];
+            self.threads[woken].status = ThreadStatus::Ready;
         }
     }
 
     fn fail(&self, why: &str) -> ! {
         let mut text = format!("\nmodel: {why}: {}\n", self.title);
-        for (number, member) in self.members.iter().enumerate() {
-            if !matches!(member.standing, Standing::Over) {
-                let Member { name, standing, at, .. } = member;
-                let _ = writeln!(text, "  {number} {name}: {standing:?}, at {at}");
+        for (id, thread) in self.threads.iter().enumerate() {
+            if !matches!(thread.status, ThreadStatus::Finished) {
+                let ModelThread { name, status, at, .. } = thread;
+                let _ = writeln!(text, "  {id} {name}: {status:?}, at {at}");
             }
         }
-        text.push_str(&self.story());
+        text.push_str(&self.format_trace());
         let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
-        ME.set(None); // to exit runs the destructors of this thread
+        CURRENT_ID.set(None); // to exit runs the destructors of this thread
         std::process::exit(101);
     }
 
-    fn story(&self) -> String {
+    fn format_trace(&self) -> String {
         let mut text = String::from("the last steps:\n");
-        for Step { who, what, at } in &self.story {
-            let _ = writeln!(text, "  {who} {what} {at}");
+        for TraceEntry { thread_id, operation, at } in &self.trace {
+            let _ = writeln!(text, "  {thread_id} {operation} {at}");
         }
         text
     }
 }
 
 /// The last steps, for who has found something wrong.
-pub(crate) fn story() -> String {
-    WORLD.lock().as_ref().map_or_else(String::new, World::story)
+pub(crate) fn format_trace() -> String {
+    EXECUTION.lock().as_ref().map_or_else(String::new, Execution::format_trace)
 }

@@ -31,7 +31,7 @@ pub enum Activity {
 }
 
 impl Activity {
-    fn numbered(number: u8) -> Self {
+    fn from_u8(number: u8) -> Self {
         match number {
             1 => Self::Starting,
             2 => Self::Waiting,
@@ -61,61 +61,61 @@ impl fmt::Display for Activity {
 }
 
 /// For so long after a look the moments are noted.
-const ATTENTION: Duration = Duration::from_secs(10);
+const OBSERVATION_WINDOW: Duration = Duration::from_secs(10);
 
-static SOMEBODY_LOOKS: AtomicBool = AtomicBool::new(false);
+static OBSERVED: AtomicBool = AtomicBool::new(false);
 /// When somebody last looked, in nanoseconds since `EPOCH`.
-static LOOKED_AT: AtomicU64 = AtomicU64::new(0);
+static OBSERVED_AT: AtomicU64 = AtomicU64::new(0);
 static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 
 /// Somebody looks at processes: from now on they note more.
-pub(crate) fn look() {
-    LOOKED_AT.store(now(), Ordering::Relaxed);
-    SOMEBODY_LOOKS.store(true, Ordering::Relaxed);
+pub(crate) fn observe() {
+    OBSERVED_AT.store(now_nanos(), Ordering::Relaxed);
+    OBSERVED.store(true, Ordering::Relaxed);
 }
 
 /// What one process is at. The process itself writes it, everybody may read.
 #[derive(Debug, Default)]
-pub(crate) struct Doing {
-    what: AtomicU8,
+pub(crate) struct ActivityCell {
+    activity: AtomicU8,
     since: AtomicU64,
 }
 
-impl Doing {
+impl ActivityCell {
     /// The process turns to something else.
     #[inline]
-    pub(crate) fn begin(&self, what: Activity) {
-        self.what.store(what as u8, Ordering::Relaxed);
-        if SOMEBODY_LOOKS.load(Ordering::Relaxed) {
-            self.note();
+    pub(crate) fn set(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+        if OBSERVED.load(Ordering::Relaxed) {
+            self.record_time();
         }
     }
 
     /// The process is born, or has slept.
-    pub(crate) fn wakes(&self) {
-        self.since.store(now(), Ordering::Relaxed);
+    pub(crate) fn touch(&self) {
+        self.since.store(now_nanos(), Ordering::Relaxed);
     }
 
     #[cold]
-    fn note(&self) {
-        self.wakes();
-        let looked = Duration::from_nanos(LOOKED_AT.load(Ordering::Relaxed));
-        if Duration::from_nanos(now()).saturating_sub(looked) > ATTENTION {
-            SOMEBODY_LOOKS.store(false, Ordering::Relaxed);
+    fn record_time(&self) {
+        self.touch();
+        let observed_at = Duration::from_nanos(OBSERVED_AT.load(Ordering::Relaxed));
+        if Duration::from_nanos(now_nanos()).saturating_sub(observed_at) > OBSERVATION_WINDOW {
+            OBSERVED.store(false, Ordering::Relaxed);
         }
     }
 
     /// What it is at.
-    pub(crate) fn what(&self) -> Activity {
-        Activity::numbered(self.what.load(Ordering::Relaxed))
+    pub(crate) fn get(&self) -> Activity {
+        Activity::from_u8(self.activity.load(Ordering::Relaxed))
     }
 
     /// For how long, at most.
     pub(crate) fn age(&self) -> Duration {
-        Duration::from_nanos(now().saturating_sub(self.since.load(Ordering::Relaxed)))
+        Duration::from_nanos(now_nanos().saturating_sub(self.since.load(Ordering::Relaxed)))
     }
 }
 
-fn now() -> u64 {
+fn now_nanos() -> u64 {
     u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::pid::Pid;
-use crate::process::block::Block;
-use crate::process::inbox::{Inbox, Post};
+use crate::process::block::ProcessBlock;
+use crate::process::inbox::{Inbox, MailboxQueue};
 use crate::process::{linger, me, names, table};
 
 /// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
@@ -32,12 +32,12 @@ use crate::process::{linger, me, names, table};
 /// # Ok::<(), process::SpawnError>(())
 /// ```
 pub struct Address<M> {
-    block: Arc<Block>,
+    block: Arc<ProcessBlock>,
     message: PhantomData<fn(M)>,
 }
 
 impl<M: Send + 'static> Address<M> {
-    pub(crate) fn new(block: Arc<Block>) -> Self {
+    pub(crate) fn new(block: Arc<ProcessBlock>) -> Self {
         Self { block, message: PhantomData }
     }
 
@@ -54,13 +54,13 @@ impl<M: Send + 'static> Address<M> {
     /// ```
     pub fn from_pid(pid: Pid) -> Option<Self> {
         me::checkpoint();
-        table::get(pid).and_then(|block| Self::of(block).ok())
+        table::get(pid).and_then(|block| Self::from_block(block).ok())
     }
 
     /// The typed address of a process, if it takes messages of this type; else what it takes.
-    pub(crate) fn of(block: Arc<Block>) -> Result<Self, &'static str> {
-        let taken = Post::<M>::of(&block).map(drop);
-        taken.map(|()| Self::new(block))
+    pub(crate) fn from_block(block: Arc<ProcessBlock>) -> Result<Self, &'static str> {
+        let type_check = MailboxQueue::<M>::downcast(&block).map(drop);
+        type_check.map(|()| Self::new(block))
     }
 
     /// Sends a message.
@@ -73,47 +73,47 @@ impl<M: Send + 'static> Address<M> {
     pub fn send(&self, message: M) {
         if let Some(me) = me::get() {
             me.checkpoint();
-            if me.zombie() {
+            if me.is_zombie() {
                 return;
             }
-            me.sends();
+            me.note_send();
         }
         // What comes back is dropped here, in the sender: nobody will read it.
-        if self.deliver(message).is_ok() {
-            linger::after_sending(|| self.block.unread());
+        if self.send_as_runtime(message).is_ok() {
+            linger::throttle_sender(|| self.block.message_queue_len());
         }
     }
 
     /// Sends a message, or hands it back because the process takes no more.
     pub(crate) fn try_send(&self, message: M) -> Result<(), M> {
-        self.put(message)?;
-        self.block.waiter.wake_reader();
+        self.push(message)?;
+        self.block.parker.unpark_after_push();
         Ok(())
     }
 
     /// As `try_send`, without waking the receiver.
-    pub(crate) fn put(&self, message: M) -> Result<(), M> {
-        if me::get().is_some_and(|me| me.zombie()) {
+    pub(crate) fn push(&self, message: M) -> Result<(), M> {
+        if me::get().is_some_and(|me| me.is_zombie()) {
             return Err(message);
         }
-        self.post(message)
+        self.push_unchecked(message)
     }
 
     /// As `try_send`, for what the runtime itself has to say: also on the thread of a zombie.
-    pub(crate) fn deliver(&self, message: M) -> Result<(), M> {
-        self.post(message)?;
-        self.block.waiter.wake_reader();
+    pub(crate) fn send_as_runtime(&self, message: M) -> Result<(), M> {
+        self.push_unchecked(message)?;
+        self.block.parker.unpark_after_push();
         Ok(())
     }
 
-    fn post(&self, message: M) -> Result<(), M> {
-        match Post::of(&self.block) {
-            Ok(post) => post.put(&self.block, message),
+    fn push_unchecked(&self, message: M) -> Result<(), M> {
+        match MailboxQueue::downcast(&self.block) {
+            Ok(mailbox) => mailbox.push_message(&self.block, message),
             Err(_) => unreachable!("the type was checked when the address was made"),
         }
     }
 
-    pub(crate) fn block(&self) -> &Arc<Block> {
+    pub(crate) fn block(&self) -> &Arc<ProcessBlock> {
         &self.block
     }
 }
@@ -248,10 +248,10 @@ impl<M: Send + 'static> Name<M> {
     /// holder takes other messages. Both hand the message back.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
         me::checkpoint();
-        let Some(block) = names::find(self.text) else {
+        let Some(block) = names::lookup(self.text) else {
             return Err(SendError::NoProc(message));
         };
-        match Address::of(block) {
+        match Address::from_block(block) {
             Ok(address) => address.try_send(message).map_err(SendError::NoProc),
             Err(found) => Err(SendError::WrongType { message, expected: type_name::<M>(), found }),
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Deactivate, Monitoring, Peer, Target};
+use crate::process::block::{Deactivate, MonitorTarget, Monitoring, Peer};
 use crate::process::inbox::Inbox;
-use crate::process::link::{hold, leave};
+use crate::process::link::{add_monitor, remove_watcher};
 use crate::process::{me, table};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,25 +45,25 @@ pub enum AliasMode {
 /// })?;
 /// # Ok::<(), process::AttachError>(())
 /// ```
-pub struct Alias<M>(Arc<Switch<M>>);
+pub struct Alias<M>(Arc<AliasState<M>>);
 
-struct Switch<M> {
+struct AliasState<M> {
     address: Address<M>,
     /// The monitor the first message removes.
-    once: Option<MonitorRef>,
+    reply_monitor: Option<MonitorRef>,
     /// Read and written under the lock of the target process, so that nothing gets in after it is off.
     active: AtomicBool,
 }
 
-impl<M: Send + 'static> Deactivate for Switch<M> {
+impl<M: Send + 'static> Deactivate for AliasState<M> {
     fn deactivate(&self) {
         self.active.store(false, Ordering::Relaxed);
     }
 }
 
 impl<M: Send + 'static> Alias<M> {
-    fn new(inbox: &Inbox<M>, once: Option<MonitorRef>) -> Self {
-        Self(Arc::new(Switch { address: inbox.address(), once, active: AtomicBool::new(true) }))
+    fn new(inbox: &Inbox<M>, reply_monitor: Option<MonitorRef>) -> Self {
+        Self(Arc::new(AliasState { address: inbox.address(), reply_monitor, active: AtomicBool::new(true) }))
     }
 
     /// Sends a message, which is dropped if the alias is no longer active, or its process dead.
@@ -72,8 +72,8 @@ impl<M: Send + 'static> Alias<M> {
         let target = self.0.address.block();
         let mut state = target.lock();
         let active = self.0.active.load(Ordering::Relaxed);
-        let unsent = if active { self.0.address.put(message).err() } else { Some(message) };
-        let spent = match self.0.once {
+        let unsent = if active { self.0.address.push(message).err() } else { Some(message) };
+        let removed = match self.0.reply_monitor {
             Some(monitor) if active && unsent.is_none() => {
                 self.0.deactivate();
                 state.monitoring.remove(&monitor).map(|monitoring| (monitor, monitoring))
@@ -82,15 +82,15 @@ impl<M: Send + 'static> Alias<M> {
         };
         drop(state);
         drop(unsent);
-        target.waiter.wake_reader();
-        if let Some((monitor, Monitoring::Active { peer: Peer(other), .. })) = spent {
-            leave(&other, monitor);
+        target.parker.unpark_after_push();
+        if let Some((monitor, Monitoring::Active { peer: Peer(other), .. })) = removed {
+            remove_watcher(&other, monitor);
         }
     }
 
     /// Switches it off; whether it was on. Messages that are in the mailbox already stay.
     pub fn unalias(&self) -> bool {
-        let _locked = self.0.address.block().lock();
+        let _guard = self.0.address.block().lock();
         self.0.active.swap(false, Ordering::Relaxed)
     }
 }
@@ -124,21 +124,21 @@ impl<M: Send + 'static> Inbox<M> {
     pub fn monitor_alias(&self, pid: impl Into<Pid>, mode: AliasMode) -> (MonitorRef, Alias<M>) {
         let pid = pid.into();
         me::checkpoint();
-        let monitor = MonitorRef::fresh();
+        let monitor = MonitorRef::next();
         let alias = Alias::new(self, (mode == AliasMode::ReplyDemonitor).then_some(monitor));
-        let switch: Option<Arc<dyn Deactivate>> = match mode {
+        let deactivate: Option<Arc<dyn Deactivate>> = match mode {
             AliasMode::Explicit => None,
             AliasMode::Demonitor | AliasMode::ReplyDemonitor => Some(Arc::clone(&alias.0) as _),
         };
-        if me::get().is_some_and(|me| me.zombie()) {
+        if me::get().is_some_and(|me| me.is_zombie()) {
             return (monitor, alias);
         }
-        hold(
+        add_monitor(
             alias.0.address.block(),
             monitor,
-            table::until_links_are_told(pid).as_ref(),
-            Target::Pid(pid),
-            switch,
+            table::get_until_notified(pid).as_ref(),
+            MonitorTarget::Pid(pid),
+            deactivate,
         );
         (monitor, alias)
     }

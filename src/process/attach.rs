@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::process::block::Phase;
 use crate::process::inbox::Inbox;
-use crate::process::linger::Risen;
+use crate::process::linger::ActiveThreadGuard;
 use crate::process::me;
-use crate::process::settings::{Seat, settings};
-use crate::process::spawn::{Builder, SpawnError, conceive, discard, live};
+use crate::process::settings::{ProcessPermit, settings};
+use crate::process::spawn::{Builder, SpawnError, create_block, drop_inbox, run_process};
 use crate::reason::ExitReason;
 
 /// Why [`attach`] has no value to return.
@@ -19,14 +19,14 @@ pub enum AttachError {
     /// The thread could not become a process.
     Spawn(SpawnError),
     /// It became one, and that ended with this reason before its body returned.
-    Ended(ExitReason),
+    Exited(ExitReason),
 }
 
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spawn(error) => error.fmt(f),
-            Self::Ended(reason) => reason.fmt(f),
+            Self::Exited(reason) => reason.fmt(f),
         }
     }
 }
@@ -37,7 +37,7 @@ impl std::error::Error for AttachError {}
 /// exits and receive. When the body returns, the process ends with `Normal` and its value is returned.
 ///
 /// # Errors
-/// [`AttachError::Ended`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
+/// [`AttachError::Exited`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
 /// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many, or it is called in the
 /// destructor of a thread-local.
 ///
@@ -60,19 +60,19 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     if let Some(me) = me::get() {
         return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
     }
-    if me::is_ending() {
+    if me::thread_is_exiting() {
         return Err(AttachError::Spawn(SpawnError::Exiting));
     }
     let defaults = settings();
-    let seat = Seat::take(defaults.max_processes)
+    let permit = ProcessPermit::try_acquire(defaults.max_processes)
         .map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
-    let (block, reader) = conceive::<M>(&Builder::new(), None, &defaults);
-    let _risen = Risen::new();
+    let (block, reader) = create_block::<M>(&Builder::new(), None, &defaults);
+    let _active = ActiveThreadGuard::new();
     let mut inbox = Inbox::new(Arc::clone(&block), reader);
-    let value = live(&block, seat, &mut inbox, body);
-    discard(inbox);
+    let value = run_process(&block, permit, &mut inbox, body);
+    drop_inbox(inbox);
     value.ok_or_else(|| {
-        AttachError::Ended(match &block.lock().phase {
+        AttachError::Exited(match &block.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
             Phase::Running => ExitReason::Normal,
         })

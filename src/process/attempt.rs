@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::process::{exit, me};
 use crate::reason::{ExitReason, PanicReport};
-use crate::unwind::describe;
-use crate::unwound::{self, Unwound};
+use crate::unwind::payload_text;
+use crate::unwound::{self, Exception};
 
 /// What [`Attempt::result`] caught, by class.
 #[non_exhaustive]
@@ -23,10 +23,10 @@ pub enum Caught {
 impl Caught {
     /// Goes on unwinding, as if it had not been caught.
     pub fn resume(self) -> ! {
-        exit::go_on(match self {
-            Self::Error(report) => Unwound::Panic(report),
-            Self::Exit(reason) => Unwound::Exit(reason),
-            Self::Throw(value) => Unwound::Throw(value),
+        exit::resume_unwind(match self {
+            Self::Error(report) => Exception::Error(report),
+            Self::Exit(reason) => Exception::Exit(reason),
+            Self::Throw(value) => Exception::Throw(value),
         })
     }
 }
@@ -36,7 +36,7 @@ impl fmt::Debug for Caught {
         match self {
             Self::Error(report) => f.debug_tuple("Error").field(report).finish(),
             Self::Exit(reason) => f.debug_tuple("Exit").field(reason).finish(),
-            Self::Throw(value) => f.debug_tuple("Throw").field(&describe(&**value)).finish(),
+            Self::Throw(value) => f.debug_tuple("Throw").field(&payload_text(&**value)).finish(),
         }
     }
 }
@@ -112,11 +112,11 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
         let Self { body, after } = self;
         run(
             || Ok(body()),
-            |unwound| match unwound {
-                Unwound::Panic(report) => Err(Caught::Error(report)),
-                Unwound::Exit(reason) => Err(Caught::Exit(reason)),
-                Unwound::Throw(value) => Err(Caught::Throw(value)),
-                Unwound::Told => exit::go_on(Unwound::Told),
+            |exception| match exception {
+                Exception::Error(report) => Err(Caught::Error(report)),
+                Exception::Exit(reason) => Err(Caught::Exit(reason)),
+                Exception::Throw(value) => Err(Caught::Throw(value)),
+                Exception::ExitSignal => exit::resume_unwind(Exception::ExitSignal),
             },
             after,
         )
@@ -126,9 +126,9 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
     pub fn rescue(self, handler: impl FnOnce(PanicReport) -> T) -> T {
         run(
             self.body,
-            |unwound| match unwound {
-                Unwound::Panic(report) => handler(report),
-                other => exit::go_on(other),
+            |exception| match exception {
+                Exception::Error(report) => handler(report),
+                other => exit::resume_unwind(other),
             },
             self.after,
         )
@@ -138,9 +138,9 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
     pub fn catch_exit(self, handler: impl FnOnce(ExitReason) -> T) -> T {
         run(
             self.body,
-            |unwound| match unwound {
-                Unwound::Exit(reason) => handler(reason),
-                other => exit::go_on(other),
+            |exception| match exception {
+                Exception::Exit(reason) => handler(reason),
+                other => exit::resume_unwind(other),
             },
             self.after,
         )
@@ -150,12 +150,12 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
     pub fn catch_throw<B: Any>(self, handler: impl FnOnce(B) -> T) -> T {
         run(
             self.body,
-            |unwound| match unwound {
-                Unwound::Throw(value) => match value.downcast::<B>() {
-                    Ok(ball) => handler(*ball),
-                    Err(value) => exit::go_on(Unwound::Throw(value)),
+            |exception| match exception {
+                Exception::Throw(value) => match value.downcast::<B>() {
+                    Ok(thrown) => handler(*thrown),
+                    Err(value) => exit::resume_unwind(Exception::Throw(value)),
                 },
-                other => exit::go_on(other),
+                other => exit::resume_unwind(other),
             },
             self.after,
         )
@@ -163,23 +163,23 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
 }
 
 /// Body, then the handler if something unwound, then the clean-up, whatever those two did.
-fn run<T>(body: impl FnOnce() -> T, handler: impl FnOnce(Unwound) -> T, after: impl FnOnce()) -> T {
-    let outcome = caught(body).or_else(|unwound| match unwound {
-        Unwound::Told => Err(Unwound::Told),
-        other => caught(|| handler(other)),
+fn run<T>(body: impl FnOnce() -> T, handler: impl FnOnce(Exception) -> T, after: impl FnOnce()) -> T {
+    let outcome = catch(body).or_else(|exception| match exception {
+        Exception::ExitSignal => Err(Exception::ExitSignal),
+        other => catch(|| handler(other)),
     });
-    match me::get().filter(|me| me.block.doomed()) {
+    match me::get().filter(|me| me.block.is_exiting()) {
         // The clean-up of a process that is told to go must not be cut short by the same signal, noticed or not.
-        Some(me) => me.quietly(after),
+        Some(me) => me.with_signals_masked(after),
         None => after(),
     }
-    outcome.unwrap_or_else(|unwound| exit::go_on(unwound))
+    outcome.unwrap_or_else(|exception| exit::resume_unwind(exception))
 }
 
-fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Unwound> {
+fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Exception> {
     let outcome = unwound::catch(body);
     if let (Err(_), Some(me)) = (&outcome, me::get()) {
-        me.settle();
+        me.on_unwind_caught();
     }
     outcome
 }

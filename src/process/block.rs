@@ -10,33 +10,33 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 
-use crate::pid::{MonitorRef, Pid, Serial, TimerRef};
-use crate::process::activity::Doing;
-use crate::process::wait::{Apart, Waiter};
+use crate::pid::{IdHasher, MonitorRef, Pid, TimerRef};
+use crate::process::activity::ActivityCell;
+use crate::process::wait::{CacheLinePadding, Parker};
 use crate::reason::ExitReason;
 use crate::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 /// What the runtime itself puts into a mailbox.
 #[derive(Debug, Clone)]
-pub(crate) enum Notice {
+pub(crate) enum SystemMessage {
     /// A trapped exit signal.
     Exit { from: Pid, reason: ExitReason },
     /// A monitored process ended.
-    Down { monitor: MonitorRef, target: Target, reason: ExitReason },
+    Down { monitor: MonitorRef, target: MonitorTarget, reason: ExitReason },
 }
 
 /// What a monitor was set on, as its `Down` repeats it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Target {
+pub enum MonitorTarget {
     /// A process by its pid.
     Pid(Pid),
     /// Whoever held this name when the monitor was made.
     Name(Arc<str>),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for MonitorTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pid(pid) => pid.fmt(f),
@@ -46,35 +46,35 @@ impl fmt::Display for Target {
 }
 
 /// The face of a mailbox that does not know its type.
-pub(crate) trait Mailbox: Send + Sync {
+pub(crate) trait DynMailbox: Send + Sync {
     /// Puts a notice behind what is there.
-    fn notify(&self, notice: Notice);
+    fn notify(&self, message: SystemMessage);
     /// How many messages wait.
     fn len(&self) -> usize;
     /// How many messages were ever taken out of it.
-    fn taken(&self) -> usize;
+    fn received(&self) -> usize;
     /// The name of the message type, for error messages.
     fn message_type(&self) -> &'static str;
 }
 
 /// Something outside the mailboxes that waits for a death: a caller, a `Watch`.
-pub(crate) trait DeathWatch: Send + Sync {
-    fn died(&self, reason: &ExitReason);
+pub(crate) trait ExitListener: Send + Sync {
+    fn on_exit(&self, reason: &ExitReason);
 }
 
 /// What a supervisor tells of itself to whoever looks.
-pub(crate) trait Account: Send + Sync {
+pub(crate) trait SupervisorStatus: Send + Sync {
     /// How many restarts it has made, and may make.
-    fn told(&self) -> String;
+    fn summary(&self) -> String;
     /// All of it, for who knows its type.
     fn as_any(&self) -> &dyn Any;
 }
 
 /// A name or key that a process holds and that must be free before anybody hears of its death.
-pub(crate) trait Held: Send + Sync {
+pub(crate) trait HeldResource: Send + Sync {
     /// Frees what others wait for. It runs no code of users, and for all that is held before any of it is released,
     /// because that may, and may wait for what is freed here.
-    fn free(&self) {}
+    fn release_locks(&self) {}
     fn release(&self, holder: Pid);
 }
 
@@ -90,12 +90,12 @@ pub(crate) enum Phase {
 
 /// The other end of a link or monitor. One kind today: a process of this program.
 #[derive(Clone)]
-pub(crate) struct Peer(pub(crate) Arc<Block>);
+pub(crate) struct Peer(pub(crate) Arc<ProcessBlock>);
 
 /// Who is told when this process ends.
 pub(crate) enum Watcher {
-    Process { peer: Peer, target: Target },
-    Slot(Arc<dyn DeathWatch>),
+    Process { peer: Peer, target: MonitorTarget },
+    Listener(Arc<dyn ExitListener>),
 }
 
 /// A monitor this process holds: on whom, or fired with its `Down` still in the mailbox.
@@ -110,7 +110,7 @@ pub(crate) trait Deactivate: Send + Sync {
 }
 
 /// A link or monitor that reached this process while it was exiting: answered `noproc` when it is dead.
-pub(crate) enum Late {
+pub(crate) enum PendingRequest {
     Link(Peer),
     Watcher(MonitorRef, Watcher),
 }
@@ -120,48 +120,48 @@ pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 /// The part of a block behind its lock.
 pub(crate) struct State {
     pub(crate) phase: Phase,
-    pub(crate) trapping: bool,
-    pub(crate) links: HashMap<Pid, Peer, Serial>,
-    pub(crate) monitoring: HashMap<MonitorRef, Monitoring, Serial>,
-    pub(crate) watchers: HashMap<MonitorRef, Watcher, Serial>,
-    pub(crate) late: Vec<Late>,
+    pub(crate) traps_exits: bool,
+    pub(crate) links: HashMap<Pid, Peer, IdHasher>,
+    pub(crate) monitoring: HashMap<MonitorRef, Monitoring, IdHasher>,
+    pub(crate) watchers: HashMap<MonitorRef, Watcher, IdHasher>,
+    pub(crate) pending_requests: Vec<PendingRequest>,
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) held: Vec<Arc<dyn Held>>,
+    pub(crate) held_resources: Vec<Arc<dyn HeldResource>>,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) hooks: Vec<(TimerRef, Hook)>,
     /// Timers whose message goes to this process.
-    pub(crate) timers: HashSet<TimerRef, Serial>,
+    pub(crate) timers: HashSet<TimerRef, IdHasher>,
     /// A signal decided the end while an unwinding of the process' own was under way: if nobody catches
     /// that one, its reason counts.
-    pub(crate) overtaken: bool,
+    pub(crate) own_exit_first: bool,
     /// When the runtime declares this process dead although its thread goes on.
-    pub(crate) deadline: Option<TimerRef>,
+    pub(crate) exit_timer: Option<TimerRef>,
     /// The process that waits for this one's start and learns of a failure from that, not by a message.
     pub(crate) starter: Option<Pid>,
     /// All whom its death concerns have been told: who comes now is answered at once. Who comes while they are
     /// being told waits, so that nobody hears of a death before those who were linked.
-    pub(crate) told_all: bool,
+    pub(crate) links_notified: bool,
     /// The earlier holders of this process' name: still unwinding, so this one must wait before it begins.
-    pub(crate) predecessors: Vec<Arc<Block>>,
+    pub(crate) predecessors: Vec<Arc<ProcessBlock>>,
 }
 
 /// What is known of a process from its birth.
 #[derive(Debug, Clone)]
-pub(crate) struct Birth {
+pub(crate) struct SpawnInfo {
     pub(crate) ancestors: Arc<[Pid]>,
     /// The process that began the application it belongs to.
     pub(crate) application: Option<Pid>,
     pub(crate) spawned_at: &'static Location<'static>,
-    pub(crate) at: Instant,
+    pub(crate) started_at: Instant,
     pub(crate) kill_grace: Duration,
-    pub(crate) exit_deadline: Duration,
-    pub(crate) kind: Kind,
+    pub(crate) exit_timeout: Duration,
+    pub(crate) kind: ProcessKind,
 }
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ProcessKind {
     /// A function, started with `spawn` or its like.
     #[default]
     Process,
@@ -173,67 +173,67 @@ pub enum Kind {
     Supervisor,
 }
 
-const DOOMED: u8 = 1;
+const EXITING: u8 = 1;
 const UNWINDING: u8 = 2;
-const BURYING: u8 = 4;
+const CLEANING_UP: u8 = 4;
 const DEAD: u8 = 8;
-const TOLD: u8 = 16;
-const ENDED: u8 = 32;
+const SIGNALLED: u8 = 16;
+const THREAD_DONE: u8 = 32;
 
 /// One process as others see it.
 #[repr(C)]
-pub(crate) struct Block {
+pub(crate) struct ProcessBlock {
     pub(crate) pid: Pid,
-    pub(crate) birth: Birth,
-    pub(crate) waiter: Arc<Waiter>,
-    pub(crate) mailbox: Arc<dyn Mailbox>,
+    pub(crate) spawn_info: SpawnInfo,
+    pub(crate) parker: Arc<Parker>,
+    pub(crate) mailbox: Arc<dyn DynMailbox>,
     /// The mailbox once more, for who knows its type.
-    pub(crate) post: Arc<dyn Any + Send + Sync>,
+    pub(crate) any_mailbox: Arc<dyn Any + Send + Sync>,
     flags: AtomicU8,
     /// Every sender reads what is above, and it hardly ever changes.
-    _apart: Apart,
+    _pad0: CacheLinePadding,
     /// What it is at.
-    pub(crate) doing: Doing,
+    pub(crate) activity: ActivityCell,
     /// For supervisors.
-    pub(crate) account: OnceCell<Arc<dyn Account>>,
+    pub(crate) supervisor_status: OnceCell<Arc<dyn SupervisorStatus>>,
     /// The pid this process waits for in a call, or zero: what wait cycles are found by.
     pub(crate) waiting_on: AtomicU64,
     /// What a selective receive has taken out of the queue and put aside, less the `Down`s in either that
     /// a `demonitor_flush` has made void.
-    pub(crate) aside: AtomicIsize,
+    pub(crate) saved_count: AtomicIsize,
     state: Mutex<State>,
 }
 
-impl Block {
-    pub(crate) fn new(pid: Pid, birth: Birth, mailbox: Arc<impl Mailbox + 'static>) -> Self {
+impl ProcessBlock {
+    pub(crate) fn new(pid: Pid, spawn_info: SpawnInfo, mailbox: Arc<impl DynMailbox + 'static>) -> Self {
         Self {
             pid,
-            birth,
-            waiter: Arc::new(Waiter::default()),
-            post: Arc::clone(&mailbox) as Arc<dyn Any + Send + Sync>,
+            spawn_info,
+            parker: Arc::new(Parker::default()),
+            any_mailbox: Arc::clone(&mailbox) as Arc<dyn Any + Send + Sync>,
             mailbox,
             flags: AtomicU8::new(0),
-            _apart: Apart::default(),
-            doing: Doing::default(),
-            account: OnceCell::new(),
+            _pad0: CacheLinePadding::default(),
+            activity: ActivityCell::default(),
+            supervisor_status: OnceCell::new(),
             waiting_on: AtomicU64::new(0),
-            aside: AtomicIsize::new(0),
+            saved_count: AtomicIsize::new(0),
             state: Mutex::new(State {
                 phase: Phase::Running,
-                trapping: false,
+                traps_exits: false,
                 links: HashMap::default(),
                 monitoring: HashMap::default(),
                 watchers: HashMap::default(),
-                late: Vec::new(),
+                pending_requests: Vec::new(),
                 name: None,
-                held: Vec::new(),
+                held_resources: Vec::new(),
                 label: None,
                 hooks: Vec::new(),
                 timers: HashSet::default(),
-                overtaken: false,
-                deadline: None,
+                own_exit_first: false,
+                exit_timer: None,
                 starter: None,
-                told_all: false,
+                links_notified: false,
                 predecessors: Vec::new(),
             }),
         }
@@ -245,63 +245,63 @@ impl Block {
     }
 
     /// How many messages wait in its mailbox.
-    pub(crate) fn unread(&self) -> usize {
-        let aside = self.aside.load(Ordering::Relaxed);
-        self.mailbox.len().saturating_add_signed(aside)
+    pub(crate) fn message_queue_len(&self) -> usize {
+        let saved = self.saved_count.load(Ordering::Relaxed);
+        self.mailbox.len().saturating_add_signed(saved)
     }
 
     /// Whether its end is decided: it is exiting or dead, and takes no more messages.
     #[inline]
-    pub(crate) fn doomed(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & DOOMED != 0
+    pub(crate) fn is_exiting(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & EXITING != 0
     }
 
     /// Whether its links and monitors have been told.
     #[inline]
-    pub(crate) fn dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & DEAD != 0
     }
 
     /// Whether its names are being released or have been.
-    pub(crate) fn burying(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & BURYING != 0
+    pub(crate) fn is_cleaning_up(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & CLEANING_UP != 0
     }
 
     /// Whether a runtime call of this process has anything to look at: one load on the fast path.
     #[inline]
-    pub(crate) fn disturbed(&self) -> bool {
+    pub(crate) fn needs_attention(&self) -> bool {
         self.flags.load(Ordering::Acquire) != 0
     }
 
     /// Whether a panic, exit or throw of its own is under way that somebody may still catch.
     #[inline]
-    pub(crate) fn unwinding(&self) -> bool {
+    pub(crate) fn is_unwinding(&self) -> bool {
         self.flags.load(Ordering::Acquire) & UNWINDING != 0
     }
 
-    pub(crate) fn mark_doomed(&self) {
-        self.flags.fetch_or(DOOMED, Ordering::SeqCst);
+    pub(crate) fn mark_exiting(&self) {
+        self.flags.fetch_or(EXITING, Ordering::SeqCst);
     }
 
     /// Whether an exit signal decided its end, rather than the process itself.
-    pub(crate) fn told(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & TOLD != 0
+    pub(crate) fn exited_by_signal(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SIGNALLED != 0
     }
 
     /// Whether its thread is through with it.
-    pub(crate) fn ended(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & ENDED != 0
+    pub(crate) fn is_thread_done(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & THREAD_DONE != 0
     }
 
-    pub(crate) fn mark_ended(&self) {
-        self.flags.fetch_or(ENDED, Ordering::SeqCst);
+    pub(crate) fn mark_thread_done(&self) {
+        self.flags.fetch_or(THREAD_DONE, Ordering::SeqCst);
     }
 
-    pub(crate) fn mark_told(&self, yes: bool) {
-        if yes {
-            self.flags.fetch_or(TOLD, Ordering::SeqCst);
+    pub(crate) fn set_exited_by_signal(&self, value: bool) {
+        if value {
+            self.flags.fetch_or(SIGNALLED, Ordering::SeqCst);
         } else {
-            self.flags.fetch_and(!TOLD, Ordering::SeqCst);
+            self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
         }
     }
 
@@ -310,12 +310,12 @@ impl Block {
     }
 
     /// Claims the burial; true for the first to ask.
-    pub(crate) fn claim_burial(&self) -> bool {
-        self.flags.fetch_or(BURYING, Ordering::SeqCst) & BURYING == 0
+    pub(crate) fn begin_cleanup(&self) -> bool {
+        self.flags.fetch_or(CLEANING_UP, Ordering::SeqCst) & CLEANING_UP == 0
     }
 
-    pub(crate) fn mark_unwinding(&self, yes: bool) {
-        if yes {
+    pub(crate) fn set_unwinding(&self, value: bool) {
+        if value {
             self.flags.fetch_or(UNWINDING, Ordering::AcqRel);
         } else {
             self.flags.fetch_and(!UNWINDING, Ordering::AcqRel);
@@ -323,7 +323,7 @@ impl Block {
     }
 }
 
-impl fmt::Debug for Block {
+impl fmt::Debug for ProcessBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block").field("pid", &self.pid).finish_non_exhaustive()
     }

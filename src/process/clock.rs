@@ -8,36 +8,36 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
 
-use crate::pid::{Serial, TimerRef};
+use crate::pid::{IdHasher, TimerRef};
 use crate::sync::{self, Condvar, Mutex, thread};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 type Action = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
-struct Agenda {
-    due: BTreeMap<(Instant, TimerRef), Action>,
-    times: HashMap<TimerRef, Instant, Serial>,
+struct TimerQueue {
+    by_time: BTreeMap<(Instant, TimerRef), Action>,
+    by_id: HashMap<TimerRef, Instant, IdHasher>,
     /// When the clock thread will look again by itself; `None`: not before it is told.
-    alarm: Option<Instant>,
+    next_wakeup: Option<Instant>,
     running: bool,
 }
 
-struct Clock {
-    agenda: Mutex<Agenda>,
+struct TimerThread {
+    queue: Mutex<TimerQueue>,
     changed: Condvar,
 }
 
-static CLOCK: Lazy<Clock> =
-    Lazy::new(|| Clock { agenda: Mutex::new(Agenda::default()), changed: Condvar::new() });
+static TIMER_THREAD: Lazy<TimerThread> =
+    Lazy::new(|| TimerThread { queue: Mutex::new(TimerQueue::default()), changed: Condvar::new() });
 
 /// `Duration::MAX` and the like: later than any program lives, and still an `Instant`.
-const FAR_AWAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+const MAX_DELAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The moment `delay` from now; a delay beyond thirty years counts as thirty years.
-pub(crate) fn after(delay: Duration) -> Instant {
+pub(crate) fn deadline_after(delay: Duration) -> Instant {
     let now = sync::now();
-    now.checked_add(delay.min(FAR_AWAY)).unwrap_or(now)
+    now.checked_add(delay.min(MAX_DELAY)).unwrap_or(now)
 }
 
 /// Has the clock's thread begin, if it has not yet: with the first process, so that no timer or deadline depends on a
@@ -45,15 +45,15 @@ pub(crate) fn after(delay: Duration) -> Instant {
 ///
 /// # Errors
 /// The operating system refuses it.
-pub(crate) fn wind_up() -> io::Result<()> {
+pub(crate) fn ensure_started() -> io::Result<()> {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let mut agenda = CLOCK.agenda.lock();
-    if !agenda.running {
+    let mut queue = TIMER_THREAD.queue.lock();
+    if !queue.running {
         start_thread()?;
-        agenda.running = true;
+        queue.running = true;
     }
     DONE.store(true, Ordering::Relaxed);
     Ok(())
@@ -61,22 +61,22 @@ pub(crate) fn wind_up() -> io::Result<()> {
 
 /// Has `action` done at its time, on the clock's thread: it must be quick. The identity is made by the
 /// caller, so that the action can know it.
-pub(crate) fn schedule(id: TimerRef, at: Instant, action: impl FnOnce() + Send + 'static) {
-    let mut agenda = CLOCK.agenda.lock();
-    agenda.due.insert((at, id), Box::new(action));
-    agenda.times.insert(id, at);
-    let mut refused = None;
-    if !agenda.running {
-        refused = start_thread().err();
-        agenda.running = refused.is_none();
+pub(crate) fn schedule(id: TimerRef, deadline: Instant, action: impl FnOnce() + Send + 'static) {
+    let mut queue = TIMER_THREAD.queue.lock();
+    queue.by_time.insert((deadline, id), Box::new(action));
+    queue.by_id.insert(id, deadline);
+    let mut spawn_error = None;
+    if !queue.running {
+        spawn_error = start_thread().err();
+        queue.running = spawn_error.is_none();
     }
-    if agenda.alarm.is_none_or(|alarm| at < alarm) {
-        agenda.alarm = Some(at);
-        CLOCK.changed.notify_one();
+    if queue.next_wakeup.is_none_or(|next_wakeup| deadline < next_wakeup) {
+        queue.next_wakeup = Some(deadline);
+        TIMER_THREAD.changed.notify_one();
     }
-    drop(agenda);
-    if let Some(error) = refused {
-        contain("the log", || {
+    drop(queue);
+    if let Some(error) = spawn_error {
+        catch_and_log("the log", || {
             log::error!("rethread: no thread for the clock, timers wait until there is one: {error}");
         });
     }
@@ -84,45 +84,45 @@ pub(crate) fn schedule(id: TimerRef, at: Instant, action: impl FnOnce() + Send +
 
 /// Takes an action off the agenda and says how long it would have waited; `None` if it is not there.
 pub(crate) fn cancel(id: TimerRef) -> Option<Duration> {
-    let mut agenda = CLOCK.agenda.lock();
-    let at = agenda.times.remove(&id)?;
-    let action = agenda.due.remove(&(at, id));
-    drop(agenda);
-    contain("the destructor of a cancelled timer's message", move || drop(action));
-    Some(at.saturating_duration_since(sync::now()))
+    let mut queue = TIMER_THREAD.queue.lock();
+    let deadline = queue.by_id.remove(&id)?;
+    let action = queue.by_time.remove(&(deadline, id));
+    drop(queue);
+    catch_and_log("the destructor of a cancelled timer's message", move || drop(action));
+    Some(deadline.saturating_duration_since(sync::now()))
 }
 
 /// How long an action still has to wait; `None` if it is not on the agenda.
-pub(crate) fn read(id: TimerRef) -> Option<Duration> {
-    let at = *CLOCK.agenda.lock().times.get(&id)?;
-    Some(at.saturating_duration_since(sync::now()))
+pub(crate) fn remaining(id: TimerRef) -> Option<Duration> {
+    let deadline = *TIMER_THREAD.queue.lock().by_id.get(&id)?;
+    Some(deadline.saturating_duration_since(sync::now()))
 }
 
 fn start_thread() -> io::Result<()> {
-    thread::Builder::new().name("rethread-clock".into()).spawn(run).map(drop)
+    thread::Builder::new().name("rethread-timer".into()).spawn(run).map(drop)
 }
 
 fn run() {
-    let mut agenda = CLOCK.agenda.lock();
+    let mut queue = TIMER_THREAD.queue.lock();
     loop {
         let now = sync::now();
-        match agenda.due.first_key_value().map(|(&(at, id), _)| (at, id)) {
+        match queue.by_time.first_key_value().map(|(&(at, id), _)| (at, id)) {
             Some((at, id)) if at <= now => {
-                let action = agenda.due.remove(&(at, id));
-                agenda.times.remove(&id);
-                drop(agenda);
+                let action = queue.by_time.remove(&(at, id));
+                queue.by_id.remove(&id);
+                drop(queue);
                 if let Some(action) = action {
-                    contain("a timer's message", action);
+                    catch_and_log("a timer's message", action);
                 }
-                agenda = CLOCK.agenda.lock();
+                queue = TIMER_THREAD.queue.lock();
             }
             Some((at, _)) => {
-                agenda.alarm = Some(at);
-                CLOCK.changed.wait_until(&mut agenda, at);
+                queue.next_wakeup = Some(at);
+                TIMER_THREAD.changed.wait_until(&mut queue, at);
             }
             None => {
-                agenda.alarm = None;
-                CLOCK.changed.wait(&mut agenda);
+                queue.next_wakeup = None;
+                TIMER_THREAD.changed.wait(&mut queue);
             }
         }
     }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid, TimerRef};
-use crate::process::block::{Block, Late, Monitoring, Notice, Peer, Phase, State, Watcher};
-use crate::process::feed::{self, Change};
-use crate::process::signal::{Origin, Verdict, verdict};
+use crate::process::block::{
+    Monitoring, Peer, PendingRequest, Phase, ProcessBlock, State, SystemMessage, Watcher,
+};
+use crate::process::feed::{self, ProcessEventKind};
+use crate::process::signal::{Origin, SignalEffect, effect};
 use crate::process::{clock, me, names, table, zombie};
 use crate::reason::{ExitReason, PanicReport};
 use crate::sync::{MutexGuard, thread};
-use crate::unwind::{AbortIfPanic, contain};
-use crate::unwound::{self, Unwound};
+use crate::unwind::{AbortIfPanic, catch_and_log};
+use crate::unwound::{self, Exception};
 
 /// Sends an exit signal. A dead target is ignored; nothing is returned because nothing is known: the
 /// signal takes effect at the target's next runtime call.
@@ -28,7 +30,7 @@ use crate::unwound::{self, Unwound};
 /// # Differences from Erlang
 /// A thread cannot be stopped from outside. The target reacts at once if it waits in a runtime call
 /// (receive, call, sleep), else at its next one; its destructors run. If it does not get there within
-/// `kill_grace` or `exit_deadline` ([`Settings`](crate::process::Settings)) it is declared dead and
+/// `kill_grace` or `exit_timeout` ([`Settings`](crate::process::Settings)) it is declared dead and
 /// becomes a [`Zombie`](crate::process::Zombie).
 ///
 /// ```
@@ -43,21 +45,21 @@ use crate::unwound::{self, Unwound};
 pub fn exit(pid: impl Into<Pid>, reason: impl Into<ExitReason>) {
     let pid = pid.into();
     me::checkpoint();
-    let Some(target) = reachable(pid) else {
+    let Some(target) = find_target(pid) else {
         return;
     };
-    let from = me::identity();
-    let origin = if from == pid { Origin::SentToSelf } else { Origin::Sent };
-    signal(&target, from, &reason.into(), origin);
-    if origin == Origin::SentToSelf {
+    let from = me::sender_pid();
+    let origin = if from == pid { Origin::ToSelf } else { Origin::Sent };
+    deliver_exit_signal(&target, from, &reason.into(), origin);
+    if origin == Origin::ToSelf {
         me::checkpoint();
     }
 }
 
 /// The target of something that leaves this thread; nobody if this thread is a zombie.
-fn reachable(pid: Pid) -> Option<Arc<Block>> {
+fn find_target(pid: Pid) -> Option<Arc<ProcessBlock>> {
     match me::get() {
-        Some(me) if me.zombie() => None,
+        Some(me) if me.is_zombie() => None,
         _ => table::get(pid),
     }
 }
@@ -80,7 +82,7 @@ pub fn exit_with(reason: impl Into<ExitReason>) -> ! {
     let reason = reason.into();
     let me = expect_process("exit_with");
     me.checkpoint();
-    leaving(&me.block, &reason);
+    arm_unwind_deadline(&me.block, &reason);
     unwound::exit(reason)
 }
 
@@ -103,13 +105,13 @@ pub fn exit_with(reason: impl Into<ExitReason>) -> ! {
 pub fn throw(value: impl Any + Send) -> ! {
     let me = expect_process("throw");
     me.checkpoint();
-    leaving(&me.block, &ExitReason::new(UNCAUGHT));
+    arm_unwind_deadline(&me.block, &ExitReason::new(UNCAUGHT_THROW));
     unwound::throw(Box::new(value))
 }
 
 /// This thread's process.
 #[track_caller]
-pub(crate) fn expect_process(what: &str) -> std::rc::Rc<me::Me> {
+pub(crate) fn expect_process(what: &str) -> std::rc::Rc<me::CurrentProcess> {
     match me::get() {
         Some(me) => me,
         None => panic!("process::{what} was called on a thread that is not a process; see process::attach"),
@@ -119,81 +121,83 @@ pub(crate) fn expect_process(what: &str) -> std::rc::Rc<me::Me> {
 /// The panic hook of processes: a panic that hangs in a destructor must not hang for ever.
 pub(crate) fn on_panic(report: &PanicReport) {
     if let Some(me) = me::get() {
-        leaving(&me.block, &ExitReason::Panic(report.clone()));
+        arm_unwind_deadline(&me.block, &ExitReason::Panic(report.clone()));
     }
 }
 
 /// An unwinding of the process' own begins: unless it is caught it must be over by the exit deadline.
-fn leaving(block: &Arc<Block>, reason: &ExitReason) {
+fn arm_unwind_deadline(block: &Arc<ProcessBlock>, reason: &ExitReason) {
     let state = block.lock();
-    if matches!(state.phase, Phase::Running) && state.deadline.is_none() {
-        block.mark_unwinding(true);
-        set_deadline(block, state, block.birth.exit_deadline, Some(reason.clone()));
+    if matches!(state.phase, Phase::Running) && state.exit_timer.is_none() {
+        block.set_unwinding(true);
+        set_deadline(block, state, block.spawn_info.exit_timeout, Some(reason.clone()));
     }
 }
 
 /// Lets something that was caught go on, as if it had not been.
-pub(crate) fn go_on(unwound: Unwound) -> ! {
+pub(crate) fn resume_unwind(exception: Exception) -> ! {
     if let Some(me) = me::get() {
-        match &unwound {
-            Unwound::Panic(report) => leaving(&me.block, &ExitReason::Panic(report.clone())),
-            Unwound::Exit(reason) => leaving(&me.block, reason),
-            Unwound::Throw(_) => leaving(&me.block, &ExitReason::new(UNCAUGHT)),
-            Unwound::Told => {}
+        match &exception {
+            Exception::Error(report) => arm_unwind_deadline(&me.block, &ExitReason::Panic(report.clone())),
+            Exception::Exit(reason) => arm_unwind_deadline(&me.block, reason),
+            Exception::Throw(_) => arm_unwind_deadline(&me.block, &ExitReason::new(UNCAUGHT_THROW)),
+            Exception::ExitSignal => {}
         }
     }
-    unwound.resume()
+    exception.resume()
 }
 
 /// The reason of a process that is declared dead while a throw of its own unwinds it.
-const UNCAUGHT: &str = "a throw was not caught in time";
+const UNCAUGHT_THROW: &str = "a throw was not caught in time";
 
 /// Has the process declared dead after `limit`. `unnoticed` is the reason if by then it still runs: an
 /// unwinding of its own that neither ended nor was caught.
 fn set_deadline(
-    block: &Arc<Block>,
+    block: &Arc<ProcessBlock>,
     mut state: MutexGuard<'_, State>,
-    limit: Duration,
-    unnoticed: Option<ExitReason>,
+    timeout: Duration,
+    reason_if_running: Option<ExitReason>,
 ) {
-    let id = TimerRef::fresh();
-    let earlier = state.deadline.replace(id);
+    let id = TimerRef::next();
+    let previous = state.exit_timer.replace(id);
     drop(state);
-    earlier.map(clock::cancel);
-    if limit != Duration::MAX {
+    previous.map(clock::cancel);
+    if timeout != Duration::MAX {
         let block = Arc::clone(block);
-        clock::schedule(id, clock::after(limit), move || overdue(&block, id, unnoticed));
+        clock::schedule(id, clock::deadline_after(timeout), move || {
+            on_exit_deadline(&block, id, reason_if_running)
+        });
     }
 }
 
 /// On the clock's thread: the time is up.
-fn overdue(block: &Arc<Block>, deadline: TimerRef, mut unnoticed: Option<ExitReason>) {
+fn on_exit_deadline(block: &Arc<ProcessBlock>, timer: TimerRef, mut reason_if_running: Option<ExitReason>) {
     let mut state = block.lock();
-    if state.deadline != Some(deadline) {
+    if state.exit_timer != Some(timer) {
         return;
     }
     if matches!(state.phase, Phase::Running) {
-        if let Some(reason) = unnoticed.take() {
+        if let Some(reason) = reason_if_running.take() {
             state.phase = Phase::Exiting(reason);
-            block.mark_doomed();
+            block.mark_exiting();
         }
     }
     let stuck = matches!(state.phase, Phase::Exiting(_));
     drop(state);
     if stuck {
-        let dead = Arc::clone(block);
+        let stuck_block = Arc::clone(block);
         // Not on the clock's thread: a peer's hook that blocks must not stop all timers.
         let started = thread::Builder::new()
-            .name("rethread-undertaker".into())
-            .spawn(move || bury(&dead, Thread::GoesOn));
+            .name("rethread-reaper".into())
+            .spawn(move || complete_exit(&stuck_block, ThreadState::Stuck));
         if started.is_err() {
-            bury(block, Thread::GoesOn);
+            complete_exit(block, ThreadState::Stuck);
         }
     }
 }
 
 /// Delivers an exit signal, following the rule table.
-pub(crate) fn signal(to: &Arc<Block>, from: Pid, reason: &ExitReason, origin: Origin) {
+pub(crate) fn deliver_exit_signal(to: &Arc<ProcessBlock>, from: Pid, reason: &ExitReason, origin: Origin) {
     let mut state = to.lock();
     if origin == Origin::Link && state.links.remove(&from).is_none() {
         return; // unlinked meanwhile: that signal must not arrive any more
@@ -201,131 +205,136 @@ pub(crate) fn signal(to: &Arc<Block>, from: Pid, reason: &ExitReason, origin: Or
     match state.phase {
         Phase::Running => {}
         Phase::Exiting(_) if origin != Origin::Link && *reason == ExitReason::Kill => {
-            return hasten(to, state);
+            return shorten_deadline(to, state);
         }
         Phase::Exiting(_) | Phase::Dead(_) => return,
     }
-    match verdict(reason, origin, state.trapping) {
-        Verdict::Ignore => {}
-        Verdict::Deliver => {
+    match effect(reason, origin, state.traps_exits) {
+        SignalEffect::Ignore => {}
+        SignalEffect::Deliver => {
             // Under the lock, so that nothing gets in after an unlink has returned.
-            to.mailbox.notify(Notice::Exit { from, reason: reason.clone() });
+            to.mailbox.notify(SystemMessage::Exit { from, reason: reason.clone() });
             drop(state);
-            to.waiter.wake();
+            to.parker.unpark();
         }
-        Verdict::Die(fatal) => {
+        SignalEffect::Exit(exit_reason) => {
             // `Killed` that somebody sends, or that comes through a link, is a reason like any other.
             let kill = origin != Origin::Link && *reason == ExitReason::Kill;
-            let limit = if kill { to.birth.kill_grace } else { to.birth.exit_deadline };
-            doom(to, state, fatal, limit);
+            let timeout = if kill { to.spawn_info.kill_grace } else { to.spawn_info.exit_timeout };
+            begin_exit(to, state, exit_reason, timeout);
         }
     }
 }
 
 /// Decides a process' end. From here on it takes no messages and is found under no name.
-fn doom(block: &Arc<Block>, mut state: MutexGuard<'_, State>, reason: ExitReason, limit: Duration) {
+fn begin_exit(
+    block: &Arc<ProcessBlock>,
+    mut state: MutexGuard<'_, State>,
+    reason: ExitReason,
+    timeout: Duration,
+) {
     state.phase = Phase::Exiting(reason);
-    state.overtaken = block.unwinding();
-    block.mark_told(true);
-    block.mark_doomed();
+    state.own_exit_first = block.is_unwinding();
+    block.set_exited_by_signal(true);
+    block.mark_exiting();
     let hooks = std::mem::take(&mut state.hooks);
-    set_deadline(block, state, limit, None);
-    block.waiter.wake();
+    set_deadline(block, state, timeout, None);
+    block.parker.unpark();
     for (_, hook) in hooks {
-        contain("an exit-request hook", hook);
+        catch_and_log("an exit-request hook", hook);
     }
 }
 
 /// A kill reaches a process that is exiting already: the reason stands, the time gets shorter.
-fn hasten(block: &Arc<Block>, state: MutexGuard<'_, State>) {
-    let left = state.deadline.and_then(clock::read).unwrap_or(Duration::MAX);
-    if left > block.birth.kill_grace {
-        set_deadline(block, state, block.birth.kill_grace, None);
+fn shorten_deadline(block: &Arc<ProcessBlock>, state: MutexGuard<'_, State>) {
+    let remaining = state.exit_timer.and_then(clock::remaining).unwrap_or(Duration::MAX);
+    if remaining > block.spawn_info.kill_grace {
+        set_deadline(block, state, block.spawn_info.kill_grace, None);
     }
 }
 
 /// The process ends by itself, with `reason` unless a signal was first.
-pub(crate) fn begin(block: &Arc<Block>, reason: ExitReason) {
+pub(crate) fn set_exiting(block: &Arc<ProcessBlock>, reason: ExitReason) {
     let mut state = block.lock();
     if matches!(state.phase, Phase::Running) {
         state.phase = Phase::Exiting(reason);
-        block.mark_doomed();
+        block.mark_exiting();
     }
 }
 
 /// Destructors of the user's are still to run in a process whose end has begun, so the deadline counts.
-pub(crate) fn linger(block: &Arc<Block>) {
+pub(crate) fn arm_exit_deadline(block: &Arc<ProcessBlock>) {
     let state = block.lock();
-    if matches!(state.phase, Phase::Exiting(_)) && state.deadline.is_none() {
-        set_deadline(block, state, block.birth.exit_deadline, None);
+    if matches!(state.phase, Phase::Exiting(_)) && state.exit_timer.is_none() {
+        set_deadline(block, state, block.spawn_info.exit_timeout, None);
     }
 }
 
 /// An unwinding of the process' own has come to the edge. A signal that arrived while it was under way does
 /// not change the reason.
-pub(crate) fn overtake(block: &Arc<Block>, reason: &ExitReason) {
+pub(crate) fn keep_own_reason(block: &Arc<ProcessBlock>, reason: &ExitReason) {
     let mut state = block.lock();
-    if state.overtaken && matches!(state.phase, Phase::Exiting(_)) {
-        let overruled = std::mem::replace(&mut state.phase, Phase::Exiting(reason.clone()));
-        block.mark_told(false);
+    if state.own_exit_first && matches!(state.phase, Phase::Exiting(_)) {
+        let previous = std::mem::replace(&mut state.phase, Phase::Exiting(reason.clone()));
+        block.set_exited_by_signal(false);
         drop(state);
-        drop(overruled); // to drop a reason may be user code: not under the lock
+        drop(previous); // to drop a reason may be user code: not under the lock
     }
 }
 
 /// Whether the thread of a process that is buried is ending too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thread {
-    Ends,
-    GoesOn,
+pub(crate) enum ThreadState {
+    Exiting,
+    Stuck,
 }
 
 /// Releases what the process holds, declares it dead, and tells its links and monitors, in this order.
 /// Does nothing, and returns false, if somebody else does or did it. The phase must be `Exiting`.
-pub(crate) fn bury(block: &Arc<Block>, thread: Thread) -> bool {
-    if !block.claim_burial() {
+pub(crate) fn complete_exit(block: &Arc<ProcessBlock>, thread: ThreadState) -> bool {
+    if !block.begin_cleanup() {
         return false;
     }
     let guard = AbortIfPanic;
     if let Some(me) = me::get().filter(|me| me.block.pid == block.pid) {
-        me.begin_burial();
+        me.enter_cleanup();
     }
     let reason = match &block.lock().phase {
         Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
         Phase::Running => ExitReason::Normal,
     };
-    let zombie = if thread == Thread::GoesOn { zombie::made(block, &reason) } else { None };
-    let name = feed::is_heard().then(|| feed::called(block)); // it is released in a moment
-    doom_linked(block, &reason);
-    release_what_it_held(block);
-    let estate = declare_dead(block, &reason);
+    let zombie = if thread == ThreadState::Stuck { zombie::add(block, &reason) } else { None };
+    let name = feed::has_subscribers().then(|| feed::display_name(block)); // it is released in a moment
+    begin_exit_of_linked(block, &reason);
+    release_resources(block);
+    let notifications = mark_dead(block, &reason);
     if let Some(name) = name {
-        feed::publish(block.pid, name, Change::Exited { reason: reason.clone() });
+        feed::publish(block.pid, name, ProcessEventKind::Exited { reason: reason.clone() });
     }
-    inform(block.pid, estate, &reason);
-    inform_latecomers(block, &reason);
+    notify_links_and_monitors(block.pid, notifications, &reason);
+    notify_pending(block, &reason);
     guard.disarm();
-    zombie.as_ref().map(zombie::report);
+    zombie.as_ref().map(zombie::log_zombie);
     true
 }
 
 /// Everybody directly linked who dies of this death is doomed before anything else happens: whoever takes our
 /// name over, or hears of our death and starts a replacement, must find none of them in good health. (Those
 /// further away follow with the burials in between, which a successor under the same name waits for.)
-fn doom_linked(block: &Block, reason: &ExitReason) {
+fn begin_exit_of_linked(block: &ProcessBlock, reason: &ExitReason) {
     let linked: Vec<Peer> = block.lock().links.values().cloned().collect();
     for Peer(peer) in linked {
-        doom_by_link(&peer, block.pid, reason);
+        exit_by_link(&peer, block.pid, reason);
     }
 }
 
-fn release_what_it_held(block: &Block) {
+fn release_resources(block: &ProcessBlock) {
     let mut state = block.lock();
-    let deadline = state.deadline.take();
+    let deadline = state.exit_timer.take();
     let timers = std::mem::take(&mut state.timers);
     let hooks = std::mem::take(&mut state.hooks);
     let name = state.name.take();
-    let held = std::mem::take(&mut state.held);
+    let held = std::mem::take(&mut state.held_resources);
     let predecessors = std::mem::take(&mut state.predecessors);
     drop(state);
     drop(predecessors); // it never began
@@ -336,39 +345,39 @@ fn release_what_it_held(block: &Block) {
     if let Some(name) = name {
         names::release(&name, block.pid);
     }
-    for key in &held {
-        contain("the release of a lock", || key.free());
+    for resource in &held {
+        catch_and_log("the release of a lock", || resource.release_locks());
     }
-    for key in held {
-        contain("the release of a key", move || key.release(block.pid)); // and its destructor
+    for resource in held {
+        catch_and_log("the release of a key", move || resource.release(block.pid)); // and its destructor
     }
     for hook in hooks {
-        contain("the destructor of an exit-request hook", move || drop(hook));
+        catch_and_log("the destructor of an exit-request hook", move || drop(hook));
     }
 }
 
 /// Whom a death concerns.
-struct Estate {
+struct ExitNotifications {
     links: Vec<Peer>,
     starter: Option<Pid>,
     watchers: Vec<(MonitorRef, Watcher)>,
-    late: Vec<Late>,
+    pending_requests: Vec<PendingRequest>,
     own_monitors: Vec<(MonitorRef, Peer)>,
 }
 
-fn declare_dead(block: &Block, reason: &ExitReason) -> Estate {
+fn mark_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotifications {
     let mut state = block.lock();
     state.phase = Phase::Dead(reason.clone());
     block.mark_dead();
     let mut links: Vec<Peer> = std::mem::take(&mut state.links).into_values().collect();
     // First who started it: a supervisor must not be found counting a child whose end others have heard of.
-    let parent = block.birth.ancestors.first();
+    let parent = block.spawn_info.ancestors.first();
     links.sort_by_key(|Peer(peer)| Some(&peer.pid) != parent);
-    Estate {
+    ExitNotifications {
         links,
         starter: state.starter.take(),
         watchers: std::mem::take(&mut state.watchers).into_iter().collect(),
-        late: std::mem::take(&mut state.late),
+        pending_requests: std::mem::take(&mut state.pending_requests),
         own_monitors: std::mem::take(&mut state.monitoring)
             .into_iter()
             .filter_map(|(id, monitoring)| match monitoring {
@@ -379,63 +388,71 @@ fn declare_dead(block: &Block, reason: &ExitReason) -> Estate {
     }
 }
 
-fn inform(dead: Pid, estate: Estate, reason: &ExitReason) {
-    for (id, Peer(target)) in estate.own_monitors {
+fn notify_links_and_monitors(dead: Pid, notifications: ExitNotifications, reason: &ExitReason) {
+    for (id, Peer(target)) in notifications.own_monitors {
         let watcher = target.lock().watchers.remove(&id);
         drop(watcher);
     }
-    for Peer(peer) in estate.links {
-        if estate.starter == Some(peer.pid) {
+    for Peer(peer) in notifications.links {
+        if notifications.starter == Some(peer.pid) {
             peer.lock().links.remove(&dead);
         } else {
-            signal(&peer, dead, reason, Origin::Link);
+            deliver_exit_signal(&peer, dead, reason, Origin::Link);
         }
     }
     table::remove(dead); // before those are told who may ask for it again at once
-    tell_all(dead, estate.watchers, estate.late, reason);
+    notify_watchers(dead, notifications.watchers, notifications.pending_requests, reason);
 }
 
 /// Tells those that came while others were being told.
-fn inform_latecomers(block: &Block, reason: &ExitReason) {
+fn notify_pending(block: &ProcessBlock, reason: &ExitReason) {
     let mut state = block.lock();
-    state.told_all = true;
+    state.links_notified = true;
     let watchers: Vec<_> = std::mem::take(&mut state.watchers).into_iter().collect();
-    let late = std::mem::take(&mut state.late);
+    let pending_requests = std::mem::take(&mut state.pending_requests);
     drop(state);
-    tell_all(block.pid, watchers, late, reason);
+    notify_watchers(block.pid, watchers, pending_requests, reason);
 }
 
-fn tell_all(dead: Pid, watchers: Vec<(MonitorRef, Watcher)>, late: Vec<Late>, reason: &ExitReason) {
+fn notify_watchers(
+    dead: Pid,
+    watchers: Vec<(MonitorRef, Watcher)>,
+    pending_requests: Vec<PendingRequest>,
+    reason: &ExitReason,
+) {
     // First all have their notice, then they are woken: those that begin to run must not slow down the telling.
-    let told: Vec<_> = watchers.into_iter().filter_map(|(id, watcher)| notify(id, watcher, reason)).collect();
-    for Peer(watcher) in told {
-        watcher.waiter.wake();
+    let notified: Vec<_> =
+        watchers.into_iter().filter_map(|(id, watcher)| notify(id, watcher, reason)).collect();
+    for Peer(watcher) in notified {
+        watcher.parker.unpark();
     }
-    for late in late {
-        match late {
-            Late::Link(Peer(peer)) => signal(&peer, dead, &ExitReason::NoProc, Origin::Link),
-            Late::Watcher(id, watcher) => tell(id, watcher, &ExitReason::NoProc),
+    for request in pending_requests {
+        match request {
+            PendingRequest::Link(Peer(peer)) => {
+                deliver_exit_signal(&peer, dead, &ExitReason::NoProc, Origin::Link)
+            }
+            PendingRequest::Watcher(id, watcher) => notify_and_wake(id, watcher, &ExitReason::NoProc),
         }
     }
 }
 
 /// Delivers a link's exit signal if it is fatal; otherwise leaves everything as it is.
-fn doom_by_link(peer: &Arc<Block>, dead: Pid, reason: &ExitReason) {
+fn exit_by_link(peer: &Arc<ProcessBlock>, dead: Pid, reason: &ExitReason) {
     let mut state = peer.lock();
     if !matches!(state.phase, Phase::Running) || !state.links.contains_key(&dead) {
         return;
     }
-    if let Verdict::Die(reason) = verdict(reason, Origin::Link, state.trapping) {
+    if let SignalEffect::Exit(reason) = effect(reason, Origin::Link, state.traps_exits) {
         state.links.remove(&dead);
-        let limit = peer.birth.exit_deadline;
-        doom(peer, state, reason, limit);
+        let timeout = peer.spawn_info.exit_timeout;
+        begin_exit(peer, state, reason, timeout);
     }
 }
 
 /// Tells one watcher.
-pub(crate) fn tell(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
+pub(crate) fn notify_and_wake(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
     if let Some(Peer(watcher)) = notify(id, watcher, reason) {
-        watcher.waiter.wake();
+        watcher.parker.unpark();
     }
 }
 
@@ -443,8 +460,8 @@ pub(crate) fn tell(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
 fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer> {
     let (Peer(watcher), target) = match watcher {
         Watcher::Process { peer, target } => (peer, target),
-        Watcher::Slot(slot) => {
-            slot.died(reason);
+        Watcher::Listener(listener) => {
+            listener.on_exit(reason);
             return None;
         }
     };
@@ -455,7 +472,7 @@ fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer>
         alias.deactivate();
     }
     // Under the lock, so that nothing gets in after a demonitor has returned.
-    watcher.mailbox.notify(Notice::Down { monitor: id, target, reason: reason.clone() });
+    watcher.mailbox.notify(SystemMessage::Down { monitor: id, target, reason: reason.clone() });
     drop(state);
     drop(active);
     Some(Peer(watcher))
@@ -479,5 +496,5 @@ fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer>
 #[must_use]
 pub fn is_alive(pid: impl Into<Pid>) -> bool {
     me::checkpoint();
-    table::get(pid.into()).is_some_and(|block| !block.doomed())
+    table::get(pid.into()).is_some_and(|block| !block.is_exiting())
 }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, Mailbox, Monitoring, Notice, Target};
-use crate::process::me::Me;
+use crate::process::block::{DynMailbox, MonitorTarget, Monitoring, ProcessBlock, SystemMessage};
+use crate::process::me::CurrentProcess;
 use crate::process::queue::{Queue, Reader};
 use crate::process::{clock, linger, me};
 use crate::reason::ExitReason;
 use crate::sync::atomic::{AtomicIsize, Ordering};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 use crate::unwound;
 
 /// What a process receives.
@@ -39,7 +39,7 @@ pub enum Event<M> {
         /// Which monitor fired.
         monitor: MonitorRef,
         /// What it was set on.
-        target: Target,
+        target: MonitorTarget,
         /// The reason.
         reason: ExitReason,
     },
@@ -55,76 +55,76 @@ impl<M> Event<M> {
     }
 }
 
-impl<M> From<Notice> for Event<M> {
-    fn from(notice: Notice) -> Self {
-        match notice {
-            Notice::Exit { from, reason } => Self::Exit { from, reason },
-            Notice::Down { monitor, target, reason } => Self::Down { monitor, target, reason },
+impl<M> From<SystemMessage> for Event<M> {
+    fn from(message: SystemMessage) -> Self {
+        match message {
+            SystemMessage::Exit { from, reason } => Self::Exit { from, reason },
+            SystemMessage::Down { monitor, target, reason } => Self::Down { monitor, target, reason },
         }
     }
 }
 
 /// What is in the queue: as small as the message, which decides how many fit into a cache line.
-pub(crate) enum Item<M> {
+pub(crate) enum QueueItem<M> {
     Message(M),
-    Notice(Box<Notice>),
+    System(Box<SystemMessage>),
 }
 
-impl<M> From<Item<M>> for Event<M> {
-    fn from(item: Item<M>) -> Self {
+impl<M> From<QueueItem<M>> for Event<M> {
+    fn from(item: QueueItem<M>) -> Self {
         match item {
-            Item::Message(message) => Self::Message(message),
-            Item::Notice(notice) => (*notice).into(),
+            QueueItem::Message(message) => Self::Message(message),
+            QueueItem::System(message) => (*message).into(),
         }
     }
 }
 
-impl<M> From<Event<M>> for Item<M> {
+impl<M> From<Event<M>> for QueueItem<M> {
     fn from(event: Event<M>) -> Self {
         match event {
             Event::Message(message) => Self::Message(message),
-            Event::Exit { from, reason } => Self::Notice(Box::new(Notice::Exit { from, reason })),
+            Event::Exit { from, reason } => Self::System(Box::new(SystemMessage::Exit { from, reason })),
             Event::Down { monitor, target, reason } => {
-                Self::Notice(Box::new(Notice::Down { monitor, target, reason }))
+                Self::System(Box::new(SystemMessage::Down { monitor, target, reason }))
             }
         }
     }
 }
 
 /// The sending end of a mailbox, as the process' block keeps it.
-pub(crate) type Post<M> = Queue<Item<M>>;
+pub(crate) type MailboxQueue<M> = Queue<QueueItem<M>>;
 
-impl<M: Send + 'static> Post<M> {
+impl<M: Send + 'static> MailboxQueue<M> {
     /// The mailbox of a process, if it takes messages of this type; else what it takes.
     #[inline]
-    pub(crate) fn of(block: &Block) -> Result<&Self, &'static str> {
-        block.post.downcast_ref().ok_or_else(|| block.mailbox.message_type())
+    pub(crate) fn downcast(block: &ProcessBlock) -> Result<&Self, &'static str> {
+        block.any_mailbox.downcast_ref().ok_or_else(|| block.mailbox.message_type())
     }
 
     /// Puts a message into the mailbox, which must be that of `block`; hands it back if that takes no more. Waking
     /// it is the caller's.
     #[inline]
-    pub(crate) fn put(&self, block: &Block, message: M) -> Result<(), M> {
-        if block.doomed() {
+    pub(crate) fn push_message(&self, block: &ProcessBlock, message: M) -> Result<(), M> {
+        if block.is_exiting() {
             return Err(message);
         }
-        self.push(Item::Message(message)).map_err(|refused| match refused {
-            Item::Message(message) => message,
-            Item::Notice(_) => unreachable!("a message was sent"),
+        self.push(QueueItem::Message(message)).map_err(|refused| match refused {
+            QueueItem::Message(message) => message,
+            QueueItem::System(_) => unreachable!("a message was sent"),
         })
     }
 }
 
-impl<M: Send + 'static> Mailbox for Post<M> {
-    fn notify(&self, notice: Notice) {
+impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
+    fn notify(&self, message: SystemMessage) {
         // Refused only by a process that has ended, which needs no notice.
-        let _ = self.push(Item::Notice(Box::new(notice)));
+        let _ = self.push(QueueItem::System(Box::new(message)));
     }
     fn len(&self) -> usize {
         Queue::len(self)
     }
-    fn taken(&self) -> usize {
-        Queue::taken(self)
+    fn received(&self) -> usize {
+        Queue::received(self)
     }
     fn message_type(&self) -> &'static str {
         type_name::<M>()
@@ -151,23 +151,23 @@ impl<M: Send + 'static> Mailbox for Post<M> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Inbox<M> {
-    block: Arc<Block>,
-    reader: Reader<Item<M>>,
+    block: Arc<ProcessBlock>,
+    reader: Reader<QueueItem<M>>,
     /// The process as its own thread sees it, while its body runs.
-    me: Option<Rc<Me>>,
+    me: Option<Rc<CurrentProcess>>,
     /// What selective receives have passed over, in order of arrival.
     saved: VecDeque<Event<M>>,
     /// An inbox stays with its thread.
-    stays: PhantomData<*const ()>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<M: Send + 'static> Inbox<M> {
-    pub(crate) fn new(block: Arc<Block>, reader: Reader<Item<M>>) -> Self {
-        Self { block, reader, me: None, saved: VecDeque::new(), stays: PhantomData }
+    pub(crate) fn new(block: Arc<ProcessBlock>, reader: Reader<QueueItem<M>>) -> Self {
+        Self { block, reader, me: None, saved: VecDeque::new(), _not_send: PhantomData }
     }
 
     /// The body begins, or is over.
-    pub(crate) fn belongs_to(&mut self, me: Option<Rc<Me>>) {
+    pub(crate) fn bind(&mut self, me: Option<Rc<CurrentProcess>>) {
         self.me = me;
     }
 
@@ -176,21 +176,21 @@ impl<M: Send + 'static> Inbox<M> {
         self.block.pid
     }
 
-    pub(crate) fn block(&self) -> &Arc<Block> {
+    pub(crate) fn block(&self) -> &Arc<ProcessBlock> {
         &self.block
     }
 
     /// Waits for the next event.
     pub fn recv(&mut self) -> Event<M> {
-        match self.receive(None) {
+        match self.recv_item(None) {
             Some(item) => item.into(),
             None => unreachable!("a wait without a limit ends only with an event"),
         }
     }
 
     /// Waits for the next event for at most `limit`. With a limit of zero it looks at what is there.
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Event<M>> {
-        self.receive(Some(clock::after(limit))).map(Event::from)
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Event<M>> {
+        self.recv_item(Some(clock::deadline_after(timeout))).map(Event::from)
     }
 
     /// The next event, if one is there.
@@ -199,8 +199,8 @@ impl<M: Send + 'static> Inbox<M> {
     }
 
     /// Waits for the first event that `wanted` accepts; the others stay where they are, in order.
-    pub fn recv_where(&mut self, wanted: impl FnMut(&Event<M>) -> bool) -> Event<M> {
-        match self.next(None, wanted) {
+    pub fn recv_where(&mut self, predicate: impl FnMut(&Event<M>) -> bool) -> Event<M> {
+        match self.recv_matching(None, predicate) {
             Some(event) => event,
             None => unreachable!("a wait without a limit ends only with an event"),
         }
@@ -209,15 +209,15 @@ impl<M: Send + 'static> Inbox<M> {
     /// As [`recv_where`](Self::recv_where), for at most `limit` in all: unwanted events do not prolong it.
     pub fn recv_where_timeout(
         &mut self,
-        limit: Duration,
-        wanted: impl FnMut(&Event<M>) -> bool,
+        timeout: Duration,
+        predicate: impl FnMut(&Event<M>) -> bool,
     ) -> Option<Event<M>> {
-        self.next(Some(clock::after(limit)), wanted)
+        self.recv_matching(Some(clock::deadline_after(timeout)), predicate)
     }
 
     /// How many events wait to be received.
     pub fn len(&self) -> usize {
-        self.block.unread()
+        self.block.message_queue_len()
     }
 
     /// Whether nothing waits to be received.
@@ -227,78 +227,79 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Whatever comes next, as it is in the queue: spares servers, which do not look for anything in particular, most of
     /// what `next` does.
-    pub(crate) fn receive(&mut self, deadline: Option<Instant>) -> Option<Item<M>> {
-        let plain = self.me.as_ref().filter(|me| !me.block.disturbed() && !me.neutral());
-        if let (Some(me), true) = (plain, self.saved.is_empty()) {
+    pub(crate) fn recv_item(&mut self, deadline: Option<Instant>) -> Option<QueueItem<M>> {
+        let fast_path = self.me.as_ref().filter(|me| !me.block.needs_attention() && !me.signals_masked());
+        if let (Some(me), true) = (fast_path, self.saved.is_empty()) {
             let item = match self.reader.pop() {
                 Some(item) => item,
                 None => {
                     if me.is_sink() {
-                        linger::let_gather(deadline);
+                        linger::delay_for_batching(deadline);
                     }
-                    wait(&self.block, &mut self.reader, deadline)?
+                    wait_for_item(&self.block, &mut self.reader, deadline)?
                 }
             };
-            me.receives();
-            if matches!(item, Item::Message(_)) && !self.block.doomed() {
+            me.note_receive();
+            if matches!(item, QueueItem::Message(_)) && !self.block.is_exiting() {
                 return Some(item);
             }
-            self.block.aside.fetch_add(1, Ordering::Relaxed);
+            self.block.saved_count.fetch_add(1, Ordering::Relaxed);
             self.saved.push_back(item.into());
         }
-        self.next(deadline, |_| true).map(Item::from)
+        self.recv_matching(deadline, |_| true).map(QueueItem::from)
     }
 
-    fn next(
+    fn recv_matching(
         &mut self,
         deadline: Option<Instant>,
-        mut wanted: impl FnMut(&Event<M>) -> bool,
+        mut predicate: impl FnMut(&Event<M>) -> bool,
     ) -> Option<Event<M>> {
         if let Some(me) = me::get() {
             me.checkpoint();
-            if me.neutral() {
-                return Some(Event::Exit { from: self.block.pid, reason: me.exiting_because() });
+            if me.signals_masked() {
+                return Some(Event::Exit { from: self.block.pid, reason: me.exit_reason() });
             }
         }
-        let mut seen = 0;
-        while seen < self.saved.len() {
-            if self.flushed(&self.saved[seen]) {
-                self.saved.remove(seen); // it has not been counted since it was flushed
-            } else if wanted(&self.saved[seen]) {
-                self.block.aside.fetch_sub(1, Ordering::Relaxed);
-                return self.saved.remove(seen).map(|event| self.taken(event));
+        let mut index = 0;
+        while index < self.saved.len() {
+            if self.is_flushed(&self.saved[index]) {
+                self.saved.remove(index); // it has not been counted since it was flushed
+            } else if predicate(&self.saved[index]) {
+                self.block.saved_count.fetch_sub(1, Ordering::Relaxed);
+                return self.saved.remove(index).map(|event| self.on_delivered(event));
             } else {
-                seen += 1;
+                index += 1;
             }
         }
         loop {
             let item = self.reader.pop();
-            let event = item.or_else(|| wait(&self.block, &mut self.reader, deadline))?.into();
-            if self.flushed(&event) {
-                self.block.aside.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
+            let event = item.or_else(|| wait_for_item(&self.block, &mut self.reader, deadline))?.into();
+            if self.is_flushed(&event) {
+                self.block.saved_count.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
                 continue;
             }
-            let mut popped = Popped { event: Some(event), saved: &mut self.saved, aside: &self.block.aside };
-            if self.block.doomed() {
-                unwound::told();
+            let mut in_flight =
+                InFlight { event: Some(event), saved: &mut self.saved, saved_count: &self.block.saved_count };
+            if self.block.is_exiting() {
+                unwound::unwind_on_exit_signal();
             }
-            if popped.event.as_ref().is_some_and(&mut wanted) {
-                let event = popped.event.take();
-                drop(popped);
-                return event.map(|event| self.taken(event));
+            if in_flight.event.as_ref().is_some_and(&mut predicate) {
+                let event = in_flight.event.take();
+                drop(in_flight);
+                return event.map(|event| self.on_delivered(event));
             }
         }
     }
 
     /// Whether this is the `Down` of a monitor that was removed with its `Down` on the way.
-    fn flushed(&self, event: &Event<M>) -> bool {
+    fn is_flushed(&self, event: &Event<M>) -> bool {
         match event {
             Event::Down { monitor, .. } => !self.block.lock().monitoring.contains_key(monitor),
             _ => false,
         }
     }
 
-    fn taken(&self, event: Event<M>) -> Event<M> {
+    fn on_delivered(&self, event: Event<M>) -> Event<M> {
         if let Event::Down { monitor, .. } = &event {
             let fired = self.block.lock().monitoring.remove(monitor);
             debug_assert!(matches!(fired, Some(Monitoring::Fired)));
@@ -313,32 +314,32 @@ impl<M: Send + 'static> Inbox<M> {
     /// Drops what is unread, one by one: each destructor is the user's.
     pub(crate) fn clear(&mut self) {
         while let Some(event) = self.pop() {
-            contain("the destructor of an unread message", move || drop(event));
+            catch_and_log("the destructor of an unread message", move || drop(event));
         }
     }
 }
 
 /// Blocks until something is in the queue or the deadline is past.
-fn wait<T>(block: &Block, reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
-    me::linger(deadline, || reader.pop()).or_else(|| {
-        let item = me::park(deadline, || reader.pop_or_rest());
-        block.doing.wakes();
+fn wait_for_item<T>(block: &ProcessBlock, reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
+    me::spin(deadline, || reader.pop()).or_else(|| {
+        let item = me::park(deadline, || reader.pop_before_park());
+        block.activity.touch();
         item
     })
 }
 
 /// An event out of the queue. Unless it is taken it is put aside, also if what looks at it unwinds: no
 /// message is lost, and none is dropped in the middle of an unwinding.
-struct Popped<'a, M> {
+struct InFlight<'a, M> {
     event: Option<Event<M>>,
     saved: &'a mut VecDeque<Event<M>>,
-    aside: &'a AtomicIsize,
+    saved_count: &'a AtomicIsize,
 }
 
-impl<M> Drop for Popped<'_, M> {
+impl<M> Drop for InFlight<'_, M> {
     fn drop(&mut self) {
         if let Some(event) = self.event.take() {
-            self.aside.fetch_add(1, Ordering::Relaxed);
+            self.saved_count.fetch_add(1, Ordering::Relaxed);
             self.saved.push_back(event);
         }
     }

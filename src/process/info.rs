@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::pid::Pid;
 use crate::process::activity::{self, Activity};
-use crate::process::block::{Block, Kind, Monitoring, Peer, Phase, State, Watcher};
-use crate::process::threads::{LONGEST_NAME, UNLABELLED};
+use crate::process::block::{Monitoring, Peer, Phase, ProcessBlock, ProcessKind, State, Watcher};
+use crate::process::threads::{DEFAULT_THREAD_NAME, MAX_THREAD_NAME_LEN};
 use crate::process::{clock, me, table, zombie};
 use crate::reason::ExitReason;
 use crate::sync::atomic::Ordering;
@@ -41,7 +41,7 @@ pub struct ProcessInfo {
     /// What it is doing.
     pub state: ProcessState,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ProcessKind,
     /// What its thread is at, as far as the runtime knows.
     pub activity: Activity,
     /// For how long it has been at that, at most: exact for a message it waited for, and for all messages if somebody
@@ -60,7 +60,7 @@ pub struct ProcessInfo {
     /// The type of messages it takes.
     pub message_type: &'static str,
     /// Whether it traps exits.
-    pub trapping: bool,
+    pub traps_exits: bool,
     /// Whom it waits for in a call.
     pub waiting_on: Option<Pid>,
     /// Who started it, who started that one, and so on, at most 32.
@@ -108,7 +108,7 @@ impl fmt::Display for ProcessInfo {
 pub fn info(pid: impl Into<Pid>) -> Option<ProcessInfo> {
     let pid = pid.into();
     me::checkpoint();
-    table::get(pid).or_else(|| zombie::find(pid)).map(|block| describe(&block))
+    table::get(pid).or_else(|| zombie::get(pid)).map(|block| collect_info(&block))
 }
 
 /// All processes there are, zombies not included, in order of birth.
@@ -120,25 +120,25 @@ pub fn info(pid: impl Into<Pid>) -> Option<ProcessInfo> {
 /// ```
 pub fn processes() -> Vec<ProcessInfo> {
     me::checkpoint();
-    table::all().iter().map(|block| describe(block)).collect()
+    table::all().iter().map(|block| collect_info(block)).collect()
 }
 
-fn thread_name(block: &Block, state: &State) -> Option<String> {
-    let name = block.waiter.thread_name();
-    if name != Some(UNLABELLED) {
+fn thread_name(block: &ProcessBlock, state: &State) -> Option<String> {
+    let name = block.parker.thread_name();
+    if name != Some(DEFAULT_THREAD_NAME) {
         return name.map(str::to_owned);
     }
-    let given = state.label.as_ref().or(state.name.as_ref()).map_or(UNLABELLED, |name| name);
-    let cut = (0..=LONGEST_NAME).rev().find(|end| given.is_char_boundary(*end)).unwrap_or(0);
+    let given = state.label.as_ref().or(state.name.as_ref()).map_or(DEFAULT_THREAD_NAME, |name| name);
+    let cut = (0..=MAX_THREAD_NAME_LEN).rev().find(|end| given.is_char_boundary(*end)).unwrap_or(0);
     Some(given.get(..cut).unwrap_or(given).to_owned())
 }
 
-pub(crate) fn describe(block: &Block) -> ProcessInfo {
-    activity::look();
+pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
+    activity::observe();
     let state = block.lock();
     let mut links: Vec<Pid> = state.links.keys().copied().collect();
     // A monitor of oneself never fires; as in Erlang, it is none.
-    let somebody = |other: &Pid| *other != block.pid;
+    let is_other = |other: &Pid| *other != block.pid;
     let mut monitors: Vec<Pid> = state
         .monitoring
         .values()
@@ -146,18 +146,18 @@ pub(crate) fn describe(block: &Block) -> ProcessInfo {
             Monitoring::Active { peer: Peer(other), .. } => Some(other.pid),
             Monitoring::Fired => None,
         })
-        .filter(somebody)
+        .filter(is_other)
         .collect();
     let mut monitored_by: Vec<Pid> = state
         .watchers
         .values()
         .filter_map(|watcher| match watcher {
             Watcher::Process { peer: Peer(other), .. } => Some(other.pid),
-            Watcher::Slot(_) => None,
+            Watcher::Listener(_) => None,
         })
-        .filter(somebody)
+        .filter(is_other)
         .collect();
-    let uptime = clock::elapsed(block.birth.at);
+    let uptime = clock::elapsed(block.spawn_info.started_at);
     links.sort();
     monitors.sort();
     monitored_by.sort();
@@ -166,27 +166,27 @@ pub(crate) fn describe(block: &Block) -> ProcessInfo {
         name: state.name.clone(),
         label: state.label.clone(),
         state: match &state.phase {
-            Phase::Running if block.waiter.parked() => ProcessState::Waiting,
+            Phase::Running if block.parker.is_parked() => ProcessState::Waiting,
             Phase::Running => ProcessState::Running,
             Phase::Exiting(reason) => ProcessState::Exiting(reason.clone()),
             Phase::Dead(reason) => ProcessState::Zombie(reason.clone()),
         },
-        kind: block.birth.kind,
-        activity: block.doing.what(),
+        kind: block.spawn_info.kind,
+        activity: block.activity.get(),
         // Before its first step it has not noted any beginning yet.
-        active_for: block.doing.age().min(uptime),
+        active_for: block.activity.age().min(uptime),
         links,
         monitors,
         monitored_by,
-        mailbox_len: block.unread(),
-        received: block.mailbox.taken(),
+        mailbox_len: block.message_queue_len(),
+        received: block.mailbox.received(),
         message_type: block.mailbox.message_type(),
-        trapping: state.trapping,
+        traps_exits: state.traps_exits,
         // The mark of oneself stands for "all that I started".
-        waiting_on: Pid::from_word(block.waiting_on.load(Ordering::Relaxed)).filter(somebody),
-        ancestors: Arc::clone(&block.birth.ancestors),
+        waiting_on: Pid::from_u64(block.waiting_on.load(Ordering::Relaxed)).filter(is_other),
+        ancestors: Arc::clone(&block.spawn_info.ancestors),
         thread_name: thread_name(block, &state),
-        spawned_at: block.birth.spawned_at,
+        spawned_at: block.spawn_info.spawned_at,
         uptime,
     }
 }

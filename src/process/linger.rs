@@ -20,51 +20,51 @@ use once_cell::sync::Lazy;
 
 /// For how long a wait spins at most: longer than a parked server takes to wake up and answer, so that two
 /// that talk get out of parking each other.
-const LONGEST_SPIN: Duration = Duration::from_micros(50);
+const MAX_SPIN: Duration = Duration::from_micros(50);
 
 /// Looks between two looks at the clock.
-const LOOKS: u32 = 16;
+const POLLS_PER_CLOCK_READ: u32 = 16;
 
 /// Pauses for messages to gather: about a microsecond.
-const GATHERING: u32 = 32;
+const BATCHING_SPINS: u32 = 32;
 
 /// A sender looks at the backlog of its receiver once in so many messages ..
-const SENT_AT_A_TIME: u32 = 64;
+const CHECK_INTERVAL: u32 = 64;
 /// .. and if that is longer than this
-const LONG_BACKLOG: usize = 4096;
+const BACKLOG_THRESHOLD: usize = 4096;
 /// gives it so many pauses, two or three microseconds, to catch up.
-const CATCHING_UP: u32 = 100;
+const THROTTLE_SPINS: u32 = 100;
 
 /// The yields of one wait at most.
-const MOST_YIELDS: u32 = 8;
+const MAX_YIELDS: u32 = 8;
 
 /// The yields of one wait that does not spin, because that was in vain: they keep the core from going to sleep just when
 /// the next thread of ours is woken on it.
-const PARTING_YIELDS: u32 = 4;
+const YIELDS_BEFORE_PARK: u32 = 4;
 
 /// How many waits in a row park at once after one that spun in vain: first the least, four times as many after
 /// each further one, up to the most.
-const LEAST_SKIPPED: u32 = 2;
-const MOST_SKIPPED: u32 = 256;
+const MIN_SKIP: u32 = 2;
+const MAX_SKIP: u32 = 256;
 
 /// A yield that takes longer than this is looked into.
-const LONG_YIELD: Duration = Duration::from_millis(1);
+const SLOW_YIELD: Duration = Duration::from_millis(1);
 
 /// While somebody of ours finds news this often, the others may have the core for long.
-const PROGRESS: Duration = Duration::from_micros(3);
+const USEFUL_YIELD_INTERVAL: Duration = Duration::from_micros(3);
 
 /// A thread counts so many yields that brought news, then adds them to what all threads count.
-const TOLD_AT_ONCE: u32 = 8;
+const COUNTER_BATCH: u32 = 8;
 
 /// For how long nobody yields after a yield that only helped strangers: first the shortest, four times as
 /// long after each further one, up to the longest.
-const SHORTEST_BAN: Duration = Duration::from_millis(10);
-const LONGEST_BAN: Duration = Duration::from_secs(1);
+const MIN_SUSPENSION: Duration = Duration::from_millis(10);
+const MAX_SUSPENSION: Duration = Duration::from_secs(1);
 
-/// How threads wait for messages and answers: [`Settings::waiting`](crate::process::Settings::waiting).
+/// How threads wait for messages and answers: [`Settings::wait_strategy`](crate::process::Settings::wait_strategy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Waiting {
+pub enum WaitStrategy {
     /// They spin or yield for up to 50 µs while that is likely to pay, then park. A thread that waits for long uses no
     /// CPU.
     Adaptive,
@@ -72,28 +72,28 @@ pub enum Waiting {
     /// waits.
     Park,
     /// They spin and yield at each wait, whether it pays or not. For tests of the runtime.
-    Linger,
+    Spin,
 }
 
-impl Waiting {
-    pub(crate) fn named(name: &str) -> Option<Self> {
+impl WaitStrategy {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name {
             "adaptive" => Some(Self::Adaptive),
             "park" => Some(Self::Park),
-            "linger" => Some(Self::Linger),
+            "spin" => Some(Self::Spin),
             _ => None,
         }
     }
 }
 
 /// Our threads that are not parked.
-static AWAKE: CachePadded<AtomicIsize> = CachePadded::new(AtomicIsize::new(0));
+static ACTIVE_THREADS: CachePadded<AtomicIsize> = CachePadded::new(AtomicIsize::new(0));
 /// How often a yield brought news, to anybody.
-static BROUGHT: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
+static USEFUL_YIELDS: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 /// Until when nobody yields, and how long that lasts the next time; in nanoseconds since `EPOCH`.
-static BANNED_UNTIL: AtomicU64 = AtomicU64::new(0);
-static NEXT_BAN: AtomicU64 = AtomicU64::new(0);
-static WAITING: AtomicU8 = AtomicU8::new(Waiting::Adaptive as u8);
+static NO_YIELD_UNTIL: AtomicU64 = AtomicU64::new(0);
+static NEXT_SUSPENSION: AtomicU64 = AtomicU64::new(0);
+static WAIT_STRATEGY: AtomicU8 = AtomicU8::new(WaitStrategy::Adaptive as u8);
 
 static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 static CORES: Lazy<isize> = Lazy::new(|| {
@@ -102,104 +102,105 @@ static CORES: Lazy<isize> = Lazy::new(|| {
 
 /// Another thread of ours is awake.
 #[inline]
-pub(crate) fn rises() {
-    AWAKE.fetch_add(1, Ordering::Relaxed);
+pub(crate) fn inc_active() {
+    ACTIVE_THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A thread of ours parks, or ends.
 #[inline]
-pub(crate) fn rests() {
-    AWAKE.fetch_sub(1, Ordering::Relaxed);
+pub(crate) fn dec_active() {
+    ACTIVE_THREADS.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// A thread of ours, counted as awake while this lives.
 #[derive(Debug)]
-pub(crate) struct Risen(());
+pub(crate) struct ActiveThreadGuard(());
 
-impl Risen {
+impl ActiveThreadGuard {
     pub(crate) fn new() -> Self {
-        rises();
+        inc_active();
         Self(())
     }
 }
 
-impl Drop for Risen {
+impl Drop for ActiveThreadGuard {
     fn drop(&mut self) {
-        rests();
+        dec_active();
     }
 }
 
 /// Has all threads wait in another manner.
-pub(crate) fn set_waiting(manner: Waiting) {
-    WAITING.store(manner as u8, Ordering::Relaxed);
+pub(crate) fn set_wait_strategy(strategy: WaitStrategy) {
+    WAIT_STRATEGY.store(strategy as u8, Ordering::Relaxed);
 }
 
 /// What one thread has learned about its waits, or all threads about waits of one kind.
 #[derive(Debug, Default)]
-pub(crate) struct Patience {
+pub(crate) struct AdaptiveSpin {
     /// How many waits from now on park at once.
-    skip: AtomicU32,
+    remaining_skips: AtomicU32,
     /// How many did after the last spin in vain.
-    skipped: AtomicU32,
+    last_skips: AtomicU32,
     /// How many yields brought news that are not counted in `BROUGHT` yet.
-    brought: AtomicU32,
+    unflushed_yields: AtomicU32,
 }
 
-impl Patience {
+impl AdaptiveSpin {
     pub(crate) const fn new() -> Self {
-        Self { skip: AtomicU32::new(0), skipped: AtomicU32::new(0), brought: AtomicU32::new(0) }
+        Self {
+            remaining_skips: AtomicU32::new(0),
+            last_skips: AtomicU32::new(0),
+            unflushed_yields: AtomicU32::new(0),
+        }
     }
 
     /// Looks for news again and again, for as long as that is likely to pay.
-    pub(crate) fn linger<T>(
+    pub(crate) fn spin<T>(
         &self,
         deadline: Option<Instant>,
-        mut news: impl FnMut() -> Option<T>,
+        mut poll: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        let waiting = WAITING.load(Ordering::Relaxed);
-        let forced = waiting == Waiting::Linger as u8;
-        if waiting == Waiting::Park as u8 || !forced && *CORES == 1 && !crowded() {
+        let strategy = WAIT_STRATEGY.load(Ordering::Relaxed);
+        let forced = strategy == WaitStrategy::Spin as u8;
+        if strategy == WaitStrategy::Park as u8 || !forced && *CORES == 1 && !is_oversubscribed() {
             return None;
         }
         let mut now = Instant::now();
         if deadline.is_some_and(|at| at <= now) {
             return None;
         }
-        if !forced && !crowded() && self.has_run_out() {
-            return self.part(now, news);
+        if !forced && !is_oversubscribed() && self.skips_spin() {
+            return self.yield_briefly(now, poll);
         }
-        let longest = now + LONGEST_SPIN;
-        let end = deadline.map_or(longest, |at| at.min(longest));
+        let spin_limit = now + MAX_SPIN;
+        let end = deadline.map_or(spin_limit, |at| at.min(spin_limit));
         let mut yields = 0;
         let mut pauses = 1;
         while now < end {
-            let found = if !crowded() {
+            let found = if !is_oversubscribed() {
                 pauses = (pauses + 1).min(4);
-                let found = spin(pauses, &mut news);
+                let found = spin_and_poll(pauses, &mut poll);
                 now = Instant::now();
                 found
-            } else if forced || yields < MOST_YIELDS && may_yield(now) {
+            } else if forced || yields < MAX_YIELDS && may_yield(now) {
                 yields += 1;
-                self.give_way(&mut now, &mut news)
+                self.yield_and_poll(&mut now, &mut poll)
             } else {
                 return None;
             };
             if found.is_some() {
-                self.was_right();
+                self.on_hit();
                 return found;
             }
         }
-        self.was_in_vain();
+        self.on_miss();
         None
     }
 
     /// Some yields, and then no more.
-    fn part<T>(&self, mut now: Instant, mut news: impl FnMut() -> Option<T>) -> Option<T> {
-        (0..PARTING_YIELDS).find_map(
-            |_| {
-                if may_yield(now) { self.give_way(&mut now, &mut news) } else { None }
-            },
-        )
+    fn yield_briefly<T>(&self, mut now: Instant, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
+        (0..YIELDS_BEFORE_PARK)
+            .find_map(|_| if may_yield(now) { self.yield_and_poll(&mut now, &mut poll) } else { None })
     }
 
     /// Yields, and looks for news. `now` is when it begins, then when it is over.
@@ -207,64 +208,64 @@ impl Patience {
         clippy::disallowed_methods,
         reason = "this is the one place that yields, and it looks at what came of it"
     )]
-    fn give_way<T>(&self, now: &mut Instant, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
-        let yielded = *now;
-        let before = BROUGHT.load(Ordering::Relaxed);
+    fn yield_and_poll<T>(&self, now: &mut Instant, poll: &mut impl FnMut() -> Option<T>) -> Option<T> {
+        let yield_start = *now;
+        let useful_before = USEFUL_YIELDS.load(Ordering::Relaxed);
         thread::yield_now();
-        let found = news();
+        let found = poll();
         if found.is_some() {
-            self.brought();
+            self.record_useful_yield();
         }
         *now = Instant::now();
-        let took = now.saturating_duration_since(yielded);
-        if took > LONG_YIELD {
-            let brought = BROUGHT.load(Ordering::Relaxed).wrapping_sub(before);
-            if u128::from(brought) * PROGRESS.as_nanos() < took.as_nanos() {
-                ban(yielded, *now);
+        let elapsed = now.saturating_duration_since(yield_start);
+        if elapsed > SLOW_YIELD {
+            let useful = USEFUL_YIELDS.load(Ordering::Relaxed).wrapping_sub(useful_before);
+            if u128::from(useful) * USEFUL_YIELD_INTERVAL.as_nanos() < elapsed.as_nanos() {
+                suspend_yielding(yield_start, *now);
             }
         }
         found
     }
 
     /// A yield brought news. Not each is told to the others: the count is theirs, too.
-    fn brought(&self) {
-        let brought = self.brought.load(Ordering::Relaxed) + 1;
-        if brought < TOLD_AT_ONCE {
-            self.brought.store(brought, Ordering::Relaxed);
+    fn record_useful_yield(&self) {
+        let unflushed = self.unflushed_yields.load(Ordering::Relaxed) + 1;
+        if unflushed < COUNTER_BATCH {
+            self.unflushed_yields.store(unflushed, Ordering::Relaxed);
         } else {
-            self.brought.store(0, Ordering::Relaxed);
-            BROUGHT.fetch_add(u64::from(brought), Ordering::Relaxed);
+            self.unflushed_yields.store(0, Ordering::Relaxed);
+            USEFUL_YIELDS.fetch_add(u64::from(unflushed), Ordering::Relaxed);
         }
     }
 
-    fn has_run_out(&self) -> bool {
-        let left = self.skip.load(Ordering::Relaxed);
-        if left > 0 {
-            self.skip.store(left - 1, Ordering::Relaxed);
+    fn skips_spin(&self) -> bool {
+        let remaining = self.remaining_skips.load(Ordering::Relaxed);
+        if remaining > 0 {
+            self.remaining_skips.store(remaining - 1, Ordering::Relaxed);
         }
-        left > 0
+        remaining > 0
     }
 
-    fn was_right(&self) {
-        if self.skipped.load(Ordering::Relaxed) > 0 {
-            self.skipped.store(0, Ordering::Relaxed);
+    fn on_hit(&self) {
+        if self.last_skips.load(Ordering::Relaxed) > 0 {
+            self.last_skips.store(0, Ordering::Relaxed);
         }
     }
 
-    fn was_in_vain(&self) {
-        let next = (self.skipped.load(Ordering::Relaxed) * 4).clamp(LEAST_SKIPPED, MOST_SKIPPED);
-        self.skipped.store(next, Ordering::Relaxed);
-        self.skip.store(next, Ordering::Relaxed);
+    fn on_miss(&self) {
+        let next = (self.last_skips.load(Ordering::Relaxed) * 4).clamp(MIN_SKIP, MAX_SKIP);
+        self.last_skips.store(next, Ordering::Relaxed);
+        self.remaining_skips.store(next, Ordering::Relaxed);
     }
 }
 
 /// Gives messages the time to become several. A receiver that is always at the heels of the sender makes each wait for
 /// the other's cache line; with some messages between them both are twice as fast.
 #[inline]
-pub(crate) fn let_gather(deadline: Option<Instant>) {
-    let adaptive = WAITING.load(Ordering::Relaxed) != Waiting::Park as u8;
-    if deadline.is_none() && adaptive && *CORES > 1 && !crowded() {
-        (0..GATHERING).for_each(|_| hint::spin_loop());
+pub(crate) fn delay_for_batching(deadline: Option<Instant>) {
+    let may_spin = WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8;
+    if deadline.is_none() && may_spin && *CORES > 1 && !is_oversubscribed() {
+        (0..BATCHING_SPINS).for_each(|_| hint::spin_loop());
     }
 }
 
@@ -272,26 +273,26 @@ pub(crate) fn let_gather(deadline: Option<Instant>) {
 /// microseconds now and then. A backlog that grows costs both far more: new memory for each few messages, under the
 /// allocator's lock, which the receiver needs to give memory back. (The BEAM used to slow down such senders too.)
 #[inline]
-pub(crate) fn after_sending(unread: impl FnOnce() -> usize) {
+pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
     thread_local! {
         static SENT: Cell<u32> = const { Cell::new(0) };
     }
     let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
-    if sent % SENT_AT_A_TIME == 0
-        && !crowded()
-        && WAITING.load(Ordering::Relaxed) != Waiting::Park as u8
-        && unread() > LONG_BACKLOG
+    if sent % CHECK_INTERVAL == 0
+        && !is_oversubscribed()
+        && WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8
+        && queue_len() > BACKLOG_THRESHOLD
     {
-        (0..CATCHING_UP).for_each(|_| hint::spin_loop());
+        (0..THROTTLE_SPINS).for_each(|_| hint::spin_loop());
     }
 }
 
-fn spin<T>(pauses: u32, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..LOOKS {
+fn spin_and_poll<T>(pauses: u32, poll: &mut impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..POLLS_PER_CLOCK_READ {
         for _ in 0..pauses {
             hint::spin_loop();
         }
-        let found = news();
+        let found = poll();
         if found.is_some() {
             return found;
         }
@@ -301,33 +302,33 @@ fn spin<T>(pauses: u32, news: &mut impl FnMut() -> Option<T>) -> Option<T> {
 
 /// Whether somebody who spins would take a core from another thread of ours.
 #[inline]
-pub(crate) fn crowded() -> bool {
-    AWAKE.load(Ordering::Relaxed) > *CORES
+pub(crate) fn is_oversubscribed() -> bool {
+    ACTIVE_THREADS.load(Ordering::Relaxed) > *CORES
 }
 
 /// Whether no yield was found to help strangers lately.
 fn may_yield(now: Instant) -> bool {
-    since_epoch(now) >= BANNED_UNTIL.load(Ordering::Relaxed)
+    since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
 }
 
 /// The core went to somebody who is none of ours, or computes: no more of that for a while.
-fn ban(yielded: Instant, now: Instant) {
-    let (yielded, now) = (since_epoch(yielded), since_epoch(now));
-    let last = BANNED_UNTIL.load(Ordering::Relaxed);
-    if yielded < last {
+fn suspend_yielding(yield_start: Instant, now: Instant) {
+    let (start, now) = (since_epoch(yield_start), since_epoch(now));
+    let suspended_until = NO_YIELD_UNTIL.load(Ordering::Relaxed);
+    if start < suspended_until {
         return; // it had begun when somebody else found out
     }
-    let (shortest, longest) = (nanos(SHORTEST_BAN), nanos(LONGEST_BAN));
-    let long_ago = last.saturating_add(longest) < now;
-    let next = if long_ago { shortest } else { NEXT_BAN.load(Ordering::Relaxed).clamp(shortest, longest) };
-    BANNED_UNTIL.store(now + next, Ordering::Relaxed);
-    NEXT_BAN.store(next * 4, Ordering::Relaxed);
+    let (min, max) = (nanos(MIN_SUSPENSION), nanos(MAX_SUSPENSION));
+    let has_decayed = suspended_until.saturating_add(max) < now;
+    let next = if has_decayed { min } else { NEXT_SUSPENSION.load(Ordering::Relaxed).clamp(min, max) };
+    NO_YIELD_UNTIL.store(now + next, Ordering::Relaxed);
+    NEXT_SUSPENSION.store(next * 4, Ordering::Relaxed);
 }
 
 fn since_epoch(now: Instant) -> u64 {
     nanos(now.saturating_duration_since(*EPOCH))
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, Deactivate, Late, Monitoring, Peer, Phase, State, Target, Watcher};
-use crate::process::exit::{expect_process, signal, tell};
+use crate::process::block::{
+    Deactivate, MonitorTarget, Monitoring, Peer, PendingRequest, Phase, ProcessBlock, State, Watcher,
+};
+use crate::process::exit::{deliver_exit_signal, expect_process, notify_and_wake};
 use crate::process::signal::Origin;
 use crate::process::{me, names, table};
 use crate::reason::ExitReason;
@@ -64,7 +66,7 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
         return Err(LinkError::NotAProcess);
     };
     me.checkpoint();
-    if me.neutral() || me.zombie() {
+    if me.signals_masked() || me.is_zombie() {
         return Err(LinkError::Exiting);
     }
     if pid == me.block.pid {
@@ -74,66 +76,70 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
     if me.block.lock().links.contains_key(&pid) {
         return Ok(());
     }
-    if table::until_links_are_told(pid).is_some_and(|other| connect(&me.block, &other)) {
+    if table::get_until_notified(pid).is_some_and(|other| add_link(&me.block, &other)) {
         return Ok(());
     }
     let mut state = me.block.lock();
-    if !state.trapping {
+    if !state.traps_exits {
         return Err(LinkError::NoProc);
     }
     state.links.insert(pid, Peer(Arc::clone(&me.block))); // only so that the answer is not taken for stale
     drop(state);
-    signal(&me.block, pid, &ExitReason::NoProc, Origin::Link);
+    deliver_exit_signal(&me.block, pid, &ExitReason::NoProc, Origin::Link);
     Ok(())
 }
 
 /// Enters a link on both sides; false if the other is dead, and all have been told.
-pub(crate) fn connect(mine: &Arc<Block>, other: &Arc<Block>) -> bool {
-    enter_link(mine, other, |state| {
-        if matches!(state.phase, Phase::Dead(_)) && state.told_all {
+pub(crate) fn add_link(block: &Arc<ProcessBlock>, other: &Arc<ProcessBlock>) -> bool {
+    insert_link(block, other, |state| {
+        if matches!(state.phase, Phase::Dead(_)) && state.links_notified {
             return false;
         }
         // An old link still stands, and tells the true reason before this one is answered noproc.
-        state.late.push(Late::Link(Peer(Arc::clone(mine))));
+        state.pending_requests.push(PendingRequest::Link(Peer(Arc::clone(block))));
         true
     })
 }
 
 /// As `connect`, with a process that has not begun. Somebody may have found it by its name and ended it already: the
 /// link hears of that as if it had been there before the name.
-pub(crate) fn connect_unborn(mine: &Arc<Block>, unborn: &Arc<Block>) -> bool {
-    enter_link(mine, unborn, |state| {
+pub(crate) fn add_link_before_start(block: &Arc<ProcessBlock>, child: &Arc<ProcessBlock>) -> bool {
+    insert_link(block, child, |state| {
         let exiting = matches!(state.phase, Phase::Exiting(_));
         if exiting {
-            state.links.insert(mine.pid, Peer(Arc::clone(mine)));
+            state.links.insert(block.pid, Peer(Arc::clone(block)));
         }
         exiting
     })
 }
 
 /// `at_its_end` enters it with one whose end is decided, or says that it cannot.
-fn enter_link(mine: &Arc<Block>, other: &Arc<Block>, at_its_end: impl FnOnce(&mut State) -> bool) -> bool {
-    mine.lock().links.insert(other.pid, Peer(Arc::clone(other)));
+fn insert_link(
+    block: &Arc<ProcessBlock>,
+    other: &Arc<ProcessBlock>,
+    if_exiting: impl FnOnce(&mut State) -> bool,
+) -> bool {
+    block.lock().links.insert(other.pid, Peer(Arc::clone(other)));
     let mut state = other.lock();
-    let alive = match state.phase {
+    let linked = match state.phase {
         Phase::Running => {
-            state.links.insert(mine.pid, Peer(Arc::clone(mine)));
+            state.links.insert(block.pid, Peer(Arc::clone(block)));
             true
         }
-        Phase::Exiting(_) | Phase::Dead(_) => at_its_end(&mut state),
+        Phase::Exiting(_) | Phase::Dead(_) => if_exiting(&mut state),
     };
     drop(state);
-    if !alive {
-        mine.lock().links.remove(&other.pid);
-    } else if mine.dead() {
+    if !linked {
+        block.lock().links.remove(&other.pid);
+    } else if block.is_dead() {
         // The calling thread has just become a zombie's, and its burial did not see this link.
-        let reason = match &mine.lock().phase {
+        let reason = match &block.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
             Phase::Running => ExitReason::NoProc,
         };
-        signal(other, mine.pid, &reason, Origin::Link);
+        deliver_exit_signal(other, block.pid, &reason, Origin::Link);
     }
-    alive
+    linked
 }
 
 /// Removes the link between the calling process and another, whoever made it. Afterwards no new `Exit`
@@ -154,21 +160,23 @@ pub fn unlink(pid: impl Into<Pid>) {
     let pid = pid.into();
     if let Some(me) = me::get() {
         me.checkpoint();
-        if !me.zombie() {
-            disconnect(&me.block, pid);
+        if !me.is_zombie() {
+            remove_link(&me.block, pid);
         }
     }
 }
 
 /// Removes a link on both sides.
-pub(crate) fn disconnect(mine: &Arc<Block>, other: Pid) {
-    let peer = mine.lock().links.remove(&other);
+pub(crate) fn remove_link(block: &Arc<ProcessBlock>, other: Pid) {
+    let peer = block.lock().links.remove(&other);
     if let Some(Peer(other)) = peer {
         let mut state = other.lock();
-        state.late.retain(|late| !matches!(late, Late::Link(Peer(peer)) if peer.pid == mine.pid));
-        let back = state.links.remove(&mine.pid);
+        state
+            .pending_requests
+            .retain(|late| !matches!(late, PendingRequest::Link(Peer(peer)) if peer.pid == block.pid));
+        let back_link = state.links.remove(&block.pid);
         drop(state);
-        drop(back);
+        drop(back_link);
     }
 }
 
@@ -200,7 +208,7 @@ pub(crate) fn disconnect(mine: &Arc<Block>, other: Pid) {
 #[track_caller]
 pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
     let pid = pid.into();
-    monitor_as(table::until_links_are_told(pid), Target::Pid(pid))
+    monitor_as(table::get_until_notified(pid), MonitorTarget::Pid(pid))
 }
 
 /// Watches whoever holds a name now, also if the name moves to another process later. The `Down` names
@@ -222,71 +230,78 @@ pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
 /// ```
 #[track_caller]
 pub fn monitor_name(name: &str) -> MonitorRef {
-    monitor_as(names::find(name), Target::Name(name.into()))
+    monitor_as(names::lookup(name), MonitorTarget::Name(name.into()))
 }
 
 #[track_caller]
-fn monitor_as(other: Option<Arc<Block>>, target: Target) -> MonitorRef {
+fn monitor_as(other: Option<Arc<ProcessBlock>>, target: MonitorTarget) -> MonitorRef {
     let me = expect_process("monitor");
     me.checkpoint();
-    let id = MonitorRef::fresh();
-    if me.neutral() || me.zombie() {
+    let id = MonitorRef::next();
+    if me.signals_masked() || me.is_zombie() {
         return id;
     }
-    hold(&me.block, id, other.as_ref(), target, None);
+    add_monitor(&me.block, id, other.as_ref(), target, None);
     id
 }
 
 /// Enters a monitor on both sides; if there is nobody to monitor, its `Down` comes at once. An alias ends
 /// with it.
-pub(crate) fn hold(
-    mine: &Arc<Block>,
+pub(crate) fn add_monitor(
+    watcher_block: &Arc<ProcessBlock>,
     id: MonitorRef,
-    other: Option<&Arc<Block>>,
-    target: Target,
+    watched: Option<&Arc<ProcessBlock>>,
+    target: MonitorTarget,
     alias: Option<Arc<dyn Deactivate>>,
 ) {
-    let watcher = Watcher::Process { peer: Peer(Arc::clone(mine)), target };
-    let peer = Peer(Arc::clone(other.unwrap_or(mine)));
-    mine.lock().monitoring.insert(id, Monitoring::Active { peer, alias });
-    match other {
-        Some(other) => enter(other, id, watcher),
-        None => tell(id, watcher, &ExitReason::NoProc),
+    let watcher = Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target };
+    let peer = Peer(Arc::clone(watched.unwrap_or(watcher_block)));
+    watcher_block.lock().monitoring.insert(id, Monitoring::Active { peer, alias });
+    match watched {
+        Some(watched) => add_watcher(watched, id, watcher),
+        None => notify_and_wake(id, watcher, &ExitReason::NoProc),
     }
 }
 
 /// As `hold`, with a process that has not begun: see `connect_unborn`.
-pub(crate) fn hold_unborn(mine: &Arc<Block>, id: MonitorRef, unborn: &Arc<Block>) {
-    let watcher = Watcher::Process { peer: Peer(Arc::clone(mine)), target: Target::Pid(unborn.pid) };
-    let active = Monitoring::Active { peer: Peer(Arc::clone(unborn)), alias: None };
-    mine.lock().monitoring.insert(id, active);
-    await_death(unborn, id, watcher);
+pub(crate) fn add_monitor_before_start(
+    watcher_block: &Arc<ProcessBlock>,
+    id: MonitorRef,
+    child: &Arc<ProcessBlock>,
+) {
+    let watcher =
+        Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target: MonitorTarget::Pid(child.pid) };
+    let active = Monitoring::Active { peer: Peer(Arc::clone(child)), alias: None };
+    watcher_block.lock().monitoring.insert(id, active);
+    watch_exit(child, id, watcher);
 }
 
 /// Enters a watcher with the watched process, or tells it at once.
-pub(crate) fn enter(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
-    let mut state = other.lock();
+pub(crate) fn add_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: Watcher) {
+    let mut state = watched.lock();
     match state.phase {
         Phase::Running => {
             state.watchers.insert(id, watcher);
         }
-        Phase::Dead(_) if state.told_all => {
+        Phase::Dead(_) if state.links_notified => {
             drop(state);
-            tell(id, watcher, &ExitReason::NoProc);
+            notify_and_wake(id, watcher, &ExitReason::NoProc);
         }
-        Phase::Exiting(_) | Phase::Dead(_) => state.late.push(Late::Watcher(id, watcher)),
+        Phase::Exiting(_) | Phase::Dead(_) => {
+            state.pending_requests.push(PendingRequest::Watcher(id, watcher))
+        }
     }
 }
 
 /// Enters a watcher for whom the process was alive a moment ago, so that "no such process" is no answer: it learns
 /// the true reason.
-pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) {
-    let mut state = other.lock();
+pub(crate) fn watch_exit(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: Watcher) {
+    let mut state = watched.lock();
     match &state.phase {
-        Phase::Dead(reason) if state.told_all => {
+        Phase::Dead(reason) if state.links_notified => {
             let reason = reason.clone();
             drop(state);
-            tell(id, watcher, &reason);
+            notify_and_wake(id, watcher, &reason);
         }
         Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
             state.watchers.insert(id, watcher);
@@ -310,7 +325,7 @@ pub(crate) fn await_death(other: &Arc<Block>, id: MonitorRef, watcher: Watcher) 
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn demonitor(monitor: MonitorRef) -> bool {
-    remove(monitor, false)
+    remove_monitor(monitor, false)
 }
 
 /// As [`demonitor`], and takes the `Down` out of the mailbox if it is there: afterwards none can come.
@@ -327,16 +342,16 @@ pub fn demonitor(monitor: MonitorRef) -> bool {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn demonitor_flush(monitor: MonitorRef) -> bool {
-    remove(monitor, true)
+    remove_monitor(monitor, true)
 }
 
-fn remove(monitor: MonitorRef, flush: bool) -> bool {
+fn remove_monitor(monitor: MonitorRef, flush: bool) -> bool {
     let Some(me) = me::get() else {
         return false;
     };
     me.checkpoint();
     let mut state = me.block.lock();
-    let found = match state.monitoring.remove(&monitor) {
+    let removed = match state.monitoring.remove(&monitor) {
         Some(Monitoring::Active { peer, alias }) => {
             if let Some(alias) = alias {
                 alias.deactivate();
@@ -345,7 +360,7 @@ fn remove(monitor: MonitorRef, flush: bool) -> bool {
         }
         // The mailbox drops a Down whose entry is gone.
         Some(Monitoring::Fired) if flush => {
-            me.block.aside.fetch_sub(1, Ordering::Relaxed);
+            me.block.saved_count.fetch_sub(1, Ordering::Relaxed);
             None
         }
         Some(Monitoring::Fired) => {
@@ -355,17 +370,19 @@ fn remove(monitor: MonitorRef, flush: bool) -> bool {
         None => None,
     };
     drop(state);
-    if let Some(Peer(other)) = &found {
-        leave(other, monitor);
+    if let Some(Peer(watched)) = &removed {
+        remove_watcher(watched, monitor);
     }
-    found.is_some()
+    removed.is_some()
 }
 
 /// Takes a watcher off the watched process.
-pub(crate) fn leave(other: &Arc<Block>, id: MonitorRef) {
-    let mut state = other.lock();
+pub(crate) fn remove_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef) {
+    let mut state = watched.lock();
     let watcher = state.watchers.remove(&id);
-    state.late.retain(|late| !matches!(late, Late::Watcher(entered, _) if *entered == id));
+    state
+        .pending_requests
+        .retain(|late| !matches!(late, PendingRequest::Watcher(entered, _) if *entered == id));
     drop(state);
     drop(watcher);
 }

@@ -10,79 +10,79 @@ use std::time::Instant;
 
 use crate::pid::Pid;
 use crate::process::activity::Activity;
-use crate::process::block::{Block, Phase};
+use crate::process::block::{Phase, ProcessBlock};
 use crate::process::clock;
-use crate::process::linger::Risen;
-use crate::process::wait::Waiter;
+use crate::process::linger::ActiveThreadGuard;
+use crate::process::wait::Parker;
 use crate::reason::ExitReason;
 use crate::unwound;
 
 /// A reply handle that was dropped unanswered, held back until it is clear why.
-pub(crate) trait Abandoned {
-    fn abandon(&self);
+pub(crate) trait DroppedCaller {
+    fn notify_dropped(&self);
 }
 
 /// This thread's process, as only the thread itself sees it.
-pub(crate) struct Me {
-    pub(crate) block: Arc<Block>,
+pub(crate) struct CurrentProcess {
+    pub(crate) block: Arc<ProcessBlock>,
     /// The body is over and only destructors run: runtime calls do not unwind any more.
-    last_words: Cell<bool>,
+    signals_masked: Cell<bool>,
     /// The process is being buried, by this thread and not as a zombie.
-    burial: Cell<bool>,
+    in_cleanup: Cell<bool>,
     /// Whether callbacks run here whose outcome decides what a dropped reply handle means.
-    holds_dropped: Cell<bool>,
-    dropped: RefCell<Vec<Arc<dyn Abandoned>>>,
+    defers_dropped: Cell<bool>,
+    dropped_callers: RefCell<Vec<Arc<dyn DroppedCaller>>>,
     /// How many messages it has received since it last sent one.
-    unanswered: Cell<u32>,
+    received_since_send: Cell<u32>,
     /// The process whose call is being handled, until it is answered.
-    answering: Cell<Option<Pid>>,
+    current_caller: Cell<Option<Pid>>,
 }
 
 /// Who has received so many messages and sent none is taken for a sink.
-const MANY_UNANSWERED: u32 = 64;
+const SINK_THRESHOLD: u32 = 64;
 
 thread_local! {
-    static ME: RefCell<Option<Rc<Me>>> = const { RefCell::new(None) };
-    static FOREIGN: Arc<Waiter> = Arc::new(waiter_of_this_thread());
+    static CURRENT: RefCell<Option<Rc<CurrentProcess>>> = const { RefCell::new(None) };
+    static THREAD_PARKER: Arc<Parker> = Arc::new(new_thread_parker());
     /// For destructors of thread-locals that wait when `FOREIGN` is gone: what is woken and what waits must be the
     /// same. It is never gone itself, so such a thread leaks one.
-    static LAST: ManuallyDrop<Arc<Waiter>> = ManuallyDrop::new(Arc::new(waiter_of_this_thread()));
+    static FALLBACK_PARKER: ManuallyDrop<Arc<Parker>> = ManuallyDrop::new(Arc::new(new_thread_parker()));
 }
 
-fn waiter_of_this_thread() -> Waiter {
-    let waiter = Waiter::default();
-    waiter.belongs_here();
-    waiter
+fn new_thread_parker() -> Parker {
+    let parker = Parker::default();
+    parker.bind_to_current_thread();
+    parker
 }
 
 /// This thread's process; `None` on a foreign thread.
 #[inline]
-pub(crate) fn get() -> Option<Rc<Me>> {
+pub(crate) fn get() -> Option<Rc<CurrentProcess>> {
     // No process any more while the thread's own locals are being destroyed.
-    ME.try_with(|me| me.borrow().clone()).ok().flatten()
+    CURRENT.try_with(|me| me.borrow().clone()).ok().flatten()
 }
 
 /// Whether this thread's own locals are being destroyed: it can be no process any more.
-pub(crate) fn is_ending() -> bool {
-    ME.try_with(|_| ()).is_err()
+pub(crate) fn thread_is_exiting() -> bool {
+    CURRENT.try_with(|_| ()).is_err()
 }
 
 /// Makes this thread the process, or no process again.
-pub(crate) fn set(block: Option<Arc<Block>>) {
+pub(crate) fn set(block: Option<Arc<ProcessBlock>>) {
     let me = block.map(|block| {
-        block.waiter.belongs_here();
-        Rc::new(Me {
+        block.parker.bind_to_current_thread();
+        Rc::new(CurrentProcess {
             block,
-            last_words: Cell::new(false),
-            burial: Cell::new(false),
-            holds_dropped: Cell::new(false),
-            dropped: RefCell::new(Vec::new()),
-            unanswered: Cell::new(0),
-            answering: Cell::new(None),
+            signals_masked: Cell::new(false),
+            in_cleanup: Cell::new(false),
+            defers_dropped: Cell::new(false),
+            dropped_callers: RefCell::new(Vec::new()),
+            received_since_send: Cell::new(0),
+            current_caller: Cell::new(None),
         })
     });
-    let earlier = ME.with(|cell| cell.replace(me));
-    drop(earlier);
+    let previous = CURRENT.with(|cell| cell.replace(me));
+    drop(previous);
 }
 
 /// Ends the process here if it has been told to go.
@@ -99,136 +99,138 @@ pub(crate) fn pid() -> Option<Pid> {
 }
 
 /// Who this thread is as a sender of signals: a foreign thread has an identity that finds nobody.
-pub(crate) fn identity() -> Pid {
+pub(crate) fn sender_pid() -> Pid {
     thread_local! {
-        static NOBODY: Pid = Pid::fresh();
+        static FOREIGN_THREAD_PID: Pid = Pid::next();
     }
-    pid().unwrap_or_else(|| NOBODY.try_with(|pid| *pid).unwrap_or_else(|_| Pid::fresh()))
+    pid().unwrap_or_else(|| FOREIGN_THREAD_PID.try_with(|pid| *pid).unwrap_or_else(|_| Pid::next()))
 }
 
 /// What this thread waits on.
 #[inline]
-pub(crate) fn waiter() -> Arc<Waiter> {
+pub(crate) fn parker() -> Arc<Parker> {
     match get() {
-        Some(me) => Arc::clone(&me.block.waiter),
-        None => FOREIGN.try_with(Arc::clone).unwrap_or_else(|_| LAST.with(|last| Arc::clone(last))),
+        Some(me) => Arc::clone(&me.block.parker),
+        None => THREAD_PARKER
+            .try_with(Arc::clone)
+            .unwrap_or_else(|_| FALLBACK_PARKER.with(|parker| Arc::clone(parker))),
     }
 }
 
 /// Blocks until there are news or the deadline is past; an exit signal ends the process here and now.
-pub(crate) fn wait<T>(deadline: Option<Instant>, mut news: impl FnMut() -> Option<T>) -> Option<T> {
-    linger(deadline, &mut news).or_else(|| park(deadline, news))
+pub(crate) fn wait<T>(deadline: Option<Instant>, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
+    spin(deadline, &mut poll).or_else(|| park(deadline, poll))
 }
 
 /// The first part of `wait`: looks for news for as long as it does not pay to park.
 #[inline]
-pub(crate) fn linger<T>(deadline: Option<Instant>, news: impl FnMut() -> Option<T>) -> Option<T> {
-    attentively(news, |waiter, news| waiter.linger(deadline, news))
+pub(crate) fn spin<T>(deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+    wait_interruptible(poll, |parker, poll| parker.spin(deadline, poll))
 }
 
 /// The second part of `wait`: for who lingered in vain, or expects no news.
 #[inline]
-pub(crate) fn park<T>(deadline: Option<Instant>, news: impl FnMut() -> Option<T>) -> Option<T> {
-    attentively(news, |waiter, news| waiter.park_until(deadline, news))
+pub(crate) fn park<T>(deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+    wait_interruptible(poll, |parker, poll| parker.park_until(deadline, poll))
 }
 
 /// Blocks until there are news, whatever becomes of the process.
-pub(crate) fn park_through<T>(news: impl FnMut() -> Option<T>) -> Option<T> {
-    let _risen = get().is_none().then(Risen::new);
-    waiter().park_until(None, news)
+pub(crate) fn park_uninterruptible<T>(poll: impl FnMut() -> Option<T>) -> Option<T> {
+    let _active = get().is_none().then(ActiveThreadGuard::new);
+    parker().park_until(None, poll)
 }
 
 /// Waits in a way that an exit signal ends.
-fn attentively<T>(
-    mut news: impl FnMut() -> Option<T>,
-    wait: impl FnOnce(&Waiter, &mut dyn FnMut() -> Option<Woken<T>>) -> Option<Woken<T>>,
+fn wait_interruptible<T>(
+    mut poll: impl FnMut() -> Option<T>,
+    wait: impl FnOnce(&Parker, &mut dyn FnMut() -> Option<Wakeup<T>>) -> Option<Wakeup<T>>,
 ) -> Option<T> {
     let Some(me) = get() else {
-        let _risen = Risen::new(); // what a foreign thread does elsewhere nobody knows
-        return match wait(&waiter(), &mut || news().map(Woken::News)) {
-            Some(Woken::News(found)) => Some(found),
-            Some(Woken::Told) | None => None,
+        let _active = ActiveThreadGuard::new(); // what a foreign thread does elsewhere nobody knows
+        return match wait(&parker(), &mut || poll().map(Wakeup::Ready)) {
+            Some(Wakeup::Ready(value)) => Some(value),
+            Some(Wakeup::ExitSignal) | None => None,
         };
     };
     me.checkpoint();
-    let listens = !me.neutral();
-    let woken = wait(&me.block.waiter, &mut || match news() {
-        Some(found) => Some(Woken::News(found)),
-        None if listens && me.block.doomed() => Some(Woken::Told),
+    let interruptible = !me.signals_masked();
+    let wakeup = wait(&me.block.parker, &mut || match poll() {
+        Some(value) => Some(Wakeup::Ready(value)),
+        None if interruptible && me.block.is_exiting() => Some(Wakeup::ExitSignal),
         None => None,
     });
-    match woken {
-        Some(Woken::News(found)) => Some(found),
-        Some(Woken::Told) => unwound::told(),
+    match wakeup {
+        Some(Wakeup::Ready(value)) => Some(value),
+        Some(Wakeup::ExitSignal) => unwound::unwind_on_exit_signal(),
         None => None,
     }
 }
 
-enum Woken<T> {
-    News(T),
-    Told,
+enum Wakeup<T> {
+    Ready(T),
+    ExitSignal,
 }
 
-impl Me {
+impl CurrentProcess {
     /// Whether runtime calls must not unwind: destructors are running.
     #[inline]
-    pub(crate) fn neutral(&self) -> bool {
-        thread::panicking() || self.last_words.get()
+    pub(crate) fn signals_masked(&self) -> bool {
+        thread::panicking() || self.signals_masked.get()
     }
 
     /// Whether the process is declared dead although this thread goes on: nothing it does counts.
     #[inline]
-    pub(crate) fn zombie(&self) -> bool {
-        self.block.dead()
+    pub(crate) fn is_zombie(&self) -> bool {
+        self.block.is_dead()
     }
 
     #[inline]
     pub(crate) fn checkpoint(&self) {
-        if self.block.disturbed() && !self.neutral() {
-            self.settle();
-            if self.block.doomed() {
-                unwound::told();
+        if self.block.needs_attention() && !self.signals_masked() {
+            self.on_unwind_caught();
+            if self.block.is_exiting() {
+                unwound::unwind_on_exit_signal();
             }
         }
     }
 
     /// An unwinding that began was caught: the deadline it set is off. If it was one in a destructor, and the
     /// one that runs the destructor goes on, nothing is settled.
-    pub(crate) fn settle(&self) {
-        if !self.block.unwinding() || thread::panicking() {
+    pub(crate) fn on_unwind_caught(&self) {
+        if !self.block.is_unwinding() || thread::panicking() {
             return;
         }
-        self.block.mark_unwinding(false);
+        self.block.set_unwinding(false);
         let mut state = self.block.lock();
-        state.overtaken = false;
-        let deadline = match state.phase {
-            Phase::Running => state.deadline.take(),
+        state.own_exit_first = false;
+        let exit_timer = match state.phase {
+            Phase::Running => state.exit_timer.take(),
             Phase::Exiting(_) | Phase::Dead(_) => None,
         };
         drop(state);
-        deadline.map(clock::cancel);
-        if !self.holds_dropped.get() {
-            self.release_dropped();
+        exit_timer.map(clock::cancel);
+        if !self.defers_dropped.get() {
+            self.flush_dropped_callers();
         }
     }
 
     /// From here on only destructors run.
-    pub(crate) fn begin_last_words(&self) {
-        self.last_words.set(true);
+    pub(crate) fn mask_signals(&self) {
+        self.signals_masked.set(true);
     }
 
     /// From here on only destructors of what others keep for the process run.
-    pub(crate) fn begin_burial(&self) {
-        self.burial.set(true);
+    pub(crate) fn enter_cleanup(&self) {
+        self.in_cleanup.set(true);
     }
 
     /// Whether the calling code runs in the burial itself: what it leaves behind nobody puts in order.
-    pub(crate) fn buries_itself(&self) -> bool {
-        self.burial.get()
+    pub(crate) fn in_cleanup(&self) -> bool {
+        self.in_cleanup.get()
     }
 
     /// Runs clean-up code in the state of last words, then comes back from it.
-    pub(crate) fn quietly<T>(&self, body: impl FnOnce() -> T) -> T {
+    pub(crate) fn with_signals_masked<T>(&self, body: impl FnOnce() -> T) -> T {
         /// Also if the clean-up panics: who swallows that must still be unwound at the next call.
         struct Restore<'a>(&'a Cell<bool>, bool);
         impl Drop for Restore<'_> {
@@ -236,12 +238,12 @@ impl Me {
                 self.0.set(self.1);
             }
         }
-        let _restore = Restore(&self.last_words, self.last_words.replace(true));
+        let _restore = Restore(&self.signals_masked, self.signals_masked.replace(true));
         body()
     }
 
     /// Why the process is exiting, for a receive that is called in a destructor.
-    pub(crate) fn exiting_because(&self) -> ExitReason {
+    pub(crate) fn exit_reason(&self) -> ExitReason {
         match &self.block.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
             Phase::Running => ExitReason::new("exiting"),
@@ -251,77 +253,77 @@ impl Me {
     /// Marks that a server's callbacks run on this thread: reply handles dropped in one are held back
     /// until the server has decided whether it goes on (then nobody will answer) or stops (then the caller
     /// learns the reason).
-    pub(crate) fn hold_dropped(&self) {
-        self.holds_dropped.set(true);
+    pub(crate) fn defer_dropped_callers(&self) {
+        self.defers_dropped.set(true);
     }
 
     /// It sends something, to whomever.
     #[inline]
-    pub(crate) fn sends(&self) {
-        self.unanswered.set(0);
+    pub(crate) fn note_send(&self) {
+        self.received_since_send.set(0);
     }
 
     /// It has received a message.
     #[inline]
-    pub(crate) fn receives(&self) {
-        self.unanswered.set(self.unanswered.get().saturating_add(1));
+    pub(crate) fn note_receive(&self) {
+        self.received_since_send.set(self.received_since_send.get().saturating_add(1));
     }
 
     /// Whether it only ever takes messages: nobody is waiting for what it makes of the next one.
     #[inline]
     pub(crate) fn is_sink(&self) -> bool {
-        self.unanswered.get() > MANY_UNANSWERED
+        self.received_since_send.get() > SINK_THRESHOLD
     }
 
     /// It turns to something else.
     #[inline]
-    pub(crate) fn begins(&self, what: Activity) {
-        self.block.doing.begin(what);
+    pub(crate) fn set_activity(&self, activity: Activity) {
+        self.block.activity.set(activity);
     }
 
     /// A call of this process is to be handled; of nobody's that could be asked, if it comes from a foreign thread.
     #[inline]
-    pub(crate) fn answers(&self, caller: Option<Pid>) {
-        self.answering.set(caller);
+    pub(crate) fn set_current_caller(&self, caller: Option<Pid>) {
+        self.current_caller.set(caller);
     }
 
     /// The call of this process has its answer, whichever is being handled.
     #[inline]
-    pub(crate) fn has_answered(&self, caller: Pid) {
-        if self.answering.get() == Some(caller) {
-            self.answering.set(None);
+    pub(crate) fn clear_current_caller(&self, caller: Pid) {
+        if self.current_caller.get() == Some(caller) {
+            self.current_caller.set(None);
         }
     }
 
     /// Whose call has been handled without an answer.
     #[inline]
-    pub(crate) fn owes(&self) -> Option<Pid> {
-        self.answering.take()
+    pub(crate) fn take_unanswered_caller(&self) -> Option<Pid> {
+        self.current_caller.take()
     }
 
     /// Lets the callers of dropped reply handles know, now that the process' own fate is decided.
     #[inline]
-    pub(crate) fn release_dropped(&self) {
-        if self.dropped.borrow().is_empty() {
+    pub(crate) fn flush_dropped_callers(&self) {
+        if self.dropped_callers.borrow().is_empty() {
             return;
         }
-        let dropped = self.dropped.take();
-        for reply in dropped {
-            reply.abandon();
+        let callers = self.dropped_callers.take();
+        for caller in callers {
+            caller.notify_dropped();
         }
     }
 }
 
 /// Takes note of a reply handle dropped unanswered: at once, or when it is clear what that means.
-pub(crate) fn abandoned(reply: Arc<dyn Abandoned>) {
+pub(crate) fn on_caller_dropped(caller: Arc<dyn DroppedCaller>) {
     match get() {
-        Some(me) if me.holds_dropped.get() || thread::panicking() => {
-            me.dropped.borrow_mut().push(reply);
-            if !me.holds_dropped.get() {
+        Some(me) if me.defers_dropped.get() || thread::panicking() => {
+            me.dropped_callers.borrow_mut().push(caller);
+            if !me.defers_dropped.get() {
                 // Also if no panic hook saw it begin (`resume_unwind`): whoever catches it must settle this.
-                me.block.mark_unwinding(true);
+                me.block.set_unwinding(true);
             }
         }
-        _ => reply.abandon(),
+        _ => caller.notify_dropped(),
     }
 }

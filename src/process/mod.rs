@@ -35,18 +35,18 @@ pub use self::address::{Address, Name, SendError};
 pub use self::alias::{Alias, AliasMode};
 pub use self::attach::{AttachError, attach};
 pub use self::attempt::{Attempt, Caught, attempt};
-pub use self::block::{Kind, Target};
+pub use self::block::{MonitorTarget, ProcessKind};
 pub use self::exit::{exit, exit_with, is_alive, throw};
 pub use self::inbox::{Event, Inbox};
 pub use self::info::{ProcessInfo, ProcessState, info, processes};
-pub use self::linger::Waiting;
+pub use self::linger::WaitStrategy;
 pub use self::link::{LinkError, demonitor, demonitor_flush, link, monitor, monitor_name, unlink};
-pub use self::names::{NameError, Via, register, unregister, whereis, whereis_within};
+pub use self::names::{NameError, Via, register, unregister, whereis, whereis_timeout};
 pub use self::own::{
     ExitHook, checkpoint, current, exit_requested, on_exit_request, set_label, sleep, trap_exit,
 };
 pub use self::settings::{Settings, set_settings, settings};
 pub use self::spawn::{Builder, SpawnError, spawn, spawn_link, spawn_monitor};
-pub use self::timer::{Destination, cancel_timer, read_timer, send_after, send_at};
+pub use self::timer::{TimerTarget, cancel_timer, read_timer, send_after, send_at};
 pub use self::watch::{Watch, watch};
-pub use self::zombie::{Zombie, zombies, zombies_ever};
+pub use self::zombie::{Zombie, zombies, zombies_total};

@@ -12,9 +12,9 @@ use std::time::Duration;
 use once_cell::sync::Lazy;
 
 use crate::pid::Pid;
-use crate::process::block::{Block, Held, Phase};
-use crate::process::shards::Shards;
-use crate::process::wait::Waiter;
+use crate::process::block::{HeldResource, Phase, ProcessBlock};
+use crate::process::shards::ShardedMap;
+use crate::process::wait::Parker;
 use crate::process::{clock, me, table};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -51,7 +51,7 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("a name must have at least one character"),
             Self::Exiting => f.write_str("the calling process is exiting"),
             Self::NotAProcess => f.write_str("the calling thread is not a process"),
-            Self::Unsupported(why) => write!(f, "the table cannot name processes: {why}"),
+            Self::Unsupported(reason) => write!(f, "the table cannot name processes: {reason}"),
         }
     }
 }
@@ -83,9 +83,9 @@ pub trait Via: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`register`](Self::register).
     fn take_over(&self, pid: Pid) -> Result<Vec<Pid>, NameError> {
-        let earlier = self.whereis().and_then(table::get).filter(|holder| holder.doomed());
+        let predecessor = self.whereis().and_then(table::get).filter(|holder| holder.is_exiting());
         self.register(pid)?;
-        Ok(earlier.map(|holder| holder.pid).into_iter().collect())
+        Ok(predecessor.map(|holder| holder.pid).into_iter().collect())
     }
 
     /// Forgets `pid`, if it still is the holder. It is called while that process ends, usually on its own
@@ -94,8 +94,8 @@ pub trait Via: fmt::Debug + Send + Sync {
 
     /// Who holds the key, as soon as somebody does; `None` if nobody does within `limit`. A table that cannot
     /// wait looks just once.
-    fn whereis_within(&self, limit: Duration) -> Option<Pid> {
-        let _ = limit;
+    fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
+        let _ = timeout;
         self.whereis()
     }
 }
@@ -103,46 +103,46 @@ pub trait Via: fmt::Debug + Send + Sync {
 /// A table from keys to processes, and what each keeps beside its key, with the takeover rule. Nothing that
 /// belongs to users is cloned or dropped under its locks, if their values are shared pointers; of their keys
 /// only `Hash` and `Eq` run there.
-pub(crate) struct Names<K, V = ()> {
-    holds: Shards<K, Hold<V>>,
+pub(crate) struct NameTable<K, V = ()> {
+    entries: ShardedMap<K, NameEntry<V>>,
     /// Who waits for a key to be held, by key.
-    awaiting: Mutex<HashMap<K, Vec<Arc<Waiter>>>>,
+    waiters: Mutex<HashMap<K, Vec<Arc<Parker>>>>,
     /// How many there are: nobody takes the lock for nothing.
-    awaiting_count: AtomicUsize,
+    waiter_count: AtomicUsize,
 }
 
 /// Who holds a key.
-struct Hold<V> {
-    block: Arc<Block>,
+struct NameEntry<V> {
+    block: Arc<ProcessBlock>,
     /// What it keeps there. Nothing if its key was taken over and came back to it: it is remembered so that
     /// the next holder waits for its burial too.
     value: Option<V>,
     /// From whom the key was taken over, oldest first, for as long as they are not buried.
-    earlier: Vec<Arc<Block>>,
+    predecessors: Vec<Arc<ProcessBlock>>,
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
+impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
     pub(crate) fn new() -> Self {
         Self {
-            holds: Shards::new(),
-            awaiting: Mutex::new(HashMap::new()),
-            awaiting_count: AtomicUsize::new(0),
+            entries: ShardedMap::new(),
+            waiters: Mutex::new(HashMap::new()),
+            waiter_count: AtomicUsize::new(0),
         }
     }
 
     /// The living holder, and what it keeps.
-    pub(crate) fn get<Q>(&self, key: &Q) -> Option<(Arc<Block>, V)>
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<(Arc<ProcessBlock>, V)>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.holds.of(key).read().get(key).and_then(Hold::living)
+        self.entries.shard(key).read().get(key).and_then(NameEntry::live_holder)
     }
 
     /// What all living holders keep.
-    pub(crate) fn living(&self) -> Vec<V> {
+    pub(crate) fn live_values(&self) -> Vec<V> {
         let mut all = Vec::new();
-        self.holds.visit(|_, hold| all.extend(hold.living().map(|(_, value)| value)));
+        self.entries.for_each(|_, entry| all.extend(entry.live_holder().map(|(_, value)| value)));
         all
     }
 
@@ -151,25 +151,31 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
     ///
     /// A burial of `block` that has begun meanwhile does not see it: the caller has to look for that afterwards, and
     /// to release the key.
-    pub(crate) fn claim(&self, key: &K, block: &Arc<Block>, value: V) -> Result<Vec<Arc<Block>>, NameError> {
-        let new = key.clone(); // not under the lock
-        let mut shard = self.holds.of(key).write();
-        let (displaced, earlier) = match shard.get_mut(key) {
-            Some(hold) if !hold.block.doomed() => return Err(NameError::Taken(hold.block.pid)),
-            Some(hold) => {
-                hold.earlier.push(std::mem::replace(&mut hold.block, Arc::clone(block)));
-                (hold.value.replace(value), hold.earlier.clone())
+    pub(crate) fn claim(
+        &self,
+        key: &K,
+        block: &Arc<ProcessBlock>,
+        value: V,
+    ) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
+        let owned_key = key.clone(); // not under the lock
+        let mut shard = self.entries.shard(key).write();
+        let (displaced, predecessors) = match shard.get_mut(key) {
+            Some(entry) if !entry.block.is_exiting() => return Err(NameError::Taken(entry.block.pid)),
+            Some(entry) => {
+                entry.predecessors.push(std::mem::replace(&mut entry.block, Arc::clone(block)));
+                (entry.value.replace(value), entry.predecessors.clone())
             }
             None => {
-                let hold = Hold { block: Arc::clone(block), value: Some(value), earlier: Vec::new() };
-                shard.insert(new, hold);
+                let entry =
+                    NameEntry { block: Arc::clone(block), value: Some(value), predecessors: Vec::new() };
+                shard.insert(owned_key, entry);
                 (None, Vec::new())
             }
         };
         drop(shard);
         drop(displaced);
-        self.tell_awaiting(key);
-        Ok(earlier)
+        self.notify_waiters(key);
+        Ok(predecessors)
     }
 
     /// Forgets `holder`, and returns what it kept. If it ends while one that it took the key from is not buried
@@ -179,26 +185,26 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let mut shard = self.holds.of(key).write();
-        let hold = shard.get_mut(key)?;
-        if hold.block.pid != holder {
+        let mut shard = self.entries.shard(key).write();
+        let entry = shard.get_mut(key)?;
+        if entry.block.pid != holder {
             // Taken over: from now on nobody has to wait for it.
-            let at = hold.earlier.iter().position(|block| block.pid == holder);
-            let buried = at.map(|at| hold.earlier.remove(at));
+            let index = entry.predecessors.iter().position(|block| block.pid == holder);
+            let removed = index.map(|index| entry.predecessors.remove(index));
             drop(shard);
-            drop(buried);
+            drop(removed);
             return None;
         }
-        if let Some(back) = hold.earlier.pop() {
-            let gone = std::mem::replace(&mut hold.block, back);
-            let value = hold.value.take();
+        if let Some(predecessor) = entry.predecessors.pop() {
+            let removed = std::mem::replace(&mut entry.block, predecessor);
+            let value = entry.value.take();
             drop(shard);
-            drop(gone);
+            drop(removed);
             return value;
         }
-        let gone = shard.remove_entry(key);
+        let removed = shard.remove_entry(key);
         drop(shard);
-        gone.and_then(|(_, hold)| hold.value)
+        removed.and_then(|(_, entry)| entry.value)
     }
 
     /// Has `holder` keep something else beside the key, and returns what it kept; nothing if it does not hold it.
@@ -207,32 +213,32 @@ impl<K: Hash + Eq + Clone, V: Clone> Names<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let mut shard = self.holds.of(key).write();
-        let hold = shard.get_mut(key).filter(|hold| hold.block.pid == holder)?;
-        let kept = hold.value.as_mut()?; // not in a closure, which would drop `value` under the lock
-        Some(std::mem::replace(kept, value))
+        let mut shard = self.entries.shard(key).write();
+        let entry = shard.get_mut(key).filter(|entry| entry.block.pid == holder)?;
+        let current = entry.value.as_mut()?; // not in a closure, which would drop `value` under the lock
+        Some(std::mem::replace(current, value))
     }
 
     /// The living holder, as soon as there is one.
-    pub(crate) fn get_within(&self, key: K, limit: Duration) -> Option<(Arc<Block>, V)> {
-        let awaiting = Awaiting::new(self, key);
-        me::wait(Some(clock::after(limit)), || self.get(&awaiting.key))
+    pub(crate) fn get_timeout(&self, key: K, timeout: Duration) -> Option<(Arc<ProcessBlock>, V)> {
+        let name_waiter = NameWaiter::new(self, key);
+        me::wait(Some(clock::deadline_after(timeout)), || self.get(&name_waiter.key))
     }
 
-    fn tell_awaiting(&self, key: &K) {
+    fn notify_waiters(&self, key: &K) {
         // The holder is in the table; who begins to wait after this look finds it there.
         fence(Ordering::SeqCst);
-        if self.awaiting_count.load(Ordering::Relaxed) > 0 {
-            for waiter in self.awaiting.lock().get(key).into_iter().flatten() {
-                waiter.wake();
+        if self.waiter_count.load(Ordering::Relaxed) > 0 {
+            for parker in self.waiters.lock().get(key).into_iter().flatten() {
+                parker.unpark();
             }
         }
     }
 }
 
-impl<V: Clone> Hold<V> {
-    fn living(&self) -> Option<(Arc<Block>, V)> {
-        if self.block.doomed() {
+impl<V: Clone> NameEntry<V> {
+    fn live_holder(&self) -> Option<(Arc<ProcessBlock>, V)> {
+        if self.block.is_exiting() {
             return None;
         }
         self.value.clone().map(|value| (Arc::clone(&self.block), value))
@@ -240,53 +246,53 @@ impl<V: Clone> Hold<V> {
 }
 
 /// One thread that waits for a key to be held, while this lives.
-struct Awaiting<'a, K: Hash + Eq, V> {
-    names: &'a Names<K, V>,
+struct NameWaiter<'a, K: Hash + Eq, V> {
+    names: &'a NameTable<K, V>,
     key: K,
-    waiter: Arc<Waiter>,
+    parker: Arc<Parker>,
 }
 
-impl<'a, K: Hash + Eq + Clone, V> Awaiting<'a, K, V> {
-    fn new(names: &'a Names<K, V>, key: K) -> Self {
-        let (listed, waiter) = (key.clone(), me::waiter());
-        let mut awaiting = names.awaiting.lock();
-        match awaiting.get_mut(&key) {
-            Some(others) => others.push(Arc::clone(&waiter)),
-            None => drop(awaiting.insert(listed, vec![Arc::clone(&waiter)])),
+impl<'a, K: Hash + Eq + Clone, V> NameWaiter<'a, K, V> {
+    fn new(names: &'a NameTable<K, V>, key: K) -> Self {
+        let (owned_key, parker) = (key.clone(), me::parker());
+        let mut waiters = names.waiters.lock();
+        match waiters.get_mut(&key) {
+            Some(parkers) => parkers.push(Arc::clone(&parker)),
+            None => drop(waiters.insert(owned_key, vec![Arc::clone(&parker)])),
         }
-        drop(awaiting);
-        names.awaiting_count.fetch_add(1, Ordering::SeqCst);
-        Self { names, key, waiter }
+        drop(waiters);
+        names.waiter_count.fetch_add(1, Ordering::SeqCst);
+        Self { names, key, parker }
     }
 }
 
-impl<K: Hash + Eq, V> Drop for Awaiting<'_, K, V> {
+impl<K: Hash + Eq, V> Drop for NameWaiter<'_, K, V> {
     fn drop(&mut self) {
-        self.names.awaiting_count.fetch_sub(1, Ordering::SeqCst);
-        let mut awaiting = self.names.awaiting.lock();
-        let mut gone = None;
-        if let Some(waiters) = awaiting.get_mut(&self.key) {
-            if let Some(at) = waiters.iter().position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
-                waiters.swap_remove(at);
+        self.names.waiter_count.fetch_sub(1, Ordering::SeqCst);
+        let mut waiters = self.names.waiters.lock();
+        let mut removed = None;
+        if let Some(parkers) = waiters.get_mut(&self.key) {
+            if let Some(index) = parkers.iter().position(|parker| Arc::ptr_eq(parker, &self.parker)) {
+                parkers.swap_remove(index);
             }
-            if waiters.is_empty() {
-                gone = awaiting.remove_entry(&self.key);
+            if parkers.is_empty() {
+                removed = waiters.remove_entry(&self.key);
             }
         }
-        drop(awaiting);
-        drop(gone);
+        drop(waiters);
+        drop(removed);
     }
 }
 
-static NAMES: Lazy<Names<Arc<str>>> = Lazy::new(Names::new);
+static NAMES: Lazy<NameTable<Arc<str>>> = Lazy::new(NameTable::new);
 
 /// The living holder of a name.
-pub(crate) fn find(name: &str) -> Option<Arc<Block>> {
+pub(crate) fn lookup(name: &str) -> Option<Arc<ProcessBlock>> {
     NAMES.get(name).map(|(block, ())| block)
 }
 
 /// Gives `block` the name; returns the earlier holders that are not buried yet.
-pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<Vec<Arc<Block>>, NameError> {
+pub(crate) fn claim(name: &Arc<str>, block: &Arc<ProcessBlock>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
@@ -307,13 +313,13 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<Block>) -> Result<Vec<Arc<Block
     if claimed.is_err() {
         block.lock().name = None;
     }
-    let earlier = claimed?;
-    if block.burying() {
+    let predecessors = claimed?;
+    if block.is_cleaning_up() {
         // Its burial has released its name already and will not come back for it.
         NAMES.release(name, block.pid);
         return Err(NameError::NoProc);
     }
-    Ok(earlier)
+    Ok(predecessors)
 }
 
 /// Forgets the name of a process that is being buried, or that gives it up.
@@ -324,24 +330,27 @@ pub(crate) fn release(name: &str, holder: Pid) {
 /// A key of a `Via` table that a process holds.
 struct HeldVia(Arc<dyn Via>);
 
-impl Held for HeldVia {
+impl HeldResource for HeldVia {
     fn release(&self, holder: Pid) {
         self.0.unregister(holder);
     }
 }
 
 /// Gives `block` a key in another table; returns the earlier holders that are not buried yet.
-pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<Vec<Arc<Block>>, NameError> {
-    let earlier = via.take_over(block.pid)?;
+pub(crate) fn claim_via(
+    via: &Arc<dyn Via>,
+    block: &Arc<ProcessBlock>,
+) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
+    let predecessors = via.take_over(block.pid)?;
     let mut state = block.lock();
-    if block.burying() {
+    if block.is_cleaning_up() {
         drop(state);
         via.unregister(block.pid);
         return Err(NameError::NoProc);
     }
-    state.held.push(Arc::new(HeldVia(Arc::clone(via))));
+    state.held_resources.push(Arc::new(HeldVia(Arc::clone(via))));
     drop(state);
-    Ok(earlier.into_iter().filter_map(table::get).collect())
+    Ok(predecessors.into_iter().filter_map(table::get).collect())
 }
 
 /// Gives a process a name by which everybody can reach it, until it ends or the name is taken away.
@@ -368,7 +377,7 @@ pub(crate) fn claim_via(via: &Arc<dyn Via>, block: &Arc<Block>) -> Result<Vec<Ar
 pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
     if let Some(me) = me::get() {
         me.checkpoint();
-        if me.neutral() || me.zombie() {
+        if me.signals_masked() || me.is_zombie() {
             return Err(NameError::Exiting);
         }
     }
@@ -388,11 +397,11 @@ pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), Na
 pub fn unregister(name: &str) -> Result<(), NameError> {
     if let Some(me) = me::get() {
         me.checkpoint();
-        if me.zombie() {
+        if me.is_zombie() {
             return Err(NameError::Exiting);
         }
     }
-    let holder = find(name).ok_or(NameError::Unknown)?;
+    let holder = lookup(name).ok_or(NameError::Unknown)?;
     let mut state = holder.lock();
     let name = state.name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
     drop(state);
@@ -410,7 +419,7 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
 /// ```
 pub fn whereis(name: &str) -> Option<Pid> {
     me::checkpoint();
-    find(name).map(|block| block.pid)
+    lookup(name).map(|block| block.pid)
 }
 
 /// Who holds a name, as soon as somebody does; `None` if nobody does within `limit`. The way to wait for a
@@ -420,12 +429,12 @@ pub fn whereis(name: &str) -> Option<Pid> {
 /// use std::time::Duration;
 /// use rethread::process;
 ///
-/// assert_eq!(process::whereis_within("doc.late", Duration::from_millis(1)), None);
+/// assert_eq!(process::whereis_timeout("doc.late", Duration::from_millis(1)), None);
 /// let late = process::Builder::new().name("doc.late").spawn::<()>(|inbox| { inbox.recv(); })?;
-/// assert_eq!(process::whereis_within("doc.late", Duration::from_secs(1)), Some(late.pid()));
+/// assert_eq!(process::whereis_timeout("doc.late", Duration::from_secs(1)), Some(late.pid()));
 /// # Ok::<(), process::SpawnError>(())
 /// ```
-pub fn whereis_within(name: &str, limit: Duration) -> Option<Pid> {
+pub fn whereis_timeout(name: &str, timeout: Duration) -> Option<Pid> {
     me::checkpoint();
-    NAMES.get_within(name.into(), limit).map(|(block, ())| block.pid)
+    NAMES.get_timeout(name.into(), timeout).map(|(block, ())| block.pid)
 }

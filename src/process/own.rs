@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::{Pid, TimerRef};
-use crate::process::block::{Block, Phase};
+use crate::process::block::{Phase, ProcessBlock};
 use crate::process::exit::expect_process;
 use crate::process::{clock, me};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// The pid of the calling process, Erlang's `self()`; `None` on a foreign thread.
 ///
@@ -47,7 +47,7 @@ pub fn trap_exit(on: bool) -> bool {
     me.checkpoint();
     let mut state = me.block.lock();
     // A signal that came between the checkpoint and here was fatal or not by the flag of its moment.
-    std::mem::replace(&mut state.trapping, on)
+    std::mem::replace(&mut state.traps_exits, on)
 }
 
 /// A place where a long computation can be ended: unwinds if an exit signal has arrived, else costs a few
@@ -73,7 +73,7 @@ pub fn checkpoint() {
 /// ```
 #[must_use = "it does not end the process; `checkpoint` does"]
 pub fn exit_requested() -> bool {
-    me::get().is_some_and(|me| me.block.doomed())
+    me::get().is_some_and(|me| me.block.is_exiting())
 }
 
 /// Suspends the calling thread. An exit signal ends a process in it at once. Called in a destructor of a
@@ -82,18 +82,18 @@ pub fn exit_requested() -> bool {
 /// ```
 /// rethread::process::sleep(std::time::Duration::from_millis(1));
 /// ```
-pub fn sleep(time: Duration) {
-    if me::get().is_some_and(|me| me.neutral()) {
+pub fn sleep(duration: Duration) {
+    if me::get().is_some_and(|me| me.signals_masked()) {
         return;
     }
-    me::park::<()>(Some(clock::after(time)), || None);
+    me::park::<()>(Some(clock::deadline_after(duration)), || None);
 }
 
 /// Registered by [`on_exit_request`]: dropping it takes the hook away.
 #[derive(Debug)]
 #[must_use = "dropping it takes the hook away at once"]
 pub struct ExitHook {
-    block: Option<Arc<Block>>,
+    block: Option<Arc<ProcessBlock>>,
     id: TimerRef,
 }
 
@@ -123,7 +123,7 @@ pub struct ExitHook {
 pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
     let me = expect_process("on_exit_request");
     me.checkpoint();
-    let id = TimerRef::fresh();
+    let id = TimerRef::next();
     let mut state = me.block.lock();
     if matches!(state.phase, Phase::Running) {
         state.hooks.push((id, Box::new(hook)));
@@ -131,7 +131,7 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
     } else {
         // It came too late to be told by the signal.
         drop(state);
-        contain("an exit-request hook", hook);
+        catch_and_log("an exit-request hook", hook);
     }
     ExitHook { block: Some(Arc::clone(&me.block)), id }
 }
@@ -163,6 +163,6 @@ impl Drop for ExitHook {
 pub fn set_label(label: impl Into<Arc<str>>) {
     let me = expect_process("set_label");
     me.checkpoint();
-    let earlier = me.block.lock().label.replace(label.into());
-    drop(earlier);
+    let previous = me.block.lock().label.replace(label.into());
+    drop(previous);
 }

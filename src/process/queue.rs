@@ -12,28 +12,28 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Room for so many items stays with a queue whose reader parks, in each buffer.
-const ROOM_KEPT: usize = 32;
+const RETAINED_CAPACITY: usize = 32;
 
 /// Where senders put items.
 pub(crate) struct Queue<T> {
     /// In cache lines of its own: what a single item needs, and a reader that looks for it, is in the first.
-    entrance: CachePadded<Entrance<T>>,
+    shared: CachePadded<Shared<T>>,
     /// How many were ever taken out: the reader alone changes it.
-    taken: AtomicUsize,
+    received: AtomicUsize,
 }
 
 #[repr(C)]
-struct Entrance<T> {
+struct Shared<T> {
     /// How many were ever put in: changes under the lock.
-    put: AtomicUsize,
-    inbound: Mutex<Inbound<T>>,
+    sent: AtomicUsize,
+    pending: Mutex<Pending<T>>,
 }
 
 #[repr(C)]
-struct Inbound<T> {
+struct Pending<T> {
     closed: bool,
     /// There are items in `rest`: asked here, beside the lock, to leave its memory alone.
-    more: bool,
+    has_rest: bool,
     /// The oldest item, if the others wait for its reader: one that comes alone passes through no buffer.
     first: Option<T>,
     rest: VecDeque<T>,
@@ -42,13 +42,18 @@ struct Inbound<T> {
 /// Both ends of a new queue.
 pub(crate) fn queue<T>() -> (Arc<Queue<T>>, Reader<T>) {
     let queue = Arc::new(Queue {
-        entrance: CachePadded::new(Entrance {
-            put: AtomicUsize::new(0),
-            inbound: Mutex::new(Inbound { closed: false, more: false, first: None, rest: VecDeque::new() }),
+        shared: CachePadded::new(Shared {
+            sent: AtomicUsize::new(0),
+            pending: Mutex::new(Pending {
+                closed: false,
+                has_rest: false,
+                first: None,
+                rest: VecDeque::new(),
+            }),
         }),
-        taken: AtomicUsize::new(0),
+        received: AtomicUsize::new(0),
     });
-    let reader = Reader { queue: Arc::clone(&queue), first: None, batch: VecDeque::new(), taken: 0 };
+    let reader = Reader { queue: Arc::clone(&queue), first: None, batch: VecDeque::new(), received: 0 };
     (queue, reader)
 }
 
@@ -57,32 +62,32 @@ impl<T> Queue<T> {
     ///
     /// Afterwards whoever sees the reader awake may rely on it to find the item: see `Reader::pop_or_rest`.
     pub(crate) fn push(&self, item: T) -> Result<(), T> {
-        let mut inbound = self.entrance.inbound.lock();
-        if inbound.closed {
-            drop(inbound);
+        let mut pending = self.shared.pending.lock();
+        if pending.closed {
+            drop(pending);
             return Err(item);
         }
-        if inbound.first.is_none() && !inbound.more {
-            inbound.first = Some(item);
+        if pending.first.is_none() && !pending.has_rest {
+            pending.first = Some(item);
         } else {
-            inbound.rest.push_back(item);
-            inbound.more = true;
+            pending.rest.push_back(item);
+            pending.has_rest = true;
         }
-        let put = self.entrance.put.load(Ordering::Relaxed).wrapping_add(1);
-        self.entrance.put.store(put, Ordering::Release);
+        let sent = self.shared.sent.load(Ordering::Relaxed).wrapping_add(1);
+        self.shared.sent.store(sent, Ordering::Release);
         Ok(())
     }
 
     /// How many items were ever taken out.
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// How many items wait.
     pub(crate) fn len(&self) -> usize {
         // In this order: it must not seem that more were taken out than put in.
-        let taken = self.taken.load(Ordering::Acquire);
-        self.entrance.put.load(Ordering::Relaxed).wrapping_sub(taken)
+        let received = self.received.load(Ordering::Acquire);
+        self.shared.sent.load(Ordering::Relaxed).wrapping_sub(received)
     }
 }
 
@@ -92,21 +97,21 @@ pub(crate) struct Reader<T> {
     /// What was taken out of the lock at one time, and is not read yet.
     first: Option<T>,
     batch: VecDeque<T>,
-    taken: usize,
+    received: usize,
 }
 
 impl<T> Reader<T> {
     /// The next item, if one is there. It takes no lock to see that none is.
     pub(crate) fn pop(&mut self) -> Option<T> {
         if self.batch.is_empty() {
-            if self.queue.entrance.put.load(Ordering::Acquire) == self.taken {
+            if self.queue.shared.sent.load(Ordering::Acquire) == self.received {
                 return None;
             }
-            let mut inbound = self.queue.entrance.inbound.lock();
-            self.first = inbound.first.take();
-            if inbound.more {
-                inbound.more = false;
-                std::mem::swap(&mut inbound.rest, &mut self.batch);
+            let mut pending = self.queue.shared.pending.lock();
+            self.first = pending.first.take();
+            if pending.has_rest {
+                pending.has_rest = false;
+                std::mem::swap(&mut pending.rest, &mut self.batch);
             }
         }
         self.next()
@@ -114,18 +119,19 @@ impl<T> Reader<T> {
 
     /// As `pop`, for a reader that has announced that it is about to park. It takes the lock: whoever puts something in
     /// later has taken it after the announcement, and so sees that too, without a fence of its own.
-    pub(crate) fn pop_or_rest(&mut self) -> Option<T> {
+    pub(crate) fn pop_before_park(&mut self) -> Option<T> {
         if self.batch.is_empty() {
-            let mut inbound = self.queue.entrance.inbound.lock();
-            self.first = inbound.first.take();
-            inbound.more = false;
-            std::mem::swap(&mut inbound.rest, &mut self.batch);
+            let mut pending = self.queue.shared.pending.lock();
+            self.first = pending.first.take();
+            pending.has_rest = false;
+            std::mem::swap(&mut pending.rest, &mut self.batch);
             if self.first.is_none() && self.batch.is_empty() {
                 // After a flood: its room is not kept for ever.
-                let room = (inbound.rest.capacity() > ROOM_KEPT).then(|| std::mem::take(&mut inbound.rest));
-                drop(inbound);
-                drop(room);
-                if self.batch.capacity() > ROOM_KEPT {
+                let spare_buffer =
+                    (pending.rest.capacity() > RETAINED_CAPACITY).then(|| std::mem::take(&mut pending.rest));
+                drop(pending);
+                drop(spare_buffer);
+                if self.batch.capacity() > RETAINED_CAPACITY {
                     self.batch = VecDeque::new();
                 }
             }
@@ -135,8 +141,8 @@ impl<T> Reader<T> {
 
     fn next(&mut self) -> Option<T> {
         let item = self.first.take().or_else(|| self.batch.pop_front())?;
-        self.taken = self.taken.wrapping_add(1);
-        self.queue.taken.store(self.taken, Ordering::Release);
+        self.received = self.received.wrapping_add(1);
+        self.queue.received.store(self.received, Ordering::Release);
         Some(item)
     }
 }
@@ -144,12 +150,12 @@ impl<T> Reader<T> {
 impl<T> Drop for Reader<T> {
     /// Closes the queue. What is in it is dropped on the reader's thread, not under the lock.
     fn drop(&mut self) {
-        let mut inbound = self.queue.entrance.inbound.lock();
-        inbound.closed = true;
-        self.first = inbound.first.take();
-        let late = std::mem::take(&mut inbound.rest);
-        drop(inbound);
-        self.batch.extend(late);
+        let mut pending = self.queue.shared.pending.lock();
+        pending.closed = true;
+        self.first = pending.first.take();
+        let remaining = std::mem::take(&mut pending.rest);
+        drop(pending);
+        self.batch.extend(remaining);
     }
 }
 
@@ -158,7 +164,7 @@ mod tests {
     use super::*;
 
     /// A queue through which so many items went, twice, so that both buffers have had to hold them.
-    fn used_by(count: usize) -> (Arc<Queue<usize>>, Reader<usize>) {
+    fn queue_used_for(count: usize) -> (Arc<Queue<usize>>, Reader<usize>) {
         let (queue, mut reader) = queue();
         for _ in 0..2 {
             (0..count).for_each(|item| queue.push(item).expect("somebody reads"));
@@ -167,27 +173,27 @@ mod tests {
         (queue, reader)
     }
 
-    fn room(reader: &Reader<usize>) -> [usize; 2] {
-        [reader.batch.capacity(), reader.queue.entrance.inbound.lock().rest.capacity()]
+    fn capacities(reader: &Reader<usize>) -> [usize; 2] {
+        [reader.batch.capacity(), reader.queue.shared.pending.lock().rest.capacity()]
     }
 
     #[test]
-    fn the_room_of_a_flood_is_given_back_when_nothing_more_comes() {
-        let (queue, mut reader) = used_by(1000);
-        assert!(room(&reader).iter().all(|room| *room >= 999));
+    fn park_after_burst_releases_capacity() {
+        let (queue, mut reader) = queue_used_for(1000);
+        assert!(capacities(&reader).iter().all(|capacity| *capacity >= 999));
         queue.push(7).expect("somebody reads");
-        assert_eq!(reader.pop_or_rest(), Some(7));
-        assert!(room(&reader).iter().all(|room| *room >= 999), "more may come");
-        assert_eq!(reader.pop_or_rest(), None);
-        assert_eq!(room(&reader), [0, 0]);
-        assert_eq!((queue.len(), queue.taken()), (0, 2001));
+        assert_eq!(reader.pop_before_park(), Some(7));
+        assert!(capacities(&reader).iter().all(|capacity| *capacity >= 999), "more may come");
+        assert_eq!(reader.pop_before_park(), None);
+        assert_eq!(capacities(&reader), [0, 0]);
+        assert_eq!((queue.len(), queue.received()), (0, 2001));
     }
 
     #[test]
-    fn a_little_room_is_kept() {
-        let (_queue, mut reader) = used_by(ROOM_KEPT + 1); // the first has a place of its own
-        assert_eq!(room(&reader), [ROOM_KEPT; 2]);
-        assert_eq!(reader.pop_or_rest(), None);
-        assert_eq!(room(&reader), [ROOM_KEPT; 2]);
+    fn park_after_few_items_retains_capacity() {
+        let (_queue, mut reader) = queue_used_for(RETAINED_CAPACITY + 1); // the first has a place of its own
+        assert_eq!(capacities(&reader), [RETAINED_CAPACITY; 2]);
+        assert_eq!(reader.pop_before_park(), None);
+        assert_eq!(capacities(&reader), [RETAINED_CAPACITY; 2]);
     }
 }

@@ -3,31 +3,37 @@
 
 use std::fmt::Write;
 
-use crate::process::block::{Block, Kind};
+use crate::process::block::{ProcessBlock, ProcessKind};
 use crate::process::{clock, table};
 use crate::reason::ExitReason;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// Reports the end of a process, unless it is one nobody needs to hear of: a normal end, or one that an
 /// exit signal asked for. `unread`: how much mail there was; by now it is dropped.
-pub(crate) fn ended(block: &Block, reason: &ExitReason, by_signal: bool, unread: usize) {
-    let error = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
-    let worth_it = !by_signal && reason.is_abnormal() && (error || block.birth.kind != Kind::Process);
-    contain("the log", || {
-        if worth_it {
-            log::error!("{}", text(block, reason, unread));
+pub(crate) fn report_exit(
+    block: &ProcessBlock,
+    reason: &ExitReason,
+    by_signal: bool,
+    message_queue_len: usize,
+) {
+    let is_exception = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
+    let is_crash =
+        !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
+    catch_and_log("the log", || {
+        if is_crash {
+            log::error!("{}", format_report(block, reason, message_queue_len));
         } else {
             log::debug!("process {} ended: {reason}", block.pid);
         }
     });
 }
 
-fn text(block: &Block, reason: &ExitReason, unread: usize) -> String {
+fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: usize) -> String {
     let state = block.lock();
     let name = state.name.clone();
     let label = state.label.clone();
     let mut links: Vec<_> = state.links.keys().copied().collect();
-    let trapping = state.trapping;
+    let trapping = state.traps_exits;
     drop(state);
     links.sort();
     let mut text = format!("process {} crashed: {reason}", block.pid);
@@ -41,21 +47,21 @@ fn text(block: &Block, reason: &ExitReason, unread: usize) -> String {
     if let Some(label) = label {
         add("label", &label);
     }
-    add("spawned at", &block.birth.spawned_at);
-    if !block.birth.ancestors.is_empty() {
-        add("ancestors", &list(&block.birth.ancestors));
+    add("spawned at", &block.spawn_info.spawned_at);
+    if !block.spawn_info.ancestors.is_empty() {
+        add("ancestors", &list(&block.spawn_info.ancestors));
     }
-    let parent = block.birth.ancestors.first().and_then(|parent| table::get(*parent));
-    if let Some(account) = parent.as_ref().and_then(|parent| parent.account.get()) {
-        add("its supervisor has used", &account.told());
+    let parent = block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent));
+    if let Some(account) = parent.as_ref().and_then(|parent| parent.supervisor_status.get()) {
+        add("its supervisor has used", &account.summary());
     }
     if !links.is_empty() {
         add("links", &list(&links));
     }
     add("takes messages of type", &block.mailbox.message_type());
-    add("unread messages", &unread);
+    add("unread messages", &message_queue_len);
     add("traps exits", &trapping);
-    add("lived for", &format_args!("{:.1?}", clock::elapsed(block.birth.at)));
+    add("lived for", &format_args!("{:.1?}", clock::elapsed(block.spawn_info.started_at)));
     if let ExitReason::Panic(report) = reason {
         if let Some(backtrace) = report.backtrace() {
             add("backtrace", &format_args!("\n{backtrace}"));

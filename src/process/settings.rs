@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use once_cell::sync::Lazy;
 
-use crate::process::linger::{self, Waiting};
+use crate::process::linger::{self, WaitStrategy};
 use crate::process::threads;
 use crate::sync::RwLock;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// The limits of the runtime, for the whole program.
 ///
@@ -18,8 +18,8 @@ use crate::unwind::contain;
 /// use rethread::process::{self, Settings};
 ///
 /// let before = process::settings();
-/// process::set_settings(Settings { exit_deadline: Duration::from_secs(2), ..before });
-/// assert_eq!(process::settings().exit_deadline, Duration::from_secs(2));
+/// process::set_settings(Settings { exit_timeout: Duration::from_secs(2), ..before });
+/// assert_eq!(process::settings().exit_timeout, Duration::from_secs(2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -42,7 +42,7 @@ pub struct Settings {
     /// It counts from the panic, for a panic that is caught by plain `catch_unwind` until the next runtime
     /// call: code that swallows panics and then computes for longer than this should use
     /// [`attempt`](crate::process::attempt) or call [`checkpoint`](crate::process::checkpoint).
-    pub exit_deadline: Duration,
+    pub exit_timeout: Duration,
     /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
     /// std's; the least is what the system asks for. A stack overflow cannot be contained: it ends the program.
     pub stack_size: usize,
@@ -52,48 +52,52 @@ pub struct Settings {
     ///
     /// On a kept thread the thread-locals of foreign code have the values an earlier process left there, and their
     /// destructors run when the thread ends, not when the process does. A thread whose process panicked or was ended from
-    /// outside is never kept. The environment variable `RETHREAD_SPARE_THREADS` sets another default.
-    pub spare_threads: usize,
-    /// How threads wait for messages and answers. The environment variable `RETHREAD_WAITING` (`adaptive`, `park`,
+    /// outside is never kept. The environment variable `RETHREAD_MAX_IDLE_THREADS` sets another default.
+    pub max_idle_threads: usize,
+    /// How threads wait for messages and answers. The environment variable `RETHREAD_WAIT_STRATEGY` (`adaptive`, `park`,
     /// `linger`) sets another default.
-    pub waiting: Waiting,
+    pub wait_strategy: WaitStrategy,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_processes: default_limit(),
+            max_processes: default_max_processes(),
             max_zombies: 64,
             kill_grace: Duration::from_millis(100),
-            exit_deadline: Duration::from_secs(5),
+            exit_timeout: Duration::from_secs(5),
             stack_size: 2 * 1024 * 1024,
-            spare_threads: by_environment(SPARE_THREADS, |text| text.parse().ok()).unwrap_or(1024),
-            waiting: by_environment(WAITING, Waiting::named).unwrap_or(Waiting::Adaptive),
+            max_idle_threads: env_override(MAX_IDLE_THREADS_VAR, |text| text.parse().ok()).unwrap_or(1024),
+            wait_strategy: env_override(WAIT_STRATEGY_VAR, WaitStrategy::from_name)
+                .unwrap_or(WaitStrategy::Adaptive),
         }
     }
 }
 
-const SPARE_THREADS: &str = "RETHREAD_SPARE_THREADS";
-const WAITING: &str = "RETHREAD_WAITING";
+const MAX_IDLE_THREADS_VAR: &str = "RETHREAD_MAX_IDLE_THREADS";
+const WAIT_STRATEGY_VAR: &str = "RETHREAD_WAIT_STRATEGY";
 
 /// A value that is not understood counts as none.
-fn by_environment<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+fn env_override<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     parse(&std::env::var(variable).ok()?)
 }
 
 /// Tells the log, once, of variables that are not understood. Not while the settings are made: a log sink may ask for them.
-fn complain() {
+fn warn_invalid_env() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Ordering::Relaxed) || DONE.swap(true, Ordering::Relaxed) {
         return;
     }
-    let understood = [
-        (SPARE_THREADS, by_environment(SPARE_THREADS, |text| text.parse::<usize>().ok()).is_some()),
-        (WAITING, by_environment(WAITING, Waiting::named).is_some()),
+    let checks = [
+        (
+            MAX_IDLE_THREADS_VAR,
+            env_override(MAX_IDLE_THREADS_VAR, |text| text.parse::<usize>().ok()).is_some(),
+        ),
+        (WAIT_STRATEGY_VAR, env_override(WAIT_STRATEGY_VAR, WaitStrategy::from_name).is_some()),
     ];
-    for (variable, understood) in understood {
-        if let (Ok(text), false) = (std::env::var(variable), understood) {
-            contain("the log", || {
+    for (variable, is_valid) in checks {
+        if let (Ok(text), false) = (std::env::var(variable), is_valid) {
+            catch_and_log("the log", || {
                 log::warn!("rethread: {variable}={text:?} is not understood and has no effect");
             });
         }
@@ -102,20 +106,20 @@ fn complain() {
 
 static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| {
     let settings = Settings::default();
-    apply(&settings);
+    publish_to_caches(&settings);
     RwLock::new(settings)
 });
 
 /// Tells those that ask too often to read them here.
-fn apply(settings: &Settings) {
-    linger::set_waiting(settings.waiting);
-    threads::keep(settings.spare_threads);
+fn publish_to_caches(settings: &Settings) {
+    linger::set_wait_strategy(settings.wait_strategy);
+    threads::set_capacity(settings.max_idle_threads);
 }
 
 /// The limits in force.
 pub fn settings() -> Settings {
     let settings = *CURRENT.read();
-    complain();
+    warn_invalid_env();
     settings
 }
 
@@ -124,40 +128,40 @@ pub fn settings() -> Settings {
 pub fn set_settings(settings: Settings) {
     let mut current = CURRENT.write();
     *current = settings;
-    apply(&settings);
+    publish_to_caches(&settings);
     drop(current);
-    complain();
+    warn_invalid_env();
 }
 
-fn default_limit() -> usize {
-    let number_in = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
-    let by_kernel = [
-        number_in("/proc/sys/vm/max_map_count").map(|maps| maps / 4),
-        number_in("/proc/sys/kernel/pid_max"),
-        number_in("/proc/sys/kernel/threads-max"),
-        number_in("/sys/fs/cgroup/pids.max"),
+fn default_max_processes() -> usize {
+    let read_number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let kernel_limits = [
+        read_number("/proc/sys/vm/max_map_count").map(|maps| maps / 4),
+        read_number("/proc/sys/kernel/pid_max"),
+        read_number("/proc/sys/kernel/threads-max"),
+        read_number("/sys/fs/cgroup/pids.max"),
     ];
-    by_kernel.into_iter().flatten().min().map_or(4096, |most| (most / 2).max(16))
+    kernel_limits.into_iter().flatten().min().map_or(4096, |limit| (limit / 2).max(16))
 }
 
-static SEATS_TAKEN: AtomicUsize = AtomicUsize::new(0);
+static PROCESS_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// The right to one thread, given back when the thread is gone.
 #[derive(Debug)]
-pub(crate) struct Seat(());
+pub(crate) struct ProcessPermit(());
 
-impl Seat {
+impl ProcessPermit {
     /// Takes one of so many seats, or says that there are no more.
-    pub(crate) fn take(limit: usize) -> Result<Self, usize> {
-        SEATS_TAKEN
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < limit).then_some(taken + 1))
+    pub(crate) fn try_acquire(limit: usize) -> Result<Self, usize> {
+        PROCESS_COUNT
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < limit).then_some(count + 1))
             .map(|_| Self(()))
             .map_err(|_| limit)
     }
 }
 
-impl Drop for Seat {
+impl Drop for ProcessPermit {
     fn drop(&mut self) {
-        SEATS_TAKEN.fetch_sub(1, Ordering::AcqRel);
+        PROCESS_COUNT.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -9,71 +9,71 @@ pub(crate) enum Origin {
     /// Somebody else called `exit`.
     Sent,
     /// The process itself called `exit` with its own pid.
-    SentToSelf,
+    ToSelf,
     /// A linked process ended.
     Link,
 }
 
 /// What to do with it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum SignalEffect {
     /// Nothing happens.
     Ignore,
     /// It becomes a message in the mailbox.
     Deliver,
     /// The receiver ends, with this reason.
-    Die(ExitReason),
+    Exit(ExitReason),
 }
 
 /// The rule table.
-pub(crate) fn verdict(reason: &ExitReason, origin: Origin, trapping: bool) -> Verdict {
+pub(crate) fn effect(reason: &ExitReason, origin: Origin, trapping: bool) -> SignalEffect {
     match (origin, reason) {
         // Only a kill that was *sent* is untrappable and renamed; through a link it is a reason like any other.
-        (Origin::Sent | Origin::SentToSelf, ExitReason::Kill) => Verdict::Die(ExitReason::Killed),
-        _ if trapping => Verdict::Deliver,
-        (Origin::Sent | Origin::Link, ExitReason::Normal) => Verdict::Ignore,
-        _ => Verdict::Die(reason.clone()),
+        (Origin::Sent | Origin::ToSelf, ExitReason::Kill) => SignalEffect::Exit(ExitReason::Killed),
+        _ if trapping => SignalEffect::Deliver,
+        (Origin::Sent | Origin::Link, ExitReason::Normal) => SignalEffect::Ignore,
+        _ => SignalEffect::Exit(reason.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Origin::{Link, Sent, SentToSelf};
-    use super::Verdict::{Deliver, Die, Ignore};
+    use super::Origin::{Link, Sent, ToSelf};
+    use super::SignalEffect::{Deliver, Exit, Ignore};
     use super::*;
     use crate::reason::ExitReason::{Kill, Killed, Normal, Shutdown};
 
     #[test]
-    fn the_table_of_exit_signals() {
+    fn exit_signal_effects_match_table() {
         let oops = ExitReason::new("oops");
         let (plain, trapping) = (false, true);
         let table = [
             (Normal, Sent, plain, Ignore),
             (Normal, Sent, trapping, Deliver),
-            (Normal, SentToSelf, plain, Die(Normal)),
-            (Normal, SentToSelf, trapping, Deliver),
+            (Normal, ToSelf, plain, Exit(Normal)),
+            (Normal, ToSelf, trapping, Deliver),
             (Normal, Link, plain, Ignore),
             (Normal, Link, trapping, Deliver),
-            (Kill, Sent, plain, Die(Killed)),
-            (Kill, Sent, trapping, Die(Killed)),
-            (Kill, SentToSelf, plain, Die(Killed)),
-            (Kill, SentToSelf, trapping, Die(Killed)),
-            (Kill, Link, plain, Die(Kill)),
+            (Kill, Sent, plain, Exit(Killed)),
+            (Kill, Sent, trapping, Exit(Killed)),
+            (Kill, ToSelf, plain, Exit(Killed)),
+            (Kill, ToSelf, trapping, Exit(Killed)),
+            (Kill, Link, plain, Exit(Kill)),
             (Kill, Link, trapping, Deliver),
-            (Killed, Sent, plain, Die(Killed)),
+            (Killed, Sent, plain, Exit(Killed)),
             (Killed, Sent, trapping, Deliver),
-            (Killed, Link, plain, Die(Killed)),
+            (Killed, Link, plain, Exit(Killed)),
             (Killed, Link, trapping, Deliver),
-            (Shutdown, Sent, plain, Die(Shutdown)),
+            (Shutdown, Sent, plain, Exit(Shutdown)),
             (Shutdown, Sent, trapping, Deliver),
-            (oops.clone(), SentToSelf, plain, Die(oops.clone())),
-            (oops.clone(), SentToSelf, trapping, Deliver),
-            (oops.clone(), Link, plain, Die(oops.clone())),
+            (oops.clone(), ToSelf, plain, Exit(oops.clone())),
+            (oops.clone(), ToSelf, trapping, Deliver),
+            (oops.clone(), Link, plain, Exit(oops.clone())),
             (oops.clone(), Link, trapping, Deliver),
         ];
         for (reason, origin, trapping, expected) in table {
             assert_eq!(
-                verdict(&reason, origin, trapping),
+                effect(&reason, origin, trapping),
                 expected,
                 "{reason} {origin:?} trapping {trapping}"
             );
@@ -90,10 +90,10 @@ mod tests {
         /// ends with the reason of the signal.
         const MANUAL: [(bool, Origin, [&str; 3]); 6] = [
             (false, Sent, ["nothing", "killed", "same"]),
-            (false, SentToSelf, ["same", "killed", "same"]),
+            (false, ToSelf, ["same", "killed", "same"]),
             (false, Link, ["nothing", "same", "same"]),
             (true, Sent, ["message", "killed", "message"]),
-            (true, SentToSelf, ["message", "killed", "message"]),
+            (true, ToSelf, ["message", "killed", "message"]),
             (true, Link, ["message", "message", "message"]),
         ];
 
@@ -115,13 +115,13 @@ mod tests {
             ]
         }
 
-        fn said(reason: &ExitReason, verdict: &Verdict) -> Vec<&'static str> {
-            match verdict {
+        fn manual_words(reason: &ExitReason, effect: &SignalEffect) -> Vec<&'static str> {
+            match effect {
                 Ignore => vec!["nothing"],
                 Deliver => vec!["message"],
-                Die(end) => {
-                    let killed = (*end == Killed).then_some("killed");
-                    killed.into_iter().chain((end == reason).then_some("same")).collect()
+                Exit(exit_reason) => {
+                    let killed = (*exit_reason == Killed).then_some("killed");
+                    killed.into_iter().chain((exit_reason == reason).then_some("same")).collect()
                 }
             }
         }
@@ -130,29 +130,29 @@ mod tests {
             #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
             #[test]
-            fn a_signal_does_what_the_manual_says(
+            fn signal_effect_matches_erlang_manual(
                 (reason, column) in reasons(),
                 (trapping, origin, effects) in proptest::sample::select(&MANUAL),
             ) {
-                let verdict = verdict(&reason, origin, trapping);
-                prop_assert!(said(&reason, &verdict).contains(&effects[column]), "{verdict:?}");
+                let actual = effect(&reason, origin, trapping);
+                prop_assert!(manual_words(&reason, &actual).contains(&effects[column]), "{actual:?}");
             }
 
             /// What is sent to the first of a chain of links, up to the first that traps exits.
             #[test]
-            fn links_pass_on_the_reason_of_the_first_death((reason, _) in reasons(), length in 1..10_usize) {
-                let mut now = verdict(&reason, Sent, false);
+            fn link_chain_propagates_first_exit_reason((reason, _) in reasons(), length in 1..10_usize) {
+                let mut current = effect(&reason, Sent, false);
                 for _ in 1..length {
-                    if let Die(end) = &now {
-                        now = verdict(end, Link, false);
+                    if let Exit(exit_reason) = &current {
+                        current = effect(exit_reason, Link, false);
                     }
                 }
-                let last = match &reason {
+                let expected = match &reason {
                     Normal => Ignore,
-                    Kill => Die(Killed),
-                    other => Die(other.clone()),
+                    Kill => Exit(Killed),
+                    other => Exit(other.clone()),
                 };
-                prop_assert_eq!(now, last);
+                prop_assert_eq!(current, expected);
             }
         }
     }

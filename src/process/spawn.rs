@@ -11,24 +11,24 @@ use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::address::Address;
-use crate::process::block::{Birth, Block, Kind, Peer, Phase};
-use crate::process::exit::{self, Thread};
-use crate::process::feed::{self, Change};
-use crate::process::inbox::{Inbox, Item};
-use crate::process::link::{connect_unborn, disconnect, hold_unborn, leave};
-use crate::process::me::{self, Me};
+use crate::process::block::{Peer, Phase, ProcessBlock, ProcessKind, SpawnInfo};
+use crate::process::exit::{self, ThreadState};
+use crate::process::feed::{self, ProcessEventKind};
+use crate::process::inbox::{Inbox, QueueItem};
+use crate::process::link::{add_link_before_start, add_monitor_before_start, remove_link, remove_watcher};
+use crate::process::me::{self, CurrentProcess};
 use crate::process::names::{self, NameError, Via};
 use crate::process::queue::{Reader, queue};
-use crate::process::settings::{Seat, Settings, settings};
+use crate::process::settings::{ProcessPermit, Settings, settings};
 use crate::process::signal::Origin;
-use crate::process::threads::{self, Life};
+use crate::process::threads::{self, Job};
 use crate::process::watch::watch_block;
 use crate::process::{clock, report, table, zombie};
 use crate::reason::ExitReason;
 use crate::sync;
 use crate::sync::atomic::Ordering;
-use crate::unwind::contain;
-use crate::unwound::{self, Unwound};
+use crate::unwind::catch_and_log;
+use crate::unwound::{self, Exception};
 
 /// Why a process could not be started.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub enum SpawnError {
         limit: usize,
     },
     /// The operating system refused the thread.
-    Refused(Arc<io::Error>),
+    Thread(Arc<io::Error>),
     /// It could not have its name.
     Name(NameError),
     /// The calling process is exiting.
@@ -56,7 +56,7 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
-            Self::Refused(error) => write!(f, "the operating system refused a thread: {error}"),
+            Self::Thread(error) => write!(f, "the operating system refused a thread: {error}"),
             Self::Name(error) => error.fmt(f),
             Self::Exiting => f.write_str("the calling process is exiting"),
             Self::NotAProcess => f.write_str("the calling thread is not a process"),
@@ -158,18 +158,18 @@ pub struct Builder {
     pub(crate) label: Option<Arc<str>>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) kill_grace: Option<Duration>,
-    pub(crate) exit_deadline: Option<Duration>,
+    pub(crate) exit_timeout: Option<Duration>,
     /// The starter waits until the process says it is ready, and hears of a failure from that alone.
-    pub(crate) awaited: bool,
-    pub(crate) kind: Kind,
+    pub(crate) reports_start: bool,
+    pub(crate) kind: ProcessKind,
     /// Linked with it from its birth, beside whoever starts it: the owner of a supervised task.
-    pub(crate) owner: Option<Arc<Block>>,
+    pub(crate) owner: Option<Arc<ProcessBlock>>,
     /// Its owner hears of its end in another way than by a message; but dies of it unless it traps exits.
-    pub(crate) quiet: bool,
+    pub(crate) no_exit_message: bool,
     /// Where the program asked for it, if that is not the caller of the birth.
     pub(crate) spawned_at: Option<&'static Location<'static>>,
     /// It begins an application: all that it starts, and they start, belongs to it.
-    pub(crate) begins_application: bool,
+    pub(crate) leads_application: bool,
 }
 
 impl Builder {
@@ -199,15 +199,15 @@ impl Builder {
 
     /// How long it has to unwind when it is killed. Default:
     /// [`Settings::kill_grace`](crate::process::Settings::kill_grace).
-    pub fn kill_grace(mut self, time: Duration) -> Self {
-        self.kill_grace = Some(time);
+    pub fn kill_grace(mut self, timeout: Duration) -> Self {
+        self.kill_grace = Some(timeout);
         self
     }
 
     /// How long it has to unwind when it ends for another reason. Default:
-    /// [`Settings::exit_deadline`](crate::process::Settings::exit_deadline).
-    pub fn exit_deadline(mut self, time: Duration) -> Self {
-        self.exit_deadline = Some(time);
+    /// [`Settings::exit_timeout`](crate::process::Settings::exit_timeout).
+    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
+        self.exit_timeout = Some(timeout);
         self
     }
 
@@ -220,7 +220,7 @@ impl Builder {
         self,
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
     ) -> Result<Address<M>, SpawnError> {
-        birth(self, None, None, body)
+        start_process(self, None, None, body)
     }
 
     /// As [`spawn_link`].
@@ -233,7 +233,7 @@ impl Builder {
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
     ) -> Result<Address<M>, SpawnError> {
         let me = me::get().ok_or(SpawnError::NotAProcess)?;
-        birth(self, Some(&me), None, body)
+        start_process(self, Some(&me), None, body)
     }
 
     /// As [`spawn_monitor`].
@@ -246,62 +246,63 @@ impl Builder {
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
     ) -> Result<(Address<M>, MonitorRef), SpawnError> {
         let me = me::get().ok_or(SpawnError::NotAProcess)?;
-        let monitor = MonitorRef::fresh();
-        birth(self, None, Some((&me, monitor)), body).map(|address| (address, monitor))
+        let monitor = MonitorRef::next();
+        start_process(self, None, Some((&me, monitor)), body).map(|address| (address, monitor))
     }
 }
 
 /// Starts a process: everything is in place before its thread begins.
 #[track_caller]
-pub(crate) fn birth<M: Send + 'static>(
-    plan: Builder,
-    link_to: Option<&Rc<Me>>,
-    monitor_by: Option<(&Rc<Me>, MonitorRef)>,
+pub(crate) fn start_process<M: Send + 'static>(
+    builder: Builder,
+    link_to: Option<&Rc<CurrentProcess>>,
+    monitor_by: Option<(&Rc<CurrentProcess>, MonitorRef)>,
     body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
 ) -> Result<Address<M>, SpawnError> {
     let parent = me::get();
     if let Some(me) = &parent {
         me.checkpoint();
-        if me.neutral() || me.zombie() {
+        if me.signals_masked() || me.is_zombie() {
             return Err(SpawnError::Exiting);
         }
     }
-    clock::wind_up().map_err(|error| SpawnError::Refused(Arc::new(error)))?;
+    clock::ensure_started().map_err(|error| SpawnError::Thread(Arc::new(error)))?;
     let defaults = settings();
-    let seat = Seat::take(defaults.max_processes).map_err(|limit| SpawnError::SystemLimit { limit })?;
-    let (block, reader) = conceive::<M>(&plan, parent.as_deref(), &defaults);
-    let unborn = Unborn(&block);
-    if orphaned(&block) {
+    let permit = ProcessPermit::try_acquire(defaults.max_processes)
+        .map_err(|limit| SpawnError::SystemLimit { limit })?;
+    let (block, reader) = create_block::<M>(&builder, parent.as_deref(), &defaults);
+    let start_guard = StartGuard(&block);
+    if application_has_ended(&block) {
         return Err(SpawnError::Exiting); // its parent is killed in this moment, or was
     }
-    name(&plan, &block).map_err(SpawnError::Name)?;
-    let linked = [link_to.map(|me| &me.block), plan.owner.as_ref()];
-    let hears_otherwise = linked.iter().flatten().last().filter(|_| plan.awaited || plan.quiet);
-    block.lock().starter = hears_otherwise.map(|starter| starter.pid);
+    register_names(&builder, &block).map_err(SpawnError::Name)?;
+    let linked = [link_to.map(|me| &me.block), builder.owner.as_ref()];
+    let starter = linked.iter().flatten().last().filter(|_| builder.reports_start || builder.no_exit_message);
+    block.lock().starter = starter.map(|starter| starter.pid);
     for other in linked.iter().flatten() {
-        if !connect_unborn(other, &block) && hears_otherwise.is_none_or(|starter| starter.pid != other.pid) {
+        if !add_link_before_start(other, &block) && starter.is_none_or(|starter| starter.pid != other.pid) {
             // Somebody found it by its name, and ended it, and its deadline is past.
             other.lock().links.insert(block.pid, Peer(Arc::clone(&block)));
-            exit::signal(other, block.pid, &ExitReason::Killed, Origin::Link);
+            exit::deliver_exit_signal(other, block.pid, &ExitReason::Killed, Origin::Link);
         }
     }
     if let Some((me, id)) = monitor_by {
-        hold_unborn(&me.block, id, &block);
+        add_monitor_before_start(&me.block, id, &block);
     }
-    if let (true, Some(me)) = (plan.awaited, &parent) {
+    if let (true, Some(me)) = (builder.reports_start, &parent) {
         // Before its first step, so that a call of the child's to us is seen for the wait cycle it is.
-        me.block.waiting_on.store(block.pid.to_word(), Ordering::SeqCst);
+        me.block.waiting_on.store(block.pid.to_u64(), Ordering::SeqCst);
     }
-    let own = Arc::clone(&block);
-    let live = Box::new(move || {
-        let mut inbox = Inbox::new(Arc::clone(&own), reader);
-        live(&own, seat, &mut inbox, body);
-        discard(inbox);
+    let child_block = Arc::clone(&block);
+    let run = Box::new(move || {
+        let mut inbox = Inbox::new(Arc::clone(&child_block), reader);
+        run_process(&child_block, permit, &mut inbox, body);
+        drop_inbox(inbox);
     });
-    let label = plan.label.as_ref().or(plan.name.as_ref()).cloned();
-    match threads::run(plan.stack_size.unwrap_or(defaults.stack_size), Life { label, live }) {
+    let label = builder.label.as_ref().or(builder.name.as_ref()).cloned();
+    match threads::execute(builder.stack_size.unwrap_or(defaults.stack_size), Job { label, body: run }) {
         Ok(()) => {
-            std::mem::forget(unborn);
+            std::mem::forget(start_guard);
             Ok(Address::new(block))
         }
         Err(error) => {
@@ -309,174 +310,174 @@ pub(crate) fn birth<M: Send + 'static>(
                 me.block.waiting_on.store(0, Ordering::SeqCst);
             }
             for other in linked.into_iter().flatten() {
-                disconnect(other, block.pid);
+                remove_link(other, block.pid);
             }
             if let Some((me, id)) = monitor_by {
                 me.block.lock().monitoring.remove(&id);
-                leave(&block, id);
+                remove_watcher(&block, id);
             }
-            Err(SpawnError::Refused(Arc::new(error)))
+            Err(SpawnError::Thread(Arc::new(error)))
         }
     }
 }
 
 /// A process that starts its successor and ends, again and again, must not hand on an ever longer list.
-const MOST_ANCESTORS: usize = 32;
+const MAX_ANCESTORS: usize = 32;
 
 /// The new process as a block in the table, and the receiving end of its mailbox.
 #[track_caller]
-pub(crate) fn conceive<M: Send + 'static>(
-    plan: &Builder,
-    parent: Option<&Me>,
+pub(crate) fn create_block<M: Send + 'static>(
+    builder: &Builder,
+    parent: Option<&CurrentProcess>,
     defaults: &Settings,
-) -> (Arc<Block>, Reader<Item<M>>) {
+) -> (Arc<ProcessBlock>, Reader<QueueItem<M>>) {
     let ancestors = parent.map_or_else(
         || Arc::from([]),
         |parent| {
-            let birth = &parent.block.birth;
+            let birth = &parent.block.spawn_info;
             std::iter::once(parent.block.pid)
                 .chain(birth.ancestors.iter().copied())
-                .take(MOST_ANCESTORS)
+                .take(MAX_ANCESTORS)
                 .collect()
         },
     );
-    let pid = Pid::fresh();
-    let birth = Birth {
+    let pid = Pid::next();
+    let birth = SpawnInfo {
         ancestors,
-        application: if plan.begins_application {
+        application: if builder.leads_application {
             Some(pid)
         } else {
-            parent.and_then(|parent| parent.block.birth.application)
+            parent.and_then(|parent| parent.block.spawn_info.application)
         },
-        spawned_at: plan.spawned_at.unwrap_or(Location::caller()),
-        at: sync::now(),
-        kill_grace: plan.kill_grace.unwrap_or(defaults.kill_grace),
-        exit_deadline: plan.exit_deadline.unwrap_or(defaults.exit_deadline),
-        kind: plan.kind,
+        spawned_at: builder.spawned_at.unwrap_or(Location::caller()),
+        started_at: sync::now(),
+        kill_grace: builder.kill_grace.unwrap_or(defaults.kill_grace),
+        exit_timeout: builder.exit_timeout.unwrap_or(defaults.exit_timeout),
+        kind: builder.kind,
     };
     let (queue, reader) = queue();
-    let block = Arc::new(Block::new(pid, birth, queue));
-    block.lock().label.clone_from(&plan.label);
+    let block = Arc::new(ProcessBlock::new(pid, birth, queue));
+    block.lock().label.clone_from(&builder.label);
     table::insert(&block);
     (block, reader)
 }
 
 /// Whether the application it would belong to is over. Asked when it is in the table: either it is told so here, or
 /// whoever kills what is left of the application finds it.
-fn orphaned(block: &Block) -> bool {
-    let master = block.birth.application.filter(|master| *master != block.pid);
-    master.is_some_and(|master| table::get(master).is_none_or(|master| master.burying()))
+fn application_has_ended(block: &ProcessBlock) -> bool {
+    let master = block.spawn_info.application.filter(|master| *master != block.pid);
+    master.is_some_and(|master| table::get(master).is_none_or(|master| master.is_cleaning_up()))
 }
 
 /// Gives the process the name and the key it is to have.
-fn name(plan: &Builder, block: &Arc<Block>) -> Result<(), NameError> {
-    let mut earlier = Vec::new();
-    if let Some(name) = &plan.name {
-        earlier.extend(names::claim(name, block)?);
+fn register_names(builder: &Builder, block: &Arc<ProcessBlock>) -> Result<(), NameError> {
+    let mut predecessors = Vec::new();
+    if let Some(name) = &builder.name {
+        predecessors.extend(names::claim(name, block)?);
     }
-    if let Some(via) = &plan.via {
-        earlier.extend(names::claim_via(via, block)?);
+    if let Some(via) = &builder.via {
+        predecessors.extend(names::claim_via(via, block)?);
     }
-    block.lock().predecessors = earlier;
+    block.lock().predecessors = predecessors;
     Ok(())
 }
 
 /// A process whose thread has not begun. Dropped, it is taken back: also when the table of names, which may
 /// be the user's code, panics.
-struct Unborn<'a>(&'a Arc<Block>);
+struct StartGuard<'a>(&'a Arc<ProcessBlock>);
 
-impl Drop for Unborn<'_> {
+impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
-        exit::begin(self.0, ExitReason::NoProc);
-        if !exit::bury(self.0, Thread::Ends) {
-            zombie::reaped(self.0); // killed meanwhile, and the undertaker was first: no thread will strike it off
+        exit::set_exiting(self.0, ExitReason::NoProc);
+        if !exit::complete_exit(self.0, ThreadState::Exiting) {
+            zombie::reap(self.0); // killed meanwhile, and the undertaker was first: no thread will strike it off
         }
     }
 }
 
 /// A process' life on its thread, from its first step to its burial.
-pub(crate) fn live<M: Send + 'static, T>(
-    block: &Arc<Block>,
-    seat: Seat,
+pub(crate) fn run_process<M: Send + 'static, T>(
+    block: &Arc<ProcessBlock>,
+    permit: ProcessPermit,
     inbox: &mut Inbox<M>,
     body: impl FnOnce(&mut Inbox<M>) -> T,
 ) -> Option<T> {
     me::set(Some(Arc::clone(block)));
-    block.doing.wakes();
-    feed::tell(block, || Change::Started { parent: block.birth.ancestors.first().copied() });
-    inbox.belongs_to(me::get());
-    unwound::observe_panics(Some(exit::on_panic));
+    block.activity.touch();
+    feed::emit(block, || ProcessEventKind::Started { parent: block.spawn_info.ancestors.first().copied() });
+    inbox.bind(me::get());
+    unwound::set_panic_observer(Some(exit::on_panic));
     let mut unused = Some(body);
     let outcome = unwound::catch(|| {
-        await_predecessors(block);
+        wait_for_predecessors(block);
         me::checkpoint();
         unused.take().map(|body| body(inbox))
     });
     if let Some(me) = me::get() {
-        me.begin_last_words();
+        me.mask_signals();
     }
     if let Some(body) = unused {
         // Told to go before its first step; what the body holds is dropped here, not while unwinding.
-        contain("the destructor of a process that never began", move || drop(body));
+        catch_and_log("the destructor of a process that never began", move || drop(body));
     }
-    let value = end(block, seat, inbox, outcome).flatten();
-    unwound::observe_panics(None);
-    inbox.belongs_to(None);
+    let value = finish(block, permit, inbox, outcome).flatten();
+    unwound::set_panic_observer(None);
+    inbox.bind(None);
     me::set(None);
     // The destructor of what nobody gets is user code: after everything is in order again.
-    value.filter(|_| !block.told())
+    value.filter(|_| !block.exited_by_signal())
 }
 
 /// Drops a mailbox that a late message may have reached after it was cleared.
-pub(crate) fn discard<M>(inbox: Inbox<M>) {
-    contain("the destructor of an unread message", move || drop(inbox));
+pub(crate) fn drop_inbox<M>(inbox: Inbox<M>) {
+    catch_and_log("the destructor of an unread message", move || drop(inbox));
 }
 
 /// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.
-fn end<M: Send + 'static, T>(
-    block: &Arc<Block>,
-    seat: Seat,
+fn finish<M: Send + 'static, T>(
+    block: &Arc<ProcessBlock>,
+    permit: ProcessPermit,
     inbox: &mut Inbox<M>,
-    outcome: Result<T, Unwound>,
+    outcome: Result<T, Exception>,
 ) -> Option<T> {
     let (value, reason) = match outcome {
         Ok(value) => (Some(value), ExitReason::Normal),
-        Err(unwound) => {
-            let own = unwound.into_reason();
-            if let Some(reason) = &own {
-                exit::overtake(block, reason);
+        Err(exception) => {
+            let own_reason = exception.into_exit_reason();
+            if let Some(reason) = &own_reason {
+                exit::keep_own_reason(block, reason);
             }
-            (None, own.unwrap_or(ExitReason::Normal))
+            (None, own_reason.unwrap_or(ExitReason::Normal))
         }
     };
     let unread = inbox.len();
-    exit::begin(block, reason);
+    exit::set_exiting(block, reason);
     // Looked at now that the mailbox is closed; if it is empty none of the user's destructors is left to run. A log sink
     // that hears of every end is user code, too.
     if !inbox.is_empty() || log::max_level() >= log::LevelFilter::Debug {
-        exit::linger(block);
+        exit::arm_exit_deadline(block);
     }
     inbox.clear();
     if let Some(me) = me::get() {
-        me.release_dropped();
+        me.flush_dropped_callers();
     }
     let phase = block.lock().phase.clone();
     if let Phase::Exiting(reason) = phase {
-        report::ended(block, &reason, block.told(), unread);
-        if value.is_some() && !reason.is_abnormal() && !block.told() {
-            threads::will_be_spare();
+        report::report_exit(block, &reason, block.exited_by_signal(), unread);
+        if value.is_some() && !reason.is_abnormal() && !block.exited_by_signal() {
+            threads::mark_soon_idle();
         }
     }
     // Before anybody hears of it, so that a replacement finds room. The thread has no more than that to do.
-    drop(seat);
-    if !exit::bury(block, Thread::Ends) {
-        zombie::reaped(block); // the undertaker was first
+    drop(permit);
+    if !exit::complete_exit(block, ThreadState::Exiting) {
+        zombie::reap(block); // the undertaker was first
     }
     value
 }
 
 /// Earlier holders of our name may still be unwinding, with files and ports in hand.
-fn await_predecessors(block: &Block) {
+fn wait_for_predecessors(block: &ProcessBlock) {
     let predecessors = std::mem::take(&mut block.lock().predecessors);
     for holder in predecessors {
         watch_block(holder.pid, Some(holder)).wait();

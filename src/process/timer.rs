@@ -6,30 +6,30 @@ use std::time::{Duration, Instant};
 
 use crate::pid::TimerRef;
 use crate::process::address::{Address, Name};
-use crate::process::block::Block;
+use crate::process::block::ProcessBlock;
 use crate::process::{clock, me};
 use crate::sync::thread;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// Where a timed message goes: made from an [`Address`] or a [`Name`].
 #[derive(Debug)]
-pub struct Destination<M>(To<M>);
+pub struct TimerTarget<M>(TimerTargetKind<M>);
 
 #[derive(Debug)]
-enum To<M> {
+enum TimerTargetKind<M> {
     Address(Address<M>),
     Name(Name<M>),
 }
 
-impl<M> From<&Address<M>> for Destination<M> {
+impl<M> From<&Address<M>> for TimerTarget<M> {
     fn from(address: &Address<M>) -> Self {
-        Self(To::Address(address.clone()))
+        Self(TimerTargetKind::Address(address.clone()))
     }
 }
 
-impl<M> From<Name<M>> for Destination<M> {
+impl<M> From<Name<M>> for TimerTarget<M> {
     fn from(name: Name<M>) -> Self {
-        Self(To::Name(name))
+        Self(TimerTargetKind::Name(name))
     }
 }
 
@@ -47,8 +47,8 @@ impl<M> From<Name<M>> for Destination<M> {
 /// # let _ = timer;
 /// # Ok::<(), rethread::process::SpawnError>(())
 /// ```
-pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<Destination<M>>, message: M) -> TimerRef {
-    send_at(clock::after(delay), to, message)
+pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<TimerTarget<M>>, message: M) -> TimerRef {
+    send_at(clock::deadline_after(delay), to, message)
 }
 
 /// Sends a message at a moment; at once if the moment is past.
@@ -62,30 +62,30 @@ pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<Destination<
 /// # let _ = timer;
 /// # Ok::<(), rethread::process::SpawnError>(())
 /// ```
-pub fn send_at<M: Send + 'static>(moment: Instant, to: impl Into<Destination<M>>, message: M) -> TimerRef {
+pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M>>, message: M) -> TimerRef {
     me::checkpoint();
-    let id = TimerRef::fresh();
-    if me::get().is_some_and(|me| me.zombie()) {
+    let id = TimerRef::next();
+    if me::get().is_some_and(|me| me.is_zombie()) {
         return id;
     }
     match to.into().0 {
-        To::Name(name) => clock::schedule(id, moment, move || {
-            if let Err(refused) = name.send(message) {
-                discard(refused);
+        TimerTargetKind::Name(name) => clock::schedule(id, deadline, move || {
+            if let Err(error) = name.send(message) {
+                drop_on_new_thread(error);
             }
         }),
-        To::Address(address) => {
+        TimerTargetKind::Address(address) => {
             let block = Arc::clone(address.block());
-            let Some(entry) = Entry::new(&block, id) else {
+            let Some(registration) = TimerRegistration::new(&block, id) else {
                 return id; // to a dead process: the message is dropped
             };
-            clock::schedule(id, moment, move || {
-                drop(entry);
-                if let Err(refused) = address.try_send(message) {
-                    discard(refused);
+            clock::schedule(id, deadline, move || {
+                drop(registration);
+                if let Err(unsent) = address.try_send(message) {
+                    drop_on_new_thread(unsent);
                 }
             });
-            if block.burying() {
+            if block.is_cleaning_up() {
                 // Its burial may have come before the timer was on the agenda.
                 clock::cancel(id);
             }
@@ -96,25 +96,25 @@ pub fn send_at<M: Send + 'static>(moment: Instant, to: impl Into<Destination<M>>
 
 /// Drops a message that nobody takes. Its destructor is user code: one that blocks must not stop all timers
 /// and deadlines.
-fn discard<T: Send + 'static>(refused: T) {
+fn drop_on_new_thread<T: Send + 'static>(unsent: T) {
     if std::mem::needs_drop::<T>() {
         // If there is no thread to be had, the clock's own drops it.
         let _ = thread::Builder::new()
             .name("rethread-discard".into())
-            .spawn(move || contain("the destructor of a timer's message", move || drop(refused)));
+            .spawn(move || catch_and_log("the destructor of a timer's message", move || drop(unsent)));
     }
 }
 
 /// A timer's place in the list of what goes with its target; given up when it fires or is cancelled.
-struct Entry {
-    target: Arc<Block>,
+struct TimerRegistration {
+    target: Arc<ProcessBlock>,
     id: TimerRef,
 }
 
-impl Entry {
-    fn new(target: &Arc<Block>, id: TimerRef) -> Option<Self> {
+impl TimerRegistration {
+    fn new(target: &Arc<ProcessBlock>, id: TimerRef) -> Option<Self> {
         let mut state = target.lock();
-        if target.burying() {
+        if target.is_cleaning_up() {
             return None;
         }
         state.timers.insert(id);
@@ -123,7 +123,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for TimerRegistration {
     fn drop(&mut self) {
         self.target.lock().timers.remove(&self.id);
     }
@@ -145,7 +145,7 @@ impl Drop for Entry {
 /// ```
 pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
     me::checkpoint();
-    if me::get().is_some_and(|me| me.zombie()) {
+    if me::get().is_some_and(|me| me.is_zombie()) {
         return None;
     }
     clock::cancel(timer)
@@ -164,5 +164,5 @@ pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
 /// ```
 pub fn read_timer(timer: TimerRef) -> Option<Duration> {
     me::checkpoint();
-    clock::read(timer)
+    clock::remaining(timer)
 }

@@ -4,12 +4,12 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use crate::process::linger::{Patience, rests, rises};
+use crate::process::linger::{AdaptiveSpin, dec_active, inc_active};
 use crate::sync;
 use crate::sync::atomic::{AtomicU8, Ordering, fence};
 use crate::sync::thread::{self, Thread};
 
-const AWAKE: u8 = 0;
+const EMPTY: u8 = 0;
 const PARKED: u8 = 1;
 const NOTIFIED: u8 = 2;
 
@@ -20,22 +20,22 @@ const NOTIFIED: u8 = 2;
 /// waking a thread that is awake costs a fence and a load.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Waiter {
-    patience: Patience,
+pub(crate) struct Parker {
+    adaptive_spin: AdaptiveSpin,
     /// Wakers read it, and it changes only when somebody parks: what changes more often is in other cache lines.
-    _apart: Apart,
+    _pad0: CacheLinePadding,
     state: AtomicU8,
     thread: OnceLock<Thread>,
-    _apart_too: Apart,
+    _pad1: CacheLinePadding,
 }
 
 /// Room between two things that threads on different cores use. Alignment would do as well, but aligned memory is slow
 /// to get.
-pub(crate) type Apart = [u64; 8];
+pub(crate) type CacheLinePadding = [u64; 8];
 
-impl Waiter {
+impl Parker {
     /// Tells the waiter that it belongs to the calling thread.
-    pub(crate) fn belongs_here(&self) {
+    pub(crate) fn bind_to_current_thread(&self) {
         self.thread.get_or_init(thread::current);
     }
 
@@ -45,24 +45,24 @@ impl Waiter {
     }
 
     /// Whether the thread is parked just now.
-    pub(crate) fn parked(&self) -> bool {
+    pub(crate) fn is_parked(&self) -> bool {
         self.state.load(Ordering::Relaxed) == PARKED
     }
 
     /// Wakes the thread if it is parked.
     #[inline]
-    pub(crate) fn wake(&self) {
+    pub(crate) fn unpark(&self) {
         fence(Ordering::SeqCst);
-        self.wake_reader();
+        self.unpark_after_push();
     }
 
     /// As `wake`, for who has put something into a queue: its lock orders the four steps as well.
     #[inline]
-    pub(crate) fn wake_reader(&self) {
-        let parked = self.state.load(Ordering::Relaxed) == PARKED
+    pub(crate) fn unpark_after_push(&self) {
+        let was_parked = self.state.load(Ordering::Relaxed) == PARKED
             && self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED;
-        if let (true, Some(thread)) = (parked, self.thread.get()) {
-            rises(); // from now on, though it may take a while to get a core
+        if let (true, Some(thread)) = (was_parked, self.thread.get()) {
+            inc_active(); // from now on, though it may take a while to get a core
             thread.unpark();
         }
     }
@@ -70,12 +70,12 @@ impl Waiter {
     /// Looks for news for a while, on the calling thread, which must be the one this belongs to. `news` is asked at
     /// least once.
     #[inline]
-    pub(crate) fn linger<T>(
+    pub(crate) fn spin<T>(
         &self,
         deadline: Option<Instant>,
-        mut news: impl FnMut() -> Option<T>,
+        mut poll: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        news().or_else(|| self.patience.linger(deadline, news))
+        poll().or_else(|| self.adaptive_spin.spin(deadline, poll))
     }
 
     /// Blocks the calling thread, which must be the one this belongs to, until `news` has something or
@@ -83,21 +83,21 @@ impl Waiter {
     pub(crate) fn park_until<T>(
         &self,
         deadline: Option<Instant>,
-        mut news: impl FnMut() -> Option<T>,
+        mut poll: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         loop {
-            rests();
+            dec_active();
             self.state.store(PARKED, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            let found = news();
-            let over = found.is_some() || park(deadline).is_err();
-            if self.state.swap(AWAKE, Ordering::AcqRel) == PARKED {
-                rises(); // otherwise the waker has said so
+            let found = poll();
+            let done = found.is_some() || park(deadline).is_err();
+            if self.state.swap(EMPTY, Ordering::AcqRel) == PARKED {
+                inc_active(); // otherwise the waker has said so
             }
-            if over {
+            if done {
                 return found;
             }
-            if let Some(found) = news() {
+            if let Some(found) = poll() {
                 return Some(found);
             }
         }
@@ -105,13 +105,13 @@ impl Waiter {
 }
 
 /// The deadline is past.
-struct Late;
+struct TimedOut;
 
-fn park(deadline: Option<Instant>) -> Result<(), Late> {
+fn park(deadline: Option<Instant>) -> Result<(), TimedOut> {
     match deadline.map(|at| at.saturating_duration_since(sync::now())) {
         None => thread::park(),
-        Some(left) if left.is_zero() => return Err(Late),
-        Some(left) => thread::park_timeout(left),
+        Some(remaining) if remaining.is_zero() => return Err(TimedOut),
+        Some(remaining) => thread::park_timeout(remaining),
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch, Watcher};
-use crate::process::link::{enter, leave};
-use crate::process::wait::Waiter;
+use crate::process::block::{ExitListener, ProcessBlock, Watcher};
+use crate::process::link::{add_watcher, remove_watcher};
+use crate::process::wait::Parker;
 use crate::process::{clock, me, table, zombie};
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
@@ -17,41 +17,41 @@ use crate::sync::Mutex;
 #[must_use = "it waits for nothing before one of its wait methods is called"]
 pub struct Watch {
     pid: Pid,
-    block: Option<Arc<Block>>,
+    block: Option<Arc<ProcessBlock>>,
     id: MonitorRef,
-    obituary: Arc<Obituary>,
+    exit_slot: Arc<ExitSlot>,
 }
 
 /// Where a death is noted for whoever waits for it: one thread, or several that share a [`Watch`].
 #[derive(Debug)]
-pub(crate) struct Obituary {
-    waiters: Mutex<Vec<Arc<Waiter>>>,
+pub(crate) struct ExitSlot {
+    waiters: Mutex<Vec<Arc<Parker>>>,
     reason: Mutex<Option<ExitReason>>,
 }
 
-impl DeathWatch for Obituary {
-    fn died(&self, reason: &ExitReason) {
+impl ExitListener for ExitSlot {
+    fn on_exit(&self, reason: &ExitReason) {
         *self.reason.lock() = Some(reason.clone());
         let waiters = std::mem::take(&mut *self.waiters.lock());
         for waiter in waiters {
-            waiter.wake();
+            waiter.unpark();
         }
     }
 }
 
-impl Obituary {
+impl ExitSlot {
     fn new() -> Self {
         Self { waiters: Mutex::new(Vec::new()), reason: Mutex::new(None) }
     }
 
-    fn wait(&self, limit: Option<Duration>) -> Option<ExitReason> {
-        let mine = me::waiter();
+    fn wait(&self, timeout: Option<Duration>) -> Option<ExitReason> {
+        let parker = me::parker();
         let mut waiters = self.waiters.lock();
-        if !waiters.iter().any(|waiter| Arc::ptr_eq(waiter, &mine)) {
-            waiters.push(mine);
+        if !waiters.iter().any(|waiter| Arc::ptr_eq(waiter, &parker)) {
+            waiters.push(parker);
         }
         drop(waiters);
-        me::wait(limit.map(clock::after), || self.reason.lock().clone())
+        me::wait(timeout.map(clock::deadline_after), || self.reason.lock().clone())
     }
 }
 
@@ -69,17 +69,19 @@ impl Obituary {
 pub fn watch(pid: impl Into<Pid>) -> Watch {
     let pid = pid.into();
     me::checkpoint();
-    watch_block(pid, table::until_links_are_told(pid))
+    watch_block(pid, table::get_until_notified(pid))
 }
 
-pub(crate) fn watch_block(pid: Pid, block: Option<Arc<Block>>) -> Watch {
-    let obituary = Arc::new(Obituary::new());
-    let id = MonitorRef::fresh();
+pub(crate) fn watch_block(pid: Pid, block: Option<Arc<ProcessBlock>>) -> Watch {
+    let exit_slot = Arc::new(ExitSlot::new());
+    let id = MonitorRef::next();
     match &block {
-        Some(block) => enter(block, id, Watcher::Slot(Arc::clone(&obituary) as Arc<dyn DeathWatch>)),
-        None => obituary.died(&ExitReason::NoProc),
+        Some(block) => {
+            add_watcher(block, id, Watcher::Listener(Arc::clone(&exit_slot) as Arc<dyn ExitListener>))
+        }
+        None => exit_slot.on_exit(&ExitReason::NoProc),
     }
-    Watch { pid, block, id, obituary }
+    Watch { pid, block, id, exit_slot }
 }
 
 impl Watch {
@@ -91,26 +93,26 @@ impl Watch {
     /// Blocks until the process has ended, and says why. In a destructor of a process that is exiting it
     /// blocks too, until the deadline of that exit: do not wait there.
     pub fn wait(&self) -> ExitReason {
-        self.obituary.wait(None).unwrap_or(ExitReason::NoProc)
+        self.exit_slot.wait(None).unwrap_or(ExitReason::NoProc)
     }
 
     /// Blocks until the process has ended, at most for `limit`; `None` if it has not.
-    pub fn wait_timeout(&self, limit: Duration) -> Option<ExitReason> {
-        self.obituary.wait(Some(limit))
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitReason> {
+        self.exit_slot.wait(Some(timeout))
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(block) = &self.block {
-            leave(block, self.id);
+            remove_watcher(block, self.id);
         }
     }
 }
 
 /// Waits until the thread of a zombie has ended, at most for `limit`. True if it has, or never was one.
-pub(crate) fn await_reaping(pid: Pid, limit: Duration) -> bool {
-    let obituary = Arc::new(Obituary::new());
-    !zombie::await_reaping(pid, Arc::clone(&obituary) as Arc<dyn DeathWatch>)
-        || obituary.wait(Some(limit)).is_some()
+pub(crate) fn wait_until_reaped(pid: Pid, timeout: Duration) -> bool {
+    let exit_slot = Arc::new(ExitSlot::new());
+    !zombie::add_reap_listener(pid, Arc::clone(&exit_slot) as Arc<dyn ExitListener>)
+        || exit_slot.wait(Some(timeout)).is_some()
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use once_cell::sync::Lazy;
 
 use crate::pid::Pid;
-use crate::process::block::{Block, DeathWatch};
-use crate::process::feed::{self, Change};
+use crate::process::block::{ExitListener, ProcessBlock};
+use crate::process::feed::{self, ProcessEventKind};
 use crate::reason::ExitReason;
 use crate::sync::{self, Mutex};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// A process that was declared dead because it did not end in time, and whose thread still runs.
 ///
@@ -57,14 +57,14 @@ impl fmt::Display for Zombie {
     }
 }
 
-struct Entry {
+struct ZombieEntry {
     zombie: Zombie,
-    block: Arc<Block>,
-    waiting: Vec<Arc<dyn DeathWatch>>,
+    block: Arc<ProcessBlock>,
+    reap_listeners: Vec<Arc<dyn ExitListener>>,
 }
 
-static ZOMBIES: Lazy<Mutex<HashMap<Pid, Entry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
-static EVER: AtomicU64 = AtomicU64::new(0);
+static ZOMBIES: Lazy<Mutex<HashMap<Pid, ZombieEntry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
+static TOTAL: AtomicU64 = AtomicU64::new(0);
 
 /// All zombies there are, oldest first.
 ///
@@ -82,15 +82,15 @@ pub fn zombies() -> Vec<Zombie> {
 /// How many zombies there have been since the program began, reaped ones included.
 ///
 /// ```
-/// assert!(rethread::process::zombies_ever() >= rethread::process::zombies().len() as u64);
+/// assert!(rethread::process::zombies_total() >= rethread::process::zombies().len() as u64);
 /// ```
-pub fn zombies_ever() -> u64 {
-    EVER.load(Ordering::Relaxed)
+pub fn zombies_total() -> u64 {
+    TOTAL.load(Ordering::Relaxed)
 }
 
 /// Lists a process that is about to be buried although its thread goes on. Nothing is listed if the thread
 /// has ended meanwhile: nobody would strike it off.
-pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) -> Option<Zombie> {
+pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zombie> {
     let (name, label) = {
         let state = block.lock();
         (state.name.clone(), state.label.clone())
@@ -99,51 +99,51 @@ pub(crate) fn made(block: &Arc<Block>, reason: &ExitReason) -> Option<Zombie> {
         pid: block.pid,
         name,
         label,
-        spawned_at: block.birth.spawned_at,
+        spawned_at: block.spawn_info.spawned_at,
         reason: reason.clone(),
         since: sync::now(),
-        parent: block.birth.ancestors.first().copied(),
+        parent: block.spawn_info.ancestors.first().copied(),
     };
-    let entry = Entry { zombie: zombie.clone(), block: Arc::clone(block), waiting: Vec::new() };
+    let entry = ZombieEntry { zombie: zombie.clone(), block: Arc::clone(block), reap_listeners: Vec::new() };
     let mut zombies = ZOMBIES.lock();
-    if block.ended() {
+    if block.is_thread_done() {
         return None; // it made it in the end
     }
     zombies.insert(block.pid, entry);
     drop(zombies);
-    EVER.fetch_add(1, Ordering::Relaxed);
-    feed::tell(block, || Change::BecameZombie);
+    TOTAL.fetch_add(1, Ordering::Relaxed);
+    feed::emit(block, || ProcessEventKind::BecameZombie);
     Some(zombie)
 }
 
 /// Tells the log of it. When it is buried: the sink of the log is user code, and so is to print the reason.
-pub(crate) fn report(zombie: &Zombie) {
-    contain("the log", || log::error!("did not end in time: {zombie}"));
+pub(crate) fn log_zombie(zombie: &Zombie) {
+    catch_and_log("the log", || log::error!("did not end in time: {zombie}"));
 }
 
 /// Strikes off a process that was given up, since its thread is ending after all.
-pub(crate) fn reaped(block: &Block) {
+pub(crate) fn reap(block: &ProcessBlock) {
     let mut zombies = ZOMBIES.lock();
-    block.mark_ended();
+    block.mark_thread_done();
     let entry = zombies.remove(&block.pid);
     drop(zombies);
     if let Some(entry) = entry {
-        contain("the log", || log::warn!("ended after all: {}", entry.zombie));
-        if feed::is_heard() {
+        catch_and_log("the log", || log::warn!("ended after all: {}", entry.zombie));
+        if feed::has_subscribers() {
             let Zombie { name, label, .. } = &entry.zombie;
-            feed::publish(block.pid, name.clone().or_else(|| label.clone()), Change::Reaped);
+            feed::publish(block.pid, name.clone().or_else(|| label.clone()), ProcessEventKind::Reaped);
         }
-        for watch in &entry.waiting {
-            watch.died(&entry.zombie.reason);
+        for listener in &entry.reap_listeners {
+            listener.on_exit(&entry.zombie.reason);
         }
     }
 }
 
 /// Whether a process is a zombie; if so `watch` is told when its thread ends.
-pub(crate) fn await_reaping(pid: Pid, watch: Arc<dyn DeathWatch>) -> bool {
+pub(crate) fn add_reap_listener(pid: Pid, listener: Arc<dyn ExitListener>) -> bool {
     match ZOMBIES.lock().get_mut(&pid) {
         Some(entry) => {
-            entry.waiting.push(watch);
+            entry.reap_listeners.push(listener);
             true
         }
         None => false,
@@ -153,11 +153,11 @@ pub(crate) fn await_reaping(pid: Pid, watch: Arc<dyn DeathWatch>) -> bool {
 /// Those that belonged to the application of this master.
 pub(crate) fn of_application(master: Pid) -> Vec<Zombie> {
     let zombies = ZOMBIES.lock();
-    let its_own = zombies.values().filter(|entry| entry.block.birth.application == Some(master));
-    its_own.map(|entry| entry.zombie.clone()).collect()
+    let matching = zombies.values().filter(|entry| entry.block.spawn_info.application == Some(master));
+    matching.map(|entry| entry.zombie.clone()).collect()
 }
 
 /// The block of a zombie.
-pub(crate) fn find(pid: Pid) -> Option<Arc<Block>> {
+pub(crate) fn get(pid: Pid) -> Option<Arc<ProcessBlock>> {
     ZOMBIES.lock().get(&pid).map(|entry| Arc::clone(&entry.block))
 }

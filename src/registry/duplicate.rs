@@ -12,12 +12,14 @@ use crate::gen_server::behaviour::GenServer;
 use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
 use crate::process::address::Address;
-use crate::process::block::Block;
+use crate::process::block::ProcessBlock;
 use crate::process::me;
 use crate::process::names::NameError;
-use crate::process::shards::Shards;
+use crate::process::shards::ShardedMap;
 use crate::registry::event::RegistryEvent;
-use crate::registry::store::{Label, Slot, Store, Table, myself, registrant};
+use crate::registry::store::{
+    EntryTable, KeyRegistration, RegistryEntry, Store, enter_register_call, enter_registry_call,
+};
 
 /// A table from keys to processes in which any number of entries may stand under one key, also several of one
 /// process: for groups, and for publishing to subscribers. Everything that [`Registry`](crate::Registry) says
@@ -54,7 +56,7 @@ use crate::registry::store::{Label, Slot, Store, Table, myself, registrant};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A server has no `Address`: it subscribes with a handle of itself, `cx.this()`, and gets a cast. Where servers of
+/// A server has no `Address`: it subscribes with a handle of itself, `cx.server_ref()`, and gets a cast. Where servers of
 /// several types subscribe to one topic the value is a function that tells each in its own words.
 ///
 /// ```
@@ -73,8 +75,8 @@ use crate::registry::store::{Label, Slot, Store, Table, myself, registrant};
 ///     type Call = Ask;
 ///     type Cast = Tell;
 ///
-///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, Stop> {
-///         let this = cx.this();
+///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, InitError> {
+///         let this = cx.server_ref();
 ///         GOALS.register("football", Arc::new(move |goals| this.cast(Tell::Goal(goals))))?;
 ///         Ok(Board { goals: 0 })
 ///     }
@@ -112,51 +114,52 @@ use crate::registry::store::{Label, Slot, Store, Table, myself, registrant};
 /// # Differences from Erlang
 /// In Elixir both kinds are one module, and what one of them cannot do fails at run time.
 pub struct DuplicateRegistry<K, V = ()> {
-    store: OnceCell<Arc<Duplicate<K, V>>>,
+    store: OnceCell<Arc<DuplicateStore<K, V>>>,
 }
 
-type Duplicate<K, V> = Store<K, V, Many<K, V>>;
+type DuplicateStore<K, V> = Store<K, V, DuplicateTable<K, V>>;
 
 /// The entries under each key, by number: in the order they were made.
-struct Many<K, V>(Shards<K, BTreeMap<u64, Slot<K, V>>>);
+struct DuplicateTable<K, V>(ShardedMap<K, BTreeMap<u64, RegistryEntry<K, V>>>);
 
-impl<K, V> Table<K, V> for Many<K, V>
+impl<K, V> EntryTable<K, V> for DuplicateTable<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn enter(&self, slot: Slot<K, V>) -> Result<Vec<Arc<Block>>, NameError> {
-        let label = Arc::clone(&slot.label);
-        let key = label.key.clone(); // not under the lock
-        let mut shard = self.0.of(&label.key).write();
-        match shard.get_mut(&label.key) {
-            Some(slots) => drop(slots.insert(label.number, slot)),
-            None => drop(shard.insert(key, BTreeMap::from([(label.number, slot)]))),
+    fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
+        let registration = Arc::clone(&entry.registration);
+        let key = registration.key.clone(); // not under the lock
+        let mut shard = self.0.shard(&registration.key).write();
+        match shard.get_mut(&registration.key) {
+            Some(entries) => drop(entries.insert(registration.number, entry)),
+            None => drop(shard.insert(key, BTreeMap::from([(registration.number, entry)]))),
         }
         Ok(Vec::new())
     }
 
-    fn remove(&self, labels: &[Arc<Label<K>>]) {
-        let Some(first) = labels.first() else { return };
-        let mut shard = self.0.of(&first.key).write();
-        let Some(slots) = shard.get_mut(&first.key) else { return };
-        let removed: Vec<_> = labels.iter().filter_map(|label| slots.remove(&label.number)).collect();
-        let gone = if slots.is_empty() { shard.remove_entry(&first.key) } else { None };
+    fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]) {
+        let Some(first) = registrations.first() else { return };
+        let mut shard = self.0.shard(&first.key).write();
+        let Some(entries) = shard.get_mut(&first.key) else { return };
+        let removed: Vec<_> =
+            registrations.iter().filter_map(|registration| entries.remove(&registration.number)).collect();
+        let emptied = if entries.is_empty() { shard.remove_entry(&first.key) } else { None };
         drop(shard);
-        drop((removed, gone));
+        drop((removed, emptied));
     }
 
-    fn all(&self) -> Vec<Slot<K, V>> {
+    fn live_entries(&self) -> Vec<RegistryEntry<K, V>> {
         let mut all = Vec::new();
-        self.0.visit(|_, slots| all.extend(living(slots)));
+        self.0.for_each(|_, entries| all.extend(live_entries(entries)));
         all
     }
 }
 
-fn living<'a, K, V>(
-    slots: &'a BTreeMap<u64, Slot<K, V>>,
-) -> impl Iterator<Item = Slot<K, V>> + use<'a, K, V> {
-    slots.values().filter(|slot| !slot.label.block.doomed()).cloned()
+fn live_entries<'a, K, V>(
+    entries: &'a BTreeMap<u64, RegistryEntry<K, V>>,
+) -> impl Iterator<Item = RegistryEntry<K, V>> + use<'a, K, V> {
+    entries.values().filter(|entry| !entry.registration.block.is_exiting()).cloned()
 }
 
 impl<K, V> DuplicateRegistry<K, V> {
@@ -171,19 +174,19 @@ where
     K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn store(&self) -> &Arc<Duplicate<K, V>> {
-        self.store.get_or_init(|| Store::new(Many(Shards::new())))
+    fn store(&self) -> &Arc<DuplicateStore<K, V>> {
+        self.store.get_or_init(|| Store::new(DuplicateTable(ShardedMap::new())))
     }
 
     /// The entries of living processes under a key.
-    fn at<Q>(&self, key: &Q) -> Vec<Slot<K, V>>
+    fn entries_at<Q>(&self, key: &Q) -> Vec<RegistryEntry<K, V>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         me::checkpoint();
-        let shard = self.store().table.0.of(key).read();
-        shard.get(key).into_iter().flat_map(living).collect()
+        let shard = self.store().table.0.shard(key).read();
+        shard.get(key).into_iter().flat_map(live_entries).collect()
     }
 
     /// Registers the calling process under a key, once more if it is there already, until it ends or takes it
@@ -206,9 +209,9 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn register(&self, key: K, value: V) -> Result<(), NameError> {
-        let me = registrant()?;
+        let me = enter_register_call()?;
         // Refused in the middle of it: its time to end is up.
-        self.store().enter(&me.block, key, value).map(drop).map_err(|_| NameError::Exiting)
+        self.store().register(&me.block, key, value).map(drop).map_err(|_| NameError::Exiting)
     }
 
     /// Takes back all entries of the calling process under a key. If there are none, nothing happens.
@@ -217,8 +220,8 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = myself() {
-            self.store().give_up(me.block.pid, key);
+        if let Some(me) = enter_registry_call() {
+            self.store().unregister(me.block.pid, key);
         }
     }
 
@@ -244,16 +247,16 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let Some(me) = myself() else { return };
+        let Some(me) = enter_registry_call() else { return };
         let store = self.store();
-        let mut mine = {
-            let shard = store.table.0.of(key).read();
-            let slots = shard.get(key).into_iter().flat_map(BTreeMap::values);
-            slots.filter(|slot| slot.label.pid() == me.block.pid).cloned().collect::<Vec<_>>()
+        let mut own_entries = {
+            let shard = store.table.0.shard(key).read();
+            let entries = shard.get(key).into_iter().flat_map(BTreeMap::values);
+            entries.filter(|entry| entry.registration.pid() == me.block.pid).cloned().collect::<Vec<_>>()
         };
-        mine.retain(|slot| matches(slot.value.get()));
-        for slot in mine {
-            store.give_up_one(&slot.label);
+        own_entries.retain(|entry| matches(entry.value.get()));
+        for entry in own_entries {
+            store.unregister_one(&entry.registration);
         }
     }
 
@@ -263,7 +266,10 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.at(key).iter().map(|slot| (slot.label.pid(), slot.value.get().clone())).collect()
+        self.entries_at(key)
+            .iter()
+            .map(|entry| (entry.registration.pid(), entry.value.get().clone()))
+            .collect()
     }
 
     /// The values of one process under a key, in the order it registered.
@@ -272,8 +278,12 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let (pid, slots) = (pid.into(), self.at(key));
-        slots.iter().filter(|slot| slot.label.pid() == pid).map(|slot| slot.value.get().clone()).collect()
+        let (pid, entries) = (pid.into(), self.entries_at(key));
+        entries
+            .iter()
+            .filter(|entry| entry.registration.pid() == pid)
+            .map(|entry| entry.value.get().clone())
+            .collect()
     }
 
     /// The keys of a process, in the order it registered; one for each entry.
@@ -285,7 +295,7 @@ where
     /// How many entries there are.
     pub fn count(&self) -> usize {
         me::checkpoint();
-        self.store().table.all().len()
+        self.store().table.live_entries().len()
     }
 
     /// All entries, in the order they were made.
@@ -296,14 +306,14 @@ where
 
     /// Calls `tell`, in the calling thread, with all entries under a key; not at all if there are none. If it
     /// panics, that is a panic of the caller's; the entries are unharmed.
-    pub fn dispatch<Q>(&self, key: &Q, tell: impl FnOnce(&[(Pid, V)]))
+    pub fn dispatch<Q>(&self, key: &Q, callback: impl FnOnce(&[(Pid, V)]))
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let entries = self.lookup(key);
         if !entries.is_empty() {
-            tell(&entries);
+            callback(&entries);
         }
     }
 

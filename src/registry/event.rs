@@ -6,13 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::gen_server::behaviour::{Envelope, GenServer};
-use crate::gen_server::handle::{ServerRef, To};
+use crate::gen_server::handle::{ServerRef, Target};
 use crate::pid::Pid;
 use crate::process::address::Address;
 use crate::process::{names, table};
-use crate::registry::told::{Id, Told};
+use crate::registry::told::{Announcement, ListenerId};
 use crate::sync::RwLock;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// What happened in a registry. Its listeners get this, made into a message of theirs by [`From`]; see
 /// [`Registry::listen`](crate::Registry::listen).
@@ -68,30 +68,30 @@ impl<K: fmt::Debug, V> fmt::Debug for RegistryEvent<K, V> {
 
 /// One that listens: who it is, and how it is told.
 struct Listener<K, V> {
-    id: Id,
-    to: To,
-    tell: Tell<K, V>,
+    id: ListenerId,
+    target: Target,
+    send: SendEvent<K, V>,
 }
 
 /// Makes a message of the event, and sends it within its turn: the first is user code, the second is not.
-type Tell<K, V> = Arc<dyn Fn(RegistryEvent<K, V>, &Turn<'_>) + Send + Sync>;
+type SendEvent<K, V> = Arc<dyn Fn(RegistryEvent<K, V>, &SendOnce<'_>) + Send + Sync>;
 
 /// Does what it is given if that still is to be done, and no other thread can decide otherwise meanwhile.
-type Turn<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
+type SendOnce<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
 
 /// Sends if it is its turn. What was not wanted is dropped afterwards: that is user code.
-fn send_in<M>(turn: &Turn<'_>, message: M, deliver: impl Fn(M) -> Result<(), M>) {
+fn send_message_once<M>(send_once: &SendOnce<'_>, message: M, deliver: impl Fn(M) -> Result<(), M>) {
     let mut message = Some(message);
-    turn(&mut || message = message.take().and_then(|message| deliver(message).err()));
+    send_once(&mut || message = message.take().and_then(|message| deliver(message).err()));
 }
 
 impl<K, V> Listener<K, V> {
     /// Whether it can never hear anything again. A name may be held again by somebody.
-    fn gone(&self) -> bool {
-        match &self.to {
-            To::Pinned(block) => block.doomed(),
-            To::Pid(pid) => table::get(*pid).is_none_or(|block| block.doomed()),
-            To::Const(_) | To::Named(_) | To::Via(_) => false,
+    fn is_closed(&self) -> bool {
+        match &self.target {
+            Target::Process(block) => block.is_exiting(),
+            Target::Pid(pid) => table::get(*pid).is_none_or(|block| block.is_exiting()),
+            Target::StaticName(_) | Target::Name(_) | Target::Via(_) => false,
         }
     }
 }
@@ -109,10 +109,12 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     where
         M: From<RegistryEvent<K, V>> + Send + 'static,
     {
-        let to = To::Pinned(Arc::clone(address.block()));
+        let target = Target::Process(Arc::clone(address.block()));
         let address = address.clone();
-        let tell = move |event, turn: &Turn<'_>| send_in(turn, M::from(event), |it| address.deliver(it));
-        self.enter(to, Arc::new(tell));
+        let send = move |event, send_once: &SendOnce<'_>| {
+            send_message_once(send_once, M::from(event), |it| address.send_as_runtime(it))
+        };
+        self.add_or_replace(target, Arc::new(send));
     }
 
     /// Adds a server, which is looked up at each event.
@@ -121,11 +123,16 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         S: GenServer,
         S::Cast: From<RegistryEvent<K, V>>,
     {
-        let tell = {
+        let send = {
             let server = server.clone();
-            move |event, turn: &Turn<'_>| match server.find().map(Address::<Envelope<S>>::of) {
+            move |event, send_once: &SendOnce<'_>| match server
+                .find_block()
+                .map(Address::<Envelope<S>>::from_block)
+            {
                 Some(Ok(address)) => {
-                    send_in(turn, Envelope::Cast(S::Cast::from(event)), |it| address.deliver(it));
+                    send_message_once(send_once, Envelope::Cast(S::Cast::from(event)), |it| {
+                        address.send_as_runtime(it)
+                    });
                 }
                 Some(Err(found)) => {
                     let expected = type_name::<S>();
@@ -136,65 +143,77 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                 None => {}
             }
         };
-        self.enter(server.to, Arc::new(tell));
+        self.add_or_replace(server.target, Arc::new(send));
     }
 
     /// In place of the same one: a server that is started again asks again.
-    fn enter(&self, to: To, tell: Tell<K, V>) {
-        let (name, pid) = (name_of(&to).map(str::to_owned), pid_of(&to));
-        let same = |other: &To| {
+    fn add_or_replace(&self, target: Target, send: SendEvent<K, V>) {
+        let (name, pid) = (name_of(&target).map(str::to_owned), pid_of(&target));
+        let same = |other: &Target| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))
         };
         loop {
             let known = self.0.read().clone();
             // To ask who is behind a key may be user code, so it is not done under the lock.
-            let (replaced, mut after): (Vec<_>, Vec<_>) =
-                known.iter().cloned().partition(|known| same(&known.to));
+            let (replaced, mut updated): (Vec<_>, Vec<_>) =
+                known.iter().cloned().partition(|known| same(&known.target));
             // What the one in its place was told counts: it is to hear of the end.
-            let id = replaced.first().map_or_else(Id::default, |known| Arc::clone(&known.id));
-            after.push(Arc::new(Listener { id, to: to.clone(), tell: Arc::clone(&tell) }));
+            let id = replaced.first().map_or_else(ListenerId::default, |known| Arc::clone(&known.id));
+            updated.push(Arc::new(Listener { id, target: target.clone(), send: Arc::clone(&send) }));
             let mut listeners = self.0.write();
             // Otherwise somebody came or went meanwhile, perhaps the same one, and would be told twice.
             if listeners.iter().map(Arc::as_ptr).eq(known.iter().map(Arc::as_ptr)) {
-                *listeners = after;
+                *listeners = updated;
                 break;
             }
         }
-        self.forget_gone();
+        self.prune();
     }
 
     /// Tells everybody of an entry that is there.
-    pub(crate) fn tell_beginning(&self, told: &Told, event: impl Fn() -> RegistryEvent<K, V>) {
-        self.tell(event, |listener, send| told.turn_to_hear_of_the_beginning(listener, send));
-        told.all_know();
+    pub(crate) fn announce_register(
+        &self,
+        announcement: &Announcement,
+        event: impl Fn() -> RegistryEvent<K, V>,
+    ) {
+        self.announce(event, |listener, send| announcement.send_register_once(listener, send));
+        announcement.finish_announcing();
     }
 
     /// Tells everybody of the end of an entry. When this is done all have heard, whoever else tells it too.
-    pub(crate) fn tell_end(&self, told: &Told, event: impl Fn() -> RegistryEvent<K, V>) {
-        told.ends();
-        self.tell(event, |listener, send| told.turn_to_hear_of_the_end(listener, send));
+    pub(crate) fn announce_unregister(
+        &self,
+        announcement: &Announcement,
+        event: impl Fn() -> RegistryEvent<K, V>,
+    ) {
+        announcement.start_removing();
+        self.announce(event, |listener, send| announcement.send_unregister_once(listener, send));
     }
 
     /// What goes wrong there is nothing to the process whose doing it is told: a conversion that panics, a
     /// destructor.
-    fn tell(&self, event: impl Fn() -> RegistryEvent<K, V>, turn: impl Fn(&Id, &mut dyn FnMut())) {
+    fn announce(
+        &self,
+        event: impl Fn() -> RegistryEvent<K, V>,
+        send_once: impl Fn(&ListenerId, &mut dyn FnMut()),
+    ) {
         let listeners = self.0.read().clone();
-        for listener in listeners.iter().filter(|listener| !listener.gone()) {
-            let turn = |send: &mut dyn FnMut()| turn(&listener.id, send);
-            contain("a listener of a registry", || (listener.tell)(event(), &turn));
+        for listener in listeners.iter().filter(|listener| !listener.is_closed()) {
+            let send_once = |send: &mut dyn FnMut()| send_once(&listener.id, send);
+            catch_and_log("a listener of a registry", || (listener.send)(event(), &send_once));
         }
-        if listeners.iter().any(|listener| listener.gone()) {
-            self.forget_gone();
+        if listeners.iter().any(|listener| listener.is_closed()) {
+            self.prune();
         }
     }
 
-    fn forget_gone(&self) {
-        let mut gone = Vec::new(); // to drop a listener may be user code: not under the lock
+    fn prune(&self) {
+        let mut closed = Vec::new(); // to drop a listener may be user code: not under the lock
         let mut listeners = self.0.write();
         listeners.retain(|listener| {
-            let keep = !listener.gone();
+            let keep = !listener.is_closed();
             if !keep {
-                gone.push(Arc::clone(listener));
+                closed.push(Arc::clone(listener));
             }
             keep
         });
@@ -202,21 +221,21 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     }
 }
 
-fn name_of(to: &To) -> Option<&str> {
-    match to {
-        To::Const(name) => Some(name),
-        To::Named(name) => Some(name),
-        To::Pinned(_) | To::Pid(_) | To::Via(_) => None,
+fn name_of(target: &Target) -> Option<&str> {
+    match target {
+        Target::StaticName(name) => Some(name),
+        Target::Name(name) => Some(name),
+        Target::Process(_) | Target::Pid(_) | Target::Via(_) => None,
     }
 }
 
 /// Who is behind it now.
-fn pid_of(to: &To) -> Option<Pid> {
-    match to {
-        To::Pinned(block) => Some(block.pid),
-        To::Pid(pid) => Some(*pid),
-        To::Const(name) => names::find(name).map(|block| block.pid),
-        To::Named(name) => names::find(name).map(|block| block.pid),
-        To::Via(key) => key.whereis(),
+fn pid_of(target: &Target) -> Option<Pid> {
+    match target {
+        Target::Process(block) => Some(block.pid),
+        Target::Pid(pid) => Some(*pid),
+        Target::StaticName(name) => names::lookup(name).map(|block| block.pid),
+        Target::Name(name) => names::lookup(name).map(|block| block.pid),
+        Target::Via(key) => key.whereis(),
     }
 }

@@ -7,32 +7,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::Pid;
-use crate::process::block::Block;
-use crate::process::names::{NameError, Names, Via};
+use crate::process::block::ProcessBlock;
+use crate::process::names::{NameError, NameTable, Via};
 use crate::process::table;
-use crate::registry::store::{Label, Slot, Store, Table};
+use crate::registry::store::{EntryTable, KeyRegistration, RegistryEntry, Store};
 
 /// The table of a registry with unique keys: names with values.
-pub(crate) type Unique<K, V> = Store<K, V, Names<K, Slot<K, V>>>;
+pub(crate) type UniqueStore<K, V> = Store<K, V, NameTable<K, RegistryEntry<K, V>>>;
 
-impl<K, V> Table<K, V> for Names<K, Slot<K, V>>
+impl<K, V> EntryTable<K, V> for NameTable<K, RegistryEntry<K, V>>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn enter(&self, slot: Slot<K, V>) -> Result<Vec<Arc<Block>>, NameError> {
-        let label = Arc::clone(&slot.label);
-        self.claim(&label.key, &label.block, slot)
+    fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
+        let registration = Arc::clone(&entry.registration);
+        self.claim(&registration.key, &registration.block, entry)
     }
 
-    fn remove(&self, labels: &[Arc<Label<K>>]) {
-        for label in labels {
-            self.release(&label.key, label.pid());
+    fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]) {
+        for registration in registrations {
+            self.release(&registration.key, registration.pid());
         }
     }
 
-    fn all(&self) -> Vec<Slot<K, V>> {
-        self.living()
+    fn live_entries(&self) -> Vec<RegistryEntry<K, V>> {
+        self.live_values()
     }
 }
 
@@ -40,13 +40,13 @@ where
 /// [`ServerRef::via`](crate::ServerRef::via). Made by [`Registry::key`](crate::Registry::key).
 #[derive(Clone)]
 pub struct RegistryKey<K, V = ()> {
-    store: Arc<Unique<K, V>>,
+    store: Arc<UniqueStore<K, V>>,
     key: K,
     value: V,
 }
 
 impl<K, V> RegistryKey<K, V> {
-    pub(crate) fn new(store: Arc<Unique<K, V>>, key: K, value: V) -> Self {
+    pub(crate) fn new(store: Arc<UniqueStore<K, V>>, key: K, value: V) -> Self {
         Self { store, key, value }
     }
 
@@ -70,17 +70,17 @@ where
     }
 
     fn take_over(&self, pid: Pid) -> Result<Vec<Pid>, NameError> {
-        let block = table::get(pid).filter(|block| !block.doomed()).ok_or(NameError::NoProc)?;
-        let earlier = self.store.enter(&block, self.key.clone(), self.value.clone())?;
-        Ok(earlier.iter().map(|block| block.pid).collect())
+        let block = table::get(pid).filter(|block| !block.is_exiting()).ok_or(NameError::NoProc)?;
+        let predecessors = self.store.register(&block, self.key.clone(), self.value.clone())?;
+        Ok(predecessors.iter().map(|block| block.pid).collect())
     }
 
     fn unregister(&self, pid: Pid) {
-        self.store.give_up(pid, &self.key);
+        self.store.unregister(pid, &self.key);
     }
 
-    fn whereis_within(&self, limit: Duration) -> Option<Pid> {
-        self.store.table.get_within(self.key.clone(), limit).map(|(block, _)| block.pid)
+    fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
+        self.store.table.get_timeout(self.key.clone(), timeout).map(|(block, _)| block.pid)
     }
 }
 

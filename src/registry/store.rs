@@ -11,27 +11,27 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use crate::pid::Pid;
-use crate::process::block::{Block, Held};
-use crate::process::me::{self, Me};
+use crate::process::block::{HeldResource, ProcessBlock};
+use crate::process::me::{self, CurrentProcess};
 use crate::process::names::NameError;
-use crate::process::shards::Shards;
+use crate::process::shards::ShardedMap;
 use crate::process::table;
 use crate::registry::event::{Listeners, RegistryEvent};
-use crate::registry::locks::{Locks, Ticket};
-use crate::registry::told::Told;
+use crate::registry::locks::{KeyLocks, LockWaiter};
+use crate::registry::told::Announcement;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// Who registered under what; registrations of one registry are numbered in order.
-pub(crate) struct Label<K> {
+pub(crate) struct KeyRegistration<K> {
     pub(crate) key: K,
-    pub(crate) block: Arc<Block>,
+    pub(crate) block: Arc<ProcessBlock>,
     pub(crate) number: u64,
-    told: Told,
+    announcement: Announcement,
 }
 
-impl<K> Label<K> {
+impl<K> KeyRegistration<K> {
     pub(crate) fn pid(&self) -> Pid {
         self.block.pid
     }
@@ -56,104 +56,104 @@ impl<V> Drop for Kept<V> {
     fn drop(&mut self) {
         if needs_drop::<V>() {
             let value = self.0.take();
-            contain("the destructor of a value in a registry", move || drop(value));
+            catch_and_log("the destructor of a value in a registry", move || drop(value));
         }
     }
 }
 
 /// One entry of a table. Shared pointers: it is copied and dropped under locks, what is in it never is.
-pub(crate) struct Slot<K, V> {
-    pub(crate) label: Arc<Label<K>>,
+pub(crate) struct RegistryEntry<K, V> {
+    pub(crate) registration: Arc<KeyRegistration<K>>,
     pub(crate) value: Arc<Kept<V>>,
 }
 
-impl<K, V> Clone for Slot<K, V> {
+impl<K, V> Clone for RegistryEntry<K, V> {
     fn clone(&self) -> Self {
-        Self { label: Arc::clone(&self.label), value: Arc::clone(&self.value) }
+        Self { registration: Arc::clone(&self.registration), value: Arc::clone(&self.value) }
     }
 }
 
 /// Where the entries are, by key.
-pub(crate) trait Table<K, V>: Send + Sync + 'static {
+pub(crate) trait EntryTable<K, V>: Send + Sync + 'static {
     /// Returns the dying processes whose burial whoever is started under the key has to wait for.
-    fn enter(&self, slot: Slot<K, V>) -> Result<Vec<Arc<Block>>, NameError>;
+    fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError>;
     /// Takes out what is still there, of one process under one key.
-    fn remove(&self, labels: &[Arc<Label<K>>]);
+    fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]);
     /// The entries of living processes.
-    fn all(&self) -> Vec<Slot<K, V>>;
+    fn live_entries(&self) -> Vec<RegistryEntry<K, V>>;
 }
 
 /// A registry without its face.
 pub(crate) struct Store<K, V, T> {
     pub(crate) table: T,
-    holders: Shards<Pid, Arc<Holder<K, V, T>>>,
-    locks: Locks<K>,
+    by_process: ShardedMap<Pid, Arc<ProcessEntries<K, V, T>>>,
+    locks: KeyLocks<K>,
     pub(crate) listeners: Listeners<K, V>,
-    numbers: AtomicU64,
+    next_number: AtomicU64,
 }
 
 /// What one process has in one registry. There is never more than one of it, whatever the process does.
-struct Holder<K, V, T> {
+struct ProcessEntries<K, V, T> {
     store: Weak<Store<K, V, T>>,
-    labels: Mutex<HashMap<K, Vec<Arc<Label<K>>>>>,
-    tickets: Mutex<Vec<Arc<Ticket<K>>>>,
+    registrations: Mutex<HashMap<K, Vec<Arc<KeyRegistration<K>>>>>,
+    lock_waiters: Mutex<Vec<Arc<LockWaiter<K>>>>,
 }
 
-impl<K, V, T> Held for Holder<K, V, T>
+impl<K, V, T> HeldResource for ProcessEntries<K, V, T>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: Table<K, V>,
+    T: EntryTable<K, V>,
 {
-    fn free(&self) {
+    fn release_locks(&self) {
         if let Some(store) = self.store.upgrade() {
-            store.free(self);
+            store.release_locks(self);
         }
     }
 
-    fn release(&self, holder: Pid) {
+    fn release(&self, pid: Pid) {
         if let Some(store) = self.store.upgrade() {
-            store.bury(holder, self);
+            store.remove_process(pid, self);
         }
     }
 }
 
-impl<K, V, T> Holder<K, V, T>
+impl<K, V, T> ProcessEntries<K, V, T>
 where
     K: Hash + Eq + Clone,
 {
     /// Notes a registration that is about to be entered.
-    fn note(&self, label: &Arc<Label<K>>) {
-        let key = label.key.clone(); // not under the lock
-        let mut labels = self.labels.lock();
-        match labels.get_mut(&label.key) {
-            Some(others) => others.push(Arc::clone(label)),
-            None => drop(labels.insert(key, vec![Arc::clone(label)])),
+    fn add(&self, registration: &Arc<KeyRegistration<K>>) {
+        let key = registration.key.clone(); // not under the lock
+        let mut registrations = self.registrations.lock();
+        match registrations.get_mut(&registration.key) {
+            Some(others) => others.push(Arc::clone(registration)),
+            None => drop(registrations.insert(key, vec![Arc::clone(registration)])),
         }
     }
 
-    fn forget(&self, label: &Arc<Label<K>>) {
-        let mut labels = self.labels.lock();
-        let Some(others) = labels.get_mut(&label.key) else { return };
-        others.retain(|other| !Arc::ptr_eq(other, label));
-        let gone = if others.is_empty() { labels.remove_entry(&label.key) } else { None };
-        drop(labels);
-        drop(gone);
+    fn remove(&self, registration: &Arc<KeyRegistration<K>>) {
+        let mut registrations = self.registrations.lock();
+        let Some(others) = registrations.get_mut(&registration.key) else { return };
+        others.retain(|other| !Arc::ptr_eq(other, registration));
+        let emptied = if others.is_empty() { registrations.remove_entry(&registration.key) } else { None };
+        drop(registrations);
+        drop(emptied);
     }
 }
 
 /// The calling process, if it is one that can still register.
-pub(crate) fn registrant() -> Result<Rc<Me>, NameError> {
+pub(crate) fn enter_register_call() -> Result<Rc<CurrentProcess>, NameError> {
     let me = me::get().ok_or(NameError::NotAProcess)?;
     me.checkpoint();
-    if me.neutral() || me.zombie() { Err(NameError::Exiting) } else { Ok(me) }
+    if me.signals_masked() || me.is_zombie() { Err(NameError::Exiting) } else { Ok(me) }
 }
 
 /// The calling process, if it is one and what it does still counts.
-pub(crate) fn myself() -> Option<Rc<Me>> {
+pub(crate) fn enter_registry_call() -> Option<Rc<CurrentProcess>> {
     let me = me::get()?;
     me.checkpoint();
-    if me.zombie() { None } else { Some(me) }
+    if me.is_zombie() { None } else { Some(me) }
 }
 
 /// A life in the registry: registering, changing one's mind, death.
@@ -161,145 +161,157 @@ impl<K, V, T> Store<K, V, T>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: Table<K, V>,
+    T: EntryTable<K, V>,
 {
     pub(crate) fn new(table: T) -> Arc<Self> {
         Arc::new(Self {
             table,
-            holders: Shards::new(),
-            locks: Locks::new(),
+            by_process: ShardedMap::new(),
+            locks: KeyLocks::new(),
             listeners: Listeners::new(),
-            numbers: AtomicU64::new(0),
+            next_number: AtomicU64::new(0),
         })
     }
 
-    fn holder_of(&self, pid: Pid) -> Option<Arc<Holder<K, V, T>>> {
-        self.holders.of(&pid).read().get(&pid).cloned()
+    fn find_process_entries(&self, pid: Pid) -> Option<Arc<ProcessEntries<K, V, T>>> {
+        self.by_process.shard(&pid).read().get(&pid).cloned()
     }
 
     /// What the process has here, from now on released at its burial; `None` if that is past.
-    fn holder(self: &Arc<Self>, block: &Arc<Block>) -> Option<Arc<Holder<K, V, T>>> {
-        if let Some(known) = self.holder_of(block.pid) {
-            return Some(known);
+    fn process_entries(self: &Arc<Self>, block: &Arc<ProcessBlock>) -> Option<Arc<ProcessEntries<K, V, T>>> {
+        if let Some(existing) = self.find_process_entries(block.pid) {
+            return Some(existing);
         }
-        let new = Arc::new(Holder {
+        let new = Arc::new(ProcessEntries {
             store: Arc::downgrade(self),
-            labels: Mutex::new(HashMap::new()),
-            tickets: Mutex::new(Vec::new()),
+            registrations: Mutex::new(HashMap::new()),
+            lock_waiters: Mutex::new(Vec::new()),
         });
-        let holder =
-            Arc::clone(self.holders.of(&block.pid).write().entry(block.pid).or_insert(Arc::clone(&new)));
-        if !Arc::ptr_eq(&holder, &new) {
-            return Some(holder);
+        let process_entries = Arc::clone(
+            self.by_process.shard(&block.pid).write().entry(block.pid).or_insert(Arc::clone(&new)),
+        );
+        if !Arc::ptr_eq(&process_entries, &new) {
+            return Some(process_entries);
         }
         let mut state = block.lock();
-        if !block.burying() {
-            state.held.push(Arc::clone(&new) as Arc<dyn Held>);
-            return Some(holder);
+        if !block.is_cleaning_up() {
+            state.held_resources.push(Arc::clone(&new) as Arc<dyn HeldResource>);
+            return Some(process_entries);
         }
         drop(state);
         // Somebody else may have noted something in it already.
-        self.bury(block.pid, &holder);
+        self.remove_process(block.pid, &process_entries);
         None
     }
 
     /// Registers a process. Returns the dying processes whose burial it has to wait for if it has not begun.
-    pub(crate) fn enter(
+    pub(crate) fn register(
         self: &Arc<Self>,
-        block: &Arc<Block>,
+        block: &Arc<ProcessBlock>,
         key: K,
         value: V,
-    ) -> Result<Vec<Arc<Block>>, NameError> {
-        let holder = self.holder(block).ok_or(NameError::NoProc)?;
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let label = Arc::new(Label { key, block: Arc::clone(block), number, told: Told::nothing() });
-        let slot = Slot { label: Arc::clone(&label), value: Arc::new(Kept::new(value)) };
+    ) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
+        let process_entries = self.process_entries(block).ok_or(NameError::NoProc)?;
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let registration = Arc::new(KeyRegistration {
+            key,
+            block: Arc::clone(block),
+            number,
+            announcement: Announcement::new(),
+        });
+        let entry =
+            RegistryEntry { registration: Arc::clone(&registration), value: Arc::new(Kept::new(value)) };
         // First, so that a burial does not miss it.
-        holder.note(&label);
-        if block.burying() {
-            holder.forget(&label); // the burial may have come by before it was noted
+        process_entries.add(&registration);
+        if block.is_cleaning_up() {
+            process_entries.remove(&registration); // the burial may have come by before it was noted
             return Err(NameError::NoProc);
         }
-        let earlier = match self.table.enter(slot.clone()) {
-            Ok(earlier) => earlier,
+        let predecessors = match self.table.insert(entry.clone()) {
+            Ok(predecessors) => predecessors,
             Err(error) => {
-                holder.forget(&label);
+                process_entries.remove(&registration);
                 return Err(error);
             }
         };
-        if !label.told.begins() {
+        if !registration.announcement.start_announcing() {
             // Buried by another thread, perhaps before it was in the table.
-            self.table.remove(std::slice::from_ref(&label));
+            self.table.remove(std::slice::from_ref(&registration));
             return Err(NameError::NoProc);
         }
-        self.listeners.tell_beginning(&label.told, || RegistryEvent::Register {
-            key: label.key.clone(),
-            pid: label.pid(),
-            value: slot.value.get().clone(),
+        self.listeners.announce_register(&registration.announcement, || RegistryEvent::Register {
+            key: registration.key.clone(),
+            pid: registration.pid(),
+            value: entry.value.get().clone(),
         });
-        if block.burying() {
+        if block.is_cleaning_up() {
             return Err(NameError::NoProc);
         }
-        Ok(earlier)
+        Ok(predecessors)
     }
 
     /// Takes away what a process has under a key.
-    pub(crate) fn give_up<Q>(&self, pid: Pid, key: &Q)
+    pub(crate) fn unregister<Q>(&self, pid: Pid, key: &Q)
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(holder) = self.holder_of(pid) {
-            let labels = holder.labels.lock().get(key).cloned().unwrap_or_default();
-            self.give_up_all(&holder, &labels);
+        if let Some(process_entries) = self.find_process_entries(pid) {
+            let registrations = process_entries.registrations.lock().get(key).cloned().unwrap_or_default();
+            self.unregister_all(&process_entries, &registrations);
         }
     }
 
     /// Takes away one entry of a process.
-    pub(crate) fn give_up_one(&self, label: &Arc<Label<K>>) {
-        if let Some(holder) = self.holder_of(label.pid()) {
-            self.give_up_all(&holder, std::slice::from_ref(label));
+    pub(crate) fn unregister_one(&self, registration: &Arc<KeyRegistration<K>>) {
+        if let Some(process_entries) = self.find_process_entries(registration.pid()) {
+            self.unregister_all(&process_entries, std::slice::from_ref(registration));
         }
     }
 
     /// Forgotten last: if the process is buried meanwhile, the burial sees to it that all have heard.
-    fn give_up_all(&self, holder: &Holder<K, V, T>, labels: &[Arc<Label<K>>]) {
-        self.remove(labels);
-        for label in labels {
-            holder.forget(label);
+    fn unregister_all(
+        &self,
+        process_entries: &ProcessEntries<K, V, T>,
+        registrations: &[Arc<KeyRegistration<K>>],
+    ) {
+        self.remove_and_announce(registrations);
+        for registration in registrations {
+            process_entries.remove(registration);
         }
     }
 
     /// Takes entries out of the table, and tells: of one whose key was taken over this is the end too.
-    fn remove(&self, labels: &[Arc<Label<K>>]) {
-        self.table.remove(labels);
-        for label in labels {
-            let end = || RegistryEvent::Unregister { key: label.key.clone(), pid: label.pid() };
-            self.listeners.tell_end(&label.told, end);
+    fn remove_and_announce(&self, registrations: &[Arc<KeyRegistration<K>>]) {
+        self.table.remove(registrations);
+        for registration in registrations {
+            let event =
+                || RegistryEvent::Unregister { key: registration.key.clone(), pid: registration.pid() };
+            self.listeners.announce_unregister(&registration.announcement, event);
         }
     }
 
-    fn free(&self, holder: &Holder<K, V, T>) {
-        let tickets = std::mem::take(&mut *holder.tickets.lock());
-        for ticket in tickets {
-            contain("the release of a lock", move || self.locks.leave(&ticket));
+    fn release_locks(&self, process_entries: &ProcessEntries<K, V, T>) {
+        let lock_waiters = std::mem::take(&mut *process_entries.lock_waiters.lock());
+        for lock_waiter in lock_waiters {
+            catch_and_log("the release of a lock", move || self.locks.leave(&lock_waiter));
         }
     }
 
     /// A process is being buried: nothing of it stays here. The hash and the destructor of a key are user code:
     /// what one of them does is nothing to the others.
-    fn bury(&self, pid: Pid, holder: &Holder<K, V, T>) {
-        let mut shard = self.holders.of(&pid).write();
-        let listed = shard.get(&pid).is_some_and(|listed| ptr::eq(&**listed, holder));
+    fn remove_process(&self, pid: Pid, process_entries: &ProcessEntries<K, V, T>) {
+        let mut shard = self.by_process.shard(&pid).write();
+        let listed = shard.get(&pid).is_some_and(|listed| ptr::eq(&**listed, process_entries));
         let unlisted = if listed { shard.remove(&pid) } else { None };
         drop(shard);
         drop(unlisted);
-        self.free(holder);
-        let labels = std::mem::take(&mut *holder.labels.lock());
-        for (key, labels) in labels {
-            contain("the release of a key", || {
-                self.remove(&labels);
-                drop((key, labels));
+        self.release_locks(process_entries);
+        let registrations = std::mem::take(&mut *process_entries.registrations.lock());
+        for (key, registrations) in registrations {
+            catch_and_log("the release of a key", || {
+                self.remove_and_announce(&registrations);
+                drop((key, registrations));
             });
         }
     }
@@ -310,31 +322,36 @@ impl<K, V, T> Store<K, V, T>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: Table<K, V>,
+    T: EntryTable<K, V>,
 {
     /// The keys of a living process, in the order it registered.
     pub(crate) fn keys(&self, pid: Pid) -> Vec<K> {
-        let Some(holder) = self.holder_of(pid) else { return Vec::new() };
-        let mut labels: Vec<_> = holder.labels.lock().values().flatten().cloned().collect();
-        labels.retain(|label| label.told.stands() && !label.block.doomed());
-        labels.sort_by_key(|label| label.number);
-        labels.iter().map(|label| label.key.clone()).collect()
+        let Some(process_entries) = self.find_process_entries(pid) else { return Vec::new() };
+        let mut registrations: Vec<_> =
+            process_entries.registrations.lock().values().flatten().cloned().collect();
+        registrations.retain(|registration| {
+            registration.announcement.is_registered() && !registration.block.is_exiting()
+        });
+        registrations.sort_by_key(|registration| registration.number);
+        registrations.iter().map(|registration| registration.key.clone()).collect()
     }
 
     /// How many entries of living processes there are, and how many processes that have been here are not buried.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let mut processes = 0;
-        self.holders.visit(|_, _| processes += 1);
-        (self.table.all().len(), processes)
+        self.by_process.for_each(|_, _| processes += 1);
+        (self.table.live_entries().len(), processes)
     }
 
     /// All entries of living processes, in the order they were made.
     pub(crate) fn entries(&self) -> Vec<(K, Pid, V)> {
-        let mut slots = self.table.all();
-        slots.sort_by_key(|slot| slot.label.number);
-        slots
+        let mut entries = self.table.live_entries();
+        entries.sort_by_key(|entry| entry.registration.number);
+        entries
             .iter()
-            .map(|slot| (slot.label.key.clone(), slot.label.pid(), slot.value.get().clone()))
+            .map(|entry| {
+                (entry.registration.key.clone(), entry.registration.pid(), entry.value.get().clone())
+            })
             .collect()
     }
 }
@@ -344,7 +361,7 @@ impl<K, V, T> Store<K, V, T>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: Table<K, V>,
+    T: EntryTable<K, V>,
 {
     #[track_caller]
     pub(crate) fn lock<R>(self: &Arc<Self>, key: K, body: impl FnOnce() -> R) -> R {
@@ -352,26 +369,26 @@ where
         if let Some(me) = &me {
             me.checkpoint();
         }
-        let ticket = Arc::new(Ticket::new(key));
+        let lock_waiter = Arc::new(LockWaiter::new(key));
         // In its own burial a process is as any other thread: there is nobody left to free what it holds.
-        let mortal = me.as_ref().filter(|me| !me.buries_itself());
-        let holder = mortal.and_then(|me| self.holder(&me.block));
-        let place = Place { store: self, holder, ticket: &ticket };
-        if let Some(holder) = &place.holder {
-            holder.tickets.lock().push(Arc::clone(&ticket));
+        let process = me.as_ref().filter(|me| !me.in_cleanup());
+        let process_entries = process.and_then(|me| self.process_entries(&me.block));
+        let queue_guard = LockQueueGuard { store: self, process_entries, lock_waiter: &lock_waiter };
+        if let Some(process_entries) = &queue_guard.process_entries {
+            process_entries.lock_waiters.lock().push(Arc::clone(&lock_waiter));
         }
         // What the dead ask for has no effect: a zombie never gets the lock. In its destructors it cannot be
         // unwound either; there it waits for ever, as does who asks in a destructor for what it holds itself.
-        let counts = mortal.is_none() || place.holder.is_some();
-        if counts && !self.locks.enqueue(&ticket) && !thread::panicking() {
+        let may_enqueue = process.is_none() || queue_guard.process_entries.is_some();
+        if may_enqueue && !self.locks.enqueue(&lock_waiter) && !thread::panicking() {
             panic!(
                 "the lock of this key is held by the very process that asks for it, and would never be free"
             );
         }
-        if mortal.is_some_and(|me| me.block.burying()) {
-            self.locks.leave(&ticket);
+        if process.is_some_and(|me| me.block.is_cleaning_up()) {
+            self.locks.leave(&lock_waiter);
         }
-        ticket.wait();
+        lock_waiter.wait();
         if let Some(me) = &me {
             me.checkpoint();
         }
@@ -380,41 +397,48 @@ where
 }
 
 /// A place in the queue for a lock, given up when this goes.
-struct Place<'a, K, V, T>
+struct LockQueueGuard<'a, K, V, T>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: Table<K, V>,
+    T: EntryTable<K, V>,
 {
     store: &'a Store<K, V, T>,
-    holder: Option<Arc<Holder<K, V, T>>>,
-    ticket: &'a Arc<Ticket<K>>,
+    process_entries: Option<Arc<ProcessEntries<K, V, T>>>,
+    lock_waiter: &'a Arc<LockWaiter<K>>,
 }
 
-impl<K, V, T> Drop for Place<'_, K, V, T>
+impl<K, V, T> Drop for LockQueueGuard<'_, K, V, T>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: Table<K, V>,
+    T: EntryTable<K, V>,
 {
     fn drop(&mut self) {
-        if let Some(holder) = &self.holder {
-            holder.tickets.lock().retain(|ticket| !Arc::ptr_eq(ticket, self.ticket));
+        if let Some(process_entries) = &self.process_entries {
+            process_entries
+                .lock_waiters
+                .lock()
+                .retain(|lock_waiter| !Arc::ptr_eq(lock_waiter, self.lock_waiter));
         }
-        self.store.locks.leave(self.ticket);
+        self.store.locks.leave(self.lock_waiter);
     }
 }
 
 /// A registry that nobody has a handle of any more: the processes that outlive it forget it.
 impl<K, V, T> Drop for Store<K, V, T> {
     fn drop(&mut self) {
-        let mut holders = Vec::new();
-        self.holders.visit(|pid, holder| holders.push((*pid, Arc::clone(holder))));
-        for (pid, holder) in holders {
+        let mut all_entries = Vec::new();
+        self.by_process
+            .for_each(|pid, process_entries| all_entries.push((*pid, Arc::clone(process_entries))));
+        for (pid, process_entries) in all_entries {
             let Some(block) = table::get(pid) else { continue };
             let mut state = block.lock();
-            let at = state.held.iter().position(|held| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&holder)));
-            let held = at.map(|at| state.held.remove(at));
+            let at = state
+                .held_resources
+                .iter()
+                .position(|held| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&process_entries)));
+            let held = at.map(|at| state.held_resources.remove(at));
             drop(state);
             drop(held);
         }

@@ -6,78 +6,80 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 
 /// By which listeners are told apart.
-pub(crate) type Id = Arc<()>;
+pub(crate) type ListenerId = Arc<()>;
 
 /// What the listeners have been told of one entry. Its process may be buried by another thread while it registers or
 /// gives the entry up; the burial tells of the end itself, for it cannot wait for a thread that may be stuck, and
 /// nobody is to hear of the end before the beginning, or twice, or after the death.
-pub(crate) struct Told(Mutex<Stage>);
+pub(crate) struct Announcement(Mutex<AnnouncementState>);
 
-enum Stage {
+enum AnnouncementState {
     /// Nothing has been told: it may not be in the table yet.
-    Attempt,
+    Pending,
     /// These have been told that it is there; the others are being told.
-    Begins(Vec<Id>),
+    Announcing(Vec<ListenerId>),
     /// All have been told.
-    Stands,
+    Registered,
     /// It was taken away. Those who `knew` of it, or all, are being told; these have been.
-    Ends { knew: Option<Vec<Id>>, told: Vec<Id> },
+    Removing { recipients: Option<Vec<ListenerId>>, notified: Vec<ListenerId> },
 }
 
-impl Told {
-    pub(crate) fn nothing() -> Self {
-        Self(Mutex::new(Stage::Attempt))
+impl Announcement {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(AnnouncementState::Pending))
     }
 
     /// Whether it is there.
-    pub(crate) fn stands(&self) -> bool {
-        matches!(*self.0.lock(), Stage::Begins(_) | Stage::Stands)
+    pub(crate) fn is_registered(&self) -> bool {
+        matches!(*self.0.lock(), AnnouncementState::Announcing(_) | AnnouncementState::Registered)
     }
 
     /// It is there, unless it was taken away already.
-    pub(crate) fn begins(&self) -> bool {
-        let mut stage = self.0.lock();
-        let begins = matches!(*stage, Stage::Attempt);
-        if begins {
-            *stage = Stage::Begins(Vec::new());
+    pub(crate) fn start_announcing(&self) -> bool {
+        let mut state = self.0.lock();
+        let is_pending = matches!(*state, AnnouncementState::Pending);
+        if is_pending {
+            *state = AnnouncementState::Announcing(Vec::new());
         }
-        begins
+        is_pending
     }
 
     /// Unless it was taken away meanwhile.
-    pub(crate) fn all_know(&self) {
-        let mut stage = self.0.lock();
-        if matches!(*stage, Stage::Begins(_)) {
-            *stage = Stage::Stands;
+    pub(crate) fn finish_announcing(&self) {
+        let mut state = self.0.lock();
+        if matches!(*state, AnnouncementState::Announcing(_)) {
+            *state = AnnouncementState::Registered;
         }
     }
 
     /// It was taken away.
-    pub(crate) fn ends(&self) {
-        let mut stage = self.0.lock();
-        let knew = match &mut *stage {
-            Stage::Attempt => Some(Vec::new()),
-            Stage::Begins(told) => Some(std::mem::take(told)),
-            Stage::Stands => None,
-            Stage::Ends { .. } => return,
+    pub(crate) fn start_removing(&self) {
+        let mut state = self.0.lock();
+        let recipients = match &mut *state {
+            AnnouncementState::Pending => Some(Vec::new()),
+            AnnouncementState::Announcing(notified) => Some(std::mem::take(notified)),
+            AnnouncementState::Registered => None,
+            AnnouncementState::Removing { .. } => return,
         };
-        *stage = Stage::Ends { knew, told: Vec::new() };
+        *state = AnnouncementState::Removing { recipients, notified: Vec::new() };
     }
 
     /// Has it sent if this listener is to hear that it is there. `send` must be our code: it runs under a lock.
-    pub(crate) fn turn_to_hear_of_the_beginning(&self, id: &Id, send: &mut dyn FnMut()) {
-        if let Stage::Begins(told) = &mut *self.0.lock() {
-            told.push(Arc::clone(id));
+    pub(crate) fn send_register_once(&self, id: &ListenerId, send: &mut dyn FnMut()) {
+        if let AnnouncementState::Announcing(notified) = &mut *self.0.lock() {
+            notified.push(Arc::clone(id));
             send();
         }
     }
 
     /// Has it sent if this listener is to hear of the end, and has not.
-    pub(crate) fn turn_to_hear_of_the_end(&self, id: &Id, send: &mut dyn FnMut()) {
-        let is = |other: &Id| Arc::ptr_eq(other, id);
-        if let Stage::Ends { knew, told } = &mut *self.0.lock() {
-            if knew.as_ref().is_none_or(|knew| knew.iter().any(is)) && !told.iter().any(is) {
-                told.push(Arc::clone(id));
+    pub(crate) fn send_unregister_once(&self, id: &ListenerId, send: &mut dyn FnMut()) {
+        let is_same = |other: &ListenerId| Arc::ptr_eq(other, id);
+        if let AnnouncementState::Removing { recipients, notified } = &mut *self.0.lock() {
+            if recipients.as_ref().is_none_or(|recipients| recipients.iter().any(is_same))
+                && !notified.iter().any(is_same)
+            {
+                notified.push(Arc::clone(id));
                 send();
             }
         }

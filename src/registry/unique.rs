@@ -13,10 +13,10 @@ use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
 use crate::process::address::Address;
 use crate::process::me;
-use crate::process::names::{NameError, Names};
+use crate::process::names::{NameError, NameTable};
 use crate::registry::event::RegistryEvent;
-use crate::registry::key::{RegistryKey, Unique};
-use crate::registry::store::{Kept, Slot, Store, myself, registrant};
+use crate::registry::key::{RegistryKey, UniqueStore};
+use crate::registry::store::{Kept, RegistryEntry, Store, enter_register_call, enter_registry_call};
 
 /// A table from keys of any type to processes, one for each key, with a value beside it. It lives as long as a
 /// handle of it; most are a `static`:
@@ -53,7 +53,7 @@ use crate::registry::store::{Kept, Slot, Store, myself, registrant};
 /// # pub enum Ask { Users(Caller<usize>) }
 /// # impl GenServer for Room {
 /// #     type Args = usize; type Call = Ask; type Cast = Never;
-/// #     fn init(users: usize, _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Room { users }) }
+/// #     fn init(users: usize, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room { users }) }
 /// #     fn handle_call(&mut self, Ask::Users(from): Ask, _: &mut Context<Self>) -> Next { from.reply(self.users) }
 /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
@@ -85,7 +85,7 @@ use crate::registry::store::{Kept, Slot, Store, myself, registrant};
 /// so there is nothing to link its users to, and none is unknown. Entries of the dead are gone at once, not after
 /// a while. There are no partitions to choose: the table is sharded.
 pub struct Registry<K, V = ()> {
-    store: OnceCell<Arc<Unique<K, V>>>,
+    store: OnceCell<Arc<UniqueStore<K, V>>>,
 }
 
 impl<K, V> Registry<K, V> {
@@ -100,18 +100,18 @@ where
     K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    fn store(&self) -> &Arc<Unique<K, V>> {
-        self.store.get_or_init(|| Store::new(Names::new()))
+    fn store(&self) -> &Arc<UniqueStore<K, V>> {
+        self.store.get_or_init(|| Store::new(NameTable::new()))
     }
 
     /// The living holder's entry.
-    fn get<Q>(&self, key: &Q) -> Option<Slot<K, V>>
+    fn get<Q>(&self, key: &Q) -> Option<RegistryEntry<K, V>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         me::checkpoint();
-        self.store().table.get(key).map(|(_, slot)| slot)
+        self.store().table.get(key).map(|(_, entry)| entry)
     }
 
     /// Registers the calling process under a key, until it ends or gives the key up. A holder whose end is decided
@@ -122,8 +122,8 @@ where
     /// not its value. [`NameError::NotAProcess`] on a thread that is not a process, [`NameError::Exiting`] in one
     /// that ends.
     pub fn register(&self, key: K, value: V) -> Result<(), NameError> {
-        let me = registrant()?;
-        self.store().enter(&me.block, key, value).map(drop).map_err(|error| match error {
+        let me = enter_register_call()?;
+        self.store().register(&me.block, key, value).map(drop).map_err(|error| match error {
             NameError::NoProc => NameError::Exiting, // in the middle of it: its time to end is up
             other => other,
         })
@@ -149,8 +149,8 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = myself() {
-            self.store().give_up(me.block.pid, key);
+        if let Some(me) = enter_registry_call() {
+            self.store().unregister(me.block.pid, key);
         }
     }
 
@@ -160,7 +160,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.get(key).map(|slot| (slot.label.pid(), slot.value.get().clone()))
+        self.get(key).map(|entry| (entry.registration.pid(), entry.value.get().clone()))
     }
 
     /// Who holds a key.
@@ -169,7 +169,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.get(key).map(|slot| slot.label.pid())
+        self.get(key).map(|entry| entry.registration.pid())
     }
 
     /// Who holds a key, as soon as somebody does; `None` if nobody does within `limit`. The way to wait for a
@@ -180,17 +180,17 @@ where
     /// # use std::time::Duration;
     /// static ROOMS: Registry<u32> = Registry::new();
     ///
-    /// assert_eq!(ROOMS.whereis_within(7, Duration::from_millis(1)), None);
+    /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_millis(1)), None);
     /// let room = process::spawn::<()>(|inbox| {
     ///     ROOMS.register(7, ()).expect("it is free");
     ///     inbox.recv();
     /// })?;
-    /// assert_eq!(ROOMS.whereis_within(7, Duration::from_secs(5)), Some(room.pid()));
+    /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_secs(5)), Some(room.pid()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn whereis_within(&self, key: K, limit: Duration) -> Option<Pid> {
+    pub fn whereis_timeout(&self, key: K, timeout: Duration) -> Option<Pid> {
         me::checkpoint();
-        self.store().table.get_within(key, limit).map(|(block, _)| block.pid)
+        self.store().table.get_timeout(key, timeout).map(|(block, _)| block.pid)
     }
 
     /// A key as the name of a process, with the default for a value.
@@ -208,7 +208,7 @@ where
     /// # pub struct Room;
     /// # impl GenServer for Room {
     /// #     type Args = (); type Call = Never; type Cast = Never;
-    /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Room) }
+    /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
     /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
     /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
     /// # }
@@ -238,12 +238,16 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let me = myself()?;
-        let slot = self.get(key).filter(|slot| slot.label.pid() == me.block.pid)?;
-        let old = slot.value.get().clone();
+        let me = enter_registry_call()?;
+        let entry = self.get(key).filter(|entry| entry.registration.pid() == me.block.pid)?;
+        let old = entry.value.get().clone();
         let new = update(old.clone());
         let value = Arc::new(Kept::new(new.clone()));
-        self.store().table.replace(key, me.block.pid, Slot { label: slot.label, value })?;
+        self.store().table.replace(
+            key,
+            me.block.pid,
+            RegistryEntry { registration: entry.registration, value },
+        )?;
         Some((new, old))
     }
 
@@ -254,8 +258,8 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let pid = pid.into();
-        let slot = self.get(key).filter(|slot| slot.label.pid() == pid);
-        slot.into_iter().map(|slot| slot.value.get().clone()).collect()
+        let entry = self.get(key).filter(|entry| entry.registration.pid() == pid);
+        entry.into_iter().map(|entry| entry.value.get().clone()).collect()
     }
 
     /// The keys of a process, in the order it registered.
@@ -280,7 +284,7 @@ where
     /// How many entries there are.
     pub fn count(&self) -> usize {
         me::checkpoint();
-        self.store().table.living().len()
+        self.store().table.live_values().len()
     }
 
     /// All entries, in the order they were made.
@@ -305,13 +309,13 @@ where
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn dispatch<Q>(&self, key: &Q, tell: impl FnOnce(&[(Pid, V)]))
+    pub fn dispatch<Q>(&self, key: &Q, callback: impl FnOnce(&[(Pid, V)]))
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         if let Some(entry) = self.lookup(key) {
-            tell(&[entry]);
+            callback(&[entry]);
         }
     }
 
@@ -332,7 +336,7 @@ where
     /// # pub struct Room;
     /// # impl GenServer for Room {
     /// #     type Args = (); type Call = Never; type Cast = Never;
-    /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Room) }
+    /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
     /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
     /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
     /// # }
@@ -405,8 +409,8 @@ where
     ///     type Call = Never;
     ///     type Cast = Tell;
     ///
-    ///     fn init(_: (), cx: &mut Context<Self>) -> Result<Self, Stop> {
-    ///         ROOMS.listen_server(cx.this());
+    ///     fn init(_: (), cx: &mut Context<Self>) -> Result<Self, InitError> {
+    ///         ROOMS.listen_server(cx.server_ref());
     ///         Ok(Audit)
     ///     }
     ///     # fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }

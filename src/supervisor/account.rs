@@ -4,10 +4,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::process::block::Account;
-use crate::process::feed::{self, Change};
+use crate::process::block::SupervisorStatus;
+use crate::process::feed::{self, ProcessEventKind};
 use crate::process::me;
-use crate::supervisor::budget::{Budget, Restarts};
+use crate::supervisor::budget::{RestartCount, RestartIntensity};
 use crate::supervisor::children::{Child, child_info};
 use crate::supervisor::request::ChildInfo;
 use crate::supervisor::spec::Strategy;
@@ -16,7 +16,7 @@ use crate::sync::{self, Mutex};
 /// One child as its supervisor keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SupervisedChild {
+pub struct ChildStatus {
     /// Its id, whether it runs, and what it is.
     pub child: ChildInfo,
     /// How often it was started again.
@@ -24,49 +24,50 @@ pub struct SupervisedChild {
 }
 
 /// The open books of one supervisor.
-pub(crate) struct Books {
+pub(crate) struct StatusBoard {
     /// `None` for those whose children are independent anyway: dynamic ones.
     pub(crate) strategy: Option<Strategy>,
-    pub(crate) budget: Mutex<Budget>,
+    pub(crate) intensity: Mutex<RestartIntensity>,
     /// As after the last message it handled. Not written down by dynamic ones, which may have thousands.
-    pub(crate) children: Mutex<Vec<SupervisedChild>>,
+    pub(crate) children: Mutex<Vec<ChildStatus>>,
 }
 
-impl Books {
+impl StatusBoard {
     /// Books that everybody can see from now on; the calling process is the supervisor.
-    pub(crate) fn open(strategy: Option<Strategy>, budget: Budget) -> Arc<Self> {
-        let books = Arc::new(Self { strategy, budget: Mutex::new(budget), children: Mutex::new(Vec::new()) });
+    pub(crate) fn register(strategy: Option<Strategy>, intensity: RestartIntensity) -> Arc<Self> {
+        let board =
+            Arc::new(Self { strategy, intensity: Mutex::new(intensity), children: Mutex::new(Vec::new()) });
         if let Some(me) = me::get() {
             // A process is one supervisor in its life.
-            let _ = me.block.account.set(Arc::clone(&books) as Arc<dyn Account>);
+            let _ = me.block.supervisor_status.set(Arc::clone(&board) as Arc<dyn SupervisorStatus>);
         }
-        books
+        board
     }
 
-    pub(crate) fn spend(&self) -> bool {
-        self.budget.lock().spend(sync::now())
+    pub(crate) fn record_restart(&self) -> bool {
+        self.intensity.lock().record_restart(sync::now())
     }
 
-    pub(crate) fn restarts(&self) -> Restarts {
-        self.budget.lock().count(sync::now())
+    pub(crate) fn restarts(&self) -> RestartCount {
+        self.intensity.lock().count(sync::now())
     }
 
     #[expect(single_use_lifetimes, reason = "older compilers want it named")]
-    pub(crate) fn list<'a>(&self, children: impl Iterator<Item = &'a Child>) {
-        let row = |child: &Child| SupervisedChild { child: child_info(child), restarts: child.restarts() };
-        *self.children.lock() = children.map(row).collect();
+    pub(crate) fn set_children<'a>(&self, children: impl Iterator<Item = &'a Child>) {
+        let status = |child: &Child| ChildStatus { child: child_info(child), restarts: child.restarts() };
+        *self.children.lock() = children.map(status).collect();
     }
 }
 
 /// Tells observers that the calling process is a supervisor that gives up.
-pub(crate) fn publish_end(why: &str) {
+pub(crate) fn publish_give_up(why: &str) {
     if let Some(me) = me::get() {
-        feed::tell(&me.block, || Change::GaveUp { why: why.into() });
+        feed::emit(&me.block, || ProcessEventKind::GaveUp { reason: why.into() });
     }
 }
 
-impl Account for Books {
-    fn told(&self) -> String {
+impl SupervisorStatus for StatusBoard {
+    fn summary(&self) -> String {
         self.restarts().to_string()
     }
     fn as_any(&self) -> &dyn Any {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// How many restarts a supervisor has made within its period, and how many it may make: one more, and it gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Restarts {
+pub struct RestartCount {
     /// How many it has made within the last `period`.
     pub used: usize,
     /// How many it may make within it.
@@ -17,14 +17,14 @@ pub struct Restarts {
     pub period: Duration,
 }
 
-impl Restarts {
+impl RestartCount {
     /// How many more it may make just now.
     pub fn left(&self) -> usize {
         (self.max as usize).saturating_sub(self.used)
     }
 }
 
-impl fmt::Display for Restarts {
+impl fmt::Display for RestartCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.max {
             u32::MAX => write!(f, "{} restarts in {:?}", self.used, self.period),
@@ -35,36 +35,40 @@ impl fmt::Display for Restarts {
 
 /// The restarts that are left.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget {
+pub(crate) struct RestartIntensity {
     max: u32,
     period: Duration,
     /// When the restarts of the last period were, oldest first.
-    spent: VecDeque<Instant>,
+    restart_times: VecDeque<Instant>,
 }
 
-impl Budget {
+impl RestartIntensity {
     pub(crate) fn new(max: u32, period: Duration) -> Self {
-        Self { max, period, spent: VecDeque::new() }
+        Self { max, period, restart_times: VecDeque::new() }
     }
 
     /// How many restarts there were within the period that ends now.
-    pub(crate) fn count(&mut self, now: Instant) -> Restarts {
-        self.forget(now);
-        Restarts { used: self.spent.len(), max: self.max, period: self.period }
+    pub(crate) fn count(&mut self, now: Instant) -> RestartCount {
+        self.prune(now);
+        RestartCount { used: self.restart_times.len(), max: self.max, period: self.period }
     }
 
-    fn forget(&mut self, now: Instant) {
-        while self.spent.front().is_some_and(|then| now.saturating_duration_since(*then) > self.period) {
-            self.spent.pop_front();
+    fn prune(&mut self, now: Instant) {
+        while self
+            .restart_times
+            .front()
+            .is_some_and(|then| now.saturating_duration_since(*then) > self.period)
+        {
+            self.restart_times.pop_front();
         }
     }
 
     /// Notes a restart; false if it is one too many within the period. A restart exactly one period ago
     /// still counts.
-    pub(crate) fn spend(&mut self, now: Instant) -> bool {
-        self.forget(now);
-        self.spent.push_back(now);
-        self.spent.len() <= self.max as usize
+    pub(crate) fn record_restart(&mut self, now: Instant) -> bool {
+        self.prune(now);
+        self.restart_times.push_back(now);
+        self.restart_times.len() <= self.max as usize
     }
 }
 
@@ -75,35 +79,37 @@ mod tests {
     const PERIOD: Duration = Duration::from_secs(5);
 
     #[test]
-    fn allows_as_many_as_it_says_and_not_one_more() {
+    fn restarts_up_to_max_are_allowed() {
         let now = Instant::now();
-        let mut budget = Budget::new(3, PERIOD);
-        assert!(budget.spend(now) && budget.spend(now) && budget.spend(now));
-        assert!(!budget.spend(now));
+        let mut intensity = RestartIntensity::new(3, PERIOD);
+        assert!(
+            intensity.record_restart(now) && intensity.record_restart(now) && intensity.record_restart(now)
+        );
+        assert!(!intensity.record_restart(now));
     }
 
     #[test]
-    fn none_allowed_means_the_first_is_too_many() {
-        assert!(!Budget::new(0, PERIOD).spend(Instant::now()));
+    fn max_zero_first_restart_is_refused() {
+        assert!(!RestartIntensity::new(0, PERIOD).record_restart(Instant::now()));
     }
 
     #[test]
     fn the_window_is_inclusive_to_the_millisecond() {
         let start = Instant::now();
-        let mut budget = Budget::new(1, PERIOD);
-        assert!(budget.spend(start));
-        assert!(!budget.clone().spend(start + PERIOD));
-        assert!(budget.spend(start + PERIOD + Duration::from_millis(1)));
+        let mut intensity = RestartIntensity::new(1, PERIOD);
+        assert!(intensity.record_restart(start));
+        assert!(!intensity.clone().record_restart(start + PERIOD));
+        assert!(intensity.record_restart(start + PERIOD + Duration::from_millis(1)));
     }
 
     #[test]
-    fn a_slow_trickle_never_ends_it() {
+    fn restarts_slower_than_the_limit_are_always_allowed() {
         let start = Instant::now();
-        let mut budget = Budget::new(1, PERIOD);
+        let mut intensity = RestartIntensity::new(1, PERIOD);
         for round in 0..1000 {
-            assert!(budget.spend(start + Duration::from_millis(5001) * round), "round {round}");
+            assert!(intensity.record_restart(start + Duration::from_millis(5001) * round), "round {round}");
         }
-        assert!(budget.spent.len() <= 2, "the past is forgotten");
+        assert!(intensity.restart_times.len() <= 2, "the past is forgotten");
     }
 
     /// Against one that forgets nothing and counts anew each time.
@@ -132,15 +138,15 @@ mod tests {
                 (period, gaps) in times(),
             ) {
                 let start = Instant::now();
-                let mut budget = Budget::new(max, Duration::from_millis(period));
+                let mut intensity = RestartIntensity::new(max, Duration::from_millis(period));
                 let mut all: Vec<u64> = Vec::new();
                 for gap in gaps {
                     let now = all.last().copied().unwrap_or(0) + gap;
                     all.push(now);
                     let within = all.iter().filter(|then| **then + period >= now).count();
-                    let left = budget.spend(start + Duration::from_millis(now));
-                    prop_assert_eq!(left, within <= max as usize, "{} ms: {} within", now, within);
-                    prop_assert_eq!(budget.spent.len(), within, "what is over is forgotten");
+                    let allowed = intensity.record_restart(start + Duration::from_millis(now));
+                    prop_assert_eq!(allowed, within <= max as usize, "{} ms: {} within", now, within);
+                    prop_assert_eq!(intensity.restart_times.len(), within, "what is over is forgotten");
                 }
             }
         }

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
-use crate::gen_server::cycle::Waiting;
+use crate::gen_server::cycle::WaitEdge;
 use crate::pid::Pid;
 use crate::process::clock::elapsed;
 use crate::process::exit::{exit, is_alive};
-use crate::process::feed::{self, Change};
+use crate::process::feed::{self, ProcessEventKind};
 use crate::process::link::unlink;
 use crate::process::settings::settings;
-use crate::process::watch::{Watch, await_reaping, watch};
+use crate::process::watch::{Watch, wait_until_reaped, watch};
 use crate::process::zombie::{self, zombies};
 use crate::process::{me, table};
 use crate::reason::ExitReason;
-use crate::supervisor::decide::expected;
+use crate::supervisor::decide::is_expected;
 use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
 use crate::sync;
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 use crate::unwound;
 
 /// Whether a child runs.
@@ -36,7 +36,7 @@ pub(crate) struct Child {
     pub(crate) spec: ChildSpec,
     pub(crate) status: Status,
     /// Who it was last, for as long as that one may be a zombie.
-    pub(crate) last: Option<Pid>,
+    pub(crate) last_pid: Option<Pid>,
     /// How often it was started.
     starts: u64,
 }
@@ -64,18 +64,18 @@ impl std::error::Error for FailedToStartChild {}
 impl Drop for Child {
     fn drop(&mut self) {
         let start = std::mem::replace(&mut self.spec.start, Arc::new(|| Err(StartError::Exiting)));
-        contain("the destructor of a child's start function", move || drop(start));
+        catch_and_log("the destructor of a child's start function", move || drop(start));
     }
 }
 
 /// Tells the log. To print a reason, and the sink of the log, are user code: they must not end the supervisor.
-pub(crate) fn report(level: log::Level, text: fmt::Arguments<'_>) {
-    contain("the log", || log::log!(level, "{text}"));
+pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
+    catch_and_log("the log", || log::log!(level, "{text}"));
 }
 
 impl Child {
     pub(crate) fn new(spec: ChildSpec) -> Self {
-        Self { spec, status: Status::Stopped, last: None, starts: 0 }
+        Self { spec, status: Status::Stopped, last_pid: None, starts: 0 }
     }
 
     pub(crate) fn pid(&self) -> Option<Pid> {
@@ -88,26 +88,22 @@ impl Child {
     /// Runs the start function. What it raises is a failed start; a child that asks to be ignored is not
     /// running, and that is all right. `progress`: how loudly the log hears of a start; one that somebody asked
     /// for is less news than one by plan.
-    pub(crate) fn start(
-        &mut self,
-        supervisor: &str,
-        progress: log::Level,
-    ) -> Result<Option<Pid>, StartError> {
+    pub(crate) fn start(&mut self, supervisor: &str, level: log::Level) -> Result<Option<Pid>, StartError> {
         let started = match unwound::catch(|| (self.spec.start)()) {
             Ok(started) => started,
-            Err(unwound) => match unwound.into_reason() {
+            Err(exception) => match exception.into_exit_reason() {
                 Some(reason) => Err(StartError::Failed(reason)),
-                None => unwound::told(),
+                None => unwound::unwind_on_exit_signal(),
             },
         };
         match started {
             Ok(pid) => {
-                report(
-                    progress,
+                write_log(
+                    level,
                     format_args!("supervisor {supervisor}: child {} started as {pid}", self.spec.id),
                 );
                 self.status = Status::Running(pid);
-                self.last = Some(pid);
+                self.last_pid = Some(pid);
                 self.starts += 1;
                 Ok(Some(pid))
             }
@@ -129,18 +125,22 @@ impl Child {
 
     /// Tells observers that a supervisor has started it again.
     pub(crate) fn publish_restart(&self) {
-        let (Some(me), true) = (me::pid(), feed::is_heard()) else { return };
+        let (Some(me), true) = (me::pid(), feed::has_subscribers()) else { return };
         if let Some(block) = self.pid().and_then(table::get) {
             let child = self.spec.id.as_str().into();
-            feed::tell(&block, || Change::Restarted { by: me, child, times: self.restarts() });
+            feed::emit(&block, || ProcessEventKind::Restarted {
+                supervisor: me,
+                child,
+                restart_count: self.restarts(),
+            });
         }
     }
 
     /// Tells the log that it ended by itself, unless a child with its restart type may end so.
-    pub(crate) fn report_end(&self, supervisor: &str, pid: Pid, reason: &ExitReason) {
+    pub(crate) fn log_exit(&self, supervisor: &str, pid: Pid, reason: &ExitReason) {
         let spec = &self.spec;
         if reason.is_abnormal() || spec.restart == Restart::Permanent {
-            report(
+            write_log(
                 log::Level::Error,
                 format_args!(
                     "supervisor {supervisor}: child {} ({pid}) ended: {reason}\n    \
@@ -164,83 +164,83 @@ impl Child {
         let me = me::get();
         let block = table::get(pid);
         // A child that calls us in its clean-up is told at once that it would wait for ever.
-        let _waiting = block.as_ref().map(|block| Waiting::mark(me.as_ref(), block));
-        if let Some(ending) = self.begin_stop() {
-            ending.kill_when_late();
-            self.stopped(ending, supervisor);
+        let _wait_edge = block.as_ref().map(|block| WaitEdge::add(me.as_ref(), block));
+        if let Some(stopping) = self.request_stop() {
+            stopping.kill_after_timeout();
+            self.await_stopped(stopping, supervisor);
         }
     }
 
     /// Tells it to end, if it runs.
-    pub(crate) fn begin_stop(&mut self) -> Option<Ending> {
+    pub(crate) fn request_stop(&mut self) -> Option<StoppingChild> {
         match std::mem::replace(&mut self.status, Status::Stopped) {
-            Status::Running(pid) => Some(Ending::of(pid, self.spec.get_shutdown())),
+            Status::Running(pid) => Some(StoppingChild::send_exit(pid, self.spec.get_shutdown())),
             Status::Restarting(_) | Status::Stopped => None,
         }
     }
 
     /// Waits until it is gone.
-    pub(crate) fn stopped(&self, ending: Ending, supervisor: &str) {
-        let reason = ending.watched.wait();
-        unlink(ending.pid);
-        if !expected(&reason, ending.shutdown == Shutdown::BrutalKill, self.spec.restart) {
-            report(
+    pub(crate) fn await_stopped(&self, stopping: StoppingChild, supervisor: &str) {
+        let reason = stopping.exit_watch.wait();
+        unlink(stopping.pid);
+        if !is_expected(&reason, stopping.shutdown == Shutdown::BrutalKill, self.spec.restart) {
+            write_log(
                 log::Level::Error,
                 format_args!(
                     "supervisor {supervisor}: child {} ({}) did not shut down as asked: {reason}",
-                    self.spec.id, ending.pid
+                    self.spec.id, stopping.pid
                 ),
             );
         }
     }
 
     /// Gives the thread of a former incarnation that became a zombie the time the spec allows.
-    pub(crate) fn await_reaping(&self) {
-        if let (Some(last), Some(limit)) = (self.last, self.spec.reap_timeout) {
-            await_reaping(last, limit);
+    pub(crate) fn wait_until_reaped(&self) {
+        if let (Some(last), Some(timeout)) = (self.last_pid, self.spec.reap_timeout) {
+            wait_until_reaped(last, timeout);
         }
     }
 
     /// Whether the thread of its former incarnation still runs.
-    pub(crate) fn left_zombie(&self) -> bool {
-        self.last.is_some_and(|last| zombie::find(last).is_some())
+    pub(crate) fn is_zombie(&self) -> bool {
+        self.last_pid.is_some_and(|last| zombie::get(last).is_some())
     }
 
-    pub(crate) fn temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         self.spec.restart == Restart::Temporary
     }
 }
 
 /// A child that has been told to end. It is watched rather than trusted to its link: it may have unlinked
 /// itself.
-pub(crate) struct Ending {
+pub(crate) struct StoppingChild {
     pid: Pid,
     shutdown: Shutdown,
-    told: Instant,
-    watched: Watch,
+    requested_at: Instant,
+    exit_watch: Watch,
 }
 
-impl Ending {
-    fn of(pid: Pid, shutdown: Shutdown) -> Self {
-        let watched = watch(pid);
+impl StoppingChild {
+    fn send_exit(pid: Pid, shutdown: Shutdown) -> Self {
+        let exit_watch = watch(pid);
         let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
         exit(pid, signal);
-        Self { pid, shutdown, told: sync::now(), watched }
+        Self { pid, shutdown, requested_at: sync::now(), exit_watch }
     }
 
     /// How long it has before it is killed.
-    pub(crate) fn limit(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         match self.shutdown {
             Shutdown::BrutalKill => Duration::ZERO,
-            Shutdown::Timeout(limit) => limit,
+            Shutdown::Timeout(timeout) => timeout,
             Shutdown::Infinity => Duration::MAX,
         }
     }
 
     /// Waits until it is gone or its time is up; then it is killed.
-    pub(crate) fn kill_when_late(&self) {
-        if let Shutdown::Timeout(limit) = self.shutdown {
-            if self.watched.wait_timeout(limit.saturating_sub(elapsed(self.told))).is_none() {
+    pub(crate) fn kill_after_timeout(&self) {
+        if let Shutdown::Timeout(timeout) = self.shutdown {
+            if self.exit_watch.wait_timeout(timeout.saturating_sub(elapsed(self.requested_at))).is_none() {
                 exit(self.pid, ExitReason::Kill);
             }
         }
@@ -249,10 +249,10 @@ impl Ending {
 
 /// Whether the `Exit` of a child tells its death. Anybody can send a signal that looks alike: of one that lives it must
 /// not start a second one.
-pub(crate) fn has_ended(child: &Child, pid: Pid, supervisor: &str) -> bool {
-    let ended = table::get(pid).is_none_or(|block| block.dead());
-    if !ended {
-        report(
+pub(crate) fn is_dead(child: &Child, pid: Pid, supervisor: &str) -> bool {
+    let dead = table::get(pid).is_none_or(|block| block.is_dead());
+    if !dead {
+        write_log(
             log::Level::Warn,
             format_args!(
                 "supervisor {supervisor}: child {} ({pid}) sent an exit signal and lives: no effect",
@@ -260,7 +260,7 @@ pub(crate) fn has_ended(child: &Child, pid: Pid, supervisor: &str) -> bool {
             ),
         );
     }
-    ended
+    dead
 }
 
 /// Whether there are too many zombies to start these again: of the whole program, or of this supervisor if
@@ -270,8 +270,8 @@ pub(crate) fn too_many_zombies<'a>(
     restarted: impl Iterator<Item = &'a Child> + Clone,
     limit: Option<usize>,
 ) -> bool {
-    restarted.clone().for_each(Child::await_reaping);
-    if !restarted.clone().any(Child::left_zombie) {
+    restarted.clone().for_each(Child::wait_until_reaped);
+    if !restarted.clone().any(Child::is_zombie) {
         return false;
     }
     let me = me::pid();

@@ -7,14 +7,14 @@ use crate::gen_server::behaviour::GenServer;
 use crate::gen_server::call::CallError;
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Caller;
-use crate::gen_server::start::Spec;
+use crate::gen_server::start::ServerSpec;
 use crate::pid::Pid;
 use crate::reason::ExitReason;
-use crate::supervisor::request::{Ask, ChildCount, ChildError, ChildInfo, Request};
+use crate::supervisor::request::{ChildCount, ChildError, ChildInfo, ChildRequest, SupervisorCall};
 use crate::supervisor::server::Supervisor;
 
 /// What a start comes to if the supervisor did not answer.
-pub(crate) fn not_asked(error: CallError) -> StartError {
+pub(crate) fn into_start_error(error: CallError) -> StartError {
     match error {
         CallError::Exiting => StartError::Exiting,
         error => StartError::NoSupervisor(ExitReason::error(error)),
@@ -23,8 +23,11 @@ pub(crate) fn not_asked(error: CallError) -> StartError {
 
 /// The calls to a supervisor wait as long as it takes: it may be busy starting or stopping a child.
 impl ServerRef<Supervisor> {
-    fn ask<R: Send + 'static>(&self, ask: impl FnOnce(Caller<R>) -> Ask) -> Result<R, CallError> {
-        self.call_timeout(Duration::MAX, |from| Request(ask(from)))
+    fn call_supervisor<R: Send + 'static>(
+        &self,
+        request: impl FnOnce(Caller<R>) -> ChildRequest,
+    ) -> Result<R, CallError> {
+        self.call_timeout(Duration::MAX, |from| SupervisorCall(request(from)))
     }
 
     /// Adds a child and starts it; `None` if it asked not to be started. The spec is kept, for restarts,
@@ -35,7 +38,8 @@ impl ServerRef<Supervisor> {
     /// does not run; [`StartError::BadSpec`]; why the start failed; [`StartError::NoSupervisor`].
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
         let child = child.into();
-        self.ask(|from| Ask::Start(child, from)).unwrap_or_else(|error| Err(not_asked(error)))
+        self.call_supervisor(|from| ChildRequest::Start(child, from))
+            .unwrap_or_else(|error| Err(into_start_error(error)))
     }
 
     /// As [`start_child`](Self::start_child), for a server that one wants to talk to. The handle is for the
@@ -43,7 +47,7 @@ impl ServerRef<Supervisor> {
     ///
     /// # Errors
     /// As there; [`StartError::Ignored`] if it asked not to be started.
-    pub fn start_server<S: GenServer>(&self, server: Spec<S>) -> Result<ServerRef<S>, StartError>
+    pub fn start_server<S: GenServer>(&self, server: ServerSpec<S>) -> Result<ServerRef<S>, StartError>
     where
         S::Args: Clone + Sync,
     {
@@ -57,7 +61,8 @@ impl ServerRef<Supervisor> {
     /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
     pub fn terminate_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        self.ask(|from| Ask::Terminate(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        self.call_supervisor(|from| ChildRequest::Terminate(id, from))
+            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
     }
 
     /// Starts a child that is not running; `None` if it asked not to be started.
@@ -67,7 +72,8 @@ impl ServerRef<Supervisor> {
     /// [`ChildError::Start`], [`ChildError::NoSupervisor`].
     pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Option<Pid>, ChildError> {
         let id = id.into();
-        self.ask(|from| Ask::Restart(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        self.call_supervisor(|from| ChildRequest::Restart(id, from))
+            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
     }
 
     /// Forgets a child that is not running.
@@ -77,7 +83,8 @@ impl ServerRef<Supervisor> {
     /// [`ChildError::NoSupervisor`].
     pub fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        self.ask(|from| Ask::Delete(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        self.call_supervisor(|from| ChildRequest::Delete(id, from))
+            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
     }
 
     /// All children, in start order (Erlang lists the last one first).
@@ -85,7 +92,7 @@ impl ServerRef<Supervisor> {
     /// # Errors
     /// [`CallError`] if the supervisor is not there.
     pub fn which_children(&self) -> Result<Vec<ChildInfo>, CallError> {
-        self.ask(Ask::Which)
+        self.call_supervisor(ChildRequest::Which)
     }
 
     /// How many children there are.
@@ -93,7 +100,7 @@ impl ServerRef<Supervisor> {
     /// # Errors
     /// [`CallError`] if the supervisor is not there.
     pub fn count_children(&self) -> Result<ChildCount, CallError> {
-        self.ask(Ask::Count)
+        self.call_supervisor(ChildRequest::Count)
     }
 
     /// The spec of a child, with all defaults filled in.
@@ -102,6 +109,7 @@ impl ServerRef<Supervisor> {
     /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
     pub fn get_childspec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
         let id = id.into();
-        self.ask(|from| Ask::Spec(id, from)).unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        self.call_supervisor(|from| ChildRequest::Spec(id, from))
+            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
     }
 }

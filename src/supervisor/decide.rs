@@ -9,28 +9,28 @@ use crate::supervisor::spec::{AutoShutdown, Strategy};
 
 /// What becomes of a child that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Decision {
     /// It is started again.
     Restart,
     /// It is not, but its spec stays.
-    Rest,
+    Keep,
     /// Its spec is forgotten.
-    Forget,
+    Remove,
 }
 
 /// The table: restart type and reason.
-pub(crate) fn fate(restart: Restart, reason: &ExitReason) -> Fate {
+pub(crate) fn decide(restart: Restart, reason: &ExitReason) -> Decision {
     match restart {
-        Restart::Permanent => Fate::Restart,
-        Restart::Transient if reason.is_abnormal() => Fate::Restart,
-        Restart::Transient => Fate::Rest,
-        Restart::Temporary => Fate::Forget,
+        Restart::Permanent => Decision::Restart,
+        Restart::Transient if reason.is_abnormal() => Decision::Restart,
+        Restart::Transient => Decision::Keep,
+        Restart::Temporary => Decision::Remove,
     }
 }
 
 /// Which of the children a restart of the one at `failed` covers: they are stopped in reverse order, then
 /// started in order.
-pub(crate) fn scope(strategy: Strategy, failed: usize, count: usize) -> Range<usize> {
+pub(crate) fn affected_range(strategy: Strategy, failed: usize, count: usize) -> Range<usize> {
     match strategy {
         Strategy::OneForOne => failed..failed + 1,
         Strategy::OneForAll => 0..count,
@@ -39,7 +39,7 @@ pub(crate) fn scope(strategy: Strategy, failed: usize, count: usize) -> Range<us
 }
 
 /// Whether the supervisor ends because a significant child ended by itself and is not restarted.
-pub(crate) fn shuts_down(rule: AutoShutdown, significant_left: bool) -> bool {
+pub(crate) fn should_auto_shutdown(rule: AutoShutdown, significant_left: bool) -> bool {
     match rule {
         AutoShutdown::Never => false,
         AutoShutdown::AnySignificant => true,
@@ -48,7 +48,7 @@ pub(crate) fn shuts_down(rule: AutoShutdown, significant_left: bool) -> bool {
 }
 
 /// Whether an end is one the supervisor asked for, so that the log need not hear of it.
-pub(crate) fn expected(reason: &ExitReason, brutal: bool, restart: Restart) -> bool {
+pub(crate) fn is_expected(reason: &ExitReason, brutal: bool, restart: Restart) -> bool {
     match reason {
         ExitReason::Shutdown => true,
         ExitReason::Killed => brutal,
@@ -64,8 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_fates() {
-        use Fate::{Forget, Rest, Restart as Again};
+    fn decision_follows_restart_type_and_reason() {
+        use Decision::{Keep, Remove, Restart as Again};
         use Restart::{Permanent, Temporary, Transient};
         let normal = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with(1)];
         let abnormal = [
@@ -77,42 +77,42 @@ mod tests {
         ];
         for reason in &normal {
             assert_eq!(
-                [Permanent, Transient, Temporary].map(|r| fate(r, reason)),
-                [Again, Rest, Forget],
+                [Permanent, Transient, Temporary].map(|r| decide(r, reason)),
+                [Again, Keep, Remove],
                 "{reason}"
             );
         }
         for reason in &abnormal {
             assert_eq!(
-                [Permanent, Transient, Temporary].map(|r| fate(r, reason)),
-                [Again, Again, Forget],
+                [Permanent, Transient, Temporary].map(|r| decide(r, reason)),
+                [Again, Again, Remove],
                 "{reason}"
             );
         }
     }
 
     #[test]
-    fn scopes() {
-        assert_eq!(scope(Strategy::OneForOne, 1, 4), 1..2);
-        assert_eq!(scope(Strategy::OneForAll, 1, 4), 0..4);
-        assert_eq!(scope(Strategy::RestForOne, 1, 4), 1..4);
-        assert_eq!(scope(Strategy::RestForOne, 3, 4), 3..4);
+    fn affected_range_follows_strategy() {
+        assert_eq!(affected_range(Strategy::OneForOne, 1, 4), 1..2);
+        assert_eq!(affected_range(Strategy::OneForAll, 1, 4), 0..4);
+        assert_eq!(affected_range(Strategy::RestForOne, 1, 4), 1..4);
+        assert_eq!(affected_range(Strategy::RestForOne, 3, 4), 3..4);
     }
 
     #[test]
     fn auto_shutdown() {
-        assert!(!shuts_down(AutoShutdown::Never, false));
-        assert!(shuts_down(AutoShutdown::AnySignificant, true));
-        assert!(!shuts_down(AutoShutdown::AllSignificant, true));
-        assert!(shuts_down(AutoShutdown::AllSignificant, false));
+        assert!(!should_auto_shutdown(AutoShutdown::Never, false));
+        assert!(should_auto_shutdown(AutoShutdown::AnySignificant, true));
+        assert!(!should_auto_shutdown(AutoShutdown::AllSignificant, true));
+        assert!(should_auto_shutdown(AutoShutdown::AllSignificant, false));
     }
 
     #[test]
-    fn a_normal_end_on_request_is_unexpected_only_of_a_permanent_child() {
-        assert!(!expected(&ExitReason::Normal, false, Restart::Permanent));
-        assert!(expected(&ExitReason::Normal, false, Restart::Transient));
-        assert!(!expected(&ExitReason::Killed, false, Restart::Transient));
-        assert!(expected(&ExitReason::Killed, true, Restart::Permanent));
+    fn requested_normal_exit_is_unexpected_only_for_permanent_child() {
+        assert!(!is_expected(&ExitReason::Normal, false, Restart::Permanent));
+        assert!(is_expected(&ExitReason::Normal, false, Restart::Transient));
+        assert!(!is_expected(&ExitReason::Killed, false, Restart::Transient));
+        assert!(is_expected(&ExitReason::Killed, true, Restart::Permanent));
     }
 
     /// Against what the manual of Erlang's `supervisor` says, put in other words.
@@ -149,16 +149,16 @@ mod tests {
         }
 
         /// Is the child at `at` ended and started again when the one at `failed` fails?
-        fn concerned(strategy: Strategy, at: usize, failed: usize) -> bool {
+        fn is_affected(strategy: Strategy, at: usize, failed: usize) -> bool {
             let itself = at == failed;
             let started_after_it = at > failed;
-            let anybody = true;
-            let told = [
+            let every_child = true;
+            let rules = [
                 (Strategy::OneForOne, itself),
                 (Strategy::RestForOne, itself || started_after_it),
-                (Strategy::OneForAll, anybody),
+                (Strategy::OneForAll, every_child),
             ];
-            told.iter().any(|(rule, holds)| *rule == strategy && *holds)
+            rules.iter().any(|(rule, holds)| *rule == strategy && *holds)
         }
 
         proptest! {
@@ -171,18 +171,18 @@ mod tests {
             ) {
                 let abnormal = !["normal", "shutdown", "{shutdown,_}"].contains(&known_as);
                 let restarted = kind == "permanent" || kind == "transient" && abnormal;
-                let fate = fate(restart, &reason);
-                prop_assert_eq!(fate == Fate::Restart, restarted);
-                prop_assert_eq!(fate == Fate::Forget, kind == "temporary");
+                let decision = decide(restart, &reason);
+                prop_assert_eq!(decision == Decision::Restart, restarted);
+                prop_assert_eq!(decision == Decision::Remove, kind == "temporary");
             }
 
             #[test]
-            fn a_restart_concerns_whom_the_strategy_names(
+            fn restart_affects_the_children_the_strategy_names(
                 strategy in select(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]),
                 (count, failed) in (1..30_usize).prop_flat_map(|count| (Just(count), 0..count)),
             ) {
-                let found: Vec<usize> = scope(strategy, failed, count).collect();
-                let all: Vec<usize> = (0..count).filter(|at| concerned(strategy, *at, failed)).collect();
+                let found: Vec<usize> = affected_range(strategy, failed, count).collect();
+                let all: Vec<usize> = (0..count).filter(|at| is_affected(strategy, *at, failed)).collect();
                 prop_assert_eq!(found, all);
             }
 
@@ -200,7 +200,7 @@ mod tests {
                 let enough = [("never", usize::MAX), ("any_significant", 1), ("all_significant", running.len() + 1)];
                 let ended = running.len() + 1 - left;
                 let needed = enough.iter().find(|(rule, _)| *rule == name).map_or(0, |(_, ended)| *ended);
-                prop_assert_eq!(shuts_down(rule, left > 0), ended >= needed);
+                prop_assert_eq!(should_auto_shutdown(rule, left > 0), ended >= needed);
             }
 
             /// What a child that was told to go may end with, so that nobody needs to hear of it.
@@ -217,7 +217,7 @@ mod tests {
                 if kind != "permanent" {
                     fine.extend(["normal", "{shutdown,_}"]);
                 }
-                prop_assert_eq!(expected(&reason, brutal, restart), fine.contains(&known_as));
+                prop_assert_eq!(is_expected(&reason, brutal, restart), fine.contains(&known_as));
             }
         }
     }

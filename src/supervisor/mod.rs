@@ -11,7 +11,7 @@ pub(crate) mod spec;
 pub(crate) mod supervise;
 
 pub use self::children::FailedToStartChild;
-pub use self::request::{ChildCount, ChildError, ChildInfo, ChildState, Reminder, Request};
-pub use self::server::{Plan, Supervisor};
+pub use self::request::{ChildCount, ChildError, ChildInfo, ChildState, SupervisorCall, SupervisorCast};
+pub use self::server::{Supervisor, SupervisorInit};
 pub use self::spec::{AutoShutdown, Strategy, SupervisorSpec};
 pub use self::supervise::Supervise;

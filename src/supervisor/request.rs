@@ -88,10 +88,10 @@ impl std::error::Error for ChildError {}
 
 /// What a supervisor is asked: through the methods of [`ServerRef<Supervisor>`](crate::ServerRef).
 #[derive(Debug)]
-pub struct Request(pub(crate) Ask);
+pub struct SupervisorCall(pub(crate) ChildRequest);
 
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub(crate) enum ChildRequest {
     Start(ChildSpec, Caller<Result<Option<Pid>, StartError>>),
     Terminate(ChildId, Caller<Result<(), ChildError>>),
     Restart(ChildId, Caller<Result<Option<Pid>, ChildError>>),
@@ -103,11 +103,11 @@ pub(crate) enum Ask {
 
 /// What a supervisor tells itself.
 #[derive(Debug)]
-pub struct Reminder(pub(crate) TryAgain);
+pub struct SupervisorCast(pub(crate) RetryRestart);
 
 /// A restart that failed is to be tried again.
 #[derive(Debug)]
-pub(crate) struct TryAgain {
+pub(crate) struct RetryRestart {
     pub(crate) id: ChildId,
     pub(crate) retry: u64,
 }

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 
 use crate::child_spec::{ChildId, ChildSpec, StartError};
-use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
+use crate::gen_server::behaviour::{Context, GenServer, Info, InitError};
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
-use crate::gen_server::start::{Spec, Start};
+use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::pid::Pid;
 use crate::reason::ExitReason;
-use crate::supervisor::account::{Books, publish_end};
-use crate::supervisor::budget::Budget;
+use crate::supervisor::account::{StatusBoard, publish_give_up};
+use crate::supervisor::budget::RestartIntensity;
 use crate::supervisor::children::{
-    Child, Children, FailedToStartChild, Status, child_info, count, has_ended, report, too_many_zombies,
+    Child, Children, FailedToStartChild, Status, child_info, count, is_dead, too_many_zombies, write_log,
 };
-use crate::supervisor::decide::{Fate, fate, scope, shuts_down};
-use crate::supervisor::request::{Ask, ChildError, Reminder, Request, TryAgain};
+use crate::supervisor::decide::{Decision, affected_range, decide, should_auto_shutdown};
+use crate::supervisor::request::{ChildError, ChildRequest, RetryRestart, SupervisorCall, SupervisorCast};
 use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_child};
 
 /// A process that starts others, and starts them again when they end.
@@ -30,7 +30,7 @@ use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_chil
 /// # pub struct Cache;
 /// # impl GenServer for Cache {
 /// #     type Args = (); type Call = Never; type Cast = Never;
-/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, Stop> { Ok(Cache) }
+/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Cache) }
 /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
 /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
@@ -42,7 +42,7 @@ use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_chil
 /// process::exit(first.unwrap(), ExitReason::Kill);
 /// watch.wait();
 /// // A new process under the same name: nobody holds a stale handle.
-/// let second = CACHE.whereis_within(std::time::Duration::from_secs(1));
+/// let second = CACHE.whereis_timeout(std::time::Duration::from_secs(1));
 /// assert!(second.is_some() && second != first);
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -64,10 +64,10 @@ use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_chil
 /// up instead of starting another.
 pub struct Supervisor {
     /// For the log.
-    called: String,
+    name: String,
     strategy: Strategy,
     auto_shutdown: AutoShutdown,
-    books: Arc<Books>,
+    status_board: Arc<StatusBoard>,
     max_zombies: Option<usize>,
     gave_up: Option<Arc<OnceCell<String>>>,
     children: Children,
@@ -113,14 +113,14 @@ impl Supervisor {
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("called", &self.called).finish_non_exhaustive()
+        f.debug_struct("Supervisor").field("called", &self.name).finish_non_exhaustive()
     }
 }
 
 impl SupervisorSpec {
     /// The name of the supervisor.
     pub fn name(mut self, name: ServerRef<Supervisor>) -> Self {
-        self.name = Some(name.to);
+        self.name = Some(name.target);
         self
     }
 
@@ -149,12 +149,12 @@ impl SupervisorSpec {
 
     /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
     /// two without one that stand beside each other need ids, `.spec().id("readers")`.
-    pub fn spec(mut self) -> Spec<Supervisor> {
+    pub fn spec(mut self) -> ServerSpec<Supervisor> {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
-        let called = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
-        let made_at = self.made_at;
-        let plan = Plan { called, make: Arc::new(move || Ok(self.clone())) };
-        let spec = Supervisor::child_spec(plan).supervisor().made_at(made_at);
+        let display_name = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
+        let defined_at = self.defined_at;
+        let init = SupervisorInit { name: display_name, make: Arc::new(move || Ok(self.clone())) };
+        let spec = Supervisor::child_spec(init).supervisor().defined_at(defined_at);
         match name {
             Some(name) => spec.id(name.to_string()).name(name),
             None => spec,
@@ -162,55 +162,58 @@ impl SupervisorSpec {
     }
 }
 
-impl From<SupervisorSpec> for Spec<Supervisor> {
-    fn from(plan: SupervisorSpec) -> Self {
-        plan.spec()
+impl From<SupervisorSpec> for ServerSpec<Supervisor> {
+    fn from(spec: SupervisorSpec) -> Self {
+        spec.spec()
     }
 }
 
 impl From<SupervisorSpec> for ChildSpec {
-    fn from(plan: SupervisorSpec) -> Self {
-        plan.spec().into()
+    fn from(spec: SupervisorSpec) -> Self {
+        spec.spec().into()
     }
 }
 
 /// What a supervisor is started from. Made by [`SupervisorSpec::spec`] and
 /// [`Supervise`](crate::Supervise).
 #[derive(Clone)]
-pub struct Plan {
-    pub(crate) called: String,
-    pub(crate) make: Arc<dyn Fn() -> Result<SupervisorSpec, Stop> + Send + Sync>,
+pub struct SupervisorInit {
+    pub(crate) name: String,
+    pub(crate) make: Arc<dyn Fn() -> Result<SupervisorSpec, InitError> + Send + Sync>,
 }
 
-impl Plan {
+impl SupervisorInit {
     /// Has the supervisor note there that it gave up, and why.
-    pub(crate) fn noting(self, gave_up: &Arc<OnceCell<String>>) -> Self {
+    pub(crate) fn with_give_up_cell(self, gave_up: &Arc<OnceCell<String>>) -> Self {
         let (make, gave_up) = (self.make, Arc::clone(gave_up));
         let make = move || make().map(|spec| SupervisorSpec { gave_up: Some(Arc::clone(&gave_up)), ..spec });
-        Self { called: self.called, make: Arc::new(make) }
+        Self { name: self.name, make: Arc::new(make) }
     }
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for SupervisorInit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plan({})", self.called)
+        write!(f, "Plan({})", self.name)
     }
 }
 
 impl GenServer for Supervisor {
-    type Args = Plan;
-    type Call = Request;
-    type Cast = Reminder;
+    type Args = SupervisorInit;
+    type Call = SupervisorCall;
+    type Cast = SupervisorCast;
 
-    fn init(plan: Plan, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(args: SupervisorInit, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
-        let spec = (plan.make)()?;
+        let spec = (args.make)()?;
         spec.check()?;
         let mut supervisor = Self {
-            called: format!("{} {}", plan.called, cx.me()),
+            name: format!("{} {}", args.name, cx.pid()),
             strategy: spec.strategy,
             auto_shutdown: spec.auto_shutdown,
-            books: Books::open(Some(spec.strategy), Budget::new(spec.max_restarts, spec.period)),
+            status_board: StatusBoard::register(
+                Some(spec.strategy),
+                RestartIntensity::new(spec.max_restarts, spec.period),
+            ),
             max_zombies: spec.max_zombies,
             gave_up: spec.gave_up,
             children: Children(spec.children.into_iter().map(Child::new).collect()),
@@ -219,96 +222,100 @@ impl GenServer for Supervisor {
         let all = 0..supervisor.children.0.len();
         if let Err((at, error)) = supervisor.start_range(all) {
             let id = supervisor.children.0[at].spec.id.clone();
-            report(
+            write_log(
                 log::Level::Error,
-                format_args!("supervisor {}: child {id} did not start: {error}", supervisor.called),
+                format_args!("supervisor {}: child {id} did not start: {error}", supervisor.name),
             );
-            supervisor.children.stop(0..at, &supervisor.called);
-            return Err(Stop::Reason(ExitReason::shutdown_carrying(FailedToStartChild { id, error })));
+            supervisor.children.stop(0..at, &supervisor.name);
+            return Err(InitError::Stop(ExitReason::shutdown_with_error(FailedToStartChild { id, error })));
         }
-        supervisor.write_down();
+        supervisor.publish_children();
         Ok(supervisor)
     }
 
-    fn handle_call(&mut self, Request(ask): Request, _: &mut Context<Self>) -> Next {
-        let next = match ask {
-            Ask::Start(child, from) => from.reply(self.start_child(child)),
-            Ask::Terminate(id, from) => from.reply(self.terminate_child(&id)),
-            Ask::Restart(id, from) => from.reply(self.restart_child(&id)),
-            Ask::Delete(id, from) => from.reply(self.delete_child(&id)),
-            Ask::Which(from) => from.reply(self.children.0.iter().map(child_info).collect()),
-            Ask::Count(from) => from.reply(count(self.children.0.iter())),
-            Ask::Spec(id, from) => {
+    fn handle_call(&mut self, SupervisorCall(request): SupervisorCall, _: &mut Context<Self>) -> Next {
+        let next = match request {
+            ChildRequest::Start(child, from) => from.reply(self.start_child(child)),
+            ChildRequest::Terminate(id, from) => from.reply(self.terminate_child(&id)),
+            ChildRequest::Restart(id, from) => from.reply(self.restart_child(&id)),
+            ChildRequest::Delete(id, from) => from.reply(self.delete_child(&id)),
+            ChildRequest::Which(from) => from.reply(self.children.0.iter().map(child_info).collect()),
+            ChildRequest::Count(from) => from.reply(count(self.children.0.iter())),
+            ChildRequest::Spec(id, from) => {
                 let at = self.children.position(&id);
                 from.reply(at.map(|at| self.children.0[at].spec.clone()).ok_or(ChildError::NotFound))
             }
         };
-        self.write_down();
+        self.publish_children();
         next
     }
 
-    fn handle_cast(&mut self, Reminder(TryAgain { id, retry }): Reminder, cx: &mut Context<Self>) -> Next {
+    fn handle_cast(
+        &mut self,
+        SupervisorCast(RetryRestart { id, retry }): SupervisorCast,
+        cx: &mut Context<Self>,
+    ) -> Next {
         let next = match self.children.position(&id) {
             Some(at) if self.children.0[at].status == Status::Restarting(retry) => self.restart(at, cx),
             _ => Next::wait(), // it was stopped, deleted or restarted by hand meanwhile
         };
-        self.write_down();
+        self.publish_children();
         next
     }
 
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         let next = match info {
             Info::Exit { from, reason } => match self.children.position_of(from) {
-                Some(at) if has_ended(&self.children.0[at], from, &self.called) => {
-                    self.child_ended(at, from, &reason, cx)
+                Some(at) if is_dead(&self.children.0[at], from, &self.name) => {
+                    self.on_child_exit(at, from, &reason, cx)
                 }
                 _ => Next::wait(), // no child of ours, or no longer
             },
             other => {
-                report(
+                write_log(
                     log::Level::Warn,
-                    format_args!("supervisor {} got an unexpected {other:?}", self.called),
+                    format_args!("supervisor {} got an unexpected {other:?}", self.name),
                 );
                 Next::wait()
             }
         };
-        self.write_down();
+        self.publish_children();
         next
     }
 
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
         let all = 0..self.children.0.len();
-        self.children.stop(all, &self.called);
+        self.children.stop(all, &self.name);
     }
 }
 
 /// A child ended by itself: what now?
 impl Supervisor {
     /// Lets observers see the children as they are now.
-    fn write_down(&self) {
-        self.books.list(self.children.0.iter());
+    fn publish_children(&self) {
+        self.status_board.set_children(self.children.0.iter());
     }
 
-    fn child_ended(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
+    fn on_child_exit(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
         let child = &mut self.children.0[at];
         child.status = Status::Stopped;
-        let fate = fate(child.spec.restart, reason);
-        child.report_end(&self.called, pid, reason);
+        let decision = decide(child.spec.restart, reason);
+        child.log_exit(&self.name, pid, reason);
         let significant = child.spec.significant;
-        match fate {
-            Fate::Restart => return self.restart(at, cx),
-            Fate::Rest => {}
-            Fate::Forget => drop(self.children.0.remove(at)),
+        match decision {
+            Decision::Restart => return self.restart(at, cx),
+            Decision::Keep => {}
+            Decision::Remove => drop(self.children.0.remove(at)),
         }
-        let left =
+        let significant_left =
             self.children.0.iter().any(|child| child.spec.significant && child.status != Status::Stopped);
-        if significant && shuts_down(self.auto_shutdown, left) {
-            report(
+        if significant && should_auto_shutdown(self.auto_shutdown, significant_left) {
+            write_log(
                 log::Level::Debug,
-                format_args!("supervisor {}: a significant child ended, shutting down", self.called),
+                format_args!("supervisor {}: a significant child ended, shutting down", self.name),
             );
             if reason.is_abnormal() {
-                self.note("a significant child failed");
+                self.record_give_up("a significant child failed");
             }
             return Next::stop(ExitReason::Shutdown);
         }
@@ -316,31 +323,31 @@ impl Supervisor {
     }
 
     fn give_up(&self, why: &str) -> Next {
-        report(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.called));
-        self.note(why);
-        publish_end(why);
+        write_log(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.name));
+        self.record_give_up(why);
+        publish_give_up(why);
         Next::stop(ExitReason::Shutdown)
     }
 
     /// For whom this supervisor is the top one: to go down now is a failure, though its reason is `Shutdown`.
-    fn note(&self, failure: &str) {
+    fn record_give_up(&self, failure: &str) {
         if let Some(gave_up) = &self.gave_up {
-            let _ = gave_up.set(format!("supervisor {}: {failure}", self.called));
+            let _ = gave_up.set(format!("supervisor {}: {failure}", self.name));
         }
     }
 
     /// Restarts what the strategy says, if the budget allows.
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
-        if !self.books.spend() {
+        if !self.status_board.record_restart() {
             self.children.0[at].status = Status::Stopped;
             let id = &self.children.0[at].spec.id;
             return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
         let id = self.children.0[at].spec.id.clone();
         self.children.0[at].status = Status::Stopped;
-        let mut range = scope(self.strategy, at, self.children.0.len());
-        self.children.stop(range.clone(), &self.called);
-        range.end -= self.forget_temporary(range.clone(), &id);
+        let mut range = affected_range(self.strategy, at, self.children.0.len());
+        self.children.stop(range.clone(), &self.name);
+        range.end -= self.remove_temporary(range.clone(), &id);
         if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
             return self.give_up("zombie_limit");
         }
@@ -350,27 +357,27 @@ impl Supervisor {
             self.retries += 1;
             let child = &mut self.children.0[failed];
             child.status = Status::Restarting(self.retries);
-            report(
+            write_log(
                 log::Level::Error,
                 format_args!(
                     "supervisor {}: child {} did not start again: {error}",
-                    self.called, child.spec.id
+                    self.name, child.spec.id
                 ),
             );
             // Through the mailbox, so that requests and our own shutdown get in between.
-            cx.cast(Reminder(TryAgain { id: child.spec.id.clone(), retry: self.retries }));
+            cx.cast(SupervisorCast(RetryRestart { id: child.spec.id.clone(), retry: self.retries }));
         }
         Next::wait()
     }
 
     /// Temporary children that were stopped with others are not started again; says how many.
-    fn forget_temporary(&mut self, range: std::ops::Range<usize>, keep: &ChildId) -> usize {
+    fn remove_temporary(&mut self, range: std::ops::Range<usize>, except: &ChildId) -> usize {
         let before = self.children.0.len();
         let mut at = 0;
         self.children.0.retain(|child| {
-            let forget = range.contains(&at) && child.temporary() && child.spec.id != *keep;
+            let remove = range.contains(&at) && child.is_temporary() && child.spec.id != *except;
             at += 1;
-            !forget
+            !remove
         });
         before - self.children.0.len()
     }
@@ -380,7 +387,7 @@ impl Supervisor {
         let mut ignored = Vec::new();
         let mut result = Ok(());
         for at in range {
-            match self.children.0[at].start(&self.called, log::Level::Info) {
+            match self.children.0[at].start(&self.name, log::Level::Info) {
                 Ok(Some(_)) => {}
                 Ok(None) => ignored.push(at),
                 Err(error) => {
@@ -390,7 +397,7 @@ impl Supervisor {
             }
         }
         // An ignored temporary child is not kept.
-        ignored.retain(|&at| self.children.0[at].temporary());
+        ignored.retain(|&at| self.children.0[at].is_temporary());
         for at in ignored.iter().rev() {
             self.children.0.remove(*at);
         }
@@ -409,8 +416,8 @@ impl Supervisor {
                 Status::Restarting(_) | Status::Stopped => StartError::AlreadyPresent,
             });
         }
-        let started = child.start(&self.called, log::Level::Debug)?;
-        if started.is_some() || !child.temporary() {
+        let started = child.start(&self.name, log::Level::Debug)?;
+        if started.is_some() || !child.is_temporary() {
             self.children.0.push(child);
         }
         Ok(started)
@@ -418,8 +425,8 @@ impl Supervisor {
 
     fn terminate_child(&mut self, id: &ChildId) -> Result<(), ChildError> {
         let at = self.children.position(id).ok_or(ChildError::NotFound)?;
-        self.children.stop(at..at + 1, &self.called);
-        if self.children.0[at].temporary() {
+        self.children.stop(at..at + 1, &self.name);
+        if self.children.0[at].is_temporary() {
             self.children.0.remove(at);
         }
         Ok(())
@@ -432,8 +439,8 @@ impl Supervisor {
             Status::Running(_) => Err(ChildError::Running),
             Status::Restarting(_) => Err(ChildError::Restarting),
             Status::Stopped => {
-                child.await_reaping();
-                child.start(&self.called, log::Level::Debug).map_err(ChildError::Start)
+                child.wait_until_reaped();
+                child.start(&self.name, log::Level::Debug).map_err(ChildError::Start)
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 
 use crate::child_spec::{ChildSpec, Restart, SpecError};
-use crate::gen_server::handle::To;
+use crate::gen_server::handle::Target;
 
 /// Whom the end of one child concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,11 +68,11 @@ pub struct SupervisorSpec {
     pub(crate) period: Duration,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_zombies: Option<usize>,
-    pub(crate) name: Option<To>,
+    pub(crate) name: Option<Target>,
     /// Where it notes that it gave up: its reason, `Shutdown`, does not tell.
     pub(crate) gave_up: Option<Arc<OnceCell<String>>>,
     /// Where the program made it.
-    pub(crate) made_at: &'static Location<'static>,
+    pub(crate) defined_at: &'static Location<'static>,
 }
 
 impl SupervisorSpec {
@@ -88,7 +88,7 @@ impl SupervisorSpec {
             max_zombies: None,
             name: None,
             gave_up: None,
-            made_at: Location::caller(),
+            defined_at: Location::caller(),
         }
     }
 

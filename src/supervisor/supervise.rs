@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
-use crate::gen_server::behaviour::Stop;
+use crate::gen_server::behaviour::InitError;
 use crate::gen_server::handle::ServerRef;
-use crate::gen_server::start::{Spec, Start, short_type_name};
-use crate::supervisor::server::{Plan, Supervisor};
+use crate::gen_server::start::{GenServerExt, ServerSpec, short_type_name};
+use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;
 
 /// A supervisor as a type of its own: its plan is made when it starts, and again at each restart, from
@@ -20,7 +20,7 @@ use crate::supervisor::spec::SupervisorSpec;
 /// impl Supervise for Pool {
 ///     type Args = usize;
 ///
-///     fn init(size: usize) -> Result<SupervisorSpec, Stop> {
+///     fn init(size: usize) -> Result<SupervisorSpec, InitError> {
 ///         let worker = |i| ChildSpec::worker(i, || loop { process::sleep(std::time::Duration::from_secs(9)) });
 ///         Ok(Supervisor::one_for_one().children((0..size).map(worker)))
 ///     }
@@ -41,8 +41,8 @@ pub trait Supervise: Sized + 'static {
     /// Makes the plan, in the new supervisor's process.
     ///
     /// # Errors
-    /// [`Stop`]: the supervisor does not start; with [`Stop::Ignore`] that is all right.
-    fn init(args: Self::Args) -> Result<SupervisorSpec, Stop>;
+    /// [`InitError`]: the supervisor does not start; with [`InitError::Ignore`] that is all right.
+    fn init(args: Self::Args) -> Result<SupervisorSpec, InitError>;
 
     /// Starts it, linked to the calling process.
     ///
@@ -55,9 +55,10 @@ pub trait Supervise: Sized + 'static {
 
     /// The supervisor as a child of another. Its id is the name of this type.
     #[track_caller]
-    fn child_spec(args: Self::Args) -> Spec<Supervisor> {
-        let called = short_type_name::<Self>();
-        let plan = Plan { called: called.to_owned(), make: Arc::new(move || Self::init(args.clone())) };
-        Supervisor::child_spec(plan).supervisor().id(called).label(called)
+    fn child_spec(args: Self::Args) -> ServerSpec<Supervisor> {
+        let type_name = short_type_name::<Self>();
+        let init =
+            SupervisorInit { name: type_name.to_owned(), make: Arc::new(move || Self::init(args.clone())) };
+        Supervisor::child_spec(init).supervisor().id(type_name).label(type_name)
     }
 }

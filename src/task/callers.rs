@@ -7,7 +7,7 @@ use crate::pid::Pid;
 use crate::process::me;
 
 /// A task that starts its successor and ends, again and again, must not hand on an ever longer list.
-const MOST_CALLERS: usize = 32;
+const MAX_CALLERS: usize = 32;
 
 thread_local! {
     static CALLERS: RefCell<Option<Arc<[Pid]>>> = const { RefCell::new(None) };
@@ -42,23 +42,23 @@ fn current() -> Option<Arc<[Pid]>> {
 }
 
 /// The callers of a task that the calling thread starts now.
-pub(crate) fn with_this_one() -> Arc<[Pid]> {
-    let earlier = current();
-    let earlier = earlier.iter().flat_map(|callers| callers.iter().copied());
-    me::pid().into_iter().chain(earlier).take(MOST_CALLERS).collect()
+pub(crate) fn callers_for_child() -> Arc<[Pid]> {
+    let inherited = current();
+    let inherited = inherited.iter().flat_map(|callers| callers.iter().copied());
+    me::pid().into_iter().chain(inherited).take(MAX_CALLERS).collect()
 }
 
 /// The callers of the body that runs while this lives.
-pub(crate) struct Inherited(());
+pub(crate) struct CallersGuard(());
 
-impl Inherited {
-    pub(crate) fn from(callers: Arc<[Pid]>) -> Self {
+impl CallersGuard {
+    pub(crate) fn install(callers: Arc<[Pid]>) -> Self {
         CALLERS.with(|cell| cell.replace(Some(callers)));
         Self(())
     }
 }
 
-impl Drop for Inherited {
+impl Drop for CallersGuard {
     fn drop(&mut self) {
         let _ = CALLERS.try_with(|cell| cell.take());
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
-use crate::gen_server::cycle::write_cycle;
+use crate::gen_server::cycle::fmt_cycle;
 use crate::pid::Pid;
 use crate::reason::ExitReason;
 
@@ -44,7 +44,7 @@ impl fmt::Display for JoinError {
         match self {
             Self::Exited { task, reason } => write!(f, "task {task} ended without a value: {reason}"),
             Self::Timeout { task, after } => write!(f, "task {task}: no value within {after:?}"),
-            Self::Deadlock { cycle } => write_cycle(f, cycle),
+            Self::Deadlock { cycle } => fmt_cycle(f, cycle),
             Self::NotStarted(error) => write!(f, "a task was not started: {error}"),
             Self::Exiting => f.write_str("the calling process is exiting"),
         }

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child_spec::Shutdown;
-use crate::gen_server::call::{Exiting, caller};
-use crate::gen_server::cycle::Waiting;
+use crate::gen_server::call::{Exiting, enter_runtime_call};
+use crate::gen_server::cycle::WaitEdge;
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{Block, DeathWatch, Watcher};
+use crate::process::block::{ExitListener, ProcessBlock, Watcher};
 use crate::process::clock;
-use crate::process::link::{await_death, leave};
-use crate::process::me::{self, Me};
+use crate::process::link::{remove_watcher, watch_exit};
+use crate::process::me::{self, CurrentProcess};
 use crate::reason::ExitReason;
 use crate::task::error::JoinError;
-use crate::task::slot::Slot;
-use crate::task::work::Born;
+use crate::task::slot::ResultSlot;
+use crate::task::work::StartedTask;
 
 /// A process that does one thing, and the right to its value: Elixir's `Task`. Made by [`Task::spawn`].
 ///
@@ -46,21 +46,21 @@ use crate::task::work::Born;
 /// ```
 #[must_use = "dropped, the task runs on and its value is lost: join it, or begin it with Task::start"]
 pub struct Task<T: Send + 'static> {
-    born: Born,
-    slot: Arc<Slot<T>>,
-    watch: MonitorRef,
+    started: StartedTask,
+    slot: Arc<ResultSlot<T>>,
+    monitor: MonitorRef,
     /// Its value, or its end, was handed out.
-    handled: bool,
+    taken: bool,
     /// A task stays with its owner.
-    stays: PhantomData<*const ()>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl<T: Send + 'static> Task<T> {
     /// The handle of a task that was born with the body that goes with this slot.
-    pub(crate) fn new(born: Born, slot: Arc<Slot<T>>) -> Self {
-        let watch = MonitorRef::fresh();
-        await_death(&born.block, watch, Watcher::Slot(Arc::clone(&slot) as Arc<dyn DeathWatch>));
-        Self { born, slot, watch, handled: false, stays: PhantomData }
+    pub(crate) fn new(started: StartedTask, slot: Arc<ResultSlot<T>>) -> Self {
+        let monitor = MonitorRef::next();
+        watch_exit(&started.block, monitor, Watcher::Listener(Arc::clone(&slot) as Arc<dyn ExitListener>));
+        Self { started, slot, monitor, taken: false, _not_send: PhantomData }
     }
 
     /// The process it runs in.
@@ -74,7 +74,7 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn pid(&self) -> Pid {
-        self.born.block.pid
+        self.started.block.pid
     }
 
     /// Whether a [`join`](Self::join) would return at once.
@@ -92,7 +92,7 @@ impl<T: Send + 'static> Task<T> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         me::checkpoint();
-        self.handled || self.settled()
+        self.taken || self.is_done()
     }
 
     /// Waits for the value, as long as it takes: Elixir's `await`.
@@ -120,7 +120,7 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn join(mut self) -> Result<T, JoinError> {
-        self.await_value(Duration::MAX)
+        self.join_inner(Duration::MAX)
     }
 
     /// As [`join`](Self::join), for at most `limit`. After that neither the value nor anything else of the task
@@ -138,8 +138,8 @@ impl<T: Send + 'static> Task<T> {
     /// assert!(matches!(slow.join_timeout(Duration::from_millis(1)), Err(JoinError::Timeout { .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn join_timeout(mut self, limit: Duration) -> Result<T, JoinError> {
-        self.await_value(limit)
+    pub fn join_timeout(mut self, timeout: Duration) -> Result<T, JoinError> {
+        self.join_inner(timeout)
     }
 
     /// Waits for the value for at most `limit`, and can be asked again after `None`: Elixir's `yield`. With a
@@ -167,11 +167,11 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "a value that is there is handed out once: dropped, it is lost"]
-    pub fn yield_for(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
-        if let Err(error) = owner() {
+    pub fn yield_for(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
+        if let Err(error) = enter_task_call() {
             return Some(Err(error));
         }
-        self.look(limit)
+        self.wait_result(timeout)
     }
 
     /// Unlinks the task, tells it to end, as [`Shutdown`] says, and waits until it has. The value, if it was there
@@ -196,34 +196,34 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(&mut self, how: Shutdown) -> Option<Result<T, JoinError>> {
-        let me = owner();
-        if self.handled {
-            return Some(self.hand_out());
+        let me = enter_task_call();
+        if self.taken {
+            return Some(self.take_result());
         }
-        let (first, limit) = match how {
+        let (first, timeout) = match how {
             Shutdown::BrutalKill => (ExitReason::Kill, None),
-            Shutdown::Timeout(limit) => (ExitReason::Shutdown, Some(limit)),
+            Shutdown::Timeout(timeout) => (ExitReason::Shutdown, Some(timeout)),
             Shutdown::Infinity => (ExitReason::Shutdown, None),
         };
         let me = match me {
             Ok(me) => me,
             Err(exiting) => {
-                self.cut_off(&first);
+                self.unlink_and_exit(&first);
                 return Some(Err(exiting));
             }
         };
         // Before it is told, so that a call to us in its clean-up is seen for the wait cycle it is.
-        let waiting = Waiting::mark(me.as_ref(), &self.born.block);
-        self.cut_off(&first);
-        self.listen();
-        let ended = || self.slot.ended();
-        if me::wait(limit.map(clock::after), ended).is_none() {
-            self.cut_off(&ExitReason::Kill);
-            me::wait(None, ended);
+        let wait_edge = WaitEdge::add(me.as_ref(), &self.started.block);
+        self.unlink_and_exit(&first);
+        self.register_parker();
+        let poll = || self.slot.exit_sequence();
+        if me::wait(timeout.map(clock::deadline_after), poll).is_none() {
+            self.unlink_and_exit(&ExitReason::Kill);
+            me::wait(None, poll);
         }
-        drop(waiting);
+        drop(wait_edge);
         let expected = if how == Shutdown::BrutalKill { ExitReason::Killed } else { ExitReason::Shutdown };
-        match self.hand_out() {
+        match self.take_result() {
             Err(JoinError::Exited { reason, .. }) if reason == expected => None,
             result => Some(result),
         }
@@ -247,99 +247,99 @@ impl<T: Send + 'static> Task<T> {
     /// ```
     pub fn ignore(mut self) -> Option<Result<T, JoinError>> {
         me::checkpoint();
-        self.born.unlink();
-        self.settled().then(|| self.hand_out())
+        self.started.unlink();
+        self.is_done().then(|| self.take_result())
     }
 
-    fn await_value(&mut self, limit: Duration) -> Result<T, JoinError> {
-        let me = owner()?;
-        let waiting = if self.settled() {
+    fn join_inner(&mut self, timeout: Duration) -> Result<T, JoinError> {
+        let me = enter_task_call()?;
+        let wait_edge = if self.is_done() {
             None
         } else {
-            let entered = Waiting::enter(me.as_ref(), &self.born.block);
-            Some(entered.map_err(|cycle| JoinError::Deadlock { cycle })?)
+            let added = WaitEdge::try_add(me.as_ref(), &self.started.block);
+            Some(added.map_err(|cycle| JoinError::Deadlock { cycle })?)
         };
-        let result = self.look(limit);
-        drop(waiting);
-        result.unwrap_or_else(|| Err(self.late(limit)))
+        let result = self.wait_result(timeout);
+        drop(wait_edge);
+        result.unwrap_or_else(|| Err(self.timeout_error(timeout)))
     }
 
     /// The value or the end, if either comes within this time.
-    fn look(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
-        self.listen();
-        me::wait(Some(clock::after(limit)), || self.settled().then_some(()))?;
-        Some(self.hand_out())
+    fn wait_result(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
+        self.register_parker();
+        me::wait(Some(clock::deadline_after(timeout)), || self.is_done().then_some(()))?;
+        Some(self.take_result())
     }
 }
 
 /// For who has several tasks, and for the tasks of a stream.
 impl<T: Send + 'static> Task<T> {
-    pub(crate) fn born(&self) -> &Born {
-        &self.born
+    pub(crate) fn started(&self) -> &StartedTask {
+        &self.started
     }
 
-    pub(crate) fn block(&self) -> &Arc<Block> {
-        &self.born.block
+    pub(crate) fn block(&self) -> &Arc<ProcessBlock> {
+        &self.started.block
     }
 
     /// Has the calling thread woken when there is a value or the task has ended.
-    pub(crate) fn listen(&self) {
-        self.slot.listen();
+    pub(crate) fn register_parker(&self) {
+        self.slot.register_parker();
     }
 
     /// Whether there is a value, or was.
-    pub(crate) fn answered(&self) -> bool {
-        self.slot.answered()
+    pub(crate) fn is_value_set(&self) -> bool {
+        self.slot.is_value_set()
     }
 
     /// Whether it has ended; the number is lower the earlier that was.
-    pub(crate) fn ended(&self) -> Option<u64> {
-        self.slot.ended()
+    pub(crate) fn exit_sequence(&self) -> Option<u64> {
+        self.slot.exit_sequence()
     }
 
     /// Whether there is nothing more to wait for.
-    pub(crate) fn settled(&self) -> bool {
-        self.answered() || self.ended().is_some()
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_value_set() || self.exit_sequence().is_some()
     }
 
     /// Whether there is no value and will be none; the number is lower the earlier that was.
-    pub(crate) fn failed(&self) -> Option<u64> {
-        if self.handled { Some(0) } else { self.ended().filter(|_| !self.answered()) }
+    pub(crate) fn failure_sequence(&self) -> Option<u64> {
+        if self.taken { Some(0) } else { self.exit_sequence().filter(|_| !self.is_value_set()) }
     }
 
     /// The value or the end, one of which must be there. A crash that takes its owner with it does so here.
-    pub(crate) fn hand_out(&mut self) -> Result<T, JoinError> {
+    pub(crate) fn take_result(&mut self) -> Result<T, JoinError> {
         me::checkpoint();
-        let found = if self.handled { None } else { self.slot.take() };
-        self.handled = true;
-        let reason = match found {
+        let result = if self.taken { None } else { self.slot.take() };
+        self.taken = true;
+        let reason = match result {
             Some(Ok(value)) => return Ok(value),
             Some(Err(reason)) => reason,
             None => ExitReason::NoProc,
         };
-        Err(JoinError::Exited { task: self.born.block.pid, reason })
+        Err(JoinError::Exited { task: self.started.block.pid, reason })
     }
 
-    pub(crate) fn late(&self, after: Duration) -> JoinError {
-        JoinError::Timeout { task: self.born.block.pid, after }
+    pub(crate) fn timeout_error(&self, after: Duration) -> JoinError {
+        JoinError::Timeout { task: self.started.block.pid, after }
     }
 
     /// Unlinks it from its owner and sends it an exit signal; not if the owner is a zombie.
-    pub(crate) fn cut_off(&self, reason: &ExitReason) {
-        if !me::get().is_some_and(|me| me.zombie()) {
-            self.born.cut_off(reason);
+    pub(crate) fn unlink_and_exit(&self, reason: &ExitReason) {
+        if !me::get().is_some_and(|me| me.is_zombie()) {
+            self.started.unlink_and_exit(reason);
         }
     }
 }
 
 /// The calling process, if it is one and may still wait.
-pub(crate) fn owner() -> Result<Option<Rc<Me>>, JoinError> {
-    caller().map_err(|Exiting| JoinError::Exiting)
+pub(crate) fn enter_task_call() -> Result<Option<Rc<CurrentProcess>>, JoinError> {
+    enter_runtime_call().map_err(|Exiting| JoinError::Exiting)
 }
 
 impl<T: Send + 'static> Drop for Task<T> {
     fn drop(&mut self) {
-        leave(&self.born.block, self.watch);
+        remove_watcher(&self.started.block, self.monitor);
         self.slot.close();
     }
 }

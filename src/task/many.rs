@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::gen_server::cycle::Waiting;
+use crate::gen_server::cycle::WaitEdge;
 use crate::process::{clock, me};
 use crate::task::error::JoinError;
-use crate::task::handle::{Task, owner};
+use crate::task::handle::{Task, enter_task_call};
 
 /// Several at once.
 impl<T: Send + 'static> Task<T> {
@@ -48,25 +48,26 @@ impl<T: Send + 'static> Task<T> {
     /// ```
     pub fn join_many_timeout(
         tasks: impl IntoIterator<Item = Self>,
-        limit: Duration,
+        timeout: Duration,
     ) -> Result<Vec<T>, JoinError> {
         let mut tasks: Vec<Self> = tasks.into_iter().collect();
-        let me = owner()?;
-        let deadline = clock::after(limit);
-        tasks.iter().for_each(Self::listen);
+        let me = enter_task_call()?;
+        let deadline = clock::deadline_after(timeout);
+        tasks.iter().for_each(Self::register_parker);
         loop {
-            let failed = tasks.iter_mut().filter(|task| task.failed().is_some());
-            if let Some(first) = failed.min_by_key(|task| task.failed()) {
-                first.hand_out()?;
+            let failed = tasks.iter_mut().filter(|task| task.failure_sequence().is_some());
+            if let Some(first) = failed.min_by_key(|task| task.failure_sequence()) {
+                first.take_result()?;
             }
-            let Some(pending) = tasks.iter().find(|task| !task.settled()) else {
-                return tasks.iter_mut().map(Self::hand_out).collect();
+            let Some(pending) = tasks.iter().find(|task| !task.is_done()) else {
+                return tasks.iter_mut().map(Self::take_result).collect();
             };
             // There is but one mark, so it goes from one pending task to the next: a cycle is found at last.
-            let waiting = Waiting::enter(me.as_ref(), pending.block());
-            let _waiting = waiting.map_err(|cycle| JoinError::Deadlock { cycle })?;
-            let news = || pending.settled() || tasks.iter().any(|task| task.failed().is_some());
-            me::wait(Some(deadline), || news().then_some(())).ok_or_else(|| pending.late(limit))?;
+            let wait_edge = WaitEdge::try_add(me.as_ref(), pending.block());
+            let _wait_edge = wait_edge.map_err(|cycle| JoinError::Deadlock { cycle })?;
+            let is_ready = || pending.is_done() || tasks.iter().any(|task| task.failure_sequence().is_some());
+            me::wait(Some(deadline), || is_ready().then_some(()))
+                .ok_or_else(|| pending.timeout_error(timeout))?;
         }
     }
 
@@ -95,13 +96,13 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "values that are there are handed out once: dropped, they are lost"]
-    pub fn yield_many(tasks: &mut [Self], limit: Duration) -> Vec<Option<Result<T, JoinError>>> {
-        if let Err(error) = owner() {
+    pub fn yield_many(tasks: &mut [Self], timeout: Duration) -> Vec<Option<Result<T, JoinError>>> {
+        if let Err(error) = enter_task_call() {
             return tasks.iter().map(|_| Some(Err(error.clone()))).collect();
         }
-        tasks.iter().for_each(Self::listen);
-        let all = || tasks.iter().all(Self::settled).then_some(());
-        me::wait(Some(clock::after(limit)), all);
-        tasks.iter_mut().map(|task| task.settled().then(|| task.hand_out())).collect()
+        tasks.iter().for_each(Self::register_parker);
+        let poll = || tasks.iter().all(Self::is_done).then_some(());
+        me::wait(Some(clock::deadline_after(timeout)), poll);
+        tasks.iter_mut().map(|task| task.is_done().then(|| task.take_result())).collect()
     }
 }

@@ -63,7 +63,7 @@
 //!     type Call = Ask;
 //!     type Cast = Tell;
 //!
-//!     fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+//!     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
 //!         Ok(Words { total: 0, crashed: 0 })
 //!     }
 //!     fn handle_call(&mut self, Ask::Total(from): Ask, _: &mut Context<Self>) -> Next {
@@ -72,7 +72,7 @@
 //!     fn handle_cast(&mut self, tell: Tell, cx: &mut Context<Self>) -> Next {
 //!         match tell {
 //!             Tell::Count(text) => {
-//!                 let this = cx.this();
+//!                 let this = cx.server_ref();
 //!                 let work = move || this.cast(Tell::Counted(count_words(&text)));
 //!                 if Task::start_monitor(work).is_err() {
 //!                     self.crashed += 1; // no thread was to be had

@@ -3,116 +3,116 @@
 
 use std::sync::Arc;
 
-use crate::process::block::DeathWatch;
+use crate::process::block::ExitListener;
 use crate::process::me;
-use crate::process::wait::Waiter;
+use crate::process::wait::Parker;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::unwind::contain;
+use crate::unwind::catch_and_log;
 
 /// Value and end of one task. There is no value after the end, and none for an owner that has left.
-pub(crate) struct Slot<T> {
-    notes: Mutex<Notes<T>>,
+pub(crate) struct ResultSlot<T> {
+    state: Mutex<ResultState<T>>,
     /// Whether a value was given: spares a waiting thread the lock.
-    answered: AtomicBool,
+    value_set: AtomicBool,
     /// The how-manieth of all deaths of tasks its own was, from one; zero while it lives.
-    ended: AtomicU64,
+    exit_sequence: AtomicU64,
 }
 
-struct Notes<T> {
+struct ResultState<T> {
     value: Option<T>,
-    end: Option<ExitReason>,
-    open: bool,
-    owner: Option<Arc<Waiter>>,
+    exit_reason: Option<ExitReason>,
+    is_open: bool,
+    owner_parker: Option<Arc<Parker>>,
 }
 
 /// All deaths of tasks, counted: who waits for several wants to know which came first.
-static DEATHS: AtomicU64 = AtomicU64::new(0);
+static EXIT_SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
-impl<T> Slot<T> {
+impl<T> ResultSlot<T> {
     pub(crate) fn new() -> Arc<Self> {
-        let notes = Notes { value: None, end: None, open: true, owner: None };
+        let state = ResultState { value: None, exit_reason: None, is_open: true, owner_parker: None };
         Arc::new(Self {
-            notes: Mutex::new(notes),
-            answered: AtomicBool::new(false),
-            ended: AtomicU64::new(0),
+            state: Mutex::new(state),
+            value_set: AtomicBool::new(false),
+            exit_sequence: AtomicU64::new(0),
         })
     }
 
     /// The value, from the task itself.
-    pub(crate) fn give(&self, value: T) {
-        let mut notes = self.notes.lock();
-        let wanted = notes.open && notes.end.is_none();
+    pub(crate) fn set_value(&self, value: T) {
+        let mut state = self.state.lock();
+        let wanted = state.is_open && state.exit_reason.is_none();
         if !wanted {
-            drop(notes);
-            return discard(value);
+            drop(state);
+            return drop_unclaimed_value(value);
         }
-        notes.value = Some(value);
-        self.answered.store(true, Ordering::Release);
-        let owner = notes.owner.clone();
-        drop(notes);
-        wake(owner);
+        state.value = Some(value);
+        self.value_set.store(true, Ordering::Release);
+        let owner = state.owner_parker.clone();
+        drop(state);
+        unpark_owner(owner);
     }
 
     /// Has the calling thread woken by what is noted from now on.
-    pub(crate) fn listen(&self) {
-        self.notes.lock().owner = Some(me::waiter());
+    pub(crate) fn register_parker(&self) {
+        self.state.lock().owner_parker = Some(me::parker());
     }
 
     /// Whether there is a value, or was.
-    pub(crate) fn answered(&self) -> bool {
-        self.answered.load(Ordering::Acquire)
+    pub(crate) fn is_value_set(&self) -> bool {
+        self.value_set.load(Ordering::Acquire)
     }
 
     /// Whether it has ended; the number is lower the earlier that was.
-    pub(crate) fn ended(&self) -> Option<u64> {
-        Some(self.ended.load(Ordering::Acquire)).filter(|turn| *turn != 0)
+    pub(crate) fn exit_sequence(&self) -> Option<u64> {
+        Some(self.exit_sequence.load(Ordering::Acquire)).filter(|sequence| *sequence != 0)
     }
 
     /// What there is, and then no more: the value, else the reason of the end.
     pub(crate) fn take(&self) -> Option<Result<T, ExitReason>> {
-        let mut notes = self.notes.lock();
-        let found = match (notes.value.take(), &notes.end) {
+        let mut state = self.state.lock();
+        let result = match (state.value.take(), &state.exit_reason) {
             (Some(value), _) => Ok(value),
             (None, Some(reason)) => Err(reason.clone()),
             (None, None) => return None,
         };
-        notes.open = false;
-        Some(found)
+        state.is_open = false;
+        Some(result)
     }
 
     /// The owner waits no more: whatever comes is dropped.
     pub(crate) fn close(&self) {
-        let mut notes = self.notes.lock();
-        notes.open = false;
-        let late = notes.value.take();
-        drop(notes);
-        if let Some(value) = late {
-            discard(value);
+        let mut state = self.state.lock();
+        state.is_open = false;
+        let unclaimed = state.value.take();
+        drop(state);
+        if let Some(value) = unclaimed {
+            drop_unclaimed_value(value);
         }
     }
 }
 
-impl<T: Send> DeathWatch for Slot<T> {
-    fn died(&self, reason: &ExitReason) {
-        let mut notes = self.notes.lock();
-        notes.end = Some(reason.clone());
-        self.ended.store(1 + DEATHS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
-        let owner = notes.owner.clone();
-        drop(notes);
-        wake(owner);
+impl<T: Send> ExitListener for ResultSlot<T> {
+    fn on_exit(&self, reason: &ExitReason) {
+        let mut state = self.state.lock();
+        state.exit_reason = Some(reason.clone());
+        self.exit_sequence.store(1 + EXIT_SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+        let owner = state.owner_parker.clone();
+        drop(state);
+        unpark_owner(owner);
     }
 }
 
-fn wake(owner: Option<Arc<Waiter>>) {
+fn unpark_owner(owner: Option<Arc<Parker>>) {
     if let Some(owner) = owner {
-        owner.wake();
+        owner.unpark();
     }
 }
 
 /// Nobody gets this value. Whether its destructor runs in the task or in the owner, perhaps in the middle of an
 /// unwinding, is chance, so a panic in it is the end of neither.
-pub(crate) fn discard<T>(value: T) {
-    contain("the destructor of a task's value that nobody wanted", move || drop(value));
+pub(crate) fn drop_unclaimed_value<T>(value: T) {
+    catch_and_log("the destructor of a task's value that nobody wanted", move || drop(value));
 }

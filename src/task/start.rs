@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::Kind;
+use crate::process::block::ProcessKind;
 use crate::process::inbox::Inbox;
 use crate::process::me;
-use crate::process::spawn::{Builder, SpawnError, birth};
+use crate::process::spawn::{Builder, SpawnError, start_process};
 use crate::task::handle::Task;
-use crate::task::work::{Born, on_behalf, prepare};
+use crate::task::work::{StartedTask, task_body, with_callers};
 
 impl<T: Send + 'static> Task<T> {
     /// Starts a task, linked with the calling process, which owns it: Elixir's `async`. On a thread that is not a
@@ -76,10 +76,10 @@ impl<T: Send + 'static> Task<T> {
         work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
     ) -> Result<Self, SpawnError> {
         let me = me::get();
-        let (slot, body) = prepare(work);
-        let address = birth(Builder { kind: Kind::Task, ..builder }, me.as_ref(), None, body)?;
-        let linked = me.map(|me| Arc::clone(&me.block));
-        Ok(Self::new(Born { block: Arc::clone(address.block()), linked }, slot))
+        let (slot, body) = task_body(work);
+        let address = start_process(Builder { kind: ProcessKind::Task, ..builder }, me.as_ref(), None, body)?;
+        let linked_owner = me.map(|me| Arc::clone(&me.block));
+        Ok(Self::new(StartedTask { block: Arc::clone(address.block()), linked_owner }, slot))
     }
 }
 
@@ -98,8 +98,8 @@ impl Task<()> {
     /// ```
     #[track_caller]
     pub fn start(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
-        let plan = Builder { kind: Kind::Task, ..Builder::default() };
-        birth::<()>(plan, None, None, on_behalf(move |_| work())).map(|address| address.pid())
+        let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
+        start_process::<()>(builder, None, None, with_callers(move |_| work())).map(|address| address.pid())
     }
 
     /// As [`start`](Self::start), linked with the calling process if it is one.
@@ -119,8 +119,9 @@ impl Task<()> {
     /// ```
     #[track_caller]
     pub fn start_link(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
-        let plan = Builder { kind: Kind::Task, ..Builder::default() };
-        birth::<()>(plan, me::get().as_ref(), None, on_behalf(move |_| work())).map(|address| address.pid())
+        let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
+        start_process::<()>(builder, me::get().as_ref(), None, with_callers(move |_| work()))
+            .map(|address| address.pid())
     }
 
     /// As [`start`](Self::start), monitored by the calling process: one `Down` tells it of the end, with the true
@@ -143,9 +144,9 @@ impl Task<()> {
     #[track_caller]
     pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
         let me = me::get().ok_or(SpawnError::NotAProcess)?;
-        let monitor = MonitorRef::fresh();
-        let plan = Builder { kind: Kind::Task, ..Builder::default() };
-        let task = birth::<()>(plan, None, Some((&me, monitor)), on_behalf(move |_| work()))?;
+        let monitor = MonitorRef::next();
+        let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
+        let task = start_process::<()>(builder, None, Some((&me, monitor)), with_callers(move |_| work()))?;
         Ok((task.pid(), monitor))
     }
 
@@ -167,12 +168,13 @@ impl Task<()> {
     pub fn child_spec(id: impl Into<ChildId>, work: impl Fn() + Send + Sync + 'static) -> ChildSpec {
         let id = id.into();
         let spawned_at = Some(Location::caller());
-        let plan = Builder { kind: Kind::Task, spawned_at, ..Builder::default() }.label(id.as_str());
+        let builder =
+            Builder { kind: ProcessKind::Task, spawned_at, ..Builder::default() }.label(id.as_str());
         let work = Arc::new(work);
         let start = move || {
             let work = Arc::clone(&work);
-            let body = on_behalf::<(), _>(move |_| work());
-            Ok(birth(plan.clone(), me::get().as_ref(), None, body)?.pid())
+            let body = with_callers::<(), _>(move |_| work());
+            Ok(start_process(builder.clone(), me::get().as_ref(), None, body)?.pid())
         };
         ChildSpec::new(id, start).restart(Restart::Temporary)
     }

@@ -11,17 +11,17 @@ use std::thread;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
-use crate::process::block::Kind;
+use crate::process::block::ProcessKind;
 use crate::process::exit::exit_with;
 use crate::process::inbox::Inbox;
-use crate::process::me::{self, Me};
-use crate::process::spawn::{Builder, birth};
+use crate::process::me::{self, CurrentProcess};
+use crate::process::spawn::{Builder, start_process};
 use crate::reason::ExitReason;
-use crate::task::crew::{Crew, News};
+use crate::task::crew::{RunningTasks, TaskEvent};
 use crate::task::error::JoinError;
-use crate::task::handle::{Task, owner};
-use crate::task::slot::discard;
-use crate::task::work::{Body, Born, Start, prepare};
+use crate::task::handle::{Task, enter_task_call};
+use crate::task::slot::drop_unclaimed_value;
+use crate::task::work::{StartTask, StartedTask, TaskBody, task_body};
 
 /// What becomes of a stream when a task takes longer than its [`timeout`](TaskStream::timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,18 +41,18 @@ pub enum OnTimeout {
 pub struct TaskStream<I: Iterator, T: Send + 'static> {
     items: Option<I>,
     work: Arc<dyn Fn(I::Item) -> T + Send + Sync>,
-    start: Start,
-    plan: Builder,
+    start: StartTask,
+    builder: Builder,
     max_concurrency: usize,
     ordered: bool,
     timeout: Option<Duration>,
     on_timeout: OnTimeout,
-    crew: Crew<T>,
+    running: RunningTasks<T>,
     /// What is done and not yet handed out, by its turn: in an ordered stream the position of the item.
     done: HashMap<u64, Result<T, JoinError>>,
     pulled: u64,
-    ended: u64,
-    handed_out: u64,
+    finished: u64,
+    yielded: u64,
     /// It gives nothing more, whatever there is.
     closed: bool,
 }
@@ -127,10 +127,10 @@ impl Task<()> {
 }
 
 /// The calling process gives birth to the task itself.
-fn start_linked(plan: Builder, body: Body) -> Result<Born, StartError> {
+fn start_linked(builder: Builder, body: TaskBody) -> Result<StartedTask, StartError> {
     let me = me::get();
-    let address = birth(plan, me.as_ref(), None, body)?;
-    Ok(Born { block: Arc::clone(address.block()), linked: me.map(|me| Arc::clone(&me.block)) })
+    let address = start_process(builder, me.as_ref(), None, body)?;
+    Ok(StartedTask { block: Arc::clone(address.block()), linked_owner: me.map(|me| Arc::clone(&me.block)) })
 }
 
 impl<I, T> TaskStream<I, T>
@@ -140,10 +140,14 @@ where
 {
     /// A stream whose tasks are started this way.
     #[track_caller]
-    pub(crate) fn new(items: I, work: impl Fn(I::Item) -> T + Send + Sync + 'static, start: Start) -> Self {
-        let plan = Builder {
-            quiet: true, // what a link would tell is an element
-            kind: Kind::Task,
+    pub(crate) fn new(
+        items: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'static,
+        start: StartTask,
+    ) -> Self {
+        let builder = Builder {
+            no_exit_message: true, // what a link would tell is an element
+            kind: ProcessKind::Task,
             spawned_at: Some(Location::caller()),
             ..Builder::default()
         };
@@ -151,16 +155,16 @@ where
             items: Some(items),
             work: Arc::new(work),
             start,
-            plan,
+            builder,
             max_concurrency: thread::available_parallelism().map_or(1, usize::from),
             ordered: true,
             timeout: None,
             on_timeout: OnTimeout::default(),
-            crew: Crew::new(),
+            running: RunningTasks::new(),
             done: HashMap::new(),
             pulled: 0,
-            ended: 0,
-            handed_out: 0,
+            finished: 0,
+            yielded: 0,
             closed: false,
         }
     }
@@ -190,108 +194,108 @@ where
 
     /// How long a task may take from its start. Default: as long as it likes. The time is looked at while a result
     /// is asked for: nothing happens to a task that takes too long while nobody asks.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
     /// What happens when a task takes longer. Default: [`OnTimeout::Kill`].
-    pub fn on_timeout(mut self, what: OnTimeout) -> Self {
-        self.on_timeout = what;
+    pub fn on_timeout(mut self, action: OnTimeout) -> Self {
+        self.on_timeout = action;
         self
     }
 
     /// The stack of each task in bytes; see [`Builder::stack_size`].
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.plan.stack_size = Some(bytes);
+        self.builder.stack_size = Some(bytes);
         self
     }
 
     /// How long a task has to unwind when it is killed, because its time is up or the stream is dropped; see
     /// [`Builder::kill_grace`].
     pub fn kill_grace(mut self, time: Duration) -> Self {
-        self.plan.kill_grace = Some(time);
+        self.builder.kill_grace = Some(time);
         self
     }
 
     /// A free text for reports and listings, and for the names of the threads.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
-        self.plan.label = Some(label.into());
+        self.builder.label = Some(label.into());
         self
     }
 
     /// Takes items while there is room and there are any; a task that cannot be started ends that.
     fn fill(&mut self) {
-        while self.crew.len() < self.max_concurrency {
-            let Some(item) = self.pull() else { return };
+        while self.running.len() < self.max_concurrency {
+            let Some(item) = self.next_item() else { return };
             let position = self.pulled;
             let work = Arc::clone(&self.work);
-            let (slot, body) = prepare(move |_: &mut Inbox<()>| work(item));
-            let born = (self.start)(self.plan.clone(), Box::new(body));
+            let (slot, body) = task_body(move |_: &mut Inbox<()>| work(item));
+            let started = (self.start)(self.builder.clone(), Box::new(body));
             self.pulled += 1; // an item whose start panics has no turn that others would wait for
-            match born {
-                Ok(born) => self.crew.add(position, Task::new(born, slot), self.timeout),
-                Err(error) => return self.note(position, Err(JoinError::NotStarted(error))),
+            match started {
+                Ok(started) => self.running.add(position, Task::new(started, slot), self.timeout),
+                Err(error) => return self.record(position, Err(JoinError::NotStarted(error))),
             }
         }
     }
 
     /// The next item. An iterator that panics does so in its owner, who may survive it: then nothing runs any
     /// more, and the stream is at its end.
-    fn pull(&mut self) -> Option<I::Item> {
-        struct Disband<'a, T: Send + 'static>(&'a mut Crew<T>);
-        impl<T: Send + 'static> Drop for Disband<'_, T> {
+    fn next_item(&mut self) -> Option<I::Item> {
+        struct KillOnPanic<'a, T: Send + 'static>(&'a mut RunningTasks<T>);
+        impl<T: Send + 'static> Drop for KillOnPanic<'_, T> {
             fn drop(&mut self) {
-                *self.0 = Crew::new();
+                *self.0 = RunningTasks::new();
             }
         }
         let items = self.items.as_mut()?;
         self.closed = true;
-        let disband = Disband(&mut self.crew);
+        let kill_on_panic = KillOnPanic(&mut self.running);
         let item = items.next();
         if item.is_none() {
             self.items = None;
         }
-        std::mem::forget(disband);
+        std::mem::forget(kill_on_panic);
         self.closed = false;
         item
     }
 
     /// The item at this position is done.
-    fn note(&mut self, position: u64, result: Result<T, JoinError>) {
-        let turn = if self.ordered { position } else { self.ended };
-        self.ended += 1;
-        self.done.insert(turn, result);
+    fn record(&mut self, position: u64, result: Result<T, JoinError>) {
+        let output_index = if self.ordered { position } else { self.finished };
+        self.finished += 1;
+        self.done.insert(output_index, result);
     }
 
-    fn hand_out(&mut self) -> Option<Result<T, JoinError>> {
-        let result = self.done.remove(&self.handed_out)?;
-        self.handed_out += 1;
+    fn take_next_result(&mut self) -> Option<Result<T, JoinError>> {
+        let result = self.done.remove(&self.yielded)?;
+        self.yielded += 1;
         Some(result)
     }
 
     /// Waits for one task to end, or sees to those that must not go on.
-    fn advance(&mut self, me: Option<&Rc<Me>>) {
-        let wanted = self.ordered.then_some(self.handed_out);
-        match self.crew.wait(me, wanted) {
-            News::Ended(position, result) => self.note(position, result),
-            News::Stuck(position, deadlock) => self.crew.kill(position, deadlock),
-            News::Late(position, late) => match self.on_timeout {
-                OnTimeout::Kill => self.crew.kill(position, late),
+    fn advance(&mut self, me: Option<&Rc<CurrentProcess>>) {
+        let wanted = self.ordered.then_some(self.yielded);
+        match self.running.wait(me, wanted) {
+            TaskEvent::Finished(position, result) => self.record(position, result),
+            TaskEvent::Deadlocked(position, deadlock) => self.running.kill(position, deadlock),
+            TaskEvent::TimedOut(position, timeout_error) => match self.on_timeout {
+                OnTimeout::Kill => self.running.kill(position, timeout_error),
                 OnTimeout::Exit => {
                     self.close();
                     if me.is_some() {
-                        exit_with(ExitReason::error(late));
+                        exit_with(ExitReason::error(timeout_error));
                     }
-                    panic!("{late}");
+                    panic!("{timeout_error}");
                 }
             },
         }
     }
 
     /// How many results are to come of the items taken so far.
-    fn under_way(&self) -> usize {
-        self.crew.len() + self.done.len()
+    fn in_flight(&self) -> usize {
+        self.running.len() + self.done.len()
     }
 }
 
@@ -303,10 +307,10 @@ where
     type Item = Result<T, JoinError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.closed || (self.items.is_none() && self.under_way() == 0) {
+        if self.closed || (self.items.is_none() && self.in_flight() == 0) {
             return None;
         }
-        let me = match owner() {
+        let me = match enter_task_call() {
             Ok(me) => me,
             Err(exiting) => {
                 self.close();
@@ -314,17 +318,17 @@ where
             }
         };
         loop {
-            if let Some(result) = self.hand_out() {
+            if let Some(result) = self.take_next_result() {
                 return Some(result);
             }
             // Not before what is kept is handed out: a slow caller must not make the stream run ahead.
             self.fill();
-            if self.under_way() == 0 {
+            if self.in_flight() == 0 {
                 self.closed = true;
                 return None;
             }
             // A start that failed just now is a result already, whoever else is at work.
-            if !self.done.contains_key(&self.handed_out) {
+            if !self.done.contains_key(&self.yielded) {
                 self.advance(me.as_ref());
             }
         }
@@ -334,9 +338,9 @@ where
         if self.closed {
             return (0, Some(0));
         }
-        let (least, most) = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
-        let under_way = self.under_way();
-        (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
+        let (lower, upper) = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        let in_flight = self.in_flight();
+        (lower.saturating_add(in_flight), upper.and_then(|upper| upper.checked_add(in_flight)))
     }
 }
 
@@ -344,9 +348,9 @@ impl<I: Iterator, T: Send + 'static> TaskStream<I, T> {
     /// Ends what runs, and gives nothing more.
     fn close(&mut self) {
         self.closed = true;
-        self.crew = Crew::new();
-        for (_, unwanted) in self.done.drain() {
-            discard(unwanted);
+        self.running = RunningTasks::new();
+        for (_, unclaimed) in self.done.drain() {
+            drop_unclaimed_value(unclaimed);
         }
     }
 }
@@ -371,7 +375,7 @@ impl<I: Iterator, T: Send + 'static> fmt::Debug for TaskStream<I, T> {
             .field("ordered", &self.ordered)
             .field("timeout", &self.timeout)
             .field("on_timeout", &self.on_timeout)
-            .field("running", &self.crew.len())
+            .field("running", &self.running.len())
             .finish_non_exhaustive()
     }
 }

@@ -8,12 +8,12 @@ use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
 use crate::dynamic_supervisor::client::start_child;
 use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
-use crate::process::block::Kind;
+use crate::process::block::ProcessKind;
 use crate::process::me;
-use crate::process::spawn::{Builder, birth};
+use crate::process::spawn::{Builder, start_process};
 use crate::task::handle::Task;
-use crate::task::work::{Body, Born, on_behalf, prepare};
-use crate::task_supervisor::order::{Order, Unheld};
+use crate::task::work::{StartedTask, TaskBody, task_body, with_callers};
+use crate::task_supervisor::order::{CancelOnDrop, TaskRequest};
 use crate::task_supervisor::server::TaskSupervisor;
 
 /// A supervised task with more than the defaults: made by
@@ -58,8 +58,8 @@ impl TaskBuilder {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
-        let (slot, body) = prepare(move |_| work());
-        Ok(Task::new(self.linked().beget(Box::new(body))?, slot))
+        let (slot, body) = task_body(move |_| work());
+        Ok(Task::new(self.linked().start(Box::new(body))?, slot))
     }
 
     /// As [`ServerRef::spawn_nolink`].
@@ -71,8 +71,8 @@ impl TaskBuilder {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
-        let (slot, body) = prepare(move |_| work());
-        Ok(Task::new(self.beget(Box::new(body))?, slot))
+        let (slot, body) = task_body(move |_| work());
+        Ok(Task::new(self.start(Box::new(body))?, slot))
     }
 
     /// As [`ServerRef::start_child`].
@@ -82,12 +82,12 @@ impl TaskBuilder {
     #[track_caller]
     pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         // Wanted for what it does: it begins also if the caller ends meanwhile.
-        let order = Order::new(None, Box::new(on_behalf(move |_| work())));
-        self.place(&order)?;
-        Ok(order.born()?.block.pid)
+        let request = TaskRequest::new(None, Box::new(with_callers(move |_| work())));
+        self.submit(&request)?;
+        Ok(request.started()?.block.pid)
     }
 
-    pub(crate) fn with(mut self, process: Builder) -> Self {
+    pub(crate) fn with_process(mut self, process: Builder) -> Self {
         self.process = process;
         self
     }
@@ -101,33 +101,33 @@ impl TaskBuilder {
     /// Has the supervisor start a task for whoever calls. It is taken back if the caller ends before it has the
     /// answer, or there is none: nobody would ever hold it.
     #[track_caller]
-    pub(crate) fn beget(self, body: Body) -> Result<Born, StartError> {
+    pub(crate) fn start(self, body: TaskBody) -> Result<StartedTask, StartError> {
         let linked = self.process.owner.clone();
-        let order = Order::new(linked, body);
-        let unheld = Unheld(&order);
-        self.place(&order)?;
-        let born = order.born()?;
-        std::mem::forget(unheld);
-        Ok(born)
+        let request = TaskRequest::new(linked, body);
+        let cancel_guard = CancelOnDrop(&request);
+        self.submit(&request)?;
+        let started = request.started()?;
+        std::mem::forget(cancel_guard);
+        Ok(started)
     }
 
     /// Has the supervisor give birth to the process that was ordered.
     #[track_caller]
-    fn place(self, order: &Arc<Order>) -> Result<(), StartError> {
+    fn submit(self, request: &Arc<TaskRequest>) -> Result<(), StartError> {
         let Self { supervisor, process, shutdown } = self;
-        let plan = Builder {
-            kind: Kind::Task,
+        let builder = Builder {
+            kind: ProcessKind::Task,
             spawned_at: process.spawned_at.or(Some(Location::caller())),
-            quiet: process.quiet && process.owner.is_some(), // the supervisor has to hear of its end
+            no_exit_message: process.no_exit_message && process.owner.is_some(), // the supervisor has to hear of its end
             ..process
         };
         // A label may be empty, an id may not.
-        let id = plan.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
-        let order = Arc::clone(order);
+        let id = builder.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
+        let request = Arc::clone(request);
         let spec = ChildSpec::new(&id, move || {
-            let body = order.begin().ok_or(StartError::Ignored)?; // it is done once
-            let task = birth(plan.clone(), me::get().as_ref(), None, body)?;
-            order.deliver(task.block());
+            let body = request.take_body().ok_or(StartError::Ignored)?; // it is done once
+            let task = start_process(builder.clone(), me::get().as_ref(), None, body)?;
+            request.set_started(task.block());
             Ok(task.pid())
         })
         .restart(Restart::Temporary);

@@ -1,8 +1,8 @@
 //! Talking to a supervisor of tasks: having them started, listing and ending them. User code calls it.
 
 use crate::child_spec::StartError;
-use crate::dynamic_supervisor::client::{ask, terminate_child};
-use crate::dynamic_supervisor::request::DynamicAsk;
+use crate::dynamic_supervisor::client::{call_supervisor, terminate_child};
+use crate::dynamic_supervisor::request::DynamicChildRequest;
 use crate::gen_server::call::CallError;
 use crate::gen_server::handle::ServerRef;
 use crate::pid::Pid;
@@ -19,7 +19,7 @@ impl ServerRef<TaskSupervisor> {
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Refused`].
+    /// [`StartError::Thread`].
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         &self,
@@ -73,7 +73,7 @@ impl ServerRef<TaskSupervisor> {
         T: Send + 'static,
     {
         let supervisor = self.clone();
-        let start = move |process, body| supervisor.builder().with(process).linked().beget(body);
+        let start = move |process, body| supervisor.builder().with_process(process).linked().start(body);
         TaskStream::new(items.into_iter(), work, Box::new(start))
     }
 
@@ -101,7 +101,7 @@ impl ServerRef<TaskSupervisor> {
         T: Send + 'static,
     {
         let supervisor = self.clone();
-        let start = move |process, body| supervisor.builder().with(process).beget(body);
+        let start = move |process, body| supervisor.builder().with_process(process).start(body);
         TaskStream::new(items.into_iter(), work, Box::new(start))
     }
 
@@ -125,7 +125,7 @@ impl ServerRef<TaskSupervisor> {
     /// # Errors
     /// [`CallError`] if the supervisor is not there.
     pub fn children(&self) -> Result<Vec<Pid>, CallError> {
-        Ok(ask(self, DynamicAsk::Which)?.iter().filter_map(ChildInfo::pid).collect())
+        Ok(call_supervisor(self, DynamicChildRequest::Which)?.iter().filter_map(ChildInfo::pid).collect())
     }
 
     /// Ends a task.

@@ -4,81 +4,85 @@
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
-use crate::process::block::Block;
+use crate::process::block::ProcessBlock;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
-use crate::task::work::{Body, Born};
-use crate::unwind::contain;
+use crate::task::work::{StartedTask, TaskBody};
+use crate::unwind::catch_and_log;
 
 /// A task that a supervisor was asked for.
-pub(crate) struct Order {
+pub(crate) struct TaskRequest {
     /// Its owner, if they are to be linked.
-    linked: Option<Arc<Block>>,
-    stage: Mutex<Stage>,
+    linked: Option<Arc<ProcessBlock>>,
+    state: Mutex<RequestState>,
 }
 
-enum Stage {
-    Asked(Body),
-    Begun,
+enum RequestState {
+    Pending(TaskBody),
+    Starting,
     /// It may be over before the supervisor's answer is here; its block still knows the true reason.
-    Born(Arc<Block>),
-    Withdrawn,
+    Started(Arc<ProcessBlock>),
+    Cancelled,
 }
 
-impl Order {
-    pub(crate) fn new(linked: Option<Arc<Block>>, body: Body) -> Arc<Self> {
-        Arc::new(Self { linked, stage: Mutex::new(Stage::Asked(body)) })
+impl TaskRequest {
+    pub(crate) fn new(linked: Option<Arc<ProcessBlock>>, body: TaskBody) -> Arc<Self> {
+        Arc::new(Self { linked, state: Mutex::new(RequestState::Pending(body)) })
     }
 
     /// The body, once.
-    pub(crate) fn begin(&self) -> Option<Body> {
-        let mut stage = self.stage.lock();
-        match std::mem::replace(&mut *stage, Stage::Begun) {
-            Stage::Asked(body) => Some(body),
-            done => {
-                *stage = done;
+    pub(crate) fn take_body(&self) -> Option<TaskBody> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, RequestState::Starting) {
+            RequestState::Pending(body) => Some(body),
+            other => {
+                *state = other;
                 None
             }
         }
     }
 
-    pub(crate) fn deliver(&self, block: &Arc<Block>) {
-        let mut stage = self.stage.lock();
-        if matches!(*stage, Stage::Withdrawn) {
-            drop(stage);
-            self.dismiss(block);
+    pub(crate) fn set_started(&self, block: &Arc<ProcessBlock>) {
+        let mut state = self.state.lock();
+        if matches!(*state, RequestState::Cancelled) {
+            drop(state);
+            self.kill(block);
         } else {
-            *stage = Stage::Born(Arc::clone(block));
+            *state = RequestState::Started(Arc::clone(block));
         }
     }
 
-    pub(crate) fn born(&self) -> Result<Born, StartError> {
-        match &*self.stage.lock() {
-            Stage::Born(block) => Ok(Born { block: Arc::clone(block), linked: self.linked.clone() }),
+    pub(crate) fn started(&self) -> Result<StartedTask, StartError> {
+        match &*self.state.lock() {
+            RequestState::Started(block) => {
+                Ok(StartedTask { block: Arc::clone(block), linked_owner: self.linked.clone() })
+            }
             _ => Err(StartError::Failed(ExitReason::NoProc)),
         }
     }
 
-    fn withdraw(&self) {
-        let earlier = std::mem::replace(&mut *self.stage.lock(), Stage::Withdrawn);
-        match earlier {
-            Stage::Asked(body) => contain("the destructor of a task that never began", move || drop(body)),
-            Stage::Born(block) => self.dismiss(&block),
-            Stage::Begun | Stage::Withdrawn => {}
+    fn cancel(&self) {
+        let previous = std::mem::replace(&mut *self.state.lock(), RequestState::Cancelled);
+        match previous {
+            RequestState::Pending(body) => {
+                catch_and_log("the destructor of a task that never began", move || drop(body))
+            }
+            RequestState::Started(block) => self.kill(&block),
+            RequestState::Starting | RequestState::Cancelled => {}
         }
     }
 
-    fn dismiss(&self, block: &Arc<Block>) {
-        let born = Born { block: Arc::clone(block), linked: self.linked.clone() };
-        born.cut_off(&ExitReason::Kill);
+    fn kill(&self, block: &Arc<ProcessBlock>) {
+        let started = StartedTask { block: Arc::clone(block), linked_owner: self.linked.clone() };
+        started.unlink_and_exit(&ExitReason::Kill);
     }
 }
 
 /// Nobody holds the task that was ordered, as long as this lives.
-pub(crate) struct Unheld<'a>(pub(crate) &'a Order);
+pub(crate) struct CancelOnDrop<'a>(pub(crate) &'a TaskRequest);
 
-impl Drop for Unheld<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.withdraw();
+        self.0.cancel();
     }
 }

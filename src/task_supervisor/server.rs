@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::child_spec::StartError;
 use crate::dynamic_supervisor::children::DynamicChildren;
-use crate::dynamic_supervisor::request::{DynamicReminder, DynamicRequest};
-use crate::dynamic_supervisor::server::{DynamicPlan, next, unexpected};
+use crate::dynamic_supervisor::request::{DynamicSupervisorCall, DynamicSupervisorCast};
+use crate::dynamic_supervisor::server::{DynamicSupervisorInit, log_unexpected, next_after_exit};
 use crate::dynamic_supervisor::spec::DynamicSupervisorSpec;
-use crate::gen_server::behaviour::{Context, GenServer, Info, Stop};
+use crate::gen_server::behaviour::{Context, GenServer, Info, InitError};
 use crate::gen_server::handle::ServerRef;
 use crate::gen_server::reply::Next;
 use crate::reason::ExitReason;
@@ -48,7 +48,7 @@ use crate::reason::ExitReason;
 ///     type Call = Ask;
 ///     type Cast = Tell;
 ///
-///     fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+///     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
 ///         Ok(Printer { running: HashMap::new(), pages: 0, failed: 0 })
 ///     }
 ///     fn handle_call(&mut self, Ask::Done(from): Ask, _: &mut Context<Self>) -> Next {
@@ -155,27 +155,35 @@ impl fmt::Debug for TaskSupervisor {
 }
 
 impl GenServer for TaskSupervisor {
-    type Args = DynamicPlan;
-    type Call = DynamicRequest;
-    type Cast = DynamicReminder;
+    type Args = DynamicSupervisorInit;
+    type Call = DynamicSupervisorCall;
+    type Cast = DynamicSupervisorCast;
 
-    fn init(plan: DynamicPlan, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(args: DynamicSupervisorInit, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
-        plan.children(cx.me()).map(Self)
+        args.create_children(cx.pid()).map(Self)
     }
 
-    fn handle_call(&mut self, DynamicRequest(ask): DynamicRequest, _: &mut Context<Self>) -> Next {
-        self.0.answer(ask)
+    fn handle_call(
+        &mut self,
+        DynamicSupervisorCall(request): DynamicSupervisorCall,
+        _: &mut Context<Self>,
+    ) -> Next {
+        self.0.handle_request(request)
     }
 
-    fn handle_cast(&mut self, DynamicReminder(pid): DynamicReminder, cx: &mut Context<Self>) -> Next {
-        next(self.0.try_again(pid), cx)
+    fn handle_cast(
+        &mut self,
+        DynamicSupervisorCast(pid): DynamicSupervisorCast,
+        cx: &mut Context<Self>,
+    ) -> Next {
+        next_after_exit(self.0.retry_restart(pid), cx)
     }
 
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         match info {
-            Info::Exit { from, reason } => next(self.0.ended(from, &reason), cx),
-            other => unexpected(&other, cx),
+            Info::Exit { from, reason } => next_after_exit(self.0.on_exit(from, &reason), cx),
+            other => log_unexpected(&other, cx),
         }
     }
 

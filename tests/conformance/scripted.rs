@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rethread::process::{self, Address, Event, Inbox, Name, Target};
+use rethread::process::{self, Address, Event, Inbox, MonitorTarget, Name};
 use rethread::{ExitReason, MonitorRef, Pid};
 
 /// What a scripted process is sent.
@@ -138,7 +138,7 @@ impl Driver<'_> {
             let actor = actor.pid();
             let event = self.inbox.recv_where(|event| match event {
                 Event::Message(Heard::Result(_) | Heard::New(..)) => true,
-                Event::Down { target, .. } => *target == Target::Pid(actor),
+                Event::Down { target, .. } => *target == MonitorTarget::Pid(actor),
                 _ => false,
             });
             match event {
@@ -194,7 +194,7 @@ impl Driver<'_> {
         loop {
             match self.inbox.recv() {
                 Event::Message(Heard::Pong) => return,
-                Event::Down { target: Target::Pid(pid), reason, .. } if pid == from => {
+                Event::Down { target: MonitorTarget::Pid(pid), reason, .. } if pid == from => {
                     return self.died(pid, &reason);
                 }
                 other => self.note(other),
@@ -205,7 +205,7 @@ impl Driver<'_> {
     fn note(&mut self, event: Event<Heard>) {
         match event {
             Event::Message(Heard::Event(label, event)) => self.heard.push((label, event)),
-            Event::Down { target: Target::Pid(pid), reason, .. } => self.died(pid, &reason),
+            Event::Down { target: MonitorTarget::Pid(pid), reason, .. } => self.died(pid, &reason),
             _ => {}
         }
     }
@@ -277,8 +277,10 @@ impl Actor {
                         monitors.iter().find(|(_, known)| **known == monitor).map(|(label, _)| label.clone());
                     drop(monitors);
                     let target = match target {
-                        Target::Pid(pid) => self.board.label(pid),
-                        Target::Name(name) => format!("name:{}", name.trim_start_matches(&self.board.prefix)),
+                        MonitorTarget::Pid(pid) => self.board.label(pid),
+                        MonitorTarget::Name(name) => {
+                            format!("name:{}", name.trim_start_matches(&self.board.prefix))
+                        }
                         other => other.to_string(),
                     };
                     self.report(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rethread::CallError;
 use rethread::prelude::*;
 
-use crate::tries::{drained, end_of, race};
+use crate::harness::{drained, end_of, race};
 
 /// A number, and a note when it is gone.
 struct Value {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rethread::ApplicationError;
 use rethread::prelude::*;
 
-use crate::tries::{drained, end_of, race};
+use crate::harness::{drained, end_of, race};
 
 /// How many children of an application live, and how often its end was reached.
 #[derive(Default)]
@@ -140,7 +140,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
             |info: &process::ProcessInfo| info.label.as_deref() == Some("application races.application.4");
         let master = process::processes().into_iter().find(label).expect("it has a master").pid;
         process::exit(master, ExitReason::Kill);
-        assert_eq!(app.wait(), Ending::Ended(ExitReason::Killed));
+        assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
         drained(inbox); // that nobody is left is looked at in the end
     });
 }

@@ -3,7 +3,7 @@
 use rethread::prelude::*;
 use rethread::{ChildError, ExitReason};
 
-use crate::tries::{LONG, drained, end_of, race};
+use crate::harness::{LONG, drained, end_of, race};
 
 /// Ends when it is told.
 struct Child;
@@ -13,7 +13,7 @@ impl GenServer for Child {
     type Call = Never;
     type Cast = &'static str;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
 
@@ -99,7 +99,7 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
         let other = supervisor.start_server(Child::child_spec(())).expect("it starts");
         supervisor.terminate_child(other.whereis().expect("it lives")).expect("it is there");
         watch.wait();
-        assert!(CHILD.whereis_within(LONG).is_some_and(|back| back != pid));
+        assert!(CHILD.whereis_timeout(LONG).is_some_and(|back| back != pid));
         end_of(&killer);
         supervisor.stop().expect("it stops");
         drained(inbox);

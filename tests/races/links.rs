@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use rethread::ExitReason::{Kill, Killed, NoProc};
-use rethread::process::{self, Builder, Event, Target};
+use rethread::process::{self, Builder, Event, MonitorTarget};
 
-use crate::tries::{because, drained, end_of, exits, one_of, race};
+use crate::harness::{because, drained, end_of, exits, one_of, race};
 
 #[test]
 fn a_link_to_one_that_is_dying_is_answered_once() {
@@ -112,19 +112,22 @@ fn an_unlink_by_either_side_is_enough() {
 fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by_its_name() {
     race("spawn with name and monitor, kill by name").run(|inbox| {
         let killer = process::spawn::<u64>(|_| {
-            let found = process::whereis_within("races.born", Duration::from_secs(1));
+            let found = process::whereis_timeout("races.born", Duration::from_secs(1));
             process::exit(found.expect("it is born"), Kill);
         });
         let (born, monitor) = Builder::new()
             .name("races.born")
             .spawn_monitor::<u64>(|inbox| drop(inbox.recv()))
             .expect("nobody has it");
-        assert_eq!(inbox.recv(), Event::Down { monitor, target: Target::Pid(born.pid()), reason: Killed });
+        assert_eq!(
+            inbox.recv(),
+            Event::Down { monitor, target: MonitorTarget::Pid(born.pid()), reason: Killed }
+        );
         end_of(killer.expect("a thread"));
     });
     race("spawn with name and link, kill by name").run(|inbox| {
         let killer = process::spawn::<u64>(|_| {
-            let found = process::whereis_within("races.born", Duration::from_secs(1));
+            let found = process::whereis_timeout("races.born", Duration::from_secs(1));
             process::exit(found.expect("it is born"), Kill);
         });
         let born = Builder::new().name("races.born").spawn_link::<u64>(|inbox| drop(inbox.recv()));

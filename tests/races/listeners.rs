@@ -5,8 +5,8 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{Address, Event, Inbox};
 
+use crate::harness::{drained, end_of, race};
 use crate::support::Idle;
-use crate::tries::{drained, end_of, race};
 
 /// What a listener gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ fn heard_of(pid: Pid, inbox: &mut Inbox<Heard>) -> Vec<bool> {
                 heard.push(matches!(event, RegistryEvent::Register { .. }));
             }
             Event::Message(_) => {}
-            Event::Down { target, .. } if target == process::Target::Pid(pid) => return heard,
+            Event::Down { target, .. } if target == process::MonitorTarget::Pid(pid) => return heard,
             other => panic!("{other:?}"),
         }
     }
@@ -81,7 +81,7 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         let sought = registry.clone();
         let knowing = inbox.address();
         let killer = process::spawn::<Heard>(move |_| {
-            if let Some(found) = sought.whereis_within("a", Duration::from_millis(1)) {
+            if let Some(found) = sought.whereis_timeout("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
                 end_of(found);
                 knowing.send(Heard::Other);

@@ -2,7 +2,7 @@
 
 use rethread::process::{self, Address, Event};
 
-use crate::tries::{drained, end_of, race};
+use crate::harness::{drained, end_of, race};
 
 /// Says so when it is dropped.
 struct Told(Address<u64>);

@@ -3,7 +3,7 @@
 use rethread::process::{self, AliasMode, Event, Inbox};
 use rethread::{ExitReason, MonitorRef};
 
-use crate::tries::{because, drained, end_of, one_of, race};
+use crate::harness::{because, drained, end_of, one_of, race};
 
 /// The reason in a `Down` of that monitor.
 fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{Builder, NameError};
 
+use crate::harness::{LONG, because, drained, end_of, one_of, race};
 use crate::support::Idle;
-use crate::tries::{LONG, because, drained, end_of, one_of, race};
 
 /// Says that the name is held, while it lives: by one at a time.
 struct Holding(Arc<AtomicBool>);
@@ -35,7 +35,7 @@ fn a_successor_begins_after_the_burial() {
         let held = Arc::new(AtomicBool::new(false));
         let hold = |held: &Arc<AtomicBool>| {
             let held = Arc::clone(held);
-            let patient = Builder::new().kill_grace(LONG).exit_deadline(LONG);
+            let patient = Builder::new().kill_grace(LONG).exit_timeout(LONG);
             patient.name("races.takeover").spawn::<u64>(move |inbox| {
                 let _holding = Holding::begin(&held);
                 inbox.recv();
@@ -87,7 +87,7 @@ fn of_several_who_want_a_name_one_gets_it() {
             })
         });
         let both = both.map(|process| process.expect("a thread"));
-        let holder = process::whereis_within("races.one", LONG);
+        let holder = process::whereis_timeout("races.one", LONG);
         assert!(both.iter().any(|process| Some(process.pid()) == holder), "{holder:?}");
         let won: Vec<_> = (0..2).filter_map(|_| inbox.recv().into_message()).collect();
         assert_eq!(won.iter().sum::<u64>(), 1, "{won:?}");
@@ -102,7 +102,7 @@ fn of_several_who_want_a_name_one_gets_it() {
 fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
     race("whereis_within, register").run(|inbox| {
         let waiting = process::spawn::<u64>(|_| {
-            assert!(process::whereis_within("races.awaited", LONG).is_some());
+            assert!(process::whereis_timeout("races.awaited", LONG).is_some());
         });
         let waiting = process::watch(waiting.expect("a thread"));
         let much_later = process::send_after(Duration::from_secs(60), &inbox.address(), 0);
@@ -162,7 +162,7 @@ fn a_process_that_is_found_by_its_key_and_killed_before_it_begins_leaves_nothing
     race("spawn with key, kill by key, deadline").impatient().run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
         let killer = process::spawn::<u64>(|_| {
-            if let Some(found) = REGISTRY.whereis_within("key", Duration::from_millis(1)) {
+            if let Some(found) = REGISTRY.whereis_timeout("key", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
             }
         });

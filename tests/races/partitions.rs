@@ -3,7 +3,7 @@
 use rethread::prelude::*;
 use rethread::{CallError, SpecError};
 
-use crate::tries::{LONG, drained, end_of, race};
+use crate::harness::{LONG, drained, end_of, race};
 
 /// Knows which partition it is, and of how many.
 struct Partition {
@@ -16,7 +16,7 @@ impl GenServer for Partition {
     type Call = Caller<(usize, usize)>;
     type Cast = Never;
 
-    fn init((index, of): (usize, usize), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((index, of): (usize, usize), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { index, of })
     }
 
@@ -37,7 +37,7 @@ fn start(parts: Parts, of: usize) -> Result<ServerRef<Supervisor>, StartError> {
 
 /// Calls the partition of this number; where it leads must be that number, modulo what there are.
 fn call(parts: Parts, number: i64) {
-    match parts.at(number).call(|from| from) {
+    match parts.partition(number).call(|from| from) {
         Ok((index, of)) => assert_eq!(index, number as usize % of, "a wrong one of {of}"),
         Err(CallError::NoProc { .. } | CallError::Exited { .. }) => {}
         Err(other) => panic!("{other}"),
@@ -47,7 +47,7 @@ fn call(parts: Parts, number: i64) {
 /// Nobody is left.
 fn are_gone(parts: Parts) {
     assert_eq!(parts.partitions(), None);
-    assert_eq!(parts.at(0).whereis(), None);
+    assert_eq!(parts.partition(0).whereis(), None);
 }
 
 fn calling(parts: Parts) -> process::Watch {
@@ -64,7 +64,8 @@ fn a_call_meets_the_start_and_the_stop() {
     race("partitions: start, call, stop").run(|inbox| {
         let client = calling(PARTS);
         let supervisor = start(PARTS, 2).expect("nobody has the name");
-        let same = [PARTS.by("key"), PARTS.by("key")].map(|part| part.call(|from| from).expect("it lives"));
+        let same = [PARTS.for_key("key"), PARTS.for_key("key")]
+            .map(|part| part.call(|from| from).expect("it lives"));
         assert_eq!(same[0], same[1]);
         supervisor.stop().expect("it stops");
         are_gone(PARTS);
@@ -83,7 +84,7 @@ fn a_call_meets_a_kill_and_the_start_of_others() {
         process::exit(pid, ExitReason::Kill);
         let second = start(PARTS, 3).expect("who had the name is dying");
         assert_eq!(PARTS.partitions(), Some(3));
-        assert!(PARTS.at(5).call(|from| from).is_ok_and(|found| found == (2, 3)));
+        assert!(PARTS.partition(5).call(|from| from).is_ok_and(|found| found == (2, 3)));
         end_of(pid);
         assert!(!matches!(client.wait(), ExitReason::Panic(_)));
         second.stop().expect("it stops");
@@ -98,7 +99,7 @@ fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
     race("partitions: whereis_within, kill, start").run(|inbox| {
         let first = start(PARTS, 2).expect("nobody has the name");
         let client = process::spawn::<u64>(|_| {
-            let found = PARTS.at(1).whereis_within(LONG);
+            let found = PARTS.partition(1).whereis_timeout(LONG);
             assert!(found.is_some(), "there always is one, or will be");
         });
         let client = process::watch(client.expect("a thread"));

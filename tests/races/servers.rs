@@ -5,7 +5,7 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::{CallError, ExitReason, StopError};
 
-use crate::tries::{because, drained, end_of, race};
+use crate::harness::{because, drained, end_of, race};
 
 const SOON: Duration = Duration::from_micros(20);
 
@@ -24,7 +24,7 @@ impl GenServer for Echo {
     type Call = Ask;
     type Cast = Caller<u64>;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
 
@@ -36,7 +36,7 @@ impl GenServer for Echo {
                 from.reply(answer)
             }
             Ask::Later(number, from) => {
-                process::spawn::<Never>(move |_| from.send(number)).expect("a thread");
+                process::spawn::<Never>(move |_| from.reply_now(number)).expect("a thread");
                 Next::wait()
             }
         }
@@ -181,7 +181,7 @@ fn a_start_meets_a_kill() {
     const NAME: ServerRef<Echo> = ServerRef::named("races.start");
     race("start, kill").run(|inbox| {
         let killer = process::spawn::<u64>(|_| {
-            if let Some(pid) = NAME.whereis_within(Duration::from_secs(1)) {
+            if let Some(pid) = NAME.whereis_timeout(Duration::from_secs(1)) {
                 process::exit(pid, ExitReason::Kill);
             }
         });

@@ -8,7 +8,7 @@ use rethread::ExitReason::{Killed, NoProc, Normal};
 use rethread::process::{self, Event};
 use rethread::{ExitReason, Pid};
 
-use crate::tries::{LONG, because, drained, end_of, one_of, race};
+use crate::harness::{LONG, because, drained, end_of, one_of, race};
 
 /// The one reason all of these name.
 fn the_reason(events: Vec<Event<u64>>, of: Pid) -> ExitReason {

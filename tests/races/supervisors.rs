@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 
-use crate::tries::{LONG, drained, end_of, race};
+use crate::harness::{LONG, drained, end_of, race};
 
 /// Ends when it is told.
 struct Child;
@@ -14,12 +14,12 @@ impl GenServer for Child {
     type Call = Caller<Pid>;
     type Cast = &'static str;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
 
     fn handle_call(&mut self, from: Caller<Pid>, cx: &mut Context<Self>) -> Next {
-        from.reply(cx.me())
+        from.reply(cx.pid())
     }
 
     fn handle_cast(&mut self, reason: &'static str, _: &mut Context<Self>) -> Next {
@@ -89,7 +89,7 @@ fn two_that_crash_at_once_are_both_back() {
         family.crash();
         watched.iter().for_each(|watch| drop(watch.wait()));
         assert_eq!(family.supervisor.which_children().expect("it answers").len(), 2);
-        let after = family.children.each_ref().map(|child| child.whereis_within(LONG).expect("it is back"));
+        let after = family.children.each_ref().map(|child| child.whereis_timeout(LONG).expect("it is back"));
         assert!(after.iter().all(|pid| !before.contains(pid)), "{before:?} {after:?}");
         family.supervisor.stop().expect("it stops");
         family.is_gone();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 
 use rethread::prelude::*;
 
-use crate::tries::{drained, end_of, race};
+use crate::harness::{drained, end_of, race};
 
 /// A task at work.
 struct Busy(Arc<AtomicIsize>);

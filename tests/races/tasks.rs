@@ -7,7 +7,7 @@ use std::time::Duration;
 use rethread::Shutdown;
 use rethread::prelude::*;
 
-use crate::tries::{LONG, drained, end_of, race};
+use crate::harness::{LONG, drained, end_of, race};
 
 const SOON: Duration = Duration::from_micros(20);
 
@@ -60,7 +60,7 @@ fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
         let held = Arc::new(AtomicBool::new(false));
         let both = [(); 2].map(|()| {
             let held = Arc::clone(&held);
-            let patient = process::Builder::new().kill_grace(LONG).exit_deadline(LONG);
+            let patient = process::Builder::new().kill_grace(LONG).exit_timeout(LONG);
             let locking = patient.spawn::<u64>(move |_| {
                 LOCKS.lock("key", || {
                     assert!(!held.swap(true, Ordering::SeqCst), "two have the lock");

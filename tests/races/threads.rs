@@ -3,7 +3,7 @@
 use rethread::ExitReason::{Kill, NoProc, Normal};
 use rethread::process::{self, Event};
 
-use crate::tries::{drained, end_of, one_of, race};
+use crate::harness::{drained, end_of, one_of, race};
 
 #[test]
 fn no_wake_up_is_lost() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rethread::process::{self, Event};
 
-use crate::tries::{drained, end_of, race};
+use crate::harness::{drained, end_of, race};
 
 const SOON: Duration = Duration::from_micros(5);
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rethread::prelude::*;
-use rethread::{ChildId, ChildState, Spec};
+use rethread::{ChildId, ChildState, ServerSpec};
 
 use crate::support::{Gate, Journal};
 
@@ -74,7 +74,7 @@ impl Child {
         self
     }
 
-    pub(crate) fn spec(&self) -> Spec<Actor> {
+    pub(crate) fn spec(&self) -> ServerSpec<Actor> {
         Actor::child_spec(self.clone()).id(self.id)
     }
 
@@ -179,7 +179,7 @@ impl GenServer for Actor {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init(child: Child, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(child: Child, cx: &mut Context<Self>) -> Result<Self, InitError> {
         let attempt = {
             let mut shared = child.shared.0.lock();
             shared.attempts += 1;
@@ -190,15 +190,15 @@ impl GenServer for Actor {
             Begin::Up => {}
             Begin::Ignore => {
                 note("ignore");
-                return Err(Stop::Ignore);
+                return Err(InitError::Ignore);
             }
             Begin::Fail(reason) => {
                 note("fail");
-                return Err(Stop::Reason(reason.into()));
+                return Err(InitError::Stop(reason.into()));
             }
             Begin::Quiet(reason) => {
                 note("fail");
-                return Err(Stop::Quiet(reason.into()));
+                return Err(InitError::Error(reason.into()));
             }
             Begin::Panic(text) => {
                 note("fail");
@@ -209,7 +209,7 @@ impl GenServer for Actor {
         note("start");
         let mut shared = child.shared.0.lock();
         shared.starts += 1;
-        shared.server = Some(cx.this());
+        shared.server = Some(cx.server_ref());
         drop(shared);
         child.shared.1.notify_all();
         Ok(Self { child })

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rethread::process::{self, Event, Inbox};
-use rethread::{Context, ExitReason, GenServer, Never, Next, Pid, Stop};
+use rethread::{Context, ExitReason, GenServer, InitError, Never, Next, Pid};
 
 /// How long a test may take before it counts as hung.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ pub(crate) fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) ->
 pub(crate) fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
     let _watchdog = watchdog();
     match process::attach(body) {
-        Err(process::AttachError::Ended(reason)) => reason,
+        Err(process::AttachError::Exited(reason)) => reason,
         Err(other) => panic!("the test's process did not start: {other}"),
         Ok(_) => panic!("the test's process was to die, and did not"),
     }
@@ -109,7 +109,7 @@ impl GenServer for Idle {
     type Call = Never;
     type Cast = Never;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {

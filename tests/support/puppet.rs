@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use rethread::process::{self, Address, Event, Target};
+use rethread::process::{self, Address, Event, MonitorTarget};
 use rethread::{ExitReason, Pid};
 
 /// Something for a puppet to do.
@@ -121,7 +121,7 @@ pub(crate) fn exit(from: impl Into<Pid>, reason: impl Into<ExitReason>) -> Event
 
 /// The target and the reason of a `Down`.
 #[track_caller]
-pub(crate) fn down_of(event: &Event<()>) -> (Target, ExitReason) {
+pub(crate) fn down_of(event: &Event<()>) -> (MonitorTarget, ExitReason) {
     match event {
         Event::Down { target, reason, .. } => (target.clone(), reason.clone()),
         other => panic!("a down was due, not {other:?}"),

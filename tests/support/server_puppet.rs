@@ -9,7 +9,7 @@ use rethread::process::{self, Inbox};
 
 use super::support::{Gate, Journal, eventually};
 
-type OnInit = Box<dyn FnOnce(&mut Context<Puppet>) -> Result<(), Stop> + Send>;
+type OnInit = Box<dyn FnOnce(&mut Context<Puppet>) -> Result<(), InitError> + Send>;
 type OnInfo = Box<dyn FnMut(&Info, &mut Context<Puppet>) -> Next + Send>;
 type OnContinue = Box<dyn FnMut(&mut Context<Puppet>) -> Next + Send>;
 type OnTerminate = Box<dyn FnMut(&ExitReason) + Send>;
@@ -41,7 +41,7 @@ impl Plan {
 
     pub(crate) fn init(
         mut self,
-        act: impl FnOnce(&mut Context<Puppet>) -> Result<(), Stop> + Send + 'static,
+        act: impl FnOnce(&mut Context<Puppet>) -> Result<(), InitError> + Send + 'static,
     ) -> Self {
         self.on_init = Box::new(act);
         self
@@ -80,7 +80,7 @@ impl Plan {
         self
     }
 
-    pub(crate) fn spec(self) -> rethread::Spec<Puppet> {
+    pub(crate) fn spec(self) -> rethread::ServerSpec<Puppet> {
         Puppet::child_spec(self)
     }
 
@@ -145,7 +145,7 @@ impl GenServer for Puppet {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init(mut plan: Plan, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(mut plan: Plan, cx: &mut Context<Self>) -> Result<Self, InitError> {
         std::mem::replace(&mut plan.on_init, Box::new(|_| Ok(())))(cx)?;
         Ok(Self { kept: Vec::new(), value: 0, plan, stays: std::marker::PhantomData })
     }

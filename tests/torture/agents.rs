@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use rethread::Spec;
+use rethread::ServerSpec;
 use rethread::prelude::*;
 
 use crate::books::Books;
@@ -46,7 +46,7 @@ pub(crate) struct Known {
 
 impl Tally {
     /// How the agent of a place is started and stopped.
-    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> Spec<Agent<Self>> {
+    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> ServerSpec<Agent<Self>> {
         let (own, kept) = (Arc::clone(slot), Arc::clone(books));
         Agent::child_spec(move || Self::first(&own, &kept))
             .id(slot.name.as_str())
@@ -98,7 +98,7 @@ impl Drop for Tally {
 }
 
 fn agent(slot: &Slot) -> ServerRef<Agent<Tally>> {
-    ServerRef::with_name(slot.name.clone())
+    ServerRef::from_name(slot.name.clone())
 }
 
 /// What its functions do to an agent.

@@ -105,11 +105,11 @@ pub(crate) fn none_is_left(books: &Books) {
 }
 
 /// Whether somebody who tried can have ended so.
-fn can_be(ending: &Ending) -> bool {
+fn can_be(ending: &ApplicationExit) -> bool {
     match ending {
-        Ending::Ended(reason) => matches!(reason, ExitReason::Shutdown | ExitReason::Killed),
-        Ending::GaveUp(_) => ending.reason() == Some(&ExitReason::Shutdown),
-        Ending::NotStarted(ApplicationError::Failed(_)) => true, // whoever tried has looked at it
+        ApplicationExit::Stopped(reason) => matches!(reason, ExitReason::Shutdown | ExitReason::Killed),
+        ApplicationExit::GaveUp(_) => ending.reason() == Some(&ExitReason::Shutdown),
+        ApplicationExit::NotStarted(ApplicationError::Failed(_)) => true, // whoever tried has looked at it
         _ => false,
     }
 }
@@ -129,7 +129,7 @@ impl Hand {
                 let Some(found) = Application::find(app.name) else { return };
                 let top = found.supervisor().whereis();
                 match kind {
-                    5 => found.begin_stop(),
+                    5 => found.request_stop(),
                     6 => top.into_iter().for_each(|top| {
                         self.books.behead(top);
                         process::exit(top, ExitReason::Kill);

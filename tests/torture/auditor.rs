@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rethread::FailedToStartChild;
-use rethread::observer::{self, Change, Events};
+use rethread::observer::{self, EventReceiver, ProcessEventKind};
 use rethread::prelude::*;
-use rethread::process::{Settings, Waiting};
+use rethread::process::{Settings, WaitStrategy};
 
 use crate::books::Books;
 use crate::dice::Dice;
@@ -17,11 +17,11 @@ use crate::reasons;
 const EVERY: Duration = Duration::from_millis(3);
 
 /// Looks at all supervisors again and again, and at each of their ends.
-pub(crate) fn audit(books: &Books, field: &Field, mut events: Events) {
+pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
     loop {
         let over = books.over.load(Ordering::Relaxed);
         while let Some(event) = events.try_recv() {
-            if let (Change::Exited { reason }, Some(name)) = (&event.change, &event.name) {
+            if let (ProcessEventKind::Exited { reason }, Some(name)) = (&event.kind, &event.name) {
                 let supervisor = field.supervisors.iter().any(|known| **known == **name);
                 if supervisor && !reasons::of_supervisor(reason) {
                     books.breach(format!("the supervisor {name} ended with {reason}"));
@@ -50,15 +50,20 @@ pub(crate) fn weather(books: &Books, mut dice: Dice) {
         let before = process::settings();
         let mut now = Settings {
             kill_grace: Duration::from_millis(20 + dice.below(200) as u64),
-            exit_deadline: Duration::from_millis(1000 + dice.below(5000) as u64),
+            exit_timeout: Duration::from_millis(1000 + dice.below(5000) as u64),
             stack_size: *dice.pick(&[1, 2, 4]) * 1024 * 1024,
             ..before
         };
-        if !fixed("RETHREAD_SPARE_THREADS") {
-            now.spare_threads = *dice.pick(&[0, 3, 1024]);
+        if !fixed("RETHREAD_MAX_IDLE_THREADS") {
+            now.max_idle_threads = *dice.pick(&[0, 3, 1024]);
         }
-        if !fixed("RETHREAD_WAITING") {
-            now.waiting = *dice.pick(&[Waiting::Adaptive, Waiting::Adaptive, Waiting::Park, Waiting::Linger]);
+        if !fixed("RETHREAD_WAIT_STRATEGY") {
+            now.wait_strategy = *dice.pick(&[
+                WaitStrategy::Adaptive,
+                WaitStrategy::Adaptive,
+                WaitStrategy::Park,
+                WaitStrategy::Spin,
+            ]);
         }
         process::set_settings(now);
         process::sleep(dice.up_to_ms(10));
@@ -69,7 +74,7 @@ pub(crate) fn weather(books: &Books, mut dice: Dice) {
 pub(crate) fn no_room(books: &Books, error: &StartError) -> bool {
     match error {
         StartError::SystemLimit { limit } => books.refused(*limit),
-        StartError::Refused(_) => {}
+        StartError::Thread(_) => {}
         StartError::Failed(reason) => {
             let failed = reason.downcast_ref::<FailedToStartChild>();
             return failed.is_some_and(|failed| no_room(books, &failed.error));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use rethread::observer::{Change, Events};
+use rethread::observer::{EventReceiver, ProcessEventKind};
 use rethread::prelude::*;
 use rethread::process::ProcessState;
 
@@ -82,15 +82,15 @@ impl Books {
     }
 
     /// In the end the news say who was declared dead.
-    pub(crate) fn judge(&self, mut news: Events) {
+    pub(crate) fn judge(&self, mut news: EventReceiver) {
         let mut excused = HashSet::new();
         while let Some(event) = news.try_recv() {
-            if matches!(event.change, Change::BecameZombie) {
+            if matches!(event.kind, ProcessEventKind::BecameZombie) {
                 excused.insert(event.pid);
             }
         }
         let suspected = std::mem::take(&mut *self.suspected.lock());
-        if news.lost() == 0 {
+        if news.dropped() == 0 {
             let guilty = suspected.into_iter().filter(|(pid, _)| !excused.contains(pid));
             self.broken.lock().extend(guilty.map(|(_, what)| what));
         }

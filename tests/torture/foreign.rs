@@ -41,7 +41,7 @@ fn unattached(mut hand: Hand, times: usize) {
             28 => hand.bomb(),
             29..31 => hand.take_over(),
             31 => hand.behead(),
-            32 => drop(hand.someone().whereis_within(hand.dice.up_to_ms(2))),
+            32 => drop(hand.someone().whereis_timeout(hand.dice.up_to_ms(2))),
             33 => {
                 let n = hand.number();
                 let timer = process::send_after(hand.dice.up_to_ms(2), *hand.dice.pick(&WILD), n);

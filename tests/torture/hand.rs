@@ -198,7 +198,7 @@ impl Hand {
             StartError::SystemLimit { limit } => self.books.refused(*limit),
             // It was killed by another client before it began.
             StartError::Name(NameError::NoProc) => {}
-            StartError::Ignored | StartError::Timeout | StartError::Refused(_) => {}
+            StartError::Ignored | StartError::Timeout | StartError::Thread(_) => {}
             StartError::Failed(reason) if reasons::can_be(reason) => {}
             other => self.breach(format!("a start failed: {other}")),
         }
@@ -215,7 +215,7 @@ impl Hand {
     pub(crate) fn no_spawn(&self, error: &SpawnError) {
         match error {
             SpawnError::SystemLimit { limit } => self.books.refused(*limit),
-            SpawnError::Refused(_) => {}
+            SpawnError::Thread(_) => {}
             other => self.breach(format!("a spawn failed: {other}")),
         }
     }

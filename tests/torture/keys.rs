@@ -86,7 +86,7 @@ impl Client<'_> {
         };
         let helper = helper.pid();
         if self.hand.dice.one_in(2) {
-            let _ = ROOMS.whereis_within(key, self.hand.dice.up_to_ms(1));
+            let _ = ROOMS.whereis_timeout(key, self.hand.dice.up_to_ms(1));
         }
         process::exit(helper, ExitReason::Kill);
         self.gone(helper);

@@ -133,7 +133,7 @@ impl GenServer for Ear {
     type Call = Ask;
     type Cast = Heard;
 
-    fn init((books, which): Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((books, which): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         if which == ASKS {
             listen(which);
         }
@@ -166,7 +166,7 @@ const KEY: u32 = 5000;
 fn ear(which: usize) -> ServerRef<Ear> {
     match which {
         0 => ServerRef::named("torture ear"),
-        1 => ServerRef::with_name("torture another ear"),
+        1 => ServerRef::from_name("torture another ear"),
         _ => ServerRef::via(ROOMS.key_with(KEY, FRESH.fetch_add(1, Ordering::Relaxed))),
     }
 }
@@ -250,7 +250,7 @@ impl Hand {
             // Nobody has that name, and that is all right.
             0 => ROOMS.listen_server(ServerRef::<Ear>::named("torture nobody")),
             // Whoever has it takes other messages.
-            1 => TOPICS.listen_server(ServerRef::<Ear>::with_name(self.dice.pick(&WILD).as_str())),
+            1 => TOPICS.listen_server(ServerRef::<Ear>::from_name(self.dice.pick(&WILD).as_str())),
             // It listens already, but not by a key: that would be entered once more.
             _ => listen(which.min(ASKS)),
         }

@@ -147,7 +147,7 @@ impl Client<'_> {
             while let Event::Message(_) = inbox.recv() {}
         })?;
         let wait = if self.hand.dice.one_in(2) { SLACK } else { self.hand.dice.up_to_ms(1) };
-        let registered = ROOMS.whereis_within(key, wait).is_some();
+        let registered = ROOMS.whereis_timeout(key, wait).is_some();
         process::exit(&helper, ExitReason::Kill);
         self.gone(helper.pid());
         Some((helper.pid(), n, registered))

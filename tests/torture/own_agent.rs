@@ -74,7 +74,7 @@ impl Client<'_> {
 
     fn no_private_agent(&mut self, error: &StartError) {
         match error {
-            StartError::SystemLimit { .. } | StartError::Refused(_) => self.hand.no_start(error),
+            StartError::SystemLimit { .. } | StartError::Thread(_) => self.hand.no_start(error),
             error => self.breach(format!("a private agent did not start: {error}")),
         }
     }
@@ -178,7 +178,7 @@ impl Client<'_> {
     pub(crate) fn supervised_agent(&mut self) {
         let (first, number) = (self.hand.number(), self.hand.books.private_place());
         let name: ServerRef<Agent<u64>> =
-            ServerRef::with_name(format!("{}agent {number}", self.hand.books.prefix()));
+            ServerRef::from_name(format!("{}agent {number}", self.hand.books.prefix()));
         let plan = Supervisor::one_for_one().max_restarts(1000, Duration::from_secs(5));
         let system = match plan.child(Agent::child_spec(move || first).name(name.clone())).start_link() {
             Ok(system) => system,

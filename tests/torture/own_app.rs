@@ -137,11 +137,11 @@ impl Client<'_> {
         let ending = self.end_app(&house, &app, end);
         let called = house.called.lock().clone();
         let right = match (end, &ending) {
-            (End::KillTop | End::KillMaster, Some(Ending::Ended(ExitReason::Killed))) => true,
-            (End::GiveUp, Some(Ending::GaveUp(_))) => true,
-            (End::StopTop, Some(Ending::Ended(reason))) => *reason == reasons::odd_shutdown(),
+            (End::KillTop | End::KillMaster, Some(ApplicationExit::Stopped(ExitReason::Killed))) => true,
+            (End::GiveUp, Some(ApplicationExit::GaveUp(_))) => true,
+            (End::StopTop, Some(ApplicationExit::Stopped(reason))) => *reason == reasons::odd_shutdown(),
             (End::KillTop | End::KillMaster | End::GiveUp | End::StopTop, _) => false,
-            (_, Some(Ending::Ended(ExitReason::Shutdown))) => true,
+            (_, Some(ApplicationExit::Stopped(ExitReason::Shutdown))) => true,
             _ => false,
         };
         let callbacks = match called[..] {
@@ -196,7 +196,7 @@ impl Client<'_> {
         }
     }
 
-    fn end_app(&mut self, house: &Arc<House>, app: &ApplicationRef, end: End) -> Option<Ending> {
+    fn end_app(&mut self, house: &Arc<House>, app: &ApplicationRef, end: End) -> Option<ApplicationExit> {
         let (top, name) = (app.supervisor().whereis()?, house.name.clone());
         let stopped = match end {
             End::Stop => app.stop(),
@@ -213,7 +213,7 @@ impl Client<'_> {
                 }
             }
             End::BeginStop => {
-                app.begin_stop();
+                app.request_stop();
                 Ok(())
             }
             End::BeginStopInside => self.stop_inside(house, app),
@@ -263,7 +263,7 @@ impl Client<'_> {
                 books.breach(format!("{name} was stopped from inside: {by_name:?}, {by_handle:?}"));
             }
             to.send(n); // first: it is told to end like any other
-            this.begin_stop();
+            this.request_stop();
             process::sleep(Duration::MAX);
         });
         let started = app.supervisor().start_child(inside);

@@ -46,22 +46,22 @@ impl GenServer for Part {
     type Call = Ask;
     type Cast = Never;
 
-    fn init((index, slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, Stop> {
-        let above = books.begins(&slot, cx.me());
+    fn init((index, slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError> {
+        let above = books.begins(&slot, cx.pid());
         let mut dice = slot.temper.fate(&books);
         if slot.temper.fails(&mut dice) {
-            return Err(Stop::because("no start"));
+            return Err(InitError::stop("no start"));
         }
-        books.enters(&slot, cx.me(), above);
-        Ok(Self { index, slot, books, pid: cx.me() })
+        books.enters(&slot, cx.pid(), above);
+        Ok(Self { index, slot, books, pid: cx.pid() })
     }
 
     fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
         match ask {
-            Ask::Which(n, from) => from.reply((n, self.index, cx.me())),
+            Ask::Which(n, from) => from.reply((n, self.index, cx.pid())),
             Ask::Slowly(time, n, from) => {
                 process::sleep(time);
-                from.reply((n, self.index, cx.me()))
+                from.reply((n, self.index, cx.pid()))
             }
             Ask::Crash(_from) => panic!("asked to crash"),
         }
@@ -104,7 +104,7 @@ impl Parts {
             books.breach(format!("{} has {count} partitions, and says {told:?}", self.name));
         }
         // The same before and after is the same in between; but nobody is found while there is no supervisor.
-        let at = |number| self.name.at(number).whereis();
+        let at = |number| self.name.partition(number).whereis();
         let (first, beyond, again) = (at(1), at(1 + count as i64), at(1));
         if first.is_some() && first == again && beyond.is_some() && beyond != first {
             books.breach(format!("{} leads 1 to {first:?}, and once round to {beyond:?}", self.name));
@@ -127,9 +127,9 @@ impl Hand {
         let (n, key, by_key) = (self.number(), self.dice.below(40) as u32, self.dice.one_in(2));
         // The text counts, not who holds it.
         let server = match by_key {
-            true if self.dice.one_in(2) => parts.name.by(&key.to_string()),
-            true => parts.name.by(key.to_string().as_str()),
-            false => parts.name.at(number),
+            true if self.dice.one_in(2) => parts.name.for_key(&key.to_string()),
+            true => parts.name.for_key(key.to_string().as_str()),
+            false => parts.name.partition(number),
         };
         let (kind, time) = (self.dice.below(12), self.dice.up_to_ms(4));
         let limit = if self.dice.one_in(4) { self.dice.up_to_ms(3) } else { Duration::from_millis(300) };

@@ -44,7 +44,7 @@ impl Slot {
     pub(crate) fn server(&self) -> ServerRef<Worker> {
         match &self.key {
             Some(key) => ServerRef::via(key.clone()),
-            None => ServerRef::with_name(self.name.clone()),
+            None => ServerRef::from_name(self.name.clone()),
         }
     }
 

@@ -210,7 +210,7 @@ impl Draft<'_> {
 
 fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Node]) -> SupervisorSpec {
     let period = Duration::from_secs(5);
-    let plan = SupervisorSpec::new(how).max_restarts(max, period).name(ServerRef::with_name(name));
+    let plan = SupervisorSpec::new(how).max_restarts(max, period).name(ServerRef::from_name(name));
     children.iter().fold(plan, |plan, child| match child {
         Node::Supervisor { strategy, max, name, children } => {
             plan.child(spec(books, *strategy, *max, name, children))
@@ -225,11 +225,11 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
 
 impl Pool {
     pub(crate) fn servers(&self) -> ServerRef<DynamicSupervisor> {
-        ServerRef::with_name(self.name.clone())
+        ServerRef::from_name(self.name.clone())
     }
 
     pub(crate) fn tasks(&self) -> ServerRef<TaskSupervisor> {
-        ServerRef::with_name(self.name.clone())
+        ServerRef::from_name(self.name.clone())
     }
 
     fn spec(&self, period: Duration) -> ChildSpec {

@@ -18,7 +18,7 @@ impl Client<'_> {
         let slot = Slot::alone(number, name, Temper::calm(&mut self.hand.dice));
         let server = match Worker::of(&slot, &books).start() {
             Ok(server) => server,
-            Err(error @ (StartError::SystemLimit { .. } | StartError::Refused(_))) => {
+            Err(error @ (StartError::SystemLimit { .. } | StartError::Thread(_))) => {
                 return self.hand.no_start(&error);
             }
             Err(error) => return self.breach(format!("a private server did not start: {error}")),

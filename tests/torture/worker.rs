@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use rethread::Spec;
+use rethread::ServerSpec;
 use rethread::prelude::*;
 
 use crate::books::Books;
@@ -106,7 +106,7 @@ pub(crate) enum Tell {
 
 impl Worker {
     /// How the server of a slot is started and stopped.
-    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> Spec<Self> {
+    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> ServerSpec<Self> {
         let spec = Self::child_spec((Arc::clone(slot), Arc::clone(books)))
             .id(slot.name.as_str())
             .label(slot.name.as_str())
@@ -125,24 +125,24 @@ impl GenServer for Worker {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init((slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, Stop> {
-        let above = books.begins(&slot, cx.me());
+    fn init((slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError> {
+        let above = books.begins(&slot, cx.pid());
         let mut dice = slot.temper.fate(&books);
         cx.trap_exit(slot.temper.traps);
         if slot.temper.fails(&mut dice) {
             match dice.below(4) {
                 0 => panic!("no start"),
                 1 => process::exit_with("no start"),
-                2 => return Err(Stop::Ignore),
-                _ => return Err(Stop::because("no start")),
+                2 => return Err(InitError::Ignore),
+                _ => return Err(InitError::stop("no start")),
             }
         }
         let n = slot.temper.hangs_in_init;
         if n > 0 && dice.one_in(n) {
             process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter lives so long
         }
-        books.enters(&slot, cx.me(), above);
-        Ok(Self { slot, books, pid: cx.me(), dice, deferred: HashMap::new(), heard: HashMap::new() })
+        books.enters(&slot, cx.pid(), above);
+        Ok(Self { slot, books, pid: cx.pid(), dice, deferred: HashMap::new(), heard: HashMap::new() })
     }
 
     fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
@@ -183,7 +183,7 @@ impl GenServer for Worker {
             Tell::Crash => panic!("told to crash"),
             Tell::Deferred(n) => {
                 if let Some(from) = self.deferred.remove(&n) {
-                    from.send(n);
+                    from.reply_now(n);
                 }
             }
             Tell::AfterYourDeath(pid) if pid == self.pid => {

@@ -1,7 +1,7 @@
 //! A list as an agent, the other form of chapter 10: no protocol, only functions sent to a value. It loads while it starts,
 //! so whoever starts it waits for the disk. The tests hold it to the same rules as the list server.
 
-use rethread::{Spec, prelude::*};
+use rethread::{ServerSpec, prelude::*};
 
 use super::database;
 use super::date::Date;
@@ -11,22 +11,22 @@ use super::name::{ListName, Title};
 use super::server::Changed;
 
 /// What the agent of a list keeps: the list as it is on disk.
-pub(crate) struct Kept {
+pub(crate) struct AgentState {
     name: ListName,
     list: TodoList,
 }
 
 /// The agent of a list, whichever process it is at the moment.
-pub(crate) fn of(list: &ListName) -> ServerRef<Agent<Kept>> {
-    ServerRef::with_name(format!("agent:{list}"))
+pub(crate) fn of(list: &ListName) -> ServerRef<Agent<AgentState>> {
+    ServerRef::from_name(format!("agent:{list}"))
 }
 
 /// How it is started: not again when it ends, but when it is asked for.
-pub(crate) fn spec(list: &ListName) -> Spec<Agent<Kept>> {
+pub(crate) fn spec(list: &ListName) -> ServerSpec<Agent<AgentState>> {
     let name = list.clone();
     let load = move || {
         let list = database::load(&name).or_exit();
-        Kept { name: name.clone(), list }
+        AgentState { name: name.clone(), list }
     };
     Agent::child_spec(load).name(of(list)).restart(Restart::Temporary)
 }
@@ -34,30 +34,30 @@ pub(crate) fn spec(list: &ListName) -> Spec<Agent<Kept>> {
 /// Adds an entry; `Ok` means that it is on disk.
 pub(crate) fn add(list: &ListName, date: Date, title: &Title) -> Changed {
     let title = title.clone();
-    change(list, move |kept| Ok(kept.plan_add(date, title)))
+    change(list, move |todo| Ok(todo.plan_add(date, title)))
 }
 
 /// Ticks an entry off.
 pub(crate) fn done(list: &ListName, id: EntryId) -> Changed {
-    change(list, move |kept| kept.plan_done(id))
+    change(list, move |todo| todo.plan_done(id))
 }
 
 /// Gives an entry another title.
 pub(crate) fn edit(list: &ListName, id: EntryId, title: &Title) -> Changed {
     let title = title.clone();
-    change(list, move |kept| kept.plan_edit(id, title))
+    change(list, move |todo| todo.plan_edit(id, title))
 }
 
 /// Takes an entry out, and gives it back.
 pub(crate) fn remove(list: &ListName, id: EntryId) -> Changed {
-    change(list, move |kept| kept.plan_remove(id))
+    change(list, move |todo| todo.plan_remove(id))
 }
 
 /// The entries of a list, of one day or all.
 pub(crate) fn entries(list: &ListName, date: Option<Date>) -> Result<Vec<Entry>, TodoError> {
-    let read = move |kept: &Kept| match date {
-        Some(date) => kept.list.on(date).cloned().collect(),
-        None => kept.list.entries().cloned().collect(),
+    let read = move |state: &AgentState| match date {
+        Some(date) => state.list.on(date).cloned().collect(),
+        None => state.list.entries().cloned().collect(),
     };
     of(list).get(read).map_err(TodoError::Unavailable)
 }
@@ -67,17 +67,17 @@ fn change(
     list: &ListName,
     plan: impl FnOnce(&TodoList) -> Result<Event, NoSuchEntry> + Send + 'static,
 ) -> Changed {
-    let work = move |kept: &mut Kept| -> Changed {
-        let event = plan(&kept.list)?;
-        if let Err(error) = database::append(&kept.name, &event) {
+    let work = move |state: &mut AgentState| -> Changed {
+        let event = plan(&state.list)?;
+        if let Err(error) = database::append(&state.name, &event) {
             // What is on disk now is not known here: load it anew.
-            kept.list = database::load(&kept.name).or_exit();
+            state.list = database::load(&state.name).or_exit();
             return Err(error);
         }
         let id = event.id();
-        let before = kept.list.get(id).cloned();
-        kept.list.apply(event);
-        kept.list.get(id).cloned().or(before).ok_or(NoSuchEntry(id).into())
+        let before = state.list.get(id).cloned();
+        state.list.apply(event);
+        state.list.get(id).cloned().or(before).ok_or(NoSuchEntry(id).into())
     };
     of(list).get_and_update(work).map_err(TodoError::of_change)?
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rethread::{Spec, prelude::*};
+use rethread::{ServerSpec, prelude::*};
 
 use super::database::{self, DATABASE, Database};
 use super::error::TodoError;
-use super::misdeed::Misdeed;
+use super::fault::HandlerFault;
 use super::name::ListName;
 use super::server::{self, TodoServer};
 
@@ -38,26 +38,26 @@ pub(crate) struct Wiring {
 }
 
 /// What the cache can be asked.
-pub(crate) enum Ask {
+pub(crate) enum CacheCall {
     /// For the server of a list, which is started if it does not run.
     ServerProcess(ListName, Caller<Result<ServerRef<TodoServer>, StartError>>),
 }
 
 /// What the cache can be told.
-pub(crate) enum Tell {
+pub(crate) enum CacheCast {
     /// To do something wrong, for a show or a test.
-    Misbehave(Misdeed),
+    Inject(HandlerFault),
 }
 
 impl GenServer for Cache {
     type Args = Wiring;
-    type Call = Ask;
-    type Cast = Tell;
+    type Call = CacheCall;
+    type Cast = CacheCast;
 
-    fn init(wiring: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(wiring: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         let Wiring { database, links } = wiring;
         if let Some(dir) = database {
-            let database = Database::child_spec(database::Start { dir, links }).name(DATABASE);
+            let database = Database::child_spec(database::DatabaseArgs { dir, links }).name(DATABASE);
             match if links { database.start_link() } else { database.start() } {
                 // Without a link it has survived an earlier cache.
                 Err(StartError::AlreadyStarted(_)) if !links => {}
@@ -67,12 +67,16 @@ impl GenServer for Cache {
         Ok(Cache { links, servers: HashMap::new() })
     }
 
-    fn handle_call(&mut self, Ask::ServerProcess(list, from): Ask, _: &mut Context<Self>) -> Next {
+    fn handle_call(
+        &mut self,
+        CacheCall::ServerProcess(list, from): CacheCall,
+        _: &mut Context<Self>,
+    ) -> Next {
         from.reply(self.server_of(list))
     }
 
-    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, _: &mut Context<Self>) -> Next {
-        misdeed.commit("the cache")
+    fn handle_cast(&mut self, CacheCast::Inject(fault): CacheCast, _: &mut Context<Self>) -> Next {
+        fault.execute("the cache")
     }
 }
 
@@ -88,11 +92,11 @@ impl Cache {
         }
         let server = if self.links {
             let server = TodoServer::of(&list);
-            TodoServer::child_spec(server::Start::of(&list)).name(server.clone()).start_link()?;
+            TodoServer::child_spec(server::TodoServerArgs::of(&list)).name(server.clone()).start_link()?;
             server
         } else {
             // Without a name of its own, because one that an earlier cache has started may still have it.
-            TodoServer::child_spec(server::Start::of(&list))
+            TodoServer::child_spec(server::TodoServerArgs::of(&list))
                 .label(TodoServer::of(&list).to_string())
                 .start()?
         };
@@ -102,8 +106,8 @@ impl Cache {
 }
 
 /// The cache as a dynamic supervisor of at most so many lists.
-pub(crate) fn supervisor(most: usize) -> DynamicSupervisorSpec {
-    DynamicSupervisor::new().max_children(most).name(LISTS)
+pub(crate) fn supervisor(max_children: usize) -> DynamicSupervisorSpec {
+    DynamicSupervisor::new().max_children(max_children).name(LISTS)
 }
 
 /// After how long an idle list leaves memory; zero for never. One setting for the program, as the book's application
@@ -124,8 +128,8 @@ fn expiry() -> Option<Duration> {
 }
 
 /// The server of a list as its supervisor starts it: not again when it ends, but at the next request.
-fn spec(list: &ListName) -> Spec<TodoServer> {
-    TodoServer::child_spec(server::Start { list: list.clone(), expiry: expiry() })
+fn spec(list: &ListName) -> ServerSpec<TodoServer> {
+    TodoServer::child_spec(server::TodoServerArgs { list: list.clone(), expiry: expiry() })
         .name(TodoServer::of(list))
         .restart(Restart::Temporary)
 }
@@ -141,7 +145,7 @@ pub(crate) fn server_process(list: &ListName) -> Result<ServerRef<TodoServer>, T
     if server.whereis().is_some() {
         return Ok(server);
     }
-    match CACHE.call(|from| Ask::ServerProcess(list.clone(), from)) {
+    match CACHE.call(|from| CacheCall::ServerProcess(list.clone(), from)) {
         Ok(answer) => Ok(answer?),
         // It is the supervisor of chapter 9.
         Err(CallError::WrongType { .. }) => match LISTS.start_server(spec(list)) {

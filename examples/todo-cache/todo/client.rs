@@ -18,11 +18,11 @@ use super::date::Date;
 use super::error::TodoError;
 use super::list::{Entry, EntryId};
 use super::name::{ListName, Title};
-use super::server::{Ask, Changed};
+use super::server::{Changed, ListCall};
 use super::system::SYSTEM;
 
 /// How long a request waits for a system that is being started again.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Adds an entry; `Ok` means that it is on disk, under the id it has.
 ///
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// Any [`TodoError`] but `NoSuchEntry`.
 pub(crate) fn add(list: &ListName, date: Date, title: &Title) -> Changed {
-    change(list, |from| Ask::Add(date, title.clone(), from))
+    change(list, |from| ListCall::Add(date, title.clone(), from))
 }
 
 /// Ticks an entry off, also if it is done already.
@@ -39,7 +39,7 @@ pub(crate) fn add(list: &ListName, date: Date, title: &Title) -> Changed {
 ///
 /// Any [`TodoError`].
 pub(crate) fn done(list: &ListName, id: EntryId) -> Changed {
-    change(list, |from| Ask::Done(id, from))
+    change(list, |from| ListCall::Done(id, from))
 }
 
 /// Gives an entry another title.
@@ -48,7 +48,7 @@ pub(crate) fn done(list: &ListName, id: EntryId) -> Changed {
 ///
 /// Any [`TodoError`].
 pub(crate) fn edit(list: &ListName, id: EntryId, title: &Title) -> Changed {
-    change(list, |from| Ask::Edit(id, title.clone(), from))
+    change(list, |from| ListCall::Edit(id, title.clone(), from))
 }
 
 /// Takes an entry out, and gives it back.
@@ -57,7 +57,7 @@ pub(crate) fn edit(list: &ListName, id: EntryId, title: &Title) -> Changed {
 ///
 /// Any [`TodoError`].
 pub(crate) fn remove(list: &ListName, id: EntryId) -> Changed {
-    change(list, |from| Ask::Remove(id, from))
+    change(list, |from| ListCall::Remove(id, from))
 }
 
 /// The entries of a list, of one day or all, by their ids.
@@ -66,9 +66,9 @@ pub(crate) fn remove(list: &ListName, id: EntryId) -> Changed {
 ///
 /// [`TodoError::Start`], [`TodoError::Unavailable`].
 pub(crate) fn entries(list: &ListName, date: Option<Date>) -> Result<Vec<Entry>, TodoError> {
-    patiently(|| {
+    retry(|| {
         let server = cache::server_process(list)?;
-        server.call(|from| Ask::Entries(date, from)).map_err(TodoError::Unavailable)
+        server.call(|from| ListCall::Entries(date, from)).map_err(TodoError::Unavailable)
     })
 }
 
@@ -78,24 +78,24 @@ pub(crate) fn entries(list: &ListName, date: Option<Date>) -> Result<Vec<Entry>,
 ///
 /// [`TodoError::Store`], [`TodoError::Unavailable`].
 pub(crate) fn lists() -> Result<Vec<ListName>, TodoError> {
-    patiently(database::lists)
+    retry(database::lists)
 }
 
-fn change(list: &ListName, request: impl Fn(Caller<Changed>) -> Ask) -> Changed {
-    patiently(|| cache::server_process(list)?.call(&request).map_err(TodoError::of_change)?)
+fn change(list: &ListName, request: impl Fn(Caller<Changed>) -> ListCall) -> Changed {
+    retry(|| cache::server_process(list)?.call(&request).map_err(TodoError::of_change)?)
 }
 
 /// Tries until a process that is needed is there, as long as there is a system that may start it.
-fn patiently<T>(mut attempt: impl FnMut() -> Result<T, TodoError>) -> Result<T, TodoError> {
+fn retry<T>(mut attempt: impl FnMut() -> Result<T, TodoError>) -> Result<T, TodoError> {
     let began = Instant::now();
-    let mut pause = Duration::from_millis(1);
+    let mut backoff = Duration::from_millis(1);
     loop {
         match attempt() {
             Err(TodoError::Unavailable(CallError::NoProc { .. } | CallError::Exited { .. }))
-                if began.elapsed() < PATIENCE && SYSTEM.whereis().is_some() => {}
+                if began.elapsed() < RETRY_TIMEOUT && SYSTEM.whereis().is_some() => {}
             result => return result,
         }
-        process::sleep(pause);
-        pause = (2 * pause).min(Duration::from_millis(20));
+        process::sleep(backoff);
+        backoff = (2 * backoff).min(Duration::from_millis(20));
     }
 }

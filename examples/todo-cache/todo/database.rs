@@ -8,8 +8,8 @@ use std::time::Duration;
 use rethread::prelude::*;
 
 use super::error::TodoError;
+use super::fault::HandlerFault;
 use super::list::{Event, TodoList};
-use super::misdeed::Misdeed;
 use super::name::ListName;
 use super::store::shard_of;
 use super::worker::{self, DbWorker, SHARDS, WORKERS};
@@ -21,14 +21,14 @@ pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
 pub(crate) const POOL: ServerRef<Supervisor> = ServerRef::named("database");
 
 /// How long a request waits for a worker that is being started again.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WORKER_RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts the workers, and does no more. Which worker keeps a list follows from the list's name.
 pub(crate) struct Database;
 
 /// What a database process is started with.
 #[derive(Debug, Clone)]
-pub(crate) struct Start {
+pub(crate) struct DatabaseArgs {
     /// The folder of the data.
     pub(crate) dir: Arc<Path>,
     /// Whether it is linked with its workers.
@@ -36,19 +36,19 @@ pub(crate) struct Start {
 }
 
 /// What the database can be told.
-pub(crate) enum Tell {
+pub(crate) enum DatabaseCast {
     /// To do something wrong, for a show or a test.
-    Misbehave(Misdeed),
+    Inject(HandlerFault),
 }
 
 impl GenServer for Database {
-    type Args = Start;
+    type Args = DatabaseArgs;
     type Call = Never;
-    type Cast = Tell;
+    type Cast = DatabaseCast;
 
-    fn init(Start { dir, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(DatabaseArgs { dir, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         for shard in 0..SHARDS {
-            let worker = worker::spec(&dir, shard, worker::FINISHING);
+            let worker = worker::spec(&dir, shard, worker::DEFAULT_FINISH_TIMEOUT);
             if links {
                 worker.start_link()?
             } else {
@@ -62,16 +62,16 @@ impl GenServer for Database {
         match never {}
     }
 
-    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, _: &mut Context<Self>) -> Next {
-        misdeed.commit("the database")
+    fn handle_cast(&mut self, DatabaseCast::Inject(fault): DatabaseCast, _: &mut Context<Self>) -> Next {
+        fault.execute("the database")
     }
 }
 
 /// The database as a supervisor of its workers: any of them is started again alone.
-pub(crate) fn pool(dir: &Arc<Path>, finishing: Duration) -> SupervisorSpec {
+pub(crate) fn pool(dir: &Arc<Path>, finish_timeout: Duration) -> SupervisorSpec {
     let pool = Supervisor::one_for_one().name(POOL);
     (0..SHARDS).fold(pool, |pool, shard| {
-        let worker = worker::spec(dir, shard, finishing);
+        let worker = worker::spec(dir, shard, finish_timeout);
         pool.child(worker.id(WORKERS[shard].to_string()))
     })
 }
@@ -93,10 +93,10 @@ pub(crate) fn choose_worker(list: &ListName) -> &'static ServerRef<DbWorker> {
 /// [`TodoError::Store`], [`TodoError::Unavailable`], [`TodoError::Unanswered`].
 pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
     let worker = choose_worker(list);
-    let attempt = || worker.call(|from| worker::Ask::Append(list.clone(), event.clone(), from));
+    let attempt = || worker.call(|from| worker::WorkerCall::Append(list.clone(), event.clone(), from));
     let answer = match attempt() {
         Err(first @ (CallError::NoProc { .. } | CallError::Exited { .. })) => {
-            worker.whereis_within(PATIENCE);
+            worker.whereis_timeout(WORKER_RESTART_TIMEOUT);
             attempt().map_err(|second| match (first, second) {
                 // The successor never got it, but the first one may have.
                 (first @ CallError::Exited { .. }, CallError::NoProc { .. }) => first,
@@ -115,10 +115,10 @@ pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
 /// [`TodoError::Store`], [`TodoError::Unavailable`].
 pub(crate) fn load(list: &ListName) -> Result<TodoList, TodoError> {
     let worker = choose_worker(list);
-    let attempt = || worker.call(|from| worker::Ask::Load(list.clone(), from));
+    let attempt = || worker.call(|from| worker::WorkerCall::Load(list.clone(), from));
     let answer = match attempt() {
         Err(CallError::NoProc { .. } | CallError::Exited { .. }) => {
-            worker.whereis_within(PATIENCE);
+            worker.whereis_timeout(WORKER_RESTART_TIMEOUT);
             attempt()
         }
         answer => answer,
@@ -134,7 +134,7 @@ pub(crate) fn load(list: &ListName) -> Result<TodoList, TodoError> {
 pub(crate) fn lists() -> Result<Vec<ListName>, TodoError> {
     let mut names = Vec::new();
     for worker in &WORKERS {
-        names.extend(worker.call(worker::Ask::Lists).map_err(TodoError::Unavailable)??);
+        names.extend(worker.call(worker::WorkerCall::Lists).map_err(TodoError::Unavailable)??);
     }
     names.sort();
     Ok(names)

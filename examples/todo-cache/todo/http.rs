@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 /// The most bytes of a request's first line and headers together ..
-pub(crate) const MOST_HEAD: usize = 8 * 1024;
+pub(crate) const MAX_HEAD_LEN: usize = 8 * 1024;
 /// .. of its body, which is read and not looked at: all parameters stand in the address, as in the book ..
-pub(crate) const MOST_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY_LEN: usize = 64 * 1024;
 /// .. and of its headers by number.
-const MOST_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 64;
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub(crate) struct Request {
     /// The page that sends it, if a browser does.
     pub(crate) origin: Option<String>,
     /// It has a header that no page of another site can set.
-    pub(crate) marked: bool,
+    pub(crate) has_csrf_header: bool,
     /// The client wants to go on with this connection.
-    pub(crate) keeps_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 impl Request {
@@ -36,7 +36,7 @@ impl Request {
 
     /// Whether it was sent to some name that points here. Any site can have its own do so, and its pages would then be taken
     /// for ours.
-    pub(crate) fn is_misled(&self) -> bool {
+    pub(crate) fn is_dns_rebinding(&self) -> bool {
         let own = |host: &str| {
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
             name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
@@ -45,7 +45,7 @@ impl Request {
     }
 
     /// Whether a page of another site has sent it.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn is_cross_origin(&self) -> bool {
         let own = |origin: &str| {
             let host = origin.split_once("://").map(|(_, host)| host);
             host.is_some() && host == self.host.as_deref()
@@ -65,7 +65,7 @@ pub(crate) enum Parsed {
 
 /// Why bytes are no request that is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bad {
+pub(crate) enum ParseError {
     Malformed,
     HeadTooLarge,
     BodyTooLarge,
@@ -75,7 +75,7 @@ pub(crate) enum Bad {
     Address,
 }
 
-impl Bad {
+impl ParseError {
     pub(crate) fn response(self) -> Response {
         let (status, text) = match self {
             Self::Malformed => (400, "this is not an HTTP/1.1 request"),
@@ -93,16 +93,16 @@ impl Bad {
 /// # Errors
 ///
 /// [`Bad`]; then nothing more can be understood on this connection.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Bad> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut raw = httparse::Request::new(&mut headers);
     let head = match raw.parse(bytes) {
-        Ok(httparse::Status::Complete(head)) if head > MOST_HEAD => return Err(Bad::HeadTooLarge),
+        Ok(httparse::Status::Complete(head)) if head > MAX_HEAD_LEN => return Err(ParseError::HeadTooLarge),
         Ok(httparse::Status::Complete(head)) => head,
-        Ok(httparse::Status::Partial) if bytes.len() > MOST_HEAD => return Err(Bad::HeadTooLarge),
+        Ok(httparse::Status::Partial) if bytes.len() > MAX_HEAD_LEN => return Err(ParseError::HeadTooLarge),
         Ok(httparse::Status::Partial) => return Ok(Parsed::Incomplete),
-        Err(httparse::Error::TooManyHeaders) => return Err(Bad::HeadTooLarge),
-        Err(_) => return Err(Bad::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(ParseError::HeadTooLarge),
+        Err(_) => return Err(ParseError::Malformed),
     };
     let all = |name: &str| -> Vec<&[u8]> {
         let named = raw.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
@@ -114,53 +114,61 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Bad> {
         (!all.is_empty()).then(|| String::from_utf8_lossy(&all.join(&b", "[..])).into_owned())
     };
     let body = match all("content-length")[..] {
-        _ if !all("transfer-encoding").is_empty() => return Err(Bad::Length),
+        _ if !all("transfer-encoding").is_empty() => return Err(ParseError::Length),
         [] => 0,
         [length] => {
             let digits =
                 std::str::from_utf8(length).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-            let digits = digits.filter(|digits| !digits.is_empty()).ok_or(Bad::Length)?;
-            digits.parse::<usize>().ok().filter(|length| *length <= MOST_BODY).ok_or(Bad::BodyTooLarge)?
+            let digits = digits.filter(|digits| !digits.is_empty()).ok_or(ParseError::Length)?;
+            digits
+                .parse::<usize>()
+                .ok()
+                .filter(|length| *length <= MAX_BODY_LEN)
+                .ok_or(ParseError::BodyTooLarge)?
         }
-        _ => return Err(Bad::Length),
+        _ => return Err(ParseError::Length),
     };
     if bytes.len() < head + body {
         return Ok(Parsed::Incomplete);
     }
     let (path, query) = address(raw.path.unwrap_or_default())?;
     let connection = text("connection").unwrap_or_default().to_ascii_lowercase();
-    let says = |what| connection.split(',').any(|word| word.trim() == what);
+    let has_token = |what| connection.split(',').any(|word| word.trim() == what);
     let request = Request {
         method: raw.method.unwrap_or_default().to_owned(),
         path,
         query,
         host: text("host"),
         origin: text("origin"),
-        marked: all("x-todo") == [b"1"],
-        keeps_alive: if raw.version == Some(1) { !says("close") } else { says("keep-alive") },
+        has_csrf_header: all("x-todo") == [b"1"],
+        keep_alive: if raw.version == Some(1) { !has_token("close") } else { has_token("keep-alive") },
     };
     Ok(Parsed::Complete(request, head + body))
 }
 
 /// The path and the parameters of a request's address.
-fn address(text: &str) -> Result<(String, Vec<(String, String)>), Bad> {
+fn address(text: &str) -> Result<(String, Vec<(String, String)>), ParseError> {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Ok((decoded(&key.replace('+', " "))?, decoded(&value.replace('+', " "))?))
+        Ok((percent_decode(&key.replace('+', " "))?, percent_decode(&value.replace('+', " "))?))
     });
-    Ok((decoded(path)?, pairs.collect::<Result<_, Bad>>()?))
+    Ok((percent_decode(path)?, pairs.collect::<Result<_, ParseError>>()?))
 }
 
 /// Undoes percent-encoding. Not every `%` begins a code, and not every code is text: that is an error here, not a guess.
-fn decoded(text: &str) -> Result<String, Bad> {
-    let whole = text.split('%').skip(1).all(|code| {
+fn percent_decode(text: &str) -> Result<String, ParseError> {
+    let is_valid = text.split('%').skip(1).all(|code| {
         let digits = code.as_bytes();
         digits.len() >= 2 && digits[..2].iter().all(u8::is_ascii_hexdigit)
     });
     let bytes = percent_encoding::percent_decode_str(text);
-    if whole { bytes.decode_utf8().map(Into::into).map_err(|_| Bad::Address) } else { Err(Bad::Address) }
+    if is_valid {
+        bytes.decode_utf8().map(Into::into).map_err(|_| ParseError::Address)
+    } else {
+        Err(ParseError::Address)
+    }
 }
 
 /// What a client is answered.
@@ -187,14 +195,14 @@ impl Response {
     }
 
     /// The bytes to be sent.
-    pub(crate) fn bytes(&self, keeps_alive: bool) -> Vec<u8> {
+    pub(crate) fn bytes(&self, keep_alive: bool) -> Vec<u8> {
         let mut head = head(self.status, self.kind);
         // Writing to a String cannot fail.
         let _ = write!(head, "content-length: {}\r\n", self.body.len());
         if let Some(method) = self.allow {
             let _ = write!(head, "allow: {method}\r\n");
         }
-        head.push_str(if keeps_alive {
+        head.push_str(if keep_alive {
             "connection: keep-alive\r\n\r\n"
         } else {
             "connection: close\r\n\r\n"

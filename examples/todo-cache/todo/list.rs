@@ -53,9 +53,9 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is this from now on.
-    Is(Entry),
+    Updated(Entry),
     /// It is gone.
-    Gone,
+    Removed,
     /// It stays as it was: the event was applied before.
     Unchanged,
 }
@@ -69,7 +69,7 @@ pub(crate) struct NoSuchEntry(
 
 /// The event does not follow from the list it met: it was planned on another state of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Misfit;
+pub(crate) struct EventConflict;
 
 /// A to-do list: its entries by id, and the id the next one gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,21 +96,25 @@ impl Event {
     ///
     /// [`Misfit`] if the event can be no repetition and no successor: another entry has this id already, or
     /// the list never gave the id out.
-    pub(crate) fn outcome(&self, now: Option<&Entry>, next_id: EntryId) -> Result<Outcome, Misfit> {
-        let seen = self.id() < next_id;
-        match (self, now) {
+    pub(crate) fn outcome(
+        &self,
+        current: Option<&Entry>,
+        next_id: EntryId,
+    ) -> Result<Outcome, EventConflict> {
+        let is_known = self.id() < next_id;
+        match (self, current) {
             (Event::Added(new), Some(now)) if new.date == now.date && new.title == now.title => {
                 Ok(Outcome::Unchanged)
             }
-            (Event::Added(_), Some(_)) => Err(Misfit),
-            (Event::Added(new), None) if !seen => Ok(Outcome::Is(new.clone())),
-            (Event::Done { .. }, Some(now)) => Ok(Outcome::Is(Entry { done: true, ..now.clone() })),
+            (Event::Added(_), Some(_)) => Err(EventConflict),
+            (Event::Added(new), None) if !is_known => Ok(Outcome::Updated(new.clone())),
+            (Event::Done { .. }, Some(now)) => Ok(Outcome::Updated(Entry { done: true, ..now.clone() })),
             (Event::Edited { title, .. }, Some(now)) => {
-                Ok(Outcome::Is(Entry { title: title.clone(), ..now.clone() }))
+                Ok(Outcome::Updated(Entry { title: title.clone(), ..now.clone() }))
             }
-            (Event::Removed { .. }, Some(_)) => Ok(Outcome::Gone),
-            (_, None) if seen => Ok(Outcome::Unchanged),
-            (_, None) => Err(Misfit),
+            (Event::Removed { .. }, Some(_)) => Ok(Outcome::Removed),
+            (_, None) if is_known => Ok(Outcome::Unchanged),
+            (_, None) => Err(EventConflict),
         }
     }
 }
@@ -139,7 +143,7 @@ impl TodoList {
     ///
     /// [`NoSuchEntry`].
     pub(crate) fn plan_done(&self, id: EntryId) -> Result<Event, NoSuchEntry> {
-        self.present(id).map(|id| Event::Done { id })
+        self.existing_id(id).map(|id| Event::Done { id })
     }
 
     /// The event of giving an entry another title.
@@ -148,7 +152,7 @@ impl TodoList {
     ///
     /// [`NoSuchEntry`].
     pub(crate) fn plan_edit(&self, id: EntryId, title: Title) -> Result<Event, NoSuchEntry> {
-        self.present(id).map(|id| Event::Edited { id, title })
+        self.existing_id(id).map(|id| Event::Edited { id, title })
     }
 
     /// The event of taking an entry out.
@@ -157,21 +161,21 @@ impl TodoList {
     ///
     /// [`NoSuchEntry`].
     pub(crate) fn plan_remove(&self, id: EntryId) -> Result<Event, NoSuchEntry> {
-        self.present(id).map(|id| Event::Removed { id })
+        self.existing_id(id).map(|id| Event::Removed { id })
     }
 
     /// Makes the event so. One that was applied before, or that does not fit this list, changes nothing.
     pub(crate) fn apply(&mut self, event: Event) {
         let id = event.id();
         match event.outcome(self.entries.get(&id), self.next_id) {
-            Ok(Outcome::Is(entry)) => {
+            Ok(Outcome::Updated(entry)) => {
                 self.entries.insert(id, entry);
                 self.next_id = self.next_id.max(id.saturating_add(1));
             }
-            Ok(Outcome::Gone) => {
+            Ok(Outcome::Removed) => {
                 self.entries.remove(&id);
             }
-            Ok(Outcome::Unchanged) | Err(Misfit) => {}
+            Ok(Outcome::Unchanged) | Err(EventConflict) => {}
         }
     }
 
@@ -206,7 +210,7 @@ impl TodoList {
     }
 
     /// That id, if there is such an entry.
-    fn present(&self, id: EntryId) -> Result<EntryId, NoSuchEntry> {
+    fn existing_id(&self, id: EntryId) -> Result<EntryId, NoSuchEntry> {
         if self.entries.contains_key(&id) { Ok(id) } else { Err(NoSuchEntry(id)) }
     }
 }
@@ -223,11 +227,11 @@ impl fmt::Display for NoSuchEntry {
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for EventConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the event was planned on another state of the list")
     }
 }
 
 impl Error for NoSuchEntry {}
-impl Error for Misfit {}
+impl Error for EventConflict {}

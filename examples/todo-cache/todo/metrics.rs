@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
-use rethread::observer::{self, Change};
+use rethread::observer::{self, ProcessEventKind};
 use rethread::{ChildSpec, process};
 
 use super::tree;
 
 /// How often it says in the log how things are, if nothing happens.
-const PERIOD: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// When the program began.
-static BEGAN: Lazy<std::time::Instant> = Lazy::new(std::time::Instant::now);
+static STARTED_AT: Lazy<std::time::Instant> = Lazy::new(std::time::Instant::now);
 static RESTARTS: AtomicU64 = AtomicU64::new(0);
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -41,7 +41,7 @@ pub(crate) fn count_request() {
 /// The numbers as they are now.
 pub(crate) fn now() -> Metrics {
     Metrics {
-        uptime: BEGAN.elapsed(),
+        uptime: STARTED_AT.elapsed(),
         processes: tree::members().len(),
         zombies: process::zombies().len(),
         restarts: RESTARTS.load(Ordering::Relaxed),
@@ -51,12 +51,12 @@ pub(crate) fn now() -> Metrics {
 
 /// The process that counts restarts, and reports.
 pub(crate) fn spec() -> ChildSpec {
-    Lazy::force(&BEGAN);
+    Lazy::force(&STARTED_AT);
     ChildSpec::worker("metrics", || {
         let mut events = observer::events();
         loop {
-            match events.recv_timeout(PERIOD) {
-                Some(event) if matches!(event.change, Change::Restarted { .. }) => {
+            match events.recv_timeout(LOG_INTERVAL) {
+                Some(event) if matches!(event.kind, ProcessEventKind::Restarted { .. }) => {
                     RESTARTS.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(_) => {}

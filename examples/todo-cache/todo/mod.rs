@@ -13,21 +13,21 @@
 
 pub(crate) mod agent;
 pub(crate) mod cache;
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod date;
 pub(crate) mod error;
+pub(crate) mod fault;
 pub(crate) mod http;
+pub(crate) mod inject;
 pub(crate) mod list;
 pub(crate) mod metrics;
-pub(crate) mod misdeed;
 pub(crate) mod name;
 pub(crate) mod routes;
 pub(crate) mod server;
 pub(crate) mod shape;
 pub(crate) mod store;
-pub(crate) mod storm;
-pub(crate) mod strike;
 pub(crate) mod system;
 pub(crate) mod tree;
 pub(crate) mod view;

@@ -69,8 +69,8 @@ impl Title {
 }
 
 /// Whether the text has more than `most` characters, without counting the rest of a long one.
-fn longer_than(most: usize, text: &str) -> bool {
-    text.chars().nth(most).is_some()
+fn longer_than(max_chars: usize, text: &str) -> bool {
+    text.chars().nth(max_chars).is_some()
 }
 
 impl TryFrom<&str> for ListName {

@@ -4,13 +4,13 @@
 use rethread::{StartError, observer, process};
 use serde_json::Value;
 
+use super::chaos;
 use super::client;
 use super::error::TodoError;
 use super::http::{Request, Response};
+use super::inject::{Fault, InjectError, inject_nowait};
 use super::list::Entry;
 use super::shape::Shape;
-use super::storm;
-use super::strike::{Blow, Missed, hit};
 use super::view;
 use super::{name, tree};
 
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 impl Options {
     /// The tree and the numbers.
     pub(crate) fn tree(&self) -> Value {
-        view::tree(self.shape, self.allow_kill, storm::ledger())
+        view::tree(self.shape, self.allow_kill, chaos::status())
     }
 }
 
@@ -40,15 +40,15 @@ pub(crate) enum Answer {
 }
 
 /// Why a request is not carried out.
-struct Refusal(u16, String);
+struct HttpError(u16, String);
 
-impl Refusal {
-    fn bad(what: impl ToString) -> Self {
+impl HttpError {
+    fn bad_request(what: impl ToString) -> Self {
         Self(400, what.to_string())
     }
 }
 
-impl From<TodoError> for Refusal {
+impl From<TodoError> for HttpError {
     fn from(error: TodoError) -> Self {
         let status = match &error {
             TodoError::NoSuchEntry(_) => 404,
@@ -61,7 +61,7 @@ impl From<TodoError> for Refusal {
     }
 }
 
-type Done = Result<Response, Refusal>;
+type RouteResult = Result<Response, HttpError>;
 
 /// Carries out a request.
 pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
@@ -70,34 +70,34 @@ pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
         method => method,
     };
     let route = (method, request.path.as_str());
-    let done = match route {
-        _ if request.is_misled() => {
-            Err(Refusal(403, "this is reached as 127.0.0.1 or localhost only".into()))
+    let result = match route {
+        _ if request.is_dns_rebinding() => {
+            Err(HttpError(403, "this is reached as 127.0.0.1 or localhost only".into()))
         }
         ("GET", "/events") => return Answer::Events,
         ("GET", "/") => Ok(page()),
-        ("GET", "/entries") => entries(request).map(|entries| Response::text(200, book(&entries))),
+        ("GET", "/entries") => entries(request).map(|entries| Response::text(200, plain_text(&entries))),
         ("GET", "/entries.json") => entries(request).map(|entries| Response::json(&view::entries(&entries))),
         ("GET", "/lists") => lists(),
         ("GET", "/api/tree") => Ok(Response::json(&options.tree())),
         ("GET", "/metrics") => Ok(Response::new(200, "text/plain; version=0.0.4", view::prometheus())),
-        ("POST", _) if request.is_foreign() => {
-            Err(Refusal(403, "pages of other sites may not do that".into()))
+        ("POST", _) if request.is_cross_origin() => {
+            Err(HttpError(403, "pages of other sites may not do that".into()))
         }
         ("POST", "/add_entry") => add(request),
         ("POST", "/done") => change(request, client::done),
         ("POST", "/rm") => change(request, client::remove),
         ("POST", "/edit") => edit(request),
-        ("POST", "/kill" | "/crash" | "/storm") => destroy(request, options),
+        ("POST", "/kill" | "/crash" | "/storm") => inject_fault(request, options),
         (_, "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics") => {
             return Answer::Whole(not_allowed("GET"));
         }
         (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/storm") => {
             return Answer::Whole(not_allowed("POST"));
         }
-        _ => Err(Refusal(404, "not found".into())), // in the words of the book
+        _ => Err(HttpError(404, "not found".into())), // in the words of the book
     };
-    Answer::Whole(done.unwrap_or_else(|Refusal(status, why)| Response::text(status, why)))
+    Answer::Whole(result.unwrap_or_else(|HttpError(status, why)| Response::text(status, why)))
 }
 
 fn not_allowed(method: &'static str) -> Response {
@@ -119,50 +119,54 @@ fn observer_text() -> String {
 }
 
 /// A parameter that must be there.
-fn parameter<'a>(request: &'a Request, name: &str) -> Result<&'a str, Refusal> {
-    request.parameter(name).ok_or_else(|| Refusal::bad(format!("the parameter {name} is missing")))
+fn parameter<'a>(request: &'a Request, name: &str) -> Result<&'a str, HttpError> {
+    request.parameter(name).ok_or_else(|| HttpError::bad_request(format!("the parameter {name} is missing")))
 }
 
-fn list_of(request: &Request) -> Result<name::ListName, Refusal> {
-    parameter(request, "list")?.parse().map_err(Refusal::bad)
+fn list_of(request: &Request) -> Result<name::ListName, HttpError> {
+    parameter(request, "list")?.parse().map_err(HttpError::bad_request)
 }
 
-fn id_of(request: &Request) -> Result<u64, Refusal> {
+fn id_of(request: &Request) -> Result<u64, HttpError> {
     let text = parameter(request, "id")?;
-    text.parse().map_err(|_| Refusal::bad(format!("expected the number of an entry, not {text:?}")))
+    text.parse().map_err(|_| HttpError::bad_request(format!("expected the number of an entry, not {text:?}")))
 }
 
 /// The entries asked for: of one day, or all.
-fn entries(request: &Request) -> Result<Vec<Entry>, Refusal> {
-    let date = request.parameter("date").map(|date| date.parse().map_err(Refusal::bad)).transpose()?;
+fn entries(request: &Request) -> Result<Vec<Entry>, HttpError> {
+    let date =
+        request.parameter("date").map(|date| date.parse().map_err(HttpError::bad_request)).transpose()?;
     Ok(client::entries(&list_of(request)?, date)?)
 }
 
 /// As the book prints them: one line each, date and title.
-fn book(entries: &[Entry]) -> String {
+fn plain_text(entries: &[Entry]) -> String {
     let lines: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.date, entry.title)).collect();
     lines.join("\n")
 }
 
-fn lists() -> Done {
+fn lists() -> RouteResult {
     let names: Value = client::lists()?.iter().map(|list| list.as_str().to_owned()).collect();
     Ok(Response::json(&names))
 }
 
-fn add(request: &Request) -> Done {
-    let date = parameter(request, "date")?.parse().map_err(Refusal::bad)?;
-    let title = parameter(request, "title")?.parse().map_err(Refusal::bad)?;
+fn add(request: &Request) -> RouteResult {
+    let date = parameter(request, "date")?.parse().map_err(HttpError::bad_request)?;
+    let title = parameter(request, "title")?.parse().map_err(HttpError::bad_request)?;
     client::add(&list_of(request)?, date, &title)?;
     Ok(ok())
 }
 
-fn edit(request: &Request) -> Done {
-    let title = parameter(request, "title")?.parse().map_err(Refusal::bad)?;
+fn edit(request: &Request) -> RouteResult {
+    let title = parameter(request, "title")?.parse().map_err(HttpError::bad_request)?;
     client::edit(&list_of(request)?, id_of(request)?, &title)?;
     Ok(ok())
 }
 
-fn change(request: &Request, change: impl FnOnce(&name::ListName, u64) -> Result<Entry, TodoError>) -> Done {
+fn change(
+    request: &Request,
+    change: impl FnOnce(&name::ListName, u64) -> Result<Entry, TodoError>,
+) -> RouteResult {
     change(&list_of(request)?, id_of(request)?)?;
     Ok(ok())
 }
@@ -173,29 +177,29 @@ fn ok() -> Response {
 
 /// What takes processes down. Only if the program was started so, and never for a form or an image on another page: those
 /// cannot set the header.
-fn destroy(request: &Request, options: &Options) -> Done {
+fn inject_fault(request: &Request, options: &Options) -> RouteResult {
     if !options.allow_kill {
-        return Err(Refusal(403, "the server was not started with --allow-kill".into()));
+        return Err(HttpError(403, "the server was not started with --allow-kill".into()));
     }
-    if !request.marked {
-        return Err(Refusal(403, "the header `X-Todo: 1` is missing".into()));
+    if !request.has_csrf_header {
+        return Err(HttpError(403, "the header `X-Todo: 1` is missing".into()));
     }
     match request.path.as_str() {
         "/storm" => match parameter(request, "on")? {
-            "1" => storm::begin().map_err(|error| Refusal(503, error.to_string()))?,
-            "0" => storm::end(),
-            other => return Err(Refusal::bad(format!("expected on=1 or on=0, not {other:?}"))),
+            "1" => chaos::start().map_err(|error| HttpError(503, error.to_string()))?,
+            "0" => chaos::stop(),
+            other => return Err(HttpError::bad_request(format!("expected on=1 or on=0, not {other:?}"))),
         },
         path => {
-            let blow = if path == "/kill" { Blow::Kill } else { Blow::Crash };
+            let fault = if path == "/kill" { Fault::Kill } else { Fault::Crash };
             let name = parameter(request, "name")?;
             let known = tree::find(name).map_or(name.to_owned(), |member| member.name); // it may be a pid
             if known == "system" || known.starts_with("web") {
-                return Err(Refusal(403, format!("{known} is what answers here, or its top")));
+                return Err(HttpError(403, format!("{known} is what answers here, or its top")));
             }
-            hit(name, blow).map_err(|missed| match missed {
-                Missed::Timeout => Refusal(500, missed.to_string()),
-                Missed::Unknown(_) | Missed::NoHandler(_) => Refusal(404, missed.to_string()),
+            inject_nowait(name, fault).map_err(|error| match error {
+                InjectError::Timeout => HttpError(500, error.to_string()),
+                InjectError::Unknown(_) | InjectError::NoHandler(_) => HttpError(404, error.to_string()),
             })?;
         }
     }

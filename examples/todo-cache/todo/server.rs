@@ -8,8 +8,8 @@ use rethread::prelude::*;
 use super::database;
 use super::date::Date;
 use super::error::TodoError;
+use super::fault::HandlerFault;
 use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
-use super::misdeed::Misdeed;
 use super::name::{ListName, Title};
 
 /// Keeps one list in memory, as it is on disk: a change is stored first, then made here, then answered.
@@ -21,13 +21,13 @@ pub(crate) struct TodoServer {
 
 /// What a list's server is started with.
 #[derive(Debug, Clone)]
-pub(crate) struct Start {
+pub(crate) struct TodoServerArgs {
     pub(crate) list: ListName,
     /// After how long without a request it ends, in good order; `None` for never.
     pub(crate) expiry: Option<Duration>,
 }
 
-impl Start {
+impl TodoServerArgs {
     /// A server that stays.
     pub(crate) fn of(list: &ListName) -> Self {
         Self { list: list.clone(), expiry: None }
@@ -38,7 +38,7 @@ impl Start {
 pub(crate) type Changed = Result<Entry, TodoError>;
 
 /// What a list can be asked.
-pub(crate) enum Ask {
+pub(crate) enum ListCall {
     /// To take in a new entry.
     Add(Date, Title, Caller<Changed>),
     /// To tick an entry off.
@@ -52,26 +52,29 @@ pub(crate) enum Ask {
 }
 
 /// What a list can be told.
-pub(crate) enum Tell {
+pub(crate) enum ListCast {
     /// To do something wrong, for a show or a test.
-    Misbehave(Misdeed),
+    Inject(HandlerFault),
 }
 
 impl TodoServer {
     /// The server of a list, whichever process it is at the moment. The name of the list is data: it is part
     /// of this name, and never of a path.
     pub(crate) fn of(list: &ListName) -> ServerRef<Self> {
-        ServerRef::with_name(format!("list:{list}"))
+        ServerRef::from_name(format!("list:{list}"))
     }
 }
 
 impl GenServer for TodoServer {
-    type Args = Start;
-    type Call = Ask;
-    type Cast = Tell;
+    type Args = TodoServerArgs;
+    type Call = ListCall;
+    type Cast = ListCast;
 
     /// Returns at once: the cache waits for it. The list is loaded afterwards, before any request.
-    fn init(Start { list, expiry }: Start, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(
+        TodoServerArgs { list, expiry }: TodoServerArgs,
+        cx: &mut Context<Self>,
+    ) -> Result<Self, InitError> {
         cx.after_init(Next::wait().and_continue());
         Ok(TodoServer { name: list, list: TodoList::new(), expiry })
     }
@@ -80,20 +83,24 @@ impl GenServer for TodoServer {
         match database::load(&self.name) {
             Ok(list) => {
                 self.list = list;
-                self.then(Next::wait())
+                self.with_expiry(Next::wait())
             }
             Err(error) => Next::stop(ExitReason::error(error)),
         }
     }
 
-    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
-        match ask {
-            Ask::Add(date, title, from) => self.change(Ok(self.list.plan_add(date, title)), from),
-            Ask::Done(id, from) => self.change(self.list.plan_done(id), from),
-            Ask::Edit(id, title, from) => self.change(self.list.plan_edit(id, title), from),
-            Ask::Remove(id, from) => self.change(self.list.plan_remove(id), from),
-            Ask::Entries(Some(date), from) => self.then(from.reply(self.list.on(date).cloned().collect())),
-            Ask::Entries(None, from) => self.then(from.reply(self.list.entries().cloned().collect())),
+    fn handle_call(&mut self, call: ListCall, _: &mut Context<Self>) -> Next {
+        match call {
+            ListCall::Add(date, title, from) => self.change(Ok(self.list.plan_add(date, title)), from),
+            ListCall::Done(id, from) => self.change(self.list.plan_done(id), from),
+            ListCall::Edit(id, title, from) => self.change(self.list.plan_edit(id, title), from),
+            ListCall::Remove(id, from) => self.change(self.list.plan_remove(id), from),
+            ListCall::Entries(Some(date), from) => {
+                self.with_expiry(from.reply(self.list.on(date).cloned().collect()))
+            }
+            ListCall::Entries(None, from) => {
+                self.with_expiry(from.reply(self.list.entries().cloned().collect()))
+            }
         }
     }
 
@@ -101,18 +108,18 @@ impl GenServer for TodoServer {
         match info {
             // Nobody has asked for a while, and nobody is asking: the next one finds it started anew.
             Info::Timeout => Next::stop(ExitReason::Normal),
-            _ => self.then(Next::wait()),
+            _ => self.with_expiry(Next::wait()),
         }
     }
 
-    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, _: &mut Context<Self>) -> Next {
-        misdeed.commit(&format!("the server of list {:?}", self.name.as_str()))
+    fn handle_cast(&mut self, ListCast::Inject(fault): ListCast, _: &mut Context<Self>) -> Next {
+        fault.execute(&format!("the server of list {:?}", self.name.as_str()))
     }
 }
 
 impl TodoServer {
     /// Waits on, though not for ever if it expires.
-    fn then(&self, next: Next) -> Next {
+    fn with_expiry(&self, next: Next) -> Next {
         match self.expiry {
             Some(expiry) => next.timeout(expiry),
             None => next,
@@ -122,7 +129,7 @@ impl TodoServer {
     fn change(&mut self, plan: Result<Event, NoSuchEntry>, from: Caller<Changed>) -> Next {
         let event = match plan {
             Ok(event) => event,
-            Err(absent) => return self.then(from.reply(Err(absent.into()))),
+            Err(absent) => return self.with_expiry(from.reply(Err(absent.into()))),
         };
         if let Err(error) = database::append(&self.name, &event) {
             // What is on disk now is not known here: load it anew.
@@ -132,6 +139,6 @@ impl TodoServer {
         let before = self.list.get(id).cloned();
         self.list.apply(event);
         let after = self.list.get(id).cloned().or(before);
-        self.then(from.reply(after.ok_or(NoSuchEntry(id).into())))
+        self.with_expiry(from.reply(after.ok_or(NoSuchEntry(id).into())))
     }
 }

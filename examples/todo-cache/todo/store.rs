@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
 
-use super::list::{Entry, EntryId, Event, Misfit, Outcome, TodoList};
+use super::list::{Entry, EntryId, Event, EventConflict, Outcome, TodoList};
 use super::name::ListName;
 
 /// (list, entry id) -> (date, title, done).
@@ -155,13 +155,13 @@ impl Store {
     #[track_caller]
     pub(crate) fn open(dir: &Path, shard: usize, shards: usize) -> Result<Self, StoreError> {
         assert!(shard < shards, "there is no shard {shard} of {shards}");
-        fs::create_dir_all(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
         agree_on_shards(dir, shards)?;
 
         let path = dir.join(format!("shard-{shard}.redb"));
         let mark_path = dir.join(format!("shard-{shard}.mark"));
         // A shard that has its mark was there before. One without is new, or was being made at a crash.
-        if !mark_path.try_exists().map_err(at(&mark_path))? {
+        if !mark_path.try_exists().map_err(io_error(&mark_path))? {
             publish(&path, |file| found_shard(&path, file, shard, shards))?;
         }
 
@@ -172,7 +172,7 @@ impl Store {
             return Err(StoreError::Behind { path, found: batches, acknowledged: mark.batches });
         }
         mark.set(batches)?;
-        let database = guarded(&path, || Ok(settings().create_with_backend(Held(file))?))?;
+        let database = catch_redb_panic(&path, || Ok(settings().create_with_backend(LockedFile(file))?))?;
         Ok(Self { path, shard, shards, database, mark })
     }
 
@@ -194,7 +194,7 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        let batches = self.write(batch).map_err(|fault| fault.of(&self.path))?;
+        let batches = self.write(batch).map_err(|error| error.with_path(&self.path))?;
         self.mark.set(batches)
     }
 
@@ -205,7 +205,7 @@ impl Store {
     /// [`StoreError::WrongShard`], [`StoreError::Io`], [`StoreError::Damaged`].
     pub(crate) fn load(&self, list: &ListName) -> Result<TodoList, StoreError> {
         self.check_home(list)?;
-        self.read(list.as_str()).map_err(|fault| fault.of(&self.path))
+        self.read(list.as_str()).map_err(|error| error.with_path(&self.path))
     }
 
     /// The names of all lists of this shard that ever had an entry, in the order of their bytes.
@@ -214,7 +214,7 @@ impl Store {
     ///
     /// [`StoreError::Io`], [`StoreError::Damaged`].
     pub(crate) fn lists(&self) -> Result<Vec<ListName>, StoreError> {
-        self.names().map_err(|fault| fault.of(&self.path))
+        self.names().map_err(|error| error.with_path(&self.path))
     }
 
     fn check_home(&self, list: &ListName) -> Result<(), StoreError> {
@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// The transaction of [`append`](Self::append). Gives the number of batches written by now.
-    fn write(&self, batch: &[(ListName, Event)]) -> Result<u64, Fault> {
+    fn write(&self, batch: &[(ListName, Event)]) -> Result<u64, RawError> {
         let transaction = durable(&self.database)?;
         let batches = {
             let mut entries = transaction.open_table(ENTRIES)?;
@@ -243,7 +243,7 @@ impl Store {
         Ok(batches)
     }
 
-    fn read(&self, list: &str) -> Result<TodoList, Fault> {
+    fn read(&self, list: &str) -> Result<TodoList, RawError> {
         let transaction = self.database.begin_read()?;
         let Some(next_id) = transaction.open_table(LISTS)?.get(list)?.map(|row| row.value()) else {
             return Ok(TodoList::new());
@@ -254,17 +254,17 @@ impl Store {
             let (key, value) = row?;
             decode(key.value(), value.value())
         });
-        Ok(TodoList::restore(next_id, entries.collect::<Result<Vec<_>, Fault>>()?))
+        Ok(TodoList::restore(next_id, entries.collect::<Result<Vec<_>, RawError>>()?))
     }
 
-    fn names(&self) -> Result<Vec<ListName>, Fault> {
+    fn names(&self) -> Result<Vec<ListName>, RawError> {
         let lists = self.database.begin_read()?.open_table(LISTS)?;
         lists
             .iter()?
             .map(|row| {
                 let (key, _) = row?;
                 ListName::try_from(key.value())
-                    .map_err(|error| Fault::damage(format!("a list is called {:?}: {error}", key.value())))
+                    .map_err(|error| RawError::damage(format!("a list is called {:?}: {error}", key.value())))
             })
             .collect()
     }
@@ -276,18 +276,18 @@ fn put(
     lists: &mut Table<'_, &'static str, EntryId>,
     list: &ListName,
     event: &Event,
-) -> Result<(), Fault> {
+) -> Result<(), RawError> {
     let key = (list.as_str(), event.id());
     let next_id = lists.get(list.as_str())?.map_or(1, |row| row.value());
     let now = entries.get(key)?.map(|row| decode(key, row.value())).transpose()?;
     let outcome = event
         .outcome(now.as_ref(), next_id)
-        .map_err(|Misfit| StoreError::Stale { list: list.clone(), id: event.id() })?;
+        .map_err(|EventConflict| StoreError::Stale { list: list.clone(), id: event.id() })?;
     match outcome {
-        Outcome::Is(entry) => {
+        Outcome::Updated(entry) => {
             entries.insert(key, (entry.date.to_string().as_str(), entry.title.as_str(), entry.done))?;
         }
-        Outcome::Gone => {
+        Outcome::Removed => {
             entries.remove(key)?;
         }
         Outcome::Unchanged => {}
@@ -299,31 +299,31 @@ fn put(
 }
 
 /// A row of [`ENTRIES`] as an entry.
-fn decode((list, id): (&str, EntryId), (date, title, done): (&str, &str, bool)) -> Result<Entry, Fault> {
-    let broken = |error: &dyn Error| Fault::damage(format!("entry {id} of list {list:?}: {error}"));
+fn decode((list, id): (&str, EntryId), (date, title, done): (&str, &str, bool)) -> Result<Entry, RawError> {
+    let broken = |error: &dyn Error| RawError::damage(format!("entry {id} of list {list:?}: {error}"));
     let date = date.parse().map_err(|error| broken(&error))?;
     let title = title.parse().map_err(|error| broken(&error))?;
     Ok(Entry { id, date, title, done })
 }
 
 /// What the shard says of itself under that name.
-fn value_of(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Fault> {
+fn value_of(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, RawError> {
     let row = meta.get(name)?.map(|row| row.value());
-    row.ok_or_else(|| Fault::damage(format!("it does not say its {name:?}")))
+    row.ok_or_else(|| RawError::damage(format!("it does not say its {name:?}")))
 }
 
 /// Records the number of shards in a new folder, and compares it with that of an old one.
 fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
     let path = dir.join("shards");
     // Shards come after the record: to see one first, and then no record, is to miss the record.
-    let has_shards = holds_a_shard(dir).map_err(at(dir))?;
-    if has_shards && !path.try_exists().map_err(at(&path))? {
+    let has_shards = holds_a_shard(dir).map_err(io_error(dir))?;
+    if has_shards && !path.try_exists().map_err(io_error(&path))? {
         let why = "it is missing: write the number of shards into it, as digits".to_owned();
         return Err(StoreError::Damaged { path, why });
     }
-    publish(&path, |mut file| writeln!(file, "{shards}").map_err(at(&path)))?;
+    publish(&path, |mut file| writeln!(file, "{shards}").map_err(io_error(&path)))?;
     // Also if it was written just now: another may have been quicker, with another number.
-    let text = fs::read(&path).map_err(at(&path))?;
+    let text = fs::read(&path).map_err(io_error(&path))?;
     let found = std::str::from_utf8(&text).ok().and_then(|text| text.trim_ascii().parse::<u64>().ok());
     match found {
         Some(found) if found == shards as u64 => Ok(()),
@@ -349,25 +349,27 @@ fn holds_a_shard(dir: &Path) -> io::Result<bool> {
 /// Makes a file appear at the path whole, on disk and at once, unless there is one already. A crash on the
 /// way leaves a `.draft-..` file in the folder, which nobody reads.
 fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> Result<(), StoreError> {
-    if path.try_exists().map_err(at(path))? {
+    if path.try_exists().map_err(io_error(path))? {
         return Ok(());
     }
     let dir = path.parent().unwrap_or(Path::new("."));
-    let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(dir).map_err(at(path))?;
+    let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(dir).map_err(io_error(path))?;
     fill(draft.as_file())?;
-    draft.as_file().sync_all().map_err(at(path))?;
+    draft.as_file().sync_all().map_err(io_error(path))?;
     match draft.persist_noclobber(path) {
-        Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => Err(at(path)(refused.error)),
+        Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io_error(path)(refused.error))
+        }
         // The name itself is on disk once its folder is. Windows does not sync folders, and does not need it.
-        _ if cfg!(unix) => File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(path)),
+        _ if cfg!(unix) => File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error(path)),
         _ => Ok(()),
     }
 }
 
 /// Makes the file a new shard without lists.
 fn found_shard(path: &Path, file: &File, shard: usize, shards: usize) -> Result<(), StoreError> {
-    let file = file.try_clone().map_err(at(path))?;
-    guarded(path, || {
+    let file = file.try_clone().map_err(io_error(path))?;
+    catch_redb_panic(path, || {
         let database = settings().create_file(file)?;
         let transaction = durable(&database)?;
         transaction.open_table(ENTRIES)?;
@@ -385,10 +387,10 @@ fn lock(path: &Path) -> Result<FileBackend, StoreError> {
     let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => damaged("it is missing, although it was there before"),
-        _ => at(path)(error),
+        _ => io_error(path)(error),
     })?;
-    let file = FileBackend::new(file).map_err(|error| Fault::from(error).of(path))?;
-    match file.len().map_err(at(path))? {
+    let file = FileBackend::new(file).map_err(|error| RawError::from(error).with_path(path))?;
+    match file.len().map_err(io_error(path))? {
         0 => Err(damaged("it is empty, although a shard never is")), // redb would make a new database of it
         _ => Ok(file),
     }
@@ -399,16 +401,16 @@ fn lock(path: &Path) -> Result<FileBackend, StoreError> {
 /// redb writes to a file when it opens it, verifies little of one that was closed in good order, and panics
 /// at some kinds of damage. Hence the trial.
 fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
-    guarded(path, || {
-        let trial = Trial::of(file.clone())?;
-        let mut database = settings().create_with_backend(trial)?;
+    catch_redb_panic(path, || {
+        let dry_run = DryRunFile::new(file.clone())?;
+        let mut database = settings().create_with_backend(dry_run)?;
         if !database.check_integrity()? {
-            return Err(Fault::damage("its pages contradict each other"));
+            return Err(RawError::damage("its pages contradict each other"));
         }
         let meta = database.begin_read()?.open_table(META)?;
         let format = value_of(&meta, FORMAT)?;
         if format != THIS_FORMAT {
-            return Err(Fault::damage(format!(
+            return Err(RawError::damage(format!(
                 "it has format {format}, and this program reads {THIS_FORMAT}"
             )));
         }
@@ -418,7 +420,7 @@ fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) ->
         }
         let found = value_of(&meta, SHARD)?;
         if found != shard as u64 {
-            return Err(Fault::damage(format!("it is shard {found} under the name of shard {shard}")));
+            return Err(RawError::damage(format!("it is shard {found} under the name of shard {shard}")));
         }
         value_of(&meta, BATCHES)
     })
@@ -434,7 +436,7 @@ fn settings() -> redb::Builder {
 }
 
 /// A transaction that is on disk when its commit returns.
-fn durable(database: &Database) -> Result<WriteTransaction, Fault> {
+fn durable(database: &Database) -> Result<WriteTransaction, RawError> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate);
     // In one phase, redb takes a bad page of the last commit for a crash on the way, and goes back to the
@@ -449,15 +451,15 @@ fn durable(database: &Database) -> Result<WriteTransaction, Fault> {
     clippy::disallowed_methods,
     reason = "no process code runs in here: a panic is redb's verdict on a file"
 )]
-fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, StoreError> {
+fn catch_redb_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, RawError>) -> Result<T, StoreError> {
     // What the panic leaves half-done is dropped here too: the database is made and owned by `work`.
     let payload = match std::panic::catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => return result.map_err(|fault| fault.of(path)),
+        Ok(result) => return result.map_err(|error| error.with_path(path)),
         Err(payload) => payload,
     };
     let text = payload.downcast_ref::<&str>().copied();
     match text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) {
-        Some(text) => Err(Fault::damage(format!("redb gives up on it: {text}")).of(path)),
+        Some(text) => Err(RawError::damage(format!("redb gives up on it: {text}")).with_path(path)),
         None => std::panic::resume_unwind(payload), // not a panic of redb's
     }
 }
@@ -476,10 +478,10 @@ struct Mark {
 impl Mark {
     /// Opens the mark, or makes one of no batches. One that cannot be read says as little.
     fn open(path: PathBuf) -> Result<Self, StoreError> {
-        publish(&path, |mut file| file.write_all(Self::line(0).as_bytes()).map_err(at(&path)))?;
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(at(&path))?;
+        publish(&path, |mut file| file.write_all(Self::line(0).as_bytes()).map_err(io_error(&path)))?;
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error(&path))?;
         let mut text = Vec::new();
-        (&mut file).take(256).read_to_end(&mut text).map_err(at(&path))?;
+        (&mut file).take(256).read_to_end(&mut text).map_err(io_error(&path))?;
         let batches = std::str::from_utf8(&text).ok().and_then(Self::parse).unwrap_or(0);
         Ok(Self { path, file, batches })
     }
@@ -500,7 +502,7 @@ impl Mark {
             .file
             .seek(SeekFrom::Start(0))
             .and_then(|_| self.file.write_all(Self::line(batches).as_bytes()));
-        written.map_err(at(&self.path))?;
+        written.map_err(io_error(&self.path))?;
         self.batches = batches;
         Ok(())
     }
@@ -509,9 +511,9 @@ impl Mark {
 /// A shard's file for redb, the lock of which outlives the database: it is held from before the examination
 /// on.
 #[derive(Debug)]
-struct Held(Arc<FileBackend>);
+struct LockedFile(Arc<FileBackend>);
 
-impl StorageBackend for Held {
+impl StorageBackend for LockedFile {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
@@ -538,7 +540,7 @@ impl StorageBackend for Held {
 
 /// A shard's file for an examination: what redb writes stays in memory.
 #[derive(Debug)]
-struct Trial {
+struct DryRunFile {
     file: Arc<FileBackend>,
     changes: Mutex<Changes>,
 }
@@ -548,12 +550,12 @@ struct Trial {
 struct Changes {
     len: u64,
     /// So much of the real file still shows; behind it are zeros.
-    shown: u64,
+    visible_len: u64,
     /// Blocks written, by their number.
     blocks: BTreeMap<u64, Box<[u8]>>,
 }
 
-impl Trial {
+impl DryRunFile {
     /// Unrelated to the pages of redb: just how much is copied at a time.
     const BLOCK: u64 = 4096;
 
@@ -565,33 +567,34 @@ impl Trial {
     /// Where the header has the number of pages of a region, in four bytes, and the most that the format
     /// allows.
     const REGION_PAGES: u64 = 20;
-    const MOST_REGION_PAGES: u32 = 1 << 20;
+    const MAX_REGION_PAGES: u32 = 1 << 20;
 
-    fn of(file: Arc<FileBackend>) -> Result<Self, Fault> {
+    fn new(file: Arc<FileBackend>) -> Result<Self, RawError> {
         let len = file.len()?;
-        let trial = Self { file, changes: Mutex::new(Changes { len, shown: len, blocks: BTreeMap::new() }) };
+        let dry_run =
+            Self { file, changes: Mutex::new(Changes { len, visible_len: len, blocks: BTreeMap::new() }) };
         // Ours always are (see `durable`). Without, redb may choose another commit now than when it opens
         // the file.
-        let flags = trial.read(Self::FLAGS, 1)?[0];
+        let flags = dry_run.read(Self::FLAGS, 1)?[0];
         if flags & Self::TWO_PHASE_COMMIT == 0 {
-            return Err(Fault::damage("its header does not speak of commits in two phases"));
+            return Err(RawError::damage("its header does not speak of commits in two phases"));
         }
         // redb verifies the checksum of the last commit's own record only on recovery: let it recover.
-        trial.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
+        dry_run.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
         // For this many pages redb makes tables before it looks further: gigabytes, if the number is damaged.
-        let pages = trial.read(Self::REGION_PAGES, 4)?;
-        if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MOST_REGION_PAGES
+        let pages = dry_run.read(Self::REGION_PAGES, 4)?;
+        if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MAX_REGION_PAGES
         {
-            return Err(Fault::damage("its header speaks of regions that are too large"));
+            return Err(RawError::damage("its header speaks of regions that are too large"));
         }
-        Ok(trial)
+        Ok(dry_run)
     }
 
     /// The bytes of a range that lies within `changes.len`.
-    fn view(&self, changes: &Changes, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    fn read_range(&self, changes: &Changes, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let end = offset + len as u64;
-        let shown = changes.shown.min(end).saturating_sub(offset) as usize; // at most `len`
-        let mut bytes = if shown > 0 { self.file.read(offset, shown)? } else { Vec::new() };
+        let visible = changes.visible_len.min(end).saturating_sub(offset) as usize; // at most `len`
+        let mut bytes = if visible > 0 { self.file.read(offset, visible)? } else { Vec::new() };
         bytes.resize(len, 0);
         for (number, block) in changes.blocks.range(offset / Self::BLOCK..end.div_ceil(Self::BLOCK)) {
             let start = number * Self::BLOCK;
@@ -613,7 +616,7 @@ impl Trial {
     }
 }
 
-impl StorageBackend for Trial {
+impl StorageBackend for DryRunFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.changes.lock().len)
     }
@@ -621,13 +624,13 @@ impl StorageBackend for Trial {
     fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let changes = self.changes.lock();
         Self::check(&changes, offset, len)?;
-        self.view(&changes, offset, len)
+        self.read_range(&changes, offset, len)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut changes = self.changes.lock();
         changes.len = len;
-        changes.shown = changes.shown.min(len);
+        changes.visible_len = changes.visible_len.min(len);
         changes.blocks.retain(|number, _| number * Self::BLOCK < len);
         if let Some(last) = changes.blocks.get_mut(&(len / Self::BLOCK)) {
             last[(len % Self::BLOCK) as usize..].fill(0);
@@ -647,7 +650,7 @@ impl StorageBackend for Trial {
             let start = number * Self::BLOCK;
             if !changes.blocks.contains_key(&number) {
                 let whole = Self::BLOCK.min(changes.len - start) as usize;
-                let mut block = self.view(&changes, start, whole)?;
+                let mut block = self.read_range(&changes, start, whole)?;
                 block.resize(Self::BLOCK as usize, 0);
                 changes.blocks.insert(number, block.into());
             }
@@ -663,58 +666,58 @@ impl StorageBackend for Trial {
 }
 
 /// An error on the way to a [`StoreError`]: redb's do not say of which file they are.
-enum Fault {
+enum RawError {
     Redb(Box<redb::Error>),
     Ours(StoreError),
     Damage(String),
 }
 
-impl Fault {
+impl RawError {
     fn damage(why: impl Into<String>) -> Self {
-        Fault::Damage(why.into())
+        RawError::Damage(why.into())
     }
 
     /// The error, of that file.
-    fn of(self, path: &Path) -> StoreError {
+    fn with_path(self, path: &Path) -> StoreError {
         let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
         let error = match self {
-            Fault::Ours(error) => return error,
-            Fault::Damage(why) => return damaged(why),
-            Fault::Redb(error) => *error,
+            RawError::Ours(error) => return error,
+            RawError::Damage(why) => return damaged(why),
+            RawError::Redb(error) => *error,
         };
         match error {
             redb::Error::DatabaseAlreadyOpen => StoreError::Locked { path: path.to_owned() },
             redb::Error::Io(error) => match error.kind() {
                 io::ErrorKind::InvalidData => damaged("it is not a redb file".to_owned()),
                 io::ErrorKind::UnexpectedEof => damaged("it is cut short".to_owned()),
-                _ => at(path)(error),
+                _ => io_error(path)(error),
             },
-            redb::Error::PreviousIo => {
-                at(path)(io::Error::other("an earlier write failed, so that the shard must be opened anew"))
-            }
+            redb::Error::PreviousIo => io_error(path)(io::Error::other(
+                "an earlier write failed, so that the shard must be opened anew",
+            )),
             error => damaged(error.to_string()),
         }
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for RawError {
     fn from(error: io::Error) -> Self {
-        Fault::Redb(Box::new(redb::Error::Io(error)))
+        RawError::Redb(Box::new(redb::Error::Io(error)))
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for RawError {
     fn from(error: StoreError) -> Self {
-        Fault::Ours(error)
+        RawError::Ours(error)
     }
 }
 
 /// One error type per operation of redb, all of which flow into its `Error`.
 macro_rules! from_redb {
     ($($error:ident),*) => {
-        $(impl From<redb::$error> for Fault {
+        $(impl From<redb::$error> for RawError {
             fn from(error: redb::$error) -> Self {
-                Fault::Redb(Box::new(error.into()))
+                RawError::Redb(Box::new(error.into()))
             }
         })*
     };
@@ -723,7 +726,7 @@ macro_rules! from_redb {
 from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
 
 /// Makes an error of the system one of that file.
-fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
+fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Io { path: path.clone(), source: Arc::new(source) }
 }

@@ -8,19 +8,19 @@ use std::time::Duration;
 use rethread::{FailedToStartChild, StopError, prelude::*};
 
 use super::cache::{self, CACHE, Cache, Wiring};
+use super::chaos::CHAOS;
 use super::database::{self, DATABASE, Database};
 use super::metrics;
 use super::routes::Options;
 use super::shape::Shape;
 use super::store::StoreError;
-use super::storm::STORM;
 use super::{tree, web, worker};
 
 /// The supervisor of the system, in all shapes but that of chapter 7.
 pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
 
 /// How long the processes of a system that was stopped may take to end.
-const STOPPING: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a system is started with.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub(crate) struct Config {
     /// How many lists may be in memory at once, in the shape of chapter 11.
     pub(crate) max_lists: usize,
     /// How long a database worker that is told to end may take to finish; from chapter 9 on.
-    pub(crate) finishing: Duration,
+    pub(crate) finish_timeout: Duration,
     /// After how long without a request a list leaves memory, in the shape of chapter 11; `None` for never.
     pub(crate) expiry: Option<Duration>,
     /// Where it is served, if it is: the last of the children, so that whoever is let in finds all the others.
@@ -52,7 +52,7 @@ impl Config {
             max_restarts: 3,
             period: Duration::from_secs(5),
             max_lists: 2000,
-            finishing: worker::FINISHING,
+            finish_timeout: worker::DEFAULT_FINISH_TIMEOUT,
             expiry: None,
             web: None,
         }
@@ -86,22 +86,23 @@ impl System {
             Shape::EightB => plan.child(cache(Some(dir), true)),
             // A cache needs a database, so that one comes first.
             Shape::NineA => {
-                let database = Database::child_spec(database::Start { dir, links: true }).name(DATABASE);
+                let database =
+                    Database::child_spec(database::DatabaseArgs { dir, links: true }).name(DATABASE);
                 plan.child(database).child(cache(None, true))
             }
-            Shape::NineB => plan.child(database::pool(&dir, config.finishing)).child(cache(None, true)),
+            Shape::NineB => plan.child(database::pool(&dir, config.finish_timeout)).child(cache(None, true)),
             // The book's three restarts in five seconds are as many as there are workers: three that die at once would
             // spend them all.
             Shape::Eleven => {
                 let workers = config.max_restarts.saturating_mul(3);
-                let pool = database::pool(&dir, config.finishing).max_restarts(workers, config.period);
+                let pool = database::pool(&dir, config.finish_timeout).max_restarts(workers, config.period);
                 plan.child(metrics::spec()).child(pool).child(cache::supervisor(config.max_lists))
             }
         };
         let plan = match &config.web {
             Some((listener, options)) => {
-                let storm = TaskSupervisor::new().name(STORM);
-                plan.child(storm).child(web::supervisor(listener, options))
+                let chaos = TaskSupervisor::new().name(CHAOS);
+                plan.child(chaos).child(web::supervisor(listener, options))
             }
             None => plan,
         };
@@ -118,13 +119,13 @@ impl System {
     pub(crate) fn stop(self) -> Result<(), StopError> {
         let watches: Vec<_> = tree::members().iter().map(|member| process::watch(member.pid)).collect();
         if SYSTEM.whereis() == Some(self.root) {
-            SYSTEM.stop_with(ExitReason::Normal, STOPPING)?;
+            SYSTEM.stop_with(ExitReason::Normal, STOP_TIMEOUT)?;
         } else {
             process::exit(self.root, ExitReason::Shutdown);
         }
-        tree::members().iter().for_each(|left| process::exit(left.pid, ExitReason::Shutdown));
+        tree::members().iter().for_each(|remaining| process::exit(remaining.pid, ExitReason::Shutdown));
         for watch in watches {
-            watch.wait_timeout(STOPPING).ok_or(StopError::Timeout)?;
+            watch.wait_timeout(STOP_TIMEOUT).ok_or(StopError::Timeout)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rethread::observer::{self, Branch, Node, Supervision};
+use rethread::observer::{self, Node, Supervision, TreeRow};
 use rethread::{Pid, Strategy};
 
 /// One process of the system.
@@ -15,13 +15,13 @@ pub(crate) struct Member {
 }
 
 /// Whether a process of that name or label is one of the system's.
-pub(crate) fn ours(name: &str) -> bool {
+pub(crate) fn is_system_process(name: &str) -> bool {
     ["system", "cache", "database", "metrics", "storm"].contains(&name)
         || ["db.worker.", "list:", "web", "storm."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether a storm may kill it: part of what keeps the lists, and not the top of all.
-pub(crate) fn is_fair_game(name: &str) -> bool {
+pub(crate) fn is_chaos_target(name: &str) -> bool {
     ["cache", "database", "metrics"].contains(&name)
         || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
 }
@@ -37,12 +37,12 @@ pub(crate) fn strategy(supervision: &Supervision) -> &'static str {
 }
 
 /// The branches that belong to the system.
-pub(crate) fn of_the_system<'a, 'b>(
-    branches: &'a [Branch<'b>],
-) -> impl Iterator<Item = &'a Branch<'b>> + use<'a, 'b> {
-    branches.iter().filter(|branch| match branch.node {
-        Node::Process { process, .. } => ours(process.title()),
-        Node::Down(row) => ours(row.child.id.as_str()),
+pub(crate) fn system_rows<'a, 'b>(
+    rows: &'a [TreeRow<'b>],
+) -> impl Iterator<Item = &'a TreeRow<'b>> + use<'a, 'b> {
+    rows.iter().filter(|row| match row.node {
+        Node::Process { process, .. } => is_system_process(process.display_name()),
+        Node::NotRunning(status) => is_system_process(status.child.id.as_str()),
         _ => false,
     })
 }
@@ -50,9 +50,9 @@ pub(crate) fn of_the_system<'a, 'b>(
 /// All processes of the system, each before those that it has started.
 pub(crate) fn members() -> Vec<Member> {
     let snapshot = observer::snapshot();
-    let member = |branch: &Branch<'_>| match branch.node {
-        Node::Process { process, .. } if ours(process.title()) => {
-            Some(Member { pid: process.pid(), name: process.title().to_owned() })
+    let member = |row: &TreeRow<'_>| match row.node {
+        Node::Process { process, .. } if is_system_process(process.display_name()) => {
+            Some(Member { pid: process.pid(), name: process.display_name().to_owned() })
         }
         _ => None,
     };
@@ -70,13 +70,13 @@ pub(crate) fn lines() -> Vec<String> {
     let snapshot = observer::snapshot();
     let tree = snapshot.tree();
     // What stands above the system in the tree is not drawn.
-    let all: Vec<&Branch<'_>> = of_the_system(&tree).collect();
-    let above = all.iter().map(|branch| branch.depth).min().unwrap_or(0);
-    all.iter().map(|branch| Line { branch, above }.to_string()).collect()
+    let rows: Vec<&TreeRow<'_>> = system_rows(&tree).collect();
+    let above = rows.iter().map(|row| row.depth).min().unwrap_or(0);
+    rows.iter().map(|row| Line { row, above }.to_string()).collect()
 }
 
 struct Line<'a> {
-    branch: &'a Branch<'a>,
+    row: &'a TreeRow<'a>,
     above: usize,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Each level of the tree is drawn by so many characters.
         const LEVEL: usize = 3;
-        let text = self.branch.to_string();
+        let text = self.row.to_string();
         f.write_str(text.get(self.above * LEVEL..).unwrap_or(&text))
     }
 }

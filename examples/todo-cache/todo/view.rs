@@ -4,25 +4,25 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rethread::ChildState;
-use rethread::observer::{self, Branch, Change, LifeEvent, Node};
-use rethread::process::{Activity, Kind, ProcessInfo, ProcessState};
+use rethread::observer::{self, Node, ProcessEvent, ProcessEventKind, TreeRow};
+use rethread::process::{Activity, ProcessInfo, ProcessKind, ProcessState};
 use serde_json::{Value, json};
 
+use super::chaos::ChaosStatus;
 use super::list::Entry;
 use super::metrics::{self, Metrics};
 use super::shape::Shape;
-use super::storm::Ledger;
 use super::tree;
 
 /// The tree and the numbers. What is above the system is left out.
-pub(crate) fn tree(shape: Shape, allow_kill: bool, storm: Ledger) -> Value {
+pub(crate) fn tree(shape: Shape, allow_kill: bool, chaos: ChaosStatus) -> Value {
     let snapshot = observer::snapshot();
-    let branches = snapshot.tree();
-    let all: Vec<&Branch<'_>> = tree::of_the_system(&branches).collect();
-    let above = all.iter().map(|branch| branch.depth).min().unwrap_or(0);
+    let rows = snapshot.tree();
+    let all: Vec<&TreeRow<'_>> = tree::system_rows(&rows).collect();
+    let above = all.iter().map(|row| row.depth).min().unwrap_or(0);
     let Metrics { uptime, processes, zombies, restarts, requests } = metrics::now();
     json!({
-        "at": clock(snapshot.at),
+        "at": time_of_day(snapshot.at),
         "shape": shape.name(),
         "uptime": uptime.as_secs(),
         "processes": processes,
@@ -31,14 +31,14 @@ pub(crate) fn tree(shape: Shape, allow_kill: bool, storm: Ledger) -> Value {
         "requests": requests,
         "allow_kill": allow_kill,
         "storm": {
-            "on": storm.on, "acknowledged": storm.acknowledged, "found": storm.found, "lost": storm.lost,
+            "on": chaos.running, "acknowledged": chaos.acknowledged, "found": chaos.found, "lost": chaos.lost,
         },
-        "tree": all.iter().map(|branch| row(branch, branch.depth - above)).collect::<Vec<_>>(),
+        "tree": all.iter().map(|row| row_json(row, row.depth - above)).collect::<Vec<_>>(),
     })
 }
 
-fn row(branch: &Branch<'_>, depth: usize) -> Value {
-    match branch.node {
+fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
+    match row.node {
         Node::Process { process, restarts } => {
             let info = &process.info;
             let state = match &info.state {
@@ -48,9 +48,9 @@ fn row(branch: &Branch<'_>, depth: usize) -> Value {
                 _ => "zombie",
             };
             let kind = match info.kind {
-                Kind::Supervisor => "supervisor",
-                Kind::Server => "server",
-                Kind::Task => "task",
+                ProcessKind::Supervisor => "supervisor",
+                ProcessKind::Server => "server",
+                ProcessKind::Task => "task",
                 _ => "process",
             };
             let what =
@@ -58,29 +58,29 @@ fn row(branch: &Branch<'_>, depth: usize) -> Value {
             json!({
                 "depth": depth,
                 "pid": process.pid().to_string(),
-                "name": process.title(),
+                "name": process.display_name(),
                 "kind": kind,
-                "what": what.unwrap_or_else(|| process.module().to_owned()),
+                "what": what.unwrap_or_else(|| process.type_name().to_owned()),
                 "state": state,
                 "activity": info.activity.to_string(),
-                "busy_ms": if in_a_handler(info) { info.active_for.as_millis() as u64 } else { 0 },
+                "busy_ms": if is_handling_message(info) { info.active_for.as_millis() as u64 } else { 0 },
                 "mail": info.mailbox_len,
                 "restarts": restarts,
                 "handled": info.received,
                 "thread": info.thread_name.as_deref().unwrap_or("?"),
             })
         }
-        Node::Down(row) => json!({
+        Node::NotRunning(status) => json!({
             "depth": depth,
             "pid": null,
-            "name": row.child.id.as_str(),
+            "name": status.child.id.as_str(),
             "kind": "process",
-            "what": if row.child.state == ChildState::Restarting { "to be started again" } else { "not running" },
+            "what": if status.child.state == ChildState::Restarting { "to be started again" } else { "not running" },
             "state": "down",
             "activity": "",
             "busy_ms": 0,
             "mail": 0,
-            "restarts": row.restarts,
+            "restarts": status.restarts,
             "handled": 0,
             "thread": "",
         }),
@@ -89,27 +89,27 @@ fn row(branch: &Branch<'_>, depth: usize) -> Value {
 }
 
 /// Whether it is at one certain message: whatever else runs, a loop of its own perhaps, may run for ever.
-fn in_a_handler(info: &ProcessInfo) -> bool {
+fn is_handling_message(info: &ProcessInfo) -> bool {
     info.state == ProcessState::Running && !matches!(info.activity, Activity::Body | Activity::Waiting)
 }
 
 /// One piece of news.
-pub(crate) fn life(event: &LifeEvent) -> Value {
-    let (kind, text) = match &event.change {
-        Change::Started { .. } => ("started", "started".to_owned()),
-        Change::Exited { reason } => {
+pub(crate) fn event_json(event: &ProcessEvent) -> Value {
+    let (kind, text) = match &event.kind {
+        ProcessEventKind::Started { .. } => ("started", "started".to_owned()),
+        ProcessEventKind::Exited { reason } => {
             let reason = reason.to_string();
             ("exited", format!("exited: {}", reason.split_whitespace().collect::<Vec<_>>().join(" ")))
         }
-        Change::Restarted { times, .. } => {
+        ProcessEventKind::Restarted { restart_count: times, .. } => {
             ("restarted", format!("takes the place of the last one, again x{times}"))
         }
-        Change::GaveUp { why } => ("gave_up", format!("gave up: {why}")),
-        Change::BecameZombie => ("zombie", "did not end in time: a zombie".to_owned()),
+        ProcessEventKind::GaveUp { reason: why } => ("gave_up", format!("gave up: {why}")),
+        ProcessEventKind::BecameZombie => ("zombie", "did not end in time: a zombie".to_owned()),
         _ => ("reaped", "ended after all, was a zombie".to_owned()),
     };
     json!({
-        "at": clock(event.at),
+        "at": time_of_day(event.at),
         "pid": event.pid.to_string(),
         "name": event.name.as_deref().unwrap_or("process"),
         "text": text,
@@ -141,7 +141,7 @@ pub(crate) fn prometheus() -> String {
 }
 
 /// The time of day, in UTC.
-fn clock(at: SystemTime) -> String {
+fn time_of_day(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::{Spec, prelude::*};
+use rethread::{ServerSpec, prelude::*};
 
+use super::fault::HandlerFault;
 use super::list::{Event, TodoList};
-use super::misdeed::Misdeed;
 use super::name::ListName;
 use super::store::{Store, StoreError};
 
@@ -20,18 +20,18 @@ pub(crate) static WORKERS: [ServerRef<DbWorker>; SHARDS] =
     [ServerRef::named("db.worker.0"), ServerRef::named("db.worker.1"), ServerRef::named("db.worker.2")];
 
 /// So many changes are written together at most. More could only pile up if that many lists changed at once.
-const BATCH: usize = 256;
+const MAX_BATCH_LEN: usize = 256;
 
 /// How long a worker that is told to end may take to finish what it is writing, or checking, if nobody says otherwise. Its
 /// file is locked until then, and its successor waits for it.
-pub(crate) const FINISHING: Duration = Duration::from_secs(30);
+pub(crate) const DEFAULT_FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How the worker of a shard is started: under its name, with time to finish.
-pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finishing: Duration) -> Spec<DbWorker> {
+pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finish_timeout: Duration) -> ServerSpec<DbWorker> {
     DbWorker::child_spec((Arc::clone(dir), shard))
         .name(WORKERS[shard].clone())
-        .kill_grace(finishing)
-        .exit_deadline(finishing)
+        .kill_grace(finish_timeout)
+        .exit_timeout(finish_timeout)
 }
 
 /// Owns one shard and commits in groups: it collects changes as long as its mailbox has some, then writes
@@ -40,11 +40,11 @@ pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finishing: Duration) -> Spec<D
 pub(crate) struct DbWorker {
     store: Store,
     batch: Vec<(ListName, Event)>,
-    waiting: Vec<Caller<Result<(), StoreError>>>,
+    pending: Vec<Caller<Result<(), StoreError>>>,
 }
 
 /// What a worker can be asked.
-pub(crate) enum Ask {
+pub(crate) enum WorkerCall {
     /// To write this change; answered when it is on disk.
     Append(ListName, Event, Caller<Result<(), StoreError>>),
     /// For a list as it is kept.
@@ -54,43 +54,47 @@ pub(crate) enum Ask {
 }
 
 /// What a worker can be told.
-pub(crate) enum Tell {
+pub(crate) enum WorkerCast {
     /// To do something wrong, for a show or a test.
-    Misbehave(Misdeed),
+    Inject(HandlerFault),
 }
 
 impl GenServer for DbWorker {
     type Args = (Arc<Path>, usize);
-    type Call = Ask;
-    type Cast = Tell;
+    type Call = WorkerCall;
+    type Cast = WorkerCast;
 
-    fn init((dir, shard): Self::Args, _: &mut Context<Self>) -> Result<Self, Stop> {
-        Ok(DbWorker { store: Store::open(&dir, shard, SHARDS)?, batch: Vec::new(), waiting: Vec::new() })
+    fn init((dir, shard): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(DbWorker { store: Store::open(&dir, shard, SHARDS)?, batch: Vec::new(), pending: Vec::new() })
     }
 
-    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
-        match ask {
-            Ask::Append(list, event, from) => {
+    fn handle_call(&mut self, call: WorkerCall, _: &mut Context<Self>) -> Next {
+        match call {
+            WorkerCall::Append(list, event, from) => {
                 self.batch.push((list, event));
-                self.waiting.push(from);
-                if self.batch.len() < BATCH { Next::wait().timeout(Duration::ZERO) } else { self.commit() }
+                self.pending.push(from);
+                if self.batch.len() < MAX_BATCH_LEN {
+                    Next::wait().timeout(Duration::ZERO)
+                } else {
+                    self.commit()
+                }
             }
             // A read sees every change that was sent before it.
-            Ask::Load(list, from) => {
+            WorkerCall::Load(list, from) => {
                 let next = self.commit();
-                from.send(self.store.load(&list));
+                from.reply_now(self.store.load(&list));
                 next
             }
-            Ask::Lists(from) => {
+            WorkerCall::Lists(from) => {
                 let next = self.commit();
-                from.send(self.store.lists());
+                from.reply_now(self.store.lists());
                 next
             }
         }
     }
 
-    fn handle_cast(&mut self, Tell::Misbehave(misdeed): Tell, cx: &mut Context<Self>) -> Next {
-        misdeed.commit(&format!("database worker {}", cx.me()))
+    fn handle_cast(&mut self, WorkerCast::Inject(fault): WorkerCast, cx: &mut Context<Self>) -> Next {
+        fault.execute(&format!("database worker {}", cx.pid()))
     }
 
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
@@ -105,14 +109,14 @@ impl DbWorker {
     /// Writes what was collected and answers everybody. Ends the worker if the store is of no more use.
     fn commit(&mut self) -> Next {
         let batch = std::mem::take(&mut self.batch);
-        let waiting = std::mem::take(&mut self.waiting);
+        let pending = std::mem::take(&mut self.pending);
         match self.store.append(&batch) {
             // One change that does not fit is not to fail its neighbours.
-            Err(error) if batch.len() > 1 && harmless(&error) => {
-                for (change, from) in batch.into_iter().zip(waiting) {
+            Err(error) if batch.len() > 1 && is_recoverable(&error) => {
+                for (change, from) in batch.into_iter().zip(pending) {
                     let result = self.store.append(&[change]);
-                    let fatal = result.as_ref().err().filter(|error| !harmless(error)).cloned();
-                    from.send(result);
+                    let fatal = result.as_ref().err().filter(|error| !is_recoverable(error)).cloned();
+                    from.reply_now(result);
                     if let Some(error) = fatal {
                         return Next::stop(ExitReason::error(error)); // the others' callers are told so
                     }
@@ -120,11 +124,11 @@ impl DbWorker {
                 Next::wait()
             }
             result => {
-                for from in waiting {
-                    from.send(result.clone());
+                for from in pending {
+                    from.reply_now(result.clone());
                 }
                 match result {
-                    Err(error) if !harmless(&error) => Next::stop(ExitReason::error(error)),
+                    Err(error) if !is_recoverable(&error) => Next::stop(ExitReason::error(error)),
                     _ => Next::wait(),
                 }
             }
@@ -133,6 +137,6 @@ impl DbWorker {
 }
 
 /// Whether the store goes on after this error.
-fn harmless(error: &StoreError) -> bool {
+fn is_recoverable(error: &StoreError) -> bool {
     matches!(error, StoreError::Stale { .. } | StoreError::WrongShard { .. })
 }

@@ -215,7 +215,7 @@ impl Board {
             return format!("shutdown(failed_to_start_child({id},{}))", self.start_error(error));
         }
         match reason {
-            ExitReason::Call(failure) => self.reason(&failure.why),
+            ExitReason::Call(failure) => self.reason(&failure.reason),
             other => scripted::text(other),
         }
     }

@@ -144,7 +144,7 @@ fn started(board: &Board, result: Option<Result<Pid, StartError>>) -> String {
 /// The server a word means: by name whoever holds it, else a certain process. `None`: there never was one.
 fn server(board: &Board, word: &str) -> Option<ServerRef<Scripted>> {
     if !word.contains(['@', '#']) {
-        return Some(ServerRef::with_name(board.name(word)));
+        return Some(ServerRef::from_name(board.name(word)));
     }
     match board.person(board.pid(word)?)?.role {
         Role::Server(server) => Some(server),
@@ -157,8 +157,8 @@ fn supervisor(board: &Board, word: &str) -> Option<Boss> {
     if !word.contains(['@', '#']) {
         let name = board.name(word);
         return Some(match board.supervisor(word).and_then(|definition| definition.kind) {
-            Some(Kind::Simple | Kind::Dynamic) => Boss::Dynamic(ServerRef::with_name(name)),
-            Some(Kind::Static(_)) | None => Boss::Static(ServerRef::with_name(name)),
+            Some(Kind::Simple | Kind::Dynamic) => Boss::Dynamic(ServerRef::from_name(name)),
+            Some(Kind::Static(_)) | None => Boss::Static(ServerRef::from_name(name)),
         });
     }
     match board.person(board.pid(word)?)?.role {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rethread::{
-    CallError, Caller, Context, ExitReason, GenServer, Info, Next, Pid, ServerRef, Stop, process,
+    CallError, Caller, Context, ExitReason, GenServer, Info, InitError, Next, Pid, ServerRef, process,
 };
 
 use super::board::{Board, Role};
@@ -50,22 +50,22 @@ impl GenServer for Scripted {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init(args: Part, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(args: Part, cx: &mut Context<Self>) -> Result<Self, InitError> {
         let Part { board, label, flags, crew } = args;
         if ["trap", "stubborn", "slow_stop"].iter().any(|flag| flags.has(flag)) {
             cx.trap_exit(true);
         }
-        let pid = cx.me();
-        let attempt = board.born(pid, &label, Role::Server(cx.this()), crew);
+        let pid = cx.pid();
+        let attempt = board.born(pid, &label, Role::Server(cx.server_ref()), crew);
         if let Some(time) = flags.millis("slow_init") {
             process::sleep(time);
         }
         match flags.refusal(attempt) {
-            Some(Refusal::Fail(reason)) => return Err(Stop::Reason(parse(&reason))),
+            Some(Refusal::Fail(reason)) => return Err(InitError::Stop(parse(&reason))),
             Some(Refusal::Raise(reason)) => std::panic::panic_any(reason),
             Some(Refusal::Leave(reason)) => process::exit_with(parse(&reason)),
-            Some(Refusal::Ignore) => return Err(Stop::Ignore),
-            Some(Refusal::Bad) => return Err(Stop::Reason(garbage())),
+            Some(Refusal::Ignore) => return Err(InitError::Ignore),
+            Some(Refusal::Bad) => return Err(InitError::Stop(garbage())),
             None => {}
         }
         if flags.has("continue") {
@@ -97,7 +97,7 @@ impl GenServer for Scripted {
                 from.reply(self.counted())
             }
             "early" => {
-                from.send(self.counted());
+                from.reply_now(self.counted());
                 process::sleep(millis(arg));
                 Next::wait()
             }
@@ -107,7 +107,7 @@ impl GenServer for Scripted {
             }
             "release" => {
                 let number = self.held.len().to_string();
-                self.held.drain(..).for_each(|caller| caller.send("released".to_owned()));
+                self.held.drain(..).for_each(|caller| caller.reply_now("released".to_owned()));
                 from.reply(number)
             }
             "reply_stop" => {
@@ -118,8 +118,8 @@ impl GenServer for Scripted {
                 process::exit(self.pid, ExitReason::Kill);
                 Next::wait()
             }
-            "self" => from.reply(self.asked(&cx.this())),
-            "call" => from.reply(self.asked(&ServerRef::with_name(self.board.name(arg)))),
+            "self" => from.reply(self.asked(&cx.server_ref())),
+            "call" => from.reply(self.asked(&ServerRef::from_name(self.board.name(arg)))),
             "continue" => {
                 self.leave_early("call", cx);
                 from.reply("continuing".to_owned()).and_continue()

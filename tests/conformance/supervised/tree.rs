@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rethread::process::{self, NameError, Via};
 use rethread::{
-    ChildSpec, DynamicSupervisor, DynamicSupervisorSpec, ExitReason, Pid, ServerRef, Start, StartError, Stop,
-    Supervise, SuperviseDynamic, SupervisorSpec,
+    ChildSpec, DynamicSupervisor, DynamicSupervisorSpec, ExitReason, GenServerExt, InitError, Pid, ServerRef,
+    StartError, Supervise, SuperviseDynamic, SupervisorSpec,
 };
 
 use super::board::{Board, Role};
@@ -43,7 +43,7 @@ pub(super) fn start_server(
 ) -> Result<Pid, StartError> {
     let part = Part { board: Arc::clone(board), label: label.to_owned(), flags: flags.clone(), crew };
     let name = board.name(flags.get("name").unwrap_or(label));
-    let mut spec = Scripted::child_spec(part).name(ServerRef::with_name(name));
+    let mut spec = Scripted::child_spec(part).name(ServerRef::from_name(name));
     if let Some(limit) = flags.millis("start_timeout") {
         spec = spec.start_timeout(limit);
     }
@@ -83,7 +83,7 @@ pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str
 struct Scheme;
 
 impl Scheme {
-    fn read(board: &Board, label: &str) -> Result<SupDef, Stop> {
+    fn read(board: &Board, label: &str) -> Result<SupDef, InitError> {
         let me = process::current().expect("init runs in a process");
         board.born(me, label, Role::Supervisor(None), None);
         Ok(board.supervisor(label).ok_or(ExitReason::new("no definition"))?)
@@ -93,7 +93,7 @@ impl Scheme {
 impl SuperviseDynamic for Scheme {
     type Args = (Arc<Board>, String);
 
-    fn init((board, label): Self::Args) -> Result<DynamicSupervisorSpec, Stop> {
+    fn init((board, label): Self::Args) -> Result<DynamicSupervisorSpec, InitError> {
         let definition = Self::read(&board, &label)?;
         let plan = DynamicSupervisor::new().max_restarts(definition.intensity, definition.period);
         Ok(match definition.max_children {
@@ -106,7 +106,7 @@ impl SuperviseDynamic for Scheme {
 impl Supervise for Scheme {
     type Args = (Arc<Board>, String);
 
-    fn init((board, label): Self::Args) -> Result<SupervisorSpec, Stop> {
+    fn init((board, label): Self::Args) -> Result<SupervisorSpec, InitError> {
         let definition = Self::read(&board, &label)?;
         let Some(Kind::Static(strategy)) = definition.kind else {
             return Err(ExitReason::new("no such strategy").into());

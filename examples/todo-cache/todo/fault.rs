@@ -4,21 +4,21 @@ use rethread::{Never, Next};
 
 /// What any of our servers can be told to do wrong, for a show or a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Misdeed {
+pub(crate) enum HandlerFault {
     /// To panic.
     Crash,
     /// To wait for something that never comes, where the runtime cannot see it.
     Hang,
 }
 
-impl Misdeed {
+impl HandlerFault {
     /// Does it, in the name of that process.
-    pub(crate) fn commit(self, who: &str) -> Next {
+    pub(crate) fn execute(self, process_name: &str) -> Next {
         match self {
-            Misdeed::Crash => panic!("{who} was told to crash"),
-            Misdeed::Hang => {
-                let (_never, forever) = std::sync::mpsc::channel::<Never>();
-                let _ = forever.recv();
+            HandlerFault::Crash => panic!("{process_name} was told to crash"),
+            HandlerFault::Hang => {
+                let (_sender, receiver) = std::sync::mpsc::channel::<Never>();
+                let _ = receiver.recv();
                 Next::wait()
             }
         }

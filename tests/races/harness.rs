@@ -52,27 +52,27 @@ impl Race {
 #[cfg(rethread_model)]
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "how many orders there were, and what broke")]
 fn each_time(race: Race, once: impl Fn()) {
-    use rethread::model::{Exploration, explore, settle};
-    use rethread::process::{Settings, Waiting};
+    use rethread::model::{Config, explore, run_until_stalled};
+    use rethread::process::{Settings, WaitStrategy};
 
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
     let Race { title, impatient } = race;
     let executions = number("RACES_EXECUTIONS").unwrap_or(3000);
     let seed = number("RACES_SEED").unwrap_or(0);
-    process::set_settings(Settings { waiting: Waiting::Park, ..process::settings() });
-    let explored = explore(Exploration { title, executions, seed, impatient }, || {
-        let late_before = process::zombies_ever();
+    process::set_settings(Settings { wait_strategy: WaitStrategy::Park, ..process::settings() });
+    let explored = explore(Config { title, executions, seed, early_timeouts: impatient }, || {
+        let late_before = process::zombies_total();
         once();
-        settle();
+        run_until_stalled();
         assert!(process::processes().is_empty(), "left over: {:?}", process::processes());
         assert!(process::zombies().is_empty(), "left over: {:?}", process::zombies());
-        let late = process::zombies_ever() - late_before;
-        assert!(impatient || late == 0, "somebody was late though nobody was in a hurry");
+        let late = process::zombies_total() - late_before;
+        assert!(impatient || late == 0, "a process became a zombie without early timeouts");
     });
     match explored {
         Ok(explored) => {
-            println!("{title}: {} orders, at most {} steps", explored.orders, explored.most_steps);
-            assert!(explored.orders > 1, "that is no race");
+            println!("{title}: {} orders, at most {} steps", explored.interleavings, explored.max_steps);
+            assert!(explored.interleavings > 1, "that is no race");
         }
         Err(broken) => {
             let text = |payload: &(dyn std::any::Any + Send)| {
@@ -82,8 +82,8 @@ fn each_time(race: Race, once: impl Fn()) {
                     .or(payload.downcast_ref::<&str>().map(|&text| text.into()))
             };
             let text = text(&*broken.payload).unwrap_or_default();
-            eprintln!("{title}, seed {} of those from {seed}: {text}\n{}", broken.seed, broken.story);
-            std::process::exit(101); // what the scenario has left running would go on for ever
+            eprintln!("{title}, seed {} of those from {seed}: {text}\n{}", broken.seed, broken.trace);
+            std::process::exit(101); // do not wait for threads that the scenario left running
         }
     }
 }

@@ -14,25 +14,25 @@ use super::name::{ListName, Title};
 use super::tree;
 
 /// The supervisor of whoever takes part.
-pub(crate) const STORM: ServerRef<TaskSupervisor> = ServerRef::named("storm");
+pub(crate) const CHAOS: ServerRef<TaskSupervisor> = ServerRef::named("storm");
 
 /// How many processes add entries.
 const WRITERS: usize = 3;
 /// How often somebody is killed.
-const EVERY: Duration = Duration::from_millis(100);
+const KILL_INTERVAL: Duration = Duration::from_millis(100);
 /// A storm that was forgotten ends after so many entries of each writer.
-const MOST: u64 = 5_000;
+const MAX_ENTRIES_PER_WRITER: u64 = 5_000;
 
-static RAGES: AtomicBool = AtomicBool::new(false);
+static RUNNING: AtomicBool = AtomicBool::new(false);
 static FOUND: AtomicU64 = AtomicU64::new(0);
 static LOST: AtomicU64 = AtomicU64::new(0);
 static ACKNOWLEDGED: Mutex<Vec<(ListName, Title)>> = Mutex::new(Vec::new());
 
 /// What was promised so far, and what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct ChaosStatus {
     /// Whether it goes on.
-    pub(crate) on: bool,
+    pub(crate) running: bool,
     /// How many entries were acknowledged.
     pub(crate) acknowledged: u64,
     /// How many of them were found at the last count, exactly once.
@@ -42,9 +42,9 @@ pub(crate) struct Ledger {
 }
 
 /// The books of the last storm, or this one.
-pub(crate) fn ledger() -> Ledger {
-    Ledger {
-        on: RAGES.load(Ordering::Relaxed),
+pub(crate) fn status() -> ChaosStatus {
+    ChaosStatus {
+        running: RUNNING.load(Ordering::Relaxed),
         acknowledged: ACKNOWLEDGED.lock().len() as u64,
         found: FOUND.load(Ordering::Relaxed),
         lost: LOST.load(Ordering::Relaxed),
@@ -56,69 +56,69 @@ pub(crate) fn ledger() -> Ledger {
 /// # Errors
 ///
 /// [`StartError`].
-pub(crate) fn begin() -> Result<(), StartError> {
-    if RAGES.swap(true, Ordering::Relaxed) {
+pub(crate) fn start() -> Result<(), StartError> {
+    if RUNNING.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
     ACKNOWLEDGED.lock().clear();
     FOUND.store(0, Ordering::Relaxed);
     LOST.store(0, Ordering::Relaxed);
     let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    start(run).inspect_err(|_| end())
+    start_tasks(run).inspect_err(|_| stop())
 }
 
-fn start(run: u128) -> Result<(), StartError> {
+fn start_tasks(run: u128) -> Result<(), StartError> {
     for writer in 1..=WRITERS {
-        STORM.builder().label(format!("storm.writer.{writer}")).start_child(move || write(writer, run))?;
+        CHAOS.builder().label(format!("storm.writer.{writer}")).start_child(move || write(writer, run))?;
     }
-    STORM.builder().label("storm.killer").start_child(kill)?;
-    STORM.builder().label("storm.auditor").start_child(audit)?;
+    CHAOS.builder().label("storm.killer").start_child(kill)?;
+    CHAOS.builder().label("storm.auditor").start_child(audit)?;
     Ok(())
 }
 
 /// Ends it. The last count is made a moment later.
-pub(crate) fn end() {
-    RAGES.store(false, Ordering::Relaxed);
+pub(crate) fn stop() {
+    RUNNING.store(false, Ordering::Relaxed);
 }
 
 fn write(writer: usize, run: u128) {
     let (Ok(list), Ok(date)) = (format!("storm {writer}").parse::<ListName>(), "2026-11-22".parse()) else {
         return;
     };
-    for number in 1..=MOST {
+    for number in 1..=MAX_ENTRIES_PER_WRITER {
         let Ok(title) = format!("entry {number} of writer {writer} in storm {run}").parse::<Title>() else {
             return;
         };
-        if !RAGES.load(Ordering::Relaxed) {
+        if !RUNNING.load(Ordering::Relaxed) {
             return;
         }
         if client::add(&list, date, &title).is_ok() {
             ACKNOWLEDGED.lock().push((list.clone(), title));
         }
     }
-    end();
+    stop();
 }
 
 /// Ends the storm with the process that holds it, however that ends.
-struct Rage;
+struct ChaosGuard;
 
-impl Drop for Rage {
+impl Drop for ChaosGuard {
     fn drop(&mut self) {
-        end();
+        stop();
     }
 }
 
 /// Kills whoever comes next in the tree, but for those whose end is the end of all.
 fn kill() {
-    let _rage = Rage;
+    let _guard = ChaosGuard;
     for round in 0.. {
         let members = tree::members();
-        let victims: Vec<_> = members.iter().filter(|one| tree::is_fair_game(&one.name)).collect();
+        let victims: Vec<_> = members.iter().filter(|one| tree::is_chaos_target(&one.name)).collect();
         if let Some(victim) = victims.get(round % victims.len().max(1)) {
             process::exit(victim.pid, ExitReason::Kill);
         }
-        process::sleep(EVERY);
-        if !RAGES.load(Ordering::Relaxed) {
+        process::sleep(KILL_INTERVAL);
+        if !RUNNING.load(Ordering::Relaxed) {
             return;
         }
     }
@@ -128,31 +128,31 @@ fn kill() {
 fn audit() {
     loop {
         process::sleep(Duration::from_secs(1));
-        let goes_on = RAGES.load(Ordering::Relaxed) || somebody_writes();
-        let promised: Vec<_> = ACKNOWLEDGED.lock().clone();
+        let is_ongoing = RUNNING.load(Ordering::Relaxed) || has_pending_writes();
+        let acknowledged: Vec<_> = ACKNOWLEDGED.lock().clone();
         // A list that cannot be read just now is not a loss.
-        let Ok(kept) = kept() else { continue };
-        let found = promised.iter().filter(|entry| kept.get(entry) == Some(&1)).count();
+        let Ok(stored) = stored_entries() else { continue };
+        let found = acknowledged.iter().filter(|entry| stored.get(entry) == Some(&1)).count();
         FOUND.store(found as u64, Ordering::Relaxed);
-        LOST.store((promised.len() - found) as u64, Ordering::Relaxed);
-        if !goes_on {
+        LOST.store((acknowledged.len() - found) as u64, Ordering::Relaxed);
+        if !is_ongoing {
             return;
         }
     }
 }
 
 /// Whether a writer still waits for the answer to its last entry.
-fn somebody_writes() -> bool {
+fn has_pending_writes() -> bool {
     tree::members().iter().any(|member| member.name.starts_with("storm.writer."))
 }
 
 /// How often each entry is in the lists.
-fn kept() -> Result<HashMap<(ListName, Title), u32>, TodoError> {
-    let mut kept = HashMap::new();
+fn stored_entries() -> Result<HashMap<(ListName, Title), u32>, TodoError> {
+    let mut counts = HashMap::new();
     for list in (1..=WRITERS).filter_map(|writer| format!("storm {writer}").parse::<ListName>().ok()) {
         for entry in client::entries(&list, None)? {
-            *kept.entry((list.clone(), entry.title)).or_default() += 1;
+            *counts.entry((list.clone(), entry.title)).or_default() += 1;
         }
     }
-    Ok(kept)
+    Ok(counts)
 }
