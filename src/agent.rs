@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
-use crate::gen_server::behaviour::{Context, GenServer, InitError};
 use crate::gen_server::call::{CallError, DEFAULT_CALL_TIMEOUT};
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::Context;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::callbacks::InitError;
 use crate::gen_server::reply::Next;
+use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::sync::Mutex;
 

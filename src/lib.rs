@@ -11,26 +11,25 @@ compile_error!(
 pub mod agent;
 pub mod application;
 mod child_spec;
-pub mod dynamic_supervisor;
+mod exception;
 pub mod gen_server;
 #[cfg(feature = "env_logger")]
 pub mod logger;
-#[cfg(rethread_model)]
-#[doc(hidden)]
-pub mod model;
 pub mod observer;
 mod or_exit;
-mod partition_supervisor;
 mod pid;
 pub mod process;
 mod reason;
 pub mod registry;
+mod sharded_map;
 pub mod supervisor;
 mod sync;
 pub mod task;
-mod task_supervisor;
 mod unwind;
-mod unwound;
+
+#[cfg(rethread_model)]
+#[doc(hidden)]
+pub use sync::model;
 
 #[doc = include_str!("../docs/semantics.md")]
 pub mod semantics {}
@@ -47,43 +46,39 @@ pub use agent::Agent;
 pub use application::{Application, ApplicationError, ApplicationExit, ApplicationRef};
 pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 #[doc(inline)]
-pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
-#[doc(inline)]
 pub use gen_server::{
     CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, GenServerExt, Info, InitError, Never, Next,
     ServerRef, ServerSpec, StopError,
 };
 pub use or_exit::OrExit;
-pub use partition_supervisor::{PartitionRef, PartitionSupervisor};
 pub use pid::{MonitorRef, Pid, TimerRef};
 pub use reason::{CallFailure, ExitReason, PanicLocation, PanicReport, ReasonValue};
 #[doc(inline)]
 pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
 #[doc(inline)]
 pub use supervisor::{
-    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, FailedToStartChild, Strategy, Supervise,
-    Supervisor, SupervisorSpec,
+    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, DynamicSupervisor, DynamicSupervisorSpec,
+    FailedToStartChild, PartitionRef, PartitionSupervisor, Strategy, Supervise, SuperviseDynamic, Supervisor,
+    SupervisorSpec,
 };
 #[doc(inline)]
-pub use task::{JoinError, OnTimeout, Task, TaskStream};
-pub use task_supervisor::{TaskBuilder, TaskSupervisor};
+pub use task::{JoinError, OnTimeout, Task, TaskBuilder, TaskStream, TaskSupervisor};
 
 /// What most programs need: `use rethread::prelude::*;`.
 pub mod prelude {
     pub use crate::agent::Agent;
     pub use crate::application::{Application, ApplicationExit, ApplicationRef};
     pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
-    pub use crate::dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
     pub use crate::gen_server::{
         CallError, Caller, Context, GenServer, GenServerExt, Info, InitError, Never, Next, ServerRef,
     };
     pub use crate::or_exit::OrExit;
-    pub use crate::partition_supervisor::{PartitionRef, PartitionSupervisor};
     pub use crate::pid::{MonitorRef, Pid};
     pub use crate::process;
     pub use crate::reason::ExitReason;
     pub use crate::registry::{DuplicateRegistry, Registry, RegistryEvent};
     pub use crate::supervisor::{AutoShutdown, Strategy, Supervise, Supervisor, SupervisorSpec};
-    pub use crate::task::{JoinError, Task};
-    pub use crate::task_supervisor::TaskSupervisor;
+    pub use crate::supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
+    pub use crate::supervisor::{PartitionRef, PartitionSupervisor};
+    pub use crate::task::{JoinError, Task, TaskSupervisor};
 }

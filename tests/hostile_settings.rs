@@ -210,7 +210,7 @@ fn a_stack_of_no_bytes_is_the_least_there_is() {
 /// The clock of the wall may jump: nothing but a time stamp may come from it.
 #[test]
 fn the_wall_clock_is_asked_for_time_stamps_only() {
-    let stamps = ["observer.rs", "process/feed.rs"];
+    let stamps = ["observer/mod.rs", "process/observe/events.rs"];
     for (path, text) in source::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let asked = source::words(&text).iter().any(|word| matches!(word.text, "SystemTime" | "UNIX_EPOCH"));
         assert_eq!(asked, stamps.contains(&path.as_str()), "src/{path}: waits and deadlines go by `Instant`");

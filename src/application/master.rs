@@ -5,25 +5,31 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::application::record::{self, ApplicationState};
-use crate::gen_server::behaviour::{Context, GenServer, Info, InitError};
-use crate::gen_server::cycle::WaitEdge;
+use crate::application::state;
+use crate::application::state::ApplicationState;
+use crate::exception;
+use crate::gen_server::callbacks::Context;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::callbacks::Info;
+use crate::gen_server::callbacks::InitError;
 use crate::gen_server::reply::{Never, Next};
 use crate::gen_server::start::ServerSpec;
+use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
-use crate::process::block::{Phase, ProcessBlock};
-use crate::process::clock::elapsed;
-use crate::process::exit::exit;
-use crate::process::info::info;
-use crate::process::own::trap_exit;
-use crate::process::watch::watch_block;
-use crate::process::{me, zombie};
+use crate::process::control::block::Phase;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::local;
+use crate::process::observe::info::info;
+use crate::process::observe::zombie;
+use crate::process::park::timer_thread::elapsed;
+use crate::process::signals::current::trap_exit;
+use crate::process::signals::exit::exit;
+use crate::process::signals::watch::watch_block;
 use crate::reason::ExitReason;
 use crate::supervisor::children::write_log;
 use crate::supervisor::server::Supervisor;
 use crate::sync;
 use crate::unwind::catch_and_log;
-use crate::unwound;
 
 /// What the user wants done at the end. A failure in it, or in its destructor, must not leave the application
 /// half-stopped.
@@ -38,7 +44,7 @@ impl Callback {
     }
 
     fn run(mut self, application: &str) {
-        if let Some(Err(exception)) = self.function.take().map(unwound::catch) {
+        if let Some(Err(exception)) = self.function.take().map(exception::catch) {
             let name = self.name;
             match exception.into_exit_reason() {
                 Some(reason) => {
@@ -47,7 +53,7 @@ impl Callback {
                         format_args!("application {application}: {name} failed: {reason}"),
                     );
                 }
-                None => unwound::unwind_on_exit_signal(), // a kill
+                None => exception::unwind_on_exit_signal(), // a kill
             }
         }
         trap_exit(true); // whatever it did to the process it ran in
@@ -176,7 +182,7 @@ impl Master {
 /// Tells a process to end and waits until it has. Marked as waiting before anybody hears of it: whoever then
 /// calls one that waits for the stop is told that this is a cycle.
 fn exit_and_wait(process: &Arc<ProcessBlock>, reason: ExitReason) {
-    let me = me::get();
+    let me = local::get();
     let _wait_edge = WaitEdge::add(me.as_ref(), process);
     exit(process.pid, reason);
     watch_block(process.pid, Some(Arc::clone(process))).wait();
@@ -190,7 +196,7 @@ struct ApplicationProcesses {
 
 impl ApplicationProcesses {
     fn list(&self) -> Vec<Arc<ProcessBlock>> {
-        record::processes_of(self.master)
+        state::processes_of(self.master)
     }
 
     /// Kills what is left, and waits. What they started before they noticed comes in the next round.

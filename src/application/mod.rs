@@ -1,14 +1,15 @@
 //! Applications: whole systems that are started and stopped as one, and end with a status. Elixir's
 //! `Application`.
 
-pub(crate) mod client;
-pub(crate) mod ending;
+#[expect(clippy::module_inception, reason = "the type Application")]
+pub(crate) mod application;
 pub(crate) mod error;
+pub(crate) mod exit;
+pub(crate) mod handle;
 pub(crate) mod master;
-pub(crate) mod plan;
-pub(crate) mod record;
+pub(crate) mod state;
 
-pub use self::client::ApplicationRef;
-pub use self::ending::ApplicationExit;
+pub use self::application::Application;
 pub use self::error::ApplicationError;
-pub use self::plan::Application;
+pub use self::exit::ApplicationExit;
+pub use self::handle::ApplicationRef;

@@ -6,17 +6,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::gen_server::behaviour::{Envelope, GenServer};
-use crate::gen_server::cycle::{WaitEdge, fmt_cycle};
-use crate::gen_server::handle::{Resolved, ServerRef};
+use crate::gen_server::callbacks::Envelope;
+use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::reply::{Caller, Outcome, ReplySlot};
+use crate::gen_server::server_ref::Resolved;
+use crate::gen_server::server_ref::ServerRef;
+use crate::gen_server::wait_graph::WaitEdge;
+use crate::gen_server::wait_graph::fmt_cycle;
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{ExitListener, ProcessBlock, Watcher};
-use crate::process::inbox::MailboxQueue;
-use crate::process::link::{remove_watcher, watch_exit};
-use crate::process::me::{self, CurrentProcess};
-use crate::process::watch::watch_block;
-use crate::process::{clock, linger};
+use crate::process::control::block::ExitListener;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::Watcher;
+use crate::process::control::local;
+use crate::process::control::local::CurrentProcess;
+use crate::process::mailbox::inbox::MailboxQueue;
+use crate::process::park::backoff;
+use crate::process::park::timer_thread;
+use crate::process::signals::link::remove_watcher;
+use crate::process::signals::link::watch_exit;
+use crate::process::signals::watch::watch_block;
 use crate::reason::ExitReason;
 use crate::unwind::catch_and_log;
 
@@ -250,7 +258,7 @@ impl<S: GenServer> ServerRef<S> {
     /// counter.cast(Ask::Get); // expected `Tell`, found a function that makes an `Ask`
     /// ```
     pub fn cast(&self, message: S::Cast) {
-        if let Some(me) = me::get() {
+        if let Some(me) = local::get() {
             me.checkpoint();
             if me.is_zombie() {
                 return;
@@ -263,7 +271,7 @@ impl<S: GenServer> ServerRef<S> {
             Ok(mailbox) => {
                 if mailbox.push_message(block, Envelope::Cast(message)).is_ok() {
                     block.parker.unpark_after_push();
-                    linger::throttle_sender(|| block.message_queue_len());
+                    backoff::throttle_sender(|| block.message_queue_len());
                 }
             }
             Err(found) => {
@@ -322,7 +330,7 @@ impl<S: GenServer> ServerRef<S> {
 
 /// `Duration::MAX` is for ever.
 fn deadline(timeout: Duration) -> Option<Instant> {
-    (timeout != Duration::MAX).then(|| clock::deadline_after(timeout))
+    (timeout != Duration::MAX).then(|| timer_thread::deadline_after(timeout))
 }
 
 /// The calling process is exiting and makes no calls any more.
@@ -331,7 +339,7 @@ pub(crate) struct Exiting;
 /// The calling process, if it is one and may still make calls.
 #[inline]
 pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
-    let me = me::get();
+    let me = local::get();
     if let Some(me) = &me {
         me.checkpoint();
         if me.signals_masked() || me.is_zombie() {
@@ -354,7 +362,7 @@ pub(crate) fn wait_for_reply<R: Send + 'static>(
     }
     let close_on_drop = CloseOnDrop(slot);
     // Most answers come before it pays to be told of the server's death.
-    let early = me::spin(deadline, || match slot.take() {
+    let early = local::spin(deadline, || match slot.take() {
         Some(Outcome::Answered(value)) => Some(EarlyResult::Answered(value)),
         None if !server.is_exiting() => None,
         _ => Some(EarlyResult::SlowPath),
@@ -364,7 +372,7 @@ pub(crate) fn wait_for_reply<R: Send + 'static>(
         return Some(Outcome::Answered(value));
     }
     let _exit_watch = ExitWatch::new(slot, server);
-    me::park(deadline, || match slot.take() {
+    local::park(deadline, || match slot.take() {
         // Dropped because the server is ending: its reason is still to come.
         Some(Outcome::NoReply) if server.is_exiting() => None,
         other => other,

@@ -1,16 +1,16 @@
 //! Servers: processes that keep a state and answer messages about it. Elixir's `GenServer`, with the
 //! messages typed.
 
-pub(crate) mod behaviour;
 pub(crate) mod call;
-pub(crate) mod cycle;
-pub(crate) mod handle;
+pub(crate) mod callbacks;
+pub(crate) mod receive_loop;
 pub(crate) mod reply;
-pub(crate) mod run;
+pub(crate) mod server_ref;
 pub(crate) mod start;
+pub(crate) mod wait_graph;
 
-pub use self::behaviour::{Context, GenServer, Info, InitError};
 pub use self::call::{CallError, DEFAULT_CALL_TIMEOUT, StopError};
-pub use self::handle::ServerRef;
+pub use self::callbacks::{Context, GenServer, Info, InitError};
 pub use self::reply::{Caller, Never, Next};
+pub use self::server_ref::ServerRef;
 pub use self::start::{GenServerExt, ServerSpec};

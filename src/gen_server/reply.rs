@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::process::block::{ExitListener, ProcessBlock};
-use crate::process::me::{self, DroppedCaller};
-use crate::process::wait::Parker;
+use crate::process::control::block::ExitListener;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::local;
+use crate::process::control::local::DroppedCaller;
+use crate::process::park::parker::Parker;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -57,9 +59,9 @@ enum CallerThread {
 impl<R> ReplySlot<R> {
     /// A slot for the calling thread.
     pub(crate) fn new() -> Arc<Self> {
-        let caller = match me::get() {
+        let caller = match local::get() {
             Some(me) => CallerThread::Process(Arc::clone(&me.block)),
-            None => CallerThread::Foreign(me::parker()),
+            None => CallerThread::Foreign(local::parker()),
         };
         Arc::new(Self { state: Mutex::new(ReplyState::Pending), is_ready: AtomicBool::new(false), caller })
     }
@@ -112,7 +114,7 @@ impl<R> ReplySlot<R> {
         let refused = match *state {
             ReplyState::Pending => {
                 *state = ReplyState::Unsent(value);
-                if let Some(me) = me::get() {
+                if let Some(me) = local::get() {
                     me.note_send();
                     if let CallerThread::Process(caller) = &self.caller {
                         me.clear_current_caller(caller.pid);
@@ -272,7 +274,7 @@ impl<R: Send + 'static> Caller<R> {
     /// Answers, and goes on waiting for messages: what a handler returns. The caller gets the answer when
     /// the handler has returned; with [`and_stop`](Next::and_stop) when `terminate` has.
     pub fn reply(mut self, value: R) -> Next {
-        me::checkpoint();
+        local::checkpoint();
         // What a zombie says does not count: its handle is dropped unanswered, which lets the caller know.
         let slot = if is_zombie() { None } else { self.slot.take() };
         if let Some(slot) = &slot {
@@ -288,7 +290,7 @@ impl<R: Send + 'static> Caller<R> {
     ///
     /// An answer nobody waits for any more is dropped.
     pub fn reply_now(self, value: R) {
-        me::checkpoint();
+        local::checkpoint();
         self.reply_uninterruptible(value);
     }
 
@@ -306,13 +308,13 @@ impl<R: Send + 'static> Caller<R> {
 
 /// Whether nothing this thread says counts any more.
 fn is_zombie() -> bool {
-    me::get().is_some_and(|me| me.is_zombie())
+    local::get().is_some_and(|me| me.is_zombie())
 }
 
 impl<R: Send + 'static> Drop for Caller<R> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            me::on_caller_dropped(slot);
+            local::on_caller_dropped(slot);
         }
     }
 }

@@ -9,21 +9,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
-use crate::gen_server::behaviour::{Context, Envelope, GenServer};
 use crate::gen_server::call::wait_for_reply;
-use crate::gen_server::cycle::WaitEdge;
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::Context;
+use crate::gen_server::callbacks::Envelope;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::receive_loop::ServerArgs;
+use crate::gen_server::receive_loop::StartFailure;
+use crate::gen_server::receive_loop::run_server;
 use crate::gen_server::reply::{Caller, Outcome, ReplySlot};
-use crate::gen_server::run::{ServerArgs, StartFailure, run_server};
+use crate::gen_server::server_ref::ServerRef;
+use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{ProcessBlock, ProcessKind};
-use crate::process::inbox::Inbox;
-use crate::process::link::{demonitor_flush, remove_link};
-use crate::process::me::{self, CurrentProcess};
-use crate::process::signal::Origin;
-use crate::process::spawn::{Builder, start_process};
-use crate::process::watch::watch_block;
-use crate::process::{address::Address, clock, exit};
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessKind;
+use crate::process::control::local;
+use crate::process::control::local::CurrentProcess;
+use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::spawn::start_process;
+use crate::process::mailbox::address::Address;
+use crate::process::mailbox::inbox::Inbox;
+use crate::process::park::timer_thread;
+use crate::process::signals::effect::Origin;
+use crate::process::signals::exit;
+use crate::process::signals::link::demonitor_flush;
+use crate::process::signals::link::remove_link;
+use crate::process::signals::watch::watch_block;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 
@@ -223,7 +233,7 @@ impl<S: GenServer> ServerSpec<S> {
     /// As there; and [`StartError::AlreadyStarted`] if the name is taken: then no process was made.
     #[track_caller]
     pub fn start_link(self) -> Result<ServerRef<S>, StartError> {
-        let me = me::get();
+        let me = local::get();
         start_server(self.args, self.name.as_ref(), self.process, self.start_timeout, me.as_ref(), None)
     }
 
@@ -243,7 +253,7 @@ impl<S: GenServer> ServerSpec<S> {
     #[track_caller]
     pub fn start_monitor(self) -> Result<(ServerRef<S>, MonitorRef), StartError> {
         let me =
-            me::get().ok_or(StartError::Failed(ExitReason::new("the calling thread is not a process")))?;
+            local::get().ok_or(StartError::Failed(ExitReason::new("the calling thread is not a process")))?;
         let monitor = MonitorRef::next();
         start_server(
             self.args,
@@ -288,7 +298,7 @@ where
         let process = Builder { spawned_at: Some(defined_at), ..process };
         let id = id.unwrap_or_else(|| short_type_name::<S>().into());
         let mut child = ChildSpec::new(id, move || {
-            let me = me::get();
+            let me = local::get();
             let server = start_server::<S>(
                 args.clone(),
                 name.as_ref(),
@@ -331,7 +341,7 @@ fn start_server<S: GenServer>(
     if process.label.is_none() && process.name.is_none() {
         process.label = Some(short_type_name::<S>().into());
     }
-    let deadline = timeout.map(clock::deadline_after);
+    let deadline = timeout.map(timer_thread::deadline_after);
     let slot = ReplySlot::<()>::new();
     let failure: StartFailure = Arc::new(Mutex::new(None));
     let parent: Option<Pid> = link_to.map(|me| me.block.pid);
@@ -351,7 +361,7 @@ fn start_server<S: GenServer>(
     };
     let server = start_process(process, link_to, monitor_by, body).map_err(StartError::from)?;
     let block = server.block();
-    let me = me::get();
+    let me = local::get();
     let _wait_edge = WaitEdge::adopt(me.as_ref());
     let error = match wait_for_reply(&slot, block, deadline) {
         Some(Outcome::Answered(())) => return Ok(ServerRef::from_block(Arc::clone(block))),
@@ -378,6 +388,6 @@ fn abort_start(block: &Arc<ProcessBlock>, link_to: Option<&Rc<CurrentProcess>>) 
     if let Some(me) = link_to {
         remove_link(&me.block, block.pid);
     }
-    exit::deliver_exit_signal(block, me::sender_pid(), &ExitReason::Kill, Origin::Sent);
+    exit::deliver_exit_signal(block, local::sender_pid(), &ExitReason::Kill, Origin::Sent);
     watch_block(block.pid, Some(Arc::clone(block))).wait();
 }

@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
 
-use crate::gen_server::behaviour::GenServer;
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
-use crate::process::address::Address;
-use crate::process::block::ProcessBlock;
-use crate::process::me;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::local;
+use crate::process::mailbox::address::Address;
 use crate::process::names::NameError;
-use crate::process::shards::ShardedMap;
-use crate::registry::event::RegistryEvent;
+use crate::registry::listeners::RegistryEvent;
 use crate::registry::store::{
     EntryTable, KeyRegistration, RegistryEntry, Store, enter_register_call, enter_registry_call,
 };
+use crate::sharded_map::ShardedMap;
 
 /// A table from keys to processes in which any number of entries may stand under one key, also several of one
 /// process: for groups, and for publishing to subscribers. Everything that [`Registry`](crate::Registry) says
@@ -184,7 +184,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        me::checkpoint();
+        local::checkpoint();
         let shard = self.store().table.0.shard(key).read();
         shard.get(key).into_iter().flat_map(live_entries).collect()
     }
@@ -288,19 +288,19 @@ where
 
     /// The keys of a process, in the order it registered; one for each entry.
     pub fn keys(&self, pid: impl Into<Pid>) -> Vec<K> {
-        me::checkpoint();
+        local::checkpoint();
         self.store().keys(pid.into())
     }
 
     /// How many entries there are.
     pub fn count(&self) -> usize {
-        me::checkpoint();
+        local::checkpoint();
         self.store().table.live_entries().len()
     }
 
     /// All entries, in the order they were made.
     pub fn entries(&self) -> Vec<(K, Pid, V)> {
-        me::checkpoint();
+        local::checkpoint();
         self.store().entries()
     }
 
@@ -331,7 +331,7 @@ where
     where
         M: From<RegistryEvent<K, V>> + Send + 'static,
     {
-        me::checkpoint();
+        local::checkpoint();
         self.store().listeners.add(listener);
     }
 
@@ -341,7 +341,7 @@ where
         S: GenServer,
         S::Cast: From<RegistryEvent<K, V>>,
     {
-        me::checkpoint();
+        local::checkpoint();
         self.store().listeners.add_server(listener);
     }
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::Pid;
-use crate::process::block::ProcessBlock;
-use crate::process::names::{NameError, NameTable, Via};
-use crate::process::table;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::table;
+use crate::process::names::NameError;
+use crate::process::names::NameTable;
+use crate::process::names::Via;
 use crate::registry::store::{EntryTable, KeyRegistration, RegistryEntry, Store};
 
 /// The table of a registry with unique keys: names with values.

@@ -11,14 +11,18 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use crate::pid::Pid;
-use crate::process::block::{HeldResource, ProcessBlock};
-use crate::process::me::{self, CurrentProcess};
+use crate::process::control::block::HeldResource;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::local;
+use crate::process::control::local::CurrentProcess;
+use crate::process::control::table;
 use crate::process::names::NameError;
-use crate::process::shards::ShardedMap;
-use crate::process::table;
-use crate::registry::event::{Listeners, RegistryEvent};
-use crate::registry::locks::{KeyLocks, LockWaiter};
-use crate::registry::told::Announcement;
+use crate::registry::announcement::Announcement;
+use crate::registry::key_locks::KeyLocks;
+use crate::registry::key_locks::LockWaiter;
+use crate::registry::listeners::Listeners;
+use crate::registry::listeners::RegistryEvent;
+use crate::sharded_map::ShardedMap;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::unwind::catch_and_log;
@@ -144,14 +148,14 @@ where
 
 /// The calling process, if it is one that can still register.
 pub(crate) fn enter_register_call() -> Result<Rc<CurrentProcess>, NameError> {
-    let me = me::get().ok_or(NameError::NotAProcess)?;
+    let me = local::get().ok_or(NameError::NotAProcess)?;
     me.checkpoint();
     if me.signals_masked() || me.is_zombie() { Err(NameError::Exiting) } else { Ok(me) }
 }
 
 /// The calling process, if it is one and what it does still counts.
 pub(crate) fn enter_registry_call() -> Option<Rc<CurrentProcess>> {
-    let me = me::get()?;
+    let me = local::get()?;
     me.checkpoint();
     if me.is_zombie() { None } else { Some(me) }
 }
@@ -365,7 +369,7 @@ where
 {
     #[track_caller]
     pub(crate) fn lock<R>(self: &Arc<Self>, key: K, body: impl FnOnce() -> R) -> R {
-        let me = me::get();
+        let me = local::get();
         if let Some(me) = &me {
             me.checkpoint();
         }

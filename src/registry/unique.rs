@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
-use crate::gen_server::behaviour::GenServer;
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
-use crate::process::address::Address;
-use crate::process::me;
-use crate::process::names::{NameError, NameTable};
-use crate::registry::event::RegistryEvent;
+use crate::process::control::local;
+use crate::process::mailbox::address::Address;
+use crate::process::names::NameError;
+use crate::process::names::NameTable;
 use crate::registry::key::{RegistryKey, UniqueStore};
+use crate::registry::listeners::RegistryEvent;
 use crate::registry::store::{Kept, RegistryEntry, Store, enter_register_call, enter_registry_call};
 
 /// A table from keys of any type to processes, one for each key, with a value beside it. It lives as long as a
@@ -110,7 +111,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        me::checkpoint();
+        local::checkpoint();
         self.store().table.get(key).map(|(_, entry)| entry)
     }
 
@@ -189,7 +190,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn whereis_timeout(&self, key: K, timeout: Duration) -> Option<Pid> {
-        me::checkpoint();
+        local::checkpoint();
         self.store().table.get_timeout(key, timeout).map(|(block, _)| block.pid)
     }
 
@@ -277,19 +278,19 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keys(&self, pid: impl Into<Pid>) -> Vec<K> {
-        me::checkpoint();
+        local::checkpoint();
         self.store().keys(pid.into())
     }
 
     /// How many entries there are.
     pub fn count(&self) -> usize {
-        me::checkpoint();
+        local::checkpoint();
         self.store().table.live_values().len()
     }
 
     /// All entries, in the order they were made.
     pub fn entries(&self) -> Vec<(K, Pid, V)> {
-        me::checkpoint();
+        local::checkpoint();
         self.store().entries()
     }
 
@@ -384,7 +385,7 @@ where
     where
         M: From<RegistryEvent<K, V>> + Send + 'static,
     {
-        me::checkpoint();
+        local::checkpoint();
         self.store().listeners.add(listener);
     }
 
@@ -427,7 +428,7 @@ where
         S: GenServer,
         S::Cast: From<RegistryEvent<K, V>>,
     {
-        me::checkpoint();
+        local::checkpoint();
         self.store().listeners.add_server(listener);
     }
 }

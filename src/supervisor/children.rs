@@ -6,22 +6,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
-use crate::gen_server::cycle::WaitEdge;
+use crate::exception;
+use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
-use crate::process::clock::elapsed;
-use crate::process::exit::{exit, is_alive};
-use crate::process::feed::{self, ProcessEventKind};
-use crate::process::link::unlink;
-use crate::process::settings::settings;
-use crate::process::watch::{Watch, wait_until_reaped, watch};
-use crate::process::zombie::{self, zombies};
-use crate::process::{me, table};
+use crate::process::control::local;
+use crate::process::control::settings::settings;
+use crate::process::control::table;
+use crate::process::observe::events;
+use crate::process::observe::events::ProcessEventKind;
+use crate::process::observe::zombie;
+use crate::process::observe::zombie::zombies;
+use crate::process::park::timer_thread::elapsed;
+use crate::process::signals::exit::exit;
+use crate::process::signals::exit::is_alive;
+use crate::process::signals::link::unlink;
+use crate::process::signals::watch::Watch;
+use crate::process::signals::watch::wait_until_reaped;
+use crate::process::signals::watch::watch;
 use crate::reason::ExitReason;
-use crate::supervisor::decide::is_expected;
+use crate::supervisor::policy::is_expected;
 use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
 use crate::sync;
 use crate::unwind::catch_and_log;
-use crate::unwound;
 
 /// Whether a child runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +95,11 @@ impl Child {
     /// running, and that is all right. `progress`: how loudly the log hears of a start; one that somebody asked
     /// for is less news than one by plan.
     pub(crate) fn start(&mut self, supervisor: &str, level: log::Level) -> Result<Option<Pid>, StartError> {
-        let started = match unwound::catch(|| (self.spec.start)()) {
+        let started = match exception::catch(|| (self.spec.start)()) {
             Ok(started) => started,
             Err(exception) => match exception.into_exit_reason() {
                 Some(reason) => Err(StartError::Failed(reason)),
-                None => unwound::unwind_on_exit_signal(),
+                None => exception::unwind_on_exit_signal(),
             },
         };
         match started {
@@ -125,10 +131,10 @@ impl Child {
 
     /// Tells observers that a supervisor has started it again.
     pub(crate) fn publish_restart(&self) {
-        let (Some(me), true) = (me::pid(), feed::has_subscribers()) else { return };
+        let (Some(me), true) = (local::pid(), events::has_subscribers()) else { return };
         if let Some(block) = self.pid().and_then(table::get) {
             let child = self.spec.id.as_str().into();
-            feed::emit(&block, || ProcessEventKind::Restarted {
+            events::emit(&block, || ProcessEventKind::Restarted {
                 supervisor: me,
                 child,
                 restart_count: self.restarts(),
@@ -161,7 +167,7 @@ impl Child {
             self.status = Status::Stopped;
             return;
         };
-        let me = me::get();
+        let me = local::get();
         let block = table::get(pid);
         // A child that calls us in its clean-up is told at once that it would wait for ever.
         let _wait_edge = block.as_ref().map(|block| WaitEdge::add(me.as_ref(), block));
@@ -274,7 +280,7 @@ pub(crate) fn too_many_zombies<'a>(
     if !restarted.clone().any(Child::is_zombie) {
         return false;
     }
-    let me = me::pid();
+    let me = local::pid();
     let all = zombies();
     let own = all.iter().filter(|zombie| zombie.parent == me).count();
     all.len() > settings().max_zombies || limit.is_some_and(|limit| own > limit)

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildSpec, StartError};
-use crate::gen_server::behaviour::GenServer;
 use crate::gen_server::call::CallError;
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::reply::Caller;
+use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::ServerSpec;
 use crate::pid::Pid;
 use crate::reason::ExitReason;

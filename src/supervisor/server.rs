@@ -7,20 +7,27 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 
 use crate::child_spec::{ChildId, ChildSpec, StartError};
-use crate::gen_server::behaviour::{Context, GenServer, Info, InitError};
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::Context;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::callbacks::Info;
+use crate::gen_server::callbacks::InitError;
 use crate::gen_server::reply::Next;
+use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::pid::Pid;
 use crate::reason::ExitReason;
-use crate::supervisor::account::{StatusBoard, publish_give_up};
-use crate::supervisor::budget::RestartIntensity;
 use crate::supervisor::children::{
     Child, Children, FailedToStartChild, Status, child_info, count, is_dead, too_many_zombies, write_log,
 };
-use crate::supervisor::decide::{Decision, affected_range, decide, should_auto_shutdown};
+use crate::supervisor::intensity::RestartIntensity;
+use crate::supervisor::policy::Decision;
+use crate::supervisor::policy::affected_range;
+use crate::supervisor::policy::decide;
+use crate::supervisor::policy::should_auto_shutdown;
 use crate::supervisor::request::{ChildError, ChildRequest, RetryRestart, SupervisorCall, SupervisorCast};
 use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_child};
+use crate::supervisor::status::StatusBoard;
+use crate::supervisor::status::publish_give_up;
 
 /// A process that starts others, and starts them again when they end.
 ///

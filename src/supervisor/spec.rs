@@ -9,7 +9,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 
 use crate::child_spec::{ChildSpec, Restart, SpecError};
-use crate::gen_server::handle::Target;
+use crate::gen_server::server_ref::Target;
 
 /// Whom the end of one child concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

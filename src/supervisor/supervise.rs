@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
-use crate::gen_server::behaviour::InitError;
-use crate::gen_server::handle::ServerRef;
+use crate::gen_server::callbacks::InitError;
+use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec, short_type_name};
 use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::pid::Pid;
-use crate::process::me;
+use crate::process::control::local;
 
 /// A task that starts its successor and ends, again and again, must not hand on an ever longer list.
 const MAX_CALLERS: usize = 32;
@@ -45,7 +45,7 @@ fn current() -> Option<Arc<[Pid]>> {
 pub(crate) fn callers_for_child() -> Arc<[Pid]> {
     let inherited = current();
     let inherited = inherited.iter().flat_map(|callers| callers.iter().copied());
-    me::pid().into_iter().chain(inherited).take(MAX_CALLERS).collect()
+    local::pid().into_iter().chain(inherited).take(MAX_CALLERS).collect()
 }
 
 /// The callers of the body that runs while this lives.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
-use crate::gen_server::cycle::fmt_cycle;
+use crate::gen_server::wait_graph::fmt_cycle;
 use crate::pid::Pid;
 use crate::reason::ExitReason;
 

@@ -9,16 +9,20 @@ use std::time::Duration;
 
 use crate::child_spec::Shutdown;
 use crate::gen_server::call::{Exiting, enter_runtime_call};
-use crate::gen_server::cycle::WaitEdge;
+use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::{ExitListener, ProcessBlock, Watcher};
-use crate::process::clock;
-use crate::process::link::{remove_watcher, watch_exit};
-use crate::process::me::{self, CurrentProcess};
+use crate::process::control::block::ExitListener;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::Watcher;
+use crate::process::control::local;
+use crate::process::control::local::CurrentProcess;
+use crate::process::park::timer_thread;
+use crate::process::signals::link::remove_watcher;
+use crate::process::signals::link::watch_exit;
 use crate::reason::ExitReason;
+use crate::task::body::StartedTask;
 use crate::task::error::JoinError;
-use crate::task::slot::ResultSlot;
-use crate::task::work::StartedTask;
+use crate::task::result_slot::ResultSlot;
 
 /// A process that does one thing, and the right to its value: Elixir's `Task`. Made by [`Task::spawn`].
 ///
@@ -91,7 +95,7 @@ impl<T: Send + 'static> Task<T> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        me::checkpoint();
+        local::checkpoint();
         self.taken || self.is_done()
     }
 
@@ -217,9 +221,9 @@ impl<T: Send + 'static> Task<T> {
         self.unlink_and_exit(&first);
         self.register_parker();
         let poll = || self.slot.exit_sequence();
-        if me::wait(timeout.map(clock::deadline_after), poll).is_none() {
+        if local::wait(timeout.map(timer_thread::deadline_after), poll).is_none() {
             self.unlink_and_exit(&ExitReason::Kill);
-            me::wait(None, poll);
+            local::wait(None, poll);
         }
         drop(wait_edge);
         let expected = if how == Shutdown::BrutalKill { ExitReason::Killed } else { ExitReason::Shutdown };
@@ -246,7 +250,7 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ignore(mut self) -> Option<Result<T, JoinError>> {
-        me::checkpoint();
+        local::checkpoint();
         self.started.unlink();
         self.is_done().then(|| self.take_result())
     }
@@ -267,7 +271,7 @@ impl<T: Send + 'static> Task<T> {
     /// The value or the end, if either comes within this time.
     fn wait_result(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
         self.register_parker();
-        me::wait(Some(clock::deadline_after(timeout)), || self.is_done().then_some(()))?;
+        local::wait(Some(timer_thread::deadline_after(timeout)), || self.is_done().then_some(()))?;
         Some(self.take_result())
     }
 }
@@ -309,7 +313,7 @@ impl<T: Send + 'static> Task<T> {
 
     /// The value or the end, one of which must be there. A crash that takes its owner with it does so here.
     pub(crate) fn take_result(&mut self) -> Result<T, JoinError> {
-        me::checkpoint();
+        local::checkpoint();
         let result = if self.taken { None } else { self.slot.take() };
         self.taken = true;
         let reason = match result {
@@ -326,7 +330,7 @@ impl<T: Send + 'static> Task<T> {
 
     /// Unlinks it from its owner and sends it an exit signal; not if the owner is a zombie.
     pub(crate) fn unlink_and_exit(&self, reason: &ExitReason) {
-        if !me::get().is_some_and(|me| me.is_zombie()) {
+        if !local::get().is_some_and(|me| me.is_zombie()) {
             self.started.unlink_and_exit(reason);
         }
     }

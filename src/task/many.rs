@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::gen_server::cycle::WaitEdge;
-use crate::process::{clock, me};
+use crate::gen_server::wait_graph::WaitEdge;
+use crate::process::control::local;
+use crate::process::park::timer_thread;
 use crate::task::error::JoinError;
 use crate::task::handle::{Task, enter_task_call};
 
@@ -52,7 +53,7 @@ impl<T: Send + 'static> Task<T> {
     ) -> Result<Vec<T>, JoinError> {
         let mut tasks: Vec<Self> = tasks.into_iter().collect();
         let me = enter_task_call()?;
-        let deadline = clock::deadline_after(timeout);
+        let deadline = timer_thread::deadline_after(timeout);
         tasks.iter().for_each(Self::register_parker);
         loop {
             let failed = tasks.iter_mut().filter(|task| task.failure_sequence().is_some());
@@ -66,7 +67,7 @@ impl<T: Send + 'static> Task<T> {
             let wait_edge = WaitEdge::try_add(me.as_ref(), pending.block());
             let _wait_edge = wait_edge.map_err(|cycle| JoinError::Deadlock { cycle })?;
             let is_ready = || pending.is_done() || tasks.iter().any(|task| task.failure_sequence().is_some());
-            me::wait(Some(deadline), || is_ready().then_some(()))
+            local::wait(Some(deadline), || is_ready().then_some(()))
                 .ok_or_else(|| pending.timeout_error(timeout))?;
         }
     }
@@ -102,7 +103,7 @@ impl<T: Send + 'static> Task<T> {
         }
         tasks.iter().for_each(Self::register_parker);
         let poll = || tasks.iter().all(Self::is_done).then_some(());
-        me::wait(Some(clock::deadline_after(timeout)), poll);
+        local::wait(Some(timer_thread::deadline_after(timeout)), poll);
         tasks.iter_mut().map(|task| task.is_done().then(|| task.take_result())).collect()
     }
 }

@@ -33,7 +33,7 @@
 //! itself. An owner that wants to survive has three ways, from the usual to the rare:
 //!
 //! - a task whose failure is no surprise returns a `Result`, as any function;
-//! - a [`TaskSupervisor`](crate::TaskSupervisor) starts tasks that are not linked with their owner
+//! - a [`TaskSupervisor`] starts tasks that are not linked with their owner
 //!   (`spawn_nolink`): their crash is the [`JoinError`] of `join`, and no more;
 //! - an owner that traps exits gets that, and an `Exit` message. A thread that is no process has no links, so
 //!   it gets the error only.
@@ -43,7 +43,7 @@
 //!
 //! # Tasks that nobody waits for
 //! [`Task::start`], [`Task::start_link`] and [`Task::start_monitor`] begin work whose value nobody wants. Under a
-//! supervisor they can be stopped, listed, limited: [`TaskSupervisor`](crate::TaskSupervisor) for those started while the program
+//! supervisor they can be stopped, listed, limited: [`TaskSupervisor`] for those started while the program
 //! runs, [`Task::child_spec`] for one that is there from the beginning.
 //!
 //! # In a server
@@ -115,17 +115,19 @@
 //! computations); if it comes to none, it is declared dead after its `kill_grace` and may go on as a
 //! [`Zombie`](crate::process::Zombie). That is why nothing here has a time limit that was not asked for.
 
+pub(crate) mod body;
 pub(crate) mod callers;
-pub(crate) mod crew;
 pub(crate) mod error;
 pub(crate) mod handle;
 pub(crate) mod many;
-pub(crate) mod slot;
+pub(crate) mod result_slot;
+pub(crate) mod running;
 pub(crate) mod start;
 pub(crate) mod stream;
-pub(crate) mod work;
+pub(crate) mod supervisor;
 
 pub use self::callers::callers;
 pub use self::error::JoinError;
 pub use self::handle::Task;
 pub use self::stream::{OnTimeout, TaskStream};
+pub use self::supervisor::{TaskBuilder, TaskSupervisor};

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart};
 use crate::pid::{MonitorRef, Pid};
-use crate::process::block::ProcessKind;
-use crate::process::inbox::Inbox;
-use crate::process::me;
-use crate::process::spawn::{Builder, SpawnError, start_process};
+use crate::process::control::block::ProcessKind;
+use crate::process::control::local;
+use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::spawn::SpawnError;
+use crate::process::lifecycle::spawn::start_process;
+use crate::process::mailbox::inbox::Inbox;
+use crate::task::body::StartedTask;
+use crate::task::body::task_body;
+use crate::task::body::with_callers;
 use crate::task::handle::Task;
-use crate::task::work::{StartedTask, task_body, with_callers};
 
 impl<T: Send + 'static> Task<T> {
     /// Starts a task, linked with the calling process, which owns it: Elixir's `async`. On a thread that is not a
@@ -75,7 +79,7 @@ impl<T: Send + 'static> Task<T> {
         builder: Builder,
         work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
     ) -> Result<Self, SpawnError> {
-        let me = me::get();
+        let me = local::get();
         let (slot, body) = task_body(work);
         let address = start_process(Builder { kind: ProcessKind::Task, ..builder }, me.as_ref(), None, body)?;
         let linked_owner = me.map(|me| Arc::clone(&me.block));
@@ -120,7 +124,7 @@ impl Task<()> {
     #[track_caller]
     pub fn start_link(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
         let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
-        start_process::<()>(builder, me::get().as_ref(), None, with_callers(move |_| work()))
+        start_process::<()>(builder, local::get().as_ref(), None, with_callers(move |_| work()))
             .map(|address| address.pid())
     }
 
@@ -143,7 +147,7 @@ impl Task<()> {
     /// ```
     #[track_caller]
     pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
-        let me = me::get().ok_or(SpawnError::NotAProcess)?;
+        let me = local::get().ok_or(SpawnError::NotAProcess)?;
         let monitor = MonitorRef::next();
         let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
         let task = start_process::<()>(builder, None, Some((&me, monitor)), with_callers(move |_| work()))?;
@@ -174,7 +178,7 @@ impl Task<()> {
         let start = move || {
             let work = Arc::clone(&work);
             let body = with_callers::<(), _>(move |_| work());
-            Ok(start_process(builder.clone(), me::get().as_ref(), None, body)?.pid())
+            Ok(start_process(builder.clone(), local::get().as_ref(), None, body)?.pid())
         };
         ChildSpec::new(id, start).restart(Restart::Temporary)
     }

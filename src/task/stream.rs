@@ -11,17 +11,23 @@ use std::thread;
 use std::time::Duration;
 
 use crate::child_spec::StartError;
-use crate::process::block::ProcessKind;
-use crate::process::exit::exit_with;
-use crate::process::inbox::Inbox;
-use crate::process::me::{self, CurrentProcess};
-use crate::process::spawn::{Builder, start_process};
+use crate::process::control::block::ProcessKind;
+use crate::process::control::local;
+use crate::process::control::local::CurrentProcess;
+use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::spawn::start_process;
+use crate::process::mailbox::inbox::Inbox;
+use crate::process::signals::exit::exit_with;
 use crate::reason::ExitReason;
-use crate::task::crew::{RunningTasks, TaskEvent};
+use crate::task::body::StartTask;
+use crate::task::body::StartedTask;
+use crate::task::body::TaskBody;
+use crate::task::body::task_body;
 use crate::task::error::JoinError;
 use crate::task::handle::{Task, enter_task_call};
-use crate::task::slot::drop_unclaimed_value;
-use crate::task::work::{StartTask, StartedTask, TaskBody, task_body};
+use crate::task::result_slot::drop_unclaimed_value;
+use crate::task::running::RunningTasks;
+use crate::task::running::TaskEvent;
 
 /// What becomes of a stream when a task takes longer than its [`timeout`](TaskStream::timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -128,7 +134,7 @@ impl Task<()> {
 
 /// The calling process gives birth to the task itself.
 fn start_linked(builder: Builder, body: TaskBody) -> Result<StartedTask, StartError> {
-    let me = me::get();
+    let me = local::get();
     let address = start_process(builder, me.as_ref(), None, body)?;
     Ok(StartedTask { block: Arc::clone(address.block()), linked_owner: me.map(|me| Arc::clone(&me.block)) })
 }

@@ -1,0 +1,181 @@
+//! The life of a server: init, the loop over its mailbox, terminate. `start` has it run on a new thread.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use crate::child_spec::StartError;
+use crate::exception;
+use crate::exception::Exception;
+use crate::gen_server::callbacks::Context;
+use crate::gen_server::callbacks::Envelope;
+use crate::gen_server::callbacks::GenServer;
+use crate::gen_server::callbacks::Info;
+use crate::gen_server::callbacks::InitError;
+use crate::gen_server::reply::{Caller, Next, NextAction};
+use crate::gen_server::wait_graph::remove_edge;
+use crate::pid::Pid;
+use crate::process::control::activity::Activity;
+use crate::process::control::block::Phase;
+use crate::process::control::block::SystemMessage;
+use crate::process::control::local::CurrentProcess;
+use crate::process::mailbox::inbox::Inbox;
+use crate::process::mailbox::inbox::QueueItem;
+use crate::process::park::timer_thread;
+use crate::process::signals::exit;
+use crate::reason::ExitReason;
+use crate::sync::Mutex;
+use crate::unwind::catch_and_log;
+
+/// Why a server did not start, if there is more to say than the reason it ended with.
+pub(crate) type StartFailure = Arc<Mutex<Option<StartError>>>;
+
+/// What the body of a server's process needs.
+pub(crate) struct ServerArgs<S: GenServer> {
+    pub(crate) args: S::Args,
+    pub(crate) parent: Option<Pid>,
+    /// Answered when `init` has made a state.
+    pub(crate) started: Caller<()>,
+    pub(crate) failure: StartFailure,
+}
+
+/// The body of a server's process.
+pub(crate) fn run_server<S: GenServer>(
+    server_args: ServerArgs<S>,
+    inbox: &mut Inbox<Envelope<S>>,
+    make_context: impl FnOnce(Option<Pid>) -> Context<S>,
+) {
+    let ServerArgs { args, parent, started, failure } = server_args;
+    let me = exit::expect_process("serve");
+    me.defer_dropped_callers();
+    let mut cx = make_context(parent);
+    me.set_activity(Activity::Starting);
+    let init_result = S::init(args, &mut cx);
+    let mut server = match init_result {
+        Ok(server) => server,
+        Err(init_error) => return fail_start(init_error, &failure),
+    };
+    let mut state = me.block.lock();
+    let is_running = matches!(state.phase, Phase::Running);
+    if is_running {
+        state.starter = None; // from here on it hears of our end as everybody linked does
+    }
+    drop(state);
+    let result = exception::catch(|| {
+        if is_running {
+            started.reply_uninterruptible(());
+        }
+        me.checkpoint(); // killed while `init` ran: the start has failed, and that is all the starter hears
+        receive_loop(&mut server, inbox, &mut cx, &me)
+    });
+    if matches!(result, Err(Exception::ExitSignal)) {
+        // Ended by a signal it does not trap: no terminate.
+        return begin_shutdown(&me, server, ExitReason::Normal);
+    }
+    me.on_unwind_caught();
+    let last_activity = me.block.activity.get();
+    me.set_activity(Activity::Terminating);
+    let (reply, reason) = match result {
+        Ok((reply, reason)) => (Some(reply), reason),
+        Err(unwound) => (None, unwound.into_exit_reason().unwrap_or(ExitReason::Normal)),
+    };
+    if reason.is_abnormal() {
+        catch_and_log("the log", || {
+            log::error!("server {} ({}) stops while {last_activity}: {reason}", cx.pid(), type_name::<S>());
+        });
+    }
+    let reason = match exception::catch(|| server.terminate(&reason, &mut cx)) {
+        Ok(()) => reason,
+        Err(unwound) => unwound.into_exit_reason().unwrap_or(reason),
+    };
+    drop(reply);
+    begin_shutdown(&me, server, reason);
+}
+
+/// `init` did not make a state.
+fn fail_start(init_error: InitError, failure: &StartFailure) {
+    let (error, reason) = match init_error {
+        InitError::Ignore => (StartError::Ignored, None),
+        InitError::Error(reason) => (StartError::Failed(reason), None),
+        InitError::Stop(reason) => (StartError::Failed(reason.clone()), Some(reason)),
+    };
+    *failure.lock() = Some(error);
+    if let Some(reason) = reason {
+        exception::exit(reason);
+    }
+}
+
+/// The end is decided; the state goes before anybody hears of it.
+fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
+    exit::set_exiting(&me.block, reason);
+    exit::arm_exit_deadline(&me.block);
+    me.mask_signals();
+    catch_and_log("the destructor of a server's state", move || drop(server));
+}
+
+/// Handles messages until the server stops; returns why, and the reply that is to be sent after
+/// `terminate`.
+fn receive_loop<S: GenServer>(
+    server: &mut S,
+    inbox: &mut Inbox<Envelope<S>>,
+    cx: &mut Context<S>,
+    me: &CurrentProcess,
+) -> (impl Drop + use<S>, ExitReason) {
+    let mut next = cx.after_init.take().unwrap_or_else(Next::wait);
+    loop {
+        let (reply, action) = next.into_parts();
+        if let NextAction::Stop(reason) = action {
+            return (reply, reason);
+        }
+        drop(reply);
+        me.flush_dropped_callers();
+        me.set_activity(Activity::Waiting);
+        next = match action {
+            NextAction::Continue => {
+                me.set_activity(Activity::Continuing);
+                server.handle_continue(cx)
+            }
+            NextAction::Wait(timeout) => {
+                let item = inbox.recv_item(timeout.map(timer_thread::deadline_after));
+                dispatch(server, item, cx, me)
+            }
+            NextAction::Stop(reason) => Next::stop(reason),
+        };
+    }
+}
+
+fn dispatch<S: GenServer>(
+    server: &mut S,
+    item: Option<QueueItem<Envelope<S>>>,
+    cx: &mut Context<S>,
+    me: &CurrentProcess,
+) -> Next {
+    match item {
+        Some(QueueItem::Message(Envelope::Call { from, message })) => {
+            me.set_activity(Activity::Call);
+            me.set_current_caller(from);
+            let next = server.handle_call(message, cx);
+            if let Some(from) = me.take_unanswered_caller() {
+                remove_edge(from, me.block.pid);
+            }
+            next
+        }
+        Some(QueueItem::Message(Envelope::Cast(message))) => {
+            me.set_activity(Activity::Cast);
+            server.handle_cast(message, cx)
+        }
+        Some(QueueItem::Message(Envelope::Stop(reason))) => Next::stop(*reason),
+        Some(QueueItem::System(notice)) => match *notice {
+            SystemMessage::Exit { from, reason } if Some(from) == cx.parent => Next::stop(reason),
+            SystemMessage::Exit { from, reason } => handle_info(server, Info::Exit { from, reason }, cx, me),
+            SystemMessage::Down { monitor, target, reason } => {
+                handle_info(server, Info::Down { monitor, target, reason }, cx, me)
+            }
+        },
+        None => handle_info(server, Info::Timeout, cx, me),
+    }
+}
+
+fn handle_info<S: GenServer>(server: &mut S, info: Info, cx: &mut Context<S>, me: &CurrentProcess) -> Next {
+    me.set_activity(Activity::Info);
+    server.handle_info(info, cx)
+}

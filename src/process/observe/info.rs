@@ -1,0 +1,203 @@
+//! What can be told of a process: for reports, listings, observers and tests. Reads blocks, changes
+//! nothing.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pid::Pid;
+use crate::process::control::activity;
+use crate::process::control::activity::Activity;
+use crate::process::control::block::Monitoring;
+use crate::process::control::block::Peer;
+use crate::process::control::block::Phase;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessKind;
+use crate::process::control::block::State;
+use crate::process::control::block::Watcher;
+use crate::process::control::local;
+use crate::process::control::table;
+use crate::process::observe::zombie;
+use crate::process::park::thread_cache::DEFAULT_THREAD_NAME;
+use crate::process::park::thread_cache::MAX_THREAD_NAME_LEN;
+use crate::process::park::timer_thread;
+use crate::reason::ExitReason;
+use crate::sync::atomic::Ordering;
+
+/// What a process is doing.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// Its thread runs user code, or waits for something the runtime does not know of.
+    Running,
+    /// It waits in a runtime call: receive, call, sleep.
+    Waiting,
+    /// Its end is decided and it is unwinding.
+    Exiting(ExitReason),
+    /// It is dead for everybody else, but its thread goes on.
+    Zombie(ExitReason),
+}
+
+/// What is known of a process, at one moment. Its `Display` is one line.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its registered name.
+    pub name: Option<Arc<str>>,
+    /// Its label.
+    pub label: Option<Arc<str>>,
+    /// What it is doing.
+    pub state: ProcessState,
+    /// What it is.
+    pub kind: ProcessKind,
+    /// What its thread is at, as far as the runtime knows.
+    pub activity: Activity,
+    /// For how long it has been at that, at most: exact for a message it waited for, and for all messages if somebody
+    /// looked at processes within the ten seconds before; else since it last found its mailbox empty.
+    pub active_for: Duration,
+    /// Whom it is linked to.
+    pub links: Vec<Pid>,
+    /// Whom it monitors; a process monitored twice stands here twice.
+    pub monitors: Vec<Pid>,
+    /// Which processes monitor it.
+    pub monitored_by: Vec<Pid>,
+    /// How many messages wait in its mailbox.
+    pub mailbox_len: usize,
+    /// How many messages it has taken out of its mailbox.
+    pub received: usize,
+    /// The type of messages it takes.
+    pub message_type: &'static str,
+    /// Whether it traps exits.
+    pub traps_exits: bool,
+    /// Whom it waits for in a call.
+    pub waiting_on: Option<Pid>,
+    /// Who started it, who started that one, and so on, at most 32.
+    pub ancestors: Arc<[Pid]>,
+    /// How `top -H`, `perf` and debuggers call its thread: by the label or name it was started with, cut to 15 bytes
+    /// (on Linux), else `rethread`; a thread that the program has attached keeps its own name.
+    pub thread_name: Option<String>,
+    /// Where in the source it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// How long it has lived.
+    pub uptime: Duration,
+}
+
+impl fmt::Display for ProcessInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.pid)?;
+        if let Some(name) = self.name.as_ref().or(self.label.as_ref()) {
+            write!(f, " {name}")?;
+        }
+        match &self.state {
+            ProcessState::Running => f.write_str(" running")?,
+            ProcessState::Waiting => f.write_str(" waiting")?,
+            ProcessState::Exiting(reason) => write!(f, " exiting ({reason})")?,
+            ProcessState::Zombie(reason) => write!(f, " zombie ({reason})")?,
+        }
+        if let Some(pid) = self.waiting_on {
+            write!(f, " for {pid}")?;
+        }
+        write!(f, ", mail {}, links {:?}, spawned at {}", self.mailbox_len, self.links, self.spawned_at)
+    }
+}
+
+/// What is known of a process; `None` if it is dead (a zombie is told of until its thread ends).
+///
+/// ```
+/// use rethread::process;
+///
+/// let child = process::Builder::new().name("doc.info").spawn::<u8>(|inbox| { inbox.recv(); })?;
+/// let info = process::info(&child).expect("it lives");
+/// assert_eq!(info.name.as_deref(), Some("doc.info"));
+/// assert_eq!(info.message_type, "u8");
+/// println!("{info}");
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+pub fn info(pid: impl Into<Pid>) -> Option<ProcessInfo> {
+    let pid = pid.into();
+    local::checkpoint();
+    table::get(pid).or_else(|| zombie::get(pid)).map(|block| collect_info(&block))
+}
+
+/// All processes there are, zombies not included, in order of birth.
+///
+/// ```
+/// for info in rethread::process::processes() {
+///     println!("{info}");
+/// }
+/// ```
+pub fn processes() -> Vec<ProcessInfo> {
+    local::checkpoint();
+    table::all().iter().map(|block| collect_info(block)).collect()
+}
+
+fn thread_name(block: &ProcessBlock, state: &State) -> Option<String> {
+    let name = block.parker.thread_name();
+    if name != Some(DEFAULT_THREAD_NAME) {
+        return name.map(str::to_owned);
+    }
+    let given = state.label.as_ref().or(state.name.as_ref()).map_or(DEFAULT_THREAD_NAME, |name| name);
+    let cut = (0..=MAX_THREAD_NAME_LEN).rev().find(|end| given.is_char_boundary(*end)).unwrap_or(0);
+    Some(given.get(..cut).unwrap_or(given).to_owned())
+}
+
+pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
+    activity::observe();
+    let state = block.lock();
+    let mut links: Vec<Pid> = state.links.keys().copied().collect();
+    // A monitor of oneself never fires; as in Erlang, it is none.
+    let is_other = |other: &Pid| *other != block.pid;
+    let mut monitors: Vec<Pid> = state
+        .monitoring
+        .values()
+        .filter_map(|monitoring| match monitoring {
+            Monitoring::Active { peer: Peer(other), .. } => Some(other.pid),
+            Monitoring::Fired => None,
+        })
+        .filter(is_other)
+        .collect();
+    let mut monitored_by: Vec<Pid> = state
+        .watchers
+        .values()
+        .filter_map(|watcher| match watcher {
+            Watcher::Process { peer: Peer(other), .. } => Some(other.pid),
+            Watcher::Listener(_) => None,
+        })
+        .filter(is_other)
+        .collect();
+    let uptime = timer_thread::elapsed(block.spawn_info.started_at);
+    links.sort();
+    monitors.sort();
+    monitored_by.sort();
+    ProcessInfo {
+        pid: block.pid,
+        name: state.name.clone(),
+        label: state.label.clone(),
+        state: match &state.phase {
+            Phase::Running if block.parker.is_parked() => ProcessState::Waiting,
+            Phase::Running => ProcessState::Running,
+            Phase::Exiting(reason) => ProcessState::Exiting(reason.clone()),
+            Phase::Dead(reason) => ProcessState::Zombie(reason.clone()),
+        },
+        kind: block.spawn_info.kind,
+        activity: block.activity.get(),
+        // Before its first step it has not noted any beginning yet.
+        active_for: block.activity.age().min(uptime),
+        links,
+        monitors,
+        monitored_by,
+        mailbox_len: block.message_queue_len(),
+        received: block.mailbox.received(),
+        message_type: block.mailbox.message_type(),
+        traps_exits: state.traps_exits,
+        // The mark of oneself stands for "all that I started".
+        waiting_on: Pid::from_u64(block.waiting_on.load(Ordering::Relaxed)).filter(is_other),
+        ancestors: Arc::clone(&block.spawn_info.ancestors),
+        thread_name: thread_name(block, &state),
+        spawned_at: block.spawn_info.spawned_at,
+        uptime,
+    }
+}

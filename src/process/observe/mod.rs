@@ -1,0 +1,6 @@
+//! What can be seen from outside: snapshots, events, zombies and crash reports.
+
+pub(crate) mod crash_report;
+pub(crate) mod events;
+pub(crate) mod info;
+pub(crate) mod zombie;

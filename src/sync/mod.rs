@@ -1,0 +1,38 @@
+//! What the runtime needs to run on several threads: locks, atomics, threads, the time. Everybody else takes them from
+//! here, so that they can be exchanged: with `--cfg rethread_model` they are those of the model, which decides who
+//! goes next.
+
+#[cfg(rethread_model)]
+pub mod model;
+
+#[cfg(rethread_model)]
+pub(crate) use self::model::primitives::{Condvar, Mutex, MutexGuard, RwLock, atomic, now, thread};
+
+#[cfg(not(rethread_model))]
+pub(crate) use self::real::{Condvar, Mutex, MutexGuard, RwLock, atomic, now, thread};
+
+#[cfg(not(rethread_model))]
+mod real {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+
+    pub(crate) mod atomic {
+        pub(crate) use std::sync::atomic::{
+            AtomicBool, AtomicIsize, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+        };
+    }
+
+    pub(crate) mod thread {
+        pub(crate) use std::thread::{Builder, Thread, current, park, park_timeout};
+
+        #[expect(clippy::disallowed_methods, reason = "for threads that no process lives on")]
+        pub(crate) fn sleep(duration: std::time::Duration) {
+            std::thread::sleep(duration);
+        }
+    }
+
+    /// The time that waits and timers go by.
+    #[inline]
+    pub(crate) fn now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+}

@@ -1,0 +1,367 @@
+//! Locks, atomics, threads and the time, as the model has them. On a thread that is none of the model's they do what
+//! the real ones do.
+
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::time::Instant;
+
+use crate::sync::model::scheduler;
+use crate::sync::model::scheduler::BlockedOn;
+
+/// The time that waits and timers go by.
+pub(crate) fn now() -> Instant {
+    scheduler::now()
+}
+
+fn addr_of<T: ?Sized>(value: &T) -> usize {
+    std::ptr::from_ref(value).cast::<()>() as usize
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(parking_lot::Mutex::new(value))
+    }
+
+    #[track_caller]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        let at = Location::caller();
+        scheduler::step("locks", at);
+        MutexGuard { lock: self, inner: Some(self.acquire(at)) }
+    }
+
+    fn acquire(&self, at: &'static Location<'static>) -> parking_lot::MutexGuard<'_, T> {
+        acquire(BlockedOn::Lock(addr_of(self)), at, || self.0.try_lock(), || self.0.lock())
+    }
+}
+
+fn acquire<G>(
+    on: BlockedOn,
+    at: &'static Location<'static>,
+    try_acquire: impl Fn() -> Option<G>,
+    acquire_blocking: impl Fn() -> G,
+) -> G {
+    loop {
+        if let Some(guard) = try_acquire() {
+            return guard;
+        }
+        if scheduler::current_id().is_none() {
+            return acquire_blocking();
+        }
+        let mut guard = None;
+        scheduler::wait(on, None, "waits for the lock", at, || {
+            guard = try_acquire();
+            guard.is_some()
+        });
+        if let Some(guard) = guard {
+            return guard;
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MutexGuard<'a, T> {
+    lock: &'a Mutex<T>,
+    inner: Option<parking_lot::MutexGuard<'a, T>>,
+}
+
+impl<T> MutexGuard<'_, T> {
+    fn release(&mut self) {
+        drop(self.inner.take());
+        scheduler::wake_all(BlockedOn::Lock(addr_of(self.lock)));
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.inner.as_ref().expect("it is held")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("it is held")
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(parking_lot::Condvar);
+
+impl Condvar {
+    pub(crate) const fn new() -> Self {
+        Self(parking_lot::Condvar::new())
+    }
+
+    #[track_caller]
+    pub(crate) fn notify_one(&self) {
+        scheduler::step("notifies", Location::caller());
+        scheduler::wake_one(BlockedOn::Condvar(addr_of(self)));
+        self.0.notify_one();
+    }
+
+    #[track_caller]
+    pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        self.wait_inner(guard, None);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) {
+        self.wait_inner(guard, Some(deadline));
+    }
+
+    #[track_caller]
+    fn wait_inner<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Option<Instant>) {
+        let at = Location::caller();
+        assert!(scheduler::current_id().is_some(), "only threads of the model wait here");
+        guard.release();
+        let deadline = deadline.map(scheduler::since_epoch);
+        scheduler::wait(BlockedOn::Condvar(addr_of(self)), deadline, "waits for a notice", at, || false);
+        guard.inner = Some(guard.lock.acquire(at));
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T>(parking_lot::RwLock<T>);
+
+/// A guard, and what is to be told when it is dropped.
+#[derive(Debug)]
+pub(crate) struct RwLockGuard<G> {
+    guard: Option<G>,
+    on: BlockedOn,
+}
+
+pub(crate) type RwLockReadGuard<'a, T> = RwLockGuard<parking_lot::RwLockReadGuard<'a, T>>;
+pub(crate) type RwLockWriteGuard<'a, T> = RwLockGuard<parking_lot::RwLockWriteGuard<'a, T>>;
+
+impl<T> RwLock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(parking_lot::RwLock::new(value))
+    }
+
+    #[track_caller]
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        let (at, on) = (Location::caller(), BlockedOn::Lock(addr_of(self)));
+        scheduler::step("locks to read", at);
+        RwLockGuard { guard: Some(acquire(on, at, || self.0.try_read(), || self.0.read())), on }
+    }
+
+    #[track_caller]
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        let (at, on) = (Location::caller(), BlockedOn::Lock(addr_of(self)));
+        scheduler::step("locks to write", at);
+        RwLockGuard { guard: Some(acquire(on, at, || self.0.try_write(), || self.0.write())), on }
+    }
+}
+
+impl<G> Drop for RwLockGuard<G> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        scheduler::wake_all(self.on);
+    }
+}
+
+impl<G: Deref> Deref for RwLockGuard<G> {
+    type Target = G::Target;
+    fn deref(&self) -> &G::Target {
+        self.guard.as_ref().expect("it is held")
+    }
+}
+
+impl<G: DerefMut> DerefMut for RwLockGuard<G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        self.guard.as_mut().expect("it is held")
+    }
+}
+
+pub(crate) mod atomic {
+    use std::panic::Location;
+
+    pub(crate) use std::sync::atomic::Ordering;
+
+    use crate::sync::model::scheduler;
+
+    /// Each step is a turn of its own, which is all that a fence can ask for.
+    pub(crate) fn fence(_: Ordering) {}
+
+    macro_rules! atomics {
+        ($($name:ident: $value:ty),*) => {$(
+            #[derive(Debug, Default)]
+            pub(crate) struct $name(std::sync::atomic::$name);
+
+            #[allow(dead_code, reason = "not each of them is used with each type")]
+            impl $name {
+                pub(crate) const fn new(value: $value) -> Self {
+                    Self(std::sync::atomic::$name::new(value))
+                }
+                #[track_caller]
+                pub(crate) fn load(&self, _: Ordering) -> $value {
+                    scheduler::step("loads", Location::caller());
+                    self.0.load(Ordering::SeqCst)
+                }
+                #[track_caller]
+                pub(crate) fn store(&self, value: $value, _: Ordering) {
+                    scheduler::step("stores", Location::caller());
+                    self.0.store(value, Ordering::SeqCst);
+                }
+                #[track_caller]
+                pub(crate) fn swap(&self, value: $value, _: Ordering) -> $value {
+                    scheduler::step("swaps", Location::caller());
+                    self.0.swap(value, Ordering::SeqCst)
+                }
+            }
+        )*};
+    }
+
+    macro_rules! numbers {
+        ($($name:ident: $value:ty),*) => {$(
+            #[allow(dead_code, reason = "not each of them is used with each type")]
+            impl $name {
+                #[track_caller]
+                pub(crate) fn fetch_add(&self, value: $value, _: Ordering) -> $value {
+                    scheduler::step("adds", Location::caller());
+                    self.0.fetch_add(value, Ordering::SeqCst)
+                }
+                #[track_caller]
+                pub(crate) fn fetch_sub(&self, value: $value, _: Ordering) -> $value {
+                    scheduler::step("subtracts", Location::caller());
+                    self.0.fetch_sub(value, Ordering::SeqCst)
+                }
+                #[track_caller]
+                pub(crate) fn compare_exchange(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    _: Ordering,
+                    _: Ordering,
+                ) -> Result<$value, $value> {
+                    scheduler::step("compares", Location::caller());
+                    self.0.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+                }
+                #[track_caller]
+                pub(crate) fn fetch_or(&self, value: $value, _: Ordering) -> $value {
+                    scheduler::step("sets bits", Location::caller());
+                    self.0.fetch_or(value, Ordering::SeqCst)
+                }
+                #[track_caller]
+                pub(crate) fn fetch_and(&self, value: $value, _: Ordering) -> $value {
+                    scheduler::step("clears bits", Location::caller());
+                    self.0.fetch_and(value, Ordering::SeqCst)
+                }
+            }
+        )*};
+    }
+
+    atomics!(AtomicBool: bool, AtomicU8: u8, AtomicU64: u64, AtomicUsize: usize, AtomicIsize: isize);
+    numbers!(AtomicU8: u8, AtomicU64: u64, AtomicUsize: usize, AtomicIsize: isize);
+}
+
+pub(crate) mod thread {
+    use std::io;
+    use std::panic::Location;
+    use std::time::Duration;
+
+    use crate::sync::model::scheduler;
+    use crate::sync::model::scheduler::BlockedOn;
+
+    /// A thread, of the model's or not.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Thread {
+        id: Option<usize>,
+        real: std::thread::Thread,
+    }
+
+    pub(crate) fn current() -> Thread {
+        Thread { id: scheduler::current_id(), real: std::thread::current() }
+    }
+
+    impl Thread {
+        pub(crate) fn name(&self) -> Option<&str> {
+            self.real.name()
+        }
+
+        #[track_caller]
+        pub(crate) fn unpark(&self) {
+            scheduler::step("unparks", Location::caller());
+            match self.id {
+                Some(id) => scheduler::unpark(id),
+                None => self.real.unpark(),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn park() {
+        let at = Location::caller();
+        if scheduler::current_id().is_none() {
+            return std::thread::park();
+        }
+        scheduler::step("is about to park", at);
+        scheduler::wait(BlockedOn::Unpark, None, "parks", at, || false);
+    }
+
+    #[track_caller]
+    pub(crate) fn park_timeout(timeout: Duration) {
+        let at = Location::caller();
+        if scheduler::current_id().is_none() {
+            return std::thread::park_timeout(timeout);
+        }
+        scheduler::step("is about to park", at);
+        let deadline = scheduler::since_epoch(crate::sync::model::primitives::now()) + timeout;
+        scheduler::wait(BlockedOn::Unpark, Some(deadline), "parks", at, || false);
+    }
+
+    #[track_caller]
+    pub(crate) fn sleep(duration: Duration) {
+        let deadline = scheduler::since_epoch(crate::sync::model::primitives::now()) + duration;
+        scheduler::wait(BlockedOn::Time, Some(deadline), "sleeps", Location::caller(), || false);
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Builder {
+        name: String,
+    }
+
+    impl Builder {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn name(self, name: String) -> Self {
+            Self { name }
+        }
+
+        pub(crate) fn stack_size(self, _: usize) -> Self {
+            self
+        }
+
+        #[track_caller]
+        pub(crate) fn spawn<T: Send + 'static>(
+            self,
+            body: impl FnOnce() -> T + Send + 'static,
+        ) -> io::Result<std::thread::JoinHandle<T>> {
+            let builder = std::thread::Builder::new().name(self.name.clone());
+            if scheduler::current_id().is_none() {
+                return builder.spawn(body);
+            }
+            let id = scheduler::register(self.name);
+            let started = builder.spawn(move || {
+                scheduler::attach_current_thread(id);
+                body()
+            });
+            if started.is_err() {
+                scheduler::unregister(id);
+            }
+            scheduler::step("starts a thread", Location::caller());
+            started
+        }
+    }
+}
