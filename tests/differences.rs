@@ -1,6 +1,6 @@
 //! The page "Differences from Erlang": every row names a test, and the test is there. `cargo test` runs it.
 
-#[path = "house/source.rs"]
+#[path = "layers/source.rs"]
 mod source;
 
 use std::collections::BTreeSet;

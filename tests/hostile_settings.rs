@@ -7,7 +7,7 @@ mod apart;
 mod child;
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
-#[path = "house/source.rs"]
+#[path = "layers/source.rs"]
 mod source;
 mod support;
 
@@ -212,7 +212,8 @@ fn a_stack_of_no_bytes_is_the_least_there_is() {
 fn the_wall_clock_is_asked_for_time_stamps_only() {
     let stamps = ["observer/mod.rs", "process/observe/events.rs"];
     for (path, text) in source::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
-        let asked = source::words(&text).iter().any(|word| matches!(word.text, "SystemTime" | "UNIX_EPOCH"));
+        let asked =
+            source::tokens(&text).iter().any(|token| matches!(token.text, "SystemTime" | "UNIX_EPOCH"));
         assert_eq!(asked, stamps.contains(&path.as_str()), "src/{path}: waits and deadlines go by `Instant`");
     }
 }

@@ -1,7 +1,7 @@
 //! Every scenario listed in `tests/scenarios/ids.txt` has a test named for it, or a reason why it has no meaning here.
 //! `cargo test` runs it; whoever writes a scenario's test starts the name with the id: `EX-01` is `ex_01_...`.
 
-#[path = "house/source.rs"]
+#[path = "layers/source.rs"]
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,19 +1,18 @@
-//! Reads Rust source as words with line numbers, free of comments, strings and character literals.
-//! `tests/house.rs`, `tests/scenarios.rs` and `tests/differences.rs` check source files with it.
+//! Splits Rust source into tokens with line numbers, without comments, strings and character literals.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::path::Path;
 
-/// One word of source: a name, a number, `::`, or a single sign.
+/// One token of source: a name, a number, `::`, or a single punctuation character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word<'a> {
+pub(crate) struct Token<'a> {
     pub(crate) line: usize,
     pub(crate) text: &'a str,
 }
 
-/// Every `.rs` file below a folder: its path from there with `/`, and its text. Sorted by path.
+/// Reads every `.rs` file below a folder, as (path from there with `/`, text), sorted by path.
 pub(crate) fn files(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     collect(folder, "", &mut found);
@@ -35,14 +34,14 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// The words of a source text.
-pub(crate) fn words(source: &str) -> Vec<Word<'_>> {
+/// Splits a source text into tokens.
+pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
     let (mut found, mut line, mut rest) = (Vec::new(), 1, source);
     while !rest.is_empty() {
-        let (length, is_word) = piece(rest);
+        let (length, is_token) = next_piece(rest);
         let (text, after) = rest.split_at(length);
-        if is_word {
-            found.push(Word { line, text });
+        if is_token {
+            found.push(Token { line, text });
         }
         line += text.matches('\n').count();
         rest = after;
@@ -50,38 +49,39 @@ pub(crate) fn words(source: &str) -> Vec<Word<'_>> {
     found
 }
 
-/// The names of the test functions in a source text; an ignored test proves nothing and does not count.
+/// Returns the names of the test functions in a source text, without the ignored ones: they prove nothing.
 pub(crate) fn test_names(text: &str) -> Vec<String> {
-    let words: Vec<&str> = words(text).iter().map(|word| word.text).collect();
-    let (mut found, mut marked, mut ignored) = (Vec::new(), false, false);
-    for (at, word) in words.iter().enumerate() {
-        match *word {
-            "test" => marked |= words[..at].ends_with(&["#", "["]),
-            "ignore" => ignored |= words[..at].ends_with(&["#", "["]),
+    let tokens: Vec<&str> = tokens(text).iter().map(|token| token.text).collect();
+    let (mut found, mut is_test, mut is_ignored) = (Vec::new(), false, false);
+    for (at, token) in tokens.iter().enumerate() {
+        match *token {
+            "test" => is_test |= tokens[..at].ends_with(&["#", "["]),
+            "ignore" => is_ignored |= tokens[..at].ends_with(&["#", "["]),
             "fn" => {
-                found.extend(words.get(at + 1).filter(|_| marked && !ignored).map(|name| (*name).to_owned()))
+                let name = tokens.get(at + 1).filter(|_| is_test && !is_ignored);
+                found.extend(name.map(|name| (*name).to_owned()));
             }
-            "{" | "}" | ";" => (marked, ignored) = (false, false),
+            "{" | "}" | ";" => (is_test, is_ignored) = (false, false),
             _ => {}
         }
     }
     found
 }
 
-/// How many bytes the first piece of a text takes, and whether it is a word.
-fn piece(rest: &str) -> (usize, bool) {
+/// Returns the length in bytes of the first piece of a text, and `true` if it is a token.
+fn next_piece(rest: &str) -> (usize, bool) {
     let first = rest.chars().next().unwrap_or(' ');
     let in_name = |c: char| c.is_alphanumeric() || c == '_';
     if rest.starts_with("//") {
         (rest.find('\n').unwrap_or(rest.len()), false)
     } else if rest.starts_with("/*") {
-        (block_comment(rest), false)
-    } else if let Some(length) = raw_string(rest) {
+        (block_comment_len(rest), false)
+    } else if let Some(length) = raw_string_len(rest) {
         (length, false)
     } else if first == '"' {
-        (quoted(rest, '"'), false)
+        (quoted_len(rest, '"'), false)
     } else if first == '\'' {
-        quote(rest)
+        character_or_lifetime(rest)
     } else if in_name(first) {
         (rest.find(|c| !in_name(c)).unwrap_or(rest.len()), true)
     } else if rest.starts_with("::") {
@@ -91,7 +91,8 @@ fn piece(rest: &str) -> (usize, bool) {
     }
 }
 
-fn block_comment(rest: &str) -> usize {
+/// Returns the length of a block comment, with the comments nested in it.
+fn block_comment_len(rest: &str) -> usize {
     let (mut depth, mut at) = (0, 0);
     while let Some(next) = rest[at..].find(['/', '*']) {
         at += next;
@@ -109,7 +110,8 @@ fn block_comment(rest: &str) -> usize {
     rest.len()
 }
 
-fn raw_string(rest: &str) -> Option<usize> {
+/// Returns the length of a raw string literal, or `None` if the text starts with something else.
+fn raw_string_len(rest: &str) -> Option<usize> {
     let body = rest.strip_prefix(['b', 'c']).unwrap_or(rest).strip_prefix('r')?;
     let text = body.trim_start_matches('#');
     let end = format!("\"{}", "#".repeat(body.len() - text.len()));
@@ -118,24 +120,24 @@ fn raw_string(rest: &str) -> Option<usize> {
     Some(rest.len() - inside.len() + closing)
 }
 
-/// A literal up to its closing mark, past every escaped sign.
-fn quoted(rest: &str, mark: char) -> usize {
-    let mut signs = rest.char_indices().skip(1);
-    while let Some((at, sign)) = signs.next() {
-        if sign == '\\' {
-            signs.next();
-        } else if sign == mark {
+/// Returns the length of a literal with its closing quote; escaped characters do not close it.
+fn quoted_len(rest: &str, quote: char) -> usize {
+    let mut chars = rest.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == quote {
             return at + 1;
         }
     }
     rest.len()
 }
 
-/// After a `'` stands a character or the name of a lifetime; only the mark of a lifetime is a word.
-fn quote(rest: &str) -> (usize, bool) {
-    let mut signs = rest.chars().skip(1);
-    match (signs.next(), signs.next()) {
-        (Some('\\'), _) | (_, Some('\'')) => (quoted(rest, '\''), false),
+/// Distinguishes a character literal, which is skipped whole, from a lifetime, whose `'` is a token.
+fn character_or_lifetime(rest: &str) -> (usize, bool) {
+    let mut chars = rest.chars().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some('\\'), _) | (_, Some('\'')) => (quoted_len(rest, '\''), false),
         _ => (1, true),
     }
 }
