@@ -21,6 +21,7 @@ use crate::process::control::local::CurrentProcess;
 use crate::process::mailbox::inbox::Inbox;
 use crate::process::mailbox::inbox::QueueItem;
 use crate::process::park::timer_thread;
+use crate::process::signals::deliver;
 use crate::process::signals::exit;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
@@ -106,8 +107,8 @@ fn fail_start(init_error: InitError, failure: &StartFailure) {
 
 /// The end is decided; the state goes before anybody hears of it.
 fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
-    exit::set_exiting(&me.block, reason);
-    exit::arm_exit_deadline(&me.block);
+    deliver::set_exiting(&me.block, reason);
+    deliver::arm_exit_deadline(&me.block);
     me.mask_signals();
     catch_and_log("the destructor of a server's state", move || drop(server));
 }

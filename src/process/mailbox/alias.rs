@@ -13,8 +13,8 @@ use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
-use crate::process::signals::link::add_monitor;
-use crate::process::signals::link::remove_watcher;
+use crate::process::signals::monitor::add_monitor;
+use crate::process::signals::monitor::remove_watcher;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Until when an [`Alias`] made with a monitor is active.

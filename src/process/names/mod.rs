@@ -17,50 +17,12 @@ use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::error::NameError;
 use crate::process::park::parker::Parker;
 use crate::process::park::timer_thread;
 use crate::sharded_map::ShardedMap;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
-
-/// Why a name could not be registered or unregistered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameError {
-    /// Somebody living holds it, perhaps the very process.
-    Taken(Pid),
-    /// The process has another name already; it can have one.
-    AlreadyNamed(Arc<str>),
-    /// There is no such process, or its end is decided.
-    NoProc,
-    /// Nobody holds it.
-    Unknown,
-    /// A name is at least one character.
-    Empty,
-    /// The calling process is exiting and can change nothing any more.
-    Exiting,
-    /// The calling thread is not a process, so there is nobody to register.
-    NotAProcess,
-    /// The keyed table refused: it cannot be used for names.
-    Unsupported(&'static str),
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken(holder) => write!(f, "the name is taken by {holder}"),
-            Self::AlreadyNamed(name) => write!(f, "the process already has the name {name:?}"),
-            Self::NoProc => f.write_str("there is no such process"),
-            Self::Unknown => f.write_str("nobody holds the name"),
-            Self::Empty => f.write_str("a name must have at least one character"),
-            Self::Exiting => f.write_str("the calling process is exiting"),
-            Self::NotAProcess => f.write_str("the calling thread is not a process"),
-            Self::Unsupported(reason) => write!(f, "the table cannot name processes: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 /// Another place to keep names: a process is reached, and registered, by a key in it. A library's
 /// registry implements this; so can you.
