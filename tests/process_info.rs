@@ -53,7 +53,7 @@ fn all_fields_of_info() {
         let info = process::info(&child).unwrap();
         assert_eq!(info.mailbox_len, 3, "what a receive has passed over still waits");
         let text = info.to_string();
-        for part in [&child.pid().to_string(), name, "waiting", "mail 3", "process_info.rs"] {
+        for part in [&child.pid().to_string(), name, "waiting", "message_queue_len 3", "process_info.rs"] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
         process::exit(&child, ExitReason::Kill);

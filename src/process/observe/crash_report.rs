@@ -1,5 +1,6 @@
-//! Crash reports: what the log hears when a process ends badly. The thread edge calls it, with nothing
-//! locked, because the sink of the log is user code.
+//! Crash reports: the log record of a process that exits abnormally.
+//!
+//! Invariant: nothing is logged under a lock, because the log sink is user code.
 
 use std::fmt::Write;
 
@@ -10,14 +11,17 @@ use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::unwind::catch_and_log;
 
-/// Reports the end of a process, unless it is one nobody needs to hear of: a normal end, or one that an
-/// exit signal asked for. `unread`: how much mail there was; by now it is dropped.
+/// Logs the exit of a process: a crash as an error with all details, any other exit at level debug.
+///
+/// `message_queue_len` is the number of unread messages; by now they are dropped.
 pub(crate) fn report_exit(
     block: &ProcessBlock,
     reason: &ExitReason,
     by_signal: bool,
     message_queue_len: usize,
 ) {
+    // An exit that a signal asked for is no crash. Neither is `exit_with` in a plain process: Erlang reports that
+    // only for the processes of OTP, such as servers.
     let is_exception = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
     let is_crash =
         !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
@@ -30,7 +34,9 @@ pub(crate) fn report_exit(
     });
 }
 
+/// Formats the report: one line with the reason, then one indented line for each detail.
 fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: usize) -> String {
+    // Copy under the lock and format afterwards: to format the reason is user code.
     let state = block.lock();
     let name = state.name.clone();
     let label = state.label.clone();
@@ -38,6 +44,7 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
     let trapping = state.traps_exits;
     drop(state);
     links.sort();
+    // The caller is the thread of the process, so nothing of the following changes meanwhile.
     let mut text = format!("process {} crashed: {reason}", block.pid);
     let mut add = |what: &str, value: &dyn std::fmt::Display| {
         // Writing to a String cannot fail.
@@ -53,17 +60,19 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
     if !block.spawn_info.ancestors.is_empty() {
         add("ancestors", &list(&block.spawn_info.ancestors));
     }
+    // The supervisor's restarts tell whether this crash is likely to end the supervisor, too.
     let parent = block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent));
-    if let Some(account) = parent.as_ref().and_then(|parent| parent.supervisor_status.get()) {
-        add("its supervisor has used", &account.summary());
+    if let Some(status) = parent.as_ref().and_then(|parent| parent.supervisor_status.get()) {
+        add("supervisor restarts", &status.summary());
     }
     if !links.is_empty() {
         add("links", &list(&links));
     }
-    add("takes messages of type", &block.mailbox.message_type());
+    add("message type", &block.mailbox.message_type());
     add("unread messages", &message_queue_len);
     add("traps exits", &trapping);
-    add("lived for", &format_args!("{:.1?}", timer_thread::elapsed(block.spawn_info.started_at)));
+    add("uptime", &format_args!("{:.1?}", timer_thread::elapsed(block.spawn_info.started_at)));
+    // Last, because it is long.
     if let ExitReason::Panic(report) = reason {
         if let Some(backtrace) = report.backtrace() {
             add("backtrace", &format_args!("\n{backtrace}"));
@@ -72,6 +81,7 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
     text
 }
 
+/// Formats items as a list with commas.
 fn list<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

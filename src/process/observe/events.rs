@@ -1,5 +1,8 @@
-//! News of processes, for whoever listens: births, deaths, restarts, zombies. Each listener has a ring of its own, which
-//! overwrites what was not read in time, so that a slow one holds up nobody. While nobody listens, nothing is collected.
+//! Process events for observers: starts, exits, restarts, zombies. Each subscriber has a ring buffer of its own, in
+//! which new events overwrite the oldest unread ones, so a slow subscriber delays no process. Without subscribers an
+//! event costs one load.
+//!
+//! Invariant: no event is published under a lock, because dropping an exit reason may run user code.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,17 +19,17 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::unwind::catch_and_log;
 
-/// One thing that happened to a process.
+/// An event in the life of a process.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessEvent {
-    /// When.
+    /// The time of the event.
     pub at: SystemTime,
-    /// To whom.
+    /// The process.
     pub pid: Pid,
-    /// The name, or else the label, that it had then.
+    /// The name of the process at that time, or its label if it had no name.
     pub name: Option<Arc<str>>,
-    /// What.
+    /// What happened.
     pub kind: ProcessEventKind,
 }
 
@@ -34,33 +37,33 @@ pub struct ProcessEvent {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ProcessEventKind {
-    /// It began.
+    /// The process started.
     Started {
-        /// The process that started it; `None` for one that a foreign thread started.
+        /// The process that started it; `None` if a thread that is not a process started it.
         parent: Option<Pid>,
     },
-    /// It is dead.
+    /// The process exited.
     Exited {
-        /// Why.
+        /// The exit reason.
         reason: ExitReason,
     },
-    /// A supervisor started it in the place of one that had ended.
+    /// A supervisor started the process as the replacement of a child that had exited.
     Restarted {
         /// The supervisor.
         supervisor: Pid,
-        /// Which child of the supervisor it is.
+        /// The id of the child in the supervisor.
         child: Arc<str>,
-        /// How often that child has been started again.
+        /// How often that child has been restarted.
         restart_count: u64,
     },
-    /// It is a supervisor, and ends because it may not, or cannot, restart its children any more.
+    /// The process is a supervisor and shuts down, because it may not or cannot restart its children any more.
     GaveUp {
-        /// Why.
+        /// Why it gave up.
         reason: Arc<str>,
     },
-    /// It was declared dead although its thread goes on.
+    /// The process did not exit in time and became a zombie: its thread is still running.
     BecameZombie,
-    /// It was a zombie, and its thread has ended.
+    /// The process was a zombie, and its thread has ended.
     Reaped,
 }
 
@@ -74,39 +77,40 @@ impl fmt::Display for ProcessEvent {
             ProcessEventKind::Started { .. } => f.write_str("started"),
             ProcessEventKind::Exited { reason } => write!(f, "exited: {reason}"),
             ProcessEventKind::Restarted { child, restart_count, .. } => {
-                write!(f, "takes the place of child {child}, again x{restart_count}")
+                write!(f, "restarted (child {child}, restart {restart_count})")
             }
             ProcessEventKind::GaveUp { reason } => write!(f, "gave up: {reason}"),
-            ProcessEventKind::BecameZombie => f.write_str("did not end in time: a zombie"),
-            ProcessEventKind::Reaped => f.write_str("ended after all, was a zombie"),
+            ProcessEventKind::BecameZombie => f.write_str("became a zombie"),
+            ProcessEventKind::Reaped => f.write_str("zombie reaped"),
         }
     }
 }
 
-/// How many listeners there are.
+/// The length of `SUBSCRIBERS`, so that processes without subscribers need not lock it.
 static SUBSCRIBER_COUNT: AtomicUsize = AtomicUsize::new(0);
 static SUBSCRIBERS: Mutex<Vec<Weak<Subscriber>>> = Mutex::new(Vec::new());
 
-/// What one listener has not read yet.
+/// A subscriber, shared by its `EventReceiver` and the processes that publish events.
 struct Subscriber {
     ring: Mutex<Ring>,
-    /// Where the listener waits, if it does.
+    /// The parker of the thread that last waited for an event.
     reader: Mutex<Option<Arc<Parker>>>,
 }
 
 struct Ring {
     events: VecDeque<ProcessEvent>,
     capacity: usize,
+    /// The number of overwritten events since it was last read.
     dropped: u64,
 }
 
-/// Whether anybody listens.
+/// Returns `true` if there are subscribers.
 #[inline]
 pub(crate) fn has_subscribers() -> bool {
     SUBSCRIBER_COUNT.load(Ordering::Relaxed) > 0
 }
 
-/// Tells all listeners what happens to a process. Not to be called with anything locked.
+/// Publishes an event of a process, if there are subscribers. Must not be called under a lock.
 #[inline]
 pub(crate) fn emit(block: &ProcessBlock, kind: impl FnOnce() -> ProcessEventKind) {
     if has_subscribers() {
@@ -114,24 +118,30 @@ pub(crate) fn emit(block: &ProcessBlock, kind: impl FnOnce() -> ProcessEventKind
     }
 }
 
+/// Publishes an event to all subscribers.
 pub(crate) fn publish(pid: Pid, name: Option<Arc<str>>, kind: ProcessEventKind) {
     let event = ProcessEvent { at: SystemTime::now(), pid, name, kind };
+    // A copy of the list, so that no lock is held while events are cloned and dropped.
     let subscribers: Vec<Arc<Subscriber>> = SUBSCRIBERS.lock().iter().filter_map(Weak::upgrade).collect();
     for subscriber in subscribers {
         subscriber.push(event.clone());
     }
-    // A reason may carry a value of the user's, and its destructor.
+    // An exit reason may contain a value of the user's, with a destructor.
     catch_and_log("the destructor of an exit reason", move || drop(event));
 }
 
 impl Subscriber {
+    /// Adds an event to the ring, overwriting the oldest one if it is full, and wakes the reader.
     fn push(&self, event: ProcessEvent) {
         let mut ring = self.ring.lock();
         let oldest = if ring.events.len() >= ring.capacity { ring.events.pop_front() } else { None };
         ring.dropped += u64::from(oldest.is_some());
         ring.events.push_back(event);
+        // Unlock first: dropping the oldest event may run user code.
         drop(ring);
         catch_and_log("the destructor of an exit reason", move || drop(oldest));
+        // After the event is in the ring: the reader registers its parker before it looks into the ring, so either it
+        // finds the event or it is woken here.
         let reader = self.reader.lock().clone();
         if let Some(reader) = reader {
             reader.unpark();
@@ -139,43 +149,45 @@ impl Subscriber {
     }
 }
 
-/// News of all processes, from [`observer::events`](crate::observer::events) on: any thread may wait for them.
+/// Receives the events of all processes, beginning with the call of [`observer::events`](crate::observer::events). Any
+/// thread may wait for them.
 ///
-/// What is not read in time is overwritten, the oldest first: [`dropped`](Self::dropped) says how much. Nobody ever waits for
-/// a listener.
+/// Events that are not read in time are overwritten, the oldest first: [`dropped`](Self::dropped) returns their number.
+/// No process ever waits for a receiver.
 pub struct EventReceiver {
     subscriber: Arc<Subscriber>,
 }
 
-/// A new listener with room for so many unread events.
+/// Subscribes to events; the ring buffer holds `capacity` unread ones, at least one.
 pub(crate) fn subscribe(capacity: usize) -> EventReceiver {
     let ring = Ring { events: VecDeque::new(), capacity: capacity.max(1), dropped: 0 };
     let subscriber = Arc::new(Subscriber { ring: Mutex::new(ring), reader: Mutex::new(None) });
+    // The list before the count: a process that sees the count finds the subscriber.
     SUBSCRIBERS.lock().push(Arc::downgrade(&subscriber));
     SUBSCRIBER_COUNT.fetch_add(1, Ordering::Relaxed);
     EventReceiver { subscriber }
 }
 
 impl EventReceiver {
-    /// Waits for the next event.
+    /// Waits for the next event and returns it.
     pub fn recv(&mut self) -> ProcessEvent {
         match self.wait(None) {
             Some(event) => event,
-            None => unreachable!("a wait without a limit ends only with an event"),
+            None => unreachable!("a wait without a deadline returns an event"),
         }
     }
 
-    /// Waits for the next event for at most `limit`.
+    /// Waits for the next event for at most `timeout`; returns `None` if there was none.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Option<ProcessEvent> {
         self.wait(Some(timer_thread::deadline_after(timeout)))
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, if there is one.
     pub fn try_recv(&mut self) -> Option<ProcessEvent> {
         self.subscriber.ring.lock().events.pop_front()
     }
 
-    /// How many events were overwritten before they could be read, since this was last asked.
+    /// Returns how many events were overwritten before they were read, since the last call.
     pub fn dropped(&mut self) -> u64 {
         std::mem::take(&mut self.subscriber.ring.lock().dropped)
     }

@@ -1,5 +1,6 @@
-//! What can be told of a process: for reports, listings, observers and tests. Reads blocks, changes
-//! nothing.
+//! Snapshots of processes, for listings, observers and tests.
+//!
+//! Invariant: changes nothing about a process, except that activities are recorded more exactly for a while.
 
 use std::fmt;
 use std::panic::Location;
@@ -16,6 +17,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::block::State;
 use crate::process::control::block::Watcher;
+use crate::process::control::block::display_name;
 use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::observe::zombie;
@@ -29,17 +31,17 @@ use crate::sync::atomic::Ordering;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ProcessState {
-    /// Its thread runs user code, or waits for something the runtime does not know of.
+    /// Its thread runs user code, or waits for something that the runtime does not know of.
     Running,
     /// It waits in a runtime call: receive, call, sleep.
     Waiting,
-    /// Its end is decided and it is unwinding.
+    /// It is exiting with this reason: its thread unwinds.
     Exiting(ExitReason),
-    /// It is dead for everybody else, but its thread goes on.
+    /// It has exited for all other processes, but its thread is still running.
     Zombie(ExitReason),
 }
 
-/// What is known of a process, at one moment. Its `Display` is one line.
+/// A snapshot of a process. Its `Display` is one line.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessInfo {
@@ -51,44 +53,44 @@ pub struct ProcessInfo {
     pub label: Option<Arc<str>>,
     /// What it is doing.
     pub state: ProcessState,
-    /// What it is.
+    /// What kind of process it is.
     pub kind: ProcessKind,
-    /// What its thread is at, as far as the runtime knows.
+    /// What its thread is doing, as far as the runtime knows.
     pub activity: Activity,
-    /// For how long it has been at that, at most: exact for a message it waited for, and for all messages if somebody
-    /// looked at processes within the ten seconds before; else since it last found its mailbox empty.
+    /// For how long it has been doing that, at most. Exact for a message that it waited for, and for all messages if
+    /// a snapshot was taken in the ten seconds before; otherwise the time since it last found its mailbox empty.
     pub active_for: Duration,
-    /// Whom it is linked to.
+    /// The processes it is linked to.
     pub links: Vec<Pid>,
-    /// Whom it monitors; a process monitored twice stands here twice.
+    /// The processes it monitors; a process monitored twice is listed twice.
     pub monitors: Vec<Pid>,
-    /// Which processes monitor it.
+    /// The processes that monitor it.
     pub monitored_by: Vec<Pid>,
-    /// How many messages wait in its mailbox.
+    /// The number of messages in its mailbox.
     pub mailbox_len: usize,
-    /// How many messages it has taken out of its mailbox.
+    /// The number of messages it has taken out of its mailbox.
     pub received: usize,
-    /// The type of messages it takes.
+    /// The type of messages it receives.
     pub message_type: &'static str,
-    /// Whether it traps exits.
+    /// `true` if it traps exits.
     pub traps_exits: bool,
-    /// Whom it waits for in a call.
+    /// The process it waits for in a call.
     pub waiting_on: Option<Pid>,
-    /// Who started it, who started that one, and so on, at most 32.
+    /// The process that started it, the process that started that one, and so on, at most 32.
     pub ancestors: Arc<[Pid]>,
-    /// How `top -H`, `perf` and debuggers call its thread: by the label or name it was started with, cut to 15 bytes
-    /// (on Linux), else `rethread`; a thread that the program has attached keeps its own name.
+    /// The name of its thread in `top -H`, `perf` and debuggers: the label or name it was started with, cut to 15
+    /// bytes (on Linux), or `rethread` if it has neither. An attached thread keeps its own name.
     pub thread_name: Option<String>,
-    /// Where in the source it was spawned.
+    /// The place in the source that spawned it.
     pub spawned_at: &'static Location<'static>,
-    /// How long it has lived.
+    /// The time since it started.
     pub uptime: Duration,
 }
 
 impl fmt::Display for ProcessInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.pid)?;
-        if let Some(name) = self.name.as_ref().or(self.label.as_ref()) {
+        if let Some(name) = display_name(&self.name, &self.label) {
             write!(f, " {name}")?;
         }
         match &self.state {
@@ -100,17 +102,21 @@ impl fmt::Display for ProcessInfo {
         if let Some(pid) = self.waiting_on {
             write!(f, " for {pid}")?;
         }
-        write!(f, ", mail {}, links {:?}, spawned at {}", self.mailbox_len, self.links, self.spawned_at)
+        write!(
+            f,
+            ", message_queue_len {}, links {:?}, spawned at {}",
+            self.mailbox_len, self.links, self.spawned_at
+        )
     }
 }
 
-/// What is known of a process; `None` if it is dead (a zombie is told of until its thread ends).
+/// Returns a snapshot of a process; `None` if it has exited. A zombie is found until its thread ends.
 ///
 /// ```
 /// use rethread::process;
 ///
 /// let child = process::Builder::new().name("doc.info").spawn::<u8>(|inbox| { inbox.recv(); })?;
-/// let info = process::info(&child).expect("it lives");
+/// let info = process::info(&child).expect("it is running");
 /// assert_eq!(info.name.as_deref(), Some("doc.info"));
 /// assert_eq!(info.message_type, "u8");
 /// println!("{info}");
@@ -122,7 +128,7 @@ pub fn info(pid: impl Into<Pid>) -> Option<ProcessInfo> {
     table::get(pid).or_else(|| zombie::get(pid)).map(|block| collect_info(&block))
 }
 
-/// All processes there are, zombies not included, in order of birth.
+/// Returns snapshots of all processes except zombies, in the order in which they were started.
 ///
 /// ```
 /// for info in rethread::process::processes() {
@@ -134,21 +140,27 @@ pub fn processes() -> Vec<ProcessInfo> {
     table::all().iter().map(|block| collect_info(block)).collect()
 }
 
+/// Returns the name of the thread as the operating system shows it.
 fn thread_name(block: &ProcessBlock, state: &State) -> Option<String> {
     let name = block.parker.thread_name();
+    // Attached threads, and threads that were not started by the thread cache, have a name of their own.
     if name != Some(DEFAULT_THREAD_NAME) {
         return name.map(str::to_owned);
     }
+    // The thread cache renames its thread for the process; std does not know of that. The label comes first, as in
+    // `start_process`.
     let given = state.label.as_ref().or(state.name.as_ref()).map_or(DEFAULT_THREAD_NAME, |name| name);
     let cut = (0..=MAX_THREAD_NAME_LEN).rev().find(|end| given.is_char_boundary(*end)).unwrap_or(0);
     Some(given.get(..cut).unwrap_or(given).to_owned())
 }
 
+/// Takes a snapshot of a process.
 pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
     activity::observe();
+    // All in one critical section, so that links, monitors and phase fit together.
     let state = block.lock();
     let mut links: Vec<Pid> = state.links.keys().copied().collect();
-    // A monitor of oneself never fires; as in Erlang, it is none.
+    // A monitor of the process itself never fires and is not listed, as in Erlang.
     let is_other = |other: &Pid| *other != block.pid;
     let mut monitors: Vec<Pid> = state
         .monitoring
@@ -184,7 +196,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         },
         kind: block.spawn_info.kind,
         activity: block.activity.get(),
-        // Before its first step it has not noted any beginning yet.
+        // Before its first step the process has not recorded a time yet.
         active_for: block.activity.age().min(uptime),
         links,
         monitors,
@@ -193,7 +205,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         received: block.mailbox.received(),
         message_type: block.mailbox.message_type(),
         traps_exits: state.traps_exits,
-        // The mark of oneself stands for "all that I started".
+        // The own pid stands for "all processes that it started".
         waiting_on: Pid::from_u64(block.waiting_on.load(Ordering::Relaxed)).filter(is_other),
         ancestors: Arc::clone(&block.spawn_info.ancestors),
         thread_name: thread_name(block, &state),

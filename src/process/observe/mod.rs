@@ -1,4 +1,4 @@
-//! What can be seen from outside: snapshots, events, zombies and crash reports.
+//! What other threads can see of processes: snapshots, events, zombies and crash reports.
 
 pub(crate) mod crash_report;
 pub(crate) mod events;

@@ -1,5 +1,5 @@
-//! Processes that are dead for everybody else while their thread goes on: listed, counted, and struck off
-//! when the thread ends after all. `exit` makes them; supervisors ask how many there are.
+//! Zombies: processes that have exited for all others while their thread is still running. They are listed and
+//! counted, and reaped when the thread ends.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,37 +13,39 @@ use once_cell::sync::Lazy;
 use crate::pid::Pid;
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::display_name;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
 use crate::reason::ExitReason;
 use crate::sync::{self, Mutex};
 use crate::unwind::catch_and_log;
 
-/// A process that was declared dead because it did not end in time, and whose thread still runs.
+/// A process that did not exit in time, and whose thread is still running.
 ///
-/// Its name is free, its links and monitors have been told, and whatever it asks of the runtime has no
-/// effect. But plain Rust goes on: what it holds (a lock, a file, a socket) it may hold for ever.
+/// For all others it has exited: its name is free, its links and monitors have been notified, and its runtime
+/// calls have no effect. But plain Rust code continues: what it holds (a lock, a file, a socket) it may hold
+/// as long as the program runs.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Zombie {
-    /// Who it was.
+    /// The pid of the process.
     pub pid: Pid,
     /// The name it had.
     pub name: Option<Arc<str>>,
     /// The label it had.
     pub label: Option<Arc<str>>,
-    /// Where in the source it was spawned.
+    /// The place in the source that spawned it.
     pub spawned_at: &'static Location<'static>,
-    /// The reason it was declared dead with.
+    /// The exit reason that its links and monitors got.
     pub reason: ExitReason,
-    /// When that was.
+    /// When it became a zombie.
     pub since: Instant,
     /// The process that started it: for a supervised child its supervisor.
     pub parent: Option<Pid>,
 }
 
 impl Zombie {
-    /// For how long it has been a zombie.
+    /// Returns for how long it has been a zombie.
     pub fn age(&self) -> Duration {
         sync::now().saturating_duration_since(self.since)
     }
@@ -52,7 +54,7 @@ impl Zombie {
 impl fmt::Display for Zombie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "zombie {}", self.pid)?;
-        if let Some(name) = self.name.as_ref().or(self.label.as_ref()) {
+        if let Some(name) = display_name(&self.name, &self.label) {
             write!(f, " ({name})")?;
         }
         write!(f, " since {:.1?}, {}, spawned at {}", self.age(), self.reason, self.spawned_at)
@@ -68,7 +70,7 @@ struct ZombieEntry {
 static ZOMBIES: Lazy<Mutex<HashMap<Pid, ZombieEntry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
-/// All zombies there are, oldest first.
+/// Returns all zombies, oldest first.
 ///
 /// ```
 /// for zombie in rethread::process::zombies() {
@@ -81,7 +83,7 @@ pub fn zombies() -> Vec<Zombie> {
     all
 }
 
-/// How many zombies there have been since the program began, reaped ones included.
+/// Returns how many zombies there have been since the program started, including those that were reaped.
 ///
 /// ```
 /// assert!(rethread::process::zombies_total() >= rethread::process::zombies().len() as u64);
@@ -90,9 +92,9 @@ pub fn zombies_total() -> u64 {
     TOTAL.load(Ordering::Relaxed)
 }
 
-/// Lists a process that is about to be buried although its thread goes on. Nothing is listed if the thread
-/// has ended meanwhile: nobody would strike it off.
+/// Adds a process to the list of zombies. Does nothing, and returns `None`, if its thread has ended meanwhile.
 pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zombie> {
+    // Collect everything first: the lock of the process and that of the list are never held together.
     let (name, label) = {
         let state = block.lock();
         (state.name.clone(), state.label.clone())
@@ -108,8 +110,10 @@ pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zomb
     };
     let entry = ZombieEntry { zombie: zombie.clone(), block: Arc::clone(block), reap_listeners: Vec::new() };
     let mut zombies = ZOMBIES.lock();
+    // `reap` sets the flag under the same lock. The thread may have run `reap` just before this; then no later call
+    // would remove the entry.
     if block.is_thread_done() {
-        return None; // it made it in the end
+        return None;
     }
     zombies.insert(block.pid, entry);
     drop(zombies);
@@ -118,22 +122,27 @@ pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zomb
     Some(zombie)
 }
 
-/// Tells the log of it. When it is buried: the sink of the log is user code, and so is to print the reason.
+/// Logs that a process became a zombie. Call it after the cleanup: the log sink is user code, and so is the text of
+/// the reason.
 pub(crate) fn log_zombie(zombie: &Zombie) {
-    catch_and_log("the log", || log::error!("did not end in time: {zombie}"));
+    catch_and_log("the log", || {
+        log::error!("process {} did not exit in time and is now a zombie: {zombie}", zombie.pid)
+    });
 }
 
-/// Strikes off a process that was given up, since its thread is ending after all.
+/// Removes a process from the list of zombies, because its thread is ending, and notifies the reap listeners.
 pub(crate) fn reap(block: &ProcessBlock) {
+    // The flag under the lock of the list: an `add` that comes later sees it and adds nothing.
     let mut zombies = ZOMBIES.lock();
     block.mark_thread_done();
     let entry = zombies.remove(&block.pid);
     drop(zombies);
+    // All of this without the lock: log sinks, event subscribers and destructors are user code.
     if let Some(entry) = entry {
-        catch_and_log("the log", || log::warn!("ended after all: {}", entry.zombie));
+        catch_and_log("the log", || log::warn!("reaped {}", entry.zombie));
         if events::has_subscribers() {
             let Zombie { name, label, .. } = &entry.zombie;
-            events::publish(block.pid, name.clone().or_else(|| label.clone()), ProcessEventKind::Reaped);
+            events::publish(block.pid, display_name(name, label).cloned(), ProcessEventKind::Reaped);
         }
         for listener in &entry.reap_listeners {
             listener.on_exit(&entry.zombie.reason);
@@ -141,7 +150,7 @@ pub(crate) fn reap(block: &ProcessBlock) {
     }
 }
 
-/// Whether a process is a zombie; if so `watch` is told when its thread ends.
+/// Adds a listener that is notified when the thread of a zombie ends. Returns `false` if the process is no zombie.
 pub(crate) fn add_reap_listener(pid: Pid, listener: Arc<dyn ExitListener>) -> bool {
     match ZOMBIES.lock().get_mut(&pid) {
         Some(entry) => {
@@ -152,14 +161,14 @@ pub(crate) fn add_reap_listener(pid: Pid, listener: Arc<dyn ExitListener>) -> bo
     }
 }
 
-/// Those that belonged to the application of this master.
+/// Returns the zombies that belonged to the application of this master.
 pub(crate) fn of_application(master: Pid) -> Vec<Zombie> {
     let zombies = ZOMBIES.lock();
     let matching = zombies.values().filter(|entry| entry.block.spawn_info.application == Some(master));
     matching.map(|entry| entry.zombie.clone()).collect()
 }
 
-/// The block of a zombie.
+/// Returns the block of a zombie.
 pub(crate) fn get(pid: Pid) -> Option<Arc<ProcessBlock>> {
     ZOMBIES.lock().get(&pid).map(|entry| Arc::clone(&entry.block))
 }
