@@ -60,7 +60,7 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
     if !block.spawn_info.ancestors.is_empty() {
         add("ancestors", &list(&block.spawn_info.ancestors));
     }
-    // The supervisor's restarts tell whether this crash is likely to end the supervisor, too.
+    // The number of restarts shows how close the supervisor is to its own limit.
     let parent = block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent));
     if let Some(status) = parent.as_ref().and_then(|parent| parent.supervisor_status.get()) {
         add("supervisor restarts", &status.summary());

@@ -1,5 +1,6 @@
-//! `attempt`: Erlang's `try .. catch .. after`. Catches what a piece of code raised, by class, and always
-//! runs its clean-up. Called by user code only.
+//! `attempt`: Erlang's `try .. catch .. after`. Catches an exception by its class, and always runs the cleanup.
+//!
+//! Invariant: an exit signal is never caught; its unwind is always resumed.
 
 use std::any::Any;
 use std::fmt;
@@ -11,7 +12,7 @@ use crate::process::signals::exit;
 use crate::reason::{ExitReason, PanicReport};
 use crate::unwind::payload_text;
 
-/// What [`Attempt::result`] caught, by class.
+/// An exception that [`Attempt::result`] caught, by class.
 #[non_exhaustive]
 pub enum Caught {
     /// Class *error*: a panic.
@@ -23,7 +24,7 @@ pub enum Caught {
 }
 
 impl Caught {
-    /// Goes on unwinding, as if it had not been caught.
+    /// Resumes the unwind, as if the exception had not been caught.
     pub fn resume(self) -> ! {
         exit::resume_unwind(match self {
             Self::Error(report) => Exception::Error(report),
@@ -43,7 +44,7 @@ impl fmt::Debug for Caught {
     }
 }
 
-/// A piece of code to be run with something caught; made by [`attempt`].
+/// Code to run, and its cleanup. Made by [`attempt`].
 #[must_use = "nothing runs before result, rescue, catch_exit or catch_throw is called"]
 pub struct Attempt<F, A> {
     body: F,
@@ -56,8 +57,8 @@ impl<F, A> fmt::Debug for Attempt<F, A> {
     }
 }
 
-/// Prepares to run `body` and catch what it raises. What is not asked for goes on unwinding; an exit
-/// *signal* cannot be caught.
+/// Prepares to run `body` and catch its exceptions. Exceptions of other classes than those asked for unwind
+/// further; an exit *signal* cannot be caught.
 ///
 /// | Elixir | here |
 /// | --- | --- |
@@ -95,8 +96,8 @@ pub fn attempt<T, F: FnOnce() -> T>(body: F) -> Attempt<F, impl FnOnce()> {
 }
 
 impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
-    /// Adds clean-up that always runs last: after success, after a handler, and when something uncaught
-    /// goes on unwinding.
+    /// Adds a cleanup that always runs last: after success, after a handler, and before an uncaught exception
+    /// unwinds further.
     pub fn after(self, clean_up: impl FnOnce()) -> Attempt<F, impl FnOnce()> {
         let Self { body, after } = self;
         let both = || {
@@ -106,10 +107,10 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
         Attempt { body, after: both }
     }
 
-    /// Runs it and returns what it returned, or what was caught, of whichever class.
+    /// Runs the body and returns its value, or the exception, of any class.
     ///
     /// # Errors
-    /// What was raised.
+    /// The exception.
     pub fn result(self) -> Result<T, Caught> {
         let Self { body, after } = self;
         run(
@@ -124,7 +125,7 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
         )
     }
 
-    /// Runs it and turns a panic into a value.
+    /// Runs the body and turns a panic into a value.
     pub fn rescue(self, handler: impl FnOnce(PanicReport) -> T) -> T {
         run(
             self.body,
@@ -136,7 +137,7 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
         )
     }
 
-    /// Runs it and turns an exit of its own into a value.
+    /// Runs the body and turns its own exit into a value.
     pub fn catch_exit(self, handler: impl FnOnce(ExitReason) -> T) -> T {
         run(
             self.body,
@@ -148,7 +149,7 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
         )
     }
 
-    /// Runs it and turns a thrown value of type `B` into a value; throws of other types go on.
+    /// Runs the body and turns a thrown value of type `B` into a value; throws of other types unwind further.
     pub fn catch_throw<B: Any>(self, handler: impl FnOnce(B) -> T) -> T {
         run(
             self.body,
@@ -164,20 +165,24 @@ impl<T, F: FnOnce() -> T, A: FnOnce()> Attempt<F, A> {
     }
 }
 
-/// Body, then the handler if something unwound, then the clean-up, whatever those two did.
+/// Runs the body, then the handler if the body unwound, then the cleanup, no matter how these two ended.
 fn run<T>(body: impl FnOnce() -> T, handler: impl FnOnce(Exception) -> T, after: impl FnOnce()) -> T {
+    // The handler may unwind as well; the cleanup runs in any case. An exit signal goes past the handler.
     let outcome = catch(body).or_else(|exception| match exception {
         Exception::ExitSignal => Err(Exception::ExitSignal),
         other => catch(|| handler(other)),
     });
     match local::get().filter(|me| me.block.is_exiting()) {
-        // The clean-up of a process that is told to go must not be cut short by the same signal, noticed or not.
+        // The process is exiting: without the mask, the first runtime call of the cleanup would unwind, because of
+        // the same signal.
         Some(me) => me.with_signals_masked(after),
         None => after(),
     }
+    // After the cleanup: this starts a new deadline for the rest of the unwind.
     outcome.unwrap_or_else(|exception| exit::resume_unwind(exception))
 }
 
+/// Catches an exception and cancels the deadline of its unwind.
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Exception> {
     let outcome = exception::catch(body);
     if let (Err(_), Some(me)) = (&outcome, local::get()) {

@@ -1,5 +1,4 @@
-//! What a process does about itself: checkpoints, trapping exits, sleeping, hooks, its label. Called by user
-//! code.
+//! Functions for the calling process: checkpoints, trapping exits, sleeping, exit hooks, its label.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::process::park::timer_thread;
 use crate::process::signals::exit::expect_process;
 use crate::unwind::catch_and_log;
 
-/// The pid of the calling process, Erlang's `self()`; `None` on a foreign thread.
+/// Returns the pid of the calling process, like Erlang's `self()`; `None` on a thread that is not a process.
 ///
 /// ```
 /// use rethread::process;
@@ -26,8 +25,8 @@ pub fn current() -> Option<Pid> {
     local::pid()
 }
 
-/// Makes the calling process receive exit signals as `Exit` messages instead of ending by them, all but
-/// `Kill`; returns what was set before. A signal that has arrived already is not undone.
+/// Sets whether the calling process receives exit signals as `Exit` messages instead of exiting because of
+/// them, all but `Kill`; returns the previous setting. A signal that has arrived already is not undone.
 ///
 /// # Panics
 /// On a thread that is not a process.
@@ -48,13 +47,13 @@ pub fn trap_exit(on: bool) -> bool {
     let me = expect_process("trap_exit");
     me.checkpoint();
     let mut state = me.block.lock();
-    // A signal that came between the checkpoint and here was fatal or not by the flag of its moment.
+    // A signal that arrived between the checkpoint and here was handled according to the previous setting.
     std::mem::replace(&mut state.traps_exits, on)
 }
 
-/// A place where a long computation can be ended: unwinds if an exit signal has arrived, else costs a few
-/// nanoseconds. Every other function of this module does the same first. On a foreign thread it does
-/// nothing.
+/// Unwinds if a fatal exit signal has arrived, otherwise costs a few nanoseconds: a place where a long computation
+/// can be ended. Every other function of this module does the same first. On a thread that is not a process it
+/// does nothing.
 ///
 /// ```
 /// use rethread::{ExitReason, process};
@@ -67,8 +66,8 @@ pub fn checkpoint() {
     local::checkpoint();
 }
 
-/// Whether an exit signal has arrived that will end this process at its next runtime call. For long
-/// computations that want to tidy up themselves.
+/// Returns `true` if an exit signal has arrived that will end this process at its next runtime call. For long
+/// computations that do their own cleanup.
 ///
 /// ```
 /// assert!(!rethread::process::exit_requested());
@@ -78,8 +77,8 @@ pub fn exit_requested() -> bool {
     local::get().is_some_and(|me| me.block.is_exiting())
 }
 
-/// Suspends the calling thread. An exit signal ends a process in it at once. Called in a destructor of a
-/// process that is exiting it returns immediately.
+/// Suspends the calling thread. A fatal exit signal interrupts the sleep and ends the process at once. In a
+/// destructor of an exiting process it returns immediately.
 ///
 /// ```
 /// rethread::process::sleep(std::time::Duration::from_millis(1));
@@ -91,18 +90,18 @@ pub fn sleep(duration: Duration) {
     local::park::<()>(Some(timer_thread::deadline_after(duration)), || None);
 }
 
-/// Registered by [`on_exit_request`]: dropping it takes the hook away.
+/// A guard made by [`on_exit_request`]. Dropping it removes the hook.
 #[derive(Debug)]
-#[must_use = "dropping it takes the hook away at once"]
+#[must_use = "dropping it removes the hook at once"]
 pub struct ExitHook {
     block: Option<Arc<ProcessBlock>>,
     id: TimerRef,
 }
 
-/// Has `hook` called when a fatal exit signal reaches this process, for as long as the returned guard
-/// lives: it unblocks a foreign call that the runtime cannot interrupt (close the socket, signal the
-/// condition variable). It runs on the thread of whoever sent the signal, at most once, and must be quick;
-/// the process may be dead before the last of its hooks has run.
+/// Registers a hook that is called when a fatal exit signal reaches this process, until the returned guard is
+/// dropped. The hook unblocks a foreign call that the runtime cannot interrupt (close the socket, signal the
+/// condition variable). It runs on the thread that sent the signal, at most once, and must be quick; the process
+/// may have exited before the last of its hooks has run.
 ///
 /// # Panics
 /// On a thread that is not a process.
@@ -131,7 +130,7 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
         state.hooks.push((id, Box::new(hook)));
         drop(state);
     } else {
-        // It came too late to be told by the signal.
+        // The signal has arrived already and has taken out the hooks that were there: call this one here.
         drop(state);
         catch_and_log("an exit-request hook", hook);
     }
@@ -140,17 +139,19 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
 
 impl Drop for ExitHook {
     fn drop(&mut self) {
+        // A signal may have taken the hook out already; then it has run or is running.
         if let Some(block) = self.block.take() {
             let mut state = block.lock();
             let found = state.hooks.iter().position(|(id, _)| *id == self.id);
             let hook = found.map(|at| state.hooks.remove(at));
             drop(state);
+            // After unlocking: dropping the hook runs user code.
             drop(hook);
         }
     }
 }
 
-/// Gives the calling process a label for reports and listings: free text, need not be unique.
+/// Sets the label of the calling process for reports and listings: a free text that need not be unique.
 ///
 /// # Panics
 /// On a thread that is not a process.

@@ -1,36 +1,37 @@
-//! What an exit signal does to a process: the whole rule table, pure. `exit` asks here under the
-//! receiver's lock. The rules are those of Erlang's `exit/2` and of links.
+//! The rules of exit signals, as a pure function: what a signal does to a process. They are those of Erlang's
+//! `exit/2` and of links.
 
 use crate::reason::ExitReason;
 
-/// How an exit signal came.
+/// Where an exit signal comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Somebody else called `exit`.
+    /// Another process or thread called `exit`.
     Sent,
     /// The process itself called `exit` with its own pid.
     ToSelf,
-    /// A linked process ended.
+    /// A linked process exited.
     Link,
 }
 
-/// What to do with it.
+/// What an exit signal does to its receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SignalEffect {
     /// Nothing happens.
     Ignore,
-    /// It becomes a message in the mailbox.
+    /// An `Exit` message is put into the mailbox.
     Deliver,
-    /// The receiver ends, with this reason.
+    /// The receiver exits with this reason.
     Exit(ExitReason),
 }
 
-/// The rule table.
+/// Returns the effect of an exit signal; `trapping` is `true` if the receiver traps exits.
 pub(crate) fn effect(reason: &ExitReason, origin: Origin, trapping: bool) -> SignalEffect {
     match (origin, reason) {
         // Only a kill that was *sent* is untrappable and renamed; through a link it is a reason like any other.
         (Origin::Sent | Origin::ToSelf, ExitReason::Kill) => SignalEffect::Exit(ExitReason::Killed),
         _ if trapping => SignalEffect::Deliver,
+        // A normal exit ends only the process itself.
         (Origin::Sent | Origin::Link, ExitReason::Normal) => SignalEffect::Ignore,
         _ => SignalEffect::Exit(reason.clone()),
     }
@@ -80,14 +81,14 @@ mod tests {
         }
     }
 
-    /// Against the table of the Erlang manual ("Receiving exit signals"), kept as words.
+    /// Checks the rules against the table of the Erlang manual ("Receiving exit signals"), kept as words.
     mod model {
         use proptest::prelude::*;
 
         use super::*;
 
-        /// Traps exits, who sent it; what a `normal`, a `kill` and any other reason do. `same`: the receiver
-        /// ends with the reason of the signal.
+        /// Traps exits, origin; the effects of `normal`, of `kill` and of any other reason. `same`: the receiver
+        /// exits with the reason of the signal.
         const MANUAL: [(bool, Origin, [&str; 3]); 6] = [
             (false, Sent, ["nothing", "killed", "same"]),
             (false, ToSelf, ["same", "killed", "same"]),
@@ -97,7 +98,7 @@ mod tests {
             (true, Link, ["message", "message", "message"]),
         ];
 
-        /// A reason, with its column in the table. Nothing depends on what a reason of the user's is called.
+        /// Generates a reason with its column in the table. The text of a reason of the user's must not matter.
         fn reasons() -> impl Strategy<Value = (ExitReason, usize)> {
             let word = prop_oneof![Just("normal".to_owned()), Just("kill".to_owned()), ".{0,8}"];
             prop_oneof![
@@ -115,6 +116,7 @@ mod tests {
             ]
         }
 
+        /// Returns the words of the manual that describe the effect.
         fn manual_words(reason: &ExitReason, effect: &SignalEffect) -> Vec<&'static str> {
             match effect {
                 Ignore => vec!["nothing"],
@@ -138,7 +140,7 @@ mod tests {
                 prop_assert!(manual_words(&reason, &actual).contains(&effects[column]), "{actual:?}");
             }
 
-            /// What is sent to the first of a chain of links, up to the first that traps exits.
+            /// Sends a signal to the first process of a chain of links.
             #[test]
             fn link_chain_propagates_first_exit_reason((reason, _) in reasons(), length in 1..10_usize) {
                 let mut current = effect(&reason, Sent, false);
