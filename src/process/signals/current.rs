@@ -166,6 +166,7 @@ impl Drop for ExitHook {
 pub fn set_label(label: impl Into<Arc<str>>) {
     let me = expect_process("set_label");
     me.checkpoint();
-    let previous = me.block.lock().label.replace(label.into());
+    let label = label.into(); // before locking: it may be user code
+    let previous = me.block.lock().label.replace(label);
     drop(previous);
 }

@@ -267,7 +267,8 @@ fn notify_links_and_monitors(exited: Pid, notifications: ExitNotifications, reas
     }
     for Peer(peer) in notifications.links {
         if notifications.starter == Some(peer.pid) {
-            // The starter gets an error from the start function; an `Exit` message would be a second notification.
+            // The starter gets the exit as the result of the start, or of the task; an `Exit` message would be a second
+            // notification. If the exit ends the starter, `begin_exit_of_linked` has done that.
             peer.lock().links.remove(&exited);
         } else {
             deliver_exit_signal(&peer, exited, reason, Origin::Link);
