@@ -17,6 +17,7 @@ pub mod gen_server;
 pub mod logger;
 pub mod observer;
 mod or_exit;
+mod panic_hook;
 mod pid;
 pub mod process;
 mod reason;

@@ -9,7 +9,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
-use crate::unwind::{as_text, catch_and_log};
+use crate::unwind::{ContainedDrop, Payload, as_text};
 
 /// Why a process ended.
 ///
@@ -117,7 +117,7 @@ impl ExitReason {
 
     /// As [`carrying`](Self::carrying), of an error whose type is not known.
     pub(crate) fn from_boxed_error(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self::Other(ReasonValue(Arc::new(Guarded(Some(Box::new(BoxedError(error)))))))
+        Self::Other(ReasonValue::wrap(BoxedError(error)))
     }
 
     /// The value inside, if there is one and it is a `T`: what [`ExitReason::new`],
@@ -171,7 +171,7 @@ impl From<String> for ExitReason {
 
 /// A value inside an [`ExitReason`]: shared, comparable, printable.
 #[derive(Clone)]
-pub struct ReasonValue(Arc<Guarded<dyn DynValue>>);
+pub struct ReasonValue(Arc<ContainedDrop<Box<dyn DynValue>>>);
 
 trait DynValue: Send + Sync {
     fn as_any(&self) -> &dyn Any;
@@ -261,39 +261,39 @@ impl DynValue for ThrownText {
 }
 
 impl ReasonValue {
+    fn wrap(value: impl DynValue + 'static) -> Self {
+        Self(Arc::new(ContainedDrop::new("exit reason", Box::new(value))))
+    }
+
     fn new<T: Any + fmt::Debug + PartialEq + Send + Sync>(value: T) -> Self {
-        Self(Arc::new(Guarded(Some(Box::new(UserValue(value))))))
+        Self::wrap(UserValue(value))
     }
 
     fn from_error<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        Self(Arc::new(Guarded(Some(Box::new(ErrorValue(error))))))
+        Self::wrap(ErrorValue(error))
     }
 
     pub(crate) fn from_thrown(value: &(dyn Any + Send)) -> Self {
         let text = as_text(value).map_or_else(|| "a thrown value".to_owned(), str::to_owned);
-        Self(Arc::new(Guarded(Some(Box::new(ThrownText(text))))))
+        Self::wrap(ThrownText(text))
     }
 
     /// The value, if it is a `T`.
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
-        self.0.get()?.as_any().downcast_ref()
+        self.0.get().as_any().downcast_ref()
     }
 }
 
 impl PartialEq for ReasonValue {
     fn eq(&self, other: &Self) -> bool {
-        match (self.0.get(), other.0.get()) {
-            (Some(mine), Some(theirs)) => {
-                is_same_text(mine.as_any(), theirs.as_any()) || mine.equals(theirs.as_any())
-            }
-            _ => false,
-        }
+        let (mine, theirs) = (self.0.get(), other.0.get().as_any());
+        is_same_text(mine.as_any(), theirs) || mine.equals(theirs)
     }
 }
 
 impl fmt::Display for ReasonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.get().map_or(Ok(()), |value| value.fmt(f))
+        self.0.get().fmt(f)
     }
 }
 
@@ -308,23 +308,6 @@ fn is_same_text(mine: &dyn Any, theirs: &dyn Any) -> bool {
     matches!((as_text(mine), as_text(theirs)), (Some(mine), Some(theirs)) if mine == theirs)
 }
 
-/// User data whose destructor may panic wherever the last clone of a reason happens to be dropped.
-struct Guarded<T: ?Sized>(Option<Box<T>>);
-
-impl<T: ?Sized> Guarded<T> {
-    fn get(&self) -> Option<&T> {
-        self.0.as_deref()
-    }
-}
-
-impl<T: ?Sized> Drop for Guarded<T> {
-    fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
-            catch_and_log("the destructor of an exit reason", move || drop(value));
-        }
-    }
-}
-
 /// A panic: what was said, where, and if asked for the way there.
 #[derive(Clone)]
 pub struct PanicReport(Arc<PanicInner>);
@@ -333,7 +316,7 @@ struct PanicInner {
     message: String,
     location: Option<PanicLocation>,
     backtrace: Option<Backtrace>,
-    payload: Mutex<Guarded<dyn Any + Send>>,
+    payload: Mutex<Option<ContainedDrop<Payload>>>,
 }
 
 /// Where a panic was raised.
@@ -359,9 +342,10 @@ impl PanicReport {
         message: String,
         location: Option<PanicLocation>,
         backtrace: Option<Backtrace>,
-        payload: Option<Box<dyn Any + Send>>,
+        payload: Option<Payload>,
     ) -> Self {
-        Self(Arc::new(PanicInner { message, location, backtrace, payload: Mutex::new(Guarded(payload)) }))
+        let payload = Mutex::new(payload.map(|payload| ContainedDrop::new("panic payload", payload)));
+        Self(Arc::new(PanicInner { message, location, backtrace, payload }))
     }
 
     /// What the panic said; for a payload that is not text, that it is none.
@@ -382,7 +366,7 @@ impl PanicReport {
 
     /// The payload of a `panic_any` that was no text; the first to ask gets it.
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.payload.lock().0.take()
+        self.0.payload.lock().take().map(ContainedDrop::into_inner)
     }
 }
 

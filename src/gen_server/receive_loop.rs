@@ -24,7 +24,7 @@ use crate::process::park::timer_thread;
 use crate::process::signals::exit;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
-use crate::unwind::catch_and_log;
+use crate::unwind::{catch_and_log, drop_and_log};
 
 /// Why a server did not start, if there is more to say than the reason it ended with.
 pub(crate) type StartFailure = Arc<Mutex<Option<StartError>>>;
@@ -109,7 +109,7 @@ fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
     exit::set_exiting(&me.block, reason);
     exit::arm_exit_deadline(&me.block);
     me.mask_signals();
-    catch_and_log("the destructor of a server's state", move || drop(server));
+    drop_and_log("server state", server);
 }
 
 /// Handles messages until the server stops; returns why, and the reply that is to be sent after

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::exception;
 use crate::exception::Exception;
+use crate::panic_hook;
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::Peer;
 use crate::process::control::block::Phase;
@@ -49,7 +50,7 @@ use crate::process::signals::watch::watch_block;
 use crate::reason::ExitReason;
 use crate::sync;
 use crate::sync::atomic::Ordering;
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// Why a process could not be started.
 #[derive(Debug, Clone)]
@@ -427,7 +428,7 @@ pub(crate) fn run_process<M: Send + 'static, T>(
     block.activity.touch();
     events::emit(block, || ProcessEventKind::Started { parent: block.spawn_info.ancestors.first().copied() });
     inbox.bind(local::get());
-    exception::set_panic_observer(Some(exit::on_panic));
+    panic_hook::set_panic_observer(Some(exit::on_panic));
     let mut unused = Some(body);
     let outcome = exception::catch(|| {
         wait_for_predecessors(block);
@@ -439,10 +440,10 @@ pub(crate) fn run_process<M: Send + 'static, T>(
     }
     if let Some(body) = unused {
         // Told to go before its first step; what the body holds is dropped here, not while unwinding.
-        catch_and_log("the destructor of a process that never began", move || drop(body));
+        drop_and_log("body of a process that never started", body);
     }
     let value = finish(block, permit, inbox, outcome).flatten();
-    exception::set_panic_observer(None);
+    panic_hook::set_panic_observer(None);
     inbox.bind(None);
     local::set(None);
     // The destructor of what nobody gets is user code: after everything is in order again.
@@ -451,7 +452,7 @@ pub(crate) fn run_process<M: Send + 'static, T>(
 
 /// Drops a mailbox that a late message may have reached after it was cleared.
 pub(crate) fn drop_inbox<M>(inbox: Inbox<M>) {
-    catch_and_log("the destructor of an unread message", move || drop(inbox));
+    drop_and_log("unread message", inbox);
 }
 
 /// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.

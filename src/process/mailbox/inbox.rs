@@ -24,7 +24,7 @@ use crate::process::park::backoff;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::atomic::{AtomicIsize, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// What a process receives.
 #[derive(Debug, Clone, PartialEq)]
@@ -321,7 +321,7 @@ impl<M: Send + 'static> Inbox<M> {
     /// Drops what is unread, one by one: each destructor is the user's.
     pub(crate) fn clear(&mut self) {
         while let Some(event) = self.pop() {
-            catch_and_log("the destructor of an unread message", move || drop(event));
+            drop_and_log("unread message", event);
         }
     }
 }

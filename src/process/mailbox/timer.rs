@@ -11,7 +11,7 @@ use crate::process::mailbox::address::Address;
 use crate::process::mailbox::address::Name;
 use crate::process::park::timer_thread;
 use crate::sync::thread;
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// Where a timed message goes: made from an [`Address`] or a [`Name`].
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn drop_on_new_thread<T: Send + 'static>(unsent: T) {
         // If there is no thread to be had, the clock's own drops it.
         let _ = thread::Builder::new()
             .name("rethread-discard".into())
-            .spawn(move || catch_and_log("the destructor of a timer's message", move || drop(unsent)));
+            .spawn(move || drop_and_log("undelivered timer message", unsent));
     }
 }
 

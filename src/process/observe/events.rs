@@ -14,7 +14,7 @@ use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// One thing that happened to a process.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ pub(crate) fn publish(pid: Pid, name: Option<Arc<str>>, kind: ProcessEventKind) 
         subscriber.push(event.clone());
     }
     // A reason may carry a value of the user's, and its destructor.
-    catch_and_log("the destructor of an exit reason", move || drop(event));
+    drop_and_log("exit reason", event);
 }
 
 impl Subscriber {
@@ -137,7 +137,7 @@ impl Subscriber {
         ring.dropped += u64::from(oldest.is_some());
         ring.events.push_back(event);
         drop(ring);
-        catch_and_log("the destructor of an exit reason", move || drop(oldest));
+        drop_and_log("exit reason", oldest);
         let reader = self.reader.lock().clone();
         if let Some(reader) = reader {
             reader.unpark();

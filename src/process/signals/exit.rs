@@ -28,7 +28,7 @@ use crate::process::signals::effect::SignalEffect;
 use crate::process::signals::effect::effect;
 use crate::reason::{ExitReason, PanicReport};
 use crate::sync::{MutexGuard, thread};
-use crate::unwind::{AbortIfPanic, catch_and_log};
+use crate::unwind::{AbortIfPanic, catch_and_log, drop_and_log};
 
 /// Sends an exit signal. A dead target is ignored; nothing is returned because nothing is known: the
 /// signal takes effect at the target's next runtime call.
@@ -365,7 +365,7 @@ fn release_resources(block: &ProcessBlock) {
         catch_and_log("the release of a key", move || resource.release(block.pid)); // and its destructor
     }
     for hook in hooks {
-        catch_and_log("the destructor of an exit-request hook", move || drop(hook));
+        drop_and_log("exit hook", hook);
     }
 }
 
