@@ -12,7 +12,7 @@ use crate::process::control::table;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::names;
 use crate::process::names::NameError;
-use crate::process::names::Via;
+use crate::process::names::via::Via;
 use crate::process::signals::link::monitor;
 use crate::process::signals::link::monitor_name;
 use crate::process::signals::watch::Watch;

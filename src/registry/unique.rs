@@ -14,7 +14,7 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::process::mailbox::address::Address;
 use crate::process::names::NameError;
-use crate::process::names::NameTable;
+use crate::process::names::table::NameTable;
 use crate::registry::key::{RegistryKey, UniqueStore};
 use crate::registry::listeners::RegistryEvent;
 use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_registry_call};

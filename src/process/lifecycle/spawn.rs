@@ -31,7 +31,7 @@ use crate::process::mailbox::queue::Reader;
 use crate::process::mailbox::queue::queue;
 use crate::process::names;
 use crate::process::names::NameError;
-use crate::process::names::Via;
+use crate::process::names::via::{self, Via};
 use crate::process::observe::crash_report;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
@@ -398,7 +398,7 @@ fn register_names(builder: &Builder, block: &Arc<ProcessBlock>) -> Result<(), Na
         predecessors.extend(names::claim(name, block)?);
     }
     if let Some(via) = &builder.via {
-        predecessors.extend(names::claim_via(via, block)?);
+        predecessors.extend(via::claim(via, block)?);
     }
     block.lock().predecessors = predecessors;
     Ok(())
