@@ -1,6 +1,7 @@
-//! Who holds which name. A name has at most one living holder; a holder whose end is decided no longer
-//! counts, and whoever takes the name over waits for its burial before it begins. Births, sends by name,
-//! the `Via` keys of other tables, and registries come here.
+//! Registered names: `register`, `unregister`, `whereis`, `whereis_timeout`.
+//!
+//! At most one running process holds a name. A process that is exiting no longer counts as the holder: another process can
+//! take the name over, and a process that is started under it waits until the cleanup of the earlier holders completes.
 
 pub(crate) mod table;
 pub(crate) mod via;
@@ -12,8 +13,7 @@ use std::time::Duration;
 use once_cell::sync::Lazy;
 
 use crate::pid::Pid;
-use crate::process::control::block::Phase;
-use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::{Phase, ProcessBlock};
 use crate::process::control::local;
 use crate::process::control::table as process_table;
 use crate::process::names::table::NameTable;
@@ -59,16 +59,18 @@ impl std::error::Error for NameError {}
 
 static NAMES: Lazy<NameTable<Arc<str>>> = Lazy::new(NameTable::new);
 
-/// The living holder of a name.
+/// Returns the running process that holds a name.
 pub(crate) fn lookup(name: &str) -> Option<Arc<ProcessBlock>> {
     NAMES.get(name).map(|(block, ())| block)
 }
 
-/// Gives `block` the name; returns the earlier holders that are not buried yet.
+/// Makes `block` the holder of a name. Returns the earlier holders whose cleanup is not complete.
 pub(crate) fn claim(name: &Arc<str>, block: &Arc<ProcessBlock>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
+    // First set the name in the block, then in the table: cleanup takes the name from the block and then releases it in
+    // the table.
     let mut state = block.lock();
     if let Some(own) = &state.name {
         return Err(if own == name {
@@ -82,35 +84,36 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<ProcessBlock>) -> Result<Vec<Ar
     }
     state.name = Some(Arc::clone(name));
     drop(state);
+    // Without the block's lock: never hold it together with the lock of a table.
     let claimed = NAMES.claim(name, block, ());
     if claimed.is_err() {
         block.lock().name = None;
     }
     let predecessors = claimed?;
     if block.is_cleaning_up() {
-        // Its burial has released its name already and will not come back for it.
+        // The process may begin its cleanup between the check of `phase` and `NAMES.claim`. Then the cleanup has released
+        // the name before it was in the table, and does not do so again.
         NAMES.release(name, block.pid);
         return Err(NameError::NoProc);
     }
     Ok(predecessors)
 }
 
-/// Forgets the name of a process that is being buried, or that gives it up.
+/// Removes `holder` from the table, if it holds the name.
 pub(crate) fn release(name: &str, holder: Pid) {
     NAMES.release(name, holder);
 }
 
-/// Gives a process a name by which everybody can reach it, until it ends or the name is taken away.
+/// Registers a process under a name, until it exits or [`unregister`] removes the name.
 ///
 /// # Errors
-/// [`NameError::Taken`] if somebody living holds the name (perhaps the process itself),
-/// [`NameError::AlreadyNamed`] if the process has another one, [`NameError::NoProc`] if it is dead or
-/// dying, [`NameError::Empty`], [`NameError::Exiting`].
+/// [`NameError::Taken`] if a running process holds the name (perhaps the process itself),
+/// [`NameError::AlreadyNamed`] if the process has another name, [`NameError::NoProc`] if it is exiting or has exited,
+/// [`NameError::Empty`] if the name has no characters, [`NameError::Exiting`] if the calling process is exiting.
 ///
 /// # Differences from Erlang
-/// A holder whose end is decided but not yet complete does not count: the name can be taken over. Taken by
-/// hand it is there at once; a process that is *started* under a name waits until the earlier holder is
-/// buried.
+/// A holder that is exiting does not count: the name can be taken over. `register` takes it over at once; a process that
+/// is *started* under a name waits until the cleanup of the earlier holder completes.
 ///
 /// ```
 /// use rethread::process::{self, NameError};
@@ -124,6 +127,7 @@ pub(crate) fn release(name: &str, holder: Pid) {
 pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
     if let Some(me) = local::get() {
         me.checkpoint();
+        // In destructors of an exiting process a registration could come after the cleanup and never be released.
         if me.signals_masked() || me.is_zombie() {
             return Err(NameError::Exiting);
         }
@@ -132,10 +136,10 @@ pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), Na
     claim(&name.into(), &block).map(drop)
 }
 
-/// Takes a name away from its holder, which lives on.
+/// Removes a name from its holder, which keeps running.
 ///
 /// # Errors
-/// [`NameError::Unknown`] if nobody holds it, [`NameError::Exiting`].
+/// [`NameError::Unknown`] if no process holds it, [`NameError::Exiting`] if the caller is a zombie.
 ///
 /// ```
 /// use rethread::process::{self, NameError};
@@ -149,6 +153,7 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
         }
     }
     let holder = lookup(name).ok_or(NameError::Unknown)?;
+    // Between the look-up and the lock the holder may lose the name: only its block decides.
     let mut state = holder.lock();
     let name = state.name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
     drop(state);
@@ -156,10 +161,10 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Who holds a name now.
+/// Returns the pid of the process that holds a name now, or `None`.
 ///
 /// # Differences from Erlang
-/// A process whose end is decided is no longer found, even before it is dead.
+/// A process that is exiting is not found, even before it has exited.
 ///
 /// ```
 /// assert_eq!(rethread::process::whereis("doc.no one"), None);
@@ -169,7 +174,7 @@ pub fn whereis(name: &str) -> Option<Pid> {
     lookup(name).map(|block| block.pid)
 }
 
-/// Who holds a name, as soon as somebody does; `None` if nobody does within `limit`. The way to wait for a
+/// Waits until a process holds a name and returns its pid; `None` if none does within `timeout`. Use it to wait for a
 /// restart.
 ///
 /// ```

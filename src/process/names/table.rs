@@ -1,4 +1,7 @@
-//! A concurrent table from keys to processes.
+//! `NameTable`, a concurrent table from keys to processes, used for names and for unique registries.
+//!
+//! It never clones or drops a user value under a lock: values are shared pointers, and of user keys only `Hash` and `Eq`
+//! run under a lock.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -17,24 +20,23 @@ use crate::sharded_map::ShardedMap;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 
-/// A table from keys to processes, and what each keeps beside its key, with the takeover rule. Nothing that
-/// belongs to users is cloned or dropped under its locks, if their values are shared pointers; of their keys
-/// only `Hash` and `Eq` run there.
+/// A table from keys to the processes that hold them, with a value per entry. A key whose holder is exiting can be taken
+/// over.
 pub(crate) struct NameTable<K, V = ()> {
     entries: ShardedMap<K, NameEntry<V>>,
-    /// Who waits for a key to be held, by key.
+    /// Threads that wait until a key has a holder, by key.
     waiters: Mutex<HashMap<K, Vec<Arc<Parker>>>>,
-    /// How many there are: nobody takes the lock for nothing.
+    /// Number of waiters, so that `claim` need not take the lock if there are none.
     waiter_count: AtomicUsize,
 }
 
-/// Who holds a key.
+/// The holder of a key.
 struct NameEntry<V> {
     block: Arc<ProcessBlock>,
-    /// What it keeps there. Nothing if its key was taken over and came back to it: it is remembered so that
-    /// the next holder waits for its burial too.
+    /// `None` for an earlier holder that `release` has put back: it remains only so that the next holder waits for its
+    /// cleanup too.
     value: Option<V>,
-    /// From whom the key was taken over, oldest first, for as long as they are not buried.
+    /// Earlier holders whose cleanup is not complete, oldest first.
     predecessors: Vec<Arc<ProcessBlock>>,
 }
 
@@ -47,7 +49,7 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         }
     }
 
-    /// The living holder, and what it keeps.
+    /// Returns the running holder of a key and its value.
     pub(crate) fn get<Q>(&self, key: &Q) -> Option<(Arc<ProcessBlock>, V)>
     where
         K: Borrow<Q>,
@@ -56,28 +58,32 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         self.entries.shard(key).read().get(key).and_then(NameEntry::live_holder)
     }
 
-    /// What all living holders keep.
+    /// Returns the values of all running holders.
     pub(crate) fn live_values(&self) -> Vec<V> {
         let mut all = Vec::new();
         self.entries.for_each(|_, entry| all.extend(entry.live_holder().map(|(_, value)| value)));
         all
     }
 
-    /// Makes `block` the holder, unless somebody living is. Returns the earlier holders that are doomed but not
-    /// buried: they may still hold what goes with the key.
+    /// Makes `block` the holder of a key. Returns the earlier holders that are exiting: until their cleanup completes they
+    /// may still hold resources that go with the key.
     ///
-    /// A burial of `block` that has begun meanwhile does not see it: the caller has to look for that afterwards, and
-    /// to release the key.
+    /// The cleanup of `block` may have begun meanwhile and then misses the new entry. The caller must check that
+    /// afterwards, and release the key.
+    ///
+    /// # Errors
+    /// `NameError::Taken` if a running process holds the key.
     pub(crate) fn claim(
         &self,
         key: &K,
         block: &Arc<ProcessBlock>,
         value: V,
     ) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
-        let owned_key = key.clone(); // not under the lock
+        let owned_key = key.clone(); // user code: not under the lock
         let mut shard = self.entries.shard(key).write();
         let (displaced, predecessors) = match shard.get_mut(key) {
             Some(entry) if !entry.block.is_exiting() => return Err(NameError::Taken(entry.block.pid)),
+            // Take over from a holder that is exiting.
             Some(entry) => {
                 entry.predecessors.push(mem::replace(&mut entry.block, Arc::clone(block)));
                 (entry.value.replace(value), entry.predecessors.clone())
@@ -95,8 +101,8 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         Ok(predecessors)
     }
 
-    /// Forgets `holder`, and returns what it kept. If it ends while one that it took the key from is not buried
-    /// yet, that one gets it back: the next holder has to wait for it too.
+    /// Removes `holder` from the entry of a key and returns its value. If the cleanup of an earlier holder is not complete,
+    /// that one becomes the holder again: the next holder must wait for it too.
     pub(crate) fn release<Q>(&self, key: &Q, holder: Pid) -> Option<V>
     where
         K: Borrow<Q>,
@@ -105,13 +111,14 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         let mut shard = self.entries.shard(key).write();
         let entry = shard.get_mut(key)?;
         if entry.block.pid != holder {
-            // Taken over: from now on nobody has to wait for it.
+            // The key was taken over: later holders need not wait for this one any more.
             let index = entry.predecessors.iter().position(|block| block.pid == holder);
             let removed = index.map(|index| entry.predecessors.remove(index));
             drop(shard);
             drop(removed);
             return None;
         }
+        // The latest predecessor is exiting, so `get` does not find it, and any process can take the key over.
         if let Some(predecessor) = entry.predecessors.pop() {
             let removed = mem::replace(&mut entry.block, predecessor);
             let value = entry.value.take();
@@ -124,7 +131,7 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         removed.and_then(|(_, entry)| entry.value)
     }
 
-    /// Has `holder` keep something else beside the key, and returns what it kept; nothing if it does not hold it.
+    /// Replaces the value of `holder` and returns the old one; `None` if it does not hold the key.
     pub(crate) fn replace<Q>(&self, key: &Q, holder: Pid, value: V) -> Option<V>
     where
         K: Borrow<Q>,
@@ -136,14 +143,16 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         Some(mem::replace(current, value))
     }
 
-    /// The living holder, as soon as there is one.
+    /// Waits until a running process holds a key; `None` if the timeout passes first.
     pub(crate) fn get_timeout(&self, key: K, timeout: Duration) -> Option<(Arc<ProcessBlock>, V)> {
         let name_waiter = NameWaiter::new(self, key);
         local::wait(Some(timer_thread::deadline_after(timeout)), || self.get(&name_waiter.key))
     }
 
+    /// Wakes the threads that wait for a holder of `key`, which is in the table already.
     fn notify_waiters(&self, key: &K) {
-        // The holder is in the table; who begins to wait after this look finds it there.
+        // Order the insertion before the load. A waiter increments the counter and then looks for the key: either this
+        // load sees the increment, or the waiter sees the new holder.
         fence(Ordering::SeqCst);
         if self.waiter_count.load(Ordering::Relaxed) > 0 {
             for parker in self.waiters.lock().get(key).into_iter().flatten() {
@@ -154,6 +163,7 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
 }
 
 impl<V: Clone> NameEntry<V> {
+    /// Returns the holder and its value, unless the holder is exiting.
     fn live_holder(&self) -> Option<(Arc<ProcessBlock>, V)> {
         if self.block.is_exiting() {
             return None;
@@ -162,7 +172,7 @@ impl<V: Clone> NameEntry<V> {
     }
 }
 
-/// One thread that waits for a key to be held, while this lives.
+/// Registers the current thread as a waiter for a key until dropped.
 struct NameWaiter<'a, K: Hash + Eq, V> {
     names: &'a NameTable<K, V>,
     key: K,
@@ -173,6 +183,7 @@ impl<'a, K: Hash + Eq + Clone, V> NameWaiter<'a, K, V> {
     fn new(names: &'a NameTable<K, V>, key: K) -> Self {
         let (owned_key, parker) = (key.clone(), local::parker());
         let mut waiters = names.waiters.lock();
+        // The thread must be in the list before it is in the counter: `notify_waiters` reads the counter first.
         match waiters.get_mut(&key) {
             Some(parkers) => parkers.push(Arc::clone(&parker)),
             None => drop(waiters.insert(owned_key, vec![Arc::clone(&parker)])),
@@ -187,6 +198,7 @@ impl<K: Hash + Eq, V> Drop for NameWaiter<'_, K, V> {
     fn drop(&mut self) {
         self.names.waiter_count.fetch_sub(1, Ordering::SeqCst);
         let mut waiters = self.names.waiters.lock();
+        // Dropped after the lock is released: the key is a user value.
         let mut removed = None;
         if let Some(parkers) = waiters.get_mut(&self.key) {
             if let Some(index) = parkers.iter().position(|parker| Arc::ptr_eq(parker, &self.parker)) {

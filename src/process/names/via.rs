@@ -1,58 +1,59 @@
-//! `Via`: registering processes in a table outside this module.
+//! `Via`: names that are kept in another table, such as a registry.
+//!
+//! A `Via` is user code: it is never called under the lock of a process.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::Pid;
-use crate::process::control::block::HeldResource;
-use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::{HeldResource, ProcessBlock};
 use crate::process::control::table;
 use crate::process::names::NameError;
 
-/// Another place to keep names: a process is reached, and registered, by a key in it. A library's
-/// registry implements this; so can you.
+/// A key in a table of names other than the runtime's own: a process is registered, and found, by that key. The keys of a
+/// [`Registry`](crate::Registry) implement it; so can your own tables.
 ///
-/// A holder must be forgotten on `unregister`, which the runtime calls when the process ends, before any
-/// link or monitor hears of it.
+/// The table must remove a holder on `unregister`, which the runtime calls when the process exits, before any link or
+/// monitor is notified.
 pub trait Via: fmt::Debug + Send + Sync {
-    /// Who holds the key now.
+    /// Returns the pid of the process that holds the key now, or `None`.
     fn whereis(&self) -> Option<Pid>;
 
-    /// Makes `pid` the holder. A holder that is no longer alive ([`process::is_alive`]) must be replaced. It
-    /// is called by whoever starts the process: its runtime calls are checkpoints of the starter.
+    /// Makes `pid` the holder of the key. A holder that is no longer alive ([`process::is_alive`]) must be replaced. The
+    /// runtime calls this on the thread that starts the process: runtime calls in it are checkpoints of that thread.
     ///
     /// # Errors
-    /// [`NameError::Taken`] if somebody living holds it.
+    /// [`NameError::Taken`] if a running process holds the key.
     ///
     /// [`process::is_alive`]: crate::process::is_alive
     fn register(&self, pid: Pid) -> Result<(), NameError>;
 
-    /// Makes `pid`, which has not begun yet, the holder, and tells who held the key before and is still dying:
-    /// the new process waits for those before its first step. Unless the table knows better, that is who
-    /// `whereis` finds, if its end is decided, just before `register` is called.
+    /// Makes `pid`, a process that has not started yet, the holder of the key, and returns the earlier holders that are
+    /// still exiting: the new process waits for their cleanup before it starts. By default that is the process that
+    /// `whereis` returns right before the call of [`register`](Self::register), if it is exiting.
     ///
     /// # Errors
-    /// As [`register`](Self::register).
+    /// [`NameError::Taken`] if a running process holds the key.
     fn take_over(&self, pid: Pid) -> Result<Vec<Pid>, NameError> {
         let predecessor = self.whereis().and_then(table::get).filter(|holder| holder.is_exiting());
         self.register(pid)?;
         Ok(predecessor.map(|holder| holder.pid).into_iter().collect())
     }
 
-    /// Forgets `pid`, if it still is the holder. It is called while that process ends, usually on its own
-    /// thread: a call to a server fails there, a cast works.
+    /// Removes `pid` from the table, if it still is the holder. The runtime calls this during the exit of that process,
+    /// usually on its own thread: there a call to a server fails, a cast works.
     fn unregister(&self, pid: Pid);
 
-    /// Who holds the key, as soon as somebody does; `None` if nobody does within `limit`. A table that cannot
-    /// wait looks just once.
+    /// Waits until a process holds the key and returns its pid; `None` if none does within `timeout`. The default does not
+    /// wait: it calls [`whereis`](Self::whereis) once.
     fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         let _ = timeout;
         self.whereis()
     }
 }
 
-/// A key of a `Via` table that a process holds.
+/// A key of a `Via` table that a process holds: released by its cleanup.
 struct HeldVia(Arc<dyn Via>);
 
 impl HeldResource for HeldVia {
@@ -61,13 +62,14 @@ impl HeldResource for HeldVia {
     }
 }
 
-/// Gives `block` a key in another table; returns the earlier holders that are not buried yet.
+/// Makes `block` the holder of a key in another table. Returns the earlier holders whose cleanup is not complete.
 pub(crate) fn claim(
     via: &Arc<dyn Via>,
     block: &Arc<ProcessBlock>,
 ) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
     let predecessors = via.take_over(block.pid)?;
     let mut state = block.lock();
+    // The process may have been killed during `take_over`: then its cleanup has taken `held_resources` without this key.
     if block.is_cleaning_up() {
         drop(state);
         via.unregister(block.pid);
