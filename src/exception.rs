@@ -1,5 +1,4 @@
-//! User code that did not return: whether it panicked, exited, threw, or was told to go. The thread edge,
-//! `attempt` and the callback guard of servers ask here.
+//! Exceptions in Erlang's sense: a caught panic payload is classified as error, exit or throw, or as an exit signal.
 
 use std::thread::{self, ThreadId};
 
@@ -7,20 +6,21 @@ use crate::panic_hook;
 use crate::reason::{ExitReason, PanicReport, ReasonValue};
 use crate::unwind::{self, Payload, drop_and_log};
 
-/// How a piece of user code ended, if it did not return.
+/// Why user code unwound.
 pub(crate) enum Exception {
-    /// Class `error`: it panicked.
+    /// Class `error`: a panic.
     Error(PanicReport),
-    /// Class `exit`: it called `exit_with`.
+    /// Class `exit`: a call of `exit_with`.
     Exit(ExitReason),
-    /// Class `throw`: it called `throw`.
+    /// Class `throw`: a call of `throw`.
     Throw(Payload),
-    /// An exit signal took effect. Whoever catches this must let it go on.
+    /// An exit signal took effect. Code that catches it must resume it.
     ExitSignal,
 }
 
 impl Exception {
-    /// The reason of a process that ends this way; `None` if that was decided by an exit signal.
+    /// Returns the exit reason of a process that does not catch this; `None` for an exit signal, whose reason is in the
+    /// control block.
     pub(crate) fn into_exit_reason(self) -> Option<ExitReason> {
         match self {
             Self::Error(report) => Some(ExitReason::Panic(report)),
@@ -34,7 +34,7 @@ impl Exception {
         }
     }
 
-    /// Goes on unwinding as if it had not been caught.
+    /// Resumes the unwinding.
     pub(crate) fn resume(self) -> ! {
         match self {
             Self::Error(report) => unwind::resume(Box::new(ResumedPanic(report))),
@@ -45,13 +45,16 @@ impl Exception {
     }
 }
 
+/// The payload of `exit`.
 struct ExitPayload(ExitReason);
+/// The payload of `throw`.
 struct ThrowPayload(Payload);
-/// On which thread.
+/// The payload of an exit signal: the thread of the process that it ends.
 struct SignalPayload(ThreadId);
+/// The payload of an `Error` that was caught and resumed.
 struct ResumedPanic(PanicReport);
 
-/// Unwinds the calling thread because it ends itself with `reason`.
+/// Unwinds the calling thread with an exit reason.
 pub(crate) fn exit(reason: ExitReason) -> ! {
     unwind::resume(Box::new(ExitPayload(reason)))
 }
@@ -61,17 +64,20 @@ pub(crate) fn throw(value: Payload) -> ! {
     unwind::resume(Box::new(ThrowPayload(value)))
 }
 
-/// Unwinds the calling thread because an exit signal says so.
+/// Unwinds the calling thread because of an exit signal.
 pub(crate) fn unwind_on_exit_signal() -> ! {
     unwind::resume(Box::new(SignalPayload(thread::current().id())))
 }
 
-/// Runs user code and says how it ended.
+/// Runs user code and catches what unwinds it.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Exception> {
     unwind::catch(body).map_err(classify)
 }
 
+/// Converts a caught payload into an exception.
 fn classify(payload: Payload) -> Exception {
+    // User code may catch the payload of another process' exit signal and resume it on this thread. That must not count
+    // as an exit signal of this process.
     let payload = match payload.downcast::<SignalPayload>() {
         Ok(signal) if signal.0 == thread::current().id() => return Exception::ExitSignal,
         Ok(_) => return Exception::Error(PanicReport::new(FOREIGN_SIGNAL.to_owned(), None, None, None)),
@@ -85,11 +91,12 @@ fn classify(payload: Payload) -> Exception {
         Ok(thrown) => return Exception::Throw(thrown.0),
         Err(payload) => payload,
     };
+    // Any other payload comes from a panic of user code.
     match payload.downcast::<ResumedPanic>() {
         Ok(resumed) => Exception::Error(resumed.0),
         Err(payload) => Exception::Error(panic_hook::report_for(payload)),
     }
 }
 
-/// Somebody caught what ends another process, and let it go on here.
+/// Message of the panic report for an exit signal of another process.
 const FOREIGN_SIGNAL: &str = "the exit signal of another process was resumed here";
