@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-// How the files depend on each other, and which locks there are: CONTRIBUTING.md, "The house".
+// The layers of the modules and the order of the locks: CONTRIBUTING.md.
 #![forbid(unsafe_code)]
 
 #[cfg(panic = "abort")]
@@ -65,7 +65,7 @@ pub use supervisor::{
 #[doc(inline)]
 pub use task::{JoinError, OnTimeout, Task, TaskBuilder, TaskStream, TaskSupervisor};
 
-/// What most programs need: `use rethread::prelude::*;`.
+/// The items that most programs use: `use rethread::prelude::*;`.
 pub mod prelude {
     pub use crate::agent::Agent;
     pub use crate::application::{Application, ApplicationExit, ApplicationRef};

@@ -63,6 +63,7 @@ pub(crate) fn in_catch_and_log() -> bool {
 /// Drops a user value. A panic in its destructor is logged as "panic in drop of {what}: {message}" and goes no
 /// further.
 pub(crate) fn drop_and_log<T>(what: &str, value: T) {
+    // Most values have no destructor: skip the bookkeeping.
     if needs_drop::<T>() {
         catch_and_log(format_args!("drop of {what}"), move || drop(value));
     }
@@ -82,6 +83,7 @@ impl<T> ContainedDrop<T> {
     }
 
     pub(crate) fn get(&self) -> &T {
+        // The destructor has exclusive access, so no caller of `get` can see `None`.
         let Some(value) = &self.value else { unreachable!("only the destructor takes the value") };
         value
     }
@@ -102,6 +104,7 @@ impl<T> Deref for ContainedDrop<T> {
 
 impl<T> Drop for ContainedDrop<T> {
     fn drop(&mut self) {
+        // Taken, because fields are dropped after this function, where a panic is not contained.
         drop_and_log(self.what, self.value.take());
     }
 }
