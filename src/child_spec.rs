@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::Pid;
+use crate::process::error::NameError;
+use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
-use crate::process::lifecycle::spawn::SpawnError;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
-use crate::process::names::NameError;
 use crate::reason::ExitReason;
 
 /// The identity of a child within its supervisor: any text. By default the name of the server's type; of a

@@ -5,9 +5,9 @@ use std::error::Error;
 
 use crate::child_spec::StartError;
 use crate::gen_server::call::{CallError, StopError};
-use crate::process::lifecycle::attach::AttachError;
+use crate::process::error::AttachError;
+use crate::process::error::LinkError;
 use crate::process::signals::exit::exit_with;
-use crate::process::signals::link::LinkError;
 use crate::reason::{CallFailure, ExitReason};
 use crate::task::error::JoinError;
 

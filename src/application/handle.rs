@@ -13,8 +13,8 @@ use crate::gen_server::call::StopError;
 use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
 use crate::process::control::local;
-use crate::process::signals::watch::Watch;
-use crate::process::signals::watch::watch;
+use crate::process::signals::monitor::Watch;
+use crate::process::signals::monitor::watch;
 use crate::supervisor::server::Supervisor;
 
 /// Reaches one start of an application: from any thread, and also when it has ended. To drop it does nothing to

@@ -16,7 +16,6 @@ use crate::gen_server::reply::{Never, Next};
 use crate::gen_server::start::ServerSpec;
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
-use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::observe::info::info;
@@ -24,7 +23,7 @@ use crate::process::observe::zombie;
 use crate::process::park::timer_thread::elapsed;
 use crate::process::signals::current::trap_exit;
 use crate::process::signals::exit::exit;
-use crate::process::signals::watch::watch_block;
+use crate::process::signals::monitor::watch_block;
 use crate::reason::ExitReason;
 use crate::supervisor::children::write_log;
 use crate::supervisor::server::Supervisor;
@@ -126,10 +125,7 @@ impl GenServer for Master {
             callback.run(&self.state.name);
         }
         exit_and_wait(&self.top, ExitReason::Shutdown); // if it has not ended by itself
-        let reason = match &self.top.lock().phase {
-            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
-            Phase::Running => unreachable!("it was waited for"),
-        };
+        let Some(reason) = self.top.exit_reason() else { unreachable!("it was waited for") };
         if reason.is_abnormal() {
             self.wait_for_orphans();
         }

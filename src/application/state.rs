@@ -13,7 +13,7 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::table;
-use crate::process::names::NameError;
+use crate::process::error::NameError;
 use crate::process::names::via::Via;
 use crate::process::signals::exit::exit;
 use crate::reason::ExitReason;

@@ -22,9 +22,9 @@ use crate::process::control::local::CurrentProcess;
 use crate::process::mailbox::inbox::MailboxQueue;
 use crate::process::park::backoff;
 use crate::process::park::timer_thread;
-use crate::process::signals::link::remove_watcher;
-use crate::process::signals::link::watch_exit;
-use crate::process::signals::watch::watch_block;
+use crate::process::signals::monitor::remove_watcher;
+use crate::process::signals::monitor::watch_block;
+use crate::process::signals::monitor::watch_exit;
 use crate::reason::ExitReason;
 use crate::unwind::catch_and_log;
 

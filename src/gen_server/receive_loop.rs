@@ -19,6 +19,7 @@ use crate::process::control::block::Phase;
 use crate::process::control::local::CurrentProcess;
 use crate::process::mailbox::inbox::{Event, Inbox};
 use crate::process::park::timer_thread;
+use crate::process::signals::deliver;
 use crate::process::signals::exit;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
@@ -104,8 +105,8 @@ fn fail_start(init_error: InitError, failure: &StartFailure) {
 
 /// The end is decided; the state goes before anybody hears of it.
 fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
-    exit::set_exiting(&me.block, reason);
-    exit::arm_exit_deadline(&me.block);
+    deliver::set_exiting(&me.block, reason);
+    deliver::arm_exit_deadline(&me.block);
     me.mask_signals();
     drop_and_log("server state", server);
 }

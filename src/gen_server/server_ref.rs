@@ -9,14 +9,14 @@ use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::error::NameError;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::names;
-use crate::process::names::NameError;
 use crate::process::names::via::Via;
-use crate::process::signals::link::monitor;
-use crate::process::signals::link::monitor_name;
-use crate::process::signals::watch::Watch;
-use crate::process::signals::watch::watch;
+use crate::process::signals::monitor::Watch;
+use crate::process::signals::monitor::monitor;
+use crate::process::signals::monitor::monitor_name;
+use crate::process::signals::monitor::watch;
 
 /// Reaches a server of type `S`: one certain process, or whoever holds a name or a key at the moment of
 /// each call. One by name is never stale, and can be a constant:

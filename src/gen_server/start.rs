@@ -29,11 +29,12 @@ use crate::process::lifecycle::spawn::start_process;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
 use crate::process::park::timer_thread;
+use crate::process::signals::deliver;
 use crate::process::signals::effect::Origin;
 use crate::process::signals::exit;
-use crate::process::signals::link::demonitor_flush;
 use crate::process::signals::link::remove_link;
-use crate::process::signals::watch::watch_block;
+use crate::process::signals::monitor::demonitor_flush;
+use crate::process::signals::monitor::watch_block;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 
@@ -388,6 +389,6 @@ fn abort_start(block: &Arc<ProcessBlock>, link_to: Option<&Rc<CurrentProcess>>) 
     if let Some(me) = link_to {
         remove_link(&me.block, block.pid);
     }
-    exit::deliver_exit_signal(block, local::sender_pid(), &ExitReason::Kill, Origin::Sent);
+    deliver::deliver_exit_signal(block, local::sender_pid(), &ExitReason::Kill, Origin::Sent);
     watch_block(block.pid, Some(Arc::clone(block))).wait();
 }

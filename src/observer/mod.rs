@@ -32,6 +32,7 @@ use crate::pid::Pid;
 use crate::process::control::activity::Activity;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
+use crate::process::control::block::display_name;
 use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::observe::events;
@@ -96,7 +97,7 @@ impl ProcessSnapshot {
 
     /// Its name, or else its label, or else what kind of server or process it is.
     pub fn display_name(&self) -> &str {
-        let given = self.info.name.as_ref().or(self.info.label.as_ref());
+        let given = display_name(&self.info.name, &self.info.label);
         given.map_or_else(|| self.type_name(), AsRef::as_ref)
     }
 

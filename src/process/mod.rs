@@ -51,6 +51,7 @@
 //! thread a process.
 
 pub(crate) mod control;
+pub(crate) mod error;
 pub(crate) mod lifecycle;
 pub(crate) mod mailbox;
 pub(crate) mod names;
@@ -61,14 +62,15 @@ pub(crate) mod signals;
 pub use self::control::activity::Activity;
 pub use self::control::block::{MonitorTarget, ProcessKind};
 pub use self::control::settings::{Settings, set_settings, settings};
-pub use self::lifecycle::attach::{AttachError, attach};
-pub use self::lifecycle::spawn::{Builder, SpawnError, spawn, spawn_link, spawn_monitor};
-pub use self::mailbox::address::{Address, Name, SendError};
+pub use self::error::{AttachError, LinkError, NameError, SendError, SpawnError};
+pub use self::lifecycle::attach::attach;
+pub use self::lifecycle::spawn::{Builder, spawn, spawn_link, spawn_monitor};
+pub use self::mailbox::address::{Address, Name};
 pub use self::mailbox::alias::{Alias, AliasMode};
 pub use self::mailbox::inbox::{Event, Inbox};
 pub use self::mailbox::timer::{TimerTarget, cancel_timer, read_timer, send_after, send_at};
 pub use self::names::via::Via;
-pub use self::names::{NameError, register, unregister, whereis, whereis_timeout};
+pub use self::names::{register, unregister, whereis, whereis_timeout};
 pub use self::observe::info::{ProcessInfo, ProcessState, info, processes};
 pub use self::observe::zombie::{Zombie, zombies, zombies_total};
 pub use self::park::backoff::WaitStrategy;
@@ -77,5 +79,5 @@ pub use self::signals::current::{
     ExitHook, checkpoint, current, exit_requested, on_exit_request, set_label, sleep, trap_exit,
 };
 pub use self::signals::exit::{exit, exit_with, is_alive, throw};
-pub use self::signals::link::{LinkError, demonitor, demonitor_flush, link, monitor, monitor_name, unlink};
-pub use self::signals::watch::{Watch, watch};
+pub use self::signals::link::{link, unlink};
+pub use self::signals::monitor::{Watch, demonitor, demonitor_flush, monitor, monitor_name, watch};

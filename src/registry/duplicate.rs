@@ -13,8 +13,8 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
+use crate::process::error::NameError;
 use crate::process::mailbox::address::Address;
-use crate::process::names::NameError;
 use crate::registry::listeners::RegistryEvent;
 use crate::registry::store::{
     EntryTable, KeyRegistration, RegistryEntry, Store, enter_register_call, enter_registry_call,

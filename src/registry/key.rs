@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::table;
-use crate::process::names::NameError;
+use crate::process::error::NameError;
 use crate::process::names::table::NameTable;
 use crate::process::names::via::Via;
 use crate::registry::store::{EntryTable, KeyRegistration, RegistryEntry, Store};

@@ -15,7 +15,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
 use crate::process::control::table;
-use crate::process::names::NameError;
+use crate::process::error::NameError;
 use crate::registry::announcement::Announcement;
 use crate::registry::key_locks::KeyLocks;
 use crate::registry::key_locks::LockWaiter;

@@ -8,8 +8,8 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::mailbox::inbox::Inbox;
+use crate::process::signals::deliver;
 use crate::process::signals::effect::Origin;
-use crate::process::signals::exit;
 use crate::process::signals::link::remove_link;
 use crate::reason::ExitReason;
 use crate::task::callers::{self, CallersGuard};
@@ -63,7 +63,7 @@ impl StartedTask {
     /// and leave the task alone.
     pub(crate) fn unlink_and_exit(&self, reason: &ExitReason) {
         self.unlink();
-        exit::deliver_exit_signal(&self.block, local::sender_pid(), reason, Origin::Sent);
+        deliver::deliver_exit_signal(&self.block, local::sender_pid(), reason, Origin::Sent);
     }
 
     /// Unlinks it from its owner.

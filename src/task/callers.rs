@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use crate::pid::Pid;
 use crate::process::control::local;
-
-/// A task that starts its successor and ends, again and again, must not hand on an ever longer list.
-const MAX_CALLERS: usize = 32;
+use crate::process::lifecycle::spawn::MAX_ANCESTORS;
 
 thread_local! {
     static CALLERS: RefCell<Option<Arc<[Pid]>>> = const { RefCell::new(None) };
@@ -45,7 +43,7 @@ fn current() -> Option<Arc<[Pid]>> {
 pub(crate) fn callers_for_child() -> Arc<[Pid]> {
     let inherited = current();
     let inherited = inherited.iter().flat_map(|callers| callers.iter().copied());
-    local::pid().into_iter().chain(inherited).take(MAX_CALLERS).collect()
+    local::pid().into_iter().chain(inherited).take(MAX_ANCESTORS).collect()
 }
 
 /// The callers of the body that runs while this lives.

@@ -174,6 +174,14 @@ pub enum ProcessKind {
     Supervisor,
 }
 
+/// Returns what a process is called in listings and logs: its name, or its label if it has no name.
+pub(crate) fn display_name<'a>(
+    name: &'a Option<Arc<str>>,
+    label: &'a Option<Arc<str>>,
+) -> Option<&'a Arc<str>> {
+    name.as_ref().or(label.as_ref())
+}
+
 const EXITING: u8 = 1;
 const UNWINDING: u8 = 2;
 const CLEANING_UP: u8 = 4;
@@ -243,6 +251,20 @@ impl ProcessBlock {
     /// Locks the state. Never lock two processes at once, and run no user code under it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// Returns why the process is exiting or has exited; `None` while it is running.
+    pub(crate) fn exit_reason(&self) -> Option<ExitReason> {
+        match &self.lock().phase {
+            Phase::Exiting(reason) | Phase::Dead(reason) => Some(reason.clone()),
+            Phase::Running => None,
+        }
+    }
+
+    /// Returns the name of the process, or its label if it has no name.
+    pub(crate) fn display_name(&self) -> Option<Arc<str>> {
+        let state = self.lock();
+        display_name(&state.name, &state.label).cloned()
     }
 
     /// How many messages wait in its mailbox.

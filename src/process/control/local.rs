@@ -245,10 +245,7 @@ impl CurrentProcess {
 
     /// Why the process is exiting, for a receive that is called in a destructor.
     pub(crate) fn exit_reason(&self) -> ExitReason {
-        match &self.block.lock().phase {
-            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
-            Phase::Running => ExitReason::new("exiting"),
-        }
+        self.block.exit_reason().unwrap_or_else(|| ExitReason::new("exiting"))
     }
 
     /// Marks that a server's callbacks run on this thread: reply handles dropped in one are held back

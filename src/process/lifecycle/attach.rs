@@ -1,50 +1,26 @@
-//! `attach`: a thread that exists already becomes a process for a while. Called by `main` functions and
-//! tests.
+//! `attach`: a thread that exists already, such as that of `main` or of a test, becomes a process for a while.
 
-use std::fmt;
 use std::sync::Arc;
 
-use crate::process::control::block::Phase;
 use crate::process::control::local;
 use crate::process::control::settings::ProcessPermit;
 use crate::process::control::settings::settings;
+use crate::process::error::{AttachError, SpawnError};
+use crate::process::lifecycle::run::drop_inbox;
+use crate::process::lifecycle::run::run_process;
 use crate::process::lifecycle::spawn::Builder;
-use crate::process::lifecycle::spawn::SpawnError;
 use crate::process::lifecycle::spawn::create_block;
-use crate::process::lifecycle::spawn::drop_inbox;
-use crate::process::lifecycle::spawn::run_process;
 use crate::process::mailbox::inbox::Inbox;
 use crate::process::park::backoff::ActiveThreadGuard;
 use crate::reason::ExitReason;
-
-/// Why [`attach`] has no value to return.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum AttachError {
-    /// The thread could not become a process.
-    Spawn(SpawnError),
-    /// It became one, and that ended with this reason before its body returned.
-    Exited(ExitReason),
-}
-
-impl fmt::Display for AttachError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spawn(error) => error.fmt(f),
-            Self::Exited(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AttachError {}
 
 /// Makes the calling thread a process while `body` runs, so that `main` or a test can link, monitor, trap
 /// exits and receive. When the body returns, the process ends with `Normal` and its value is returned.
 ///
 /// # Errors
-/// [`AttachError::Exited`] if an exit signal, a panic or `exit_with` ended the body: it goes no further
-/// than here. [`AttachError::Spawn`] if the thread is a process already, or there are too many, or it is called in the
-/// destructor of a thread-local.
+/// [`AttachError::Exited`] if an exit signal, a panic or `exit_with` ended the body: the unwind ends here and
+/// does not reach the caller. [`AttachError::Spawn`] if the thread is a process already, if there are too many
+/// processes, or if it is called in the destructor of a thread-local.
 ///
 /// ```
 /// use rethread::process::{self, Event, Inbox};
@@ -65,6 +41,7 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     if let Some(me) = local::get() {
         return Err(AttachError::Spawn(SpawnError::AlreadyAProcess(me.block.pid)));
     }
+    // Without its thread-locals the thread cannot be a process.
     if local::thread_is_exiting() {
         return Err(AttachError::Spawn(SpawnError::Exiting));
     }
@@ -72,14 +49,10 @@ pub fn attach<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> Re
     let permit = ProcessPermit::try_acquire(defaults.max_processes)
         .map_err(|limit| AttachError::Spawn(SpawnError::SystemLimit { limit }))?;
     let (block, reader) = create_block::<M>(&Builder::new(), None, &defaults);
+    // Threads of the runtime are counted all the time; this one only while it is a process.
     let _active = ActiveThreadGuard::new();
     let mut inbox = Inbox::new(Arc::clone(&block), reader);
     let value = run_process(&block, permit, &mut inbox, body);
     drop_inbox(inbox);
-    value.ok_or_else(|| {
-        AttachError::Exited(match &block.lock().phase {
-            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
-            Phase::Running => ExitReason::Normal,
-        })
-    })
+    value.ok_or_else(|| AttachError::Exited(block.exit_reason().unwrap_or(ExitReason::Normal)))
 }

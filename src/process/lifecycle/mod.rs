@@ -1,4 +1,5 @@
-//! Starting a process, and running it to its end.
+//! The life of a process: its start, the top frame of its thread, and `attach`.
 
 pub(crate) mod attach;
+pub(crate) mod run;
 pub(crate) mod spawn;

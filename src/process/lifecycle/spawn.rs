@@ -1,20 +1,13 @@
-//! A process is born: a thread of its own, a block, a mailbox, perhaps a name, a link, a monitor, all
-//! before its first step. Its edge, where every death of its own ends, is here too. User code and the
-//! starts of servers call it.
+//! Starting a process: the functions `spawn..`, the [`Builder`], and the steps that prepare everything before the
+//! thread of the process runs.
 
-use std::fmt;
-use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::exception;
-use crate::exception::Exception;
-use crate::panic_hook;
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::Peer;
-use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::block::SpawnInfo;
@@ -24,77 +17,37 @@ use crate::process::control::settings::ProcessPermit;
 use crate::process::control::settings::Settings;
 use crate::process::control::settings::settings;
 use crate::process::control::table;
+use crate::process::error::{NameError, SpawnError};
+use crate::process::lifecycle::run::drop_inbox;
+use crate::process::lifecycle::run::run_process;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
 use crate::process::mailbox::inbox::QueueItem;
 use crate::process::mailbox::queue::Reader;
 use crate::process::mailbox::queue::queue;
 use crate::process::names;
-use crate::process::names::NameError;
 use crate::process::names::via::{self, Via};
-use crate::process::observe::crash_report;
-use crate::process::observe::events;
-use crate::process::observe::events::ProcessEventKind;
 use crate::process::observe::zombie;
 use crate::process::park::thread_cache;
 use crate::process::park::thread_cache::Job;
 use crate::process::park::timer_thread;
+use crate::process::signals::deliver;
+use crate::process::signals::deliver::ThreadState;
 use crate::process::signals::effect::Origin;
-use crate::process::signals::exit;
-use crate::process::signals::exit::ThreadState;
 use crate::process::signals::link::add_link_before_start;
-use crate::process::signals::link::add_monitor_before_start;
 use crate::process::signals::link::remove_link;
-use crate::process::signals::link::remove_watcher;
-use crate::process::signals::watch::watch_block;
+use crate::process::signals::monitor::add_monitor_before_start;
+use crate::process::signals::monitor::remove_watcher;
 use crate::reason::ExitReason;
 use crate::sync;
 use crate::sync::atomic::Ordering;
-use crate::unwind::drop_and_log;
-
-/// Why a process could not be started.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum SpawnError {
-    /// There are as many processes as [`Settings::max_processes`](crate::process::Settings::max_processes)
-    /// allows.
-    SystemLimit {
-        /// How many that is.
-        limit: usize,
-    },
-    /// The operating system refused the thread.
-    Thread(Arc<io::Error>),
-    /// It could not have its name.
-    Name(NameError),
-    /// The calling process is exiting.
-    Exiting,
-    /// The calling thread is not a process, so nothing can be linked to it or send it a `Down`.
-    NotAProcess,
-    /// The calling thread is a process already.
-    AlreadyAProcess(Pid),
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
-            Self::Thread(error) => write!(f, "the operating system refused a thread: {error}"),
-            Self::Name(error) => error.fmt(f),
-            Self::Exiting => f.write_str("the calling process is exiting"),
-            Self::NotAProcess => f.write_str("the calling thread is not a process"),
-            Self::AlreadyAProcess(pid) => write!(f, "the calling thread is already the process {pid}"),
-        }
-    }
-}
-
-// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
-impl std::error::Error for SpawnError {}
 
 /// Starts a process: `body` runs on a thread of its own, with a mailbox for messages of type `M`. When it
 /// returns, the process ends with [`ExitReason::Normal`].
 ///
 /// # Errors
-/// [`SpawnError`]: too many processes, or no thread to be had.
+/// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+/// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting.
 ///
 /// ```
 /// use rethread::process::{self, Event};
@@ -114,11 +67,11 @@ pub fn spawn<M: Send + 'static>(
     Builder::new().spawn(body)
 }
 
-/// Starts a process linked to the calling one, in one step: however fast it ends, the caller learns the
-/// true reason.
+/// Starts a process linked to the calling one, in one step: no matter how soon it exits, the caller gets the
+/// real reason.
 ///
 /// # Errors
-/// As [`spawn`]; [`SpawnError::NotAProcess`] on a thread that is not a process.
+/// Those of [`spawn`], and [`SpawnError::NotAProcess`] on a thread that is not a process.
 ///
 /// ```
 /// use rethread::process::{self, Inbox};
@@ -136,10 +89,10 @@ pub fn spawn_link<M: Send + 'static>(
     Builder::new().spawn_link(body)
 }
 
-/// Starts a process and monitors it, in one step.
+/// Starts a process and monitors it, in one step: no matter how soon it exits, the `Down` has the real reason.
 ///
 /// # Errors
-/// As [`spawn_link`].
+/// Those of [`spawn`], and [`SpawnError::NotAProcess`] on a thread that is not a process.
 ///
 /// ```
 /// use rethread::process::{self, Event, Inbox};
@@ -158,7 +111,7 @@ pub fn spawn_monitor<M: Send + 'static>(
     Builder::new().spawn_monitor(body)
 }
 
-/// Starts a process with more than the defaults: a name, a label, limits of its own.
+/// Starts a process with options: a name, a label, limits of its own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -181,62 +134,64 @@ pub struct Builder {
     pub(crate) stack_size: Option<usize>,
     pub(crate) kill_grace: Option<Duration>,
     pub(crate) exit_timeout: Option<Duration>,
-    /// The starter waits until the process says it is ready, and hears of a failure from that alone.
+    /// The starter waits until the process reports that it has started. If the start fails, it learns that from
+    /// the result alone, without an `Exit` message.
     pub(crate) reports_start: bool,
     pub(crate) kind: ProcessKind,
-    /// Linked with it from its birth, beside whoever starts it: the owner of a supervised task.
+    /// A process to link with beside the starter: the owner of a supervised task.
     pub(crate) owner: Option<Arc<ProcessBlock>>,
-    /// Its owner hears of its end in another way than by a message; but dies of it unless it traps exits.
+    /// The owner learns of the exit by other means than an `Exit` message. It still exits with this process unless
+    /// it traps exits.
     pub(crate) no_exit_message: bool,
-    /// Where the program asked for it, if that is not the caller of the birth.
+    /// The place in the user's source that asked for the process, if it is not the caller of `start_process`.
     pub(crate) spawned_at: Option<&'static Location<'static>>,
-    /// It begins an application: all that it starts, and they start, belongs to it.
+    /// The process leads an application: all its descendants belong to it.
     pub(crate) leads_application: bool,
 }
 
 impl Builder {
-    /// A plain process.
+    /// Creates a builder for a process without name, with default limits.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Registers the process under a name before its body runs. If an earlier holder of the name is still
-    /// unwinding, the body waits until that one is gone.
+    /// exiting, the body waits until its cleanup is complete.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// A free text for reports and listings, and for the name of the thread. Default: the name, if any.
+    /// Sets a free text for reports and listings, and for the name of the thread. Default: the name, if any.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// The stack in bytes. Default: [`Settings::stack_size`](crate::process::Settings::stack_size).
+    /// Sets the stack size in bytes. Default: [`Settings::stack_size`](crate::process::Settings::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// How long it has to unwind when it is killed. Default:
+    /// Sets how long the process may unwind after a kill. Default:
     /// [`Settings::kill_grace`](crate::process::Settings::kill_grace).
     pub fn kill_grace(mut self, timeout: Duration) -> Self {
         self.kill_grace = Some(timeout);
         self
     }
 
-    /// How long it has to unwind when it ends for another reason. Default:
+    /// Sets how long the process may unwind when it exits for another reason. Default:
     /// [`Settings::exit_timeout`](crate::process::Settings::exit_timeout).
     pub fn exit_timeout(mut self, timeout: Duration) -> Self {
         self.exit_timeout = Some(timeout);
         self
     }
 
-    /// As [`spawn`].
+    /// Starts the process, like [`spawn`].
     ///
     /// # Errors
-    /// As there; and [`SpawnError::Name`] if the name is taken.
+    /// Those of [`spawn`], and [`SpawnError::Name`] if the name is taken.
     #[track_caller]
     pub fn spawn<M: Send + 'static>(
         self,
@@ -245,10 +200,10 @@ impl Builder {
         start_process(self, None, None, body)
     }
 
-    /// As [`spawn_link`].
+    /// Starts the process linked to the calling one, like [`spawn_link`].
     ///
     /// # Errors
-    /// As there; and [`SpawnError::Name`] if the name is taken.
+    /// Those of [`spawn_link`], and [`SpawnError::Name`] if the name is taken.
     #[track_caller]
     pub fn spawn_link<M: Send + 'static>(
         self,
@@ -258,10 +213,10 @@ impl Builder {
         start_process(self, Some(&me), None, body)
     }
 
-    /// As [`spawn_monitor`].
+    /// Starts the process and monitors it, like [`spawn_monitor`].
     ///
     /// # Errors
-    /// As there; and [`SpawnError::Name`] if the name is taken.
+    /// Those of [`spawn_monitor`], and [`SpawnError::Name`] if the name is taken.
     #[track_caller]
     pub fn spawn_monitor<M: Send + 'static>(
         self,
@@ -273,7 +228,9 @@ impl Builder {
     }
 }
 
-/// Starts a process: everything is in place before its thread begins.
+/// Starts a process. Everything is in place before its thread begins: block, name, links and monitor.
+///
+/// Other threads can reach the process from step 2 on, and may end it before its body runs.
 #[track_caller]
 pub(crate) fn start_process<M: Send + 'static>(
     builder: Builder,
@@ -288,33 +245,34 @@ pub(crate) fn start_process<M: Send + 'static>(
             return Err(SpawnError::Exiting);
         }
     }
+    // Without timers a process could not be given a deadline for its exit.
     timer_thread::ensure_started().map_err(|error| SpawnError::Thread(Arc::new(error)))?;
+
+    // Step 1: the permit, which counts against the limit. Dropped with the job if there is no thread.
     let defaults = settings();
     let permit = ProcessPermit::try_acquire(defaults.max_processes)
         .map_err(|limit| SpawnError::SystemLimit { limit })?;
+
+    // Step 2: the block, in the pid table. From here on `start_guard` takes the process back on every early return.
     let (block, reader) = create_block::<M>(&builder, parent.as_deref(), &defaults);
     let start_guard = StartGuard(&block);
     if application_has_ended(&block) {
-        return Err(SpawnError::Exiting); // its parent is killed in this moment, or was
+        // The parent belongs to the application, too: it is being killed or has been killed.
+        return Err(SpawnError::Exiting);
     }
+
+    // Step 3: the name, before the links: if it is taken, no linked process gets a signal.
     register_names(&builder, &block).map_err(SpawnError::Name)?;
-    let linked = [link_to.map(|me| &me.block), builder.owner.as_ref()];
-    let starter = linked.iter().flatten().last().filter(|_| builder.reports_start || builder.no_exit_message);
-    block.lock().starter = starter.map(|starter| starter.pid);
-    for other in linked.iter().flatten() {
-        if !add_link_before_start(other, &block) && starter.is_none_or(|starter| starter.pid != other.pid) {
-            // Somebody found it by its name, and ended it, and its deadline is past.
-            other.lock().links.insert(block.pid, Peer(Arc::clone(&block)));
-            exit::deliver_exit_signal(other, block.pid, &ExitReason::Killed, Origin::Link);
-        }
-    }
-    if let Some((me, id)) = monitor_by {
-        add_monitor_before_start(&me.block, id, &block);
-    }
-    if let (true, Some(me)) = (builder.reports_start, &parent) {
-        // Before its first step, so that a call of the child's to us is seen for the wait cycle it is.
-        me.block.waiting_on.store(block.pid.to_u64(), Ordering::SeqCst);
-    }
+
+    // Step 4: the links, the monitor and the edge of the wait-for graph.
+    let relations = Relations {
+        linked: [link_to.map(|me| &me.block), builder.owner.as_ref()],
+        monitor: monitor_by.map(|(me, id)| (&me.block, id)),
+        parent: parent.as_ref().map(|me| &me.block),
+    };
+    relations.add(&builder, &block);
+
+    // Step 5: the thread, which owns the process from here on.
     let child_block = Arc::clone(&block);
     let run = Box::new(move || {
         let mut inbox = Inbox::new(Arc::clone(&child_block), reader);
@@ -328,25 +286,18 @@ pub(crate) fn start_process<M: Send + 'static>(
             Ok(Address::new(block))
         }
         Err(error) => {
-            if let Some(me) = &parent {
-                me.block.waiting_on.store(0, Ordering::SeqCst);
-            }
-            for other in linked.into_iter().flatten() {
-                remove_link(other, block.pid);
-            }
-            if let Some((me, id)) = monitor_by {
-                me.block.lock().monitoring.remove(&id);
-                remove_watcher(&block, id);
-            }
+            // Before `start_guard` is dropped: the error is the only notification that the caller gets.
+            relations.remove(&block);
             Err(SpawnError::Thread(Arc::new(error)))
         }
     }
 }
 
-/// A process that starts its successor and ends, again and again, must not hand on an ever longer list.
-const MAX_ANCESTORS: usize = 32;
+/// The maximum number of ancestors and callers that are recorded. A process that starts its successor and exits,
+/// again and again, must not pass on an ever longer list.
+pub(crate) const MAX_ANCESTORS: usize = 32;
 
-/// The new process as a block in the table, and the receiving end of its mailbox.
+/// Creates the block of a process, adds it to the pid table, and returns it with the receiving end of its mailbox.
 #[track_caller]
 pub(crate) fn create_block<M: Send + 'static>(
     builder: &Builder,
@@ -356,15 +307,15 @@ pub(crate) fn create_block<M: Send + 'static>(
     let ancestors = parent.map_or_else(
         || Arc::from([]),
         |parent| {
-            let birth = &parent.block.spawn_info;
+            let parent_info = &parent.block.spawn_info;
             std::iter::once(parent.block.pid)
-                .chain(birth.ancestors.iter().copied())
+                .chain(parent_info.ancestors.iter().copied())
                 .take(MAX_ANCESTORS)
                 .collect()
         },
     );
     let pid = Pid::next();
-    let birth = SpawnInfo {
+    let spawn_info = SpawnInfo {
         ancestors,
         application: if builder.leads_application {
             Some(pid)
@@ -378,20 +329,22 @@ pub(crate) fn create_block<M: Send + 'static>(
         kind: builder.kind,
     };
     let (queue, reader) = queue();
-    let block = Arc::new(ProcessBlock::new(pid, birth, queue));
+    let block = Arc::new(ProcessBlock::new(pid, spawn_info, queue));
+    // Before the block is in the table: listings must not show a process without its label.
     block.lock().label.clone_from(&builder.label);
     table::insert(&block);
     (block, reader)
 }
 
-/// Whether the application it would belong to is over. Asked when it is in the table: either it is told so here, or
-/// whoever kills what is left of the application finds it.
+/// Returns `true` if the application that the process would belong to has ended.
 fn application_has_ended(block: &ProcessBlock) -> bool {
+    // Called with the process in the table. The master sets its cleanup flag and then kills all processes of the
+    // application that are in the table; so either the flag is seen here, or the master finds the process there.
     let master = block.spawn_info.application.filter(|master| *master != block.pid);
     master.is_some_and(|master| table::get(master).is_none_or(|master| master.is_cleaning_up()))
 }
 
-/// Gives the process the name and the key it is to have.
+/// Registers the process under its name and its key, and records the earlier holders that it has to wait for.
 fn register_names(builder: &Builder, block: &Arc<ProcessBlock>) -> Result<(), NameError> {
     let mut predecessors = Vec::new();
     if let Some(name) = &builder.name {
@@ -404,104 +357,65 @@ fn register_names(builder: &Builder, block: &Arc<ProcessBlock>) -> Result<(), Na
     Ok(())
 }
 
-/// A process whose thread has not begun. Dropped, it is taken back: also when the table of names, which may
-/// be the user's code, panics.
+/// The processes that are connected to a new process before its thread starts.
+struct Relations<'a> {
+    /// The starter, if it links, and the owner of a task.
+    linked: [Option<&'a Arc<ProcessBlock>>; 2],
+    monitor: Option<(&'a Arc<ProcessBlock>, MonitorRef)>,
+    parent: Option<&'a Arc<ProcessBlock>>,
+}
+
+impl Relations<'_> {
+    /// Adds the links, the monitor, and the edge of the wait-for graph.
+    fn add(&self, builder: &Builder, block: &Arc<ProcessBlock>) {
+        // The process that learns of the exit by other means than an `Exit` message: the owner, or else the starter.
+        let linked = self.linked.iter().flatten();
+        let starter = linked.clone().last().filter(|_| builder.reports_start || builder.no_exit_message);
+        block.lock().starter = starter.map(|starter| starter.pid);
+        for other in linked {
+            if !add_link_before_start(other, block) && starter.is_none_or(|starter| starter.pid != other.pid)
+            {
+                // Another thread found the process by its name and killed it, and its kill grace has passed: its
+                // cleanup did not see this link. `deliver_exit_signal` ignores signals without a link, so add one.
+                other.lock().links.insert(block.pid, Peer(Arc::clone(block)));
+                deliver::deliver_exit_signal(other, block.pid, &ExitReason::Killed, Origin::Link);
+            }
+        }
+        if let Some((watcher, id)) = self.monitor {
+            add_monitor_before_start(watcher, id, block);
+        }
+        // Before the first step of the process, so that a call from it to the waiting parent is found to be a cycle.
+        if let (true, Some(parent)) = (builder.reports_start, self.parent) {
+            parent.waiting_on.store(block.pid.to_u64(), Ordering::SeqCst);
+        }
+    }
+
+    /// Removes everything again, because the thread of the process could not be started.
+    fn remove(self, block: &Arc<ProcessBlock>) {
+        if let Some(parent) = self.parent {
+            parent.waiting_on.store(0, Ordering::SeqCst);
+        }
+        for other in self.linked.into_iter().flatten() {
+            remove_link(other, block.pid);
+        }
+        if let Some((watcher, id)) = self.monitor {
+            watcher.lock().monitoring.remove(&id);
+            remove_watcher(block, id);
+        }
+    }
+}
+
+/// A process whose thread has not started. Dropping the guard completes its exit, also when the code of a user's
+/// name table panics.
 struct StartGuard<'a>(&'a Arc<ProcessBlock>);
 
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
-        exit::set_exiting(self.0, ExitReason::NoProc);
-        if !exit::complete_exit(self.0, ThreadState::Exiting) {
-            zombie::reap(self.0); // killed meanwhile, and the undertaker was first: no thread will strike it off
+        deliver::set_exiting(self.0, ExitReason::NoProc);
+        // Killed before it started, and the reaper already cleaned it up: remove the zombie entry here, because no
+        // thread will.
+        if !deliver::complete_exit(self.0, ThreadState::Exiting) {
+            zombie::reap(self.0);
         }
-    }
-}
-
-/// A process' life on its thread, from its first step to its burial.
-pub(crate) fn run_process<M: Send + 'static, T>(
-    block: &Arc<ProcessBlock>,
-    permit: ProcessPermit,
-    inbox: &mut Inbox<M>,
-    body: impl FnOnce(&mut Inbox<M>) -> T,
-) -> Option<T> {
-    local::set(Some(Arc::clone(block)));
-    block.activity.touch();
-    events::emit(block, || ProcessEventKind::Started { parent: block.spawn_info.ancestors.first().copied() });
-    inbox.bind(local::get());
-    panic_hook::set_panic_observer(Some(exit::on_panic));
-    let mut unused = Some(body);
-    let outcome = exception::catch(|| {
-        wait_for_predecessors(block);
-        local::checkpoint();
-        unused.take().map(|body| body(inbox))
-    });
-    if let Some(me) = local::get() {
-        me.mask_signals();
-    }
-    if let Some(body) = unused {
-        // Told to go before its first step; what the body holds is dropped here, not while unwinding.
-        drop_and_log("body of a process that never started", body);
-    }
-    let value = finish(block, permit, inbox, outcome).flatten();
-    panic_hook::set_panic_observer(None);
-    inbox.bind(None);
-    local::set(None);
-    // The destructor of what nobody gets is user code: after everything is in order again.
-    value.filter(|_| !block.exited_by_signal())
-}
-
-/// Drops a mailbox that a late message may have reached after it was cleared.
-pub(crate) fn drop_inbox<M>(inbox: Inbox<M>) {
-    drop_and_log("unread message", inbox);
-}
-
-/// The edge of the thread: whatever came out of the body becomes the reason, unless a signal was first.
-fn finish<M: Send + 'static, T>(
-    block: &Arc<ProcessBlock>,
-    permit: ProcessPermit,
-    inbox: &mut Inbox<M>,
-    outcome: Result<T, Exception>,
-) -> Option<T> {
-    let (value, reason) = match outcome {
-        Ok(value) => (Some(value), ExitReason::Normal),
-        Err(exception) => {
-            let own_reason = exception.into_exit_reason();
-            if let Some(reason) = &own_reason {
-                exit::keep_own_reason(block, reason);
-            }
-            (None, own_reason.unwrap_or(ExitReason::Normal))
-        }
-    };
-    let unread = inbox.len();
-    exit::set_exiting(block, reason);
-    // Looked at now that the mailbox is closed; if it is empty none of the user's destructors is left to run. A log sink
-    // that hears of every end is user code, too.
-    if !inbox.is_empty() || log::max_level() >= log::LevelFilter::Debug {
-        exit::arm_exit_deadline(block);
-    }
-    inbox.clear();
-    if let Some(me) = local::get() {
-        me.flush_dropped_callers();
-    }
-    let phase = block.lock().phase.clone();
-    if let Phase::Exiting(reason) = phase {
-        crash_report::report_exit(block, &reason, block.exited_by_signal(), unread);
-        if value.is_some() && !reason.is_abnormal() && !block.exited_by_signal() {
-            thread_cache::mark_soon_idle();
-        }
-    }
-    // Before anybody hears of it, so that a replacement finds room. The thread has no more than that to do.
-    drop(permit);
-    if !exit::complete_exit(block, ThreadState::Exiting) {
-        zombie::reap(block); // the undertaker was first
-    }
-    value
-}
-
-/// Earlier holders of our name may still be unwinding, with files and ports in hand.
-fn wait_for_predecessors(block: &ProcessBlock) {
-    let predecessors = std::mem::take(&mut block.lock().predecessors);
-    for holder in predecessors {
-        watch_block(holder.pid, Some(holder)).wait();
     }
 }

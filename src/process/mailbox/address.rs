@@ -10,6 +10,7 @@ use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::error::SendError;
 use crate::process::mailbox::inbox::{Inbox, MailboxQueue};
 use crate::process::names;
 use crate::process::park::backoff;
@@ -163,54 +164,6 @@ impl<M> From<Address<M>> for Pid {
         address.pid()
     }
 }
-
-/// Why a message could not be sent to a name. It holds the message.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SendError<M> {
-    /// Nobody living holds the name.
-    NoProc(M),
-    /// The holder takes messages of another type.
-    WrongType {
-        /// The message.
-        message: M,
-        /// The type of the message.
-        expected: &'static str,
-        /// The type the holder takes.
-        found: &'static str,
-    },
-}
-
-impl<M> SendError<M> {
-    /// The message back.
-    pub fn into_inner(self) -> M {
-        match self {
-            Self::NoProc(message) | Self::WrongType { message, .. } => message,
-        }
-    }
-}
-
-impl<M> fmt::Display for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoProc(_) => f.write_str("nobody holds the name"),
-            Self::WrongType { expected, found, .. } => {
-                write!(f, "the holder of the name takes {found}, not {expected}")
-            }
-        }
-    }
-}
-
-impl<M> fmt::Debug for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoProc(_) => "NoProc(..)",
-            Self::WrongType { .. } => "WrongType { .. }",
-        })
-    }
-}
-
-impl<M> std::error::Error for SendError<M> {}
 
 /// A registered name with a message type. Each send looks up the process that holds the name, so it stays valid when a
 /// process is replaced.

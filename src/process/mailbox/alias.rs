@@ -10,7 +10,7 @@ use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
-use crate::process::signals::link::{add_monitor, remove_watcher};
+use crate::process::signals::monitor::{add_monitor, remove_watcher};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// When an [`Alias`] that was made with a monitor becomes inactive.

@@ -6,7 +6,6 @@
 pub(crate) mod table;
 pub(crate) mod via;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,46 +15,8 @@ use crate::pid::Pid;
 use crate::process::control::block::{Phase, ProcessBlock};
 use crate::process::control::local;
 use crate::process::control::table as process_table;
+use crate::process::error::NameError;
 use crate::process::names::table::NameTable;
-
-/// Why a name could not be registered or unregistered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameError {
-    /// Somebody living holds it, perhaps the very process.
-    Taken(Pid),
-    /// The process has another name already; it can have one.
-    AlreadyNamed(Arc<str>),
-    /// There is no such process, or its end is decided.
-    NoProc,
-    /// Nobody holds it.
-    Unknown,
-    /// A name is at least one character.
-    Empty,
-    /// The calling process is exiting and can change nothing any more.
-    Exiting,
-    /// The calling thread is not a process, so there is nobody to register.
-    NotAProcess,
-    /// The keyed table refused: it cannot be used for names.
-    Unsupported(&'static str),
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken(holder) => write!(f, "the name is taken by {holder}"),
-            Self::AlreadyNamed(name) => write!(f, "the process already has the name {name:?}"),
-            Self::NoProc => f.write_str("there is no such process"),
-            Self::Unknown => f.write_str("nobody holds the name"),
-            Self::Empty => f.write_str("a name must have at least one character"),
-            Self::Exiting => f.write_str("the calling process is exiting"),
-            Self::NotAProcess => f.write_str("the calling thread is not a process"),
-            Self::Unsupported(reason) => write!(f, "the table cannot name processes: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 static NAMES: Lazy<NameTable<Arc<str>>> = Lazy::new(NameTable::new);
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
-use crate::process::names::NameError;
+use crate::process::error::NameError;
 use crate::process::park::parker::Parker;
 use crate::process::park::timer_thread;
 use crate::sharded_map::ShardedMap;

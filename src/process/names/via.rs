@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::pid::Pid;
 use crate::process::control::block::{HeldResource, ProcessBlock};
 use crate::process::control::table;
-use crate::process::names::NameError;
+use crate::process::error::NameError;
 
 /// A key in a table of names other than the runtime's own: a process is registered, and found, by that key. The keys of a
 /// [`Registry`](crate::Registry) implement it; so can your own tables.

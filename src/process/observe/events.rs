@@ -110,14 +110,8 @@ pub(crate) fn has_subscribers() -> bool {
 #[inline]
 pub(crate) fn emit(block: &ProcessBlock, kind: impl FnOnce() -> ProcessEventKind) {
     if has_subscribers() {
-        publish(block.pid, display_name(block), kind());
+        publish(block.pid, block.display_name(), kind());
     }
-}
-
-/// The name, or else the label, of a process.
-pub(crate) fn display_name(block: &ProcessBlock) -> Option<Arc<str>> {
-    let state = block.lock();
-    state.name.clone().or_else(|| state.label.clone())
 }
 
 pub(crate) fn publish(pid: Pid, name: Option<Arc<str>>, kind: ProcessEventKind) {

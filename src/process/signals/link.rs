@@ -1,73 +1,43 @@
-//! Links (two-way) and monitors (one-way): who is told of whose death. Called by user code and by births;
-//! the telling itself is in `exit`.
+//! Links: two processes of which each gets an exit signal when the other exits.
+//!
+//! Both blocks have an entry for a link. A function here locks one block after the other, never both at once,
+//! so the other process may exit in between; comments say which step handles that.
 
-use std::fmt;
 use std::sync::Arc;
 
-use crate::pid::{MonitorRef, Pid};
-use crate::process::control::block::Deactivate;
-use crate::process::control::block::MonitorTarget;
-use crate::process::control::block::Monitoring;
+use crate::pid::Pid;
 use crate::process::control::block::Peer;
 use crate::process::control::block::PendingRequest;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::State;
-use crate::process::control::block::Watcher;
 use crate::process::control::local;
 use crate::process::control::table;
-use crate::process::names;
+use crate::process::error::LinkError;
+use crate::process::signals::deliver::deliver_exit_signal;
 use crate::process::signals::effect::Origin;
-use crate::process::signals::exit::deliver_exit_signal;
-use crate::process::signals::exit::expect_process;
-use crate::process::signals::exit::notify_and_wake;
 use crate::reason::ExitReason;
-use crate::sync::atomic::Ordering;
 
-/// Why a link could not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// The other process is dead.
-    NoProc,
-    /// The calling process is exiting.
-    Exiting,
-    /// The calling thread is not a process.
-    NotAProcess,
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoProc => "there is no such process",
-            Self::Exiting => "the calling process is exiting",
-            Self::NotAProcess => "the calling thread is not a process",
-        })
-    }
-}
-
-impl std::error::Error for LinkError {}
-
-/// Links the calling process with another: when either ends, the other gets an exit signal with the
+/// Links the calling process with another: when either exits, the other gets an exit signal with the
 /// reason. There is at most one link between two processes; linking again, or with oneself, does nothing.
 ///
-/// If the other is dead, a caller that traps exits gets an `Exit` message with `NoProc`.
+/// If the other process has exited, a caller that traps exits gets an `Exit` message with `NoProc`.
 ///
 /// # Errors
-/// [`LinkError::NoProc`] if the other is dead and the caller does not trap exits (Erlang raises a
-/// catchable error there), [`LinkError::Exiting`], [`LinkError::NotAProcess`]. If the other is dying at
-/// this moment the link is accepted and answered by an exit signal `NoProc` when it is dead.
+/// [`LinkError::NoProc`] if the other process has exited and the caller does not trap exits (Erlang raises a
+/// catchable error there), [`LinkError::Exiting`], [`LinkError::NotAProcess`]. If the other process is exiting
+/// at this moment, the link is accepted and answered by an exit signal `NoProc` after that exit.
 ///
 /// ```
 /// use rethread::process::{self, Inbox};
 ///
 /// let other = process::spawn::<()>(|inbox| { inbox.recv(); })?;
 /// let ended = process::attach(move |_: &mut Inbox<()>| {
-///     process::link(&other).expect("it lives");
+///     process::link(&other).expect("it is running");
 ///     process::exit(&other, "oops");
 ///     process::sleep(std::time::Duration::from_secs(5));
 /// });
-/// assert_eq!(ended.unwrap_err().to_string(), "oops"); // it went down with the other
+/// assert_eq!(ended.unwrap_err().to_string(), "oops"); // it exited with the other process
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
@@ -76,43 +46,51 @@ pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
         return Err(LinkError::NotAProcess);
     };
     me.checkpoint();
+    // The cleanup of this process may be over already, and would not notify a link that is added now.
     if me.signals_masked() || me.is_zombie() {
         return Err(LinkError::Exiting);
     }
     if pid == me.block.pid {
         return Ok(());
     }
-    // A link that there is already tells the true reason, also if the other is dead by now and this is yet to hear of it.
+    // Already linked: the existing link delivers the real exit reason, even if the other process has exited and
+    // its signal is still on its way.
     if me.block.lock().links.contains_key(&pid) {
         return Ok(());
     }
     if table::get_until_notified(pid).is_some_and(|other| add_link(&me.block, &other)) {
         return Ok(());
     }
+    // No such process.
     let mut state = me.block.lock();
     if !state.traps_exits {
         return Err(LinkError::NoProc);
     }
-    state.links.insert(pid, Peer(Arc::clone(&me.block))); // only so that the answer is not taken for stale
+    // `deliver_exit_signal` ignores signals from processes that are not linked, so add a link for it to remove.
+    state.links.insert(pid, Peer(Arc::clone(&me.block)));
     drop(state);
     deliver_exit_signal(&me.block, pid, &ExitReason::NoProc, Origin::Link);
     Ok(())
 }
 
-/// Enters a link on both sides; false if the other is dead, and all have been told.
+/// Adds a link on both sides; returns `false` if the other process has exited and its links and monitors have
+/// been notified.
 pub(crate) fn add_link(block: &Arc<ProcessBlock>, other: &Arc<ProcessBlock>) -> bool {
     insert_link(block, other, |state| {
         if matches!(state.phase, Phase::Dead(_)) && state.links_notified {
             return false;
         }
-        // An old link still stands, and tells the true reason before this one is answered noproc.
+        // As a pending request, not as a link: `links` may already have an entry for this process, which must
+        // still deliver the real reason before this request is answered with `NoProc`.
         state.pending_requests.push(PendingRequest::Link(Peer(Arc::clone(block))));
         true
     })
 }
 
-/// As `connect`, with a process that has not begun. Somebody may have found it by its name and ended it already: the
-/// link hears of that as if it had been there before the name.
+/// Adds a link to a process that has not started yet; returns `false` if its cleanup has taken the links out.
+///
+/// Another thread may have found the process by its name and ended it already. While it is exiting the link
+/// still delivers the real reason, as if it had been added before the name was registered.
 pub(crate) fn add_link_before_start(block: &Arc<ProcessBlock>, child: &Arc<ProcessBlock>) -> bool {
     insert_link(block, child, |state| {
         let exiting = matches!(state.phase, Phase::Exiting(_));
@@ -123,12 +101,15 @@ pub(crate) fn add_link_before_start(block: &Arc<ProcessBlock>, child: &Arc<Proce
     })
 }
 
-/// `at_its_end` enters it with one whose end is decided, or says that it cannot.
+/// Adds a link on both sides. If the other process is exiting or has exited, `if_exiting` decides about its
+/// side, and returns `false` to refuse the link.
 fn insert_link(
     block: &Arc<ProcessBlock>,
     other: &Arc<ProcessBlock>,
     if_exiting: impl FnOnce(&mut State) -> bool,
 ) -> bool {
+    // The own side first: as soon as the other side has the link, its exit signal may arrive, and a signal
+    // without a link on this side is ignored.
     block.lock().links.insert(other.pid, Peer(Arc::clone(other)));
     let mut state = other.lock();
     let linked = match state.phase {
@@ -142,19 +123,17 @@ fn insert_link(
     if !linked {
         block.lock().links.remove(&other.pid);
     } else if block.is_dead() {
-        // The calling thread has just become a zombie's, and its burial did not see this link.
-        let reason = match &block.lock().phase {
-            Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
-            Phase::Running => ExitReason::NoProc,
-        };
+        // The calling process became a zombie in this function: the reaper took its links out before `other`
+        // had its side, so nothing else will notify `other`.
+        let reason = block.exit_reason().unwrap_or(ExitReason::NoProc);
         deliver_exit_signal(other, block.pid, &reason, Origin::Link);
     }
     linked
 }
 
-/// Removes the link between the calling process and another, whoever made it. Afterwards no new `Exit`
-/// because of that link can arrive; one that is in the mailbox already stays. Does nothing if there is
-/// no link.
+/// Removes the link between the calling process and another, no matter which of them made it. Afterwards no
+/// new `Exit` because of that link can arrive; one that is in the mailbox already stays. Does nothing if there
+/// is no link.
 ///
 /// ```
 /// use rethread::process::{self, Inbox};
@@ -162,7 +141,7 @@ fn insert_link(
 /// process::attach(|_: &mut Inbox<()>| {
 ///     let child = process::spawn_link::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
 ///     process::unlink(&child);
-///     process::exit(&child, "oops"); // no longer our concern
+///     process::exit(&child, "oops"); // does not concern this process any more
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -178,221 +157,17 @@ pub fn unlink(pid: impl Into<Pid>) {
 
 /// Removes a link on both sides.
 pub(crate) fn remove_link(block: &Arc<ProcessBlock>, other: Pid) {
+    // The own side first: from here on `deliver_exit_signal` ignores a signal that is on its way.
     let peer = block.lock().links.remove(&other);
     if let Some(Peer(other)) = peer {
         let mut state = other.lock();
+        // A link to an exiting process waits there as a request.
         state
             .pending_requests
-            .retain(|late| !matches!(late, PendingRequest::Link(Peer(peer)) if peer.pid == block.pid));
+            .retain(|request| !matches!(request, PendingRequest::Link(Peer(peer)) if peer.pid == block.pid));
         let back_link = state.links.remove(&block.pid);
         drop(state);
+        // After unlocking: this may be the last reference to a block.
         drop(back_link);
     }
-}
-
-/// Watches another process one-way: when it ends, this one gets one `Down` message with the reason. Every
-/// call makes a monitor of its own. If the process is dead already, `Down` with `NoProc` comes at once.
-/// Monitoring oneself is allowed and never fires.
-///
-/// In a destructor of an exiting process nothing is monitored and the reference never fires.
-///
-/// # Panics
-/// On a thread that is not a process, which has no mailbox for the `Down`: use [`watch`](crate::process::watch) there.
-///
-/// ```
-/// use rethread::process::{self, Event, Inbox};
-///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let child = process::spawn::<()>(|_| panic!("boom")).expect("a free thread");
-///     let monitor = process::monitor(&child);
-///     match inbox.recv() {
-///         Event::Down { monitor: fired, reason, .. } => {
-///             assert_eq!(fired, monitor);
-///             println!("{reason}"); // panic at src/main.rs:5: boom, or noproc if it was faster
-///         }
-///         _ => unreachable!("nothing else was due"),
-///     }
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[track_caller]
-pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
-    let pid = pid.into();
-    monitor_as(table::get_until_notified(pid), MonitorTarget::Pid(pid))
-}
-
-/// Watches whoever holds a name now, also if the name moves to another process later. The `Down` names
-/// the name; if nobody holds it, it comes at once with `NoProc`.
-///
-/// # Panics
-/// On a thread that is not a process.
-///
-/// ```
-/// use rethread::process::{self, Event, Inbox};
-/// use rethread::ExitReason;
-///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let _ = process::monitor_name("doc.nobody at all");
-///     let Event::Down { reason, .. } = inbox.recv() else { panic!("a down was due") };
-///     assert_eq!(reason, ExitReason::NoProc);
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[track_caller]
-pub fn monitor_name(name: &str) -> MonitorRef {
-    monitor_as(names::lookup(name), MonitorTarget::Name(name.into()))
-}
-
-#[track_caller]
-fn monitor_as(other: Option<Arc<ProcessBlock>>, target: MonitorTarget) -> MonitorRef {
-    let me = expect_process("monitor");
-    me.checkpoint();
-    let id = MonitorRef::next();
-    if me.signals_masked() || me.is_zombie() {
-        return id;
-    }
-    add_monitor(&me.block, id, other.as_ref(), target, None);
-    id
-}
-
-/// Enters a monitor on both sides; if there is nobody to monitor, its `Down` comes at once. An alias ends
-/// with it.
-pub(crate) fn add_monitor(
-    watcher_block: &Arc<ProcessBlock>,
-    id: MonitorRef,
-    watched: Option<&Arc<ProcessBlock>>,
-    target: MonitorTarget,
-    alias: Option<Arc<dyn Deactivate>>,
-) {
-    let watcher = Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target };
-    let peer = Peer(Arc::clone(watched.unwrap_or(watcher_block)));
-    watcher_block.lock().monitoring.insert(id, Monitoring::Active { peer, alias });
-    match watched {
-        Some(watched) => add_watcher(watched, id, watcher),
-        None => notify_and_wake(id, watcher, &ExitReason::NoProc),
-    }
-}
-
-/// As `hold`, with a process that has not begun: see `connect_unborn`.
-pub(crate) fn add_monitor_before_start(
-    watcher_block: &Arc<ProcessBlock>,
-    id: MonitorRef,
-    child: &Arc<ProcessBlock>,
-) {
-    let watcher =
-        Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target: MonitorTarget::Pid(child.pid) };
-    let active = Monitoring::Active { peer: Peer(Arc::clone(child)), alias: None };
-    watcher_block.lock().monitoring.insert(id, active);
-    watch_exit(child, id, watcher);
-}
-
-/// Enters a watcher with the watched process, or tells it at once.
-pub(crate) fn add_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: Watcher) {
-    let mut state = watched.lock();
-    match state.phase {
-        Phase::Running => {
-            state.watchers.insert(id, watcher);
-        }
-        Phase::Dead(_) if state.links_notified => {
-            drop(state);
-            notify_and_wake(id, watcher, &ExitReason::NoProc);
-        }
-        Phase::Exiting(_) | Phase::Dead(_) => {
-            state.pending_requests.push(PendingRequest::Watcher(id, watcher))
-        }
-    }
-}
-
-/// Enters a watcher for whom the process was alive a moment ago, so that "no such process" is no answer: it learns
-/// the true reason.
-pub(crate) fn watch_exit(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: Watcher) {
-    let mut state = watched.lock();
-    match &state.phase {
-        Phase::Dead(reason) if state.links_notified => {
-            let reason = reason.clone();
-            drop(state);
-            notify_and_wake(id, watcher, &reason);
-        }
-        Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
-            state.watchers.insert(id, watcher);
-        }
-    }
-}
-
-/// Removes a monitor of the calling process. A `Down` that is in the mailbox already stays. Returns
-/// whether the monitor was still active: if so, no `Down` will ever come. Unknown references, and those
-/// of other processes, are ignored.
-///
-/// ```
-/// use rethread::process::{self, Inbox};
-///
-/// process::attach(|_: &mut Inbox<()>| {
-///     let child = process::spawn::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
-///     let monitor = process::monitor(&child);
-///     assert!(process::demonitor(monitor));
-///     assert!(!process::demonitor(monitor));
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn demonitor(monitor: MonitorRef) -> bool {
-    remove_monitor(monitor, false)
-}
-
-/// As [`demonitor`], and takes the `Down` out of the mailbox if it is there: afterwards none can come.
-///
-/// ```
-/// use rethread::process::{self, Inbox};
-///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let child = process::spawn::<()>(|_| ()).expect("a free thread");
-///     let monitor = process::monitor(&child);
-///     process::demonitor_flush(monitor);
-///     assert!(inbox.try_recv().is_none());
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn demonitor_flush(monitor: MonitorRef) -> bool {
-    remove_monitor(monitor, true)
-}
-
-fn remove_monitor(monitor: MonitorRef, flush: bool) -> bool {
-    let Some(me) = local::get() else {
-        return false;
-    };
-    me.checkpoint();
-    let mut state = me.block.lock();
-    let removed = match state.monitoring.remove(&monitor) {
-        Some(Monitoring::Active { peer, alias }) => {
-            if let Some(alias) = alias {
-                alias.deactivate();
-            }
-            Some(peer)
-        }
-        // The mailbox drops a Down whose entry is gone.
-        Some(Monitoring::Fired) if flush => {
-            me.block.saved_count.fetch_sub(1, Ordering::Relaxed);
-            None
-        }
-        Some(Monitoring::Fired) => {
-            state.monitoring.insert(monitor, Monitoring::Fired);
-            None
-        }
-        None => None,
-    };
-    drop(state);
-    if let Some(Peer(watched)) = &removed {
-        remove_watcher(watched, monitor);
-    }
-    removed.is_some()
-}
-
-/// Takes a watcher off the watched process.
-pub(crate) fn remove_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef) {
-    let mut state = watched.lock();
-    let watcher = state.watchers.remove(&id);
-    state
-        .pending_requests
-        .retain(|late| !matches!(late, PendingRequest::Watcher(entered, _) if *entered == id));
-    drop(state);
-    drop(watcher);
 }

@@ -1,0 +1,88 @@
+//! Taking the state out of the block of a process that exits: the resources to release, and the links and
+//! monitors to notify. Sends no signal; `deliver` decides when these steps run.
+
+use crate::pid::{MonitorRef, Pid};
+use crate::process::control::block::Monitoring;
+use crate::process::control::block::Peer;
+use crate::process::control::block::PendingRequest;
+use crate::process::control::block::Phase;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::Watcher;
+use crate::process::names;
+use crate::process::park::timer_thread;
+use crate::reason::ExitReason;
+use crate::unwind::{catch_and_log, drop_and_log};
+
+/// Releases what the process holds: deadline, timers, name, registry keys and locks, exit hooks.
+pub(crate) fn release_resources(block: &ProcessBlock) {
+    // Take everything out under the lock; release it afterwards, because releasing runs user code and takes
+    // other locks.
+    let mut state = block.lock();
+    let deadline = state.exit_timer.take();
+    let timers = std::mem::take(&mut state.timers);
+    let hooks = std::mem::take(&mut state.hooks);
+    let name = state.name.take();
+    let held = std::mem::take(&mut state.held_resources);
+    let predecessors = std::mem::take(&mut state.predecessors);
+    drop(state);
+    // Not empty only if the process exits before its body has started.
+    drop(predecessors);
+    deadline.map(timer_thread::cancel);
+    for timer in timers {
+        timer_thread::cancel(timer);
+    }
+    // The name before the keys: it is released without running user code.
+    if let Some(name) = name {
+        names::release(&name, block.pid);
+    }
+    // All locks before any key: the release of a key may run user code that waits for one of these locks.
+    for resource in &held {
+        catch_and_log("the release of a lock", || resource.release_locks());
+    }
+    for resource in held {
+        // Consumes the resource, so that a panic of its destructor is caught, too.
+        catch_and_log("the release of a key", move || resource.release(block.pid));
+    }
+    // Hooks that did not run. A hook may own a value with a destructor of the user's.
+    for hook in hooks {
+        drop_and_log("exit hook", hook);
+    }
+}
+
+/// The links and monitors to notify after an exit, taken out of the block.
+pub(crate) struct ExitNotifications {
+    pub(crate) links: Vec<Peer>,
+    /// The linked process that waits for the start and learns of the exit from its result, not by a message.
+    pub(crate) starter: Option<Pid>,
+    pub(crate) watchers: Vec<(MonitorRef, Watcher)>,
+    pub(crate) pending_requests: Vec<PendingRequest>,
+    /// The monitors that the process itself held: to be removed from the monitored processes.
+    pub(crate) own_monitors: Vec<(MonitorRef, Peer)>,
+}
+
+/// Sets the phase to `Dead` and takes out what is needed for the notifications.
+pub(crate) fn mark_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotifications {
+    let mut state = block.lock();
+    // Phase and flag change in one critical section: a request that comes after it finds `Dead` and becomes a
+    // pending request, one that came before it is taken out below. None is lost.
+    state.phase = Phase::Dead(reason.clone());
+    block.mark_dead();
+    let mut links: Vec<Peer> = std::mem::take(&mut state.links).into_values().collect();
+    // The parent first: a process that has received the `Exit` must not find that the supervisor still counts
+    // this child as running.
+    let parent = block.spawn_info.ancestors.first();
+    links.sort_by_key(|Peer(peer)| Some(&peer.pid) != parent);
+    ExitNotifications {
+        links,
+        starter: state.starter.take(),
+        watchers: std::mem::take(&mut state.watchers).into_iter().collect(),
+        pending_requests: std::mem::take(&mut state.pending_requests),
+        own_monitors: std::mem::take(&mut state.monitoring)
+            .into_iter()
+            .filter_map(|(id, monitoring)| match monitoring {
+                Monitoring::Active { peer, .. } => Some((id, peer)),
+                Monitoring::Fired => None,
+            })
+            .collect(),
+    }
+}

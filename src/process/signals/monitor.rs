@@ -1,0 +1,364 @@
+//! Monitors: one-way notifications of an exit. A process gets a `Down` message; a [`Watch`] makes any thread
+//! wait, without a mailbox.
+//!
+//! A monitor has an entry in the block of its owner (`monitoring`) and one in the block of the monitored
+//! process (`watchers`). A function here locks one block after the other, never both at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pid::{MonitorRef, Pid};
+use crate::process::control::block::Deactivate;
+use crate::process::control::block::ExitListener;
+use crate::process::control::block::MonitorTarget;
+use crate::process::control::block::Monitoring;
+use crate::process::control::block::Peer;
+use crate::process::control::block::PendingRequest;
+use crate::process::control::block::Phase;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::Watcher;
+use crate::process::control::local;
+use crate::process::control::table;
+use crate::process::names;
+use crate::process::observe::zombie;
+use crate::process::park::parker::Parker;
+use crate::process::park::timer_thread;
+use crate::process::signals::deliver::notify_and_wake;
+use crate::process::signals::exit::expect_process;
+use crate::reason::ExitReason;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+
+/// Monitors another process: when it exits, the caller gets one `Down` message with the reason. Every
+/// call makes a monitor of its own. If the process has exited already, `Down` with `NoProc` is sent at once.
+/// Monitoring oneself is allowed and never fires.
+///
+/// In a destructor of an exiting process nothing is monitored and the reference never fires.
+///
+/// # Panics
+/// On a thread that is not a process, which has no mailbox for the `Down`: use [`watch`](crate::process::watch) there.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn::<()>(|_| panic!("boom")).expect("a free thread");
+///     let monitor = process::monitor(&child);
+///     match inbox.recv() {
+///         Event::Down { monitor: fired, reason, .. } => {
+///             assert_eq!(fired, monitor);
+///             println!("{reason}"); // panic at src/main.rs:5: boom, or noproc if it was faster
+///         }
+///         _ => unreachable!("nothing else was due"),
+///     }
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
+    let pid = pid.into();
+    monitor_as(table::get_until_notified(pid), MonitorTarget::Pid(pid))
+}
+
+/// Monitors the process that holds a name now, also if the name moves to another process later. The `Down`
+/// contains the name; if no process holds it, the `Down` is sent at once with `NoProc`.
+///
+/// # Panics
+/// On a thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+/// use rethread::ExitReason;
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let _ = process::monitor_name("doc.unregistered");
+///     let Event::Down { reason, .. } = inbox.recv() else { panic!("a down was due") };
+///     assert_eq!(reason, ExitReason::NoProc);
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn monitor_name(name: &str) -> MonitorRef {
+    monitor_as(names::lookup(name), MonitorTarget::Name(name.into()))
+}
+
+#[track_caller]
+fn monitor_as(other: Option<Arc<ProcessBlock>>, target: MonitorTarget) -> MonitorRef {
+    let me = expect_process("monitor");
+    me.checkpoint();
+    let id = MonitorRef::next();
+    // The cleanup of this process may be over already, and would not remove a monitor that is added now.
+    if me.signals_masked() || me.is_zombie() {
+        return id;
+    }
+    add_monitor(&me.block, id, other.as_ref(), target, None);
+    id
+}
+
+/// Adds a monitor on both sides; if there is no process to monitor, the `Down` is sent at once. `alias` is
+/// deactivated together with the monitor.
+pub(crate) fn add_monitor(
+    watcher_block: &Arc<ProcessBlock>,
+    id: MonitorRef,
+    watched: Option<&Arc<ProcessBlock>>,
+    target: MonitorTarget,
+    alias: Option<Arc<dyn Deactivate>>,
+) {
+    let watcher = Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target };
+    let peer = Peer(Arc::clone(watched.unwrap_or(watcher_block)));
+    // The own side first: as soon as the other side has the monitor it may fire, and a `Down` without an entry
+    // on this side is not delivered.
+    watcher_block.lock().monitoring.insert(id, Monitoring::Active { peer, alias });
+    match watched {
+        Some(watched) => add_watcher(watched, id, watcher),
+        None => notify_and_wake(id, watcher, &ExitReason::NoProc),
+    }
+}
+
+/// Adds a monitor of a process that has not started yet. Its `Down` has the real reason even if another thread
+/// has found the process by its name and ended it already.
+pub(crate) fn add_monitor_before_start(
+    watcher_block: &Arc<ProcessBlock>,
+    id: MonitorRef,
+    child: &Arc<ProcessBlock>,
+) {
+    let watcher =
+        Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target: MonitorTarget::Pid(child.pid) };
+    let active = Monitoring::Active { peer: Peer(Arc::clone(child)), alias: None };
+    watcher_block.lock().monitoring.insert(id, active);
+    watch_exit(child, id, watcher);
+}
+
+/// Adds a watcher to a process. If the process is exiting, the watcher is notified with `NoProc` after the
+/// others; if it has exited, at once.
+pub(crate) fn add_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: Watcher) {
+    let mut state = watched.lock();
+    match state.phase {
+        Phase::Running => {
+            state.watchers.insert(id, watcher);
+        }
+        Phase::Dead(_) if state.links_notified => {
+            drop(state);
+            notify_and_wake(id, watcher, &ExitReason::NoProc);
+        }
+        // Not at once: no watcher may know of an exit before the linked processes.
+        Phase::Exiting(_) | Phase::Dead(_) => {
+            state.pending_requests.push(PendingRequest::Watcher(id, watcher))
+        }
+    }
+}
+
+/// Adds a watcher that has to learn the real exit reason, because the process was running when the operation
+/// began: `NoProc` would be a wrong answer.
+pub(crate) fn watch_exit(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: Watcher) {
+    let mut state = watched.lock();
+    match &state.phase {
+        Phase::Dead(reason) if state.links_notified => {
+            let reason = reason.clone();
+            drop(state);
+            notify_and_wake(id, watcher, &reason);
+        }
+        // `notify_pending` takes watchers out that are added in phase `Dead`.
+        Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
+            state.watchers.insert(id, watcher);
+        }
+    }
+}
+
+/// Removes a monitor of the calling process. A `Down` that is in the mailbox already stays. Returns `true` if
+/// the monitor was still active: then no `Down` will ever arrive. Unknown references, and those of other
+/// processes, are ignored.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// process::attach(|_: &mut Inbox<()>| {
+///     let child = process::spawn::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
+///     let monitor = process::monitor(&child);
+///     assert!(process::demonitor(monitor));
+///     assert!(!process::demonitor(monitor));
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn demonitor(monitor: MonitorRef) -> bool {
+    remove_monitor(monitor, false)
+}
+
+/// Removes a monitor of the calling process like [`demonitor`], and removes its `Down` from the mailbox if it
+/// is there: afterwards none can be received. Returns `true` if the monitor was still active. Unknown
+/// references, and those of other processes, are ignored.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn::<()>(|_| ()).expect("a free thread");
+///     let monitor = process::monitor(&child);
+///     process::demonitor_flush(monitor);
+///     assert!(inbox.try_recv().is_none());
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn demonitor_flush(monitor: MonitorRef) -> bool {
+    remove_monitor(monitor, true)
+}
+
+/// Removes a monitor of the calling process, and with `flush` its `Down`. Returns `true` if it was still active.
+fn remove_monitor(monitor: MonitorRef, flush: bool) -> bool {
+    let Some(me) = local::get() else {
+        return false;
+    };
+    me.checkpoint();
+    let mut state = me.block.lock();
+    let removed = match state.monitoring.remove(&monitor) {
+        Some(Monitoring::Active { peer, alias }) => {
+            if let Some(alias) = alias {
+                alias.deactivate();
+            }
+            Some(peer)
+        }
+        // The `Down` stays in the queue, but the inbox drops a `Down` that has no entry. Until then it must not
+        // count as a message.
+        Some(Monitoring::Fired) if flush => {
+            me.block.saved_count.fetch_sub(1, Ordering::Relaxed);
+            None
+        }
+        // Put the entry back: without it the inbox would drop the `Down`.
+        Some(Monitoring::Fired) => {
+            state.monitoring.insert(monitor, Monitoring::Fired);
+            None
+        }
+        None => None,
+    };
+    drop(state);
+    // Without the lock of this process: the other block is locked next.
+    if let Some(Peer(watched)) = &removed {
+        remove_watcher(watched, monitor);
+    }
+    removed.is_some()
+}
+
+/// Removes a watcher from the watched process.
+pub(crate) fn remove_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef) {
+    let mut state = watched.lock();
+    let watcher = state.watchers.remove(&id);
+    // A watcher of an exiting process waits there as a request.
+    state
+        .pending_requests
+        .retain(|request| !matches!(request, PendingRequest::Watcher(entered, _) if *entered == id));
+    drop(state);
+    // After unlocking: a listener may be the last reference to a value of the user's.
+    drop(watcher);
+}
+
+/// Waits for the exit of a process from any thread, without a mailbox. Made by [`watch`].
+#[derive(Debug)]
+#[must_use = "it waits for nothing before one of its wait methods is called"]
+pub struct Watch {
+    pid: Pid,
+    block: Option<Arc<ProcessBlock>>,
+    id: MonitorRef,
+    exit_slot: Arc<ExitSlot>,
+}
+
+/// The exit reason of one watched process, once there is one, and the threads that wait for it: several threads
+/// may share a [`Watch`].
+#[derive(Debug)]
+pub(crate) struct ExitSlot {
+    waiters: Mutex<Vec<Arc<Parker>>>,
+    reason: Mutex<Option<ExitReason>>,
+}
+
+impl ExitListener for ExitSlot {
+    fn on_exit(&self, reason: &ExitReason) {
+        // The reason before the waiters: a thread that registers after they are taken out finds the reason.
+        *self.reason.lock() = Some(reason.clone());
+        let waiters = std::mem::take(&mut *self.waiters.lock());
+        for waiter in waiters {
+            waiter.unpark();
+        }
+    }
+}
+
+impl ExitSlot {
+    fn new() -> Self {
+        Self { waiters: Mutex::new(Vec::new()), reason: Mutex::new(None) }
+    }
+
+    /// Waits for the reason; returns `None` after the timeout.
+    fn wait(&self, timeout: Option<Duration>) -> Option<ExitReason> {
+        // Register before the first look at the reason, otherwise `on_exit` could come in between and wake no thread.
+        // After a timeout the parker stays registered: waking it for nothing is harmless.
+        let parker = local::parker();
+        let mut waiters = self.waiters.lock();
+        if !waiters.iter().any(|waiter| Arc::ptr_eq(waiter, &parker)) {
+            waiters.push(parker);
+        }
+        drop(waiters);
+        local::wait(timeout.map(timer_thread::deadline_after), || self.reason.lock().clone())
+    }
+}
+
+/// Watches a process from any thread: a process or a foreign thread. A wait returns when the process has exited,
+/// with its reason, or with `NoProc` if it had exited before.
+///
+/// ```
+/// use rethread::{ExitReason, process};
+///
+/// let child = process::spawn::<()>(|_| ())?;
+/// let reason = process::watch(&child).wait();
+/// assert!(reason == ExitReason::Normal || reason == ExitReason::NoProc);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn watch(pid: impl Into<Pid>) -> Watch {
+    let pid = pid.into();
+    local::checkpoint();
+    watch_block(pid, table::get_until_notified(pid))
+}
+
+/// Watches a process by its block; without a block, the process has exited.
+pub(crate) fn watch_block(pid: Pid, block: Option<Arc<ProcessBlock>>) -> Watch {
+    let exit_slot = Arc::new(ExitSlot::new());
+    let id = MonitorRef::next();
+    match &block {
+        Some(block) => {
+            add_watcher(block, id, Watcher::Listener(Arc::clone(&exit_slot) as Arc<dyn ExitListener>))
+        }
+        None => exit_slot.on_exit(&ExitReason::NoProc),
+    }
+    Watch { pid, block, id, exit_slot }
+}
+
+impl Watch {
+    /// Returns the pid of the watched process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Blocks until the process has exited, and returns the reason. In a destructor of an exiting process it
+    /// blocks too, until the deadline of that exit: do not wait there.
+    pub fn wait(&self) -> ExitReason {
+        self.exit_slot.wait(None).unwrap_or(ExitReason::NoProc)
+    }
+
+    /// Blocks until the process has exited, at most for `timeout`; returns `None` if it has not exited by then.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitReason> {
+        self.exit_slot.wait(Some(timeout))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(block) = &self.block {
+            remove_watcher(block, self.id);
+        }
+    }
+}
+
+/// Waits until the thread of a zombie has ended, at most for `timeout`. Returns `true` if it has, or if the
+/// process is no zombie.
+pub(crate) fn wait_until_reaped(pid: Pid, timeout: Duration) -> bool {
+    let exit_slot = Arc::new(ExitSlot::new());
+    !zombie::add_reap_listener(pid, Arc::clone(&exit_slot) as Arc<dyn ExitListener>)
+        || exit_slot.wait(Some(timeout)).is_some()
+}
