@@ -242,6 +242,7 @@ const MAX_CAUSES: usize = 32;
 fn fmt_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = error.to_string();
     let mut source = error.source();
+    // The sources from the outermost to the innermost, as `anyhow` displays them.
     for _ in 0..MAX_CAUSES {
         let Some(error) = source else { break };
         let cause = error.to_string();
@@ -357,6 +358,7 @@ impl PanicReport {
         backtrace: Option<Backtrace>,
         payload: Option<Payload>,
     ) -> Self {
+        // The report may be dropped on any thread, and the payload may have a destructor that panics.
         let payload = Mutex::new(payload.map(|payload| ContainedDrop::new("panic payload", payload)));
         Self(Arc::new(PanicInner { message, location, backtrace, payload }))
     }
@@ -375,6 +377,7 @@ impl PanicReport {
 
     /// Returns the backtrace, if the environment variable `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` enables it.
     pub fn backtrace(&self) -> Option<&Backtrace> {
+        // The hook always captures: without one of the variables the backtrace is disabled, which costs almost nothing.
         self.0.backtrace.as_ref().filter(|trace| trace.status() == BacktraceStatus::Captured)
     }
 
@@ -393,6 +396,7 @@ impl PartialEq for PanicReport {
 
 impl fmt::Display for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the column: this form is short enough for a line of the log.
         match &self.0.location {
             Some(PanicLocation { file, line, .. }) => write!(f, "panic at {file}:{line}: {}", self.0.message),
             None => write!(f, "panic: {}", self.0.message),

@@ -36,6 +36,7 @@ use crate::process::park::backoff;
 /// ```
 pub struct Address<M> {
     block: Arc<ProcessBlock>,
+    // `fn(M)`: an address is `Send` and `Sync` even if `M` is not `Sync`.
     message: PhantomData<fn(M)>,
 }
 
@@ -65,6 +66,7 @@ impl<M: Send + 'static> Address<M> {
     /// # Errors
     /// The name of its message type, if that is not `M`.
     pub(crate) fn from_block(block: Arc<ProcessBlock>) -> Result<Self, &'static str> {
+        // The check is needed only once: the message type of a process never changes.
         let type_check = MailboxQueue::<M>::downcast(&block).map(drop);
         type_check.map(|()| Self::new(block))
     }
@@ -87,6 +89,7 @@ impl<M: Send + 'static> Address<M> {
         }
         // A refused message is dropped here, by the sender.
         if self.send_as_runtime(message).is_ok() {
+            // A sender that is faster than the receiver pauses now and then, so that the queue does not grow.
             backoff::throttle_sender(|| self.block.message_queue_len());
         }
     }
@@ -95,6 +98,7 @@ impl<M: Send + 'static> Address<M> {
     /// back if the process is exiting or has exited.
     pub(crate) fn send_as_runtime(&self, message: M) -> Result<(), M> {
         self.push(message)?;
+        // The push was under the lock of the queue, which orders it with the receiver's decision to park.
         self.block.parker.unpark_after_push();
         Ok(())
     }
@@ -135,6 +139,7 @@ impl<M> Clone for Address<M> {
 
 impl<M> PartialEq for Address<M> {
     fn eq(&self, other: &Self) -> bool {
+        // No pid is used twice.
         self.pid() == other.pid()
     }
 }
@@ -196,6 +201,7 @@ impl<M: Send + 'static> Name<M> {
     /// message type of the holder is not `M`. Both contain the message.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
         local::checkpoint();
+        // Each send looks the name up: no address is kept that could belong to an earlier holder.
         let Some(block) = names::lookup(self.text) else {
             return Err(SendError::NoProc(message));
         };

@@ -99,6 +99,7 @@ impl<M: Send + 'static> MailboxQueue<M> {
     /// The name of its message type, if that is not `M`.
     #[inline]
     pub(crate) fn downcast(block: &ProcessBlock) -> Result<&Self, &'static str> {
+        // A downcast to the concrete type costs one comparison of type ids.
         block.any_mailbox.downcast_ref().ok_or_else(|| block.mailbox.message_type())
     }
 
@@ -317,6 +318,7 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Removes the fired monitor of a `Down` that is about to be returned.
     fn on_delivered(&self, event: Event<M>) -> Event<M> {
+        // A fired monitor stays in the map until now, so that `demonitor_flush` can still discard its `Down`.
         if let Event::Down { monitor, .. } = &event {
             let fired = self.block.lock().monitoring.remove(monitor);
             debug_assert!(matches!(fired, Some(Monitoring::Fired)));
@@ -338,6 +340,7 @@ impl<M: Send + 'static> Inbox<M> {
 
 /// Waits until the queue has an item or the deadline has passed: spins first, then parks.
 fn wait_for_item<T>(block: &ProcessBlock, reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
+    // A spinning reader sees an empty queue without a lock. Before it parks it must take the lock: see `pop_before_park`.
     local::spin(deadline, || reader.pop()).or_else(|| {
         let item = local::park(deadline, || reader.pop_before_park());
         block.activity.touch();
