@@ -1,44 +1,40 @@
-//! User code that did not return: whether it panicked, exited, threw, or was told to go. The thread edge,
-//! `attempt` and the callback guard of servers ask here.
+//! Exceptions in Erlang's sense: a caught panic payload is classified as error, exit or throw, or as an exit signal.
 
-use std::backtrace::Backtrace;
-use std::cell::{Cell, RefCell};
-use std::io::Write;
-use std::panic::{self, PanicHookInfo};
-use std::sync::Once;
 use std::thread::{self, ThreadId};
 
-use crate::reason::{ExitReason, PanicLocation, PanicReport, ReasonValue};
-use crate::unwind::{self, Payload, as_text, catch_and_log, payload_text};
+use crate::panic_hook;
+use crate::reason::{ExitReason, PanicReport, ReasonValue};
+use crate::unwind::{self, Payload, drop_and_log};
 
-/// How a piece of user code ended, if it did not return.
+/// Why user code unwound.
 pub(crate) enum Exception {
-    /// Class `error`: it panicked.
+    /// Class `error`: a panic.
     Error(PanicReport),
-    /// Class `exit`: it called `exit_with`.
+    /// Class `exit`: a call of `exit_with`.
     Exit(ExitReason),
-    /// Class `throw`: it called `throw`.
+    /// Class `throw`: a call of `throw`.
     Throw(Payload),
-    /// An exit signal took effect. Whoever catches this must let it go on.
+    /// An exit signal took effect. Code that catches it must resume it.
     ExitSignal,
 }
 
 impl Exception {
-    /// The reason of a process that ends this way; `None` if that was decided by an exit signal.
+    /// Returns the exit reason of a process that does not catch this; `None` for an exit signal, whose reason is in the
+    /// control block.
     pub(crate) fn into_exit_reason(self) -> Option<ExitReason> {
         match self {
             Self::Error(report) => Some(ExitReason::Panic(report)),
             Self::Exit(reason) => Some(reason),
             Self::Throw(value) => {
                 let reason_value = ReasonValue::from_thrown(&*value);
-                catch_and_log("the destructor of a thrown value", move || drop(value));
+                drop_and_log("thrown value", value);
                 Some(ExitReason::NoCatch(reason_value))
             }
             Self::ExitSignal => None,
         }
     }
 
-    /// Goes on unwinding as if it had not been caught.
+    /// Resumes the unwinding.
     pub(crate) fn resume(self) -> ! {
         match self {
             Self::Error(report) => unwind::resume(Box::new(ResumedPanic(report))),
@@ -49,13 +45,16 @@ impl Exception {
     }
 }
 
+/// The payload of `exit`.
 struct ExitPayload(ExitReason);
+/// The payload of `throw`.
 struct ThrowPayload(Payload);
-/// On which thread.
+/// The payload of an exit signal: the thread of the process that it ends.
 struct SignalPayload(ThreadId);
+/// The payload of an `Error` that was caught and resumed.
 struct ResumedPanic(PanicReport);
 
-/// Unwinds the calling thread because it ends itself with `reason`.
+/// Unwinds the calling thread with an exit reason.
 pub(crate) fn exit(reason: ExitReason) -> ! {
     unwind::resume(Box::new(ExitPayload(reason)))
 }
@@ -65,17 +64,20 @@ pub(crate) fn throw(value: Payload) -> ! {
     unwind::resume(Box::new(ThrowPayload(value)))
 }
 
-/// Unwinds the calling thread because an exit signal says so.
+/// Unwinds the calling thread because of an exit signal.
 pub(crate) fn unwind_on_exit_signal() -> ! {
     unwind::resume(Box::new(SignalPayload(thread::current().id())))
 }
 
-/// Runs user code and says how it ended.
+/// Runs user code and catches what unwinds it.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Exception> {
     unwind::catch(body).map_err(classify)
 }
 
+/// Converts a caught payload into an exception.
 fn classify(payload: Payload) -> Exception {
+    // User code may catch the payload of another process' exit signal and resume it on this thread. That must not count
+    // as an exit signal of this process.
     let payload = match payload.downcast::<SignalPayload>() {
         Ok(signal) if signal.0 == thread::current().id() => return Exception::ExitSignal,
         Ok(_) => return Exception::Error(PanicReport::new(FOREIGN_SIGNAL.to_owned(), None, None, None)),
@@ -89,107 +91,12 @@ fn classify(payload: Payload) -> Exception {
         Ok(thrown) => return Exception::Throw(thrown.0),
         Err(payload) => payload,
     };
+    // Any other payload comes from a panic of user code.
     match payload.downcast::<ResumedPanic>() {
         Ok(resumed) => Exception::Error(resumed.0),
-        Err(payload) => Exception::Error(report_for(payload)),
+        Err(payload) => Exception::Error(panic_hook::report_for(payload)),
     }
 }
 
-/// Somebody caught what ends another process, and let it go on here.
+/// Message of the panic report for an exit signal of another process.
 const FOREIGN_SIGNAL: &str = "the exit signal of another process was resumed here";
-
-/// What the hook saw of a panic on this thread, until the catcher asks.
-struct RecordedPanic {
-    message: String,
-    location: Option<PanicLocation>,
-    backtrace: Backtrace,
-}
-
-thread_local! {
-    /// The latest last: a destructor that panics, and catches that, does not make us forget the panic that
-    /// runs the destructor.
-    static RECORDED: RefCell<Vec<RecordedPanic>> = const { RefCell::new(Vec::new()) };
-    static ON_PANIC: Cell<Option<fn(&PanicReport)>> = const { Cell::new(None) };
-}
-
-/// Marks this thread as a process: its panics are kept off stderr, and `on_panic` hears of each before
-/// anything is unwound. `None` gives the thread back.
-pub(crate) fn set_panic_observer(on_panic: Option<fn(&PanicReport)>) {
-    install_hook();
-    ON_PANIC.with(|cell| cell.set(on_panic));
-}
-
-/// Other threads keep the hook that was there before the first process.
-fn install_hook() {
-    static ONCE: Once = Once::new();
-    if thread::panicking() {
-        return; // std forbids it then; the next process will do it
-    }
-    ONCE.call_once(|| {
-        let previous_hook = panic::take_hook();
-        panic::set_hook(Box::new(move |info| match ON_PANIC.try_with(Cell::get) {
-            Ok(Some(_)) if will_abort(info) => {
-                print_recorded();
-                previous_hook(info);
-            }
-            Ok(Some(on_panic)) => record(info, on_panic),
-            _ => previous_hook(info),
-        }));
-    });
-}
-
-/// Whether std ends the program after this: nobody will catch it, and nobody report it. (`can_unwind` is not stable.)
-fn will_abort(info: &PanicHookInfo<'_>) -> bool {
-    let text = payload_text(info.payload());
-    text == "panic in a destructor during cleanup" || text == "panic in a function that cannot unwind"
-}
-
-/// Last words of a program: the panics that were kept off standard error and led to this.
-fn print_recorded() {
-    let _ = RECORDED.try_with(|cell| {
-        for recorded in cell.try_borrow().iter().flat_map(|all| all.iter()) {
-            let report = PanicReport::new(recorded.message.clone(), recorded.location.clone(), None, None);
-            let _ = writeln!(std::io::stderr(), "rethread: in a process: {}", ExitReason::Panic(report));
-        }
-    });
-}
-
-/// Panics in destructors in destructors: more than this at once is nobody's honest code.
-const MAX_RECORDED: usize = 4;
-
-fn record(info: &PanicHookInfo<'_>, on_panic: fn(&PanicReport)) {
-    let message = payload_text(info.payload()).to_owned();
-    let location = info.location().map(PanicLocation::from_std);
-    if !unwind::in_catch_and_log() {
-        on_panic(&PanicReport::new(message.clone(), location.clone(), None, None));
-    }
-    let recorded = RecordedPanic { message, location, backtrace: Backtrace::capture() };
-    // Destructors of thread-locals may panic after SEEN is gone; then only the payload speaks.
-    let _ = RECORDED.try_with(|cell| {
-        let mut all = cell.borrow_mut();
-        if all.len() == MAX_RECORDED {
-            all.remove(0); // of panics that user code caught by itself nobody ever asks
-        }
-        all.push(recorded);
-    });
-}
-
-/// What the hook noted, if it belongs to this payload: one resumed by hand was never seen by the hook.
-fn report_for(payload: Payload) -> PanicReport {
-    let message = payload_text(&*payload).to_owned();
-    let payload = if as_text(&*payload).is_some() { None } else { Some(payload) };
-    match RECORDED.try_with(|cell| take_recorded(&mut cell.borrow_mut(), &message)).ok().flatten() {
-        Some(recorded) => PanicReport::new(message, recorded.location, Some(recorded.backtrace), payload),
-        None => PanicReport::new(message, None, None, payload),
-    }
-}
-
-/// Takes the latest that says this, and forgets what came after it; or all, if no other panic is under way.
-fn take_recorded(all: &mut Vec<RecordedPanic>, message: &str) -> Option<RecordedPanic> {
-    let index = all.iter().rposition(|recorded| recorded.message == message);
-    let found = index.and_then(|index| all.drain(index..).next());
-    if !thread::panicking() {
-        all.clear();
-    }
-    found
-}

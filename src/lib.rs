@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-// How the files depend on each other, and which locks there are: CONTRIBUTING.md, "The house".
+// The layers of the modules and the order of the locks: CONTRIBUTING.md.
 #![forbid(unsafe_code)]
 
 #[cfg(panic = "abort")]
@@ -17,6 +17,7 @@ pub mod gen_server;
 pub mod logger;
 pub mod observer;
 mod or_exit;
+mod panic_hook;
 mod pid;
 pub mod process;
 mod reason;
@@ -64,7 +65,7 @@ pub use supervisor::{
 #[doc(inline)]
 pub use task::{JoinError, OnTimeout, Task, TaskBuilder, TaskStream, TaskSupervisor};
 
-/// What most programs need: `use rethread::prelude::*;`.
+/// The items that most programs use: `use rethread::prelude::*;`.
 pub mod prelude {
     pub use crate::agent::Agent;
     pub use crate::application::{Application, ApplicationExit, ApplicationRef};

@@ -1,5 +1,5 @@
-//! Let it crash, with the true reason: how an error becomes an exit reason, and `or_exit`, Elixir's `!`
-//! habit. User code and `?` in `init` use it.
+//! `or_exit`, which exits the calling process on an error (like Elixir's functions with `!`), and the conversion of errors
+//! into exit reasons.
 
 use std::error::Error;
 
@@ -11,29 +11,29 @@ use crate::process::signals::exit::exit_with;
 use crate::reason::{CallFailure, ExitReason};
 use crate::task::error::JoinError;
 
-/// Ends the calling process if there is no value.
+/// Exits the calling process if a result is an error.
 pub trait OrExit<T> {
-    /// The value; or the calling process ends, with the reason the error stands for.
+    /// Returns the value. On an error, exits the calling process with the reason of [`ExitReason::error`].
     ///
-    /// A failed call becomes [`ExitReason::Call`] with the reason the server ended with, so does the failed join
-    /// of a task; a failed start becomes the reason it failed with; any other error is carried as it is.
+    /// A failed call becomes [`ExitReason::Call`] with the exit reason of the server; so does the failed join of a task.
+    /// A failed start becomes the reason of the failure. Any other error is contained in the reason as it is.
     ///
-    /// A `Box<dyn Error + Send + Sync>` is itself no [`Error`]: end with
-    /// `.unwrap_or_else(|error| process::exit_with(error))`, and an `init` with `.map_err(InitError::stop)?`. Errors of
-    /// `anyhow` become such boxes by `into`.
+    /// `Box<dyn Error + Send + Sync>` does not implement [`Error`]: use
+    /// `.unwrap_or_else(|error| process::exit_with(error))`, or `.map_err(InitError::stop)?` in `init`. Errors of `anyhow`
+    /// convert into such boxes with `into`.
     ///
     /// # Panics
-    /// On a thread that is not a process there is nothing to end: it panics.
+    /// On a thread that is not a process, if the result is an error.
     ///
     /// ```
     /// use rethread::prelude::*;
     /// use rethread::process::{self, Inbox};
     ///
-    /// let ended = process::attach(|_: &mut Inbox<()>| {
+    /// let result = process::attach(|_: &mut Inbox<()>| {
     ///     let number: i32 = "forty-two".parse().or_exit();
     ///     number
     /// });
-    /// assert_eq!(ended.unwrap_err().to_string(), "invalid digit found in string");
+    /// assert_eq!(result.unwrap_err().to_string(), "invalid digit found in string");
     /// ```
     fn or_exit(self) -> T;
 }
@@ -49,9 +49,9 @@ impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
 }
 
 impl ExitReason {
-    /// The reason an error stands for: of a failed call or join [`ExitReason::Call`], of a failed start or stop, and
-    /// of what ended an attached process, the reason in it; any other error is carried as it is and can be had
-    /// back by [`downcast_ref`](Self::downcast_ref).
+    /// Converts an error into an exit reason: a failed call or join into [`ExitReason::Call`]; a failed start, a failed
+    /// stop and the exit of an attached process into the reason in the error. Any other error is contained in the reason
+    /// as it is, and [`downcast_ref`](Self::downcast_ref) returns it.
     ///
     /// ```
     /// use rethread::ExitReason;
@@ -65,8 +65,9 @@ impl ExitReason {
     }
 }
 
-/// The reason an error of unknown type stands for, as [`ExitReason::error`]; errors of `anyhow` and its like become
-/// such a box by `into`. What is carried as it is, [`downcast_ref`](ExitReason::downcast_ref) gives back as the box.
+/// Converts a boxed error into an exit reason, like [`ExitReason::error`]. Errors of `anyhow` and similar crates convert
+/// into such a box with `into`. An error that the reason contains as it is can be had back as the box, with
+/// [`downcast_ref`](ExitReason::downcast_ref).
 ///
 /// ```
 /// use std::error::Error;
@@ -81,8 +82,9 @@ impl From<Box<dyn Error + Send + Sync>> for ExitReason {
     }
 }
 
-/// The exit reason that an error of this crate about the end of a process stands for.
+/// Returns the exit reason in an error of this crate; `None` for any other error.
 fn exit_reason_of(error: &(dyn Error + 'static)) -> Option<ExitReason> {
+    // `or_exit` accepts every error type, so the types of this crate are found by downcasting.
     if let Some(call) = error.downcast_ref() {
         Some(call_failure(call))
     } else if let Some(join) = error.downcast_ref() {
@@ -104,7 +106,7 @@ fn exit_reason_of(error: &(dyn Error + 'static)) -> Option<ExitReason> {
     }
 }
 
-/// `{Why, {gen_server, call, ..}}`.
+/// Converts a failed call: Erlang's `{Why, {gen_server, call, ..}}`.
 fn call_failure(error: &CallError) -> ExitReason {
     let (reason, server) = match error {
         CallError::NoProc { server } => (ExitReason::NoProc, server),
@@ -113,23 +115,26 @@ fn call_failure(error: &CallError) -> ExitReason {
         CallError::CallingSelf { server } => (ExitReason::new("calling_self"), server),
         CallError::NoReply { server } => (ExitReason::new("noreply"), server),
         CallError::WrongType { server, .. } => (ExitReason::from_error_value(error.clone()), server),
+        // The cycle begins with the caller; the next process is the one that it called.
         CallError::Deadlock { cycle } => {
             let server = cycle.get(1).map(ToString::to_string).unwrap_or_default();
             return ExitReason::Call(
                 CallFailure::new(ExitReason::from_error_value(error.clone()), &server.into()).into(),
             );
         }
+        // The call was not sent to any server.
         CallError::Exiting => return ExitReason::from_error_value(error.clone()),
     };
     ExitReason::Call(CallFailure::new(reason, server).into())
 }
 
-/// `{Why, {Task, await, ..}}`.
+/// Converts a failed join: Elixir's `{Why, {Task, await, ..}}`.
 fn join_failure(error: &JoinError) -> ExitReason {
     let (reason, task) = match error {
         JoinError::Exited { task, reason } => (reason.clone(), Some(task)),
         JoinError::Timeout { task, .. } => (ExitReason::Timeout, Some(task)),
         JoinError::Deadlock { cycle } => (ExitReason::from_error_value(error.clone()), cycle.get(1)),
+        // There was no task to join.
         JoinError::NotStarted(error) => return ExitReason::error(error.clone()),
         JoinError::Exiting => return ExitReason::from_error_value(error.clone()),
     };

@@ -1,17 +1,18 @@
-//! The identities: which process, which monitor, which timer. Every other file names processes with these.
+//! Identifiers: `Pid`, `MonitorRef` and `TimerRef`.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Gives out serial numbers from one, each once in the life of the program.
+/// Returns the next number of a counter, starting from 1. No number is returned twice.
 fn next_id(counter: &AtomicU64) -> NonZeroU64 {
+    // `Relaxed`: the numbers must be distinct, nothing else is ordered by them. 2^64 of them are never used up.
     NonZeroU64::MIN.saturating_add(counter.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Hashes identities. They are serial numbers that nobody chooses, so one multiplication will do where keys of users need
-/// a hash that cannot be guessed.
+/// Hashes identifiers. They are sequential numbers that no user chooses, so one multiplication is enough; user keys need a
+/// hash that cannot be predicted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -24,6 +25,7 @@ impl BuildHasher for IdHasher {
 
 impl Hasher for IdHasher {
     fn write_u64(&mut self, number: u64) {
+        // One identifier is one call.
         self.0 = (self.0 ^ number).wrapping_mul(GOLDEN_RATIO);
     }
     fn write(&mut self, bytes: &[u8]) {
@@ -34,7 +36,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// 2^64 divided by the golden ratio: multiples of it are far apart (Knuth, The Art of Computer Programming, 6.4).
+/// 2^64 divided by the golden ratio. Multiples of it are spread evenly (Knuth, The Art of Computer Programming, 6.4).
 const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 
 macro_rules! define_id {
@@ -52,7 +54,7 @@ macro_rules! define_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                // Padded as text, so that listings line up.
+                // A width applies to the whole text, not to the number in it, so that listings align.
                 if f.width().is_some() { f.pad(&format!($shape, self.0)) } else { write!(f, $shape, self.0) }
             }
         }
@@ -66,11 +68,11 @@ macro_rules! define_id {
 }
 
 define_id!(
-    /// Names one process, alive or dead. A pid is never given out twice, so the pid of a dead process
-    /// stays a valid argument everywhere: it just finds nobody.
+    /// Identifies a process. A pid is never used twice, so the pid of a process that has exited remains a valid argument
+    /// everywhere: it refers to no process.
     ///
-    /// Pids are ordered by birth. What is inside is not part of the API: later versions may add the node
-    /// a process lives on.
+    /// Pids are ordered by the time of their creation. Their contents are not part of the API: later versions may add the
+    /// node on which a process runs.
     ///
     /// ```
     /// use rethread::process;
@@ -84,26 +86,25 @@ define_id!(
 );
 
 define_id!(
-    /// Names one monitor, from [`process::monitor`](crate::process::monitor) until its one `Down`.
-    #[must_use = "without the reference a monitor can neither be told from others nor removed"]
+    /// Identifies a monitor, from [`process::monitor`](crate::process::monitor) until its one `Down`.
+    #[must_use = "without the reference a monitor can be neither identified nor removed"]
     MonitorRef,
     "#Monitor<{}>"
 );
 
 define_id!(
-    /// Names one timer, from [`process::send_after`](crate::process::send_after) until it fired or was
-    /// cancelled.
+    /// Identifies a timer, from [`process::send_after`](crate::process::send_after) until it fires or is cancelled.
     TimerRef,
     "#Timer<{}>"
 );
 
 impl Pid {
-    /// The pid as a word that fits an atomic; zero is left free for "nobody".
+    /// Returns the pid as a number for an atomic. It is never 0, which stands for "no process".
     pub(crate) fn to_u64(self) -> u64 {
         self.0.get()
     }
 
-    /// The pid behind a word, unless it is the zero that stands for "nobody".
+    /// Converts the number of an atomic to a pid; `None` for 0.
     pub(crate) fn from_u64(value: u64) -> Option<Self> {
         NonZeroU64::new(value).map(Self)
     }

@@ -1,5 +1,4 @@
-//! Why a process ended, as links, monitors and supervisors see it. Everybody who tells or hears of a
-//! death uses it.
+//! Exit reasons, as links, monitors and supervisors receive them, and the panic report that a reason may contain.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -9,11 +8,11 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
-use crate::unwind::{as_text, catch_and_log};
+use crate::unwind::{ContainedDrop, Payload, as_text};
 
-/// Why a process ended.
+/// Why a process exited.
 ///
-/// Cloning is cheap (reference counts), because one death is told to every link and monitor.
+/// A clone is cheap (reference counts): each link and monitor of the process receives one.
 ///
 /// | Erlang | here |
 /// | --- | --- |
@@ -38,40 +37,40 @@ use crate::unwind::{as_text, catch_and_log};
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// The function of the process returned, or it stopped because its work was done.
+    /// The function of the process returned, or the process stopped because its work was done.
     Normal,
-    /// It was told to shut down, usually by its supervisor.
+    /// The process was asked to shut down, usually by its supervisor.
     Shutdown,
-    /// A shutdown that carries a detail; as normal as [`Shutdown`](Self::Shutdown).
+    /// A shutdown with a detail; as normal as [`Shutdown`](Self::Shutdown).
     ShutdownWith(ReasonValue),
-    /// As an exit *signal* this cannot be trapped and ends its target as [`Killed`](Self::Killed). As the
-    /// reason of a process that ended itself with it, it is a reason like any other.
+    /// As an exit *signal* this cannot be trapped, and its target exits with [`Killed`](Self::Killed). For a process
+    /// that calls [`exit_with`](crate::process::exit_with) with it, it is a reason like any other.
     Kill,
-    /// It was killed: by an exit signal [`Kill`](Self::Kill).
+    /// The process was killed by an exit signal [`Kill`](Self::Kill).
     Killed,
     /// There was no such process.
     NoProc,
     /// The connection to the process' node was lost.
     NoConnection,
-    /// Something it waited for did not come in time.
+    /// A timeout passed.
     Timeout,
-    /// It panicked and nobody caught it.
+    /// The process panicked, and the panic was not caught.
     Panic(PanicReport),
-    /// It threw a value and nobody caught it.
+    /// The process threw a value, and the value was not caught.
     NoCatch(ReasonValue),
-    /// A call it made failed, and it let that be its end.
+    /// A call that the process made failed, and it exited because of that.
     Call(Arc<CallFailure>),
     /// Any other reason.
     Other(ReasonValue),
 }
 
-/// What [`ExitReason::Call`] carries: why a call failed, and whom it was made to.
+/// The contents of [`ExitReason::Call`]: why a call failed, and to which server it was made.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CallFailure {
-    /// Why the call failed: the reason the server ended with, `NoProc`, `Timeout` and so on.
+    /// Why the call failed: the exit reason of the server, `NoProc`, `Timeout` and so on.
     pub reason: ExitReason,
-    /// The server as the caller named it.
+    /// The server, by the name or pid that the caller used.
     pub server: Arc<str>,
 }
 
@@ -82,8 +81,8 @@ impl CallFailure {
 }
 
 impl ExitReason {
-    /// A reason of your own: any value that can be compared and printed. Text prints as it is, other
-    /// values by their `Debug`.
+    /// Creates a reason of your own from any value that can be compared and printed. Text is displayed as it is, other
+    /// values with their `Debug`.
     pub fn new<T>(value: T) -> Self
     where
         T: Any + fmt::Debug + PartialEq + Send + Sync,
@@ -91,17 +90,18 @@ impl ExitReason {
         Self::Other(ReasonValue::new(value))
     }
 
-    /// A reason that carries an error value and no more is made of it than that.
+    /// Creates a reason that contains an error value. [`ExitReason::error`] is the public form, which also unwraps the
+    /// errors of this crate.
     pub(crate) fn from_error_value<E: Error + Send + Sync + 'static>(error: E) -> Self {
         Self::Other(ReasonValue::from_error(error))
     }
 
-    /// A shutdown that carries an error value.
+    /// Creates a shutdown that contains an error value.
     pub(crate) fn shutdown_with_error<E: Error + Send + Sync + 'static>(error: E) -> Self {
         Self::ShutdownWith(ReasonValue::from_error(error))
     }
 
-    /// A shutdown with a detail: normal for supervisors and for the log.
+    /// Creates a shutdown with a detail. Supervisors and the log treat it as normal.
     pub fn shutdown_with<T>(value: T) -> Self
     where
         T: Any + fmt::Debug + PartialEq + Send + Sync,
@@ -109,24 +109,25 @@ impl ExitReason {
         Self::ShutdownWith(ReasonValue::new(value))
     }
 
-    /// Whether a supervisor restarts a transient child for it, and the log reports it: true for all but
-    /// `Normal`, `Shutdown` and `ShutdownWith`.
+    /// Returns `true` for all reasons but `Normal`, `Shutdown` and `ShutdownWith`. For these a supervisor restarts a
+    /// transient child, and the log reports the exit.
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownWith(_))
     }
 
-    /// As [`carrying`](Self::carrying), of an error whose type is not known.
+    /// Creates a reason that contains a boxed error, whose type is not known.
     pub(crate) fn from_boxed_error(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self::Other(ReasonValue(Arc::new(Guarded(Some(Box::new(BoxedError(error)))))))
+        Self::Other(ReasonValue::wrap(BoxedError(error)))
     }
 
-    /// The value inside, if there is one and it is a `T`: what [`ExitReason::new`],
-    /// [`shutdown_with`](Self::shutdown_with), [`error`](Self::error) or a throw was given. Of a failed call it
-    /// is the value in the reason the call failed with.
+    /// Returns the value in the reason, if there is one and its type is `T`: the argument of [`ExitReason::new`],
+    /// [`shutdown_with`](Self::shutdown_with) or [`error`](Self::error), or the text of a thrown value, as a `String`. For
+    /// a failed call it is the value in the reason of the failure.
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
         match self {
             Self::ShutdownWith(value) | Self::NoCatch(value) | Self::Other(value) => value.downcast_ref(),
             Self::Call(failure) => failure.reason.downcast_ref(),
+            // The payload of a panic can be taken from the report.
             _ => None,
         }
     }
@@ -153,6 +154,7 @@ impl fmt::Display for ExitReason {
 
 impl fmt::Debug for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Readable in the output of a failed assertion, and the same as in the log.
         fmt::Display::fmt(self, f)
     }
 }
@@ -169,16 +171,18 @@ impl From<String> for ExitReason {
     }
 }
 
-/// A value inside an [`ExitReason`]: shared, comparable, printable.
+/// A value in an [`ExitReason`]: shared, comparable and printable.
 #[derive(Clone)]
-pub struct ReasonValue(Arc<Guarded<dyn DynValue>>);
+pub struct ReasonValue(Arc<ContainedDrop<Box<dyn DynValue>>>);
 
+/// A value of any type, in the form that [`ReasonValue`] uses.
 trait DynValue: Send + Sync {
     fn as_any(&self) -> &dyn Any;
     fn equals(&self, other: &dyn Any) -> bool;
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
+/// A value from [`ExitReason::new`] or [`ExitReason::shutdown_with`].
 struct UserValue<T>(T);
 
 impl<T: Any + fmt::Debug + PartialEq + Send + Sync> DynValue for UserValue<T> {
@@ -189,6 +193,7 @@ impl<T: Any + fmt::Debug + PartialEq + Send + Sync> DynValue for UserValue<T> {
         other.downcast_ref::<T>().is_some_and(|other| *other == self.0)
     }
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Text without the quotation marks of its `Debug`.
         match as_text(&self.0) {
             Some(text) => f.write_str(text),
             None => write!(f, "{:?}", self.0),
@@ -196,6 +201,7 @@ impl<T: Any + fmt::Debug + PartialEq + Send + Sync> DynValue for UserValue<T> {
     }
 }
 
+/// An error whose type is known.
 struct ErrorValue<E>(E);
 
 impl<E: Error + Send + Sync + 'static> DynValue for ErrorValue<E> {
@@ -203,6 +209,7 @@ impl<E: Error + Send + Sync + 'static> DynValue for ErrorValue<E> {
         &self.0
     }
     fn equals(&self, other: &dyn Any) -> bool {
+        // Few error types implement `PartialEq`, so errors of one type are equal if their texts are.
         other.downcast_ref::<E>().is_some_and(|other| other.to_string() == self.0.to_string())
     }
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,11 +217,12 @@ impl<E: Error + Send + Sync + 'static> DynValue for ErrorValue<E> {
     }
 }
 
-/// An error of a type that is not known.
+/// An error whose type is not known.
 struct BoxedError(Box<dyn Error + Send + Sync>);
 
 impl DynValue for BoxedError {
     fn as_any(&self) -> &dyn Any {
+        // The box, not the error in it, whose type is known only as `dyn Error`.
         &self.0
     }
     fn equals(&self, other: &dyn Any) -> bool {
@@ -227,17 +235,19 @@ impl DynValue for BoxedError {
     }
 }
 
-/// More causes than this are not told: an error may be its own cause, by mistake.
+/// Maximum number of sources that are displayed: an error may by mistake be its own source.
 const MAX_CAUSES: usize = 32;
 
+/// Displays an error and its sources, separated by colons.
 fn fmt_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = error.to_string();
     let mut source = error.source();
+    // The sources from the outermost to the innermost, as `anyhow` displays them.
     for _ in 0..MAX_CAUSES {
         let Some(error) = source else { break };
         let cause = error.to_string();
+        // Some errors include their source in their own text: do not repeat it.
         if !text.ends_with(&cause) {
-            // some errors tell their source themselves
             text = format!("{text}: {cause}");
         }
         source = error.source();
@@ -245,7 +255,7 @@ fn fmt_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     f.write_str(&text)
 }
 
-/// A thrown value that nobody caught: it can be looked at no further, since it need not be `Sync`.
+/// The text of a thrown value that was not caught. The value itself cannot be kept: it need not be `Sync`.
 struct ThrownText(String);
 
 impl DynValue for ThrownText {
@@ -261,39 +271,42 @@ impl DynValue for ThrownText {
 }
 
 impl ReasonValue {
+    /// Wraps a value so that a panic in its destructor is contained: the last clone may be dropped on any thread.
+    fn wrap(value: impl DynValue + 'static) -> Self {
+        Self(Arc::new(ContainedDrop::new("exit reason", Box::new(value))))
+    }
+
     fn new<T: Any + fmt::Debug + PartialEq + Send + Sync>(value: T) -> Self {
-        Self(Arc::new(Guarded(Some(Box::new(UserValue(value))))))
+        Self::wrap(UserValue(value))
     }
 
     fn from_error<E: Error + Send + Sync + 'static>(error: E) -> Self {
-        Self(Arc::new(Guarded(Some(Box::new(ErrorValue(error))))))
+        Self::wrap(ErrorValue(error))
     }
 
     pub(crate) fn from_thrown(value: &(dyn Any + Send)) -> Self {
+        // A thrown value need not implement `Debug`, so only text can be displayed.
         let text = as_text(value).map_or_else(|| "a thrown value".to_owned(), str::to_owned);
-        Self(Arc::new(Guarded(Some(Box::new(ThrownText(text))))))
+        Self::wrap(ThrownText(text))
     }
 
-    /// The value, if it is a `T`.
+    /// Returns the value if its type is `T`.
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
-        self.0.get()?.as_any().downcast_ref()
+        self.0.get().as_any().downcast_ref()
     }
 }
 
 impl PartialEq for ReasonValue {
     fn eq(&self, other: &Self) -> bool {
-        match (self.0.get(), other.0.get()) {
-            (Some(mine), Some(theirs)) => {
-                is_same_text(mine.as_any(), theirs.as_any()) || mine.equals(theirs.as_any())
-            }
-            _ => false,
-        }
+        // Text first: `&'static str` and `String` are different types.
+        let (mine, theirs) = (self.0.get(), other.0.get().as_any());
+        is_same_text(mine.as_any(), theirs) || mine.equals(theirs)
     }
 }
 
 impl fmt::Display for ReasonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.get().map_or(Ok(()), |value| value.fmt(f))
+        self.0.get().fmt(f)
     }
 }
 
@@ -303,29 +316,12 @@ impl fmt::Debug for ReasonValue {
     }
 }
 
-/// `"oops"` and `String::from("oops")` are one reason.
+/// Returns `true` if both are text and equal: `"oops"` and `String::from("oops")` are the same reason.
 fn is_same_text(mine: &dyn Any, theirs: &dyn Any) -> bool {
     matches!((as_text(mine), as_text(theirs)), (Some(mine), Some(theirs)) if mine == theirs)
 }
 
-/// User data whose destructor may panic wherever the last clone of a reason happens to be dropped.
-struct Guarded<T: ?Sized>(Option<Box<T>>);
-
-impl<T: ?Sized> Guarded<T> {
-    fn get(&self) -> Option<&T> {
-        self.0.as_deref()
-    }
-}
-
-impl<T: ?Sized> Drop for Guarded<T> {
-    fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
-            catch_and_log("the destructor of an exit reason", move || drop(value));
-        }
-    }
-}
-
-/// A panic: what was said, where, and if asked for the way there.
+/// A panic: its message, its location and, if backtraces are enabled, its backtrace.
 #[derive(Clone)]
 pub struct PanicReport(Arc<PanicInner>);
 
@@ -333,18 +329,19 @@ struct PanicInner {
     message: String,
     location: Option<PanicLocation>,
     backtrace: Option<Backtrace>,
-    payload: Mutex<Guarded<dyn Any + Send>>,
+    // Only the payload is not `Sync`; the mutex makes the report so.
+    payload: Mutex<Option<ContainedDrop<Payload>>>,
 }
 
-/// Where a panic was raised.
+/// The place where a panic occurred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PanicLocation {
-    /// The source file, as the compiler was given it.
+    /// The source file, by the path that the compiler was given.
     pub file: String,
-    /// The line in it, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// The column in it, from 1.
+    /// The column, counted from 1.
     pub column: u32,
 }
 
@@ -359,41 +356,47 @@ impl PanicReport {
         message: String,
         location: Option<PanicLocation>,
         backtrace: Option<Backtrace>,
-        payload: Option<Box<dyn Any + Send>>,
+        payload: Option<Payload>,
     ) -> Self {
-        Self(Arc::new(PanicInner { message, location, backtrace, payload: Mutex::new(Guarded(payload)) }))
+        // The report may be dropped on any thread, and the payload may have a destructor that panics.
+        let payload = Mutex::new(payload.map(|payload| ContainedDrop::new("panic payload", payload)));
+        Self(Arc::new(PanicInner { message, location, backtrace, payload }))
     }
 
-    /// What the panic said; for a payload that is not text, that it is none.
+    /// Returns the message of the panic, or `<non-string payload>` if its payload is not text.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Where it was raised. Unknown if the program replaced the panic hook after the first process began, and of a
-    /// panic that was raised on another thread and resumed here: by rayon, or after a `join` of std.
+    /// Returns the place where the panic occurred. `None` if the program replaced the panic hook after the first process
+    /// started, or if the panic occurred on another thread and was resumed on this one, for example by rayon or after a
+    /// `join` of std.
     pub fn location(&self) -> Option<&PanicLocation> {
         self.0.location.as_ref()
     }
 
-    /// The stack, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it.
+    /// Returns the backtrace, if the environment variable `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` enables it.
     pub fn backtrace(&self) -> Option<&Backtrace> {
+        // The hook always captures: without one of the variables the backtrace is disabled, which costs almost nothing.
         self.0.backtrace.as_ref().filter(|trace| trace.status() == BacktraceStatus::Captured)
     }
 
-    /// The payload of a `panic_any` that was no text; the first to ask gets it.
+    /// Takes the payload of a `panic_any`, if it is not text. Returns it only once: all clones of a report share it.
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.payload.lock().0.take()
+        self.0.payload.lock().take().map(ContainedDrop::into_inner)
     }
 }
 
 impl PartialEq for PanicReport {
     fn eq(&self, other: &Self) -> bool {
+        // Backtraces and payloads cannot be compared.
         self.0.message == other.0.message && self.0.location == other.0.location
     }
 }
 
 impl fmt::Display for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the column: this form is short enough for a line of the log.
         match &self.0.location {
             Some(PanicLocation { file, line, .. }) => write!(f, "panic at {file}:{line}: {}", self.0.message),
             None => write!(f, "panic: {}", self.0.message),

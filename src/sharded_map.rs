@@ -1,5 +1,4 @@
-//! A map that many threads use at once, in shards so that they seldom meet. The process table, the names and
-//! the registries live in such maps.
+//! A concurrent hash map, split into shards with a lock each so that threads rarely contend.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -21,25 +20,27 @@ impl<K: Hash + Eq, V, H: BuildHasher + Default> ShardedMap<K, V, H> {
         Self { hasher: H::default(), shards }
     }
 
-    /// The shard a key lives in, to be locked for whatever must be atomic.
+    /// Returns the shard of a key. The caller locks it, for as long as its operation must be atomic.
     pub(crate) fn shard<Q>(&self, key: &Q) -> &RwLock<HashMap<K, V, H>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        let index = (hash >> 40) as usize % SHARD_COUNT; // the maps go by the lowest and the highest bits
+        // Middle bits: the map in the shard uses the lowest and the highest ones, which must vary within a shard.
+        let index = (hash >> 40) as usize % SHARD_COUNT;
         &self.shards[index]
     }
 
-    /// Looks at everything, shard by shard, under its lock.
+    /// Calls `f` for each entry, under the lock of its shard.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&K, &V)) {
+        // One lock at a time: this is no snapshot of the whole map.
         for shard in &self.shards {
             shard.read().iter().for_each(|(key, value)| f(key, value));
         }
     }
 
-    /// A copy of all values.
+    /// Returns clones of all values.
     pub(crate) fn values(&self) -> Vec<V>
     where
         V: Clone,

@@ -1,42 +1,48 @@
-//! The one home of `catch_unwind` and `resume_unwind`. `unwound` puts meaning to what is caught; whoever
-//! runs user code that must not disturb its surroundings calls `contain`.
+//! Catching and resuming panics: the only file that calls `catch_unwind` and `resume_unwind`. `exception` classifies
+//! what is caught here.
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::io::Write;
+use std::mem::{forget, needs_drop};
+use std::ops::Deref;
 use std::panic::{self, AssertUnwindSafe};
 
-/// What travels up an unwinding stack.
+/// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Runs user code and catches whatever unwinds out of it. What it leaves half-done behind a panic is its
-/// own: a process shares nothing but what its author put into an `Arc`.
+/// Runs user code and catches every panic in it.
+///
+/// `AssertUnwindSafe`: a value that a panic leaves half-changed is visible only to code that shares it through an
+/// `Arc`, which is the author's own choice.
 #[expect(clippy::disallowed_methods, reason = "this file is the one home of unwinding")]
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(body))
 }
 
-/// Unwinds the calling thread without the panic hook.
+/// Unwinds the calling thread without calling the panic hook.
 #[expect(clippy::disallowed_methods, reason = "this file is the one home of unwinding")]
 pub(crate) fn resume(payload: Payload) -> ! {
     panic::resume_unwind(payload)
 }
 
-/// Runs a piece of user code that must not disturb its surroundings: a destructor, a hook, a log sink.
-/// A panic in it is noted in the log and goes no further.
-pub(crate) fn catch_and_log(what: &str, body: impl FnOnce()) {
+/// Runs user code whose panic must not reach the caller: a destructor, a hook, a log sink. Logs the panic as
+/// "panic in {what}: {message}".
+pub(crate) fn catch_and_log(what: impl fmt::Display, body: impl FnOnce()) {
     struct Depth;
     impl Drop for Depth {
         fn drop(&mut self) {
             let _ = CATCH_DEPTH.try_with(|depth| depth.set(depth.get() - 1));
         }
     }
+    // Fails when the thread's locals are already destroyed; then the panic hook has no record to keep either.
     let depth = CATCH_DEPTH.try_with(|depth| depth.set(depth.get() + 1)).map(|()| Depth);
     let outcome = catch(body);
     drop(depth);
     if let Err(payload) = outcome {
-        // The log sink is user code too; if it is what panics, there is nobody left to tell.
-        let log_result = catch(|| log::error!("{what} panicked: {}", payload_text(&*payload)));
+        // The log sink is user code and may panic too. That second panic cannot be reported anywhere.
+        let log_result = catch(|| log::error!("panic in {what}: {}", payload_text(&*payload)));
         drop_payload(payload);
         if let Err(payload) = log_result {
             drop_payload(payload);
@@ -45,27 +51,78 @@ pub(crate) fn catch_and_log(what: &str, body: impl FnOnce()) {
 }
 
 thread_local! {
+    /// How many calls of `catch_and_log` are on the stack of this thread.
     static CATCH_DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether a panic here and now goes no further than a `contain`: it says nothing of the process it is in.
+/// Returns `true` inside `catch_and_log`, where a panic does not end the process.
 pub(crate) fn in_catch_and_log() -> bool {
     CATCH_DEPTH.try_with(Cell::get).unwrap_or(0) > 0
 }
 
-/// Drops a payload whose destructor may panic, and so on: the second one is leaked.
-pub(crate) fn drop_payload(payload: Payload) {
-    if let Err(second) = catch(move || drop(payload)) {
-        std::mem::forget(second);
+/// Drops a user value. A panic in its destructor is logged as "panic in drop of {what}: {message}" and goes no
+/// further.
+pub(crate) fn drop_and_log<T>(what: &str, value: T) {
+    // Most values have no destructor: skip the bookkeeping.
+    if needs_drop::<T>() {
+        catch_and_log(format_args!("drop of {what}"), move || drop(value));
     }
 }
 
-/// The text of a payload, or that it has none.
-pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> &str {
-    as_text(payload).unwrap_or("a payload that is not text")
+/// A user value that is dropped with [`drop_and_log`], wherever its owner is dropped.
+pub(crate) struct ContainedDrop<T> {
+    what: &'static str,
+    /// `None` only in the destructor.
+    value: Option<T>,
 }
 
-/// The text in a panic payload, a thrown value or a reason, if it is one.
+impl<T> ContainedDrop<T> {
+    /// Wraps a value; `what` names it in the log.
+    pub(crate) fn new(what: &'static str, value: T) -> Self {
+        Self { what, value: Some(value) }
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        // The destructor has exclusive access, so no caller of `get` can see `None`.
+        let Some(value) = &self.value else { unreachable!("only the destructor takes the value") };
+        value
+    }
+
+    /// Unwraps the value: from now on its drop is not contained.
+    pub(crate) fn into_inner(mut self) -> T {
+        let Some(value) = self.value.take() else { unreachable!("only the destructor takes the value") };
+        value
+    }
+}
+
+impl<T> Deref for ContainedDrop<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.get()
+    }
+}
+
+impl<T> Drop for ContainedDrop<T> {
+    fn drop(&mut self) {
+        // Taken, because fields are dropped after this function, where a panic is not contained.
+        drop_and_log(self.what, self.value.take());
+    }
+}
+
+/// Drops a panic payload. If its destructor panics, the payload of that second panic is leaked: its destructor may
+/// panic again.
+pub(crate) fn drop_payload(payload: Payload) {
+    if let Err(second) = catch(move || drop(payload)) {
+        forget(second);
+    }
+}
+
+/// Returns the text of a panic payload, or a placeholder if it is not a string.
+pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> &str {
+    as_text(payload).unwrap_or("<non-string payload>")
+}
+
+/// Returns the text of a panic payload, a thrown value or an exit reason if it is a `&'static str` or a `String`.
 pub(crate) fn as_text(value: &dyn Any) -> Option<&str> {
     value
         .downcast_ref::<&'static str>()
@@ -73,23 +130,24 @@ pub(crate) fn as_text(value: &dyn Any) -> Option<&str> {
         .or_else(|| value.downcast_ref::<String>().map(String::as_str))
 }
 
-/// Turns a panic in the runtime's own bookkeeping into an abort: a half-done burial would leave links
-/// and monitors waiting for ever, which is worse than an honest end.
-/// To be disarmed when the work is done: whether the thread is panicking says nothing, since the work may be
-/// done in a destructor of a panicking foreign thread.
+/// Aborts the program when dropped: a panic in the runtime itself would leave an exit half-done, with links and
+/// monitors that are never notified.
+///
+/// The owner calls [`disarm`](Self::disarm) when the work is complete. `thread::panicking()` cannot decide this: the
+/// work may run in a destructor on a thread that is panicking already.
 pub(crate) struct AbortIfPanic;
 
 impl AbortIfPanic {
     pub(crate) fn disarm(self) {
-        std::mem::forget(self);
+        forget(self);
     }
 }
 
 impl Drop for AbortIfPanic {
     fn drop(&mut self) {
-        log::error!("rethread: a panic in the runtime itself, aborting");
-        // Also where nobody listens to the log.
-        let _ = std::io::stderr().write_all(b"rethread: a panic in the runtime itself, aborting\n");
+        log::error!("rethread: panic in the runtime itself, aborting");
+        // Also for programs without a logger.
+        let _ = std::io::stderr().write_all(b"rethread: panic in the runtime itself, aborting\n");
         std::process::abort();
     }
 }

@@ -56,7 +56,7 @@ fn a_panic_value_that_panics_when_it_is_dropped() {
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
         let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
-        assert_eq!(report.message(), "a payload that is not text");
+        assert_eq!(report.message(), "<non-string payload>");
         assert_eq!(exploded.load(Ordering::SeqCst), 0);
         drop(report);
         eventually("the last clone is dropped", || exploded.load(Ordering::SeqCst) == 1);

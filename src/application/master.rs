@@ -28,22 +28,22 @@ use crate::reason::ExitReason;
 use crate::supervisor::children::write_log;
 use crate::supervisor::server::Supervisor;
 use crate::sync;
-use crate::unwind::catch_and_log;
+use crate::unwind::ContainedDrop;
 
 /// What the user wants done at the end. A failure in it, or in its destructor, must not leave the application
 /// half-stopped.
 pub(crate) struct Callback {
     name: &'static str,
-    function: Option<Box<dyn FnOnce() + Send>>,
+    function: ContainedDrop<Box<dyn FnOnce() + Send>>,
 }
 
 impl Callback {
     pub(crate) fn new(name: &'static str, function: impl FnOnce() + Send + 'static) -> Self {
-        Self { name, function: Some(Box::new(function)) }
+        Self { name, function: ContainedDrop::new("application callback", Box::new(function)) }
     }
 
-    fn run(mut self, application: &str) {
-        if let Some(Err(exception)) = self.function.take().map(exception::catch) {
+    fn run(self, application: &str) {
+        if let Err(exception) = exception::catch(self.function.into_inner()) {
             let name = self.name;
             match exception.into_exit_reason() {
                 Some(reason) => {
@@ -56,13 +56,6 @@ impl Callback {
             }
         }
         trap_exit(true); // whatever it did to the process it ran in
-    }
-}
-
-impl Drop for Callback {
-    fn drop(&mut self) {
-        let unused = self.function.take();
-        catch_and_log("the destructor of a callback", move || drop(unused));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::table;
 use crate::process::error::NameError;
-use crate::process::names::Via;
+use crate::process::names::via::Via;
 use crate::process::signals::exit::exit;
 use crate::reason::ExitReason;
 use crate::supervisor::server::Supervisor;

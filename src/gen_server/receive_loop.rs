@@ -16,16 +16,14 @@ use crate::gen_server::wait_graph::remove_edge;
 use crate::pid::Pid;
 use crate::process::control::activity::Activity;
 use crate::process::control::block::Phase;
-use crate::process::control::block::SystemMessage;
 use crate::process::control::local::CurrentProcess;
-use crate::process::mailbox::inbox::Inbox;
-use crate::process::mailbox::inbox::QueueItem;
+use crate::process::mailbox::inbox::{Event, Inbox};
 use crate::process::park::timer_thread;
 use crate::process::signals::deliver;
 use crate::process::signals::exit;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
-use crate::unwind::catch_and_log;
+use crate::unwind::{catch_and_log, drop_and_log};
 
 /// Why a server did not start, if there is more to say than the reason it ended with.
 pub(crate) type StartFailure = Arc<Mutex<Option<StartError>>>;
@@ -110,7 +108,7 @@ fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
     deliver::set_exiting(&me.block, reason);
     deliver::arm_exit_deadline(&me.block);
     me.mask_signals();
-    catch_and_log("the destructor of a server's state", move || drop(server));
+    drop_and_log("server state", server);
 }
 
 /// Handles messages until the server stops; returns why, and the reply that is to be sent after
@@ -136,8 +134,8 @@ fn receive_loop<S: GenServer>(
                 server.handle_continue(cx)
             }
             NextAction::Wait(timeout) => {
-                let item = inbox.recv_item(timeout.map(timer_thread::deadline_after));
-                dispatch(server, item, cx, me)
+                let event = inbox.recv_next(timeout.map(timer_thread::deadline_after));
+                dispatch(server, event, cx, me)
             }
             NextAction::Stop(reason) => Next::stop(reason),
         };
@@ -146,12 +144,12 @@ fn receive_loop<S: GenServer>(
 
 fn dispatch<S: GenServer>(
     server: &mut S,
-    item: Option<QueueItem<Envelope<S>>>,
+    event: Option<Event<Envelope<S>>>,
     cx: &mut Context<S>,
     me: &CurrentProcess,
 ) -> Next {
-    match item {
-        Some(QueueItem::Message(Envelope::Call { from, message })) => {
+    match event {
+        Some(Event::Message(Envelope::Call { from, message })) => {
             me.set_activity(Activity::Call);
             me.set_current_caller(from);
             let next = server.handle_call(message, cx);
@@ -160,18 +158,16 @@ fn dispatch<S: GenServer>(
             }
             next
         }
-        Some(QueueItem::Message(Envelope::Cast(message))) => {
+        Some(Event::Message(Envelope::Cast(message))) => {
             me.set_activity(Activity::Cast);
             server.handle_cast(message, cx)
         }
-        Some(QueueItem::Message(Envelope::Stop(reason))) => Next::stop(*reason),
-        Some(QueueItem::System(notice)) => match *notice {
-            SystemMessage::Exit { from, reason } if Some(from) == cx.parent => Next::stop(reason),
-            SystemMessage::Exit { from, reason } => handle_info(server, Info::Exit { from, reason }, cx, me),
-            SystemMessage::Down { monitor, target, reason } => {
-                handle_info(server, Info::Down { monitor, target, reason }, cx, me)
-            }
-        },
+        Some(Event::Message(Envelope::Stop(reason))) => Next::stop(*reason),
+        Some(Event::Exit { from, reason }) if Some(from) == cx.parent => Next::stop(reason),
+        Some(Event::Exit { from, reason }) => handle_info(server, Info::Exit { from, reason }, cx, me),
+        Some(Event::Down { monitor, target, reason }) => {
+            handle_info(server, Info::Down { monitor, target, reason }, cx, me)
+        }
         None => handle_info(server, Info::Timeout, cx, me),
     }
 }

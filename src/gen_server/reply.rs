@@ -13,7 +13,7 @@ use crate::process::park::parker::Parker;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// A type without values, for servers that take no calls or no casts: `type Cast = Never`.
 ///
@@ -90,7 +90,7 @@ impl<R> ReplySlot<R> {
     pub(crate) fn close(&self) {
         let late = std::mem::replace(&mut *self.state.lock(), ReplyState::Closed);
         // Perhaps in the middle of an unwinding, where a panic would abort the program.
-        catch_and_log("the destructor of a late reply", move || drop(late));
+        drop_and_log("late reply", late);
     }
 
     /// The caller has its answer: it waits for nobody any more, though its thread may not have noticed yet. To
@@ -182,7 +182,7 @@ impl<R: Send> ExitListener for ReplySlot<R> {
         };
         drop(state);
         // On the thread that buries the server, perhaps not its own: a panic must not get into the burial.
-        catch_and_log("the destructor of an unsent reply", move || drop(unsent));
+        drop_and_log("unsent reply", unsent);
         if waiting {
             self.wake();
         }

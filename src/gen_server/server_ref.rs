@@ -12,7 +12,7 @@ use crate::process::control::table;
 use crate::process::error::NameError;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::names;
-use crate::process::names::Via;
+use crate::process::names::via::Via;
 use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::monitor;
 use crate::process::signals::monitor::monitor_name;

@@ -10,8 +10,8 @@ use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::table;
 use crate::process::error::NameError;
-use crate::process::names::NameTable;
-use crate::process::names::Via;
+use crate::process::names::table::NameTable;
+use crate::process::names::via::Via;
 use crate::registry::store::{EntryTable, KeyRegistration, RegistryEntry, Store};
 
 /// The table of a registry with unique keys: names with values.

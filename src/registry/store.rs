@@ -4,7 +4,6 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::mem::needs_drop;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -25,7 +24,7 @@ use crate::registry::listeners::RegistryEvent;
 use crate::sharded_map::ShardedMap;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::{ContainedDrop, catch_and_log};
 
 /// Who registered under what; registrations of one registry are numbered in order.
 pub(crate) struct KeyRegistration<K> {
@@ -41,34 +40,10 @@ impl<K> KeyRegistration<K> {
     }
 }
 
-/// A value that users gave us. Its destructor may run wherever the last of those who look at it is done, so a
-/// panic in it goes no further.
-pub(crate) struct Kept<V>(Option<V>);
-
-impl<V> Kept<V> {
-    pub(crate) fn new(value: V) -> Self {
-        Self(Some(value))
-    }
-
-    pub(crate) fn get(&self) -> &V {
-        let Some(value) = &self.0 else { unreachable!("taken out only to be dropped") };
-        value
-    }
-}
-
-impl<V> Drop for Kept<V> {
-    fn drop(&mut self) {
-        if needs_drop::<V>() {
-            let value = self.0.take();
-            catch_and_log("the destructor of a value in a registry", move || drop(value));
-        }
-    }
-}
-
 /// One entry of a table. Shared pointers: it is copied and dropped under locks, what is in it never is.
 pub(crate) struct RegistryEntry<K, V> {
     pub(crate) registration: Arc<KeyRegistration<K>>,
-    pub(crate) value: Arc<Kept<V>>,
+    pub(crate) value: Arc<ContainedDrop<V>>,
 }
 
 impl<K, V> Clone for RegistryEntry<K, V> {
@@ -223,8 +198,10 @@ where
             number,
             announcement: Announcement::new(),
         });
-        let entry =
-            RegistryEntry { registration: Arc::clone(&registration), value: Arc::new(Kept::new(value)) };
+        let entry = RegistryEntry {
+            registration: Arc::clone(&registration),
+            value: Arc::new(ContainedDrop::new("registry value", value)),
+        };
         // First, so that a burial does not miss it.
         process_entries.add(&registration);
         if block.is_cleaning_up() {

@@ -14,10 +14,11 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::process::error::NameError;
 use crate::process::mailbox::address::Address;
-use crate::process::names::NameTable;
+use crate::process::names::table::NameTable;
 use crate::registry::key::{RegistryKey, UniqueStore};
 use crate::registry::listeners::RegistryEvent;
-use crate::registry::store::{Kept, RegistryEntry, Store, enter_register_call, enter_registry_call};
+use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_registry_call};
+use crate::unwind::ContainedDrop;
 
 /// A table from keys of any type to processes, one for each key, with a value beside it. It lives as long as a
 /// handle of it; most are a `static`:
@@ -243,7 +244,7 @@ where
         let entry = self.get(key).filter(|entry| entry.registration.pid() == me.block.pid)?;
         let old = entry.value.get().clone();
         let new = update(old.clone());
-        let value = Arc::new(Kept::new(new.clone()));
+        let value = Arc::new(ContainedDrop::new("registry value", new.clone()));
         self.store().table.replace(
             key,
             me.block.pid,

@@ -2,7 +2,6 @@
 //! does.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
@@ -27,7 +26,7 @@ use crate::reason::ExitReason;
 use crate::supervisor::policy::is_expected;
 use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
 use crate::sync;
-use crate::unwind::catch_and_log;
+use crate::unwind::{ContainedDrop, catch_and_log};
 
 /// Whether a child runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,8 @@ pub(crate) enum Status {
 }
 
 pub(crate) struct Child {
-    pub(crate) spec: ChildSpec,
+    /// The start function and what it captured are user values.
+    pub(crate) spec: ContainedDrop<ChildSpec>,
     pub(crate) status: Status,
     /// Who it was last, for as long as that one may be a zombie.
     pub(crate) last_pid: Option<Pid>,
@@ -66,14 +66,6 @@ impl fmt::Display for FailedToStartChild {
 // No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
 impl std::error::Error for FailedToStartChild {}
 
-/// The start function and what it captured are the user's: their destructor must not end the supervisor.
-impl Drop for Child {
-    fn drop(&mut self) {
-        let start = std::mem::replace(&mut self.spec.start, Arc::new(|| Err(StartError::Exiting)));
-        catch_and_log("the destructor of a child's start function", move || drop(start));
-    }
-}
-
 /// Tells the log. To print a reason, and the sink of the log, are user code: they must not end the supervisor.
 pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
     catch_and_log("the log", || log::log!(level, "{text}"));
@@ -81,6 +73,7 @@ pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
 
 impl Child {
     pub(crate) fn new(spec: ChildSpec) -> Self {
+        let spec = ContainedDrop::new("child spec", spec);
         Self { spec, status: Status::Stopped, last_pid: None, starts: 0 }
     }
 

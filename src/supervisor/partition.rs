@@ -16,7 +16,7 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::pid::Pid;
 use crate::process::error::NameError;
-use crate::process::names::Via;
+use crate::process::names::via::Via;
 use crate::process::park::timer_thread;
 use crate::registry::unique::Registry;
 use crate::supervisor::server::{Supervisor, SupervisorInit};

@@ -14,7 +14,7 @@ use crate::process::signals::link::remove_link;
 use crate::reason::ExitReason;
 use crate::task::callers::{self, CallersGuard};
 use crate::task::result_slot::ResultSlot;
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// The body of a process that does the work and gives its value to the slot. To be called by the owner, whose
 /// callers the task inherits.
@@ -29,9 +29,7 @@ pub(crate) fn task_body<M: Send + 'static, T: Send + 'static>(
         match local::get().filter(|me| me.block.is_exiting()) {
             // It was told to go while it worked and did not hear: a value from beyond the grave is none.
             Some(me) => {
-                me.with_signals_masked(|| {
-                    catch_and_log("the destructor of a task's value", move || drop(value))
-                });
+                me.with_signals_masked(|| drop_and_log("task result", value));
                 me.checkpoint();
             }
             None => result_slot.set_value(value),

@@ -9,7 +9,7 @@ use crate::process::park::parker::Parker;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// Value and end of one task. There is no value after the end, and none for an owner that has left.
 pub(crate) struct ResultSlot<T> {
@@ -114,5 +114,5 @@ fn unpark_owner(owner: Option<Arc<Parker>>) {
 /// Nobody gets this value. Whether its destructor runs in the task or in the owner, perhaps in the middle of an
 /// unwinding, is chance, so a panic in it is the end of neither.
 pub(crate) fn drop_unclaimed_value<T>(value: T) {
-    catch_and_log("the destructor of a task's value that nobody wanted", move || drop(value));
+    drop_and_log("unclaimed task result", value);
 }

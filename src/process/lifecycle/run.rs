@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::exception;
 use crate::exception::Exception;
+use crate::panic_hook;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
@@ -20,7 +21,7 @@ use crate::process::signals::deliver::ThreadState;
 use crate::process::signals::exit::on_panic;
 use crate::process::signals::monitor::watch_block;
 use crate::reason::ExitReason;
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// Runs a process on the calling thread, from its first step to the end of its cleanup. Returns the value of the
 /// body unless the process exited before the body returned.
@@ -35,7 +36,7 @@ pub(crate) fn run_process<M: Send + 'static, T>(
     block.activity.touch();
     events::emit(block, || ProcessEventKind::Started { parent: block.spawn_info.ancestors.first().copied() });
     inbox.bind(local::get());
-    exception::set_panic_observer(Some(on_panic));
+    panic_hook::set_panic_observer(Some(on_panic));
     // Run the body. An exit signal may arrive before its first step; then `body` stays in `unused`.
     let mut unused = Some(body);
     let outcome = exception::catch(|| {
@@ -49,11 +50,11 @@ pub(crate) fn run_process<M: Send + 'static, T>(
     }
     // Not dropped by the unwind above: a panic of its destructor during an unwind would abort the program.
     if let Some(body) = unused {
-        catch_and_log("the destructor of a process that never began", move || drop(body));
+        drop_and_log("body of a process that never started", body);
     }
     let value = finish(block, permit, inbox, outcome).flatten();
     // The thread is no process any more; it may run another one, or foreign code after `attach`.
-    exception::set_panic_observer(None);
+    panic_hook::set_panic_observer(None);
     inbox.bind(None);
     local::set(None);
     // Last, because dropping a value that is not returned runs user code.
@@ -63,7 +64,7 @@ pub(crate) fn run_process<M: Send + 'static, T>(
 /// Drops the inbox of a process that has exited. A message that was on its way may have been added after the
 /// inbox was cleared.
 pub(crate) fn drop_inbox<M>(inbox: Inbox<M>) {
-    catch_and_log("the destructor of an unread message", move || drop(inbox));
+    drop_and_log("unread message", inbox);
 }
 
 /// Turns the outcome of the body into the exit reason, unless a signal has decided it already, and completes the

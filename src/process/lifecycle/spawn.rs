@@ -26,7 +26,7 @@ use crate::process::mailbox::inbox::QueueItem;
 use crate::process::mailbox::queue::Reader;
 use crate::process::mailbox::queue::queue;
 use crate::process::names;
-use crate::process::names::Via;
+use crate::process::names::via::{self, Via};
 use crate::process::observe::zombie;
 use crate::process::park::thread_cache;
 use crate::process::park::thread_cache::Job;
@@ -351,7 +351,7 @@ fn register_names(builder: &Builder, block: &Arc<ProcessBlock>) -> Result<(), Na
         predecessors.extend(names::claim(name, block)?);
     }
     if let Some(via) = &builder.via {
-        predecessors.extend(names::claim_via(via, block)?);
+        predecessors.extend(via::claim(via, block)?);
     }
     block.lock().predecessors = predecessors;
     Ok(())

@@ -1,5 +1,4 @@
-//! Where messages go: a process by its pid, or whoever holds a name. Handles of servers are built on
-//! these.
+//! `Address` sends messages to one process, `Name` to the process that holds a registered name.
 
 use std::any::type_name;
 use std::fmt;
@@ -12,18 +11,17 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::error::SendError;
-use crate::process::mailbox::inbox::Inbox;
-use crate::process::mailbox::inbox::MailboxQueue;
+use crate::process::mailbox::inbox::{Inbox, MailboxQueue};
 use crate::process::names;
 use crate::process::park::backoff;
 
-/// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
-/// process is dropped, as in Erlang.
+/// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
+/// dropped, as in Erlang.
 ///
-/// Made by [`spawn`](crate::process::spawn); clones send to the same process. It goes stale when that
-/// process ends: to reach whoever took its place use a [`Name`].
+/// [`spawn`](crate::process::spawn) returns one; clones send to the same process. It becomes useless when that process
+/// exits: to reach the process that replaces it use a [`Name`].
 ///
-/// Addresses of one process are equal, so a set of subscribers keeps each once:
+/// Addresses of the same process are equal, so a set of subscribers contains each process once:
 ///
 /// ```
 /// use std::collections::HashSet;
@@ -38,6 +36,7 @@ use crate::process::park::backoff;
 /// ```
 pub struct Address<M> {
     block: Arc<ProcessBlock>,
+    // `fn(M)`: an address is `Send` and `Sync` even if `M` is not `Sync`.
     message: PhantomData<fn(M)>,
 }
 
@@ -46,15 +45,15 @@ impl<M: Send + 'static> Address<M> {
         Self { block, message: PhantomData }
     }
 
-    /// The address of a process whose pid comes from elsewhere: a listing, a registry. `None` if there is no
-    /// such process any more, or it takes messages of another type.
+    /// Returns the address of a process of which only the pid is known, for example from a listing or a registry. `None`
+    /// if the process has exited, or if its message type is not `M`.
     ///
     /// ```
     /// use rethread::process::{self, Address};
     ///
     /// let printer = process::spawn::<&str>(|inbox| { inbox.recv(); })?;
     /// assert!(Address::<u8>::from_pid(printer.pid()).is_none());
-    /// Address::<&str>::from_pid(printer.pid()).expect("it waits").send("hello");
+    /// Address::<&str>::from_pid(printer.pid()).expect("it is waiting").send("hello");
     /// # Ok::<(), process::SpawnError>(())
     /// ```
     pub fn from_pid(pid: Pid) -> Option<Self> {
@@ -62,13 +61,17 @@ impl<M: Send + 'static> Address<M> {
         table::get(pid).and_then(|block| Self::from_block(block).ok())
     }
 
-    /// The typed address of a process, if it takes messages of this type; else what it takes.
+    /// Returns the typed address of a process.
+    ///
+    /// # Errors
+    /// The name of its message type, if that is not `M`.
     pub(crate) fn from_block(block: Arc<ProcessBlock>) -> Result<Self, &'static str> {
+        // The check is needed only once: the message type of a process never changes.
         let type_check = MailboxQueue::<M>::downcast(&block).map(drop);
         type_check.map(|()| Self::new(block))
     }
 
-    /// Sends a message.
+    /// Sends a message. It is dropped if the process is exiting or has exited.
     ///
     /// ```
     /// let printer = rethread::process::spawn::<&str>(|inbox| println!("{:?}", inbox.recv()))?;
@@ -78,40 +81,31 @@ impl<M: Send + 'static> Address<M> {
     pub fn send(&self, message: M) {
         if let Some(me) = local::get() {
             me.checkpoint();
+            // Other processes have been notified that this process exited: nothing it still does may reach them.
             if me.is_zombie() {
                 return;
             }
             me.note_send();
         }
-        // What comes back is dropped here, in the sender: nobody will read it.
+        // A refused message is dropped here, by the sender.
         if self.send_as_runtime(message).is_ok() {
+            // A sender that is faster than the receiver pauses now and then, so that the queue does not grow.
             backoff::throttle_sender(|| self.block.message_queue_len());
         }
     }
 
-    /// Sends a message, or hands it back because the process takes no more.
-    pub(crate) fn try_send(&self, message: M) -> Result<(), M> {
-        self.push(message)?;
-        self.block.parker.unpark_after_push();
-        Ok(())
-    }
-
-    /// As `try_send`, without waking the receiver.
-    pub(crate) fn push(&self, message: M) -> Result<(), M> {
-        if local::get().is_some_and(|me| me.is_zombie()) {
-            return Err(message);
-        }
-        self.push_unchecked(message)
-    }
-
-    /// As `try_send`, for what the runtime itself has to say: also on the thread of a zombie.
+    /// Sends a message on behalf of the runtime: not a checkpoint, and works on the thread of a zombie. Hands the message
+    /// back if the process is exiting or has exited.
     pub(crate) fn send_as_runtime(&self, message: M) -> Result<(), M> {
-        self.push_unchecked(message)?;
+        self.push(message)?;
+        // The push was under the lock of the queue, which orders it with the receiver's decision to park.
         self.block.parker.unpark_after_push();
         Ok(())
     }
 
-    fn push_unchecked(&self, message: M) -> Result<(), M> {
+    /// Adds a message to the mailbox without waking the process. Hands the message back if the process is exiting or
+    /// has exited.
+    pub(crate) fn push(&self, message: M) -> Result<(), M> {
         match MailboxQueue::downcast(&self.block) {
             Ok(mailbox) => mailbox.push_message(&self.block, message),
             Err(_) => unreachable!("the type was checked when the address was made"),
@@ -124,14 +118,14 @@ impl<M: Send + 'static> Address<M> {
 }
 
 impl<M> Address<M> {
-    /// The process' pid.
+    /// Returns the pid of the process.
     pub fn pid(&self) -> Pid {
         self.block.pid
     }
 }
 
 impl<M: Send + 'static> Inbox<M> {
-    /// The address of this very process, to be given to others.
+    /// Returns the address of this process, for other processes to send to.
     pub fn address(&self) -> Address<M> {
         Address::new(Arc::clone(self.block()))
     }
@@ -145,6 +139,7 @@ impl<M> Clone for Address<M> {
 
 impl<M> PartialEq for Address<M> {
     fn eq(&self, other: &Self) -> bool {
+        // No pid is used twice.
         self.pid() == other.pid()
     }
 }
@@ -175,14 +170,15 @@ impl<M> From<Address<M>> for Pid {
     }
 }
 
-/// A typed name: whoever holds it is looked up at each send, so it never goes stale.
+/// A registered name with a message type. Each send looks up the process that holds the name, so it stays valid when a
+/// process is replaced.
 ///
 /// ```
 /// use rethread::process::{self, Name};
 ///
 /// const PRINTER: Name<&str> = Name::new("doc.printer.2");
 ///
-/// assert!(PRINTER.send("lost").is_err()); // nobody yet
+/// assert!(PRINTER.send("lost").is_err()); // no process has the name yet
 /// let printer = process::Builder::new().name("doc.printer.2").spawn::<&str>(|inbox| { inbox.recv(); })?;
 /// PRINTER.send("hello")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -193,35 +189,39 @@ pub struct Name<M> {
 }
 
 impl<M: Send + 'static> Name<M> {
-    /// A name for processes that take messages of type `M`.
+    /// Creates a name for processes whose message type is `M`.
     pub const fn new(text: &'static str) -> Self {
         Self { text, message: PhantomData }
     }
 
-    /// Sends a message to whoever holds the name now.
+    /// Sends a message to the process that holds the name now.
     ///
     /// # Errors
-    /// [`SendError::NoProc`] if nobody does (Erlang raises an error there), [`SendError::WrongType`] if the
-    /// holder takes other messages. Both hand the message back.
+    /// [`SendError::NoProc`] if no process holds it (Erlang raises an error then), [`SendError::WrongType`] if the
+    /// message type of the holder is not `M`. Both contain the message.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
         local::checkpoint();
+        // Each send looks the name up: no address is kept that could belong to an earlier holder.
         let Some(block) = names::lookup(self.text) else {
             return Err(SendError::NoProc(message));
         };
         match Address::from_block(block) {
-            Ok(address) => address.try_send(message).map_err(SendError::NoProc),
+            // A zombie counts as exited and reaches no process.
+            Ok(_) if local::get().is_some_and(|me| me.is_zombie()) => Err(SendError::NoProc(message)),
+            // The holder may begin to exit after the look-up; then it hands the message back.
+            Ok(address) => address.send_as_runtime(message).map_err(SendError::NoProc),
             Err(found) => Err(SendError::WrongType { message, expected: type_name::<M>(), found }),
         }
     }
 
-    /// Who holds the name now.
+    /// Returns the pid of the process that holds the name now, or `None`.
     pub fn whereis(&self) -> Option<Pid> {
         names::whereis(self.text)
     }
 }
 
 impl<M> Name<M> {
-    /// The name itself.
+    /// Returns the name.
     pub const fn as_str(&self) -> &'static str {
         self.text
     }

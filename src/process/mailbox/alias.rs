@@ -1,52 +1,48 @@
-//! Aliases: addresses of the calling process that can be switched off, by hand or together with a monitor.
-//! For request and answer between plain processes; servers have reply slots instead.
+//! Aliases: addresses that their process can deactivate, explicitly or together with a monitor. They serve requests
+//! between plain processes; servers use reply slots instead.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::pid::{MonitorRef, Pid};
-use crate::process::control::block::Deactivate;
-use crate::process::control::block::MonitorTarget;
-use crate::process::control::block::Monitoring;
-use crate::process::control::block::Peer;
+use crate::process::control::block::{Deactivate, MonitorTarget, Monitoring, Peer};
 use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
-use crate::process::signals::monitor::add_monitor;
-use crate::process::signals::monitor::remove_watcher;
+use crate::process::signals::monitor::{add_monitor, remove_watcher};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Until when an [`Alias`] made with a monitor is active.
+/// When an [`Alias`] that was made with a monitor becomes inactive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AliasMode {
-    /// Until [`Alias::unalias`]. It survives the monitor.
+    /// By [`Alias::unalias`] only. The end of the monitor does not affect it.
     Explicit,
-    /// Until the monitor fires or is removed.
+    /// When the monitor fires or is removed, or by [`Alias::unalias`].
     Demonitor,
-    /// As `Demonitor`, and until the first message through it, which removes the monitor too.
+    /// Like `Demonitor`, but also with the first message sent through it, which removes the monitor too.
     ReplyDemonitor,
 }
 
-/// An address of one process that can be switched off. What is sent through it afterwards is dropped
-/// before it reaches the mailbox: late answers simply vanish.
+/// An address of one process that can be deactivated. A message sent through an inactive alias is dropped before it
+/// reaches the mailbox, so late replies need no handling.
 ///
 /// ```
 /// use rethread::process::{self, AliasMode, Event, Inbox};
 ///
 /// process::attach(|inbox: &mut Inbox<&str>| {
 ///     let server = process::spawn::<process::Alias<&str>>(|inbox| {
-///         if let Event::Message(answer_to) = inbox.recv() {
-///             answer_to.send("first");
-///             answer_to.send("second");
+///         if let Event::Message(reply_to) = inbox.recv() {
+///             reply_to.send("first");
+///             reply_to.send("second");
 ///         }
-///     }).expect("a free thread");
+///     }).expect("a process");
 ///     let (monitor, alias) = inbox.monitor_alias(&server, AliasMode::ReplyDemonitor);
 ///     server.send(alias);
 ///     assert_eq!(inbox.recv(), Event::Message("first"));
-///     assert!(!process::demonitor(monitor)); // gone with the first answer
+///     assert!(!process::demonitor(monitor)); // removed by the first reply
 ///     # process::watch(&server).wait();
-///     assert_eq!(inbox.try_recv(), None); // so is whatever came later
+///     assert_eq!(inbox.try_recv(), None); // the second was dropped
 /// })?;
 /// # Ok::<(), process::AttachError>(())
 /// ```
@@ -54,9 +50,9 @@ pub struct Alias<M>(Arc<AliasState<M>>);
 
 struct AliasState<M> {
     address: Address<M>,
-    /// The monitor the first message removes.
+    /// The monitor that the first message removes.
     reply_monitor: Option<MonitorRef>,
-    /// Read and written under the lock of the target process, so that nothing gets in after it is off.
+    /// Read and written under the lock of the target process: no message is pushed after a deactivation.
     active: AtomicBool,
 }
 
@@ -71,13 +67,20 @@ impl<M: Send + 'static> Alias<M> {
         Self(Arc::new(AliasState { address: inbox.address(), reply_monitor, active: AtomicBool::new(true) }))
     }
 
-    /// Sends a message, which is dropped if the alias is no longer active, or its process dead.
+    /// Sends a message. It is dropped if the alias is inactive, or its process is exiting or has exited.
     pub fn send(&self, message: M) {
         local::checkpoint();
+        // A zombie counts as exited and reaches no process.
+        if local::get().is_some_and(|me| me.is_zombie()) {
+            return;
+        }
         let target = self.0.address.block();
+        // One lock from the check to the push. Otherwise two senders could both find a `ReplyDemonitor` alias active.
         let mut state = target.lock();
         let active = self.0.active.load(Ordering::Relaxed);
         let unsent = if active { self.0.address.push(message).err() } else { Some(message) };
+        // A delivered reply deactivates the alias and removes the monitor before the lock is released: its `Down` cannot
+        // arrive after the reply.
         let removed = match self.0.reply_monitor {
             Some(monitor) if active && unsent.is_none() => {
                 self.0.deactivate();
@@ -85,6 +88,7 @@ impl<M: Send + 'static> Alias<M> {
             }
             _ => None,
         };
+        // The message may have a destructor, and the other process has a lock of its own: both without this lock.
         drop(state);
         drop(unsent);
         target.parker.unpark_after_push();
@@ -93,7 +97,7 @@ impl<M: Send + 'static> Alias<M> {
         }
     }
 
-    /// Switches it off; whether it was on. Messages that are in the mailbox already stay.
+    /// Deactivates the alias and returns `true` if it was active. Messages that are already in the mailbox stay there.
     pub fn unalias(&self) -> bool {
         let _guard = self.0.address.block().lock();
         self.0.active.swap(false, Ordering::Relaxed)
@@ -101,7 +105,7 @@ impl<M: Send + 'static> Alias<M> {
 }
 
 impl<M> Alias<M> {
-    /// The process it sends to.
+    /// Returns the pid of the process that it sends to.
     pub fn pid(&self) -> Pid {
         self.0.address.pid()
     }
@@ -120,12 +124,12 @@ impl<M> fmt::Debug for Alias<M> {
 }
 
 impl<M: Send + 'static> Inbox<M> {
-    /// An address of this process that lasts until [`Alias::unalias`].
+    /// Creates an alias of this process that stays active until [`Alias::unalias`].
     pub fn alias(&self) -> Alias<M> {
         Alias::new(self, None)
     }
 
-    /// Monitors a process and makes an alias that ends with the monitor, or as `mode` says.
+    /// Monitors a process and creates an alias of this process. `mode` sets when the alias becomes inactive.
     pub fn monitor_alias(&self, pid: impl Into<Pid>, mode: AliasMode) -> (MonitorRef, Alias<M>) {
         let pid = pid.into();
         local::checkpoint();
@@ -135,6 +139,7 @@ impl<M: Send + 'static> Inbox<M> {
             AliasMode::Explicit => None,
             AliasMode::Demonitor | AliasMode::ReplyDemonitor => Some(Arc::clone(&alias.0) as _),
         };
+        // The monitor of a zombie would never be removed.
         if local::get().is_some_and(|me| me.is_zombie()) {
             return (monitor, alias);
         }

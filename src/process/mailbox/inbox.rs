@@ -1,5 +1,7 @@
-//! The typed mailbox of a process: receive, with a time limit, selectively. The body of every process
-//! gets one; servers loop over theirs.
+//! `Inbox`, the receiving end of a mailbox: receive, receive with a timeout, selective receive.
+//!
+//! A selective receive moves the events that it passes over from the queue to `Inbox::saved`, where the next receive
+//! looks first. Predicates and destructors are user code: neither runs under a lock.
 
 use std::any::type_name;
 use std::collections::VecDeque;
@@ -24,28 +26,28 @@ use crate::process::park::backoff;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::atomic::{AtomicIsize, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// What a process receives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<M> {
-    /// Somebody sent this.
+    /// A message that was sent to this process.
     Message(M),
-    /// A linked process ended, or somebody called [`exit`](crate::process::exit) on this one, and this one
-    /// traps exits.
+    /// An exit signal that this process traps: a linked process exited, or another process called
+    /// [`exit`](crate::process::exit) with the pid of this one.
     ///
     /// In a destructor that receives while its own process is exiting, `from` is the process itself.
     Exit {
-        /// The process that ended, or that sent the signal.
+        /// The process that exited, or that sent the signal.
         from: Pid,
         /// The reason.
         reason: ExitReason,
     },
-    /// A monitored process ended.
+    /// A monitored process exited.
     Down {
         /// Which monitor fired.
         monitor: MonitorRef,
-        /// What it was set on.
+        /// The pid or name that the monitor was created with.
         target: MonitorTarget,
         /// The reason.
         reason: ExitReason,
@@ -53,7 +55,7 @@ pub enum Event<M> {
 }
 
 impl<M> Event<M> {
-    /// The message, if it is one.
+    /// Returns the message, or `None` if the event is an `Exit` or a `Down`.
     pub fn into_message(self) -> Option<M> {
         match self {
             Self::Message(message) => Some(message),
@@ -71,7 +73,8 @@ impl<M> From<SystemMessage> for Event<M> {
     }
 }
 
-/// What is in the queue: as small as the message, which decides how many fit into a cache line.
+/// An element of the queue. System messages are boxed so that it is as small as `M`: then more messages fit into a
+/// cache line.
 pub(crate) enum QueueItem<M> {
     Message(M),
     System(Box<SystemMessage>),
@@ -86,30 +89,22 @@ impl<M> From<QueueItem<M>> for Event<M> {
     }
 }
 
-impl<M> From<Event<M>> for QueueItem<M> {
-    fn from(event: Event<M>) -> Self {
-        match event {
-            Event::Message(message) => Self::Message(message),
-            Event::Exit { from, reason } => Self::System(Box::new(SystemMessage::Exit { from, reason })),
-            Event::Down { monitor, target, reason } => {
-                Self::System(Box::new(SystemMessage::Down { monitor, target, reason }))
-            }
-        }
-    }
-}
-
-/// The sending end of a mailbox, as the process' block keeps it.
+/// The sending end of a mailbox, stored in the process' block.
 pub(crate) type MailboxQueue<M> = Queue<QueueItem<M>>;
 
 impl<M: Send + 'static> MailboxQueue<M> {
-    /// The mailbox of a process, if it takes messages of this type; else what it takes.
+    /// Returns the mailbox of a process.
+    ///
+    /// # Errors
+    /// The name of its message type, if that is not `M`.
     #[inline]
     pub(crate) fn downcast(block: &ProcessBlock) -> Result<&Self, &'static str> {
+        // A downcast to the concrete type costs one comparison of type ids.
         block.any_mailbox.downcast_ref().ok_or_else(|| block.mailbox.message_type())
     }
 
-    /// Puts a message into the mailbox, which must be that of `block`; hands it back if that takes no more. Waking
-    /// it is the caller's.
+    /// Adds a message to the mailbox, which must be that of `block`, without waking the process. Hands the message
+    /// back if the process is exiting.
     #[inline]
     pub(crate) fn push_message(&self, block: &ProcessBlock, message: M) -> Result<(), M> {
         if block.is_exiting() {
@@ -124,7 +119,7 @@ impl<M: Send + 'static> MailboxQueue<M> {
 
 impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
     fn notify(&self, message: SystemMessage) {
-        // Refused only by a process that has ended, which needs no notice.
+        // The queue is closed only after the process has exited, when it needs no notification.
         let _ = self.push(QueueItem::System(Box::new(message)));
     }
     fn len(&self) -> usize {
@@ -138,10 +133,10 @@ impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
     }
 }
 
-/// The mailbox of a process: only the process itself has it, and only while its body runs.
+/// The receiving end of a process' mailbox. Its body gets a reference; no other thread can use it.
 ///
-/// Messages of one sender arrive in the order sent. A fatal exit signal overtakes everything: the next
-/// call unwinds, and what is unread is dropped.
+/// Messages of one sender arrive in the order sent. A fatal exit signal takes effect before everything in the mailbox:
+/// the next receive unwinds, and unread messages are dropped.
 ///
 /// ```
 /// use rethread::process::{self, Event};
@@ -160,11 +155,11 @@ impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
 pub struct Inbox<M> {
     block: Arc<ProcessBlock>,
     reader: Reader<QueueItem<M>>,
-    /// The process as its own thread sees it, while its body runs.
+    /// Set while the body runs; spares the fast path a look-up in a thread-local.
     me: Option<Rc<CurrentProcess>>,
-    /// What selective receives have passed over, in order of arrival.
+    /// Events that selective receives have passed over, in order of arrival.
     saved: VecDeque<Event<M>>,
-    /// An inbox stays with its thread.
+    /// Keeps the inbox on the thread of its process.
     _not_send: PhantomData<*const ()>,
 }
 
@@ -173,12 +168,12 @@ impl<M: Send + 'static> Inbox<M> {
         Self { block, reader, me: None, saved: VecDeque::new(), _not_send: PhantomData }
     }
 
-    /// The body begins, or is over.
+    /// Attaches the inbox to the current process before its body starts, and detaches it (`None`) afterwards.
     pub(crate) fn bind(&mut self, me: Option<Rc<CurrentProcess>>) {
         self.me = me;
     }
 
-    /// The process this is the mailbox of.
+    /// Returns the pid of the process that owns this inbox.
     pub fn pid(&self) -> Pid {
         self.block.pid
     }
@@ -189,31 +184,33 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Waits for the next event.
     pub fn recv(&mut self) -> Event<M> {
-        match self.recv_item(None) {
-            Some(item) => item.into(),
-            None => unreachable!("a wait without a limit ends only with an event"),
+        match self.recv_next(None) {
+            Some(event) => event,
+            None => unreachable!("a wait without a deadline ends only with an event"),
         }
     }
 
-    /// Waits for the next event for at most `limit`. With a limit of zero it looks at what is there.
+    /// Waits for the next event for at most `timeout`; `None` if none came. With a timeout of zero it returns an event
+    /// only if one is in the mailbox.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Event<M>> {
-        self.recv_item(Some(timer_thread::deadline_after(timeout))).map(Event::from)
+        self.recv_next(Some(timer_thread::deadline_after(timeout)))
     }
 
-    /// The next event, if one is there.
+    /// Returns the next event if one is in the mailbox. Does not wait.
     pub fn try_recv(&mut self) -> Option<Event<M>> {
         self.recv_timeout(Duration::ZERO)
     }
 
-    /// Waits for the first event that `wanted` accepts; the others stay where they are, in order.
+    /// Waits for the first event for which `predicate` returns `true`. The others stay in the mailbox, in order.
     pub fn recv_where(&mut self, predicate: impl FnMut(&Event<M>) -> bool) -> Event<M> {
         match self.recv_matching(None, predicate) {
             Some(event) => event,
-            None => unreachable!("a wait without a limit ends only with an event"),
+            None => unreachable!("a wait without a deadline ends only with an event"),
         }
     }
 
-    /// As [`recv_where`](Self::recv_where), for at most `limit` in all: unwanted events do not prolong it.
+    /// Waits for the first event for which `predicate` returns `true`, like [`recv_where`](Self::recv_where), but for at
+    /// most `timeout` in all: other events do not prolong the wait. Returns `None` if none came.
     pub fn recv_where_timeout(
         &mut self,
         timeout: Duration,
@@ -222,24 +219,26 @@ impl<M: Send + 'static> Inbox<M> {
         self.recv_matching(Some(timer_thread::deadline_after(timeout)), predicate)
     }
 
-    /// How many events wait to be received.
+    /// Returns the number of events in the mailbox.
     pub fn len(&self) -> usize {
         self.block.message_queue_len()
     }
 
-    /// Whether nothing waits to be received.
+    /// Returns `true` if no event is in the mailbox.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whatever comes next, as it is in the queue: spares servers, which do not look for anything in particular, most of
-    /// what `next` does.
-    pub(crate) fn recv_item(&mut self, deadline: Option<Instant>) -> Option<QueueItem<M>> {
+    /// Receives the next event without selective matching; `None` if the deadline passes first. This is the fast path of
+    /// servers; `recv_matching` is the general case.
+    pub(crate) fn recv_next(&mut self, deadline: Option<Instant>) -> Option<Event<M>> {
+        // Pending exit signals, masked signals and saved events need the general case.
         let fast_path = self.me.as_ref().filter(|me| !me.block.needs_attention() && !me.signals_masked());
         if let (Some(me), true) = (fast_path, self.saved.is_empty()) {
             let item = match self.reader.pop() {
                 Some(item) => item,
                 None => {
+                    // No sender waits for an answer of a process that only receives: let messages accumulate.
                     if me.is_sink() {
                         backoff::delay_for_batching(deadline);
                     }
@@ -247,15 +246,20 @@ impl<M: Send + 'static> Inbox<M> {
                 }
             };
             me.note_receive();
-            if matches!(item, QueueItem::Message(_)) && !self.block.is_exiting() {
-                return Some(item);
+            let event = Event::from(item);
+            // A kill may arrive between the first check and the pop. The sender of this message may have sent it after
+            // the kill, so it must not be handled.
+            if matches!(event, Event::Message(_)) && !self.block.is_exiting() {
+                return Some(event);
             }
+            // A `Down` may be flushed, and a process that is exiting must unwind: the general case does both.
             self.block.saved_count.fetch_add(1, Ordering::Relaxed);
-            self.saved.push_back(item.into());
+            self.saved.push_back(event);
         }
-        self.recv_matching(deadline, |_| true).map(QueueItem::from)
+        self.recv_matching(deadline, |_| true)
     }
 
+    /// Receives the first event that `predicate` accepts; `None` if the deadline passes first.
     fn recv_matching(
         &mut self,
         deadline: Option<Instant>,
@@ -263,14 +267,17 @@ impl<M: Send + 'static> Inbox<M> {
     ) -> Option<Event<M>> {
         if let Some(me) = local::get() {
             me.checkpoint();
+            // A destructor of an exiting process receives: it gets the exit reason at once, since it must neither
+            // unwind nor wait.
             if me.signals_masked() {
                 return Some(Event::Exit { from: self.block.pid, reason: me.exit_reason() });
             }
         }
+        // Events saved by earlier receives are older than everything in the queue.
         let mut index = 0;
         while index < self.saved.len() {
             if self.is_flushed(&self.saved[index]) {
-                self.saved.remove(index); // it has not been counted since it was flushed
+                self.saved.remove(index); // `demonitor_flush` has already subtracted it from `saved_count`
             } else if predicate(&self.saved[index]) {
                 self.block.saved_count.fetch_sub(1, Ordering::Relaxed);
                 return self.saved.remove(index).map(|event| self.on_delivered(event));
@@ -282,11 +289,14 @@ impl<M: Send + 'static> Inbox<M> {
             let item = self.reader.pop();
             let event = item.or_else(|| wait_for_item(&self.block, &mut self.reader, deadline))?.into();
             if self.is_flushed(&event) {
-                self.block.saved_count.fetch_add(1, Ordering::Relaxed); // the queue is shorter now
+                // `demonitor_flush` has subtracted it, and the pop has shortened the queue: count it only once.
+                self.block.saved_count.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
+            // The predicate is user code and may panic. Then the guard saves the event.
             let mut in_flight =
                 InFlight { event: Some(event), saved: &mut self.saved, saved_count: &self.block.saved_count };
+            // An exit signal may have arrived since the checkpoint: the event may have been sent after it.
             if self.block.is_exiting() {
                 exception::unwind_on_exit_signal();
             }
@@ -298,7 +308,7 @@ impl<M: Send + 'static> Inbox<M> {
         }
     }
 
-    /// Whether this is the `Down` of a monitor that was removed with its `Down` on the way.
+    /// Returns `true` for the `Down` of a monitor that was removed after it fired: the receiver must not see it.
     fn is_flushed(&self, event: &Event<M>) -> bool {
         match event {
             Event::Down { monitor, .. } => !self.block.lock().monitoring.contains_key(monitor),
@@ -306,7 +316,9 @@ impl<M: Send + 'static> Inbox<M> {
         }
     }
 
+    /// Removes the fired monitor of a `Down` that is about to be returned.
     fn on_delivered(&self, event: Event<M>) -> Event<M> {
+        // A fired monitor stays in the map until now, so that `demonitor_flush` can still discard its `Down`.
         if let Event::Down { monitor, .. } = &event {
             let fired = self.block.lock().monitoring.remove(monitor);
             debug_assert!(matches!(fired, Some(Monitoring::Fired)));
@@ -318,16 +330,17 @@ impl<M: Send + 'static> Inbox<M> {
         self.saved.pop_front().or_else(|| self.reader.pop().map(Event::from))
     }
 
-    /// Drops what is unread, one by one: each destructor is the user's.
+    /// Drops unread events one by one: each may have a destructor that panics.
     pub(crate) fn clear(&mut self) {
         while let Some(event) = self.pop() {
-            catch_and_log("the destructor of an unread message", move || drop(event));
+            drop_and_log("unread message", event);
         }
     }
 }
 
-/// Blocks until something is in the queue or the deadline is past.
+/// Waits until the queue has an item or the deadline has passed: spins first, then parks.
 fn wait_for_item<T>(block: &ProcessBlock, reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
+    // A spinning reader sees an empty queue without a lock. Before it parks it must take the lock: see `pop_before_park`.
     local::spin(deadline, || reader.pop()).or_else(|| {
         let item = local::park(deadline, || reader.pop_before_park());
         block.activity.touch();
@@ -335,8 +348,8 @@ fn wait_for_item<T>(block: &ProcessBlock, reader: &mut Reader<T>, deadline: Opti
     })
 }
 
-/// An event out of the queue. Unless it is taken it is put aside, also if what looks at it unwinds: no
-/// message is lost, and none is dropped in the middle of an unwinding.
+/// A guard for an event that was popped from the queue. Its drop moves the event to `saved`, unless it was taken: so a
+/// predicate that panics loses no message, and no message is dropped while the thread unwinds.
 struct InFlight<'a, M> {
     event: Option<Event<M>>,
     saved: &'a mut VecDeque<Event<M>>,

@@ -1,4 +1,4 @@
-//! Messages: the queue, the inbox that reads it, the addresses that write to it, aliases and timers.
+//! Mailboxes: the queue, the inbox that reads it, and the addresses, aliases and timers that write to it.
 
 pub(crate) mod address;
 pub(crate) mod alias;

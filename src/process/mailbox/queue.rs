@@ -1,7 +1,8 @@
-//! The queue of a mailbox: many put in, one takes out. Two buffers under a lock that is held for some nanoseconds: who
-//! takes out swaps them and has all that was there to itself. That costs senders as much as one lock-free step more than
-//! nothing, and receivers nearly nothing, where a lock-free list costs both two or three such steps for each message
-//! and an allocation for each few.
+//! The queue of a mailbox: multi-producer, single-consumer, two buffers under a short lock. The reader swaps the buffers,
+//! so it locks once per batch. This is cheaper here than a lock-free list, which pays two or three atomic operations per
+//! message and an allocation per block.
+//!
+//! No item is dropped under the lock: an item may have a destructor of the user.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,20 +12,20 @@ use crossbeam::utils::CachePadded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Room for so many items stays with a queue whose reader parks, in each buffer.
+/// The capacity, in items, that each buffer may keep when the reader parks.
 const RETAINED_CAPACITY: usize = 32;
 
-/// Where senders put items.
+/// The sending end.
 pub(crate) struct Queue<T> {
-    /// In cache lines of its own: what a single item needs, and a reader that looks for it, is in the first.
+    /// In cache lines of its own. The first of them has all that a push into an empty queue and the reader's check use.
     shared: CachePadded<Shared<T>>,
-    /// How many were ever taken out: the reader alone changes it.
+    /// Total number of items popped. Only the reader writes it.
     received: AtomicUsize,
 }
 
 #[repr(C)]
 struct Shared<T> {
-    /// How many were ever put in: changes under the lock.
+    /// Total number of items pushed. Written under the lock, read without it.
     sent: AtomicUsize,
     pending: Mutex<Pending<T>>,
 }
@@ -32,14 +33,14 @@ struct Shared<T> {
 #[repr(C)]
 struct Pending<T> {
     closed: bool,
-    /// There are items in `rest`: asked here, beside the lock, to leave its memory alone.
+    /// Whether `rest` has items. Beside the lock, so that the check does not touch the memory of `rest`.
     has_rest: bool,
-    /// The oldest item, if the others wait for its reader: one that comes alone passes through no buffer.
+    /// The oldest item. A single item is stored here and never touches a buffer.
     first: Option<T>,
     rest: VecDeque<T>,
 }
 
-/// Both ends of a new queue.
+/// Creates a queue and returns its two ends.
 pub(crate) fn queue<T>() -> (Arc<Queue<T>>, Reader<T>) {
     let queue = Arc::new(Queue {
         shared: CachePadded::new(Shared {
@@ -58,52 +59,57 @@ pub(crate) fn queue<T>() -> (Arc<Queue<T>>, Reader<T>) {
 }
 
 impl<T> Queue<T> {
-    /// Puts an item behind the others; hands it back if there is no reader any more.
+    /// Adds an item at the end. Hands it back if the reader has been dropped.
     ///
-    /// Afterwards whoever sees the reader awake may rely on it to find the item: see `Reader::pop_or_rest`.
+    /// A sender that afterwards sees the reader awake need not wake it: see [`Reader::pop_before_park`].
     pub(crate) fn push(&self, item: T) -> Result<(), T> {
         let mut pending = self.shared.pending.lock();
         if pending.closed {
             drop(pending);
             return Err(item);
         }
+        // `first` is older than everything in `rest`, so it may be filled only while `rest` is empty.
         if pending.first.is_none() && !pending.has_rest {
             pending.first = Some(item);
         } else {
             pending.rest.push_back(item);
             pending.has_rest = true;
         }
+        // The lock orders the writers, so no read-modify-write instruction is needed. `Release`: a reader that sees the
+        // new number and then takes the lock finds the item.
         let sent = self.shared.sent.load(Ordering::Relaxed).wrapping_add(1);
         self.shared.sent.store(sent, Ordering::Release);
         Ok(())
     }
 
-    /// How many items were ever taken out.
+    /// Returns the total number of items popped.
     pub(crate) fn received(&self) -> usize {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// How many items wait.
+    /// Returns the number of items that have been pushed and not popped.
     pub(crate) fn len(&self) -> usize {
-        // In this order: it must not seem that more were taken out than put in.
+        // `received` first: otherwise pushes and pops between the two loads could make `received` exceed `sent`.
         let received = self.received.load(Ordering::Acquire);
         self.shared.sent.load(Ordering::Relaxed).wrapping_sub(received)
     }
 }
 
-/// Where the one reader takes items out.
+/// The receiving end.
 pub(crate) struct Reader<T> {
     queue: Arc<Queue<T>>,
-    /// What was taken out of the lock at one time, and is not read yet.
+    /// The current batch: `first`, then `batch`, taken from `Pending` under one lock.
     first: Option<T>,
     batch: VecDeque<T>,
+    /// The reader's copy of `Queue::received`.
     received: usize,
 }
 
 impl<T> Reader<T> {
-    /// The next item, if one is there. It takes no lock to see that none is.
+    /// Returns the next item, or `None` if the queue is empty. An empty queue is seen without a lock.
     pub(crate) fn pop(&mut self) -> Option<T> {
         if self.batch.is_empty() {
+            // `self.first` is empty too: `next` takes it before anything of `batch`.
             if self.queue.shared.sent.load(Ordering::Acquire) == self.received {
                 return None;
             }
@@ -111,14 +117,17 @@ impl<T> Reader<T> {
             self.first = pending.first.take();
             if pending.has_rest {
                 pending.has_rest = false;
+                // Senders get the empty buffer and its capacity.
                 std::mem::swap(&mut pending.rest, &mut self.batch);
             }
         }
         self.next()
     }
 
-    /// As `pop`, for a reader that has announced that it is about to park. It takes the lock: whoever puts something in
-    /// later has taken it after the announcement, and so sees that too, without a fence of its own.
+    /// Returns the next item, like [`pop`](Self::pop), for a reader that has announced that it is about to park.
+    ///
+    /// It always takes the lock. A sender that pushes later takes the lock after the reader, so it also sees the
+    /// announcement and wakes the reader. This replaces a fence on the sender's side.
     pub(crate) fn pop_before_park(&mut self) -> Option<T> {
         if self.batch.is_empty() {
             let mut pending = self.queue.shared.pending.lock();
@@ -126,7 +135,8 @@ impl<T> Reader<T> {
             pending.has_rest = false;
             std::mem::swap(&mut pending.rest, &mut self.batch);
             if self.first.is_none() && self.batch.is_empty() {
-                // After a flood: its room is not kept for ever.
+                // The queue is empty: free the capacity that a burst left behind, in both buffers. The senders' buffer is
+                // freed after the lock is released.
                 let spare_buffer =
                     (pending.rest.capacity() > RETAINED_CAPACITY).then(|| std::mem::take(&mut pending.rest));
                 drop(pending);
@@ -139,6 +149,7 @@ impl<T> Reader<T> {
         self.next()
     }
 
+    /// Takes the next item of the current batch.
     fn next(&mut self) -> Option<T> {
         let item = self.first.take().or_else(|| self.batch.pop_front())?;
         self.received = self.received.wrapping_add(1);
@@ -148,7 +159,7 @@ impl<T> Reader<T> {
 }
 
 impl<T> Drop for Reader<T> {
-    /// Closes the queue. What is in it is dropped on the reader's thread, not under the lock.
+    /// Closes the queue. The remaining items are dropped with the fields of the reader, after the lock is released.
     fn drop(&mut self) {
         let mut pending = self.queue.shared.pending.lock();
         pending.closed = true;
@@ -163,11 +174,11 @@ impl<T> Drop for Reader<T> {
 mod tests {
     use super::*;
 
-    /// A queue through which so many items went, twice, so that both buffers have had to hold them.
+    /// Creates a queue and passes `count` items through it, twice, so that both buffers have held them.
     fn queue_used_for(count: usize) -> (Arc<Queue<usize>>, Reader<usize>) {
         let (queue, mut reader) = queue();
         for _ in 0..2 {
-            (0..count).for_each(|item| queue.push(item).expect("somebody reads"));
+            (0..count).for_each(|item| queue.push(item).expect("an open queue"));
             assert!((0..count).eq(std::iter::from_fn(|| reader.pop())));
         }
         (queue, reader)
@@ -181,7 +192,7 @@ mod tests {
     fn park_after_burst_releases_capacity() {
         let (queue, mut reader) = queue_used_for(1000);
         assert!(capacities(&reader).iter().all(|capacity| *capacity >= 999));
-        queue.push(7).expect("somebody reads");
+        queue.push(7).expect("an open queue");
         assert_eq!(reader.pop_before_park(), Some(7));
         assert!(capacities(&reader).iter().all(|capacity| *capacity >= 999), "more may come");
         assert_eq!(reader.pop_before_park(), None);
@@ -191,7 +202,7 @@ mod tests {
 
     #[test]
     fn park_after_few_items_retains_capacity() {
-        let (_queue, mut reader) = queue_used_for(RETAINED_CAPACITY + 1); // the first has a place of its own
+        let (_queue, mut reader) = queue_used_for(RETAINED_CAPACITY + 1); // the first item uses no buffer
         assert_eq!(capacities(&reader), [RETAINED_CAPACITY; 2]);
         assert_eq!(reader.pop_before_park(), None);
         assert_eq!(capacities(&reader), [RETAINED_CAPACITY; 2]);

@@ -1,5 +1,5 @@
-//! Messages that are sent later: `send_after`, `send_at`, cancel, read. User code and server contexts
-//! call it; the waiting is the clock's.
+//! Timed messages: `send_after`, `send_at`, `cancel_timer`, `read_timer`. The timer thread sends them, so no user code
+//! that may block (a destructor, for example) runs in a timer's action.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use crate::pid::TimerRef;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
-use crate::process::mailbox::address::Address;
-use crate::process::mailbox::address::Name;
+use crate::process::mailbox::address::{Address, Name};
 use crate::process::park::timer_thread;
 use crate::sync::thread;
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
-/// Where a timed message goes: made from an [`Address`] or a [`Name`].
+/// The receiver of a timed message: an [`Address`] or a [`Name`].
 #[derive(Debug)]
 pub struct TimerTarget<M>(TimerTargetKind<M>);
 
@@ -35,10 +34,10 @@ impl<M> From<Name<M>> for TimerTarget<M> {
     }
 }
 
-/// Sends a message after a while, never early. A timer aimed at a process ends with that process; one
-/// aimed at a name finds the holder when it fires. It outlives the process that started it.
+/// Sends a message after `delay`, never earlier. A timer for an [`Address`] is cancelled when that process exits; a timer
+/// for a [`Name`] looks up the process that holds the name when it fires. A timer outlives the process that started it.
 ///
-/// A delay beyond thirty years counts as thirty years.
+/// A delay of more than thirty years counts as thirty years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,7 +52,7 @@ pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<TimerTarget<
     send_at(timer_thread::deadline_after(delay), to, message)
 }
 
-/// Sends a message at a moment; at once if the moment is past.
+/// Sends a message at `deadline`, like [`send_after`], or at once if that has passed.
 ///
 /// ```
 /// use std::time::Instant;
@@ -67,6 +66,7 @@ pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<TimerTarget<
 pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M>>, message: M) -> TimerRef {
     local::checkpoint();
     let id = TimerRef::next();
+    // A zombie counts as exited and reaches no process.
     if local::get().is_some_and(|me| me.is_zombie()) {
         return id;
     }
@@ -79,16 +79,17 @@ pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M
         TimerTargetKind::Address(address) => {
             let block = Arc::clone(address.block());
             let Some(registration) = TimerRegistration::new(&block, id) else {
-                return id; // to a dead process: the message is dropped
+                return id; // the process has exited: the message is dropped
             };
             timer_thread::schedule(id, deadline, move || {
                 drop(registration);
-                if let Err(unsent) = address.try_send(message) {
+                if let Err(unsent) = address.send_as_runtime(message) {
                     drop_on_new_thread(unsent);
                 }
             });
             if block.is_cleaning_up() {
-                // Its burial may have come before the timer was on the agenda.
+                // The target may exit between the registration and `schedule`: then its cleanup has cancelled a timer
+                // that was not scheduled yet.
                 timer_thread::cancel(id);
             }
         }
@@ -96,24 +97,26 @@ pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M
     id
 }
 
-/// Drops a message that nobody takes. Its destructor is user code: one that blocks must not stop all timers
-/// and deadlines.
+/// Drops an undelivered message on a new thread. Its destructor is user code: on the timer thread, a destructor that
+/// blocks would stop all timers and deadlines.
 fn drop_on_new_thread<T: Send + 'static>(unsent: T) {
     if std::mem::needs_drop::<T>() {
-        // If there is no thread to be had, the clock's own drops it.
+        // If no thread can be started, `spawn` drops the closure, and the message with it, on the timer thread.
         let _ = thread::Builder::new()
             .name("rethread-discard".into())
-            .spawn(move || catch_and_log("the destructor of a timer's message", move || drop(unsent)));
+            .spawn(move || drop_and_log("undelivered timer message", unsent));
     }
 }
 
-/// A timer's place in the list of what goes with its target; given up when it fires or is cancelled.
+/// The entry of a timer in the list of timers that its target's exit cancels. Removed when the timer fires or is
+/// cancelled.
 struct TimerRegistration {
     target: Arc<ProcessBlock>,
     id: TimerRef,
 }
 
 impl TimerRegistration {
+    /// Adds the entry; `None` if the target's cleanup has already taken the list.
     fn new(target: &Arc<ProcessBlock>, id: TimerRef) -> Option<Self> {
         let mut state = target.lock();
         if target.is_cleaning_up() {
@@ -131,9 +134,9 @@ impl Drop for TimerRegistration {
     }
 }
 
-/// Cancels a timer, whoever started it, and says how long it would still have waited; `None` if it has
-/// fired, was cancelled before, or its target is dead. `None` does not mean that the message has been
-/// read: it may be in the mailbox.
+/// Cancels a timer and returns the time that was left; `None` if it has fired, was cancelled before, or its target has
+/// exited. After `None` the message may still be unread in the mailbox. Any thread may cancel it, not only the one that
+/// started it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -153,7 +156,7 @@ pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
     timer_thread::cancel(timer)
 }
 
-/// How long a timer still has to wait; `None` if it has fired, was cancelled, or its target is dead.
+/// Returns the time until a timer fires; `None` if it has fired, was cancelled, or its target has exited.
 ///
 /// ```
 /// use std::time::Duration;

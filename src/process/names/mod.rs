@@ -1,267 +1,37 @@
-//! Who holds which name. A name has at most one living holder; a holder whose end is decided no longer
-//! counts, and whoever takes the name over waits for its burial before it begins. Births, sends by name,
-//! the `Via` keys of other tables, and registries come here.
+//! Registered names: `register`, `unregister`, `whereis`, `whereis_timeout`.
+//!
+//! At most one running process holds a name. A process that is exiting no longer counts as the holder: another process can
+//! take the name over, and a process that is started under it waits until the cleanup of the earlier holders completes.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::fmt;
-use std::hash::Hash;
+pub(crate) mod table;
+pub(crate) mod via;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
 
 use crate::pid::Pid;
-use crate::process::control::block::HeldResource;
-use crate::process::control::block::Phase;
-use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::{Phase, ProcessBlock};
 use crate::process::control::local;
-use crate::process::control::table;
+use crate::process::control::table as process_table;
 use crate::process::error::NameError;
-use crate::process::park::parker::Parker;
-use crate::process::park::timer_thread;
-use crate::sharded_map::ShardedMap;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicUsize, Ordering, fence};
-
-/// Another place to keep names: a process is reached, and registered, by a key in it. A library's
-/// registry implements this; so can you.
-///
-/// A holder must be forgotten on `unregister`, which the runtime calls when the process ends, before any
-/// link or monitor hears of it.
-pub trait Via: fmt::Debug + Send + Sync {
-    /// Who holds the key now.
-    fn whereis(&self) -> Option<Pid>;
-
-    /// Makes `pid` the holder. A holder that is no longer alive ([`process::is_alive`]) must be replaced. It
-    /// is called by whoever starts the process: its runtime calls are checkpoints of the starter.
-    ///
-    /// # Errors
-    /// [`NameError::Taken`] if somebody living holds it.
-    ///
-    /// [`process::is_alive`]: crate::process::is_alive
-    fn register(&self, pid: Pid) -> Result<(), NameError>;
-
-    /// Makes `pid`, which has not begun yet, the holder, and tells who held the key before and is still dying:
-    /// the new process waits for those before its first step. Unless the table knows better, that is who
-    /// `whereis` finds, if its end is decided, just before `register` is called.
-    ///
-    /// # Errors
-    /// As [`register`](Self::register).
-    fn take_over(&self, pid: Pid) -> Result<Vec<Pid>, NameError> {
-        let predecessor = self.whereis().and_then(table::get).filter(|holder| holder.is_exiting());
-        self.register(pid)?;
-        Ok(predecessor.map(|holder| holder.pid).into_iter().collect())
-    }
-
-    /// Forgets `pid`, if it still is the holder. It is called while that process ends, usually on its own
-    /// thread: a call to a server fails there, a cast works.
-    fn unregister(&self, pid: Pid);
-
-    /// Who holds the key, as soon as somebody does; `None` if nobody does within `limit`. A table that cannot
-    /// wait looks just once.
-    fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
-        let _ = timeout;
-        self.whereis()
-    }
-}
-
-/// A table from keys to processes, and what each keeps beside its key, with the takeover rule. Nothing that
-/// belongs to users is cloned or dropped under its locks, if their values are shared pointers; of their keys
-/// only `Hash` and `Eq` run there.
-pub(crate) struct NameTable<K, V = ()> {
-    entries: ShardedMap<K, NameEntry<V>>,
-    /// Who waits for a key to be held, by key.
-    waiters: Mutex<HashMap<K, Vec<Arc<Parker>>>>,
-    /// How many there are: nobody takes the lock for nothing.
-    waiter_count: AtomicUsize,
-}
-
-/// Who holds a key.
-struct NameEntry<V> {
-    block: Arc<ProcessBlock>,
-    /// What it keeps there. Nothing if its key was taken over and came back to it: it is remembered so that
-    /// the next holder waits for its burial too.
-    value: Option<V>,
-    /// From whom the key was taken over, oldest first, for as long as they are not buried.
-    predecessors: Vec<Arc<ProcessBlock>>,
-}
-
-impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
-    pub(crate) fn new() -> Self {
-        Self {
-            entries: ShardedMap::new(),
-            waiters: Mutex::new(HashMap::new()),
-            waiter_count: AtomicUsize::new(0),
-        }
-    }
-
-    /// The living holder, and what it keeps.
-    pub(crate) fn get<Q>(&self, key: &Q) -> Option<(Arc<ProcessBlock>, V)>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.entries.shard(key).read().get(key).and_then(NameEntry::live_holder)
-    }
-
-    /// What all living holders keep.
-    pub(crate) fn live_values(&self) -> Vec<V> {
-        let mut all = Vec::new();
-        self.entries.for_each(|_, entry| all.extend(entry.live_holder().map(|(_, value)| value)));
-        all
-    }
-
-    /// Makes `block` the holder, unless somebody living is. Returns the earlier holders that are doomed but not
-    /// buried: they may still hold what goes with the key.
-    ///
-    /// A burial of `block` that has begun meanwhile does not see it: the caller has to look for that afterwards, and
-    /// to release the key.
-    pub(crate) fn claim(
-        &self,
-        key: &K,
-        block: &Arc<ProcessBlock>,
-        value: V,
-    ) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
-        let owned_key = key.clone(); // not under the lock
-        let mut shard = self.entries.shard(key).write();
-        let (displaced, predecessors) = match shard.get_mut(key) {
-            Some(entry) if !entry.block.is_exiting() => return Err(NameError::Taken(entry.block.pid)),
-            Some(entry) => {
-                entry.predecessors.push(std::mem::replace(&mut entry.block, Arc::clone(block)));
-                (entry.value.replace(value), entry.predecessors.clone())
-            }
-            None => {
-                let entry =
-                    NameEntry { block: Arc::clone(block), value: Some(value), predecessors: Vec::new() };
-                shard.insert(owned_key, entry);
-                (None, Vec::new())
-            }
-        };
-        drop(shard);
-        drop(displaced);
-        self.notify_waiters(key);
-        Ok(predecessors)
-    }
-
-    /// Forgets `holder`, and returns what it kept. If it ends while one that it took the key from is not buried
-    /// yet, that one gets it back: the next holder has to wait for it too.
-    pub(crate) fn release<Q>(&self, key: &Q, holder: Pid) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let mut shard = self.entries.shard(key).write();
-        let entry = shard.get_mut(key)?;
-        if entry.block.pid != holder {
-            // Taken over: from now on nobody has to wait for it.
-            let index = entry.predecessors.iter().position(|block| block.pid == holder);
-            let removed = index.map(|index| entry.predecessors.remove(index));
-            drop(shard);
-            drop(removed);
-            return None;
-        }
-        if let Some(predecessor) = entry.predecessors.pop() {
-            let removed = std::mem::replace(&mut entry.block, predecessor);
-            let value = entry.value.take();
-            drop(shard);
-            drop(removed);
-            return value;
-        }
-        let removed = shard.remove_entry(key);
-        drop(shard);
-        removed.and_then(|(_, entry)| entry.value)
-    }
-
-    /// Has `holder` keep something else beside the key, and returns what it kept; nothing if it does not hold it.
-    pub(crate) fn replace<Q>(&self, key: &Q, holder: Pid, value: V) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let mut shard = self.entries.shard(key).write();
-        let entry = shard.get_mut(key).filter(|entry| entry.block.pid == holder)?;
-        let current = entry.value.as_mut()?; // not in a closure, which would drop `value` under the lock
-        Some(std::mem::replace(current, value))
-    }
-
-    /// The living holder, as soon as there is one.
-    pub(crate) fn get_timeout(&self, key: K, timeout: Duration) -> Option<(Arc<ProcessBlock>, V)> {
-        let name_waiter = NameWaiter::new(self, key);
-        local::wait(Some(timer_thread::deadline_after(timeout)), || self.get(&name_waiter.key))
-    }
-
-    fn notify_waiters(&self, key: &K) {
-        // The holder is in the table; who begins to wait after this look finds it there.
-        fence(Ordering::SeqCst);
-        if self.waiter_count.load(Ordering::Relaxed) > 0 {
-            for parker in self.waiters.lock().get(key).into_iter().flatten() {
-                parker.unpark();
-            }
-        }
-    }
-}
-
-impl<V: Clone> NameEntry<V> {
-    fn live_holder(&self) -> Option<(Arc<ProcessBlock>, V)> {
-        if self.block.is_exiting() {
-            return None;
-        }
-        self.value.clone().map(|value| (Arc::clone(&self.block), value))
-    }
-}
-
-/// One thread that waits for a key to be held, while this lives.
-struct NameWaiter<'a, K: Hash + Eq, V> {
-    names: &'a NameTable<K, V>,
-    key: K,
-    parker: Arc<Parker>,
-}
-
-impl<'a, K: Hash + Eq + Clone, V> NameWaiter<'a, K, V> {
-    fn new(names: &'a NameTable<K, V>, key: K) -> Self {
-        let (owned_key, parker) = (key.clone(), local::parker());
-        let mut waiters = names.waiters.lock();
-        match waiters.get_mut(&key) {
-            Some(parkers) => parkers.push(Arc::clone(&parker)),
-            None => drop(waiters.insert(owned_key, vec![Arc::clone(&parker)])),
-        }
-        drop(waiters);
-        names.waiter_count.fetch_add(1, Ordering::SeqCst);
-        Self { names, key, parker }
-    }
-}
-
-impl<K: Hash + Eq, V> Drop for NameWaiter<'_, K, V> {
-    fn drop(&mut self) {
-        self.names.waiter_count.fetch_sub(1, Ordering::SeqCst);
-        let mut waiters = self.names.waiters.lock();
-        let mut removed = None;
-        if let Some(parkers) = waiters.get_mut(&self.key) {
-            if let Some(index) = parkers.iter().position(|parker| Arc::ptr_eq(parker, &self.parker)) {
-                parkers.swap_remove(index);
-            }
-            if parkers.is_empty() {
-                removed = waiters.remove_entry(&self.key);
-            }
-        }
-        drop(waiters);
-        drop(removed);
-    }
-}
+use crate::process::names::table::NameTable;
 
 static NAMES: Lazy<NameTable<Arc<str>>> = Lazy::new(NameTable::new);
 
-/// The living holder of a name.
+/// Returns the running process that holds a name.
 pub(crate) fn lookup(name: &str) -> Option<Arc<ProcessBlock>> {
     NAMES.get(name).map(|(block, ())| block)
 }
 
-/// Gives `block` the name; returns the earlier holders that are not buried yet.
+/// Makes `block` the holder of a name. Returns the earlier holders whose cleanup is not complete.
 pub(crate) fn claim(name: &Arc<str>, block: &Arc<ProcessBlock>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
+    // First set the name in the block, then in the table: cleanup takes the name from the block and then releases it in
+    // the table.
     let mut state = block.lock();
     if let Some(own) = &state.name {
         return Err(if own == name {
@@ -275,61 +45,36 @@ pub(crate) fn claim(name: &Arc<str>, block: &Arc<ProcessBlock>) -> Result<Vec<Ar
     }
     state.name = Some(Arc::clone(name));
     drop(state);
+    // Without the block's lock: never hold it together with the lock of a table.
     let claimed = NAMES.claim(name, block, ());
     if claimed.is_err() {
         block.lock().name = None;
     }
     let predecessors = claimed?;
     if block.is_cleaning_up() {
-        // Its burial has released its name already and will not come back for it.
+        // The process may begin its cleanup between the check of `phase` and `NAMES.claim`. Then the cleanup has released
+        // the name before it was in the table, and does not do so again.
         NAMES.release(name, block.pid);
         return Err(NameError::NoProc);
     }
     Ok(predecessors)
 }
 
-/// Forgets the name of a process that is being buried, or that gives it up.
+/// Removes `holder` from the table, if it holds the name.
 pub(crate) fn release(name: &str, holder: Pid) {
     NAMES.release(name, holder);
 }
 
-/// A key of a `Via` table that a process holds.
-struct HeldVia(Arc<dyn Via>);
-
-impl HeldResource for HeldVia {
-    fn release(&self, holder: Pid) {
-        self.0.unregister(holder);
-    }
-}
-
-/// Gives `block` a key in another table; returns the earlier holders that are not buried yet.
-pub(crate) fn claim_via(
-    via: &Arc<dyn Via>,
-    block: &Arc<ProcessBlock>,
-) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
-    let predecessors = via.take_over(block.pid)?;
-    let mut state = block.lock();
-    if block.is_cleaning_up() {
-        drop(state);
-        via.unregister(block.pid);
-        return Err(NameError::NoProc);
-    }
-    state.held_resources.push(Arc::new(HeldVia(Arc::clone(via))));
-    drop(state);
-    Ok(predecessors.into_iter().filter_map(table::get).collect())
-}
-
-/// Gives a process a name by which everybody can reach it, until it ends or the name is taken away.
+/// Registers a process under a name, until it exits or [`unregister`] removes the name.
 ///
 /// # Errors
-/// [`NameError::Taken`] if somebody living holds the name (perhaps the process itself),
-/// [`NameError::AlreadyNamed`] if the process has another one, [`NameError::NoProc`] if it is dead or
-/// dying, [`NameError::Empty`], [`NameError::Exiting`].
+/// [`NameError::Taken`] if a running process holds the name (perhaps the process itself),
+/// [`NameError::AlreadyNamed`] if the process has another name, [`NameError::NoProc`] if it is exiting or has exited,
+/// [`NameError::Empty`] if the name has no characters, [`NameError::Exiting`] if the calling process is exiting.
 ///
 /// # Differences from Erlang
-/// A holder whose end is decided but not yet complete does not count: the name can be taken over. Taken by
-/// hand it is there at once; a process that is *started* under a name waits until the earlier holder is
-/// buried.
+/// A holder that is exiting does not count: the name can be taken over. `register` takes it over at once; a process that
+/// is *started* under a name waits until the cleanup of the earlier holder completes.
 ///
 /// ```
 /// use rethread::process::{self, NameError};
@@ -343,18 +88,19 @@ pub(crate) fn claim_via(
 pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
     if let Some(me) = local::get() {
         me.checkpoint();
+        // In destructors of an exiting process a registration could come after the cleanup and never be released.
         if me.signals_masked() || me.is_zombie() {
             return Err(NameError::Exiting);
         }
     }
-    let block = table::get(pid.into()).ok_or(NameError::NoProc)?;
+    let block = process_table::get(pid.into()).ok_or(NameError::NoProc)?;
     claim(&name.into(), &block).map(drop)
 }
 
-/// Takes a name away from its holder, which lives on.
+/// Removes a name from its holder, which keeps running.
 ///
 /// # Errors
-/// [`NameError::Unknown`] if nobody holds it, [`NameError::Exiting`].
+/// [`NameError::Unknown`] if no process holds it, [`NameError::Exiting`] if the caller is a zombie.
 ///
 /// ```
 /// use rethread::process::{self, NameError};
@@ -368,6 +114,7 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
         }
     }
     let holder = lookup(name).ok_or(NameError::Unknown)?;
+    // Between the look-up and the lock the holder may lose the name: only its block decides.
     let mut state = holder.lock();
     let name = state.name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;
     drop(state);
@@ -375,10 +122,10 @@ pub fn unregister(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Who holds a name now.
+/// Returns the pid of the process that holds a name now, or `None`.
 ///
 /// # Differences from Erlang
-/// A process whose end is decided is no longer found, even before it is dead.
+/// A process that is exiting is not found, even before it has exited.
 ///
 /// ```
 /// assert_eq!(rethread::process::whereis("doc.no one"), None);
@@ -388,7 +135,7 @@ pub fn whereis(name: &str) -> Option<Pid> {
     lookup(name).map(|block| block.pid)
 }
 
-/// Who holds a name, as soon as somebody does; `None` if nobody does within `limit`. The way to wait for a
+/// Waits until a process holds a name and returns its pid; `None` if none does within `timeout`. Use it to wait for a
 /// restart.
 ///
 /// ```

@@ -17,7 +17,7 @@ use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// An event in the life of a process.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ pub(crate) fn publish(pid: Pid, name: Option<Arc<str>>, kind: ProcessEventKind) 
         subscriber.push(event.clone());
     }
     // An exit reason may contain a value of the user's, with a destructor.
-    catch_and_log("the destructor of an exit reason", move || drop(event));
+    drop_and_log("exit reason", event);
 }
 
 impl Subscriber {
@@ -139,7 +139,7 @@ impl Subscriber {
         ring.events.push_back(event);
         // Unlock first: dropping the oldest event may run user code.
         drop(ring);
-        catch_and_log("the destructor of an exit reason", move || drop(oldest));
+        drop_and_log("exit reason", oldest);
         // After the event is in the ring: the reader registers its parker before it looks into the ring, so either it
         // finds the event or it is woken here.
         let reader = self.reader.lock().clone();

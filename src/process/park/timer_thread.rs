@@ -10,7 +10,7 @@ use once_cell::sync::Lazy;
 
 use crate::pid::{IdHasher, TimerRef};
 use crate::sync::{self, Condvar, Mutex, thread};
-use crate::unwind::catch_and_log;
+use crate::unwind::{catch_and_log, drop_and_log};
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -88,7 +88,7 @@ pub(crate) fn cancel(id: TimerRef) -> Option<Duration> {
     let deadline = queue.by_id.remove(&id)?;
     let action = queue.by_time.remove(&(deadline, id));
     drop(queue);
-    catch_and_log("the destructor of a cancelled timer's message", move || drop(action));
+    drop_and_log("message of a cancelled timer", action);
     Some(deadline.saturating_duration_since(sync::now()))
 }
 

@@ -11,7 +11,7 @@ use crate::process::control::block::Watcher;
 use crate::process::names;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
-use crate::unwind::catch_and_log;
+use crate::unwind::{catch_and_log, drop_and_log};
 
 /// Releases what the process holds: deadline, timers, name, registry keys and locks, exit hooks.
 pub(crate) fn release_resources(block: &ProcessBlock) {
@@ -45,7 +45,7 @@ pub(crate) fn release_resources(block: &ProcessBlock) {
     }
     // Hooks that did not run. A hook may own a value with a destructor of the user's.
     for hook in hooks {
-        catch_and_log("the destructor of an exit-request hook", move || drop(hook));
+        drop_and_log("exit hook", hook);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::task::body::StartedTask;
 use crate::task::body::TaskBody;
-use crate::unwind::catch_and_log;
+use crate::unwind::drop_and_log;
 
 /// A task that a supervisor was asked for.
 pub(crate) struct TaskRequest {
@@ -65,9 +65,7 @@ impl TaskRequest {
     fn cancel(&self) {
         let previous = std::mem::replace(&mut *self.state.lock(), RequestState::Cancelled);
         match previous {
-            RequestState::Pending(body) => {
-                catch_and_log("the destructor of a task that never began", move || drop(body))
-            }
+            RequestState::Pending(body) => drop_and_log("function of a task that never started", body),
             RequestState::Started(block) => self.kill(&block),
             RequestState::Starting | RequestState::Cancelled => {}
         }
