@@ -2,6 +2,10 @@
 //! here, so that they can be exchanged: with `--cfg rethread_model` they are those of the model, which decides who
 //! goes next.
 
+use std::time::{Duration, Instant};
+
+use once_cell::sync::Lazy;
+
 #[cfg(rethread_model)]
 pub mod model;
 
@@ -35,4 +39,16 @@ mod real {
     pub(crate) fn now() -> std::time::Instant {
         std::time::Instant::now()
     }
+}
+
+/// Converts a duration to nanoseconds; one that does not fit into 64 bits (584 years) becomes `u64::MAX`.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Converts a time to nanoseconds since a fixed time near the start of the program, so that it fits into an atomic.
+/// Earlier times become 0.
+pub(crate) fn nanos_since_epoch(at: Instant) -> u64 {
+    static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
+    nanos(at.saturating_duration_since(*EPOCH))
 }

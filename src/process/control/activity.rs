@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use once_cell::sync::Lazy;
+use crate::sync::nanos_since_epoch;
 
 /// What the thread of a process is at, as far as the runtime knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +66,6 @@ const OBSERVATION_WINDOW: Duration = Duration::from_secs(10);
 static OBSERVED: AtomicBool = AtomicBool::new(false);
 /// When somebody last looked, in nanoseconds since `EPOCH`.
 static OBSERVED_AT: AtomicU64 = AtomicU64::new(0);
-static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 
 /// Somebody looks at processes: from now on they note more.
 pub(crate) fn observe() {
@@ -117,5 +116,5 @@ impl ActivityCell {
 }
 
 fn now_nanos() -> u64 {
-    u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    nanos_since_epoch(Instant::now())
 }

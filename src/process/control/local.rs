@@ -172,7 +172,49 @@ enum Wakeup<T> {
     ExitSignal,
 }
 
+/// The calling process is exiting, or is a zombie: the operation is refused.
+#[derive(Debug)]
+pub(crate) struct Exiting;
+
+/// Begins a runtime call that starts something new: runs a checkpoint and returns the calling process, or `None`
+/// on a foreign thread.
+///
+/// # Errors
+/// [`Exiting`] while exit signals are masked and on the thread of a zombie: exit cleanup has begun, so what is
+/// acquired now would never be released.
+#[inline]
+pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
+    let me = get();
+    if let Some(me) = &me {
+        me.enter_runtime_call()?;
+    }
+    Ok(me)
+}
+
+/// Begins a runtime call that only gives something up: like [`enter_runtime_call`], but allowed in destructors.
+///
+/// # Errors
+/// [`Exiting`] on the thread of a zombie.
+#[inline]
+pub(crate) fn enter_release_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
+    let me = get();
+    if let Some(me) = &me {
+        me.checkpoint();
+        if me.is_zombie() {
+            return Err(Exiting);
+        }
+    }
+    Ok(me)
+}
+
 impl CurrentProcess {
+    /// Runs a checkpoint, then returns [`Exiting`] if the process may not start anything new.
+    #[inline]
+    pub(crate) fn enter_runtime_call(&self) -> Result<(), Exiting> {
+        self.checkpoint();
+        if self.signals_masked() || self.is_zombie() { Err(Exiting) } else { Ok(()) }
+    }
+
     /// Whether runtime calls must not unwind: destructors are running.
     #[inline]
     pub(crate) fn signals_masked(&self) -> bool {

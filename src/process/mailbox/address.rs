@@ -11,10 +11,10 @@ use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::mailbox::flow_control;
 use crate::process::mailbox::inbox::Inbox;
 use crate::process::mailbox::inbox::MailboxQueue;
 use crate::process::names;
-use crate::process::park::backoff;
 
 /// Sends typed messages to one process. Sending never blocks and never fails: what is sent to a dead
 /// process is dropped, as in Erlang.
@@ -84,7 +84,7 @@ impl<M: Send + 'static> Address<M> {
         }
         // What comes back is dropped here, in the sender: nobody will read it.
         if self.send_as_runtime(message).is_ok() {
-            backoff::throttle_sender(|| self.block.message_queue_len());
+            flow_control::throttle_sender(|| self.block.message_queue_len());
         }
     }
 

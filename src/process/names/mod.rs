@@ -16,6 +16,7 @@ use crate::process::control::block::HeldResource;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
+use crate::process::control::local::{Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table;
 use crate::process::park::parker::Parker;
 use crate::process::park::timer_thread;
@@ -379,12 +380,7 @@ pub(crate) fn claim_via(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
-    if let Some(me) = local::get() {
-        me.checkpoint();
-        if me.signals_masked() || me.is_zombie() {
-            return Err(NameError::Exiting);
-        }
-    }
+    enter_runtime_call().map_err(|Exiting| NameError::Exiting)?;
     let block = table::get(pid.into()).ok_or(NameError::NoProc)?;
     claim(&name.into(), &block).map(drop)
 }
@@ -399,12 +395,7 @@ pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), Na
 /// assert_eq!(process::unregister("doc.nobody"), Err(NameError::Unknown));
 /// ```
 pub fn unregister(name: &str) -> Result<(), NameError> {
-    if let Some(me) = local::get() {
-        me.checkpoint();
-        if me.is_zombie() {
-            return Err(NameError::Exiting);
-        }
-    }
+    enter_release_call().map_err(|Exiting| NameError::Exiting)?;
     let holder = lookup(name).ok_or(NameError::Unknown)?;
     let mut state = holder.lock();
     let name = state.name.take_if(|own| **own == *name).ok_or(NameError::Unknown)?;

@@ -9,7 +9,6 @@
 //!
 //! Receivers at the heels of a sender, and senders far ahead of a receiver, linger here too.
 
-use std::cell::Cell;
 use std::hint;
 use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::thread;
@@ -18,22 +17,14 @@ use std::time::{Duration, Instant};
 use crossbeam::utils::CachePadded;
 use once_cell::sync::Lazy;
 
+use crate::sync::{nanos, nanos_since_epoch};
+
 /// For how long a wait spins at most: longer than a parked server takes to wake up and answer, so that two
 /// that talk get out of parking each other.
 const MAX_SPIN: Duration = Duration::from_micros(50);
 
 /// Looks between two looks at the clock.
 const POLLS_PER_CLOCK_READ: u32 = 16;
-
-/// Pauses for messages to gather: about a microsecond.
-const BATCHING_SPINS: u32 = 32;
-
-/// A sender looks at the backlog of its receiver once in so many messages ..
-const CHECK_INTERVAL: u32 = 64;
-/// .. and if that is longer than this
-const BACKLOG_THRESHOLD: usize = 4096;
-/// gives it so many pauses, two or three microseconds, to catch up.
-const THROTTLE_SPINS: u32 = 100;
 
 /// The yields of one wait at most.
 const MAX_YIELDS: u32 = 8;
@@ -95,7 +86,6 @@ static NO_YIELD_UNTIL: AtomicU64 = AtomicU64::new(0);
 static NEXT_SUSPENSION: AtomicU64 = AtomicU64::new(0);
 static WAIT_STRATEGY: AtomicU8 = AtomicU8::new(WaitStrategy::Adaptive as u8);
 
-static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 static CORES: Lazy<isize> = Lazy::new(|| {
     thread::available_parallelism().map_or(1, |cores| isize::try_from(cores.get()).unwrap_or(1))
 });
@@ -259,34 +249,6 @@ impl AdaptiveSpin {
     }
 }
 
-/// Gives messages the time to become several. A receiver that is always at the heels of the sender makes each wait for
-/// the other's cache line; with some messages between them both are twice as fast.
-#[inline]
-pub(crate) fn delay_for_batching(deadline: Option<Instant>) {
-    let may_spin = WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8;
-    if deadline.is_none() && may_spin && *CORES > 1 && !is_oversubscribed() {
-        (0..BATCHING_SPINS).for_each(|_| hint::spin_loop());
-    }
-}
-
-/// What a sender does after each message: one that overruns its receiver, which has a core of its own, waits for some
-/// microseconds now and then. A backlog that grows costs both far more: new memory for each few messages, under the
-/// allocator's lock, which the receiver needs to give memory back. (The BEAM used to slow down such senders too.)
-#[inline]
-pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
-    thread_local! {
-        static SENT: Cell<u32> = const { Cell::new(0) };
-    }
-    let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
-    if sent % CHECK_INTERVAL == 0
-        && !is_oversubscribed()
-        && WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8
-        && queue_len() > BACKLOG_THRESHOLD
-    {
-        (0..THROTTLE_SPINS).for_each(|_| hint::spin_loop());
-    }
-}
-
 fn spin_and_poll<T>(pauses: u32, poll: &mut impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..POLLS_PER_CLOCK_READ {
         for _ in 0..pauses {
@@ -300,6 +262,18 @@ fn spin_and_poll<T>(pauses: u32, poll: &mut impl FnMut() -> Option<T>) -> Option
     None
 }
 
+/// Returns `true` if the machine has more than one core.
+#[inline]
+pub(crate) fn is_multi_core() -> bool {
+    *CORES > 1
+}
+
+/// Returns `true` if the wait strategy allows a short spin and no other runtime thread needs the core.
+#[inline]
+pub(crate) fn may_spin() -> bool {
+    !is_oversubscribed() && WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8
+}
+
 /// Whether somebody who spins would take a core from another thread of ours.
 #[inline]
 pub(crate) fn is_oversubscribed() -> bool {
@@ -308,12 +282,12 @@ pub(crate) fn is_oversubscribed() -> bool {
 
 /// Whether no yield was found to help strangers lately.
 fn may_yield(now: Instant) -> bool {
-    since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
+    nanos_since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
 }
 
 /// The core went to somebody who is none of ours, or computes: no more of that for a while.
 fn suspend_yielding(yield_start: Instant, now: Instant) {
-    let (start, now) = (since_epoch(yield_start), since_epoch(now));
+    let (start, now) = (nanos_since_epoch(yield_start), nanos_since_epoch(now));
     let suspended_until = NO_YIELD_UNTIL.load(Ordering::Relaxed);
     if start < suspended_until {
         return; // it had begun when somebody else found out
@@ -323,12 +297,4 @@ fn suspend_yielding(yield_start: Instant, now: Instant) {
     let next = if has_decayed { min } else { NEXT_SUSPENSION.load(Ordering::Relaxed).clamp(min, max) };
     NO_YIELD_UNTIL.store(now + next, Ordering::Relaxed);
     NEXT_SUSPENSION.store(next * 4, Ordering::Relaxed);
-}
-
-fn since_epoch(now: Instant) -> u64 {
-    nanos(now.saturating_duration_since(*EPOCH))
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

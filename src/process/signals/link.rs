@@ -15,6 +15,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::State;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
+use crate::process::control::local::{Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table;
 use crate::process::names;
 use crate::process::signals::effect::Origin;
@@ -72,13 +73,7 @@ impl std::error::Error for LinkError {}
 /// ```
 pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
     let pid = pid.into();
-    let Some(me) = local::get() else {
-        return Err(LinkError::NotAProcess);
-    };
-    me.checkpoint();
-    if me.signals_masked() || me.is_zombie() {
-        return Err(LinkError::Exiting);
-    }
+    let me = enter_runtime_call().map_err(|Exiting| LinkError::Exiting)?.ok_or(LinkError::NotAProcess)?;
     if pid == me.block.pid {
         return Ok(());
     }
@@ -168,11 +163,8 @@ fn insert_link(
 /// ```
 pub fn unlink(pid: impl Into<Pid>) {
     let pid = pid.into();
-    if let Some(me) = local::get() {
-        me.checkpoint();
-        if !me.is_zombie() {
-            remove_link(&me.block, pid);
-        }
+    if let Ok(Some(me)) = enter_release_call() {
+        remove_link(&me.block, pid);
     }
 }
 
@@ -246,9 +238,8 @@ pub fn monitor_name(name: &str) -> MonitorRef {
 #[track_caller]
 fn monitor_as(other: Option<Arc<ProcessBlock>>, target: MonitorTarget) -> MonitorRef {
     let me = expect_process("monitor");
-    me.checkpoint();
     let id = MonitorRef::next();
-    if me.signals_masked() || me.is_zombie() {
+    if me.enter_runtime_call().is_err() {
         return id;
     }
     add_monitor(&me.block, id, other.as_ref(), target, None);
