@@ -1,5 +1,5 @@
-//! Flow control of mailboxes: short spins that keep a sender and a receiver on different cores from slowing each
-//! other down. They change only speed; every message is delivered in the same order without them.
+//! Flow control of mailboxes: short spins that keep a sender and a receiver on different cores from slowing
+//! each other down. They change only speed; every message is delivered in the same order without them.
 
 use std::cell::Cell;
 use std::hint;
@@ -20,8 +20,8 @@ const BACKLOG_THRESHOLD: usize = 4096;
 /// Length of one delay of a sender, in spin-loop hints: 2 to 3 us.
 const THROTTLE_SPINS: u32 = 100;
 
-/// Waits about 1 us so that several messages can accumulate. A receiver that keeps up with its sender contends for
-/// the same cache line on every message; with some messages in the queue both are twice as fast.
+/// Waits about 1 us so that several messages can accumulate. A receiver that keeps up with its sender
+/// contends for the same cache line on every message; with some messages in the queue both are twice as fast.
 #[inline]
 pub(crate) fn delay_for_batching(deadline: Option<Instant>) {
     // On a single core the sender cannot run during the delay. A receive with a timeout is not delayed.
@@ -32,9 +32,9 @@ pub(crate) fn delay_for_batching(deadline: Option<Instant>) {
 
 /// Delays a sender that has outrun its receiver by 2 to 3 us, once per [`CHECK_INTERVAL`] messages.
 ///
-/// `queue_len` returns the number of messages in the mailbox just sent to. A growing backlog would cost both sides
-/// more than the delay: the queue allocates for every few messages, under the lock of the allocator, which the
-/// receiver needs to free memory. (Earlier versions of the BEAM also slowed down such senders.)
+/// `queue_len` returns the number of messages in the mailbox just sent to. A growing backlog would cost both
+/// sides more than the delay: the queue allocates for every few messages, under the lock of the allocator,
+/// which the receiver needs to free memory. (Earlier versions of the BEAM also slowed down such senders.)
 #[inline]
 pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
     thread_local! {
@@ -43,8 +43,8 @@ pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
     }
     // The thread-local is gone while the thread exits; such a sender is not delayed.
     let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
-    // The queue length is read last: it takes the line that the receiver writes. If there are more runnable threads
-    // than cores, the receiver may need this core, so a spin would not help it.
+    // The queue length is read last: it takes the line that the receiver writes. If there are more runnable
+    // threads than cores, the receiver may need this core, so a spin would not help it.
     if sent % CHECK_INTERVAL == 0 && may_spin() && queue_len() > BACKLOG_THRESHOLD {
         (0..THROTTLE_SPINS).for_each(|_| hint::spin_loop());
     }

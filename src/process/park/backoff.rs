@@ -1,15 +1,15 @@
-//! Adaptive spinning: before a thread parks, it spins (or yields, if there are more runnable threads than cores) for
-//! up to 50 µs. A parked thread costs its waker a system call and resumes 4 to 30 µs later; the reply of a server
-//! on another core often arrives within half a microsecond.
+//! Adaptive spinning: before a thread parks, it spins (or yields, if there are more runnable threads than
+//! cores) for up to 50 µs. A parked thread costs its waker a system call and resumes 4 to 30 µs later; the
+//! reply of a server on another core often arrives within half a microsecond.
 //!
-//! While the number of active runtime threads does not exceed the number of cores, a waiting thread spins. While it
-//! does, a spinning thread could occupy the core that the awaited sender needs, so the waiting thread yields instead:
-//! among many threads that wait for each other this avoids most of the parking. But if another program or a
-//! CPU-bound thread takes the core, a yield lasts a whole time slice. After a yield that helped no runtime thread,
-//! all threads stop yielding for a while.
+//! While the number of active runtime threads does not exceed the number of cores, a waiting thread spins.
+//! While it does, a spinning thread could occupy the core that the awaited sender needs, so the waiting
+//! thread yields instead: among many threads that wait for each other this avoids most of the parking. But if
+//! another program or a CPU-bound thread takes the core, a yield lasts a whole time slice. After a yield that
+//! helped no runtime thread, all threads stop yielding for a while.
 //!
-//! Nothing here affects correctness. Every counter in this file is a heuristic: a stale or lost update costs some
-//! microseconds, never a wake-up. `README.md` lists all counters and constants.
+//! Nothing here affects correctness. Every counter in this file is a heuristic: a stale or lost update costs
+//! some microseconds, never a wake-up. `README.md` lists all counters and constants.
 
 use std::hint;
 use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -21,8 +21,8 @@ use once_cell::sync::Lazy;
 
 use crate::sync::{nanos, nanos_since_epoch};
 
-/// Longest time one wait spins or yields. It is longer than a parked server takes to wake up and reply, so that two
-/// threads that exchange messages stop parking each other.
+/// Longest time one wait spins or yields. It is longer than a parked server takes to wake up and reply, so
+/// that two threads that exchange messages stop parking each other.
 const MAX_SPIN: Duration = Duration::from_micros(50);
 
 /// Number of polls between two reads of the clock while spinning.
@@ -31,8 +31,8 @@ const POLLS_PER_CLOCK_READ: u32 = 16;
 /// Maximum number of yields in one wait.
 const MAX_YIELDS: u32 = 8;
 
-/// Maximum number of yields in a wait that skips its spin. They keep the core from entering a sleep state when the
-/// next runtime thread is about to be woken on it.
+/// Maximum number of yields in a wait that skips its spin. They keep the core from entering a sleep state
+/// when the next runtime thread is about to be woken on it.
 const YIELDS_BEFORE_PARK: u32 = 4;
 
 /// Number of waits that skip the spin after the first miss (a spin that found nothing). Each further miss
@@ -41,8 +41,8 @@ const MIN_SKIP: u32 = 2;
 /// Upper bound of the number of skipped spins.
 const MAX_SKIP: u32 = 256;
 
-/// A yield that takes longer than this gave the core to another thread for a whole time slice. Then it is checked
-/// whether runtime threads profited from it.
+/// A yield that takes longer than this gave the core to another thread for a whole time slice. Then it is
+/// checked whether runtime threads profited from it.
 const SLOW_YIELD: Duration = Duration::from_millis(1);
 
 /// A slow yield is acceptable if, while it lasted, runtime threads had a useful yield at least this often.
@@ -51,20 +51,23 @@ const USEFUL_YIELD_INTERVAL: Duration = Duration::from_micros(3);
 /// Number of useful yields a thread counts locally before it adds them to the global counter.
 const COUNTER_BATCH: u32 = 8;
 
-/// Length of the first suspension of yielding. Each further one is four times as long, up to `MAX_SUSPENSION`.
+/// Length of the first suspension of yielding. Each further one is four times as long, up to
+/// `MAX_SUSPENSION`.
 const MIN_SUSPENSION: Duration = Duration::from_millis(10);
-/// Upper bound of the length of a suspension; also the time without suspension after which it starts small again.
+/// Upper bound of the length of a suspension; also the time without suspension after which it starts small
+/// again.
 const MAX_SUSPENSION: Duration = Duration::from_secs(1);
 
-/// How threads wait for messages and replies: [`Settings::wait_strategy`](crate::process::Settings::wait_strategy).
+/// How threads wait for messages and replies:
+/// [`Settings::wait_strategy`](crate::process::Settings::wait_strategy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitStrategy {
-    /// Threads spin or yield for up to 50 µs while that is likely to pay, then park. A thread that waits for long uses
-    /// no CPU.
+    /// Threads spin or yield for up to 50 µs while that is likely to pay, then park. A thread that waits for
+    /// long uses no CPU.
     Adaptive,
-    /// Threads park at once: the least CPU time, and the highest latency, 4 to 30 µs for each message to a waiting
-    /// thread.
+    /// Threads park at once: the least CPU time, and the highest latency, 4 to 30 µs for each message to a
+    /// waiting thread.
     Park,
     /// Threads spin and yield at each wait, whether it pays or not. For tests of the runtime.
     Spin,
@@ -136,8 +139,8 @@ pub(crate) fn set_wait_strategy(strategy: WaitStrategy) {
 /// Records whether spinning paid off recently and skips spins that are unlikely to. Each parker has its own;
 /// idle threads share one, because most of them serve one job only and would learn nothing.
 ///
-/// Only the waiting thread writes the fields. Idle threads write the shared one without synchronization: a lost
-/// update changes how often they spin, nothing else.
+/// Only the waiting thread writes the fields. Idle threads write the shared one without synchronization: a
+/// lost update changes how often they spin, nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct AdaptiveSpin {
     /// Number of following waits that skip the spin.
@@ -157,8 +160,8 @@ impl AdaptiveSpin {
         }
     }
 
-    /// Polls repeatedly for as long as that is likely to pay, then returns `None`: the caller parks. If it is not likely
-    /// to pay at all, `poll` is not called.
+    /// Polls repeatedly for as long as that is likely to pay, then returns `None`: the caller parks. If it is
+    /// not likely to pay at all, `poll` is not called.
     pub(crate) fn spin<T>(
         &self,
         deadline: Option<Instant>,
@@ -166,7 +169,8 @@ impl AdaptiveSpin {
     ) -> Option<T> {
         let strategy = WAIT_STRATEGY.load(Ordering::Relaxed);
         let forced = strategy == WaitStrategy::Spin as u8;
-        // On a single core a spin only delays the sender. A yield helps only if another runtime thread is runnable.
+        // On a single core a spin only delays the sender. A yield helps only if another runtime thread is
+        // runnable.
         if strategy == WaitStrategy::Park as u8 || !forced && *CORES == 1 && !is_oversubscribed() {
             return None;
         }
@@ -183,7 +187,8 @@ impl AdaptiveSpin {
         let mut yields = 0;
         let mut pauses = 1;
         while now < end {
-            // Other threads park and wake up meanwhile, so each round decides anew between spinning and yielding.
+            // Other threads park and wake up meanwhile, so each round decides anew between spinning and
+            // yielding.
             let found = if !is_oversubscribed() {
                 // Poll less often with time: each poll takes the cache line that the sender writes.
                 pauses = (pauses + 1).min(4);
@@ -194,7 +199,8 @@ impl AdaptiveSpin {
                 yields += 1;
                 self.yield_and_poll(&mut now, &mut poll)
             } else {
-                // Not a miss: the wait was cut short, so it says nothing about whether a spin would have paid off.
+                // Not a miss: the wait was cut short, so it says nothing about whether a spin would have paid
+                // off.
                 return None;
             };
             if found.is_some() {
@@ -228,8 +234,8 @@ impl AdaptiveSpin {
         *now = Instant::now();
         let elapsed = now.saturating_duration_since(yield_start);
         if elapsed > SLOW_YIELD {
-            // The core was away for a time slice. If runtime threads used it, their useful yields show in the counter;
-            // if not, another program or a CPU-bound thread did.
+            // The core was away for a time slice. If runtime threads used it, their useful yields show in the
+            // counter; if not, another program or a CPU-bound thread did.
             let useful = USEFUL_YIELDS.load(Ordering::Relaxed).wrapping_sub(useful_before);
             if u128::from(useful) * USEFUL_YIELD_INTERVAL.as_nanos() < elapsed.as_nanos() {
                 suspend_yielding(yield_start, *now);
@@ -238,8 +244,8 @@ impl AdaptiveSpin {
         found
     }
 
-    /// Records that a yield was useful. The global counter is updated in batches of [`COUNTER_BATCH`] to avoid
-    /// contention.
+    /// Records that a yield was useful. The global counter is updated in batches of [`COUNTER_BATCH`] to
+    /// avoid contention.
     fn record_useful_yield(&self) {
         let unflushed = self.unflushed_yields.load(Ordering::Relaxed) + 1;
         if unflushed < COUNTER_BATCH {
@@ -301,7 +307,8 @@ pub(crate) fn may_spin() -> bool {
     !is_oversubscribed() && WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8
 }
 
-/// Returns `true` if there are more active threads than cores: a spin would take a core from another runtime thread.
+/// Returns `true` if there are more active threads than cores: a spin would take a core from another runtime
+/// thread.
 #[inline]
 pub(crate) fn is_oversubscribed() -> bool {
     ACTIVE_THREADS.load(Ordering::Relaxed) > *CORES
@@ -312,12 +319,13 @@ fn may_yield(now: Instant) -> bool {
     nanos_since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
 }
 
-/// Suspends yielding after a yield that only ran foreign or CPU-bound threads; the pause grows from 10 ms to 1 s.
+/// Suspends yielding after a yield that only ran foreign or CPU-bound threads; the pause grows from 10 ms to
+/// 1 s.
 fn suspend_yielding(yield_start: Instant, now: Instant) {
     let (start, now) = (nanos_since_epoch(yield_start), nanos_since_epoch(now));
     let suspended_until = NO_YIELD_UNTIL.load(Ordering::Relaxed);
-    // Several threads yield to the same foreign thread at once. The first one to return suspends yielding; the yields
-    // of the others began before that, so they must not make the suspension longer.
+    // Several threads yield to the same foreign thread at once. The first one to return suspends yielding;
+    // the yields of the others began before that, so they must not make the suspension longer.
     if start < suspended_until {
         return;
     }

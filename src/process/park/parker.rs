@@ -1,5 +1,5 @@
-//! Parks and wakes threads. Every blocking wait of the runtime ends in `Parker::park_until`; only the timer thread
-//! sleeps on a condition variable. `README.md` describes the protocol and why no wake-up is lost.
+//! Parks and wakes threads. Every blocking wait of the runtime ends in `Parker::park_until`; only the timer
+//! thread sleeps on a condition variable. `README.md` describes the protocol and why no wake-up is lost.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -20,24 +20,25 @@ const NOTIFIED: u8 = 2;
 
 /// Blocks one thread until a value is ready: a message, a reply, an exit signal, a job.
 ///
-/// A waker first makes its value visible, then calls [`unpark`](Self::unpark). A waiter first stores `PARKED`, then
-/// polls once more. The two fences order these four steps, so at least one of the two threads sees what the other
-/// wrote, and no wake-up is lost. To wake a thread that is not parked costs a fence and a load.
+/// A waker first makes its value visible, then calls [`unpark`](Self::unpark). A waiter first stores
+/// `PARKED`, then polls once more. The two fences order these four steps, so at least one of the two threads
+/// sees what the other wrote, and no wake-up is lost. To wake a thread that is not parked costs a fence and a
+/// load.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Parker {
     /// Written by the owner during each wait.
     adaptive_spin: AdaptiveSpin,
-    /// Separates the fields that the owner writes at each wait from those that wakers read; the latter change only
-    /// when the thread parks.
+    /// Separates the fields that the owner writes at each wait from those that wakers read; the latter change
+    /// only when the thread parks.
     _pad0: CacheLinePadding,
     state: AtomicU8,
     thread: OnceLock<Thread>,
     _pad1: CacheLinePadding,
 }
 
-/// Distance between fields that threads on different cores use. An alignment of 64 bytes would do as well, but
-/// over-aligned memory is slow to allocate.
+/// Distance between fields that threads on different cores use. An alignment of 64 bytes would do as well,
+/// but over-aligned memory is slow to allocate.
 pub(crate) type CacheLinePadding = [u64; 8];
 
 impl Parker {
@@ -59,18 +60,19 @@ impl Parker {
     /// Wakes the owner if it is parked. The caller must have made the awaited value visible before.
     #[inline]
     pub(crate) fn unpark(&self) {
-        // Pairs with the fence in `park_until`: without it the load of `state` could be reordered before the store of
-        // the value, and both threads would see the old state of the other.
+        // Pairs with the fence in `park_until`: without it the load of `state` could be reordered before the
+        // store of the value, and both threads would see the old state of the other.
         fence(Ordering::SeqCst);
         self.unpark_after_push();
     }
 
-    /// Wakes the owner if it is parked. Like [`unpark`](Self::unpark), but for a caller that has pushed the value under
-    /// a lock that the owner's poll takes as well: the lock orders the four steps, so the fence is not needed.
+    /// Wakes the owner if it is parked. Like [`unpark`](Self::unpark), but for a caller that has pushed the
+    /// value under a lock that the owner's poll takes as well: the lock orders the four steps, so the fence
+    /// is not needed.
     #[inline]
     pub(crate) fn unpark_after_push(&self) {
-        // Of several wakers exactly one finds `PARKED` in the swap. The load before it keeps the cache line shared in
-        // the usual case, a thread that is not parked.
+        // Of several wakers exactly one finds `PARKED` in the swap. The load before it keeps the cache line
+        // shared in the usual case, a thread that is not parked.
         let was_parked = self.state.load(Ordering::Relaxed) == PARKED
             && self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED;
         if let (true, Some(thread)) = (was_parked, self.thread.get()) {
@@ -80,8 +82,8 @@ impl Parker {
         }
     }
 
-    /// Spins on the calling thread, which must be the owner, as long as that is likely to pay. Calls `poll` at least
-    /// once.
+    /// Spins on the calling thread, which must be the owner, as long as that is likely to pay. Calls `poll`
+    /// at least once.
     #[inline]
     pub(crate) fn spin<T>(
         &self,
@@ -91,8 +93,8 @@ impl Parker {
         poll().or_else(|| self.adaptive_spin.spin(deadline, poll))
     }
 
-    /// Blocks the calling thread, which must be the owner, until `poll` returns a value or the deadline has passed.
-    /// Calls `poll` at least once, also if the deadline has passed before the call.
+    /// Blocks the calling thread, which must be the owner, until `poll` returns a value or the deadline has
+    /// passed. Calls `poll` at least once, also if the deadline has passed before the call.
     pub(crate) fn park_until<T>(
         &self,
         deadline: Option<Instant>,
@@ -100,8 +102,8 @@ impl Parker {
     ) -> Option<T> {
         loop {
             dec_active();
-            // Relaxed: the fence orders this store before the poll, and pairs with the fence in `unpark`. A waker whose
-            // value the poll does not find will read `PARKED`.
+            // Relaxed: the fence orders this store before the poll, and pairs with the fence in `unpark`. A
+            // waker whose value the poll does not find will read `PARKED`.
             self.state.store(PARKED, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             // A waker may act between this poll and the park; then its token makes the park return at once.
@@ -114,7 +116,8 @@ impl Parker {
             if done {
                 return found;
             }
-            // Spurious wake-up, a token from an earlier wait, or a waker whose value another poll took: park again.
+            // Spurious wake-up, a token from an earlier wait, or a waker whose value another poll took: park
+            // again.
             if let Some(found) = poll() {
                 return Some(found);
             }

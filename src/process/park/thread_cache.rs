@@ -1,7 +1,9 @@
-//! The threads that run processes, and the cache of idle ones. A thread whose process returned normally is kept for
-//! a while and runs the next process: to start a new thread costs 30 to 50 µs, to wake an idle one a few.
+//! The threads that run processes, and the cache of idle ones. A thread whose process returned normally is
+//! kept for a while and runs the next process: to start a new thread costs 30 to 50 µs, to wake an idle one a
+//! few.
 //!
-//! Never reuse a thread whose job panicked or was ended by a signal: thread-locals of foreign code may be in any state.
+//! Never reuse a thread whose job panicked or was ended by a signal: thread-locals of foreign code may be in
+//! any state.
 
 use std::cell::Cell;
 use std::fs;
@@ -66,8 +68,8 @@ struct IdleThread {
     job: Mutex<Option<Job>>,
 }
 
-/// The idle threads, most recently added last. That one is reused first: its stack is in the caches, and it may not
-/// have parked yet.
+/// The idle threads, most recently added last. That one is reused first: its stack is in the caches, and it
+/// may not have parked yet.
 static IDLE: Mutex<Vec<Arc<IdleThread>>> = Mutex::new(Vec::new());
 
 /// Spin statistics of all idle threads together: most run one job only, so each alone would learn nothing.
@@ -98,11 +100,11 @@ thread_local! {
     static SOON_IDLE_STATE: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
-/// Marks the calling thread as soon idle: its process has returned, only exit cleanup is left. A watcher that is
-/// notified during the cleanup may start a process at once, and can then wait for this thread.
+/// Marks the calling thread as soon idle: its process has returned, only exit cleanup is left. A watcher that
+/// is notified during the cleanup may start a process at once, and can then wait for this thread.
 ///
-/// Must not be called if the process panicked or exited because of a signal: thread-locals of foreign code may be left
-/// in any state, so the thread is not reused.
+/// Must not be called if the process panicked or exited because of a signal: thread-locals of foreign code
+/// may be left in any state, so the thread is not reused.
 pub(crate) fn mark_soon_idle() {
     if SOON_IDLE_STATE.get() == Some(false) {
         SOON_IDLE_STATE.set(Some(true));
@@ -129,7 +131,8 @@ pub(crate) fn execute(stack_size: usize, job: Job) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes an idle thread out of the cache: the most recent one that has not parked yet, else the most recent one.
+/// Takes an idle thread out of the cache: the most recent one that has not parked yet, else the most recent
+/// one.
 fn pop_idle(stack_size: usize) -> Option<Arc<IdleThread>> {
     let same_size = |idle: &Arc<IdleThread>| idle.stack_size == stack_size;
     let mut scan_deadline = None;
@@ -142,8 +145,8 @@ fn pop_idle(stack_size: usize) -> Option<Arc<IdleThread>> {
         {
             return Some(idle_threads.remove(index));
         }
-        // No thread is awake. If one will be idle in a moment, wait for that. A thread that is preempted before it gets
-        // there must not hold up the caller: hence the deadline.
+        // No thread is awake. If one will be idle in a moment, wait for that. A thread that is preempted
+        // before it gets there must not hold up the caller: hence the deadline.
         let now = sync::now();
         let deadline = *scan_deadline.get_or_insert(now + SOON_IDLE_WAIT);
         if now >= deadline || SOON_IDLE.load(Ordering::Relaxed) == 0 {
@@ -184,8 +187,9 @@ fn worker_loop(stack_size: usize, first_job: Option<Job>) {
     refill(stack_size);
 }
 
-/// Starts an idle thread in place of the calling one, which cannot be reused, if fewer than `MIN_IDLE` are left. Waits
-/// 1 ms before: the watchers that were notified of the exit need the cores first, perhaps to start a replacement.
+/// Starts an idle thread in place of the calling one, which cannot be reused, if fewer than `MIN_IDLE` are
+/// left. Waits 1 ms before: the watchers that were notified of the exit need the cores first, perhaps to
+/// start a replacement.
 fn refill(stack_size: usize) {
     let needs_refill = || IDLE.lock().len() < MIN_IDLE.min(CAPACITY.load(Ordering::Relaxed));
     if needs_refill() {
@@ -216,30 +220,32 @@ impl IdleThread {
             idle_threads.push(Arc::clone(self));
         }
         drop(idle_threads);
-        // After the push: a caller in `pop_idle` that finds no soon idle thread must find this one in the cache.
+        // After the push: a caller in `pop_idle` that finds no soon idle thread must find this one in the
+        // cache.
         clear_soon_idle();
         if !has_room {
             return None;
         }
         let poll = || self.has_job.load(Ordering::Acquire).then_some(());
         let deadline = Some(sync::now() + KEEP_ALIVE);
-        // Spin only if cores are free: many threads that become idle at once would only keep each other from parking.
+        // Spin only if cores are free: many threads that become idle at once would only keep each other from
+        // parking.
         let found_spinning = if is_oversubscribed() { None } else { IDLE_SPIN.spin(deadline, poll) };
         let found = found_spinning.or_else(|| self.parker.park_until(deadline, poll));
         if found.is_none() {
             if self.retire() {
                 return None;
             }
-            // Either this thread is kept in reserve, or `pop_idle` took it between the timeout and `retire`: then its
-            // job arrives in a moment and must not be lost. Wait without a deadline in both cases.
+            // Either this thread is kept in reserve, or `pop_idle` took it between the timeout and `retire`:
+            // then its job arrives in a moment and must not be lost. Wait without a deadline in both cases.
             self.parker.park_until(None, poll);
         }
         self.has_job.store(false, Ordering::Relaxed);
         self.job.lock().take()
     }
 
-    /// Leaves the cache, unless the thread has been taken out of it or is one of the last `MIN_IDLE`. Returns `true` if
-    /// it has left: no job will come.
+    /// Leaves the cache, unless the thread has been taken out of it or is one of the last `MIN_IDLE`. Returns
+    /// `true` if it has left: no job will come.
     fn retire(&self) -> bool {
         let mut idle_threads = IDLE.lock();
         let index = idle_threads.iter().position(|idle| std::ptr::eq(&**idle, self));
@@ -253,8 +259,8 @@ impl IdleThread {
     }
 }
 
-/// Sets the name of the calling thread that other programs see. The name that std keeps cannot be changed after the
-/// start. Where this file does not exist, nothing happens.
+/// Sets the name of the calling thread that other programs see. The name that std keeps cannot be changed
+/// after the start. Where this file does not exist, nothing happens.
 fn set_os_thread_name(name: &str) {
     let _ = fs::write("/proc/thread-self/comm", name.as_bytes());
 }

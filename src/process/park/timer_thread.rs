@@ -1,6 +1,6 @@
-//! The timer thread: one thread that runs scheduled actions when their time has come, such as sending the message of
-//! a timer, or completing the exit of a process that has exceeded its exit deadline. With no action scheduled it
-//! sleeps without a timeout.
+//! The timer thread: one thread that runs scheduled actions when their time has come, such as sending the
+//! message of a timer, or completing the exit of a process that has exceeded its exit deadline. With no
+//! action scheduled it sleeps without a timeout.
 //!
 //! Actions run one after the other on this thread, so they must be quick and must not block.
 
@@ -47,8 +47,8 @@ pub(crate) fn deadline_after(delay: Duration) -> Instant {
     now.checked_add(delay.min(MAX_DELAY)).unwrap_or(now)
 }
 
-/// Starts the timer thread, if it has not been started. This is done with the first process: later the operating
-/// system may have no thread left, and then no timer or deadline would work.
+/// Starts the timer thread, if it has not been started. This is done with the first process: later the
+/// operating system may have no thread left, and then no timer or deadline would work.
 ///
 /// # Errors
 /// The operating system cannot start a thread.
@@ -67,14 +67,14 @@ pub(crate) fn ensure_started() -> io::Result<()> {
     Ok(())
 }
 
-/// Schedules `action` to run on the timer thread once `deadline` has passed. It must be quick. The caller creates the
-/// `id`, so that the action can contain it.
+/// Schedules `action` to run on the timer thread once `deadline` has passed. It must be quick. The caller
+/// creates the `id`, so that the action can contain it.
 pub(crate) fn schedule(id: TimerRef, deadline: Instant, action: impl FnOnce() + Send + 'static) {
     let mut queue = TIMER_THREAD.queue.lock();
     queue.by_time.insert((deadline, id), Box::new(action));
     queue.by_id.insert(id, deadline);
-    // Started here if the first process of the program has not been started yet. If that fails, the action waits until
-    // a later call can start the thread.
+    // Started here if the first process of the program has not been started yet. If that fails, the action
+    // waits until a later call can start the thread.
     let mut spawn_error = None;
     if !queue.running {
         spawn_error = start_thread().err();
@@ -96,13 +96,13 @@ pub(crate) fn schedule(id: TimerRef, deadline: Instant, action: impl FnOnce() + 
     }
 }
 
-/// Removes an action from the queue and returns the time it still had to wait. Returns `None` if it is not in the
-/// queue: it has run, is running, or was cancelled before.
+/// Removes an action from the queue and returns the time it still had to wait. Returns `None` if it is not in
+/// the queue: it has run, is running, or was cancelled before.
 pub(crate) fn cancel(id: TimerRef) -> Option<Duration> {
     let mut queue = TIMER_THREAD.queue.lock();
     let deadline = queue.by_id.remove(&id)?;
-    // The destructor of the message is user code: it runs after the lock is released, and a panic in it must not reach
-    // the caller.
+    // The destructor of the message is user code: it runs after the lock is released, and a panic in it must
+    // not reach the caller.
     let action = queue.by_time.remove(&(deadline, id));
     drop(queue);
     catch_and_log("the destructor of a cancelled timer's message", move || drop(action));
@@ -136,7 +136,8 @@ fn run() {
                 }
                 queue = TIMER_THREAD.queue.lock();
             }
-            // The lock is held from the look at the queue until the thread sleeps, so no notification is lost.
+            // The lock is held from the look at the queue until the thread sleeps, so no notification is
+            // lost.
             Some((at, _)) => {
                 queue.next_wakeup = Some(at);
                 TIMER_THREAD.changed.wait_until(&mut queue, at);
