@@ -81,6 +81,7 @@ pub(crate) fn thread_is_exiting() -> bool {
 /// Makes the calling thread run this process, or no process if `block` is `None`.
 pub(crate) fn set(block: Option<Arc<ProcessBlock>>) {
     let me = block.map(|block| {
+        // From here on other threads can wake this one.
         block.parker.bind_to_current_thread();
         Rc::new(CurrentProcess {
             block,
@@ -116,6 +117,7 @@ pub(crate) fn sender_pid() -> Pid {
     thread_local! {
         static FOREIGN_THREAD_PID: Pid = Pid::next();
     }
+    // While thread-locals are being destroyed a new pid is as good: no process has it.
     pid().unwrap_or_else(|| FOREIGN_THREAD_PID.try_with(|pid| *pid).unwrap_or_else(|_| Pid::next()))
 }
 
@@ -220,6 +222,7 @@ pub(crate) fn enter_release_call() -> Result<Option<Rc<CurrentProcess>>, Exiting
     let me = get();
     if let Some(me) = &me {
         me.checkpoint();
+        // A zombie has lost its names and links already; what it gives up may belong to its replacement.
         if me.is_zombie() {
             return Err(Exiting);
         }
@@ -251,7 +254,9 @@ impl CurrentProcess {
     /// Unwinds if an exit signal has arrived, unless signals are masked.
     #[inline]
     pub(crate) fn checkpoint(&self) {
+        // One load in the usual case, no flag set.
         if self.block.needs_attention() && !self.signals_masked() {
+            // The checkpoint was reached, so an unwind that had begun was caught.
             self.on_unwind_caught();
             if self.block.is_exiting() {
                 exception::unwind_on_exit_signal();
@@ -317,6 +322,8 @@ impl CurrentProcess {
     pub(crate) fn exit_reason(&self) -> ExitReason {
         match &self.block.lock().phase {
             Phase::Exiting(reason) | Phase::Dead(reason) => reason.clone(),
+            // A destructor that runs during a panic: the exit has not been decided yet, the panic may be
+            // caught.
             Phase::Running => ExitReason::new("exiting"),
         }
     }
