@@ -64,8 +64,7 @@ pub(crate) trait DynMailbox: Send + Sync {
 
 /// Is notified of the exit of a process without a mailbox: the reply slot of a call, a `Watch`.
 pub(crate) trait ExitListener: Send + Sync {
-    /// Handles the exit. Must be quick and must not run user code: links and other monitors are notified
-    /// after it.
+    /// Handles the exit. Must be quick: other watchers are notified after it.
     fn on_exit(&self, reason: &ExitReason);
 }
 
