@@ -12,15 +12,15 @@
 //! # How
 //!
 //! The library is compiled with `--cfg rethread_model`. Then the locks, atomics and threads of `crate::sync`
-//! are those of [`primitives`]. They do the same as the real ones, but first call the scheduler:
+//! are those of `primitives`. They do the same as the real ones, but first call the scheduler:
 //!
 //! 1. A *step* is an operation that other threads can notice: to lock, to read or write an atomic, to park, to unpark.
 //!    Between two steps of a thread nothing can interfere with it.
-//! 2. Only one thread runs at a time. Before each step it asks the [`scheduler`] which thread runs next; if that is
+//! 2. Only one thread runs at a time. Before each step it asks the `scheduler` which thread runs next; if that is
 //!    another one, it wakes that thread and sleeps.
 //! 3. A thread that cannot continue (the lock is held, it has parked) is *blocked*, and is not chosen until another
 //!    thread unlocks or unparks.
-//! 4. The [`schedule`] makes the choices from random numbers. An *execution* is one run of the scenario with one seed; the
+//! 4. The `schedule` makes the choices from random numbers. An *execution* is one run of the scenario with one seed; the
 //!    same seed makes the same choices, so it gives the same execution again.
 //! 5. [`explore`] runs many executions with successive seeds, and counts how many different orders there were.
 //!
