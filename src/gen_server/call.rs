@@ -18,9 +18,9 @@ use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
-use crate::process::control::local::CurrentProcess;
+use crate::process::control::local::{CurrentProcess, Exiting, enter_runtime_call};
+use crate::process::mailbox::flow_control;
 use crate::process::mailbox::inbox::MailboxQueue;
-use crate::process::park::backoff;
 use crate::process::park::timer_thread;
 use crate::process::signals::monitor::remove_watcher;
 use crate::process::signals::monitor::watch_block;
@@ -197,7 +197,7 @@ impl<S: GenServer> ServerRef<S> {
         timeout: Duration,
         request: impl FnOnce(Caller<R>) -> S::Call,
     ) -> Result<R, CallError> {
-        let me = enter_runtime_call().map_err(|Exiting| CallError::Exiting)?;
+        let me = enter_call().map_err(|Exiting| CallError::Exiting)?;
         let no_proc = || CallError::NoProc { server: self.to_string().into() };
         let resolved = self.resolve().ok_or_else(no_proc)?;
         let server = resolved.block();
@@ -271,7 +271,7 @@ impl<S: GenServer> ServerRef<S> {
             Ok(mailbox) => {
                 if mailbox.push_message(block, Envelope::Cast(message)).is_ok() {
                     block.parker.unpark_after_push();
-                    backoff::throttle_sender(|| block.message_queue_len());
+                    flow_control::throttle_sender(|| block.message_queue_len());
                 }
             }
             Err(found) => {
@@ -298,7 +298,7 @@ impl<S: GenServer> ServerRef<S> {
     /// ended in time, though it still will; and what [`StopError`] lists.
     pub fn stop_with(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
         let reason = reason.into();
-        let me = enter_runtime_call().map_err(|Exiting| StopError::Exiting)?;
+        let me = enter_call().map_err(|Exiting| StopError::Exiting)?;
         let resolved = self.resolve().ok_or(StopError::NoProc)?;
         let server = resolved.block();
         let mailbox = Self::mailbox_of(server)
@@ -333,18 +333,11 @@ fn deadline(timeout: Duration) -> Option<Instant> {
     (timeout != Duration::MAX).then(|| timer_thread::deadline_after(timeout))
 }
 
-/// The calling process is exiting and makes no calls any more.
-pub(crate) struct Exiting;
-
-/// The calling process, if it is one and may still make calls.
+/// Begins a call that sends a request and waits: like [`enter_runtime_call`], and records a send.
 #[inline]
-pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
-    let me = local::get();
+pub(crate) fn enter_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
+    let me = enter_runtime_call()?;
     if let Some(me) = &me {
-        me.checkpoint();
-        if me.signals_masked() || me.is_zombie() {
-            return Err(Exiting);
-        }
         me.note_send();
     }
     Ok(me)

@@ -13,7 +13,7 @@ use crate::pid::Pid;
 use crate::process::control::block::HeldResource;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
-use crate::process::control::local::CurrentProcess;
+use crate::process::control::local::{CurrentProcess, Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table;
 use crate::process::error::NameError;
 use crate::registry::announcement::Announcement;
@@ -123,16 +123,12 @@ where
 
 /// The calling process, if it is one that can still register.
 pub(crate) fn enter_register_call() -> Result<Rc<CurrentProcess>, NameError> {
-    let me = local::get().ok_or(NameError::NotAProcess)?;
-    me.checkpoint();
-    if me.signals_masked() || me.is_zombie() { Err(NameError::Exiting) } else { Ok(me) }
+    enter_runtime_call().map_err(|Exiting| NameError::Exiting)?.ok_or(NameError::NotAProcess)
 }
 
 /// The calling process, if it is one and what it does still counts.
 pub(crate) fn enter_registry_call() -> Option<Rc<CurrentProcess>> {
-    let me = local::get()?;
-    me.checkpoint();
-    if me.is_zombie() { None } else { Some(me) }
+    enter_release_call().ok().flatten()
 }
 
 /// A life in the registry: registering, changing one's mind, death.

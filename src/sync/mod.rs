@@ -1,6 +1,14 @@
-//! What the runtime needs to run on several threads: locks, atomics, threads, the time. Everybody else takes them from
-//! here, so that they can be exchanged: with `--cfg rethread_model` they are those of the model, which decides who
-//! goes next.
+//! Locks, atomics, threads and the time. The rest of the crate imports them from here, so that they can be
+//! replaced: with `--cfg rethread_model` they are those of `model`, a scheduler that decides before each step
+//! which thread runs next.
+//!
+//! Normally these are plain re-exports of `parking_lot` and std. Only statistics and hints whose value never
+//! decides about correctness use std's atomics directly: they would multiply the number of orders the model
+//! has to explore.
+
+use std::time::{Duration, Instant};
+
+use once_cell::sync::Lazy;
 
 #[cfg(rethread_model)]
 pub mod model;
@@ -24,15 +32,29 @@ mod real {
     pub(crate) mod thread {
         pub(crate) use std::thread::{Builder, Thread, current, park, park_timeout};
 
-        #[expect(clippy::disallowed_methods, reason = "for threads that no process lives on")]
+        /// Blocks a thread that runs no process.
+        #[expect(clippy::disallowed_methods, reason = "for threads that run no process")]
         pub(crate) fn sleep(duration: std::time::Duration) {
             std::thread::sleep(duration);
         }
     }
 
-    /// The time that waits and timers go by.
+    /// Returns the current time, for deadlines of waits and timers.
     #[inline]
     pub(crate) fn now() -> std::time::Instant {
         std::time::Instant::now()
     }
+}
+
+/// Converts a duration to nanoseconds; one that does not fit into 64 bits (584 years) becomes `u64::MAX`.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Converts a time to nanoseconds since a fixed time near the start of the program, so that it fits into an
+/// atomic. Earlier times become 0.
+pub(crate) fn nanos_since_epoch(at: Instant) -> u64 {
+    // Real time under the model as well: only statistics use it.
+    static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
+    nanos(at.saturating_duration_since(*EPOCH))
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child_spec::Shutdown;
-use crate::gen_server::call::{Exiting, enter_runtime_call};
+use crate::gen_server::call::enter_call;
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
-use crate::process::control::local::CurrentProcess;
+use crate::process::control::local::{CurrentProcess, Exiting};
 use crate::process::park::timer_thread;
 use crate::process::signals::monitor::remove_watcher;
 use crate::process::signals::monitor::watch_exit;
@@ -338,7 +338,7 @@ impl<T: Send + 'static> Task<T> {
 
 /// The calling process, if it is one and may still wait.
 pub(crate) fn enter_task_call() -> Result<Option<Rc<CurrentProcess>>, JoinError> {
-    enter_runtime_call().map_err(|Exiting| JoinError::Exiting)
+    enter_call().map_err(|Exiting| JoinError::Exiting)
 }
 
 impl<T: Send + 'static> Drop for Task<T> {

@@ -1,18 +1,19 @@
-//! What a process is at, and since when: for observers. The moment is noted for each message only while somebody looks;
-//! otherwise when the process wakes up, which costs far more anyway.
+//! What a process is doing, and since when, for observers. To read the clock for every message is too slow,
+//! so that happens only while an observer is active; otherwise the time is recorded when the process wakes up
+//! from parking, which costs far more anyway.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use once_cell::sync::Lazy;
+use crate::sync::nanos_since_epoch;
 
-/// What the thread of a process is at, as far as the runtime knows.
+/// What the thread of a process is doing, as far as the runtime knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Activity {
-    /// The body of a plain process or a task runs.
+    /// The body of a plain process or a task is running.
     Body = 0,
     /// A server is in `init`.
     Starting = 1,
@@ -31,6 +32,7 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// Converts the discriminant back.
     fn from_u8(number: u8) -> Self {
         match number {
             1 => Self::Starting,
@@ -60,29 +62,34 @@ impl fmt::Display for Activity {
     }
 }
 
-/// For so long after a look the moments are noted.
+/// Time after an observation during which every change of activity records the time.
 const OBSERVATION_WINDOW: Duration = Duration::from_secs(10);
 
+/// An observation window is open.
 static OBSERVED: AtomicBool = AtomicBool::new(false);
-/// When somebody last looked, in nanoseconds since `EPOCH`.
+/// Time of the last observation, in nanoseconds since the epoch of `crate::sync`.
 static OBSERVED_AT: AtomicU64 = AtomicU64::new(0);
-static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
 
-/// Somebody looks at processes: from now on they note more.
+/// Opens an observation window: for the next ten seconds processes record the time of every change of
+/// activity.
 pub(crate) fn observe() {
+    // In this order: a process that sees the flag should not find the time of an earlier observation and
+    // clear the flag. If it does nevertheless (the stores are relaxed), the next observation sets it again.
     OBSERVED_AT.store(now_nanos(), Ordering::Relaxed);
     OBSERVED.store(true, Ordering::Relaxed);
 }
 
-/// What one process is at. The process itself writes it, everybody may read.
+/// The current activity of one process. Only the process writes it; any thread may read it. Activity and time
+/// are separate atomics, so a reader may see a new one with an old one of the other.
 #[derive(Debug, Default)]
 pub(crate) struct ActivityCell {
     activity: AtomicU8,
+    /// Nanoseconds since the epoch of `crate::sync`.
     since: AtomicU64,
 }
 
 impl ActivityCell {
-    /// The process turns to something else.
+    /// Sets the activity, and records the time if an observation window is open.
     #[inline]
     pub(crate) fn set(&self, activity: Activity) {
         self.activity.store(activity as u8, Ordering::Relaxed);
@@ -91,31 +98,35 @@ impl ActivityCell {
         }
     }
 
-    /// The process is born, or has slept.
+    /// Records the current time: the process starts, or has woken up.
     pub(crate) fn touch(&self) {
         self.since.store(now_nanos(), Ordering::Relaxed);
     }
 
+    /// Records the current time, and closes the observation window if it is over.
     #[cold]
     fn record_time(&self) {
         self.touch();
+        // No thread waits for the end of the window; the first process to notice closes it for all.
         let observed_at = Duration::from_nanos(OBSERVED_AT.load(Ordering::Relaxed));
         if Duration::from_nanos(now_nanos()).saturating_sub(observed_at) > OBSERVATION_WINDOW {
             OBSERVED.store(false, Ordering::Relaxed);
         }
     }
 
-    /// What it is at.
+    /// Returns the current activity.
     pub(crate) fn get(&self) -> Activity {
         Activity::from_u8(self.activity.load(Ordering::Relaxed))
     }
 
-    /// For how long, at most.
+    /// Returns the time since the last recorded time: an upper bound for how long the current activity has
+    /// lasted.
     pub(crate) fn age(&self) -> Duration {
         Duration::from_nanos(now_nanos().saturating_sub(self.since.load(Ordering::Relaxed)))
     }
 }
 
+/// Returns the current time in nanoseconds since the epoch of `crate::sync`.
 fn now_nanos() -> u64 {
-    u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    nanos_since_epoch(Instant::now())
 }

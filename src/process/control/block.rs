@@ -1,5 +1,9 @@
-//! One process as others see it: whether it lives, its trap flag, links, monitors, name and mailbox.
-//! Everything in `process` works on blocks; only the process' own thread has more (`me`).
+//! The process control block: everything that other threads may read or change of a process. It holds the
+//! phase, flags, links, monitors, name, mailbox and parker. State that only the process itself uses is in
+//! `local.rs`.
+//!
+//! Never lock two blocks at once, and never run user code (destructors of messages and reasons included)
+//! under the lock.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -18,22 +22,22 @@ use crate::reason::ExitReason;
 use crate::sync::atomic::{AtomicIsize, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-/// What the runtime itself puts into a mailbox.
+/// A message that the runtime puts into a mailbox.
 #[derive(Debug, Clone)]
 pub(crate) enum SystemMessage {
     /// A trapped exit signal.
     Exit { from: Pid, reason: ExitReason },
-    /// A monitored process ended.
+    /// A monitored process has exited.
     Down { monitor: MonitorRef, target: MonitorTarget, reason: ExitReason },
 }
 
-/// What a monitor was set on, as its `Down` repeats it.
+/// The target of a monitor, as the caller named it. The `Down` message contains it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MonitorTarget {
     /// A process by its pid.
     Pid(Pid),
-    /// Whoever held this name when the monitor was made.
+    /// The process that held this name when the monitor was created.
     Name(Arc<str>),
 }
 
@@ -46,131 +50,152 @@ impl fmt::Display for MonitorTarget {
     }
 }
 
-/// The face of a mailbox that does not know its type.
+/// A mailbox whose message type is not known.
 pub(crate) trait DynMailbox: Send + Sync {
-    /// Puts a notice behind what is there.
+    /// Appends a system message. Does not wake the process.
     fn notify(&self, message: SystemMessage);
-    /// How many messages wait.
+    /// Returns the number of messages in the queue.
     fn len(&self) -> usize;
-    /// How many messages were ever taken out of it.
+    /// Returns the number of messages ever taken out of the queue.
     fn received(&self) -> usize;
-    /// The name of the message type, for error messages.
+    /// Returns the name of the message type, for error messages.
     fn message_type(&self) -> &'static str;
 }
 
-/// Something outside the mailboxes that waits for a death: a caller, a `Watch`.
+/// Is notified of the exit of a process without a mailbox: the reply slot of a call, a `Watch`.
 pub(crate) trait ExitListener: Send + Sync {
+    /// Handles the exit. Must be quick: other watchers are notified after it.
     fn on_exit(&self, reason: &ExitReason);
 }
 
-/// What a supervisor tells of itself to whoever looks.
+/// State of a supervisor that observers can read without a call.
 pub(crate) trait SupervisorStatus: Send + Sync {
-    /// How many restarts it has made, and may make.
+    /// Formats the number of restarts used, and the maximum.
     fn summary(&self) -> String;
-    /// All of it, for who knows its type.
+    /// Returns the whole status, for a caller that knows its type.
     fn as_any(&self) -> &dyn Any;
 }
 
-/// A name or key that a process holds and that must be free before anybody hears of its death.
+/// A name, a registry key or a lock that a process holds. It is released before links and monitors are
+/// notified, so that a replacement process can take it at once.
 pub(crate) trait HeldResource: Send + Sync {
-    /// Frees what others wait for. It runs no code of users, and for all that is held before any of it is released,
-    /// because that may, and may wait for what is freed here.
+    /// Releases what other processes wait for. Exit cleanup calls it for all resources before it calls
+    /// `release` for any: `release` may run user code, which may wait for a lock that this process holds.
+    /// Must not run user code itself.
     fn release_locks(&self) {}
+    /// Releases the resource. May run user code.
     fn release(&self, holder: Pid);
 }
 
-/// How far a process is on its way from birth to the grave.
+/// The phase of a process. It only moves forward.
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
     Running,
-    /// A fatal signal was accepted, or the process is ending by itself: the reason stands.
+    /// A fatal signal was accepted, or the process is exiting by itself. The reason is final, except for
+    /// `own_exit_first`.
     Exiting(ExitReason),
-    /// Links and monitors have been told, or are being told.
+    /// Names and other resources are released; links and monitors have been notified or are being notified.
     Dead(ExitReason),
 }
 
-/// The other end of a link or monitor. One kind today: a process of this program.
+/// The other end of a link or monitor. So far always a process of this program.
 #[derive(Clone)]
 pub(crate) struct Peer(pub(crate) Arc<ProcessBlock>);
 
-/// Who is told when this process ends.
+/// A monitor on this process, notified when it exits: a process receives a `Down` message, a listener is
+/// called.
 pub(crate) enum Watcher {
     Process { peer: Peer, target: MonitorTarget },
     Listener(Arc<dyn ExitListener>),
 }
 
-/// A monitor this process holds: on whom, or fired with its `Down` still in the mailbox.
+/// A monitor that this process holds on another one.
 pub(crate) enum Monitoring {
+    /// The target has not exited. The alias, if any, is deactivated when the monitor fires.
     Active { peer: Peer, alias: Option<Arc<dyn Deactivate>> },
+    /// The `Down` is in the mailbox and has not been received.
     Fired,
 }
 
-/// An address that ends with a monitor.
+/// An alias that is tied to a monitor.
 pub(crate) trait Deactivate: Send + Sync {
+    /// Makes the alias drop all further messages.
     fn deactivate(&self);
 }
 
-/// A link or monitor that reached this process while it was exiting: answered `noproc` when it is dead.
+/// A link or monitor that was requested while this process was exiting. It is answered with `NoProc` after
+/// the links and monitors that existed before have been notified.
 pub(crate) enum PendingRequest {
     Link(Peer),
     Watcher(MonitorRef, Watcher),
 }
 
+/// Runs once when a fatal exit signal arrives: see `process::on_exit_request`.
 pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 
-/// The part of a block behind its lock.
+/// The part of a block that is protected by its lock.
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) traps_exits: bool,
     pub(crate) links: HashMap<Pid, Peer, IdHasher>,
+    /// Monitors that this process holds on others.
     pub(crate) monitoring: HashMap<MonitorRef, Monitoring, IdHasher>,
+    /// Monitors that others hold on this process.
     pub(crate) watchers: HashMap<MonitorRef, Watcher, IdHasher>,
     pub(crate) pending_requests: Vec<PendingRequest>,
     pub(crate) name: Option<Arc<str>>,
+    /// Released during exit cleanup.
     pub(crate) held_resources: Vec<Arc<dyn HeldResource>>,
+    /// Shown by observers for a process without a name. It need not be unique.
     pub(crate) label: Option<Arc<str>>,
     pub(crate) hooks: Vec<(TimerRef, Hook)>,
-    /// Timers whose message goes to this process.
+    /// Pending timers whose message goes to this process. They are cancelled during exit cleanup.
     pub(crate) timers: HashSet<TimerRef, IdHasher>,
-    /// A signal decided the end while an unwinding of the process' own was under way: if nobody catches
-    /// that one, its reason counts.
+    /// A signal arrived while the process was unwinding already. If that unwind is not caught, its reason
+    /// replaces that of the signal.
     pub(crate) own_exit_first: bool,
-    /// When the runtime declares this process dead although its thread goes on.
+    /// Fires at the exit deadline: if the thread is still running then, the process becomes a zombie.
     pub(crate) exit_timer: Option<TimerRef>,
-    /// The process that waits for this one's start and learns of a failure from that, not by a message.
+    /// The process that waits for the start of this one. It learns of a failed start from that call and must
+    /// not receive an exit signal as well.
     pub(crate) starter: Option<Pid>,
-    /// All whom its death concerns have been told: who comes now is answered at once. Who comes while they are
-    /// being told waits, so that nobody hears of a death before those who were linked.
+    /// Links and monitors have been notified of the exit: a link or monitor set from now on is answered at
+    /// once. One set earlier waits in `pending_requests`, so that no process is notified before the linked
+    /// ones.
     pub(crate) links_notified: bool,
-    /// The earlier holders of this process' name: still unwinding, so this one must wait before it begins.
+    /// Earlier holders of the names of this process whose threads are still unwinding. The process waits for
+    /// them before it runs its body, because they may still hold files or ports.
     pub(crate) predecessors: Vec<Arc<ProcessBlock>>,
 }
 
-/// What is known of a process from its birth.
+/// Data of a process that is fixed when it is spawned.
 #[derive(Debug, Clone)]
 pub(crate) struct SpawnInfo {
+    /// The parent first.
     pub(crate) ancestors: Arc<[Pid]>,
-    /// The process that began the application it belongs to.
+    /// The process that leads the application this process belongs to.
     pub(crate) application: Option<Pid>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) started_at: Instant,
+    /// Time the process has to unwind after it was killed.
     pub(crate) kill_grace: Duration,
+    /// Time the process has to unwind after any other exit reason.
     pub(crate) exit_timeout: Duration,
     pub(crate) kind: ProcessKind,
 }
 
-/// What a process is.
+/// The kind of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ProcessKind {
-    /// A function, started with `spawn` or its like.
+    /// A function, started with `spawn` or a variant of it.
     #[default]
     Process,
     /// A task.
     Task,
     /// A server, or an agent.
     Server,
-    /// A server that keeps others running.
+    /// A server that starts other processes and restarts them.
     Supervisor,
 }
 
@@ -182,33 +207,41 @@ pub(crate) fn display_name<'a>(
     name.as_ref().or(label.as_ref())
 }
 
+// Bits of `ProcessBlock::flags`. They repeat parts of `State` so that they can be read without the lock.
+
+/// The phase is not `Running`.
 const EXITING: u8 = 1;
+/// The process is unwinding because of a panic, exit or throw of its own that may still be caught.
 const UNWINDING: u8 = 2;
+/// Exit cleanup has begun, on one thread.
 const CLEANING_UP: u8 = 4;
+/// The phase is `Dead`.
 const DEAD: u8 = 8;
+/// An exit signal decided the exit reason.
 const SIGNALLED: u8 = 16;
+/// The thread has finished with the process.
 const THREAD_DONE: u8 = 32;
 
-/// One process as others see it.
+/// The control block of one process.
 #[repr(C)]
 pub(crate) struct ProcessBlock {
     pub(crate) pid: Pid,
     pub(crate) spawn_info: SpawnInfo,
     pub(crate) parker: Arc<Parker>,
     pub(crate) mailbox: Arc<dyn DynMailbox>,
-    /// The mailbox once more, for who knows its type.
+    /// The same mailbox, to be downcast by a caller that knows the message type.
     pub(crate) any_mailbox: Arc<dyn Any + Send + Sync>,
     flags: AtomicU8,
-    /// Every sender reads what is above, and it hardly ever changes.
+    /// Separates the fields above, which every sender reads and which rarely change, from those below, which
+    /// change with every message.
     _pad0: CacheLinePadding,
-    /// What it is at.
     pub(crate) activity: ActivityCell,
-    /// For supervisors.
+    /// Set by supervisors only.
     pub(crate) supervisor_status: OnceCell<Arc<dyn SupervisorStatus>>,
-    /// The pid this process waits for in a call, or zero: what wait cycles are found by.
+    /// The pid of the process that this one waits for in a call, or 0. The edges of the wait-for graph.
     pub(crate) waiting_on: AtomicU64,
-    /// What a selective receive has taken out of the queue and put aside, less the `Down`s in either that
-    /// a `demonitor_flush` has made void.
+    /// Number of events that a selective receive has taken out of the queue and saved, minus the number of
+    /// `Down`s (saved or in the queue) that a `demonitor_flush` has invalidated. May be negative.
     pub(crate) saved_count: AtomicIsize,
     state: Mutex<State>,
 }
@@ -221,6 +254,7 @@ impl ProcessBlock {
             parker: Arc::new(Parker::default()),
             any_mailbox: Arc::clone(&mailbox) as Arc<dyn Any + Send + Sync>,
             mailbox,
+            // An unlinked, running process: `start_process` adds links, monitors and names.
             flags: AtomicU8::new(0),
             _pad0: CacheLinePadding::default(),
             activity: ActivityCell::default(),
@@ -248,7 +282,8 @@ impl ProcessBlock {
         }
     }
 
-    /// Locks the state. Never lock two processes at once, and run no user code under it.
+    /// Locks the state. The caller must not hold the lock of another block, and must not run user code under
+    /// it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -267,51 +302,59 @@ impl ProcessBlock {
         display_name(&state.name, &state.label).cloned()
     }
 
-    /// How many messages wait in its mailbox.
+    /// Returns the number of messages in the mailbox that have not been received.
     pub(crate) fn message_queue_len(&self) -> usize {
+        // The two are not read atomically, so the result may be off by one while a message is received.
         let saved = self.saved_count.load(Ordering::Relaxed);
         self.mailbox.len().saturating_add_signed(saved)
     }
 
-    /// Whether its end is decided: it is exiting or dead, and takes no more messages.
+    /// Returns `true` if the process is exiting or has exited: it accepts no more messages.
     #[inline]
     pub(crate) fn is_exiting(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & EXITING != 0
     }
 
-    /// Whether its links and monitors have been told.
+    /// Returns `true` if the process has exited: its links and monitors have been notified, or are being
+    /// notified. Its thread may still be running, as that of a zombie.
     #[inline]
     pub(crate) fn is_dead(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & DEAD != 0
     }
 
-    /// Whether its names are being released or have been.
+    /// Returns `true` if exit cleanup has begun: names are being released, or have been.
     pub(crate) fn is_cleaning_up(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & CLEANING_UP != 0
     }
 
-    /// Whether a runtime call of this process has anything to look at: one load on the fast path.
+    /// Returns `true` if a checkpoint of this process has something to check. One load, for the fast path of
+    /// every runtime call.
     #[inline]
     pub(crate) fn needs_attention(&self) -> bool {
+        // Acquire suffices here and below: the process reads its own flags, and what another thread did
+        // before it set one becomes visible. The order relative to other variables matters only where
+        // `SeqCst` is used.
         self.flags.load(Ordering::Acquire) != 0
     }
 
-    /// Whether a panic, exit or throw of its own is under way that somebody may still catch.
+    /// Returns `true` if the process is unwinding because of a panic, exit or throw of its own, which may
+    /// still be caught.
     #[inline]
     pub(crate) fn is_unwinding(&self) -> bool {
         self.flags.load(Ordering::Acquire) & UNWINDING != 0
     }
 
+    /// Sets the flag that follows `Phase::Exiting`. The caller holds the lock of the state.
     pub(crate) fn mark_exiting(&self) {
         self.flags.fetch_or(EXITING, Ordering::SeqCst);
     }
 
-    /// Whether an exit signal decided its end, rather than the process itself.
+    /// Returns `true` if an exit signal decided the exit reason, rather than the process itself.
     pub(crate) fn exited_by_signal(&self) -> bool {
         self.flags.load(Ordering::Acquire) & SIGNALLED != 0
     }
 
-    /// Whether its thread is through with it.
+    /// Returns `true` if the thread has finished with the process.
     pub(crate) fn is_thread_done(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & THREAD_DONE != 0
     }
@@ -328,12 +371,15 @@ impl ProcessBlock {
         }
     }
 
+    /// Sets the flag that follows `Phase::Dead`. The caller holds the lock of the state.
     pub(crate) fn mark_dead(&self) {
         self.flags.fetch_or(DEAD, Ordering::SeqCst);
     }
 
-    /// Claims the burial; true for the first to ask.
+    /// Claims the exit cleanup. Returns `true` for the first caller only.
     pub(crate) fn begin_cleanup(&self) -> bool {
+        // The thread of the process and the reaper may arrive at the same time, if the exit deadline passes
+        // while the thread finishes. Exactly one finds the bit unset.
         self.flags.fetch_or(CLEANING_UP, Ordering::SeqCst) & CLEANING_UP == 0
     }
 

@@ -1,5 +1,8 @@
-//! Which process this thread is, and what every runtime call does first: look whether the process has
-//! been told to go. Every public function of `process` and of the servers starts here.
+//! The process of the current thread: the state that only this thread uses, the checks at the start of every
+//! runtime call, and interruptible waits.
+//!
+//! An exit signal ends a process at its next *checkpoint*: the call unwinds the stack, as a panic does.
+//! Signals are *masked* while destructors run; then runtime calls return errors instead of unwinding.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -18,59 +21,67 @@ use crate::process::park::parker::Parker;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 
-/// A reply handle that was dropped unanswered, held back until it is clear why.
+/// A reply handle that was dropped without a reply. Its caller is still waiting.
 pub(crate) trait DroppedCaller {
+    /// Ends the wait of the caller with an error.
     fn notify_dropped(&self);
 }
 
-/// This thread's process, as only the thread itself sees it.
+/// The process of the current thread, with the state that only this thread uses.
 pub(crate) struct CurrentProcess {
     pub(crate) block: Arc<ProcessBlock>,
-    /// The body is over and only destructors run: runtime calls do not unwind any more.
+    /// Runtime calls do not unwind: the body has ended and only destructors run, or `with_signals_masked` is
+    /// running.
     signals_masked: Cell<bool>,
-    /// The process is being buried, by this thread and not as a zombie.
+    /// This thread runs the exit cleanup of the process.
     in_cleanup: Cell<bool>,
-    /// Whether callbacks run here whose outcome decides what a dropped reply handle means.
+    /// Dropped reply handles are kept in `dropped_callers`: see `defer_dropped_callers`.
     defers_dropped: Cell<bool>,
+    /// Reply handles that were dropped, whose callers have not been notified.
     dropped_callers: RefCell<Vec<Arc<dyn DroppedCaller>>>,
-    /// How many messages it has received since it last sent one.
+    /// Number of messages received since the process last sent one; saturates.
     received_since_send: Cell<u32>,
-    /// The process whose call is being handled, until it is answered.
+    /// The caller of the request being handled, until it has a reply.
     current_caller: Cell<Option<Pid>>,
 }
 
-/// Who has received so many messages and sent none is taken for a sink.
+/// A process that has received more messages than this without sending one is considered a sink.
 const SINK_THRESHOLD: u32 = 64;
 
 thread_local! {
+    /// `None` on foreign threads, and between two processes.
     static CURRENT: RefCell<Option<Rc<CurrentProcess>>> = const { RefCell::new(None) };
+    /// The parker of a foreign thread.
     static THREAD_PARKER: Arc<Parker> = Arc::new(new_thread_parker());
-    /// For destructors of thread-locals that wait when `FOREIGN` is gone: what is woken and what waits must be the
-    /// same. It is never gone itself, so such a thread leaks one.
+    /// For destructors of other thread-locals that wait when `THREAD_PARKER` is destroyed already. All waits
+    /// of a thread must use the same parker, or a waker would unpark the wrong one; so this one is never
+    /// destroyed, but leaked.
     static FALLBACK_PARKER: ManuallyDrop<Arc<Parker>> = ManuallyDrop::new(Arc::new(new_thread_parker()));
 }
 
+/// Creates a parker that belongs to the calling thread.
 fn new_thread_parker() -> Parker {
     let parker = Parker::default();
     parker.bind_to_current_thread();
     parker
 }
 
-/// This thread's process; `None` on a foreign thread.
+/// Returns the process of the calling thread, or `None` on a foreign thread.
 #[inline]
 pub(crate) fn get() -> Option<Rc<CurrentProcess>> {
-    // No process any more while the thread's own locals are being destroyed.
+    // While the thread-locals of the thread are being destroyed it has no process.
     CURRENT.try_with(|me| me.borrow().clone()).ok().flatten()
 }
 
-/// Whether this thread's own locals are being destroyed: it can be no process any more.
+/// Returns `true` if the thread-locals of this thread are being destroyed: it cannot become a process.
 pub(crate) fn thread_is_exiting() -> bool {
     CURRENT.try_with(|_| ()).is_err()
 }
 
-/// Makes this thread the process, or no process again.
+/// Makes the calling thread run this process, or no process if `block` is `None`.
 pub(crate) fn set(block: Option<Arc<ProcessBlock>>) {
     let me = block.map(|block| {
+        // From here on other threads can wake this one.
         block.parker.bind_to_current_thread();
         Rc::new(CurrentProcess {
             block,
@@ -82,11 +93,12 @@ pub(crate) fn set(block: Option<Arc<ProcessBlock>>) {
             current_caller: Cell::new(None),
         })
     });
+    // Dropped after the borrow has ended: destructors may call `get`.
     let previous = CURRENT.with(|cell| cell.replace(me));
     drop(previous);
 }
 
-/// Ends the process here if it has been told to go.
+/// Unwinds the calling process if an exit signal has arrived. Does nothing on a foreign thread.
 #[inline]
 pub(crate) fn checkpoint() {
     if let Some(me) = get() {
@@ -94,20 +106,22 @@ pub(crate) fn checkpoint() {
     }
 }
 
-/// The pid of the calling process, `None` on a foreign thread.
+/// Returns the pid of the calling process, or `None` on a foreign thread.
 pub(crate) fn pid() -> Option<Pid> {
     get().map(|me| me.block.pid)
 }
 
-/// Who this thread is as a sender of signals: a foreign thread has an identity that finds nobody.
+/// Returns the pid of the calling thread as a sender of signals. A foreign thread has a pid of its own, which
+/// belongs to no process.
 pub(crate) fn sender_pid() -> Pid {
     thread_local! {
         static FOREIGN_THREAD_PID: Pid = Pid::next();
     }
+    // While thread-locals are being destroyed a new pid is as good: no process has it.
     pid().unwrap_or_else(|| FOREIGN_THREAD_PID.try_with(|pid| *pid).unwrap_or_else(|_| Pid::next()))
 }
 
-/// What this thread waits on.
+/// Returns the parker of the calling thread: that of its process, or one for a foreign thread.
 #[inline]
 pub(crate) fn parker() -> Arc<Parker> {
     match get() {
@@ -118,41 +132,46 @@ pub(crate) fn parker() -> Arc<Parker> {
     }
 }
 
-/// Blocks until there are news or the deadline is past; an exit signal ends the process here and now.
+/// Blocks until `poll` returns a value or the deadline has passed. Unwinds if an exit signal arrives.
 pub(crate) fn wait<T>(deadline: Option<Instant>, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
     spin(deadline, &mut poll).or_else(|| park(deadline, poll))
 }
 
-/// The first part of `wait`: looks for news for as long as it does not pay to park.
+/// Runs the first part of `wait`: polls, and spins while that is likely to be cheaper than parking.
 #[inline]
 pub(crate) fn spin<T>(deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
     wait_interruptible(poll, |parker, poll| parker.spin(deadline, poll))
 }
 
-/// The second part of `wait`: for who lingered in vain, or expects no news.
+/// Runs the second part of `wait`, parking: for a caller that has spun without a result, or expects a long
+/// wait.
 #[inline]
 pub(crate) fn park<T>(deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
     wait_interruptible(poll, |parker, poll| parker.park_until(deadline, poll))
 }
 
-/// Blocks until there are news, whatever becomes of the process.
+/// Blocks until `poll` returns a value, and ignores exit signals.
 pub(crate) fn park_uninterruptible<T>(poll: impl FnMut() -> Option<T>) -> Option<T> {
     let _active = get().is_none().then(ActiveThreadGuard::new);
     parker().park_until(None, poll)
 }
 
-/// Waits in a way that an exit signal ends.
+/// Runs `wait` with a poll that an exit signal interrupts, and unwinds if it does. On a foreign thread, and
+/// while signals are masked, nothing interrupts the wait.
 fn wait_interruptible<T>(
     mut poll: impl FnMut() -> Option<T>,
     wait: impl FnOnce(&Parker, &mut dyn FnMut() -> Option<Wakeup<T>>) -> Option<Wakeup<T>>,
 ) -> Option<T> {
     let Some(me) = get() else {
-        let _active = ActiveThreadGuard::new(); // what a foreign thread does elsewhere nobody knows
+        // A foreign thread counts as active only in here: what it does elsewhere is not known.
+        let _active = ActiveThreadGuard::new();
         return match wait(&parker(), &mut || poll().map(Wakeup::Ready)) {
             Some(Wakeup::Ready(value)) => Some(value),
             Some(Wakeup::ExitSignal) | None => None,
         };
     };
+    // Unwinds if the signal has arrived before. One that arrives later is found by the poll: the sender sets
+    // the flag `EXITING` before it unparks this thread.
     me.checkpoint();
     let interruptible = !me.signals_masked();
     let wakeup = wait(&me.block.parker, &mut || match poll() {
@@ -160,6 +179,7 @@ fn wait_interruptible<T>(
         None if interruptible && me.block.is_exiting() => Some(Wakeup::ExitSignal),
         None => None,
     });
+    // The stack is unwound here, not in the poll: the parker must have left its wait.
     match wakeup {
         Some(Wakeup::Ready(value)) => Some(value),
         Some(Wakeup::ExitSignal) => exception::unwind_on_exit_signal(),
@@ -167,27 +187,76 @@ fn wait_interruptible<T>(
     }
 }
 
+/// Why an interruptible wait ended.
 enum Wakeup<T> {
     Ready(T),
     ExitSignal,
 }
 
+/// The calling process is exiting, or is a zombie: the operation is refused.
+#[derive(Debug)]
+pub(crate) struct Exiting;
+
+/// Begins a runtime call that starts something new: runs a checkpoint and returns the calling process, or
+/// `None` on a foreign thread.
+///
+/// # Errors
+/// [`Exiting`] while exit signals are masked and on the thread of a zombie: exit cleanup has begun, so what is
+/// acquired now would never be released.
+#[inline]
+pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
+    let me = get();
+    if let Some(me) = &me {
+        me.enter_runtime_call()?;
+    }
+    Ok(me)
+}
+
+/// Begins a runtime call that only gives something up: like [`enter_runtime_call`], but allowed in
+/// destructors.
+///
+/// # Errors
+/// [`Exiting`] on the thread of a zombie.
+#[inline]
+pub(crate) fn enter_release_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
+    let me = get();
+    if let Some(me) = &me {
+        me.checkpoint();
+        // A zombie has lost its names and links already; what it gives up may belong to its replacement.
+        if me.is_zombie() {
+            return Err(Exiting);
+        }
+    }
+    Ok(me)
+}
+
 impl CurrentProcess {
-    /// Whether runtime calls must not unwind: destructors are running.
+    /// Runs a checkpoint, then returns [`Exiting`] if the process may not start anything new.
+    #[inline]
+    pub(crate) fn enter_runtime_call(&self) -> Result<(), Exiting> {
+        self.checkpoint();
+        if self.signals_masked() || self.is_zombie() { Err(Exiting) } else { Ok(()) }
+    }
+
+    /// Returns `true` if runtime calls must not unwind, because destructors are running.
     #[inline]
     pub(crate) fn signals_masked(&self) -> bool {
         thread::panicking() || self.signals_masked.get()
     }
 
-    /// Whether the process is declared dead although this thread goes on: nothing it does counts.
+    /// Returns `true` if the process is a zombie: it missed its exit deadline, so its links and monitors have
+    /// been notified while this thread is still running. Its runtime calls have no effect.
     #[inline]
     pub(crate) fn is_zombie(&self) -> bool {
         self.block.is_dead()
     }
 
+    /// Unwinds if an exit signal has arrived, unless signals are masked.
     #[inline]
     pub(crate) fn checkpoint(&self) {
+        // One load in the usual case, no flag set.
         if self.block.needs_attention() && !self.signals_masked() {
+            // The checkpoint was reached, so an unwind that had begun was caught.
             self.on_unwind_caught();
             if self.block.is_exiting() {
                 exception::unwind_on_exit_signal();
@@ -195,8 +264,9 @@ impl CurrentProcess {
         }
     }
 
-    /// An unwinding that began was caught: the deadline it set is off. If it was one in a destructor, and the
-    /// one that runs the destructor goes on, nothing is settled.
+    /// Cancels what the start of an unwind has set up, if the unwind was caught: its exit deadline, and the
+    /// rule that its own reason takes precedence over that of a signal. Does nothing if the thread is still
+    /// unwinding: then the unwind that was caught was a second one, in a destructor that the first one runs.
     pub(crate) fn on_unwind_caught(&self) {
         if !self.block.is_unwinding() || thread::panicking() {
             return;
@@ -204,35 +274,40 @@ impl CurrentProcess {
         self.block.set_unwinding(false);
         let mut state = self.block.lock();
         state.own_exit_first = false;
+        // The deadline of an exit signal that has arrived meanwhile stays.
         let exit_timer = match state.phase {
             Phase::Running => state.exit_timer.take(),
             Phase::Exiting(_) | Phase::Dead(_) => None,
         };
+        // Not under the lock: dropping a timer's action may drop the last reference to a block.
         drop(state);
         exit_timer.map(timer_thread::cancel);
+        // Reply handles dropped by the unwind: the process continues without a reply.
         if !self.defers_dropped.get() {
             self.flush_dropped_callers();
         }
     }
 
-    /// From here on only destructors run.
+    /// Masks exit signals from now on: only destructors will run.
     pub(crate) fn mask_signals(&self) {
         self.signals_masked.set(true);
     }
 
-    /// From here on only destructors of what others keep for the process run.
+    /// Marks the begin of exit cleanup on this thread: only destructors of what the runtime holds for the
+    /// process will run.
     pub(crate) fn enter_cleanup(&self) {
         self.in_cleanup.set(true);
     }
 
-    /// Whether the calling code runs in the burial itself: what it leaves behind nobody puts in order.
+    /// Returns `true` during exit cleanup, when resources acquired now would never be released.
     pub(crate) fn in_cleanup(&self) -> bool {
         self.in_cleanup.get()
     }
 
-    /// Runs clean-up code in the state of last words, then comes back from it.
+    /// Runs cleanup code with exit signals masked, then restores the previous state.
     pub(crate) fn with_signals_masked<T>(&self, body: impl FnOnce() -> T) -> T {
-        /// Also if the clean-up panics: who swallows that must still be unwound at the next call.
+        /// Restores the state also if the body panics: if that panic is caught, the next call must unwind
+        /// again.
         struct Restore<'a>(&'a Cell<bool>, bool);
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
@@ -243,49 +318,51 @@ impl CurrentProcess {
         body()
     }
 
-    /// Why the process is exiting, for a receive that is called in a destructor.
+    /// Returns the exit reason, for a receive that is called in a destructor.
     pub(crate) fn exit_reason(&self) -> ExitReason {
+        // `None`: a destructor that runs during a panic. The exit has not been decided yet, the panic may be caught.
         self.block.exit_reason().unwrap_or_else(|| ExitReason::new("exiting"))
     }
 
-    /// Marks that a server's callbacks run on this thread: reply handles dropped in one are held back
-    /// until the server has decided whether it goes on (then nobody will answer) or stops (then the caller
-    /// learns the reason).
+    /// Defers the notification of callers from now on: server callbacks run on this thread. A reply handle
+    /// dropped in a callback is kept until it is decided whether the server continues (then the caller will
+    /// get no reply) or stops (then the caller receives the exit reason).
     pub(crate) fn defer_dropped_callers(&self) {
         self.defers_dropped.set(true);
     }
 
-    /// It sends something, to whomever.
+    /// Records that the process sends something.
     #[inline]
     pub(crate) fn note_send(&self) {
         self.received_since_send.set(0);
     }
 
-    /// It has received a message.
+    /// Records that the process has received a message.
     #[inline]
     pub(crate) fn note_receive(&self) {
         self.received_since_send.set(self.received_since_send.get().saturating_add(1));
     }
 
-    /// Whether it only ever takes messages: nobody is waiting for what it makes of the next one.
+    /// Returns `true` if the process only receives messages: no other process waits for what it does with the
+    /// next one, so a short delay costs nothing.
     #[inline]
     pub(crate) fn is_sink(&self) -> bool {
         self.received_since_send.get() > SINK_THRESHOLD
     }
 
-    /// It turns to something else.
+    /// Sets what observers see this process doing.
     #[inline]
     pub(crate) fn set_activity(&self, activity: Activity) {
         self.block.activity.set(activity);
     }
 
-    /// A call of this process is to be handled; of nobody's that could be asked, if it comes from a foreign thread.
+    /// Records the caller of the request being handled; `None` if it is not a process.
     #[inline]
     pub(crate) fn set_current_caller(&self, caller: Option<Pid>) {
         self.current_caller.set(caller);
     }
 
-    /// The call of this process has its answer, whichever is being handled.
+    /// Clears the current caller if it is this process: its call has a reply.
     #[inline]
     pub(crate) fn clear_current_caller(&self, caller: Pid) {
         if self.current_caller.get() == Some(caller) {
@@ -293,18 +370,20 @@ impl CurrentProcess {
         }
     }
 
-    /// Whose call has been handled without an answer.
+    /// Takes the current caller: a process whose request has been handled without a reply.
     #[inline]
     pub(crate) fn take_unanswered_caller(&self) -> Option<Pid> {
         self.current_caller.take()
     }
 
-    /// Lets the callers of dropped reply handles know, now that the process' own fate is decided.
+    /// Notifies the callers of all dropped reply handles, after it is decided whether this process continues
+    /// or exits.
     #[inline]
     pub(crate) fn flush_dropped_callers(&self) {
         if self.dropped_callers.borrow().is_empty() {
             return;
         }
+        // Taken out first: a notification may drop another reply handle.
         let callers = self.dropped_callers.take();
         for caller in callers {
             caller.notify_dropped();
@@ -312,13 +391,15 @@ impl CurrentProcess {
     }
 }
 
-/// Takes note of a reply handle dropped unanswered: at once, or when it is clear what that means.
+/// Handles a reply handle that was dropped without a reply: notifies its caller at once, or later if it is
+/// not yet decided whether this process continues.
 pub(crate) fn on_caller_dropped(caller: Arc<dyn DroppedCaller>) {
     match get() {
         Some(me) if me.defers_dropped.get() || thread::panicking() => {
             me.dropped_callers.borrow_mut().push(caller);
             if !me.defers_dropped.get() {
-                // Also if no panic hook saw it begin (`resume_unwind`): whoever catches it must settle this.
+                // The thread is unwinding. `resume_unwind` does not run the panic hook that would have set
+                // this flag; without it the next checkpoint after a catch would not flush the callers.
                 me.block.set_unwinding(true);
             }
         }

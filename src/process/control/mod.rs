@@ -1,5 +1,5 @@
-//! The data of a process: its control block, the table of all blocks, the current process of a thread, and the
-//! settings.
+//! The data of a process: its control block, the table of all blocks, the current process of a thread, and
+//! the settings.
 
 pub(crate) mod activity;
 pub(crate) mod block;

@@ -1,5 +1,5 @@
-//! The limits of the runtime: how many processes, how long a death may take, how big a stack. Birth and
-//! death ask here; programs set them once, at the start.
+//! The settings of the runtime, and the count of processes that the limit applies to. Programs usually change
+//! settings once, at the start.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::process::park::thread_cache;
 use crate::sync::RwLock;
 use crate::unwind::catch_and_log;
 
-/// The limits of the runtime, for the whole program.
+/// The settings of the runtime: limits, timeouts and defaults for the whole program.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,39 +24,41 @@ use crate::unwind::catch_and_log;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How many processes may have a thread at once, zombies included; at the limit a spawn is refused
-    /// with [`SpawnError::SystemLimit`](crate::process::SpawnError::SystemLimit).
+    /// Maximum number of processes that have a thread at the same time, zombies included. At the limit a
+    /// spawn fails with [`SpawnError::SystemLimit`](crate::process::SpawnError::SystemLimit).
     ///
-    /// The default is half of what this machine can hold, because std aborts the whole program when a
-    /// thread finds no memory map left for its signal stack. On Linux that is the least of
-    /// `vm.max_map_count / 4` (each thread needs four maps), `kernel.pid_max` and `kernel.threads-max`;
-    /// elsewhere 4,096.
+    /// The default is half of what this machine can hold, because std aborts the whole program when a thread
+    /// finds no memory map left for its signal stack. On Linux the machine can hold the minimum of
+    /// `vm.max_map_count / 4` (each thread needs four maps), `kernel.pid_max`, `kernel.threads-max` and the
+    /// `pids.max` of the control group; elsewhere the default is 4,096.
     pub max_processes: usize,
-    /// How many zombies (dead, but their thread goes on) there may be before supervisors stop replacing
-    /// children that became one. Default 64.
+    /// Maximum number of zombies (processes that missed their exit deadline: they have exited, but their
+    /// thread is still running) before supervisors stop replacing children that became one. Default 64.
     pub max_zombies: usize,
-    /// How long a killed process has to unwind before it is declared dead. Default 100 ms.
+    /// Time a killed process has to unwind before it becomes a zombie. Default 100 ms.
     pub kill_grace: Duration,
-    /// How long a process that ends for any other reason has to unwind. Default 5 s. `Duration::MAX`
-    /// means for ever.
+    /// Time a process that exits for any other reason has to unwind before it becomes a zombie. Default 5 s.
+    /// `Duration::MAX` means without limit.
     ///
-    /// It counts from the panic, for a panic that is caught by plain `catch_unwind` until the next runtime
-    /// call: code that swallows panics and then computes for longer than this should use
+    /// It starts with the panic. For a panic that is caught by plain `catch_unwind` it ends only with the
+    /// next runtime call: code that catches panics and then computes for longer than this should use
     /// [`attempt`](crate::process::attempt) or call [`checkpoint`](crate::process::checkpoint).
     pub exit_timeout: Duration,
-    /// The stack of a process in bytes, of which only what is touched costs memory. Default 2 MiB, as
-    /// std's; the least is what the system asks for. A stack overflow cannot be contained: it ends the program.
+    /// Stack size of a process in bytes. Only the part that is used costs memory. Default 2 MiB, as in std;
+    /// the minimum is that of the operating system. A stack overflow cannot be contained: it aborts the
+    /// program.
     pub stack_size: usize,
-    /// How many threads whose process ended normally are kept, for two seconds, for the next processes: those start in
-    /// a microsecond or two instead of 30 to 50. Default 1,024: more than were busy at once there never are. With 0 each
-    /// process gets a new thread.
+    /// Maximum number of idle threads. A thread whose process exited normally is kept for two seconds for the
+    /// next process, which then starts in 1 to 2 µs instead of 30 to 50. There are never more idle threads
+    /// than processes were running at the same time. Default 1,024. With 0 each process gets a new thread.
     ///
-    /// On a kept thread the thread-locals of foreign code have the values an earlier process left there, and their
-    /// destructors run when the thread ends, not when the process does. A thread whose process panicked or was ended from
-    /// outside is never kept. The environment variable `RETHREAD_MAX_IDLE_THREADS` sets another default.
+    /// On a reused thread the thread-locals of foreign code have the values an earlier process left there,
+    /// and their destructors run when the thread exits, not when the process does. A thread whose process
+    /// panicked or was ended by an exit signal is never reused. The environment variable
+    /// `RETHREAD_MAX_IDLE_THREADS` sets another default.
     pub max_idle_threads: usize,
-    /// How threads wait for messages and answers. The environment variable `RETHREAD_WAIT_STRATEGY` (`adaptive`, `park`,
-    /// `linger`) sets another default.
+    /// How threads wait for messages and replies. The environment variable `RETHREAD_WAIT_STRATEGY`
+    /// (`adaptive`, `park` or `spin`) sets another default.
     pub wait_strategy: WaitStrategy,
 }
 
@@ -68,6 +70,7 @@ impl Default for Settings {
             kill_grace: Duration::from_millis(100),
             exit_timeout: Duration::from_secs(5),
             stack_size: 2 * 1024 * 1024,
+            // The environment overrides the defaults, not what the program sets.
             max_idle_threads: env_override(MAX_IDLE_THREADS_VAR, |text| text.parse().ok()).unwrap_or(1024),
             wait_strategy: env_override(WAIT_STRATEGY_VAR, WaitStrategy::from_name)
                 .unwrap_or(WaitStrategy::Adaptive),
@@ -78,17 +81,20 @@ impl Default for Settings {
 const MAX_IDLE_THREADS_VAR: &str = "RETHREAD_MAX_IDLE_THREADS";
 const WAIT_STRATEGY_VAR: &str = "RETHREAD_WAIT_STRATEGY";
 
-/// A value that is not understood counts as none.
+/// Returns the parsed value of an environment variable; `None` if it is not set or not valid.
 fn env_override<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     parse(&std::env::var(variable).ok()?)
 }
 
-/// Tells the log, once, of variables that are not understood. Not while the settings are made: a log sink may ask for them.
+/// Logs a warning for each environment variable with an invalid value, once per program. Must not be called
+/// while `CURRENT` is being initialized or locked: a log sink may call [`settings`].
 fn warn_invalid_env() {
+    // The load keeps the cache line shared after the first call.
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.load(Ordering::Relaxed) || DONE.swap(true, Ordering::Relaxed) {
         return;
     }
+    // Parse once more: `Default` ignores invalid values silently.
     let checks = [
         (
             MAX_IDLE_THREADS_VAR,
@@ -111,22 +117,24 @@ static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| {
     RwLock::new(settings)
 });
 
-/// Tells those that ask too often to read them here.
+/// Copies settings to the modules that read them too often to take the lock.
 fn publish_to_caches(settings: &Settings) {
     backoff::set_wait_strategy(settings.wait_strategy);
     thread_cache::set_capacity(settings.max_idle_threads);
 }
 
-/// The limits in force.
+/// Returns the current settings.
 pub fn settings() -> Settings {
+    // The lock is released before the log sink runs.
     let settings = *CURRENT.read();
     warn_invalid_env();
     settings
 }
 
-/// Sets the limits. They hold for what begins afterwards: a process keeps the times and the stack it was
-/// started with.
+/// Changes the settings. They apply to processes started afterwards: a running process keeps the timeouts and
+/// the stack it was started with. The wait strategy applies to all threads at once.
 pub fn set_settings(settings: Settings) {
+    // The copies are written under the lock, so that of two concurrent calls the same one wins everywhere.
     let mut current = CURRENT.write();
     *current = settings;
     publish_to_caches(&settings);
@@ -134,8 +142,10 @@ pub fn set_settings(settings: Settings) {
     warn_invalid_env();
 }
 
+/// Returns half the number of threads the operating system allows, at least 16; 4,096 if it cannot be read.
 fn default_max_processes() -> usize {
     let read_number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    // On other systems none of these files exists.
     let kernel_limits = [
         read_number("/proc/sys/vm/max_map_count").map(|maps| maps / 4),
         read_number("/proc/sys/kernel/pid_max"),
@@ -145,16 +155,19 @@ fn default_max_processes() -> usize {
     kernel_limits.into_iter().flatten().min().map_or(4096, |limit| (limit / 2).max(16))
 }
 
+/// Number of permits that are held.
 static PROCESS_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The right to one thread, given back when the thread is gone.
+/// Permits one process to have a thread, and counts towards `max_processes`. Released on drop.
 #[derive(Debug)]
 pub(crate) struct ProcessPermit(());
 
 impl ProcessPermit {
-    /// Takes one of so many seats, or says that there are no more.
+    /// Acquires a permit; returns the limit as an error if it is reached.
     pub(crate) fn try_acquire(limit: usize) -> Result<Self, usize> {
         PROCESS_COUNT
+            // An update that checks the limit, not an increment: a refused spawn must not be counted even
+            // briefly.
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < limit).then_some(count + 1))
             .map(|_| Self(()))
             .map_err(|_| limit)

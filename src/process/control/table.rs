@@ -1,4 +1,6 @@
-//! Who is alive: from a pid to its block. Everything that is given only a pid looks it up here.
+//! The process table: finds the control block of a process by its pid.
+//!
+//! A process is in the table from before its start until its links have been notified of its exit.
 
 use std::sync::Arc;
 
@@ -10,13 +12,13 @@ use crate::sharded_map::ShardedMap;
 
 static TABLE: Lazy<ShardedMap<Pid, Arc<ProcessBlock>, IdHasher>> = Lazy::new(ShardedMap::new);
 
-/// The process, unless it is dead.
+/// Returns the process, unless it has exited.
 pub(crate) fn get(pid: Pid) -> Option<Arc<ProcessBlock>> {
     get_until_notified(pid).filter(|block| !block.is_dead())
 }
 
-/// The process, also if it is dead, as long as some of those linked to it have not been told: who asks for its end
-/// now hears of it after them.
+/// Returns the process even if it has exited, while its links are still being notified. A monitor set now is
+/// queued behind them.
 pub(crate) fn get_until_notified(pid: Pid) -> Option<Arc<ProcessBlock>> {
     TABLE.shard(&pid).read().get(&pid).cloned()
 }
@@ -26,20 +28,23 @@ pub(crate) fn insert(block: &Arc<ProcessBlock>) {
 }
 
 pub(crate) fn remove(pid: Pid) {
+    // Dropped after the shard is unlocked: the last reference to a block runs destructors of user values.
     let removed = TABLE.shard(&pid).write().remove(&pid);
     drop(removed);
 }
 
-/// Everybody, in order of birth.
+/// Returns all processes that have not exited, in the order in which they were spawned.
 pub(crate) fn all() -> Vec<Arc<ProcessBlock>> {
     let mut blocks = all_until_notified();
     blocks.retain(|block| !block.is_dead());
     blocks
 }
 
-/// Everybody, in order of birth; also the dead, as long as some of those linked to them have not been told.
+/// Returns all processes in the order in which they were spawned, including exited ones whose links are still
+/// being notified.
 pub(crate) fn all_until_notified() -> Vec<Arc<ProcessBlock>> {
     let mut blocks = TABLE.values();
+    // Pids are assigned in increasing order.
     blocks.sort_by_key(|block| block.pid);
     blocks
 }

@@ -12,7 +12,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::block::SpawnInfo;
 use crate::process::control::local;
-use crate::process::control::local::CurrentProcess;
+use crate::process::control::local::{CurrentProcess, Exiting, enter_runtime_call};
 use crate::process::control::settings::ProcessPermit;
 use crate::process::control::settings::Settings;
 use crate::process::control::settings::settings;
@@ -238,13 +238,7 @@ pub(crate) fn start_process<M: Send + 'static>(
     monitor_by: Option<(&Rc<CurrentProcess>, MonitorRef)>,
     body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
 ) -> Result<Address<M>, SpawnError> {
-    let parent = local::get();
-    if let Some(me) = &parent {
-        me.checkpoint();
-        if me.signals_masked() || me.is_zombie() {
-            return Err(SpawnError::Exiting);
-        }
-    }
+    let parent = enter_runtime_call().map_err(|Exiting| SpawnError::Exiting)?;
     // Without timers a process could not be given a deadline for its exit.
     timer_thread::ensure_started().map_err(|error| SpawnError::Thread(Arc::new(error)))?;
 

@@ -11,9 +11,9 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::error::SendError;
+use crate::process::mailbox::flow_control;
 use crate::process::mailbox::inbox::{Inbox, MailboxQueue};
 use crate::process::names;
-use crate::process::park::backoff;
 
 /// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
 /// dropped, as in Erlang.
@@ -90,7 +90,7 @@ impl<M: Send + 'static> Address<M> {
         // A refused message is dropped here, by the sender.
         if self.send_as_runtime(message).is_ok() {
             // A sender that is faster than the receiver pauses now and then, so that the queue does not grow.
-            backoff::throttle_sender(|| self.block.message_queue_len());
+            flow_control::throttle_sender(|| self.block.message_queue_len());
         }
     }
 

@@ -1,7 +1,8 @@
-//! Mailboxes: the queue, the inbox that reads it, and the addresses, aliases and timers that write to it.
+//! Mailboxes: the queue, the inbox that reads it, flow control, and the addresses, aliases and timers that write to it.
 
 pub(crate) mod address;
 pub(crate) mod alias;
+pub(crate) mod flow_control;
 pub(crate) mod inbox;
 pub(crate) mod queue;
 pub(crate) mod timer;

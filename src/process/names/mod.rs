@@ -13,7 +13,7 @@ use once_cell::sync::Lazy;
 
 use crate::pid::Pid;
 use crate::process::control::block::{Phase, ProcessBlock};
-use crate::process::control::local;
+use crate::process::control::local::{self, Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table as process_table;
 use crate::process::error::NameError;
 use crate::process::names::table::NameTable;
@@ -86,13 +86,8 @@ pub(crate) fn release(name: &str, holder: Pid) {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
-    if let Some(me) = local::get() {
-        me.checkpoint();
-        // In destructors of an exiting process a registration could come after the cleanup and never be released.
-        if me.signals_masked() || me.is_zombie() {
-            return Err(NameError::Exiting);
-        }
-    }
+    // In destructors of an exiting process a registration could come after the cleanup and never be released.
+    enter_runtime_call().map_err(|Exiting| NameError::Exiting)?;
     let block = process_table::get(pid.into()).ok_or(NameError::NoProc)?;
     claim(&name.into(), &block).map(drop)
 }
@@ -107,12 +102,7 @@ pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), Na
 /// assert_eq!(process::unregister("doc.nobody"), Err(NameError::Unknown));
 /// ```
 pub fn unregister(name: &str) -> Result<(), NameError> {
-    if let Some(me) = local::get() {
-        me.checkpoint();
-        if me.is_zombie() {
-            return Err(NameError::Exiting);
-        }
-    }
+    enter_release_call().map_err(|Exiting| NameError::Exiting)?;
     let holder = lookup(name).ok_or(NameError::Unknown)?;
     // Between the look-up and the lock the holder may lose the name: only its block decides.
     let mut state = holder.lock();

@@ -1,15 +1,16 @@
-//! What a thread does between finding no news and parking: it lingers for some microseconds, if that is
-//! likely to pay. A parked thread costs its waker a system call and comes back 4 to 30 µs later; the
-//! answer of a server on another core is often there in half of one.
+//! Adaptive spinning: before a thread parks, it spins (or yields, if there are more runnable threads than
+//! cores) for up to 50 µs. A parked thread costs its waker a system call and resumes 4 to 30 µs later; the
+//! reply of a server on another core often arrives within half a microsecond.
 //!
-//! While no more threads of ours are awake than there are cores, whoever waits spins. While there are more,
-//! a spin would keep the very thread from running that the news is to come from, so it yields instead: among many that
-//! wait for each other this saves most of the parking. But a yield gives the core away for a whole time slice if
-//! somebody there computes, so after one that helped nobody of ours there are none for a while.
+//! While the number of active runtime threads does not exceed the number of cores, a waiting thread spins.
+//! While it does, a spinning thread could occupy the core that the awaited sender needs, so the waiting
+//! thread yields instead: among many threads that wait for each other this avoids most of the parking. But if
+//! another program or a CPU-bound thread takes the core, a yield lasts a whole time slice. After a yield that
+//! helped no runtime thread, all threads stop yielding for a while.
 //!
-//! Receivers at the heels of a sender, and senders far ahead of a receiver, linger here too.
+//! Nothing here affects correctness. Every counter in this file is a heuristic: a stale or lost update costs
+//! some microseconds, never a wake-up. `README.md` lists all counters and constants.
 
-use std::cell::Cell;
 use std::hint;
 use std::sync::atomic::{AtomicIsize, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::thread;
@@ -18,64 +19,62 @@ use std::time::{Duration, Instant};
 use crossbeam::utils::CachePadded;
 use once_cell::sync::Lazy;
 
-/// For how long a wait spins at most: longer than a parked server takes to wake up and answer, so that two
-/// that talk get out of parking each other.
+use crate::sync::{nanos, nanos_since_epoch};
+
+/// Longest time one wait spins or yields. It is longer than a parked server takes to wake up and reply, so
+/// that two threads that exchange messages stop parking each other.
 const MAX_SPIN: Duration = Duration::from_micros(50);
 
-/// Looks between two looks at the clock.
+/// Number of polls between two reads of the clock while spinning.
 const POLLS_PER_CLOCK_READ: u32 = 16;
 
-/// Pauses for messages to gather: about a microsecond.
-const BATCHING_SPINS: u32 = 32;
-
-/// A sender looks at the backlog of its receiver once in so many messages ..
-const CHECK_INTERVAL: u32 = 64;
-/// .. and if that is longer than this
-const BACKLOG_THRESHOLD: usize = 4096;
-/// gives it so many pauses, two or three microseconds, to catch up.
-const THROTTLE_SPINS: u32 = 100;
-
-/// The yields of one wait at most.
+/// Maximum number of yields in one wait.
 const MAX_YIELDS: u32 = 8;
 
-/// The yields of one wait that does not spin, because that was in vain: they keep the core from going to sleep just when
-/// the next thread of ours is woken on it.
+/// Maximum number of yields in a wait that skips its spin. They keep the core from entering a sleep state
+/// when the next runtime thread is about to be woken on it.
 const YIELDS_BEFORE_PARK: u32 = 4;
 
-/// How many waits in a row park at once after one that spun in vain: first the least, four times as many after
-/// each further one, up to the most.
+/// Number of waits that skip the spin after the first miss (a spin that found nothing). Each further miss
+/// quadruples it, up to `MAX_SKIP`.
 const MIN_SKIP: u32 = 2;
+/// Upper bound of the number of skipped spins.
 const MAX_SKIP: u32 = 256;
 
-/// A yield that takes longer than this is looked into.
+/// A yield that takes longer than this gave the core to another thread for a whole time slice. Then it is
+/// checked whether runtime threads profited from it.
 const SLOW_YIELD: Duration = Duration::from_millis(1);
 
-/// While somebody of ours finds news this often, the others may have the core for long.
+/// A slow yield is acceptable if, while it lasted, runtime threads had a useful yield at least this often.
 const USEFUL_YIELD_INTERVAL: Duration = Duration::from_micros(3);
 
-/// A thread counts so many yields that brought news, then adds them to what all threads count.
+/// Number of useful yields a thread counts locally before it adds them to the global counter.
 const COUNTER_BATCH: u32 = 8;
 
-/// For how long nobody yields after a yield that only helped strangers: first the shortest, four times as
-/// long after each further one, up to the longest.
+/// Length of the first suspension of yielding. Each further one is four times as long, up to
+/// `MAX_SUSPENSION`.
 const MIN_SUSPENSION: Duration = Duration::from_millis(10);
+/// Upper bound of the length of a suspension; also the time without suspension after which it starts small
+/// again.
 const MAX_SUSPENSION: Duration = Duration::from_secs(1);
 
-/// How threads wait for messages and answers: [`Settings::wait_strategy`](crate::process::Settings::wait_strategy).
+/// How threads wait for messages and replies:
+/// [`Settings::wait_strategy`](crate::process::Settings::wait_strategy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitStrategy {
-    /// They spin or yield for up to 50 µs while that is likely to pay, then park. A thread that waits for long uses no
-    /// CPU.
+    /// Threads spin or yield for up to 50 µs while that is likely to pay, then park. A thread that waits for
+    /// long uses no CPU.
     Adaptive,
-    /// They park at once: the least CPU time, and the highest latency, 4 to 30 µs for each message to a thread that
-    /// waits.
+    /// Threads park at once: the least CPU time, and the highest latency, 4 to 30 µs for each message to a
+    /// waiting thread.
     Park,
-    /// They spin and yield at each wait, whether it pays or not. For tests of the runtime.
+    /// Threads spin and yield at each wait, whether it pays or not. For tests of the runtime.
     Spin,
 }
 
 impl WaitStrategy {
+    /// Parses the value of the environment variable `RETHREAD_WAIT_STRATEGY`.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name {
             "adaptive" => Some(Self::Adaptive),
@@ -86,33 +85,36 @@ impl WaitStrategy {
     }
 }
 
-/// Our threads that are not parked.
+/// Number of active threads: runtime threads that are not parked, and foreign threads inside a wait.
+/// Padded, because every thread that parks or is woken writes it.
 static ACTIVE_THREADS: CachePadded<AtomicIsize> = CachePadded::new(AtomicIsize::new(0));
-/// How often a yield brought news, to anybody.
+/// Number of useful yields of all threads: after the yield the poll found a value. Wraps around.
 static USEFUL_YIELDS: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
-/// Until when nobody yields, and how long that lasts the next time; in nanoseconds since `EPOCH`.
+/// No thread yields before this time, in nanoseconds since the epoch of `crate::sync`.
 static NO_YIELD_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// Length of the next suspension in nanoseconds, not yet clamped.
 static NEXT_SUSPENSION: AtomicU64 = AtomicU64::new(0);
+/// The current [`WaitStrategy`], copied from the settings because each wait reads it.
 static WAIT_STRATEGY: AtomicU8 = AtomicU8::new(WaitStrategy::Adaptive as u8);
 
-static EPOCH: Lazy<Instant> = Lazy::new(Instant::now);
+/// Number of cores this program may use.
 static CORES: Lazy<isize> = Lazy::new(|| {
     thread::available_parallelism().map_or(1, |cores| isize::try_from(cores.get()).unwrap_or(1))
 });
 
-/// Another thread of ours is awake.
+/// Increments the number of active threads.
 #[inline]
 pub(crate) fn inc_active() {
     ACTIVE_THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A thread of ours parks, or ends.
+/// Decrements the number of active threads: the calling thread is about to park, or exits.
 #[inline]
 pub(crate) fn dec_active() {
     ACTIVE_THREADS.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// A thread of ours, counted as awake while this lives.
+/// Counts the calling thread as active until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct ActiveThreadGuard(());
 
@@ -129,19 +131,23 @@ impl Drop for ActiveThreadGuard {
     }
 }
 
-/// Has all threads wait in another manner.
+/// Sets the wait strategy of all threads, from their next wait on.
 pub(crate) fn set_wait_strategy(strategy: WaitStrategy) {
     WAIT_STRATEGY.store(strategy as u8, Ordering::Relaxed);
 }
 
-/// What one thread has learned about its waits, or all threads about waits of one kind.
+/// Records whether spinning paid off recently and skips spins that are unlikely to. Each parker has its own;
+/// idle threads share one, because most of them serve one job only and would learn nothing.
+///
+/// Only the waiting thread writes the fields. Idle threads write the shared one without synchronization: a
+/// lost update changes how often they spin, nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct AdaptiveSpin {
-    /// How many waits from now on park at once.
+    /// Number of following waits that skip the spin.
     remaining_skips: AtomicU32,
-    /// How many did after the last spin in vain.
+    /// Number of skips the last miss caused; 0 after a hit.
     last_skips: AtomicU32,
-    /// How many yields brought news that are not counted in `BROUGHT` yet.
+    /// Number of useful yields not yet added to `USEFUL_YIELDS`.
     unflushed_yields: AtomicU32,
 }
 
@@ -154,7 +160,8 @@ impl AdaptiveSpin {
         }
     }
 
-    /// Looks for news again and again, for as long as that is likely to pay.
+    /// Polls repeatedly for as long as that is likely to pay, then returns `None`: the caller parks. If it is
+    /// not likely to pay at all, `poll` is not called.
     pub(crate) fn spin<T>(
         &self,
         deadline: Option<Instant>,
@@ -162,6 +169,8 @@ impl AdaptiveSpin {
     ) -> Option<T> {
         let strategy = WAIT_STRATEGY.load(Ordering::Relaxed);
         let forced = strategy == WaitStrategy::Spin as u8;
+        // On a single core a spin only delays the sender. A yield helps only if another runtime thread is
+        // runnable.
         if strategy == WaitStrategy::Park as u8 || !forced && *CORES == 1 && !is_oversubscribed() {
             return None;
         }
@@ -169,6 +178,7 @@ impl AdaptiveSpin {
         if deadline.is_some_and(|at| at <= now) {
             return None;
         }
+        // Recent spins found nothing: do not burn 50 µs again.
         if !forced && !is_oversubscribed() && self.skips_spin() {
             return self.yield_briefly(now, poll);
         }
@@ -177,7 +187,10 @@ impl AdaptiveSpin {
         let mut yields = 0;
         let mut pauses = 1;
         while now < end {
+            // Other threads park and wake up meanwhile, so each round decides anew between spinning and
+            // yielding.
             let found = if !is_oversubscribed() {
+                // Poll less often with time: each poll takes the cache line that the sender writes.
                 pauses = (pauses + 1).min(4);
                 let found = spin_and_poll(pauses, &mut poll);
                 now = Instant::now();
@@ -186,6 +199,8 @@ impl AdaptiveSpin {
                 yields += 1;
                 self.yield_and_poll(&mut now, &mut poll)
             } else {
+                // Not a miss: the wait was cut short, so it says nothing about whether a spin would have paid
+                // off.
                 return None;
             };
             if found.is_some() {
@@ -197,16 +212,16 @@ impl AdaptiveSpin {
         None
     }
 
-    /// Some yields, and then no more.
+    /// Yields up to [`YIELDS_BEFORE_PARK`] times, polling after each yield.
     fn yield_briefly<T>(&self, mut now: Instant, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
         (0..YIELDS_BEFORE_PARK)
             .find_map(|_| if may_yield(now) { self.yield_and_poll(&mut now, &mut poll) } else { None })
     }
 
-    /// Yields, and looks for news. `now` is when it begins, then when it is over.
+    /// Yields, then polls once. `now` must be the current time, and is updated.
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that yields, and it looks at what came of it"
+        reason = "this is the one place that yields, and it checks whether the yield was useful"
     )]
     fn yield_and_poll<T>(&self, now: &mut Instant, poll: &mut impl FnMut() -> Option<T>) -> Option<T> {
         let yield_start = *now;
@@ -219,6 +234,8 @@ impl AdaptiveSpin {
         *now = Instant::now();
         let elapsed = now.saturating_duration_since(yield_start);
         if elapsed > SLOW_YIELD {
+            // The core was away for a time slice. If runtime threads used it, their useful yields show in the
+            // counter; if not, another program or a CPU-bound thread did.
             let useful = USEFUL_YIELDS.load(Ordering::Relaxed).wrapping_sub(useful_before);
             if u128::from(useful) * USEFUL_YIELD_INTERVAL.as_nanos() < elapsed.as_nanos() {
                 suspend_yielding(yield_start, *now);
@@ -227,7 +244,8 @@ impl AdaptiveSpin {
         found
     }
 
-    /// A yield brought news. Not each is told to the others: the count is theirs, too.
+    /// Records that a yield was useful. The global counter is updated in batches of [`COUNTER_BATCH`] to
+    /// avoid contention.
     fn record_useful_yield(&self) {
         let unflushed = self.unflushed_yields.load(Ordering::Relaxed) + 1;
         if unflushed < COUNTER_BATCH {
@@ -238,6 +256,7 @@ impl AdaptiveSpin {
         }
     }
 
+    /// Returns `true` if this wait should skip its spin, and counts the skip.
     fn skips_spin(&self) -> bool {
         let remaining = self.remaining_skips.load(Ordering::Relaxed);
         if remaining > 0 {
@@ -246,12 +265,15 @@ impl AdaptiveSpin {
         remaining > 0
     }
 
+    /// Resets the backoff after a spin that found a value.
     fn on_hit(&self) {
+        // Mostly 0 already: a load keeps the cache line shared where a store would not.
         if self.last_skips.load(Ordering::Relaxed) > 0 {
             self.last_skips.store(0, Ordering::Relaxed);
         }
     }
 
+    /// Skips the next spins after one that found nothing: 2, 8, 32, 128, then 256 of them.
     fn on_miss(&self) {
         let next = (self.last_skips.load(Ordering::Relaxed) * 4).clamp(MIN_SKIP, MAX_SKIP);
         self.last_skips.store(next, Ordering::Relaxed);
@@ -259,34 +281,7 @@ impl AdaptiveSpin {
     }
 }
 
-/// Gives messages the time to become several. A receiver that is always at the heels of the sender makes each wait for
-/// the other's cache line; with some messages between them both are twice as fast.
-#[inline]
-pub(crate) fn delay_for_batching(deadline: Option<Instant>) {
-    let may_spin = WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8;
-    if deadline.is_none() && may_spin && *CORES > 1 && !is_oversubscribed() {
-        (0..BATCHING_SPINS).for_each(|_| hint::spin_loop());
-    }
-}
-
-/// What a sender does after each message: one that overruns its receiver, which has a core of its own, waits for some
-/// microseconds now and then. A backlog that grows costs both far more: new memory for each few messages, under the
-/// allocator's lock, which the receiver needs to give memory back. (The BEAM used to slow down such senders too.)
-#[inline]
-pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
-    thread_local! {
-        static SENT: Cell<u32> = const { Cell::new(0) };
-    }
-    let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
-    if sent % CHECK_INTERVAL == 0
-        && !is_oversubscribed()
-        && WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8
-        && queue_len() > BACKLOG_THRESHOLD
-    {
-        (0..THROTTLE_SPINS).for_each(|_| hint::spin_loop());
-    }
-}
-
+/// Polls [`POLLS_PER_CLOCK_READ`] times, with `pauses` spin-loop hints before each poll.
 fn spin_and_poll<T>(pauses: u32, poll: &mut impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..POLLS_PER_CLOCK_READ {
         for _ in 0..pauses {
@@ -300,35 +295,44 @@ fn spin_and_poll<T>(pauses: u32, poll: &mut impl FnMut() -> Option<T>) -> Option
     None
 }
 
-/// Whether somebody who spins would take a core from another thread of ours.
+/// Returns `true` if the machine has more than one core.
+#[inline]
+pub(crate) fn is_multi_core() -> bool {
+    *CORES > 1
+}
+
+/// Returns `true` if the wait strategy allows a short spin and no other runtime thread needs the core.
+#[inline]
+pub(crate) fn may_spin() -> bool {
+    !is_oversubscribed() && WAIT_STRATEGY.load(Ordering::Relaxed) != WaitStrategy::Park as u8
+}
+
+/// Returns `true` if there are more active threads than cores: a spin would take a core from another runtime
+/// thread.
 #[inline]
 pub(crate) fn is_oversubscribed() -> bool {
     ACTIVE_THREADS.load(Ordering::Relaxed) > *CORES
 }
 
-/// Whether no yield was found to help strangers lately.
+/// Returns `true` unless yielding is suspended.
 fn may_yield(now: Instant) -> bool {
-    since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
+    nanos_since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
 }
 
-/// The core went to somebody who is none of ours, or computes: no more of that for a while.
+/// Suspends yielding after a yield that only ran foreign or CPU-bound threads; the pause grows from 10 ms to
+/// 1 s.
 fn suspend_yielding(yield_start: Instant, now: Instant) {
-    let (start, now) = (since_epoch(yield_start), since_epoch(now));
+    let (start, now) = (nanos_since_epoch(yield_start), nanos_since_epoch(now));
     let suspended_until = NO_YIELD_UNTIL.load(Ordering::Relaxed);
+    // Several threads yield to the same foreign thread at once. The first one to return suspends yielding;
+    // the yields of the others began before that, so they must not make the suspension longer.
     if start < suspended_until {
-        return; // it had begun when somebody else found out
+        return;
     }
     let (min, max) = (nanos(MIN_SUSPENSION), nanos(MAX_SUSPENSION));
+    // A second without a suspension: the foreign load may be gone, so start with a short one.
     let has_decayed = suspended_until.saturating_add(max) < now;
     let next = if has_decayed { min } else { NEXT_SUSPENSION.load(Ordering::Relaxed).clamp(min, max) };
     NO_YIELD_UNTIL.store(now + next, Ordering::Relaxed);
     NEXT_SUSPENSION.store(next * 4, Ordering::Relaxed);
-}
-
-fn since_epoch(now: Instant) -> u64 {
-    nanos(now.saturating_duration_since(*EPOCH))
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,5 @@
-//! How a thread waits, and how it is woken: the one place where anything of rethread parks. Mailboxes,
-//! reply slots and sleeps wait here.
+//! Parks and wakes threads. Every blocking wait of the runtime ends in `Parker::park_until`; only the timer
+//! thread sleeps on a condition variable. `README.md` describes the protocol and why no wake-up is lost.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -11,66 +11,79 @@ use crate::sync;
 use crate::sync::atomic::{AtomicU8, Ordering, fence};
 use crate::sync::thread::{self, Thread};
 
+/// The thread is active, or about to be: a waker has nothing to do.
 const EMPTY: u8 = 0;
+/// The thread is parked, or will poll once more and then park.
 const PARKED: u8 = 1;
+/// A waker has seen `PARKED` and unparks the thread. Further wakers have nothing to do.
 const NOTIFIED: u8 = 2;
 
-/// Where one thread waits for whatever concerns it: a message, a reply, an exit signal.
+/// Blocks one thread until a value is ready: a message, a reply, an exit signal, a job.
 ///
-/// A waker first makes its news visible, then calls `wake`; a sleeper first announces that it will park,
-/// then looks for news once more. The two fences order these four steps, so no wake-up is lost, and
-/// waking a thread that is awake costs a fence and a load.
+/// A waker first makes its value visible, then calls [`unpark`](Self::unpark). A waiter first stores
+/// `PARKED`, then polls once more. The two fences order these four steps, so at least one of the two threads
+/// sees what the other wrote, and no wake-up is lost. To wake a thread that is not parked costs a fence and a
+/// load.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Parker {
+    /// Written by the owner during each wait.
     adaptive_spin: AdaptiveSpin,
-    /// Wakers read it, and it changes only when somebody parks: what changes more often is in other cache lines.
+    /// Separates the fields that the owner writes at each wait from those that wakers read; the latter change
+    /// only when the thread parks.
     _pad0: CacheLinePadding,
     state: AtomicU8,
     thread: OnceLock<Thread>,
     _pad1: CacheLinePadding,
 }
 
-/// Room between two things that threads on different cores use. Alignment would do as well, but aligned memory is slow
-/// to get.
+/// Distance between fields that threads on different cores use. An alignment of 64 bytes would do as well,
+/// but over-aligned memory is slow to allocate.
 pub(crate) type CacheLinePadding = [u64; 8];
 
 impl Parker {
-    /// Tells the waiter that it belongs to the calling thread.
+    /// Makes the calling thread the owner, the one thread that may wait here. Later calls have no effect.
     pub(crate) fn bind_to_current_thread(&self) {
         self.thread.get_or_init(thread::current);
     }
 
-    /// What std calls the thread.
+    /// Returns the name that std has for the owner.
     pub(crate) fn thread_name(&self) -> Option<&str> {
         self.thread.get().and_then(Thread::name)
     }
 
-    /// Whether the thread is parked just now.
+    /// Returns `true` if the owner is parked. The answer may be stale when the caller uses it.
     pub(crate) fn is_parked(&self) -> bool {
         self.state.load(Ordering::Relaxed) == PARKED
     }
 
-    /// Wakes the thread if it is parked.
+    /// Wakes the owner if it is parked. The caller must have made the awaited value visible before.
     #[inline]
     pub(crate) fn unpark(&self) {
+        // Pairs with the fence in `park_until`: without it the load of `state` could be reordered before the
+        // store of the value, and both threads would see the old state of the other.
         fence(Ordering::SeqCst);
         self.unpark_after_push();
     }
 
-    /// As `wake`, for who has put something into a queue: its lock orders the four steps as well.
+    /// Wakes the owner if it is parked. Like [`unpark`](Self::unpark), but for a caller that has pushed the
+    /// value under a lock that the owner's poll takes as well: the lock orders the four steps, so the fence
+    /// is not needed.
     #[inline]
     pub(crate) fn unpark_after_push(&self) {
+        // Of several wakers exactly one finds `PARKED` in the swap. The load before it keeps the cache line
+        // shared in the usual case, a thread that is not parked.
         let was_parked = self.state.load(Ordering::Relaxed) == PARKED
             && self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED;
         if let (true, Some(thread)) = (was_parked, self.thread.get()) {
-            inc_active(); // from now on, though it may take a while to get a core
+            // The thread counts as active from here on, although the kernel may need a while to schedule it.
+            inc_active();
             thread.unpark();
         }
     }
 
-    /// Looks for news for a while, on the calling thread, which must be the one this belongs to. `news` is asked at
-    /// least once.
+    /// Spins on the calling thread, which must be the owner, as long as that is likely to pay. Calls `poll`
+    /// at least once.
     #[inline]
     pub(crate) fn spin<T>(
         &self,
@@ -80,8 +93,8 @@ impl Parker {
         poll().or_else(|| self.adaptive_spin.spin(deadline, poll))
     }
 
-    /// Blocks the calling thread, which must be the one this belongs to, until `news` has something or
-    /// the deadline is past. `news` is asked at least once, also when the deadline is past already.
+    /// Blocks the calling thread, which must be the owner, until `poll` returns a value or the deadline has
+    /// passed. Calls `poll` at least once, also if the deadline has passed before the call.
     pub(crate) fn park_until<T>(
         &self,
         deadline: Option<Instant>,
@@ -89,16 +102,22 @@ impl Parker {
     ) -> Option<T> {
         loop {
             dec_active();
+            // Relaxed: the fence orders this store before the poll, and pairs with the fence in `unpark`. A
+            // waker whose value the poll does not find will read `PARKED`.
             self.state.store(PARKED, Ordering::Relaxed);
             fence(Ordering::SeqCst);
+            // A waker may act between this poll and the park; then its token makes the park return at once.
             let found = poll();
             let done = found.is_some() || park(deadline).is_err();
+            // `NOTIFIED` here means that a waker has incremented the number of active threads already.
             if self.state.swap(EMPTY, Ordering::AcqRel) == PARKED {
-                inc_active(); // otherwise the waker has said so
+                inc_active();
             }
             if done {
                 return found;
             }
+            // Spurious wake-up, a token from an earlier wait, or a waker whose value another poll took: park
+            // again.
             if let Some(found) = poll() {
                 return Some(found);
             }
@@ -106,12 +125,14 @@ impl Parker {
     }
 }
 
-/// The deadline is past.
+/// The deadline has passed.
 struct TimedOut;
 
+/// Parks the calling thread once. It may return early, as std's `park` may.
 fn park(deadline: Option<Instant>) -> Result<(), TimedOut> {
     match deadline.map(|at| at.saturating_duration_since(sync::now())) {
         None => thread::park(),
+        // Reported only before parking: after a park that used up the time, the caller polls once more.
         Some(remaining) if remaining.is_zero() => return Err(TimedOut),
         Some(remaining) => thread::park_timeout(remaining),
     }

@@ -1,5 +1,9 @@
-//! The threads that processes run on. One whose process ended normally is kept for a while for the next one: a new
-//! thread costs 30 to 50 µs, to wake a kept one a few. Births ask here.
+//! The threads that run processes, and the cache of idle ones. A thread whose process returned normally is
+//! kept for a while and runs the next process: to start a new thread costs 30 to 50 µs, to wake an idle one a
+//! few.
+//!
+//! Never reuse a thread whose job panicked or was ended by a signal: thread-locals of foreign code may be in
+//! any state.
 
 use std::cell::Cell;
 use std::fs;
@@ -15,20 +19,22 @@ use crate::process::park::parker::Parker;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{self, Mutex, thread};
 
-/// What a process needs of a thread.
+/// One process, to be run on some thread.
 pub(crate) struct Job {
+    /// Becomes the name of the thread in the operating system, while the job runs.
     pub(crate) label: Option<Arc<str>>,
-    /// From its first step to its burial.
+    /// Runs the process from its start to the end of its exit cleanup. It must not unwind.
     pub(crate) body: Box<dyn FnOnce() + Send>,
 }
 
 impl Job {
-    /// Lives it, and says whether the thread is fit for another one.
+    /// Runs the job; returns whether the thread can be reused.
     fn run(self) -> bool {
         if let Some(label) = &self.label {
             set_os_thread_name(label);
         }
         (self.body)();
+        // Only a body that returned normally has called `mark_soon_idle`.
         let reusable = SOON_IDLE_STATE.get() == Some(true);
         if self.label.is_some() && reusable {
             set_os_thread_name(DEFAULT_THREAD_NAME);
@@ -37,64 +43,68 @@ impl Job {
     }
 }
 
-/// For how long a thread is kept that nobody needs.
+/// Time an idle thread waits for a job before it exits.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// So many are kept for longer: for restarts, which should not wait for the kernel.
+/// Number of idle threads that are kept without a time limit, so that a restart need not wait for the kernel.
 const MIN_IDLE: usize = 2;
 
+/// Time a thread that cannot be reused waits before it starts a replacement: see `refill`.
 const REFILL_DELAY: Duration = Duration::from_millis(1);
 
-/// How `top -H`, `perf` and debuggers call a thread whose process has no label.
+/// Name of a thread whose process has no label, as `top -H`, `perf` and debuggers show it.
 pub(crate) const DEFAULT_THREAD_NAME: &str = "rethread";
 
-/// The kernel keeps so many bytes of a name: see `PR_SET_NAME` in prctl(2).
+/// Number of bytes the kernel keeps of a thread name: see `PR_SET_NAME` in prctl(2).
 pub(crate) const MAX_THREAD_NAME_LEN: usize = 15;
 
-/// A thread without a process.
+/// A thread that waits for its next job.
 struct IdleThread {
+    /// In bytes. Jobs run on a thread with exactly the stack size they ask for.
     stack_size: usize,
     parker: Parker,
-    /// Whether there is a life to be lived.
+    /// Set after `job` is stored; the idle thread polls it, since polling `job` would take the lock.
     has_job: AtomicBool,
     job: Mutex<Option<Job>>,
 }
 
-/// Those that wait, the latest last: it is taken first, while its stack is warm and it may not have parked yet.
+/// The idle threads, most recently added last. That one is reused first: its stack is in the caches, and it
+/// may not have parked yet.
 static IDLE: Mutex<Vec<Arc<IdleThread>>> = Mutex::new(Vec::new());
 
-/// Whether it pays for a thread to look for its next process for a while, before it parks, is learned from all of them:
-/// most serve one only.
+/// Spin statistics of all idle threads together: most run one job only, so each alone would learn nothing.
 static IDLE_SPIN: AdaptiveSpin = AdaptiveSpin::new();
 
-/// How many there may be.
+/// Maximum number of idle threads.
 static CAPACITY: AtomicUsize = AtomicUsize::new(0);
 
-/// Has so many threads be kept, from now on.
+/// Sets the maximum number of idle threads. Threads that are idle already stay until their time is up.
 pub(crate) fn set_capacity(capacity: usize) {
     CAPACITY.store(capacity, Ordering::Relaxed);
 }
 
-/// How many threads are telling the death of their process, and will be spare in a moment.
+/// Number of threads whose process has returned and that will be idle once its exit cleanup is complete.
 static SOON_IDLE: AtomicUsize = AtomicUsize::new(0);
 
-/// For how long a birth waits for one of these, rather than for a parked thread to wake up.
+/// Time a new job waits for a soon idle thread, instead of for a parked one to wake up.
 const SOON_IDLE_WAIT: Duration = Duration::from_micros(3);
 
-/// So many of the latest spares may still be awake.
+/// Number of idle threads, most recent first, that a scan checks for one that has not parked yet.
 const MAX_SCAN: usize = 4;
 
-/// Pauses between two looks: each takes the lock that the thread needs to become spare.
+/// Spin-loop hints between two scans. A scan holds the lock that a soon idle thread needs to become idle.
 const SPINS_PER_SCAN: u32 = 8;
 
 thread_local! {
-    /// Whether this thread counts as almost spare; `None` on threads that are none of ours.
+    /// `Some(true)` while the thread counts in `SOON_IDLE`; `None` on foreign threads.
     static SOON_IDLE_STATE: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
-/// The process of this thread has returned and is over but for its burial: whoever hears of its death may want the
-/// thread. Not to be said of one that panicked, or was told to go: nobody knows in what state that left the
-/// thread-locals of foreign code.
+/// Marks the calling thread as soon idle: its process has returned, only exit cleanup is left. A watcher that
+/// is notified during the cleanup may start a process at once, and can then wait for this thread.
+///
+/// Must not be called if the process panicked or exited because of a signal: thread-locals of foreign code
+/// may be left in any state, so the thread is not reused.
 pub(crate) fn mark_soon_idle() {
     if SOON_IDLE_STATE.get() == Some(false) {
         SOON_IDLE_STATE.set(Some(true));
@@ -102,17 +112,17 @@ pub(crate) fn mark_soon_idle() {
     }
 }
 
-/// It is spare now, or will not be after all.
+/// Ends the soon idle state: the thread is idle now, or will not become idle.
 fn clear_soon_idle() {
     if SOON_IDLE_STATE.replace(Some(false)) == Some(true) {
         SOON_IDLE.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Has `life` lived on a thread with a stack of this size.
+/// Runs `job` on an idle thread with a stack of this size in bytes, or on a new one.
 ///
 /// # Errors
-/// The operating system refuses a thread.
+/// The operating system cannot start a thread.
 pub(crate) fn execute(stack_size: usize, job: Job) -> io::Result<()> {
     match pop_idle(stack_size) {
         Some(idle) => idle.assign(job),
@@ -121,11 +131,13 @@ pub(crate) fn execute(stack_size: usize, job: Job) -> io::Result<()> {
     Ok(())
 }
 
-/// The spare that came last, best one that has not parked yet.
+/// Takes an idle thread out of the cache: the most recent one that has not parked yet, else the most recent
+/// one.
 fn pop_idle(stack_size: usize) -> Option<Arc<IdleThread>> {
     let same_size = |idle: &Arc<IdleThread>| idle.stack_size == stack_size;
     let mut scan_deadline = None;
     loop {
+        // A thread that still spins takes the job within a microsecond; a parked one needs a system call.
         let mut idle_threads = IDLE.lock();
         let recent = idle_threads.iter().enumerate().rev().take(MAX_SCAN);
         if let Some((index, _)) =
@@ -133,23 +145,27 @@ fn pop_idle(stack_size: usize) -> Option<Arc<IdleThread>> {
         {
             return Some(idle_threads.remove(index));
         }
+        // No thread is awake. If one will be idle in a moment, wait for that. A thread that is preempted
+        // before it gets there must not hold up the caller: hence the deadline.
         let now = sync::now();
         let deadline = *scan_deadline.get_or_insert(now + SOON_IDLE_WAIT);
         if now >= deadline || SOON_IDLE.load(Ordering::Relaxed) == 0 {
             let index = idle_threads.iter().rposition(same_size)?;
             return Some(idle_threads.remove(index));
         }
+        // The soon idle thread needs the lock.
         drop(idle_threads);
         (0..SPINS_PER_SCAN).for_each(|_| hint::spin_loop());
     }
 }
 
+/// Starts a new thread. Without a job it becomes idle at once.
 fn spawn_thread(stack_size: usize, job: Option<Job>) -> io::Result<()> {
     let thread = thread::Builder::new().name(DEFAULT_THREAD_NAME.into()).stack_size(stack_size);
     thread.spawn(move || worker_loop(stack_size, job)).map(drop)
 }
 
-/// The life of a thread: one process after the other.
+/// Runs jobs on the calling thread, one after the other, until the thread cannot be reused or is not needed.
 fn worker_loop(stack_size: usize, first_job: Option<Job>) {
     let active_guard = ActiveThreadGuard::new();
     SOON_IDLE_STATE.set(Some(false));
@@ -165,60 +181,71 @@ fn worker_loop(stack_size: usize, first_job: Option<Job>) {
         let Some(job) = idle.wait_for_job() else { return };
         reusable = job.run();
     }
+    // The sleep in `refill` must not count as an active thread.
     clear_soon_idle();
     drop(active_guard);
     refill(stack_size);
 }
 
-/// A thread that cannot go on leaves a fresh one behind, if there are few. Not at once: those who have just heard of the
-/// death need the cores, perhaps to start a replacement.
+/// Starts an idle thread in place of the calling one, which cannot be reused, if fewer than `MIN_IDLE` are
+/// left. Waits 1 ms before: the watchers that were notified of the exit need the cores first, perhaps to
+/// start a replacement.
 fn refill(stack_size: usize) {
     let needs_refill = || IDLE.lock().len() < MIN_IDLE.min(CAPACITY.load(Ordering::Relaxed));
     if needs_refill() {
         thread::sleep(REFILL_DELAY);
     }
     if needs_refill() {
-        // Refused, the next process asks for a thread itself and says so.
+        // Not reported: the next job asks for a thread itself and returns the error.
         let _ = spawn_thread(stack_size, None);
     }
 }
 
 impl IdleThread {
+    /// Passes a job to this thread, which must have been taken out of the cache, and wakes it.
     fn assign(&self, job: Job) {
+        // The job must be there before the flag: the idle thread takes it without checking again.
         *self.job.lock() = Some(job);
         self.has_job.store(true, Ordering::Release);
         self.parker.unpark();
     }
 
-    /// Waits for the next process; `None` if there is enough without this thread.
+    /// Waits for the next job; returns `None` if the thread is not needed and must exit.
     fn wait_for_job(self: &Arc<Self>) -> Option<Job> {
         let capacity = CAPACITY.load(Ordering::Relaxed);
+        // Become idle, if the cache has room.
         let mut idle_threads = IDLE.lock();
         let has_room = idle_threads.len() < capacity;
         if has_room {
             idle_threads.push(Arc::clone(self));
         }
         drop(idle_threads);
+        // After the push: a caller in `pop_idle` that finds no soon idle thread must find this one in the
+        // cache.
         clear_soon_idle();
         if !has_room {
             return None;
         }
         let poll = || self.has_job.load(Ordering::Acquire).then_some(());
         let deadline = Some(sync::now() + KEEP_ALIVE);
-        // Not where a core is scarce: many that end at once would only keep each other from parking.
+        // Spin only if cores are free: many threads that become idle at once would only keep each other from
+        // parking.
         let found_spinning = if is_oversubscribed() { None } else { IDLE_SPIN.spin(deadline, poll) };
         let found = found_spinning.or_else(|| self.parker.park_until(deadline, poll));
         if found.is_none() {
             if self.retire() {
                 return None;
             }
+            // Either this thread is kept in reserve, or `pop_idle` took it between the timeout and `retire`:
+            // then its job arrives in a moment and must not be lost. Wait without a deadline in both cases.
             self.parker.park_until(None, poll);
         }
         self.has_job.store(false, Ordering::Relaxed);
         self.job.lock().take()
     }
 
-    /// Leaves the spares, unless it has been taken or is one of the reserve.
+    /// Leaves the cache, unless the thread has been taken out of it or is one of the last `MIN_IDLE`. Returns
+    /// `true` if it has left: no job will come.
     fn retire(&self) -> bool {
         let mut idle_threads = IDLE.lock();
         let index = idle_threads.iter().position(|idle| std::ptr::eq(&**idle, self));
@@ -232,8 +259,8 @@ impl IdleThread {
     }
 }
 
-/// Gives this thread a name for tools that look from outside. The one that std keeps cannot be changed any more; where
-/// there is no such file nothing happens.
+/// Sets the name of the calling thread that other programs see. The name that std keeps cannot be changed
+/// after the start. Where this file does not exist, nothing happens.
 fn set_os_thread_name(name: &str) {
     let _ = fs::write("/proc/thread-self/comm", name.as_bytes());
 }

@@ -11,7 +11,7 @@ use crate::process::control::block::PendingRequest;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::State;
-use crate::process::control::local;
+use crate::process::control::local::{Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table;
 use crate::process::error::LinkError;
 use crate::process::signals::deliver::deliver_exit_signal;
@@ -42,14 +42,8 @@ use crate::reason::ExitReason;
 /// ```
 pub fn link(pid: impl Into<Pid>) -> Result<(), LinkError> {
     let pid = pid.into();
-    let Some(me) = local::get() else {
-        return Err(LinkError::NotAProcess);
-    };
-    me.checkpoint();
-    // The cleanup of this process may be over already, and would not notify a link that is added now.
-    if me.signals_masked() || me.is_zombie() {
-        return Err(LinkError::Exiting);
-    }
+    // Refused while exiting: the cleanup of this process may be over already, and would not notify a link added now.
+    let me = enter_runtime_call().map_err(|Exiting| LinkError::Exiting)?.ok_or(LinkError::NotAProcess)?;
     if pid == me.block.pid {
         return Ok(());
     }
@@ -147,11 +141,8 @@ fn insert_link(
 /// ```
 pub fn unlink(pid: impl Into<Pid>) {
     let pid = pid.into();
-    if let Some(me) = local::get() {
-        me.checkpoint();
-        if !me.is_zombie() {
-            remove_link(&me.block, pid);
-        }
+    if let Ok(Some(me)) = enter_release_call() {
+        remove_link(&me.block, pid);
     }
 }
 

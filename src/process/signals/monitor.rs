@@ -85,10 +85,9 @@ pub fn monitor_name(name: &str) -> MonitorRef {
 #[track_caller]
 fn monitor_as(other: Option<Arc<ProcessBlock>>, target: MonitorTarget) -> MonitorRef {
     let me = expect_process("monitor");
-    me.checkpoint();
     let id = MonitorRef::next();
-    // The cleanup of this process may be over already, and would not remove a monitor that is added now.
-    if me.signals_masked() || me.is_zombie() {
+    // Refused while exiting: the cleanup of this process may be over already, and would not remove a monitor added now.
+    if me.enter_runtime_call().is_err() {
         return id;
     }
     add_monitor(&me.block, id, other.as_ref(), target, None);

@@ -1,4 +1,4 @@
-//! Explores what can become of something: does it again and again, each time in another order.
+//! Runs a scenario many times, each time with another seed and so in another order of steps.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,53 +10,56 @@ use crate::sync::model::schedule::Schedule;
 use crate::sync::model::scheduler;
 use crate::unwind::{Payload, catch};
 
-/// What is to be explored.
+/// How to explore a scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// What a failure calls it.
+    /// Name of the scenario in reports.
     pub title: &'static str,
-    /// How many times.
+    /// Number of executions.
     pub executions: u64,
-    /// The first seed; those of the others follow.
+    /// The seed of the first execution. The others use the following numbers.
     pub seed: u64,
-    /// Whether deadlines may pass although somebody could go on.
+    /// Deadlines may pass although some thread could still run.
     pub early_timeouts: bool,
 }
 
-/// What was explored.
+/// Result of an exploration without a failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Coverage {
-    /// How many orders of turns were different.
+    /// Number of different orders of steps.
     pub interleavings: usize,
-    /// The steps of the longest execution.
+    /// Number of steps of the longest execution.
     pub max_steps: u64,
 }
 
-/// An execution that ended in a panic.
+/// An execution in which the scenario panicked.
 #[derive(Debug)]
 pub struct Failure {
-    /// The execution.
+    /// The seed that repeats the execution.
     pub seed: u64,
-    /// What it panicked with.
+    /// The panic payload.
     pub payload: Payload,
-    /// Its last steps.
+    /// The last steps of the execution, one per line.
     pub trace: String,
 }
 
-/// One at a time.
+/// Held during an exploration: the scheduler can run one at a time.
 static EXPLORE_LOCK: Mutex<()> = Mutex::new(());
 
-/// Does `scenario` many times, each in another order. Where nobody can go on any more the program ends with status 101,
-/// after it has said who waits for what.
+/// Runs `scenario` many times, each time in another order of steps.
+///
+/// In a deadlock the program exits with status 101, after it has written to stderr what each thread is
+/// blocked on.
 ///
 /// # Errors
-/// The scenario panicked. What it has left running is not stopped: nothing can be explored afterwards.
+/// The scenario panicked. The threads it has started are not stopped, so nothing can be explored afterwards.
 pub fn explore(config: Config, scenario: impl Fn()) -> Result<Coverage, Failure> {
     let _guard = EXPLORE_LOCK.lock();
     let Config { title, executions, seed, early_timeouts } = config;
     let mut interleavings = HashSet::new();
     let mut max_steps = 0;
     for seed in seed..seed + executions {
+        // The calling thread runs the scenario itself, as one thread of the model.
         scheduler::begin_execution(
             Schedule::from_seed(seed, early_timeouts),
             format!("{title}, seed {seed}"),
@@ -64,16 +67,19 @@ pub fn explore(config: Config, scenario: impl Fn()) -> Result<Coverage, Failure>
         if let Err(payload) = catch(&scenario) {
             return Err(Failure { seed, payload, trace: scheduler::format_trace() });
         }
+        // Equal orders count once.
         let (interleaving, steps) = scheduler::summary();
         interleavings.insert(interleaving);
         max_steps = max_steps.max(steps);
     }
+    // Threads that are still blocked stay so: the next exploration continues with them.
     scheduler::detach_current_thread();
     Ok(Coverage { interleavings: interleavings.len(), max_steps })
 }
 
-/// Waits until everybody else is over or waits for ever.
+/// Runs all other threads until each has finished or is blocked without a deadline.
 pub fn run_until_stalled() {
+    // A day of simulated time: every deadline of the scenario passes before, in order.
     scheduler::disable_early_timeouts();
     thread::sleep(Duration::from_secs(24 * 60 * 60));
 }

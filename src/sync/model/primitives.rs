@@ -1,5 +1,5 @@
-//! Locks, atomics, threads and the time, as the model has them. On a thread that is none of the model's they do what
-//! the real ones do.
+//! Locks, atomics, threads and the time of the model. Each operation calls the scheduler, then does the same
+//! as the real one. On a thread that the model does not control they are the real ones.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
@@ -8,15 +8,17 @@ use std::time::Instant;
 use crate::sync::model::scheduler;
 use crate::sync::model::scheduler::BlockedOn;
 
-/// The time that waits and timers go by.
+/// Returns the simulated time.
 pub(crate) fn now() -> Instant {
     scheduler::now()
 }
 
+/// Returns the address that identifies a lock or condition variable.
 fn addr_of<T: ?Sized>(value: &T) -> usize {
     std::ptr::from_ref(value).cast::<()>() as usize
 }
 
+/// A mutex. A thread of the model never blocks on the real one: it is blocked in the scheduler instead.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
@@ -37,6 +39,8 @@ impl<T> Mutex<T> {
     }
 }
 
+/// Acquires a lock for the calling thread, which is blocked in the scheduler while the lock is held by
+/// another one.
 fn acquire<G>(
     on: BlockedOn,
     at: &'static Location<'static>,
@@ -47,9 +51,12 @@ fn acquire<G>(
         if let Some(guard) = try_acquire() {
             return guard;
         }
+        // A foreign thread cannot be scheduled, so it waits for the real lock.
         if scheduler::current_id().is_none() {
             return acquire_blocking();
         }
+        // Tried again under the lock of the scheduler: the holder may have released between the first attempt
+        // and here, and would not wake a thread that is not blocked yet.
         let mut guard = None;
         scheduler::wait(on, None, "waits for the lock", at, || {
             guard = try_acquire();
@@ -58,17 +65,21 @@ fn acquire<G>(
         if let Some(guard) = guard {
             return guard;
         }
+        // Woken by a release: another thread may be faster, so try again.
     }
 }
 
+/// Releases the mutex and wakes all threads that are blocked on it.
 #[derive(Debug)]
 pub(crate) struct MutexGuard<'a, T> {
     lock: &'a Mutex<T>,
+    /// `None` only while `Condvar::wait` has released the mutex.
     inner: Option<parking_lot::MutexGuard<'a, T>>,
 }
 
 impl<T> MutexGuard<'_, T> {
     fn release(&mut self) {
+        // Released before the others are woken: they try again at once.
         drop(self.inner.take());
         scheduler::wake_all(BlockedOn::Lock(addr_of(self.lock)));
     }
@@ -83,16 +94,17 @@ impl<T> Drop for MutexGuard<'_, T> {
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        self.inner.as_ref().expect("it is held")
+        self.inner.as_ref().expect("the guard holds the lock")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.inner.as_mut().expect("it is held")
+        self.inner.as_mut().expect("the guard holds the lock")
     }
 }
 
+/// A condition variable. Only threads of the model may wait on it.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(parking_lot::Condvar);
 
@@ -121,18 +133,22 @@ impl Condvar {
     #[track_caller]
     fn wait_inner<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Option<Instant>) {
         let at = Location::caller();
-        assert!(scheduler::current_id().is_some(), "only threads of the model wait here");
+        assert!(scheduler::current_id().is_some(), "Condvar::wait on a foreign thread");
+        // No step between the release and the wait: together they are atomic, as a condition variable must
+        // be.
         guard.release();
         let deadline = deadline.map(scheduler::since_epoch);
-        scheduler::wait(BlockedOn::Condvar(addr_of(self)), deadline, "waits for a notice", at, || false);
+        scheduler::wait(BlockedOn::Condvar(addr_of(self)), deadline, "waits on the condvar", at, || false);
+        // Other threads may have taken the mutex meanwhile: this can block again.
         guard.inner = Some(guard.lock.acquire(at));
     }
 }
 
+/// A reader-writer lock, in the same manner as [`Mutex`].
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(parking_lot::RwLock<T>);
 
-/// A guard, and what is to be told when it is dropped.
+/// Releases the lock and wakes all threads that are blocked on it.
 #[derive(Debug)]
 pub(crate) struct RwLockGuard<G> {
     guard: Option<G>,
@@ -164,6 +180,7 @@ impl<T> RwLock<T> {
 
 impl<G> Drop for RwLockGuard<G> {
     fn drop(&mut self) {
+        // The order as in `MutexGuard::release`.
         drop(self.guard.take());
         scheduler::wake_all(self.on);
     }
@@ -172,13 +189,13 @@ impl<G> Drop for RwLockGuard<G> {
 impl<G: Deref> Deref for RwLockGuard<G> {
     type Target = G::Target;
     fn deref(&self) -> &G::Target {
-        self.guard.as_ref().expect("it is held")
+        self.guard.as_ref().expect("the guard holds the lock")
     }
 }
 
 impl<G: DerefMut> DerefMut for RwLockGuard<G> {
     fn deref_mut(&mut self) -> &mut G::Target {
-        self.guard.as_mut().expect("it is held")
+        self.guard.as_mut().expect("the guard holds the lock")
     }
 }
 
@@ -189,9 +206,10 @@ pub(crate) mod atomic {
 
     use crate::sync::model::scheduler;
 
-    /// Each step is a turn of its own, which is all that a fence can ask for.
+    /// Does nothing: memory is sequentially consistent here, as if there was a fence at every step.
     pub(crate) fn fence(_: Ordering) {}
 
+    // All orderings are ignored: the model explores orders of steps, not weak memory.
     macro_rules! atomics {
         ($($name:ident: $value:ty),*) => {$(
             #[derive(Debug, Default)]
@@ -221,6 +239,7 @@ pub(crate) mod atomic {
         )*};
     }
 
+    // What `AtomicBool` does not have.
     macro_rules! numbers {
         ($($name:ident: $value:ty),*) => {$(
             #[allow(dead_code, reason = "not each of them is used with each type")]
@@ -272,13 +291,14 @@ pub(crate) mod thread {
     use crate::sync::model::scheduler;
     use crate::sync::model::scheduler::BlockedOn;
 
-    /// A thread, of the model's or not.
+    /// A handle of a thread, of the model or not.
     #[derive(Debug, Clone)]
     pub(crate) struct Thread {
         id: Option<usize>,
         real: std::thread::Thread,
     }
 
+    /// Returns a handle of the calling thread.
     pub(crate) fn current() -> Thread {
         Thread { id: scheduler::current_id(), real: std::thread::current() }
     }
@@ -291,6 +311,8 @@ pub(crate) mod thread {
         #[track_caller]
         pub(crate) fn unpark(&self) {
             scheduler::step("unparks", Location::caller());
+            // A thread of the model sleeps in the scheduler: to unpark the real thread would be taken for a
+            // switch.
             match self.id {
                 Some(id) => scheduler::unpark(id),
                 None => self.real.unpark(),
@@ -304,6 +326,7 @@ pub(crate) mod thread {
         if scheduler::current_id().is_none() {
             return std::thread::park();
         }
+        // A step before the wait: another thread may unpark this one first.
         scheduler::step("is about to park", at);
         scheduler::wait(BlockedOn::Unpark, None, "parks", at, || false);
     }
@@ -339,6 +362,7 @@ pub(crate) mod thread {
             Self { name }
         }
 
+        /// Does nothing: the model uses std's default.
         pub(crate) fn stack_size(self, _: usize) -> Self {
             self
         }
@@ -349,9 +373,12 @@ pub(crate) mod thread {
             body: impl FnOnce() -> T + Send + 'static,
         ) -> io::Result<std::thread::JoinHandle<T>> {
             let builder = std::thread::Builder::new().name(self.name.clone());
+            // A thread started by a foreign one is foreign too.
             if scheduler::current_id().is_none() {
                 return builder.spawn(body);
             }
+            // Registered before it starts, so that the scheduler can choose it at once, whenever the system
+            // starts it.
             let id = scheduler::register(self.name);
             let started = builder.spawn(move || {
                 scheduler::attach_current_thread(id);
@@ -360,6 +387,7 @@ pub(crate) mod thread {
             if started.is_err() {
                 scheduler::unregister(id);
             }
+            // The new thread may run first, or much later.
             scheduler::step("starts a thread", Location::caller());
             started
         }

@@ -1,4 +1,9 @@
-//! The scheduler: which threads there are, what each waits for, who has the turn. The primitives ask here at each step.
+//! The scheduler: knows all threads of an execution and what each is blocked on, and lets exactly one run at
+//! a time.
+//!
+//! `RUNNING_THREAD` is the number of the thread that may run; every other one sleeps in
+//! `wait_until_scheduled`. The running thread passes the right to run on in `step` and `wait`. Never hold
+//! `EXECUTION` while sleeping there.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -14,36 +19,43 @@ use parking_lot::Mutex;
 
 use crate::sync::model::schedule::Schedule;
 
-/// What somebody waits for: an address, or its own `unpark`.
+/// What a thread is blocked on. Locks and condition variables are identified by their address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockedOn {
     Lock(usize),
     Condvar(usize),
+    /// A call of `unpark` for this thread.
     Unpark,
+    /// Nothing but its deadline.
     Time,
 }
 
 #[derive(Debug)]
 enum ThreadStatus {
+    /// Runs, or could run.
     Ready,
+    /// Cannot run until it is woken or until the deadline, in simulated time.
     Blocked { on: BlockedOn, deadline: Option<Duration> },
+    /// Has exited. Its number may be reused.
     Finished,
 }
 
+/// A thread that the scheduler controls.
 #[derive(Debug)]
 struct ModelThread {
     name: String,
     status: ThreadStatus,
-    /// Somebody called `unpark` meanwhile.
+    /// `unpark` was called while the thread was not parked: its next `park` returns at once.
     token: bool,
-    /// Its last wait ended because its time was up.
+    /// The last wait ended because of its deadline.
     timed_out: bool,
-    /// `None` until it has begun.
+    /// `None` until the thread has started.
     handle: Option<Thread>,
+    /// The source line of its last step.
     at: &'static Location<'static>,
 }
 
-/// A step, for the story that a failure tells.
+/// A step, for the report of a failure.
 #[derive(Debug)]
 struct TraceEntry {
     thread_id: usize,
@@ -51,26 +63,34 @@ struct TraceEntry {
     at: &'static Location<'static>,
 }
 
+/// The state of the current execution. Threads are kept from one execution to the next, as cached idle
+/// threads are.
 #[derive(Debug)]
 struct Execution {
+    /// The index is the number of the thread.
     threads: Vec<ModelThread>,
     schedule: Schedule,
-    /// Since `BEGINNING`.
+    /// Simulated time since `epoch`.
     now: Duration,
     steps: u64,
+    /// The last steps, at most `TRACE_CAPACITY`.
     trace: VecDeque<TraceEntry>,
+    /// Hash of all switches between threads: equal for executions with the same order of steps.
     interleaving: DefaultHasher,
-    /// What is being explored, and how to get here again.
+    /// The name of the scenario and the seed.
     title: String,
-    /// Who explores; between explorations nobody does, and whoever waits may wait for ever.
+    /// The thread that runs the scenario. `None` between explorations; then it is no deadlock if all threads
+    /// are blocked.
     explorer: Option<usize>,
 }
 
 static EXECUTION: Mutex<Option<Execution>> = Mutex::new(None);
+/// The number of the thread that may run.
 static RUNNING_THREAD: AtomicUsize = AtomicUsize::new(NO_THREAD);
 const NO_THREAD: usize = usize::MAX;
-/// More steps than an execution can need: somebody runs in circles.
+/// More steps than any scenario needs: an execution that exceeds it is in an endless loop.
 const MAX_STEPS: u64 = 300_000;
+/// Number of steps in a report.
 const TRACE_CAPACITY: usize = 120;
 
 thread_local! {
@@ -78,7 +98,8 @@ thread_local! {
     static THREAD_EXIT_HOOK: ThreadExitHook = const { ThreadExitHook };
 }
 
-/// The last destructor of a thread that runs, because it is the first that is registered: the thread is over.
+/// Removes the thread from the model when it exits. It is the first thread-local that a thread of the model
+/// uses, so its destructor runs last: those of the other thread-locals still take part in the model.
 struct ThreadExitHook;
 
 impl Drop for ThreadExitHook {
@@ -87,29 +108,34 @@ impl Drop for ThreadExitHook {
     }
 }
 
-/// The number of the calling thread, if it is one of the model's.
+/// Returns the number of the calling thread, or `None` if the model does not control it.
 pub(crate) fn current_id() -> Option<usize> {
     CURRENT_ID.get()
 }
 
+/// Returns the time at which simulated time is zero.
 fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     *EPOCH.get_or_init(Instant::now)
 }
 
-/// The model's time.
+/// Returns the simulated time.
 pub(crate) fn now() -> Instant {
     let elapsed = EXECUTION.lock().as_ref().map_or(Duration::ZERO, |execution| execution.now);
     epoch() + elapsed
 }
 
+/// Converts an `Instant` to simulated time.
 pub(crate) fn since_epoch(at: Instant) -> Duration {
     at.saturating_duration_since(epoch())
 }
 
-/// The calling thread becomes one of the model's and has the turn; those of earlier executions are still there.
+/// Begins an execution on the calling thread, which becomes a thread of the model and may run. Threads of
+/// earlier executions are still there.
 #[track_caller]
 pub(crate) fn begin_execution(schedule: Schedule, title: String) {
+    // Only the first execution of the program creates the state. Threads and the time are kept; the rest
+    // starts anew.
     let mut guard = EXECUTION.lock();
     let execution = guard.get_or_insert_with(|| Execution {
         threads: Vec::new(),
@@ -126,6 +152,7 @@ pub(crate) fn begin_execution(schedule: Schedule, title: String) {
     execution.steps = 0;
     execution.trace.clear();
     execution.interleaving = DefaultHasher::new();
+    // The explorer keeps its number from one execution to the next.
     let id = match CURRENT_ID.get() {
         Some(id) => id,
         None => execution.add_thread("explorer".into(), Location::caller()),
@@ -137,7 +164,8 @@ pub(crate) fn begin_execution(schedule: Schedule, title: String) {
     RUNNING_THREAD.store(id, Ordering::Release);
 }
 
-/// The calling thread is none of the model's any more. Who it was may not be needed again.
+/// Removes the calling thread from the model and lets another one run. Does nothing on a thread that the
+/// model does not control.
 pub(crate) fn detach_current_thread() {
     let Some(id) = CURRENT_ID.take() else { return };
     let mut guard = EXECUTION.lock();
@@ -145,23 +173,24 @@ pub(crate) fn detach_current_thread() {
     execution.threads[id].status = ThreadStatus::Finished;
     execution.threads[id].handle = None;
     execution.explorer = execution.explorer.filter(|explorer| *explorer != id);
+    // The calling thread is finished, so another one is chosen, or `NO_THREAD`.
     let next = execution.next_thread(id);
     switch_to(execution, next);
 }
 
-/// From now on deadlines pass only when nobody can go on.
+/// Disables early timeouts: from now on deadlines pass only when no thread can run.
 pub(crate) fn disable_early_timeouts() {
     if let Some(execution) = EXECUTION.lock().as_mut() {
         execution.schedule.disable_early_timeouts();
     }
 }
 
-/// What the execution was like: a number for its order of turns, and how many steps it had.
+/// Returns a hash of the order of steps in the execution, and the number of its steps.
 pub(crate) fn summary() -> (u64, u64) {
     EXECUTION.lock().as_ref().map_or((0, 0), |execution| (execution.interleaving.finish(), execution.steps))
 }
 
-/// A new thread of the model's is to begin; its number.
+/// Adds a thread that is about to be started, and returns its number.
 #[track_caller]
 pub(crate) fn register(name: String) -> usize {
     let mut guard = EXECUTION.lock();
@@ -169,24 +198,27 @@ pub(crate) fn register(name: String) -> usize {
     execution.add_thread(name, Location::caller())
 }
 
-/// A thread that was registered could not be started.
+/// Removes a thread that was registered but could not be started.
 pub(crate) fn unregister(id: usize) {
     if let Some(execution) = EXECUTION.lock().as_mut() {
         execution.threads[id].status = ThreadStatus::Finished;
     }
 }
 
-/// The first thing a new thread does.
+/// Makes the calling new thread the registered one with this number, and waits until it may run.
 pub(crate) fn attach_current_thread(id: usize) {
+    // First of all thread-locals, so that its destructor runs last.
     THREAD_EXIT_HOOK.with(|_| ());
     CURRENT_ID.set(Some(id));
     if let Some(execution) = EXECUTION.lock().as_mut() {
         execution.threads[id].handle = Some(std::thread::current());
     }
+    // It may have been chosen before its handle was stored: then nothing unparks it, but it finds its number.
     wait_until_scheduled(id);
 }
 
-/// The calling thread is about to do something that others could notice.
+/// Records that the calling thread is about to do something other threads can notice, and lets the scheduler
+/// run another thread first. Does nothing on a thread that the model does not control.
 pub(crate) fn step(operation: &'static str, at: &'static Location<'static>) {
     let Some(id) = current_id() else { return };
     let mut guard = EXECUTION.lock();
@@ -195,13 +227,15 @@ pub(crate) fn step(operation: &'static str, at: &'static Location<'static>) {
     let next = execution.next_thread(id);
     if next != id {
         switch_to(execution, next);
+        // The next thread needs the lock for its own steps.
         drop(guard);
         wait_until_scheduled(id);
     }
 }
 
-/// The calling thread waits until it is woken, or until that time, unless `free` is true. Returns whether the time
-/// was up; at once on a thread that is none of the model's.
+/// Blocks the calling thread until it is woken or until the deadline, unless `poll` returns `true`: then the
+/// thread need not wait. Returns `true` if the deadline has passed. Returns at once on a thread that the
+/// model does not control.
 pub(crate) fn wait(
     on: BlockedOn,
     deadline: Option<Duration>,
@@ -213,12 +247,16 @@ pub(crate) fn wait(
     let mut guard = EXECUTION.lock();
     let Some(execution) = guard.as_mut() else { return false };
     execution.record_step(id, operation, at);
+    // `unpark` came first. The token is taken without a switch: `park` has called `step` already.
     if on == BlockedOn::Unpark && std::mem::take(&mut execution.threads[id].token) {
         return false;
     }
+    // Under the lock of the scheduler, so that no other thread can wake this one between the poll and the
+    // block.
     if poll() {
         return false;
     }
+    // `next_thread` may choose this thread again: its deadline can be the next one to pass.
     execution.threads[id].status = ThreadStatus::Blocked { on, deadline };
     let next = execution.next_thread(id);
     if next != id {
@@ -227,6 +265,7 @@ pub(crate) fn wait(
         wait_until_scheduled(id);
         guard = EXECUTION.lock();
     }
+    // Runs again: woken, timed out, or spuriously. A token given meanwhile is used up, as by std's `park`.
     let Some(execution) = guard.as_mut() else { return false };
     let thread = &mut execution.threads[id];
     if on == BlockedOn::Unpark {
@@ -235,33 +274,35 @@ pub(crate) fn wait(
     std::mem::take(&mut thread.timed_out)
 }
 
-/// Whoever waits for this can go on.
+/// Makes all threads ready that are blocked on this.
 pub(crate) fn wake_all(on: BlockedOn) {
     if let Some(execution) = EXECUTION.lock().as_mut() {
         for thread in &mut execution.threads {
-            if matches!(thread.status, ThreadStatus::Blocked { on: wanted, .. } if wanted == on) {
+            if matches!(thread.status, ThreadStatus::Blocked { on: blocked_on, .. } if blocked_on == on) {
                 thread.status = ThreadStatus::Ready;
             }
         }
     }
 }
 
-/// One of those who wait for this can go on.
+/// Makes one random thread ready of those that are blocked on this.
 pub(crate) fn wake_one(on: BlockedOn) {
     let mut guard = EXECUTION.lock();
     let Some(execution) = guard.as_mut() else { return };
     let blocked: Vec<usize> = (0..execution.threads.len())
         .filter(|id| {
             let status = &execution.threads[*id].status;
-            matches!(status, ThreadStatus::Blocked { on: wanted, .. } if *wanted == on)
+            matches!(status, ThreadStatus::Blocked { on: blocked_on, .. } if *blocked_on == on)
         })
         .collect();
+    // Any of them, as with a real condition variable: its order is not specified.
     if !blocked.is_empty() {
         let chosen = blocked[execution.schedule.random_index(blocked.len())];
         execution.threads[chosen].status = ThreadStatus::Ready;
     }
 }
 
+/// Makes the thread ready if it is parked, else gives it a token.
 pub(crate) fn unpark(id: usize) {
     if let Some(execution) = EXECUTION.lock().as_mut() {
         let thread = &mut execution.threads[id];
@@ -272,20 +313,26 @@ pub(crate) fn unpark(id: usize) {
     }
 }
 
+/// Switches to this thread. The caller must then wait or exit.
 fn switch_to(execution: &Execution, next: usize) {
+    // Before the unpark, so that the thread finds its number. One that has not started has no handle and
+    // needs none.
     RUNNING_THREAD.store(next, Ordering::Release);
     if let Some(handle) = execution.threads.get(next).and_then(|thread| thread.handle.as_ref()) {
         handle.unpark();
     }
 }
 
+/// Sleeps until the thread may run.
 fn wait_until_scheduled(id: usize) {
+    // std's `park` may return spuriously, hence the loop.
     while RUNNING_THREAD.load(Ordering::Acquire) != id {
         std::thread::park();
     }
 }
 
 impl Execution {
+    /// Adds a thread, with the number of a finished one if there is any.
     fn add_thread(&mut self, name: String, at: &'static Location<'static>) -> usize {
         let thread = ModelThread {
             name,
@@ -295,6 +342,7 @@ impl Execution {
             handle: None,
             at,
         };
+        // Numbers are reused: thousands of executions would otherwise make each search longer.
         let is_finished = |thread: &ModelThread| matches!(thread.status, ThreadStatus::Finished);
         match self.threads.iter().position(is_finished) {
             Some(id) => {
@@ -308,6 +356,7 @@ impl Execution {
         }
     }
 
+    /// Counts a step, advances the time by 100 ns, and adds the step to the trace.
     fn record_step(&mut self, thread_id: usize, operation: &'static str, at: &'static Location<'static>) {
         self.steps += 1;
         self.now += Duration::from_nanos(100);
@@ -317,29 +366,33 @@ impl Execution {
         }
         self.trace.push_back(TraceEntry { thread_id, operation, at });
         if self.steps > MAX_STEPS {
-            self.fail("somebody runs in circles");
+            self.fail("step limit exceeded, probably an endless loop");
         }
     }
 
-    /// Who has the next turn.
+    /// Chooses the thread that runs next. Reports a deadlock if there is none.
     fn next_thread(&mut self, current: usize) -> usize {
+        // First the disturbances: they may add to the threads that can run.
         if self.schedule.early_timeout() {
             self.fire_next_timeout();
         }
         if self.schedule.spurious_wakeup() {
             self.wake_spuriously();
         }
+        // All threads are blocked: jump to the next deadline.
         let mut ready = self.ready_threads();
         if ready.is_empty() && self.fire_next_timeout() {
             ready = self.ready_threads();
         }
         if ready.is_empty() {
+            // Idle threads of the library block for good after the last exploration.
             if self.explorer.is_none() {
                 return NO_THREAD;
             }
-            self.fail("nobody can go on");
+            self.fail("deadlock, no thread can run");
         }
         let next = self.schedule.choose(&ready, current, self.steps);
+        // The order of steps is determined by where it switches, and to which thread.
         if next != current {
             self.interleaving.write_usize(next);
             self.interleaving.write_u64(self.steps);
@@ -347,27 +400,30 @@ impl Execution {
         next
     }
 
+    /// Returns the numbers of all threads that can run.
     fn ready_threads(&self) -> Vec<usize> {
         let is_ready = |id: &usize| matches!(self.threads[*id].status, ThreadStatus::Ready);
         (0..self.threads.len()).filter(is_ready).collect()
     }
 
-    /// The next deadline is past.
+    /// Expires the earliest deadline. Returns `false` if no thread has one.
     fn fire_next_timeout(&mut self) -> bool {
         let due = |(id, thread): (usize, &ModelThread)| match thread.status {
             ThreadStatus::Blocked { deadline: Some(deadline), .. } => Some((deadline, id)),
             _ => None,
         };
+        // Of equal deadlines that of the lower number, so that the choice can be repeated.
         let Some((deadline, id)) = self.threads.iter().enumerate().filter_map(due).min() else {
             return false;
         };
+        // A deadline in the past does not turn the clock back.
         self.now = self.now.max(deadline);
         self.threads[id].status = ThreadStatus::Ready;
         self.threads[id].timed_out = true;
         true
     }
 
-    /// Some parked thread wakes up for no reason, as std allows.
+    /// Wakes a random parked thread without a reason, as std allows.
     fn wake_spuriously(&mut self) {
         let parked: Vec<usize> = (0..self.threads.len())
             .filter(|id| {
@@ -380,6 +436,7 @@ impl Execution {
         }
     }
 
+    /// Writes the state of all threads and the last steps to stderr and exits the program.
     fn fail(&self, why: &str) -> ! {
         let mut text = format!("\nmodel: {why}: {}\n", self.title);
         for (id, thread) in self.threads.iter().enumerate() {
@@ -390,10 +447,12 @@ impl Execution {
         }
         text.push_str(&self.format_trace());
         let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
-        CURRENT_ID.set(None); // to exit runs the destructors of this thread
+        // `exit` runs destructors of this thread, which must not call the scheduler: its lock is held.
+        CURRENT_ID.set(None);
         std::process::exit(101);
     }
 
+    /// Formats the last steps, one per line.
     fn format_trace(&self) -> String {
         let mut text = String::from("the last steps:\n");
         for TraceEntry { thread_id, operation, at } in &self.trace {
@@ -403,7 +462,7 @@ impl Execution {
     }
 }
 
-/// The last steps, for who has found something wrong.
+/// Formats the last steps of the current execution.
 pub(crate) fn format_trace() -> String {
     EXECUTION.lock().as_ref().map_or_else(String::new, Execution::format_trace)
 }
