@@ -18,7 +18,7 @@ use crate::pid::Pid;
 use crate::process::names::NameError;
 use crate::process::names::Via;
 use crate::process::park::timer_thread;
-use crate::registry::unique::Registry;
+use crate::registry::registry::Registry;
 use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;
 use crate::sync;
