@@ -35,6 +35,7 @@ impl ApplicationRef {
     /// If [`find`](crate::Application::find) has found the application while it was still starting, there is no
     /// supervisor yet: calls through the handle fail, like those to a process that has exited.
     pub fn supervisor(&self) -> ServerRef<Supervisor> {
+        // `Pid::next` returns a pid that no process has.
         self.state.top().cloned().unwrap_or_else(|| ServerRef::from_pid(Pid::next()))
     }
 
@@ -65,6 +66,7 @@ impl ApplicationRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self) -> Result<(), ApplicationError> {
+        // A process of the application would wait for its own exit.
         let inside = local::get().is_some_and(|me| me.block.spawn_info.application == Some(self.master));
         if inside {
             return Err(ApplicationError::Inside);
@@ -115,6 +117,7 @@ impl ApplicationRef {
     /// ```
     #[track_caller]
     pub fn wait(&self) -> ApplicationExit {
+        // The master exits after all other processes. If it was killed, they have been sent a kill by then.
         self.watch().wait();
         self.state.application_exit()
     }

@@ -75,6 +75,7 @@ impl ApplicationState {
 
     /// Returns how the application ended. To be called after its end.
     pub(crate) fn application_exit(&self) -> ApplicationExit {
+        // A failed start and giving up take precedence: the exit reason is `Shutdown` in both cases.
         if let Some(error) = self.start_error() {
             return ApplicationExit::NotStarted(ApplicationError::Failed(error));
         }
@@ -95,6 +96,7 @@ pub(crate) fn find(name: &str) -> Option<(Pid, Arc<ApplicationState>)> {
 
 /// Returns the names of the running applications.
 pub(crate) fn running() -> Vec<Arc<str>> {
+    // Without user code under the lock: only names are copied.
     let list = APPLICATIONS.lock();
     list.iter().filter(|(_, state)| state.is_running()).map(|(_, state)| Arc::clone(&state.name)).collect()
 }

@@ -37,6 +37,7 @@ impl Snapshot {
 
     /// Returns the process of this name, or else the first one with this label.
     pub fn find(&self, name: &str) -> Option<&ProcessSnapshot> {
+        // A name is unique among running processes, a label is not: names take precedence.
         let named = |process: &&ProcessSnapshot| process.info.name.as_deref() == Some(name);
         let labelled = |process: &&ProcessSnapshot| process.info.label.as_deref() == Some(name);
         self.processes.iter().find(named).or_else(|| self.processes.iter().find(labelled))
@@ -77,6 +78,7 @@ impl ProcessSnapshot {
             children: board.children.lock().clone(),
         });
         let mut info = collect_info(block);
+        // A supervisor is a server to the layer that collects `info`.
         if supervision.is_some() {
             info.kind = ProcessKind::Supervisor;
         }
@@ -146,6 +148,7 @@ impl fmt::Display for StatusText<'_> {
             ProcessState::Exiting(reason) => write!(f, "exiting: {reason}")?,
             ProcessState::Zombie(reason) => write!(f, "zombie: {reason}")?,
         }
+        // In a call: the process that has to answer.
         if let Some(pid) = info.waiting_on {
             write!(f, " for {pid}")?;
         }

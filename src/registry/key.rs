@@ -45,6 +45,7 @@ where
     }
 
     fn take_over(&self, pid: Pid) -> Result<Vec<Pid>, NameError> {
+        // The process was created but does not run yet. It can be killed at any time, also before this call.
         let block = table::get(pid).filter(|block| !block.is_exiting()).ok_or(NameError::NoProc)?;
         let predecessors = self.store.register(&block, self.key.clone(), self.value.clone())?;
         Ok(predecessors.iter().map(|block| block.pid).collect())

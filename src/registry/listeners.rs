@@ -1,5 +1,5 @@
 //! The events of a registry and their delivery: each listener gets them as messages of its own type, and for each
-//! entry one `Register` followed by one `Unregister`.
+//! entry at most one `Register`, and then at most one `Unregister`.
 //!
 //! Conversions and destructors of messages are user code. They must never run while the lock of an [`Announcement`]
 //! or of the list of listeners is held.
@@ -130,6 +130,7 @@ impl Announcement {
         let recipients = match &mut *state {
             AnnouncementState::Pending => Some(Vec::new()),
             AnnouncementState::Announcing(notified) => Some(std::mem::take(notified)),
+            // Also to listeners that were added since: they may have found the entry by a lookup.
             AnnouncementState::Registered => None,
             AnnouncementState::Removing { .. } => return,
         };
@@ -176,6 +177,7 @@ type SendOnce<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
 /// because its destructor is user code.
 fn send_message_once<M>(send_once: &SendOnce<'_>, message: M, deliver: impl Fn(M) -> Result<(), M>) {
     let mut message = Some(message);
+    // `deliver` returns the message if the mailbox is closed.
     send_once(&mut || message = message.take().and_then(|message| deliver(message).err()));
 }
 
@@ -219,6 +221,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     {
         let send = {
             let server = server.clone();
+            // Look the server up now: it may have been restarted since the last event.
             move |event, send_once: &SendOnce<'_>| match server
                 .find_block()
                 .map(Address::<Envelope<S>>::from_block)
@@ -240,6 +243,8 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
 
     /// Adds a listener, or replaces the one for the same process or name: a restarted server subscribes again.
     fn add_or_replace(&self, target: Target, send: SendEvent<K, V>) {
+        // The same name denotes the same listener, whatever process holds it. A pid and a `Via` key are compared by the
+        // process that they denote at the moment.
         let (name, pid) = (name_of(&target).map(str::to_owned), pid_of(&target));
         let same = |other: &Target| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))
@@ -291,6 +296,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         event: impl Fn() -> RegistryEvent<K, V>,
         send_once: impl Fn(&ListenerId, &mut dyn FnMut()),
     ) {
+        // Send without the lock of the list: a conversion is user code and may subscribe a listener.
         let listeners = self.0.read().clone();
         for listener in listeners.iter().filter(|listener| !listener.is_closed()) {
             let send_once = |send: &mut dyn FnMut()| send_once(&listener.id, send);

@@ -113,6 +113,7 @@ where
     Keys: KeyKind,
 {
     pub(super) fn store(&self) -> &Arc<Store<K, V>> {
+        // Created by the first use, because `new` is a `const fn`.
         self.store.get_or_init(|| Store::new(Keys::new_table()))
     }
 
@@ -297,6 +298,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        // `callback` gets copies: it is user code and may register and unregister.
         let entries = pids_and_values(&self.entries_at(key));
         if !entries.is_empty() {
             callback(&entries);
@@ -432,6 +434,7 @@ where
     Keys: KeyKind,
 {
     fn clone(&self) -> Self {
+        // A registry that was not used yet gets its store here: otherwise each handle would create its own.
         Self { store: OnceCell::with_value(Arc::clone(self.store())), keys: PhantomData }
     }
 }

@@ -107,6 +107,7 @@ impl<K: Hash + Eq + Clone, V> EntryTable<K, V> {
     fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
         let registration = Arc::clone(&entry.registration);
         match self {
+            // Refuses a key with a running holder, and takes it over from an exiting one.
             Self::Unique(names) => names.claim(&registration.key, &registration.block, entry),
             Self::Duplicate(entries_by_key) => {
                 // The clone of a key is user code: make it before the lock is taken.
@@ -124,6 +125,7 @@ impl<K: Hash + Eq + Clone, V> EntryTable<K, V> {
     /// Removes those of the entries that are still in the table. All belong to one process and have the same key.
     fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]) {
         match self {
+            // `release` does nothing if another process has taken the key over.
             Self::Unique(names) => {
                 for registration in registrations {
                     names.release(&registration.key, registration.pid());
@@ -329,6 +331,7 @@ where
         }
         let predecessors = match self.table.insert(entry.clone()) {
             Ok(predecessors) => predecessors,
+            // The key is taken: undo the record.
             Err(error) => {
                 process_entries.remove(&registration);
                 return Err(error);
@@ -464,6 +467,7 @@ where
         let Some(process_entries) = self.find_process_entries(pid) else { return Vec::new() };
         let mut registrations: Vec<_> =
             process_entries.registrations.lock().values().flatten().cloned().collect();
+        // A registration is recorded before its entry is in the table, and for some time after the entry was removed.
         registrations.retain(|registration| {
             registration.announcement.is_registered() && !registration.block.is_exiting()
         });
@@ -485,6 +489,7 @@ where
 
     /// Returns all entries of running processes, in the order in which they were made.
     pub(crate) fn entries(&self) -> Vec<(K, Pid, V)> {
+        // A table with many shards has no order of its own. Keys and values are cloned without a lock: user code.
         let mut entries = self.table.live_entries();
         entries.sort_by_key(|entry| entry.registration.number);
         entries
@@ -553,6 +558,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     fn drop(&mut self) {
+        // A cleanup on another thread may call `leave` for the same waiter: the second call finds nothing to do.
         if let Some(process_entries) = &self.process_entries {
             process_entries
                 .lock_waiters
