@@ -243,8 +243,8 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
 
     /// Adds a listener, or replaces the one for the same process or name: a restarted server subscribes again.
     fn add_or_replace(&self, target: Target, send: SendEvent<K, V>) {
-        // The same name denotes the same listener, whatever process holds it. A pid and a `Via` key are compared by the
-        // process that they denote at the moment.
+        // The same name denotes the same listener, whatever process holds it. Other targets, and a
+        // name with another target, are the same if they denote the same process at the moment.
         let (name, pid) = (name_of(&target).map(str::to_owned), pid_of(&target));
         let same = |other: &Target| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))

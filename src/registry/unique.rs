@@ -99,7 +99,6 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
-    /// # use rethread::child_spec::StartError;
     /// # pub struct Room;
     /// # impl GenServer for Room {
     /// #     type Args = (); type Call = Never; type Cast = Never;
