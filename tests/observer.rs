@@ -109,7 +109,8 @@ fn the_tree_shows_who_started_whom_and_what_does_not_run() {
     assert_eq!(supervision.children.len(), 2);
     let text = snapshot.to_string();
     for part in [
-        format!("+- {a} again x1 "),
+        format!("+- {a} <"),
+        ", restarts: 1\n".into(),
         format!("x- {b}"),
         "not running".into(),
         "1 of 3 restarts in 60s".into(),
@@ -147,7 +148,9 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     assert!(observer::top(SortBy::Busy, 1_000).iter().any(|one| one.pid() == pid));
     let line = observer::info(pid).unwrap().to_string();
     assert!(
-        line.starts_with(name) && line.contains("handling a call for") && line.ends_with("mail 5"),
+        line.starts_with(name)
+            && line.contains("handling a call for")
+            && line.ends_with("message_queue_len 5"),
         "{line}"
     );
     let asking = observer::info(&call).expect("it waits").info;

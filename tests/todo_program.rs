@@ -221,25 +221,14 @@ fn every_name_that_tree_shows_can_be_killed_and_crashed() {
             let mut tree = || -> Vec<(String, String)> {
                 let lines = out.by_ref().take_while(|line| !line.starts_with(&format!("{name} <")));
                 let lines = lines.filter(|line| !line.starts_with('['));
-                // `   +- db.worker.0 <7>  waiting`, perhaps with ` again x2` before the pid.
+                // `   +- db.worker.0 <7>  waiting`, perhaps with `, restarts: 2` at the end.
                 let pid = |line: &str| {
                     line.split_once('<')
                         .and_then(|(_, rest)| rest.split_once('>'))
                         .map(|(pid, _)| pid.to_owned())
                 };
                 let lines = lines.filter_map(|line| {
-                    pid(&line).map(|pid| {
-                        (
-                            line.split(" again")
-                                .next()
-                                .unwrap_or_default()
-                                .split(" <")
-                                .next()
-                                .unwrap_or_default()
-                                .to_owned(),
-                            pid,
-                        )
-                    })
+                    pid(&line).map(|pid| (line.split(" <").next().unwrap_or_default().to_owned(), pid))
                 });
                 lines.collect()
             };

@@ -1,11 +1,9 @@
-//! The plan of an application: its top supervisor, what it depends on, what is to be done at its end. `main`
-//! functions write and start it.
+//! The plan of an application (its top supervisor, its dependencies, its callbacks), and starting it.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::application::error::ApplicationError;
-use crate::application::exit::ApplicationExit;
+use crate::application::exit::{ApplicationError, ApplicationExit};
 use crate::application::handle::ApplicationRef;
 use crate::application::master::{Callback, Master, MasterArgs};
 use crate::application::state;
@@ -17,21 +15,21 @@ use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::process::control::local;
 use crate::supervisor::server::Supervisor;
 
-/// A whole system that is started and stopped as one: a top supervisor, and every process that was started under
-/// it, supervised or not.
+/// The plan of an application: a top supervisor and all processes that are started under it, supervised or not, which
+/// are started and stopped as one.
 ///
 /// ```no_run
 /// use rethread::prelude::*;
 ///
-/// fn main() -> Ending {
+/// fn main() -> ApplicationExit {
 ///     Application::new("todo", Supervisor::one_for_one().child(Agent::child_spec(Vec::<String>::new)))
-///         .on_stop(|| println!("all is written"))
+///         .on_stop(|| println!("all data is written"))
 ///         .run()
 /// }
 /// ```
 ///
-/// `run` blocks until the application ends, and its result is the exit status of the program. Those that have more
-/// to do meanwhile, or that stop it on a signal, use [`start`](Self::start), which gives a handle:
+/// [`run`](Self::run) blocks until the application ends, and its result is the exit status of the program. To do more
+/// in the meantime, or to stop the application on a signal, use [`start`](Self::start), which returns a handle:
 ///
 /// ```text
 /// fn main() -> Result<ApplicationExit, Box<dyn std::error::Error>> {
@@ -44,30 +42,32 @@ use crate::supervisor::server::Supervisor;
 ///
 /// The [guide](crate::guide#ending-on-sigterm) shows the same with the crate signal-hook.
 ///
-/// # Its end
-/// However the end comes about, it goes in this order:
+/// # Stopping
+/// An application always ends in this order, whatever the cause:
 ///
-/// 1. the `prep_stop` callback, while everything still runs;
-/// 2. the top supervisor is told to shut down and waited for, without limit: each child has its own;
-/// 3. the `on_stop` callback;
-/// 4. every process that still belongs to the application is killed and waited for. A thread that does not end
-///    within its `kill_grace` is left behind as a zombie, and the log tells;
-/// 5. the name is free, and whoever waits goes on.
+/// 1. The `prep_stop` callback runs, while all processes are still running.
+/// 2. The top supervisor is shut down and waited for, without a limit: each child has its own.
+/// 3. The `on_stop` callback runs.
+/// 4. All processes that still belong to the application are killed and waited for. A thread that does not exit within
+///    its `kill_grace` remains as a zombie, which is logged.
+/// 5. The name becomes free, and callers that wait for the end return.
 ///
-/// If the top supervisor ends by itself, that takes the place of step 2; children that it left, because it was
-/// killed, have five seconds to clean up. A callback that panics is reported, and the next step follows.
+/// If the top supervisor exits by itself, that takes the place of step 2. If it was killed, the children it left have
+/// five seconds to clean up. A panic in a callback is logged, and the next step follows.
 ///
-/// A process belongs to the application of the process that started it, whomever it is linked with; an application
-/// that one of them starts is one of its own. Threads that were not started with this library belong to none.
+/// A process belongs to the application of the process that started it, whichever processes it is linked to. An
+/// application that is started by a process of another one belongs to that one. Threads that were not started with
+/// this library belong to no application.
 ///
 /// # Differences from Erlang
-/// An application is no package with a version, modules and configuration, and there is no controller: the plan is
-/// a value. What is done at the start, before the children, stands in [`Supervise::init`](crate::Supervise::init)
-/// of the top supervisor or simply in `main`. The restart types `permanent`, `transient` and `temporary`, by which
-/// the end of an application may end the node, are the caller's choice: [`run`](Self::run) returns, and `main` may
-/// return that, try again or do without. A second `stop` while the first is under way waits for the same end. The
-/// children of a killed top supervisor get to clean up before they are killed; there they may or may not.
-#[must_use = "a plan does nothing by itself: run or start it"]
+/// An application is a value, not a package with a version, modules and configuration, and there is no application
+/// controller. Work to be done at the start, before the children start, belongs into
+/// [`Supervise::init`](crate::Supervise::init) of the top supervisor or into `main`. There are no restart types
+/// `permanent`, `transient` and `temporary`, which decide in Erlang whether the end of an application stops the node:
+/// [`run`](Self::run) returns, and `main` can return its result, start the application again, or continue without it. A
+/// second `stop` while the first is in progress waits for the same end. The children of a killed top supervisor can
+/// clean up before they are killed; in Erlang that depends on timing.
+#[must_use = "a plan does nothing by itself: call `run` or `start`"]
 pub struct Application {
     name: Arc<str>,
     top: ServerSpec<Supervisor>,
@@ -77,37 +77,40 @@ pub struct Application {
 }
 
 impl Application {
-    /// An application of this name. `top` is the plan of its top supervisor: a
-    /// [`SupervisorSpec`](crate::SupervisorSpec), or the `child_spec` of a type that is one
-    /// ([`Supervise`](crate::Supervise)).
+    /// Creates the plan of an application. `top` is the plan of its top supervisor: a
+    /// [`SupervisorSpec`](crate::SupervisorSpec), or the `child_spec` of a type that implements
+    /// [`Supervise`](crate::Supervise).
     pub fn new(name: impl Into<Arc<str>>, top: impl Into<ServerSpec<Supervisor>>) -> Self {
         Self { name: name.into(), top: top.into(), depends_on: Vec::new(), prep_stop: None, on_stop: None }
     }
 
-    /// It can only start while that application runs. May be given several times.
+    /// Adds an application that must be running when this one is started. Can be called several times.
     pub fn depends_on(mut self, name: impl Into<Arc<str>>) -> Self {
         self.depends_on.push(name.into());
         self
     }
 
-    /// What is done first when it ends, while all its processes still run. Default: nothing.
+    /// Sets the callback that runs first when the application ends, while all its processes are still running. Default:
+    /// none.
     pub fn prep_stop(mut self, callback: impl FnOnce() + Send + 'static) -> Self {
         self.prep_stop = Some(Callback::new("prep_stop", callback));
         self
     }
 
-    /// What is done when its supervised processes are gone. Default: nothing.
+    /// Sets the callback that runs when the supervised processes have exited. Default: none.
     pub fn on_stop(mut self, callback: impl FnOnce() + Send + 'static) -> Self {
         self.on_stop = Some(Callback::new("on_stop", callback));
         self
     }
 
-    /// Starts it, from any thread, and returns when all children of its top supervisor have started. It is linked
-    /// to nobody.
+    /// Starts the application, from any thread, and returns when all children of its top supervisor have started. The
+    /// application is not linked to the caller.
     ///
     /// # Errors
-    /// [`ApplicationError::AlreadyStarted`]; [`ApplicationError::NotStarted`] with the name of what it depends on;
-    /// [`ApplicationError::Failed`] if its top supervisor did not start; [`ApplicationError::Exiting`].
+    /// - [`ApplicationError::AlreadyStarted`] if an application of this name is running, or still starting or stopping.
+    /// - [`ApplicationError::NotStarted`] with the name of a dependency that is not running.
+    /// - [`ApplicationError::Failed`] if the top supervisor did not start.
+    /// - [`ApplicationError::Exiting`] if the calling process is exiting.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -127,20 +130,26 @@ impl Application {
     pub fn start(self) -> Result<ApplicationRef, ApplicationError> {
         let Self { name, mut top, depends_on, prep_stop, on_stop } = self;
         local::checkpoint();
+        // Only a check: a dependency that stops later does not affect this application.
         let running = state::running();
         if let Some(missing) = depends_on.into_iter().find(|needed| !running.contains(needed)) {
             return Err(ApplicationError::NotStarted(missing));
         }
         let state = Arc::new(ApplicationState::new(Arc::clone(&name)));
+        // The top supervisor sets this cell when it gives up, because its exit reason is `Shutdown` in that case, too.
         top.args = top.args.with_give_up_cell(&state.gave_up);
+        // The master registers in the list of applications before its first step, so a second start fails early.
         let mut master =
             Master::child_spec(MasterArgs { state: Arc::clone(&state), top, prep_stop, on_stop })
                 .label(format!("application {name}"))
                 .name(ServerRef::via(ListEntry(Arc::clone(&state))));
         master.process.leads_application = true;
+        // If the start fails, the master exits with `Shutdown` and leaves the error of the supervisor in the state.
         match master.start() {
             Ok(master) => {
-                let Some(master) = master.whereis() else { unreachable!("what was started has a pid") };
+                let Some(master) = master.whereis() else {
+                    unreachable!("a started server is found by its pid")
+                };
                 Ok(ApplicationRef { master, state })
             }
             Err(StartError::AlreadyStarted(_)) => Err(ApplicationError::AlreadyStarted(name)),
@@ -149,14 +158,14 @@ impl Application {
         }
     }
 
-    /// Starts it and waits until it ends: what a `main` function returns.
+    /// Starts the application and waits until it ends. A `main` function can return the result.
     ///
     /// ```
     /// use rethread::prelude::*;
     ///
     /// let broken = ChildSpec::new("broken", || Err(StartError::Failed("no disk".into())));
-    /// let ending = Application::new("doc.run", Supervisor::one_for_one().child(broken)).run();
-    /// assert!(!ending.is_success()); // status 1, and standard error says why
+    /// let exit = Application::new("doc.run", Supervisor::one_for_one().child(broken)).run();
+    /// assert!(!exit.is_success()); // status 1, and standard error says why
     /// ```
     #[track_caller]
     pub fn run(self) -> ApplicationExit {
@@ -166,22 +175,47 @@ impl Application {
         }
     }
 
-    /// Stops the application of this name, also one that is still starting. As [`ApplicationRef::stop`].
+    /// Stops the application of this name, and returns when all its processes have exited. Like
+    /// [`ApplicationRef::stop`], but by name, and also for an application that is still starting.
     ///
     /// # Errors
-    /// As there; [`ApplicationError::NotStarted`] if there is none.
+    /// - [`ApplicationError::NotStarted`] if there is no application of this name.
+    /// - [`ApplicationError::Inside`] if the caller belongs to the application.
+    /// - [`ApplicationError::Deadlock`] if the application waits for the caller.
+    /// - [`ApplicationError::Exiting`] if the calling process is exiting.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::application::ApplicationError;
+    ///
+    /// Application::new("doc.stop_by_name", Supervisor::one_for_one()).start()?;
+    /// assert_eq!(Application::stop("doc.stop_by_name"), Ok(()));
+    /// let none = ApplicationError::NotStarted("doc.stop_by_name".into());
+    /// assert_eq!(Application::stop("doc.stop_by_name"), Err(none));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop(name: impl AsRef<str>) -> Result<(), ApplicationError> {
         let name = name.as_ref();
         Self::find(name).ok_or_else(|| ApplicationError::NotStarted(name.into()))?.stop()
     }
 
-    /// The application of this name, from the beginning of its start to the end of its stop.
+    /// Returns a handle to the application of this name, from the beginning of its start to the end of its stop.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let app = Application::new("doc.find", Supervisor::one_for_one()).start()?;
+    /// assert!(Application::find("doc.find").is_some_and(|found| found.is_running()));
+    /// app.stop()?;
+    /// assert!(Application::find("doc.find").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn find(name: impl AsRef<str>) -> Option<ApplicationRef> {
         local::checkpoint();
         state::find(name.as_ref()).map(|(master, state)| ApplicationRef { master, state })
     }
 
-    /// The names of the applications that run, in the order they were started.
+    /// Returns the names of the running applications, in the order in which they were started.
     ///
     /// ```
     /// use rethread::prelude::*;

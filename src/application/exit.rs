@@ -1,19 +1,20 @@
-//! How an application ended, as the exit status of a program. What waits for one returns it.
+//! How an application ended, as the exit status of a program, and why one was not started or not stopped.
 
 use std::fmt;
 use std::io::Write;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 
-use crate::application::error::ApplicationError;
+use crate::child_spec::StartError;
+use crate::pid::Pid;
 use crate::reason::ExitReason;
 use crate::unwind::catch_and_log;
 
-/// How an application ended: what a `main` function returns.
+/// How an application ended. A `main` function can return it.
 ///
-/// As the result of `main` it is the exit status 0 if the application was stopped, or ended by itself and all was
-/// well. Anything else is status 1, with one line on standard error, so that the service manager that started the
-/// program can start it again: the honest end of "let it crash".
+/// Returned from `main`, it is the exit status 0 if the application was stopped, or if its top supervisor exited by
+/// itself with a reason that is not abnormal. Anything else is status 1, with one line on standard error, so that the
+/// service manager that started the program can restart it.
 ///
 /// | | status |
 /// | --- | --- |
@@ -26,34 +27,36 @@ use crate::unwind::catch_and_log;
 /// use rethread::application::ApplicationExit;
 /// use rethread::ExitReason;
 ///
-/// assert!(ApplicationExit::Ended(ExitReason::Shutdown).is_success());
-/// assert!(!ApplicationExit::Ended(ExitReason::Killed).is_success());
+/// assert!(ApplicationExit::Stopped(ExitReason::Shutdown).is_success());
+/// assert!(!ApplicationExit::Stopped(ExitReason::Killed).is_success());
 /// ```
 ///
 /// # Differences from Erlang
-/// There a supervisor that gives up ends with `shutdown`, like one that was told to, and what follows depends on
-/// how the application was started: `permanent` ends the node, `temporary` does not. Here the reason is the same,
-/// but the two are told apart, because a program that has given up must not end with the status of success.
+/// In Erlang a supervisor that gives up exits with `shutdown`, like one that was shut down, and what follows depends on
+/// how the application was started: `permanent` stops the node, `temporary` does not. Here the exit reason is the same,
+/// but `GaveUp` is a variant of its own, because a program that has given up must not report success.
 #[derive(Debug, Clone, PartialEq)]
-#[must_use = "it says whether all is well; returned from `main` it is the exit status"]
+#[must_use = "it says whether the application failed; returned from `main` it is the exit status"]
 #[non_exhaustive]
 pub enum ApplicationExit {
-    /// It was stopped, or its top supervisor ended, with this reason.
+    /// The application was stopped, or its top supervisor exited by itself. This is the exit reason of the top
+    /// supervisor.
     Stopped(ExitReason),
-    /// Its top supervisor could do no more: too many restarts, too many zombies, or a significant child that
-    /// failed and is not restarted. What that was is in the text.
+    /// The top supervisor gave up: too many restarts, too many zombies, or a significant child that failed and is not
+    /// restarted. The text says which.
     GaveUp(Arc<str>),
-    /// It did not start.
+    /// The application did not start.
     NotStarted(ApplicationError),
 }
 
 impl ApplicationExit {
-    /// Whether all is well: then the exit status is 0.
+    /// Returns `true` if the exit status is 0.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Stopped(reason) if !reason.is_abnormal())
     }
 
-    /// The reason its top supervisor ended with, as links and monitors saw it; `None` if it did not start.
+    /// Returns the exit reason of the top supervisor, as its links and monitors received it; `None` if the application
+    /// did not start.
     pub fn reason(&self) -> Option<&ExitReason> {
         match self {
             Self::Stopped(reason) => Some(reason),
@@ -84,11 +87,53 @@ impl Termination for ApplicationExit {
         if self.is_success() {
             return ExitCode::SUCCESS;
         }
-        // Like the error of a `main` that returns one; also where nobody listens to the log. To print a reason is
-        // user code.
+        // Print to standard error, like the error of a `main` that returns one: there may be no logger. Formatting a
+        // reason is user code, which may panic.
         catch_and_log("the text of an exit reason", || {
             let _ = writeln!(std::io::stderr(), "{self}");
         });
         ExitCode::FAILURE
     }
 }
+
+/// Why an application was not started, or not stopped.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ApplicationError {
+    /// An application of this name is running, or still being started or stopped.
+    AlreadyStarted(Arc<str>),
+    /// The application of this name is not running: the one to be stopped, or a dependency of the one to be started.
+    NotStarted(Arc<str>),
+    /// The top supervisor did not start, and none of its processes is left. Or another process killed the master
+    /// during the start: then the processes that had been started are killed too, but not waited for.
+    Failed(StartError),
+    /// The caller belongs to the application, whose stop waits for all its processes: use
+    /// [`request_stop`](crate::ApplicationRef::request_stop) instead. Nothing was stopped.
+    Inside,
+    /// A stop that is in progress waits for the caller, directly or through other processes, so waiting for it would
+    /// block both.
+    Deadlock {
+        /// The processes of the cycle: each waits for the next, and the last for the first, which is the caller.
+        cycle: Vec<Pid>,
+    },
+    /// The calling process is exiting.
+    Exiting,
+}
+
+impl fmt::Display for ApplicationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyStarted(name) => write!(f, "the application {name} is already started"),
+            Self::NotStarted(name) => write!(f, "the application {name} is not started"),
+            Self::Failed(error) => write!(f, "the application did not start: {error}"),
+            Self::Inside => f.write_str("a process cannot wait for the end of its own application"),
+            Self::Deadlock { cycle } => {
+                write!(f, "deadlock: the stop of the application waits for one of {cycle:?}")
+            }
+            Self::Exiting => f.write_str("the calling process is exiting"),
+        }
+    }
+}
+
+// No `source`: the text contains that of the inner error, and a chain of causes would repeat it.
+impl std::error::Error for ApplicationError {}

@@ -1,12 +1,10 @@
-//! Talking to an application: stop it, wait for its end. Whoever started one has the handle; signal handlers and
-//! tests find it by its name.
+//! `ApplicationRef`: a handle to stop an application and to wait for its end.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::application::error::ApplicationError;
-use crate::application::exit::ApplicationExit;
+use crate::application::exit::{ApplicationError, ApplicationExit};
 use crate::application::master::{Master, StopRequest};
 use crate::application::state::ApplicationState;
 use crate::gen_server::call::StopError;
@@ -17,8 +15,8 @@ use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::watch;
 use crate::supervisor::server::Supervisor;
 
-/// Reaches one start of an application: from any thread, and also when it has ended. To drop it does nothing to
-/// the application.
+/// A handle to one start of an application, for use on any thread, also after the application has ended. Dropping it
+/// does not stop the application.
 #[derive(Clone)]
 pub struct ApplicationRef {
     pub(crate) master: Pid,
@@ -26,31 +24,36 @@ pub struct ApplicationRef {
 }
 
 impl ApplicationRef {
-    /// Its name.
+    /// Returns the name of the application.
     pub fn name(&self) -> &str {
         &self.state.name
     }
 
-    /// Its top supervisor. A reference to this one process: the name, if the plan gives one, reaches the
-    /// supervisor of the next start too.
+    /// Returns a handle to the top supervisor of this start. To reach the supervisor of a later start too, give it a
+    /// name in its plan.
     ///
-    /// Of an application that [`find`](crate::Application::find) has found while it was still starting it reaches
-    /// nobody.
+    /// If [`find`](crate::Application::find) has found the application while it was still starting, there is no
+    /// supervisor yet: calls through the handle fail, like those to a process that has exited.
     pub fn supervisor(&self) -> ServerRef<Supervisor> {
+        // `Pid::next` returns a pid that no process has.
         self.state.top().cloned().unwrap_or_else(|| ServerRef::from_pid(Pid::next()))
     }
 
-    /// Whether it runs: from the moment [`start`](crate::Application::start) returns until its end begins.
+    /// Returns `true` from the moment [`start`](crate::Application::start) returns until the application begins to
+    /// stop.
     pub fn is_running(&self) -> bool {
         self.state.is_running()
     }
 
-    /// Stops it, and returns when nothing is left of it: see [`Application`](crate::Application) for the order.
-    /// It waits as long as that takes. If a stop is under way already, it waits for that one.
+    /// Stops the application, and returns when all its processes have exited: see
+    /// [`Application`](crate::Application#stopping) for the order. There is no time limit. If a stop is in progress
+    /// already, this waits for that one.
     ///
     /// # Errors
-    /// [`ApplicationError::NotStarted`] if it has ended before, [`ApplicationError::Inside`] on a process of the
-    /// application itself, [`ApplicationError::Deadlock`], [`ApplicationError::Exiting`].
+    /// - [`ApplicationError::NotStarted`] if the application has ended before.
+    /// - [`ApplicationError::Inside`] if the caller belongs to the application.
+    /// - [`ApplicationError::Deadlock`] if the application waits for the caller.
+    /// - [`ApplicationError::Exiting`] if the calling process is exiting.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -63,55 +66,78 @@ impl ApplicationRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self) -> Result<(), ApplicationError> {
+        // A process of the application would wait for its own exit.
         let inside = local::get().is_some_and(|me| me.block.spawn_info.application == Some(self.master));
         if inside {
             return Err(ApplicationError::Inside);
         }
         match ServerRef::<Master>::from_pid(self.master).stop() {
-            // Another reason: it was killed. It has ended all the same.
+            // `Exited`: the master was killed, so the application has ended, too.
             Ok(()) | Err(StopError::Exited(_)) => Ok(()),
             Err(StopError::Deadlock { cycle }) => Err(ApplicationError::Deadlock { cycle }),
             Err(StopError::Exiting) => Err(ApplicationError::Exiting),
             Err(StopError::CallingSelf) => Err(ApplicationError::Inside),
-            // Of these only the first happens: there is no time limit, and the pid is a master's.
+            // Only `NoProc` can happen here: there is no time limit, and the pid is that of a master.
             Err(StopError::NoProc | StopError::Timeout | StopError::WrongType { .. }) => {
                 Err(ApplicationError::NotStarted(Arc::clone(&self.state.name)))
             }
         }
     }
 
-    /// Has it stopped, and does not wait. The way for a process of the application itself; it will be told to end
-    /// like any other. Not an error if it has ended.
+    /// Requests the application to stop and returns at once. This is the way for a process of the application itself,
+    /// which is then shut down like the others. If the application has ended, nothing happens.
     ///
     /// ```
     /// use rethread::prelude::*;
     ///
     /// let last = ChildSpec::worker("last", || {
-    ///     // ... what there was to do is done
+    ///     // ... the work is done
     ///     Application::find("doc.begin").expect("it runs").request_stop();
     ///     process::sleep(std::time::Duration::MAX);
     /// });
-    /// let ending = Application::new("doc.begin", Supervisor::one_for_one().child(last)).run();
-    /// assert!(ending.is_success());
+    /// let exit = Application::new("doc.begin", Supervisor::one_for_one().child(last)).run();
+    /// assert!(exit.is_success());
     /// ```
     pub fn request_stop(&self) {
         ServerRef::<Master>::from_pid(self.master).cast(StopRequest);
     }
 
-    /// Waits until nothing is left of it, and says how it ended.
+    /// Waits until all processes of the application have exited, and returns how it ended.
     ///
     /// # Panics
-    /// In one of its own callbacks, which are part of its end.
+    /// In a callback of the same application: the end would wait for the callback, and the callback for the end.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let app = Application::new("doc.wait", Supervisor::one_for_one()).start()?;
+    /// app.request_stop();
+    /// assert!(app.wait().is_success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> ApplicationExit {
+        // The master exits after all other processes. If it was killed, they have been sent a kill by then.
         self.watch().wait();
         self.state.application_exit()
     }
 
-    /// As [`wait`](Self::wait), for at most `limit`; `None` if it has not ended by then.
+    /// Waits like [`wait`](Self::wait), but for at most `timeout`; returns `None` if the application has not ended by
+    /// then.
     ///
     /// # Panics
-    /// As there.
+    /// In a callback of the same application: the end would wait for the callback, and the callback for the end.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// let app = Application::new("doc.wait_timeout", Supervisor::one_for_one()).start()?;
+    /// assert_eq!(app.wait_timeout(Duration::from_millis(1)), None);
+    /// app.request_stop();
+    /// assert!(app.wait_timeout(Duration::MAX).is_some_and(|exit| exit.is_success()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ApplicationExit> {
         self.watch().wait_timeout(timeout).map(|_| self.state.application_exit())
@@ -121,7 +147,7 @@ impl ApplicationRef {
     fn watch(&self) -> Watch {
         assert!(
             local::pid() != Some(self.master),
-            "a callback of an application waits for the end of that one"
+            "deadlock: a callback of an application cannot wait for the end of that application"
         );
         watch(self.master)
     }

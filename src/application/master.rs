@@ -1,5 +1,5 @@
-//! The application master: the process that starts an application's top supervisor, and sees to it that nothing
-//! is left when that ends. One for each application, started by `plan` and stopped through `client`.
+//! The application master: a process that starts the top supervisor of an application, and stops all processes of the
+//! application when the top supervisor exits or a stop is requested.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use crate::supervisor::server::Supervisor;
 use crate::sync;
 use crate::unwind::ContainedDrop;
 
-/// What the user wants done at the end. A failure in it, or in its destructor, must not leave the application
-/// half-stopped.
+/// A callback of the user for the end of an application. A panic in it or in its destructor must not leave the
+/// application half-stopped.
 pub(crate) struct Callback {
     name: &'static str,
     function: ContainedDrop<Box<dyn FnOnce() + Send>>,
@@ -42,6 +42,7 @@ impl Callback {
         Self { name, function: ContainedDrop::new("application callback", Box::new(function)) }
     }
 
+    /// Runs the callback. A panic is logged; a kill of the master propagates.
     fn run(self, application: &str) {
         if let Err(exception) = exception::catch(self.function.into_inner()) {
             let name = self.name;
@@ -52,14 +53,14 @@ impl Callback {
                         format_args!("application {application}: {name} failed: {reason}"),
                     );
                 }
-                None => exception::unwind_on_exit_signal(), // a kill
+                None => exception::unwind_on_exit_signal(), // the master was killed
             }
         }
-        trap_exit(true); // whatever it did to the process it ran in
+        trap_exit(true); // the callback may have turned it off
     }
 }
 
-/// What a master is started from.
+/// The start arguments of a master.
 pub(crate) struct MasterArgs {
     pub(crate) state: Arc<ApplicationState>,
     pub(crate) top: ServerSpec<Supervisor>,
@@ -75,7 +76,7 @@ pub(crate) struct Master {
     processes: ApplicationProcesses,
 }
 
-/// To stop without waiting for it.
+/// The cast that stops the application without waiting for its end.
 pub(crate) struct StopRequest;
 
 impl GenServer for Master {
@@ -90,14 +91,13 @@ impl GenServer for Master {
         let started = match top.start_link_at_definition() {
             Ok(started) => started,
             Err(error) => {
+                // Unsupervised processes that `init` functions started may be left.
                 processes.kill_remaining();
                 state.set_start_error(error);
-                return Err(InitError::Error(ExitReason::Shutdown)); // the starter finds the error in the record
+                return Err(InitError::Error(ExitReason::Shutdown)); // `Application::start` reads the error there
             }
         };
-        let Some(top) = started.find_block() else {
-            unreachable!("what was started is reached by its block")
-        };
+        let Some(top) = started.find_block() else { unreachable!("a started server is found by its block") };
         state.set_top(started);
         write_log(log::Level::Info, format_args!("application {} started", state.name));
         Ok(Self { state, top, prep_stop, on_stop, processes })
@@ -114,32 +114,34 @@ impl GenServer for Master {
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
         match info {
             Info::Exit { from, .. } if from == self.top.pid => Next::stop(ExitReason::Normal),
-            _ => Next::wait(), // signals from others are no reason to stop
+            _ => Next::wait(), // exit signals of other processes do not stop the application
         }
     }
 
-    /// The end of the application, in order; whether it was asked for or the top supervisor ended by itself.
+    /// Ends the application, step by step, whether a stop was requested or the top supervisor exited by itself.
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
         self.state.set_stopping();
         if let Some(callback) = self.prep_stop.take() {
             callback.run(&self.state.name);
         }
-        exit_and_wait(&self.top, ExitReason::Shutdown); // if it has not ended by itself
-        let Some(reason) = self.top.exit_reason() else { unreachable!("it was waited for") };
+        exit_and_wait(&self.top, ExitReason::Shutdown); // no effect if it has exited by itself
+        let Some(reason) = self.top.exit_reason() else { unreachable!("its exit was waited for") };
+        // A supervisor that exits with another reason has stopped its children itself.
         if reason.is_abnormal() {
             self.wait_for_orphans();
         }
         if let Some(callback) = self.on_stop.take() {
             callback.run(&self.state.name);
         }
+        // Unsupervised processes are left, and those that `on_stop` started.
         self.processes.kill_remaining();
         self.finish(reason);
     }
 }
 
 impl Master {
-    /// A top supervisor that was killed has not stopped its children; but they have heard of its end. Those that
-    /// clean up get the time they have by default before they count as left over.
+    /// Waits up to 5 s, the default shutdown timeout, for the children of a top supervisor that was killed. It has not
+    /// stopped them, but they have received its exit signal and may be cleaning up.
     fn wait_for_orphans(&self) {
         const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
         let began = sync::now();
@@ -151,7 +153,7 @@ impl Master {
         }
     }
 
-    /// Nothing is left but zombies.
+    /// Logs the end of the application, and the zombies that remain, and records the exit reason.
     fn finish(&self, reason: ExitReason) {
         let name = &self.state.name;
         for zombie in zombie::of_application(self.processes.master) {
@@ -168,8 +170,9 @@ impl Master {
     }
 }
 
-/// Tells a process to end and waits until it has. Marked as waiting before anybody hears of it: whoever then
-/// calls one that waits for the stop is told that this is a cycle.
+/// Sends an exit signal to a process and waits until it has exited. The wait is visible in the wait-for graph before the
+/// signal is sent: if the exiting process calls a process that waits for the stop, that call fails with a deadlock
+/// error instead of blocking both.
 fn exit_and_wait(process: &Arc<ProcessBlock>, reason: ExitReason) {
     let me = local::get();
     let _wait_edge = WaitEdge::add(me.as_ref(), process);
@@ -177,7 +180,7 @@ fn exit_and_wait(process: &Arc<ProcessBlock>, reason: ExitReason) {
     watch_block(process.pid, Some(Arc::clone(process))).wait();
 }
 
-/// Every process that began under the master, or under one that did.
+/// The processes that were started by the master, or by one of these.
 struct ApplicationProcesses {
     master: Pid,
     name: Arc<str>,
@@ -188,13 +191,15 @@ impl ApplicationProcesses {
         state::processes_of(self.master)
     }
 
-    /// Kills what is left, and waits. What they started before they noticed comes in the next round.
+    /// Kills the remaining processes and waits until they have exited. Processes that they started before they received
+    /// the kill are found in the next round.
     fn kill_remaining(&self) {
         loop {
             let remaining = self.list();
             if remaining.is_empty() {
                 return;
             }
+            // Kill all before waiting for the first, so that they exit at the same time.
             for process in &remaining {
                 if let Some(info) = info(process.pid).filter(|_| !process.is_exiting()) {
                     write_log(
@@ -205,7 +210,7 @@ impl ApplicationProcesses {
                 exit(process.pid, ExitReason::Kill);
             }
             for process in &remaining {
-                exit_and_wait(process, ExitReason::Kill); // within its `kill_grace`
+                exit_and_wait(process, ExitReason::Kill); // bounded by its `kill_grace`
             }
         }
     }

@@ -1,13 +1,11 @@
-//! One application as everybody sees it, from its start to its end, and the list of all there are. The master
-//! writes it, `client` and `plan` read it.
+//! The shared state of an application, from the beginning of its start to its end, and the list of all applications.
 
 use std::fmt;
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
 
-use crate::application::error::ApplicationError;
-use crate::application::exit::ApplicationExit;
+use crate::application::exit::{ApplicationError, ApplicationExit};
 use crate::child_spec::StartError;
 use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
@@ -20,13 +18,13 @@ use crate::reason::ExitReason;
 use crate::supervisor::server::Supervisor;
 use crate::sync::Mutex;
 
-/// What is known of one application.
+/// The state of one start of an application. The master writes it, handles read it.
 pub(crate) struct ApplicationState {
     pub(crate) name: Arc<str>,
-    /// Where its top supervisor notes that it gave up.
+    /// Set by the top supervisor when it gives up, with the cause.
     pub(crate) gave_up: Arc<OnceCell<String>>,
     top: OnceCell<ServerRef<Supervisor>>,
-    /// Why it did not start.
+    /// Set if the top supervisor did not start.
     start_error: OnceCell<StartError>,
     stopping: OnceCell<()>,
     exit_reason: OnceCell<ExitReason>,
@@ -45,14 +43,14 @@ impl ApplicationState {
     }
 
     pub(crate) fn set_top(&self, top: ServerRef<Supervisor>) {
-        let _ = self.top.set(top); // once in its life, as all of these
+        let _ = self.top.set(top); // a cell can be set only once, and the first value counts: also below
     }
 
     pub(crate) fn set_start_error(&self, error: StartError) {
         let _ = self.start_error.set(error);
     }
 
-    /// From here on nobody may count on it.
+    /// Marks the application as stopping: from here on it no longer counts as running.
     pub(crate) fn set_stopping(&self) {
         let _ = self.stopping.set(());
     }
@@ -61,7 +59,7 @@ impl ApplicationState {
         let _ = self.exit_reason.set(reason);
     }
 
-    /// The top supervisor; `None` as long as it starts, or if it did not.
+    /// Returns the top supervisor; `None` while it is starting, or if it did not start.
     pub(crate) fn top(&self) -> Option<&ServerRef<Supervisor>> {
         self.top.get()
     }
@@ -70,13 +68,14 @@ impl ApplicationState {
         self.start_error.get().cloned()
     }
 
-    /// Whether it has started and its end has not begun.
+    /// Returns `true` if the application has started and has not begun to stop.
     pub(crate) fn is_running(&self) -> bool {
         self.top.get().is_some() && self.stopping.get().is_none() && self.exit_reason.get().is_none()
     }
 
-    /// How it ended, once it has.
+    /// Returns how the application ended. To be called after its end.
     pub(crate) fn application_exit(&self) -> ApplicationExit {
+        // A failed start and giving up take precedence: the exit reason is `Shutdown` in both cases.
         if let Some(error) = self.start_error() {
             return ApplicationExit::NotStarted(ApplicationError::Failed(error));
         }
@@ -87,30 +86,32 @@ impl ApplicationState {
     }
 }
 
-/// Those that are being started, run, or are being stopped, with their masters, in the order of their start.
+/// The applications that are starting, running or stopping, with the pids of their masters, in the order of their start.
 static APPLICATIONS: Mutex<Vec<(Pid, Arc<ApplicationState>)>> = Mutex::new(Vec::new());
 
-/// The application of this name and its master.
+/// Returns the application of this name and the pid of its master.
 pub(crate) fn find(name: &str) -> Option<(Pid, Arc<ApplicationState>)> {
     APPLICATIONS.lock().iter().find(|(_, state)| *state.name == *name).cloned()
 }
 
-/// The names of those that run.
+/// Returns the names of the running applications.
 pub(crate) fn running() -> Vec<Arc<str>> {
+    // Without user code under the lock: only names are copied.
     let list = APPLICATIONS.lock();
     list.iter().filter(|(_, state)| state.is_running()).map(|(_, state)| Arc::clone(&state.name)).collect()
 }
 
-/// What began under a master, or under one that did; also the dead, as long as some of those linked to them have not
-/// been told: when an application has ended, whoever asks for the end of a process of it is answered at once.
+/// Returns the processes of an application without its master: those that were started by the master, or by one of
+/// its processes. Includes processes that have exited but whose links are not all notified: a process counts until then,
+/// so that after the end of the application a new monitor of one of its processes fires at once.
 pub(crate) fn processes_of(master: Pid) -> Vec<Arc<ProcessBlock>> {
     let mut all = table::all_until_notified();
     all.retain(|block| block.spawn_info.application == Some(master) && block.pid != master);
     all
 }
 
-/// An application's place in the list, as a key that its master holds: entered before the master's first step,
-/// and struck off before anybody hears of its end, whatever that end is.
+/// The entry of an application in the list, as a key that its master holds. It is added before the first step of the
+/// master, and removed before links and monitors of the master are notified, whatever ended it.
 pub(crate) struct ListEntry(pub(crate) Arc<ApplicationState>);
 
 impl Via for ListEntry {
@@ -120,7 +121,8 @@ impl Via for ListEntry {
 
     fn register(&self, master: Pid) -> Result<(), NameError> {
         let mut list = APPLICATIONS.lock();
-        // Also if its end is decided: it is through when it is struck off.
+        // A holder that is exiting still counts, unlike that of a name: its application has ended only when the entry
+        // is removed.
         if let Some((holder, _)) = list.iter().find(|(_, state)| state.name == self.0.name) {
             return Err(NameError::Taken(*holder));
         }
@@ -129,16 +131,17 @@ impl Via for ListEntry {
     }
 
     fn unregister(&self, master: Pid) {
-        self.0.set_exit_reason(ExitReason::Killed); // if the master did not come to say more
-        // Nor perhaps to kill what is left: it was killed, and may be stuck in a callback. From the beginning of its
-        // burial on nothing is born into its application any more, so none escapes.
+        // No effect if the master has finished and set the reason.
+        self.0.set_exit_reason(ExitReason::Killed);
+        // A master that was killed, perhaps while stuck in a callback, has not killed the remaining processes. None
+        // escapes: since its cleanup started, no process can be started in its application.
         for process in processes_of(master) {
             exit(process.pid, ExitReason::Kill);
         }
         let mut list = APPLICATIONS.lock();
         let removed = list.iter().position(|(holder, _)| *holder == master).map(|at| list.remove(at));
         drop(list);
-        drop(removed); // with the reasons in it, whose destructors are the user's
+        drop(removed); // it contains exit reasons, whose destructors are user code: not under the lock
     }
 }
 

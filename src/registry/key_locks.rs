@@ -1,5 +1,6 @@
-//! Mutual exclusion by key: who holds a lock, and who waits for it, first come, first served. `store` frees
-//! the locks of the dead.
+//! Locks by key: for each key a first-in, first-out queue of threads, of which the first holds the lock.
+//!
+//! `Clone` and the destructor of a key are user code and must not run under the lock of a shard.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -10,18 +11,18 @@ use crate::process::park::parker::Parker;
 use crate::sharded_map::ShardedMap;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// One that holds a lock or waits for it.
+/// A thread that holds a lock or waits for it.
 pub(crate) struct LockWaiter<K> {
     key: K,
-    /// One thread is at most one process, and is the same one before and after that.
+    /// Identifies the holder, process or not: a thread runs at most one process at a time.
     thread_id: ThreadId,
     parker: Arc<Parker>,
-    /// Whether the lock is held with it.
+    /// `true` while this waiter holds the lock.
     granted: AtomicBool,
 }
 
 impl<K> LockWaiter<K> {
-    /// For the calling thread, process or not.
+    /// Creates a waiter for the calling thread, which need not be a process.
     pub(crate) fn new(key: K) -> Self {
         Self {
             key,
@@ -31,13 +32,13 @@ impl<K> LockWaiter<K> {
         }
     }
 
-    /// Waits for the lock; an exit signal ends the wait, and the process.
+    /// Blocks until the lock is granted. An exit signal unwinds the calling process.
     pub(crate) fn wait(&self) {
         local::wait(None, || self.granted.load(Ordering::Acquire).then_some(()));
     }
 }
 
-/// The queues of all keys; the first in each holds the lock.
+/// The queues of all keys. The first waiter in a queue holds the lock.
 pub(crate) struct KeyLocks<K>(ShardedMap<K, Vec<Arc<LockWaiter<K>>>>);
 
 impl<K: Hash + Eq + Clone> KeyLocks<K> {
@@ -45,13 +46,15 @@ impl<K: Hash + Eq + Clone> KeyLocks<K> {
         Self(ShardedMap::new())
     }
 
-    /// Gets into the queue; false if the caller is in it already and would wait for itself.
+    /// Adds a waiter to the queue of its key. Returns `false` if its thread is in that queue already and would wait for
+    /// itself.
     pub(crate) fn enqueue(&self, waiter: &Arc<LockWaiter<K>>) -> bool {
-        let key = waiter.key.clone();
+        let key = waiter.key.clone(); // user code: not under the lock
         let mut shard = self.0.shard(&key).write();
         match shard.get_mut(&waiter.key) {
             Some(queue) if queue.iter().any(|other| other.thread_id == waiter.thread_id) => return false,
             Some(queue) => queue.push(Arc::clone(waiter)),
+            // The lock is free: the waiter holds it at once.
             None => {
                 waiter.granted.store(true, Ordering::Release);
                 shard.insert(key, vec![Arc::clone(waiter)]);
@@ -60,21 +63,23 @@ impl<K: Hash + Eq + Clone> KeyLocks<K> {
         true
     }
 
-    /// Leaves the queue, if it is still in it: from the head, and the next one has the lock.
+    /// Removes a waiter from its queue, if it is there. If it held the lock, the next waiter gets it.
     pub(crate) fn leave(&self, waiter: &Arc<LockWaiter<K>>) {
         let mut shard = self.0.shard(&waiter.key).write();
-        waiter.granted.store(false, Ordering::Relaxed); // who was declared dead meanwhile must not find it true
+        // A thread that became a zombie while it waited must not find the lock granted when it resumes.
+        waiter.granted.store(false, Ordering::Relaxed);
         let Some(queue) = shard.get_mut(&waiter.key) else { return };
         let Some(at) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) else { return };
         queue.remove(at);
         let next = queue.first().filter(|_| at == 0).cloned();
         let removed = if queue.is_empty() { shard.remove_entry(&waiter.key) } else { None };
         if let Some(next) = &next {
-            // Under the lock, or it might leave in between and have its turn all the same.
+            // Set `granted` under the lock. Otherwise `next` could leave the queue first (its own `leave` clears
+            // `granted`), and this store would then grant it a lock that another waiter holds.
             next.granted.store(true, Ordering::Release);
         }
         drop(shard);
-        drop(removed);
+        drop(removed); // the destructor of the key is user code
         if let Some(next) = next {
             next.parker.unpark();
         }

@@ -1,5 +1,8 @@
-//! What a registry tells its listeners, and who they are: each gets the events as messages of its own type.
-//! `store` tells them.
+//! The events of a registry and their delivery: each listener gets them as messages of its own type, and for each
+//! entry at most one `Register`, and then at most one `Unregister`.
+//!
+//! Conversions and destructors of messages are user code. They must never run while the lock of an [`Announcement`]
+//! or of the list of listeners is held.
 
 use std::any::type_name;
 use std::fmt;
@@ -13,47 +16,46 @@ use crate::pid::Pid;
 use crate::process::control::table;
 use crate::process::mailbox::address::Address;
 use crate::process::names;
-use crate::registry::announcement::Announcement;
-use crate::registry::announcement::ListenerId;
+use crate::sync::Mutex;
 use crate::sync::RwLock;
 use crate::unwind::catch_and_log;
 
-/// What happened in a registry. Its listeners get this, made into a message of theirs by [`From`]; see
+/// A change in a registry. Listeners receive it converted into a message of their own type by [`From`]; see
 /// [`Registry::listen`](crate::Registry::listen).
 ///
-/// The events of one process come in order, and the last of them before its `Exit` and `Down`. Between different
-/// processes nothing is promised: the end of one whose key was taken over is told after the beginning of its
-/// successor. Whoever keeps track of a key compares the pids.
+/// The events of one process arrive in order, and the last of them before its `Exit` and `Down`. Between different
+/// processes there is no order: when a key is taken over, the `Unregister` of the old holder arrives after the
+/// `Register` of the new one. A listener that keeps track of a key must compare the pids.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistryEvent<K, V = ()> {
     /// A process registered.
     Register {
-        /// Under what.
+        /// The key it registered under.
         key: K,
-        /// Who.
+        /// The process.
         pid: Pid,
-        /// With what beside it.
+        /// The value stored with the key.
         value: V,
     },
-    /// An entry is gone: it was taken away, or its process ended.
+    /// An entry was removed: its process unregistered it, or exited.
     Unregister {
-        /// What it was registered under.
+        /// The key it was registered under.
         key: K,
-        /// Whose it was.
+        /// The process that was registered.
         pid: Pid,
     },
 }
 
 impl<K, V> RegistryEvent<K, V> {
-    /// The key it is about.
+    /// Returns the key of the entry.
     pub fn key(&self) -> &K {
         match self {
             Self::Register { key, .. } | Self::Unregister { key, .. } => key,
         }
     }
 
-    /// The process it is about.
+    /// Returns the process of the entry.
     pub fn pid(&self) -> Pid {
         match self {
             Self::Register { pid, .. } | Self::Unregister { pid, .. } => *pid,
@@ -70,27 +72,117 @@ impl<K: fmt::Debug, V> fmt::Debug for RegistryEvent<K, V> {
     }
 }
 
-/// One that listens: who it is, and how it is told.
+/// Identity of a listener, compared by address.
+type ListenerId = Arc<()>;
+
+/// Records which listeners have received the events of one entry.
+///
+/// Two threads may announce the same entry: while the process registers or unregisters, another thread may run its
+/// cleanup. The cleanup cannot wait for the first thread, which may be stuck, so it sends `Unregister` itself. The
+/// state under this lock ensures that no listener gets `Unregister` before `Register`, or twice, or after the `Exit`
+/// and `Down` of the process.
+pub(crate) struct Announcement(Mutex<AnnouncementState>);
+
+enum AnnouncementState {
+    /// No event has been sent. The entry may not be in the table yet.
+    Pending,
+    /// `Register` is being sent; these listeners have received it.
+    Announcing(Vec<ListenerId>),
+    /// All listeners have received `Register`.
+    Registered,
+    /// The entry was removed. `Unregister` is being sent to `recipients` (`None`: to all); those in `notified` have
+    /// received it.
+    Removing { recipients: Option<Vec<ListenerId>>, notified: Vec<ListenerId> },
+}
+
+impl Announcement {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(AnnouncementState::Pending))
+    }
+
+    /// Returns `true` if the entry is in the table and not removed.
+    pub(crate) fn is_registered(&self) -> bool {
+        matches!(*self.0.lock(), AnnouncementState::Announcing(_) | AnnouncementState::Registered)
+    }
+
+    /// Marks the entry as added to the table. Returns `false` if it was removed already.
+    pub(crate) fn start_announcing(&self) -> bool {
+        let mut state = self.0.lock();
+        let is_pending = matches!(*state, AnnouncementState::Pending);
+        if is_pending {
+            *state = AnnouncementState::Announcing(Vec::new());
+        }
+        is_pending
+    }
+
+    /// Marks the entry as announced to all listeners, unless it was removed in the meantime.
+    fn finish_announcing(&self) {
+        let mut state = self.0.lock();
+        if matches!(*state, AnnouncementState::Announcing(_)) {
+            *state = AnnouncementState::Registered;
+        }
+    }
+
+    /// Marks the entry as removed. A second call changes nothing: the first one has determined the recipients.
+    fn start_removing(&self) {
+        let mut state = self.0.lock();
+        // A listener that has not received `Register` yet will not receive it any more: skip it.
+        let recipients = match &mut *state {
+            AnnouncementState::Pending => Some(Vec::new()),
+            AnnouncementState::Announcing(notified) => Some(std::mem::take(notified)),
+            // Also to listeners that were added since: they may have found the entry by a lookup.
+            AnnouncementState::Registered => None,
+            AnnouncementState::Removing { .. } => return,
+        };
+        *state = AnnouncementState::Removing { recipients, notified: Vec::new() };
+    }
+
+    /// Calls `send` unless the entry was removed. `send` runs under the lock, so it must not be user code.
+    fn send_register_once(&self, id: &ListenerId, send: &mut dyn FnMut()) {
+        if let AnnouncementState::Announcing(notified) = &mut *self.0.lock() {
+            notified.push(Arc::clone(id));
+            send();
+        }
+    }
+
+    /// Calls `send` if this listener is one of the recipients of `Unregister` and has not received it yet. `send`
+    /// runs under the lock, so it must not be user code.
+    fn send_unregister_once(&self, id: &ListenerId, send: &mut dyn FnMut()) {
+        let is_same = |other: &ListenerId| Arc::ptr_eq(other, id);
+        if let AnnouncementState::Removing { recipients, notified } = &mut *self.0.lock() {
+            if recipients.as_ref().is_none_or(|recipients| recipients.iter().any(is_same))
+                && !notified.iter().any(is_same)
+            {
+                notified.push(Arc::clone(id));
+                send();
+            }
+        }
+    }
+}
+
+/// A subscriber of a registry.
 struct Listener<K, V> {
     id: ListenerId,
     target: Target,
     send: SendEvent<K, V>,
 }
 
-/// Makes a message of the event, and sends it within its turn: the first is user code, the second is not.
+/// Converts the event (user code, no lock held), then sends it under the lock of the announcement.
 type SendEvent<K, V> = Arc<dyn Fn(RegistryEvent<K, V>, &SendOnce<'_>) + Send + Sync>;
 
-/// Does what it is given if that still is to be done, and no other thread can decide otherwise meanwhile.
+/// Calls the function it is given under the lock of the announcement, unless the listener must not receive the event.
 type SendOnce<'a> = dyn Fn(&mut dyn FnMut()) + 'a;
 
-/// Sends if it is its turn. What was not wanted is dropped afterwards: that is user code.
+/// Sends a message within `send_once`. A message that was not delivered is dropped after the lock is released,
+/// because its destructor is user code.
 fn send_message_once<M>(send_once: &SendOnce<'_>, message: M, deliver: impl Fn(M) -> Result<(), M>) {
     let mut message = Some(message);
+    // `deliver` returns the message if the mailbox is closed.
     send_once(&mut || message = message.take().and_then(|message| deliver(message).err()));
 }
 
 impl<K, V> Listener<K, V> {
-    /// Whether it can never hear anything again. A name may be held again by somebody.
+    /// Returns `true` if no event can reach this listener any more. A name can: another process may register it.
     fn is_closed(&self) -> bool {
         match &self.target {
             Target::Process(block) => block.is_exiting(),
@@ -100,7 +192,7 @@ impl<K, V> Listener<K, V> {
     }
 }
 
-/// Everybody who listens to one registry.
+/// The subscribers of one registry.
 pub(crate) struct Listeners<K, V>(RwLock<Vec<Arc<Listener<K, V>>>>);
 
 impl<K: 'static, V: 'static> Listeners<K, V> {
@@ -108,7 +200,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         Self(RwLock::new(Vec::new()))
     }
 
-    /// Adds a process.
+    /// Adds a process as listener.
     pub(crate) fn add<M>(&self, address: &Address<M>)
     where
         M: From<RegistryEvent<K, V>> + Send + 'static,
@@ -121,7 +213,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         self.add_or_replace(target, Arc::new(send));
     }
 
-    /// Adds a server, which is looked up at each event.
+    /// Adds a server as listener. It is looked up for each event.
     pub(crate) fn add_server<S>(&self, server: ServerRef<S>)
     where
         S: GenServer,
@@ -129,6 +221,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     {
         let send = {
             let server = server.clone();
+            // Look the server up now: it may have been restarted since the last event.
             move |event, send_once: &SendOnce<'_>| match server
                 .find_block()
                 .map(Address::<Envelope<S>>::from_block)
@@ -140,32 +233,33 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                 }
                 Some(Err(found)) => {
                     let expected = type_name::<S>();
-                    log::warn!(
-                        "an event of a registry did not reach {server}: it is {found}, not {expected}"
-                    );
+                    log::warn!("registry event not delivered to {server}: it is {found}, not {expected}");
                 }
-                None => {}
+                None => {} // the server is not running at the moment
             }
         };
         self.add_or_replace(server.target, Arc::new(send));
     }
 
-    /// In place of the same one: a server that is started again asks again.
+    /// Adds a listener, or replaces the one for the same process or name: a restarted server subscribes again.
     fn add_or_replace(&self, target: Target, send: SendEvent<K, V>) {
+        // The same name denotes the same listener, whatever process holds it. Other targets, and a
+        // name with another target, are the same if they denote the same process at the moment.
         let (name, pid) = (name_of(&target).map(str::to_owned), pid_of(&target));
         let same = |other: &Target| {
             (name.is_some() && name.as_deref() == name_of(other)) || (pid.is_some() && pid == pid_of(other))
         };
         loop {
+            // Prepare the new list outside the lock: looking up a `Via` key or a server may run user code.
             let known = self.0.read().clone();
-            // To ask who is behind a key may be user code, so it is not done under the lock.
             let (replaced, mut updated): (Vec<_>, Vec<_>) =
                 known.iter().cloned().partition(|known| same(&known.target));
-            // What the one in its place was told counts: it is to hear of the end.
+            // Keep the identity of a replaced listener: it must still receive `Unregister` for entries announced to it.
             let id = replaced.first().map_or_else(ListenerId::default, |known| Arc::clone(&known.id));
             updated.push(Arc::new(Listener { id, target: target.clone(), send: Arc::clone(&send) }));
             let mut listeners = self.0.write();
-            // Otherwise somebody came or went meanwhile, perhaps the same one, and would be told twice.
+            // Retry if another thread changed the list: it may have added the same listener, which would then be
+            // listed twice, or one that `updated` lacks.
             if listeners.iter().map(Arc::as_ptr).eq(known.iter().map(Arc::as_ptr)) {
                 *listeners = updated;
                 break;
@@ -174,7 +268,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         self.prune();
     }
 
-    /// Tells everybody of an entry that is there.
+    /// Sends `Register` to all listeners.
     pub(crate) fn announce_register(
         &self,
         announcement: &Announcement,
@@ -184,7 +278,8 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         announcement.finish_announcing();
     }
 
-    /// Tells everybody of the end of an entry. When this is done all have heard, whoever else tells it too.
+    /// Sends `Unregister` to all listeners that have received `Register`. When this returns, each of them has it, even
+    /// if other threads send it at the same time.
     pub(crate) fn announce_unregister(
         &self,
         announcement: &Announcement,
@@ -194,16 +289,18 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         self.announce(event, |listener, send| announcement.send_unregister_once(listener, send));
     }
 
-    /// What goes wrong there is nothing to the process whose doing it is told: a conversion that panics, a
-    /// destructor.
+    /// Sends an event to each listener. A panic in a conversion or a destructor is logged and does not reach the
+    /// calling process, which did not write that code.
     fn announce(
         &self,
         event: impl Fn() -> RegistryEvent<K, V>,
         send_once: impl Fn(&ListenerId, &mut dyn FnMut()),
     ) {
+        // Send without the lock of the list: a conversion is user code and may subscribe a listener.
         let listeners = self.0.read().clone();
         for listener in listeners.iter().filter(|listener| !listener.is_closed()) {
             let send_once = |send: &mut dyn FnMut()| send_once(&listener.id, send);
+            // Each listener gets its own event: `event` clones the key and the value, which is user code.
             catch_and_log("a listener of a registry", || (listener.send)(event(), &send_once));
         }
         if listeners.iter().any(|listener| listener.is_closed()) {
@@ -211,8 +308,10 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
         }
     }
 
+    /// Removes the listeners that no event can reach any more.
     fn prune(&self) {
-        let mut closed = Vec::new(); // to drop a listener may be user code: not under the lock
+        // Dropping a listener may run user code: collect them and drop them after the lock is released.
+        let mut closed = Vec::new();
         let mut listeners = self.0.write();
         listeners.retain(|listener| {
             let keep = !listener.is_closed();
@@ -233,7 +332,7 @@ fn name_of(target: &Target) -> Option<&str> {
     }
 }
 
-/// Who is behind it now.
+/// Returns the process that a target denotes at the moment.
 fn pid_of(target: &Target) -> Option<Pid> {
     match target {
         Target::Process(block) => Some(block.pid),

@@ -1,14 +1,18 @@
-//! Registries: processes found by keys of any type, one for each key or many.
+//! Registries: tables from keys of any type to processes, with one process per key ([`Registry`]) or many
+//! ([`DuplicateRegistry`]).
 
-pub(crate) mod announcement;
 pub(crate) mod duplicate;
 pub(crate) mod key;
+pub(crate) mod key_kind;
 pub(crate) mod key_locks;
 pub(crate) mod listeners;
+#[expect(clippy::module_inception, reason = "the type Registry")]
+pub(crate) mod registry;
 pub(crate) mod store;
 pub(crate) mod unique;
 
 pub use self::duplicate::DuplicateRegistry;
 pub use self::key::RegistryKey;
+pub use self::key_kind::{Duplicate, KeyKind, Unique};
 pub use self::listeners::RegistryEvent;
-pub use self::unique::Registry;
+pub use self::registry::Registry;

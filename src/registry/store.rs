@@ -1,8 +1,11 @@
-//! What both kinds of registry have in common: what each process has in it, and that all of it is gone before
-//! anybody hears of the process' death; the locks; the listeners. `unique` and `duplicate` put a table to it.
+//! The state behind a registry: its table of entries, what each process has registered, the key locks and the
+//! listeners.
+//!
+//! User code (conversions, destructors, clones of keys and values) must never run while a lock of this file is
+//! held; only `Hash` and `Eq` of keys may.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::ptr;
 use std::rc::Rc;
@@ -16,9 +19,10 @@ use crate::process::control::local;
 use crate::process::control::local::{CurrentProcess, Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table;
 use crate::process::error::NameError;
-use crate::registry::announcement::Announcement;
+use crate::process::names::table::NameTable;
 use crate::registry::key_locks::KeyLocks;
 use crate::registry::key_locks::LockWaiter;
+use crate::registry::listeners::Announcement;
 use crate::registry::listeners::Listeners;
 use crate::registry::listeners::RegistryEvent;
 use crate::sharded_map::ShardedMap;
@@ -26,7 +30,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::unwind::{ContainedDrop, catch_and_log};
 
-/// Who registered under what; registrations of one registry are numbered in order.
+/// One registration of a process under a key. Registrations of one registry are numbered in order.
 pub(crate) struct KeyRegistration<K> {
     pub(crate) key: K,
     pub(crate) block: Arc<ProcessBlock>,
@@ -40,7 +44,8 @@ impl<K> KeyRegistration<K> {
     }
 }
 
-/// One entry of a table. Shared pointers: it is copied and dropped under locks, what is in it never is.
+/// One entry of a table. It is copied and dropped under locks, so it holds the key and the value in shared
+/// pointers, which are never cloned or dropped there as values.
 pub(crate) struct RegistryEntry<K, V> {
     pub(crate) registration: Arc<KeyRegistration<K>>,
     pub(crate) value: Arc<ContainedDrop<V>>,
@@ -52,37 +57,126 @@ impl<K, V> Clone for RegistryEntry<K, V> {
     }
 }
 
-/// Where the entries are, by key.
-pub(crate) trait EntryTable<K, V>: Send + Sync + 'static {
-    /// Returns the dying processes whose burial whoever is started under the key has to wait for.
-    fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError>;
-    /// Takes out what is still there, of one process under one key.
-    fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]);
-    /// The entries of living processes.
-    fn live_entries(&self) -> Vec<RegistryEntry<K, V>>;
+/// The entries of one registry, by key.
+pub(crate) enum EntryTable<K, V> {
+    /// At most one running process for each key, like names.
+    Unique(NameTable<K, RegistryEntry<K, V>>),
+    /// Any number of entries for each key, ordered by their number.
+    Duplicate(ShardedMap<K, EntriesByNumber<K, V>>),
 }
 
-/// A registry without its face.
-pub(crate) struct Store<K, V, T> {
-    pub(crate) table: T,
-    by_process: ShardedMap<Pid, Arc<ProcessEntries<K, V, T>>>,
+/// The entries of one key, in the order in which they were made.
+type EntriesByNumber<K, V> = BTreeMap<u64, RegistryEntry<K, V>>;
+
+impl<K: Hash + Eq + Clone, V> EntryTable<K, V> {
+    pub(crate) fn unique() -> Self {
+        Self::Unique(NameTable::new())
+    }
+
+    pub(crate) fn duplicate() -> Self {
+        Self::Duplicate(ShardedMap::new())
+    }
+
+    /// Adds an entry. Returns the exiting processes whose cleanup has to complete before a process that is started
+    /// under the key may run.
+    fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
+        let registration = Arc::clone(&entry.registration);
+        match self {
+            // Refuses a key with a running holder, and takes it over from an exiting one.
+            Self::Unique(names) => names.claim(&registration.key, &registration.block, entry),
+            Self::Duplicate(entries_by_key) => {
+                // The clone of a key is user code: make it before the lock is taken.
+                let key = registration.key.clone();
+                let mut shard = entries_by_key.shard(&registration.key).write();
+                match shard.get_mut(&registration.key) {
+                    Some(entries) => drop(entries.insert(registration.number, entry)),
+                    None => drop(shard.insert(key, BTreeMap::from([(registration.number, entry)]))),
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Removes those of the entries that are still in the table. All belong to one process and have the same key.
+    fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]) {
+        match self {
+            // `release` does nothing if another process has taken the key over.
+            Self::Unique(names) => {
+                for registration in registrations {
+                    names.release(&registration.key, registration.pid());
+                }
+            }
+            Self::Duplicate(entries_by_key) => {
+                let Some(first) = registrations.first() else { return };
+                let mut shard = entries_by_key.shard(&first.key).write();
+                let Some(entries) = shard.get_mut(&first.key) else { return };
+                let removed: Vec<_> = registrations
+                    .iter()
+                    .filter_map(|registration| entries.remove(&registration.number))
+                    .collect();
+                let emptied = if entries.is_empty() { shard.remove_entry(&first.key) } else { None };
+                // Destructors of keys and values are user code: unlock first.
+                drop(shard);
+                drop((removed, emptied));
+            }
+        }
+    }
+
+    /// Returns the entries of running processes, in no particular order.
+    fn live_entries(&self) -> Vec<RegistryEntry<K, V>> {
+        match self {
+            Self::Unique(names) => names.live_values(),
+            Self::Duplicate(entries_by_key) => {
+                let mut all = Vec::new();
+                entries_by_key.for_each(|_, entries| all.extend(live_entries(entries)));
+                all
+            }
+        }
+    }
+
+    /// Returns the entries of running processes under a key, in the order in which they were made.
+    fn live_entries_at<Q>(&self, key: &Q) -> Vec<RegistryEntry<K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        match self {
+            Self::Unique(names) => names.get(key).into_iter().map(|(_, entry)| entry).collect(),
+            Self::Duplicate(entries_by_key) => {
+                let shard = entries_by_key.shard(key).read();
+                shard.get(key).into_iter().flat_map(live_entries).collect()
+            }
+        }
+    }
+}
+
+fn live_entries<'a, K, V>(
+    entries: &'a EntriesByNumber<K, V>,
+) -> impl Iterator<Item = RegistryEntry<K, V>> + use<'a, K, V> {
+    entries.values().filter(|entry| !entry.registration.block.is_exiting()).cloned()
+}
+
+/// What all handles of one registry share.
+pub(crate) struct Store<K, V> {
+    table: EntryTable<K, V>,
+    by_process: ShardedMap<Pid, Arc<ProcessEntries<K, V>>>,
     locks: KeyLocks<K>,
     pub(crate) listeners: Listeners<K, V>,
     next_number: AtomicU64,
 }
 
-/// What one process has in one registry. There is never more than one of it, whatever the process does.
-struct ProcessEntries<K, V, T> {
-    store: Weak<Store<K, V, T>>,
+/// What one process has in one registry: its registrations and the locks it holds or waits for. Each process has at
+/// most one of these in a registry.
+struct ProcessEntries<K, V> {
+    store: Weak<Store<K, V>>,
     registrations: Mutex<HashMap<K, Vec<Arc<KeyRegistration<K>>>>>,
     lock_waiters: Mutex<Vec<Arc<LockWaiter<K>>>>,
 }
 
-impl<K, V, T> HeldResource for ProcessEntries<K, V, T>
+impl<K, V> HeldResource for ProcessEntries<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: EntryTable<K, V>,
 {
     fn release_locks(&self) {
         if let Some(store) = self.store.upgrade() {
@@ -97,13 +191,13 @@ where
     }
 }
 
-impl<K, V, T> ProcessEntries<K, V, T>
+impl<K, V> ProcessEntries<K, V>
 where
     K: Hash + Eq + Clone,
 {
-    /// Notes a registration that is about to be entered.
+    /// Records a registration that is about to be added to the table.
     fn add(&self, registration: &Arc<KeyRegistration<K>>) {
-        let key = registration.key.clone(); // not under the lock
+        let key = registration.key.clone(); // user code: not under the lock
         let mut registrations = self.registrations.lock();
         match registrations.get_mut(&registration.key) {
             Some(others) => others.push(Arc::clone(registration)),
@@ -117,7 +211,7 @@ where
         others.retain(|other| !Arc::ptr_eq(other, registration));
         let emptied = if others.is_empty() { registrations.remove_entry(&registration.key) } else { None };
         drop(registrations);
-        drop(emptied);
+        drop(emptied); // the destructor of the key is user code: not under the lock
     }
 }
 
@@ -131,14 +225,13 @@ pub(crate) fn enter_registry_call() -> Option<Rc<CurrentProcess>> {
     enter_release_call().ok().flatten()
 }
 
-/// A life in the registry: registering, changing one's mind, death.
-impl<K, V, T> Store<K, V, T>
+/// Registering and unregistering, and the cleanup of a process.
+impl<K, V> Store<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: EntryTable<K, V>,
 {
-    pub(crate) fn new(table: T) -> Arc<Self> {
+    pub(crate) fn new(table: EntryTable<K, V>) -> Arc<Self> {
         Arc::new(Self {
             table,
             by_process: ShardedMap::new(),
@@ -148,12 +241,13 @@ where
         })
     }
 
-    fn find_process_entries(&self, pid: Pid) -> Option<Arc<ProcessEntries<K, V, T>>> {
+    fn find_process_entries(&self, pid: Pid) -> Option<Arc<ProcessEntries<K, V>>> {
         self.by_process.shard(&pid).read().get(&pid).cloned()
     }
 
-    /// What the process has here, from now on released at its burial; `None` if that is past.
-    fn process_entries(self: &Arc<Self>, block: &Arc<ProcessBlock>) -> Option<Arc<ProcessEntries<K, V, T>>> {
+    /// Returns the record of what a process has here, and creates it if there is none. The cleanup of the process
+    /// releases it; `None` if that cleanup has already started.
+    fn process_entries(self: &Arc<Self>, block: &Arc<ProcessBlock>) -> Option<Arc<ProcessEntries<K, V>>> {
         if let Some(existing) = self.find_process_entries(block.pid) {
             return Some(existing);
         }
@@ -162,24 +256,27 @@ where
             registrations: Mutex::new(HashMap::new()),
             lock_waiters: Mutex::new(Vec::new()),
         });
+        // Another thread that registers the same process (its starter) may have been faster: use its record then.
         let process_entries = Arc::clone(
             self.by_process.shard(&block.pid).write().entry(block.pid).or_insert(Arc::clone(&new)),
         );
         if !Arc::ptr_eq(&process_entries, &new) {
             return Some(process_entries);
         }
+        // Under the block's lock, cleanup either finds the resource or has started already.
         let mut state = block.lock();
         if !block.is_cleaning_up() {
             state.held_resources.push(Arc::clone(&new) as Arc<dyn HeldResource>);
             return Some(process_entries);
         }
         drop(state);
-        // Somebody else may have noted something in it already.
+        // Cleanup will not come to this record, and another thread may have added a registration to it already.
         self.remove_process(block.pid, &process_entries);
         None
     }
 
-    /// Registers a process. Returns the dying processes whose burial it has to wait for if it has not begun.
+    /// Registers a process. Returns the exiting processes whose cleanup has to complete before this one may run, if it
+    /// has not started to run yet.
     pub(crate) fn register(
         self: &Arc<Self>,
         block: &Arc<ProcessBlock>,
@@ -198,21 +295,23 @@ where
             registration: Arc::clone(&registration),
             value: Arc::new(ContainedDrop::new("registry value", value)),
         };
-        // First, so that a burial does not miss it.
+        // Record the registration before the table gets the entry: a cleanup that runs on another thread in between
+        // then finds it.
         process_entries.add(&registration);
         if block.is_cleaning_up() {
-            process_entries.remove(&registration); // the burial may have come by before it was noted
+            process_entries.remove(&registration); // the cleanup may have read the list before the line above
             return Err(NameError::NoProc);
         }
         let predecessors = match self.table.insert(entry.clone()) {
             Ok(predecessors) => predecessors,
+            // The key is taken: undo the record.
             Err(error) => {
                 process_entries.remove(&registration);
                 return Err(error);
             }
         };
         if !registration.announcement.start_announcing() {
-            // Buried by another thread, perhaps before it was in the table.
+            // A cleanup on another thread has removed the registration, perhaps before the entry was in the table.
             self.table.remove(std::slice::from_ref(&registration));
             return Err(NameError::NoProc);
         }
@@ -221,13 +320,14 @@ where
             pid: registration.pid(),
             value: entry.value.get().clone(),
         });
+        // The process may have exited during the announcement; its cleanup then removed the entry.
         if block.is_cleaning_up() {
             return Err(NameError::NoProc);
         }
         Ok(predecessors)
     }
 
-    /// Takes away what a process has under a key.
+    /// Removes the entries of a process under a key.
     pub(crate) fn unregister<Q>(&self, pid: Pid, key: &Q)
     where
         K: Borrow<Q>,
@@ -239,17 +339,34 @@ where
         }
     }
 
-    /// Takes away one entry of a process.
-    pub(crate) fn unregister_one(&self, registration: &Arc<KeyRegistration<K>>) {
-        if let Some(process_entries) = self.find_process_entries(registration.pid()) {
-            self.unregister_all(&process_entries, std::slice::from_ref(registration));
+    /// Removes those entries of a process under a key whose value matches. User code runs for each.
+    pub(crate) fn unregister_match<Q>(&self, pid: Pid, key: &Q, mut matches: impl FnMut(&V) -> bool)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let EntryTable::Duplicate(entries_by_key) = &self.table else {
+            unreachable!("only a `Registry` with `Duplicate` keys has several entries under a key")
+        };
+        let Some(process_entries) = self.find_process_entries(pid) else { return };
+        // Copy the entries: `matches` is user code and must not run under the lock of the shard.
+        let mut own_entries = {
+            let shard = entries_by_key.shard(key).read();
+            let entries = shard.get(key).into_iter().flat_map(BTreeMap::values);
+            entries.filter(|entry| entry.registration.pid() == pid).cloned().collect::<Vec<_>>()
+        };
+        // Call `matches` for all entries first: if it panics, none is removed.
+        own_entries.retain(|entry| matches(entry.value.get()));
+        for entry in own_entries {
+            self.unregister_all(&process_entries, std::slice::from_ref(&entry.registration));
         }
     }
 
-    /// Forgotten last: if the process is buried meanwhile, the burial sees to it that all have heard.
+    /// Removes entries of a process. Its own record is updated last: if another thread cleans the process up in the
+    /// meantime, that cleanup still finds the registrations, and returns only when all listeners have been notified.
     fn unregister_all(
         &self,
-        process_entries: &ProcessEntries<K, V, T>,
+        process_entries: &ProcessEntries<K, V>,
         registrations: &[Arc<KeyRegistration<K>>],
     ) {
         self.remove_and_announce(registrations);
@@ -258,7 +375,7 @@ where
         }
     }
 
-    /// Takes entries out of the table, and tells: of one whose key was taken over this is the end too.
+    /// Removes entries from the table and notifies the listeners, also of entries whose key was already taken over.
     fn remove_and_announce(&self, registrations: &[Arc<KeyRegistration<K>>]) {
         self.table.remove(registrations);
         for registration in registrations {
@@ -268,22 +385,23 @@ where
         }
     }
 
-    fn release_locks(&self, process_entries: &ProcessEntries<K, V, T>) {
+    fn release_locks(&self, process_entries: &ProcessEntries<K, V>) {
         let lock_waiters = std::mem::take(&mut *process_entries.lock_waiters.lock());
         for lock_waiter in lock_waiters {
             catch_and_log("the release of a lock", move || self.locks.leave(&lock_waiter));
         }
     }
 
-    /// A process is being buried: nothing of it stays here. The hash and the destructor of a key are user code:
-    /// what one of them does is nothing to the others.
-    fn remove_process(&self, pid: Pid, process_entries: &ProcessEntries<K, V, T>) {
+    /// Removes everything that a process has here, during its cleanup.
+    fn remove_process(&self, pid: Pid, process_entries: &ProcessEntries<K, V>) {
+        // Remove the record only if it is the one in the map: `process_entries` also calls this.
         let mut shard = self.by_process.shard(&pid).write();
         let listed = shard.get(&pid).is_some_and(|listed| ptr::eq(&**listed, process_entries));
         let unlisted = if listed { shard.remove(&pid) } else { None };
         drop(shard);
         drop(unlisted);
         self.release_locks(process_entries);
+        // `Hash`, `Eq` and the destructor of a key are user code: a panic for one key must not keep the others.
         let registrations = std::mem::take(&mut *process_entries.registrations.lock());
         for (key, registrations) in registrations {
             catch_and_log("the release of a key", || {
@@ -294,18 +412,35 @@ where
     }
 }
 
-/// Questions.
-impl<K, V, T> Store<K, V, T>
+/// Queries.
+impl<K, V> Store<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: EntryTable<K, V>,
 {
-    /// The keys of a living process, in the order it registered.
+    /// Returns the names of a registry with unique keys.
+    pub(crate) fn names(&self) -> &NameTable<K, RegistryEntry<K, V>> {
+        match &self.table {
+            EntryTable::Unique(names) => names,
+            EntryTable::Duplicate(_) => unreachable!("only a `Registry` with `Unique` keys has names"),
+        }
+    }
+
+    /// Returns the entries of running processes under a key, in the order in which they were made.
+    pub(crate) fn entries_at<Q>(&self, key: &Q) -> Vec<RegistryEntry<K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.table.live_entries_at(key)
+    }
+
+    /// Returns the keys of a running process, in the order in which it registered.
     pub(crate) fn keys(&self, pid: Pid) -> Vec<K> {
         let Some(process_entries) = self.find_process_entries(pid) else { return Vec::new() };
         let mut registrations: Vec<_> =
             process_entries.registrations.lock().values().flatten().cloned().collect();
+        // A registration is recorded before its entry is in the table, and for some time after the entry was removed.
         registrations.retain(|registration| {
             registration.announcement.is_registered() && !registration.block.is_exiting()
         });
@@ -313,15 +448,21 @@ where
         registrations.iter().map(|registration| registration.key.clone()).collect()
     }
 
-    /// How many entries of living processes there are, and how many processes that have been here are not buried.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        let mut processes = 0;
-        self.by_process.for_each(|_, _| processes += 1);
-        (self.table.live_entries().len(), processes)
+    /// Returns the number of entries of running processes.
+    pub(crate) fn count(&self) -> usize {
+        self.table.live_entries().len()
     }
 
-    /// All entries of living processes, in the order they were made.
+    /// Returns the number of processes that have used the registry and whose cleanup is not complete.
+    pub(crate) fn process_count(&self) -> usize {
+        let mut processes = 0;
+        self.by_process.for_each(|_, _| processes += 1);
+        processes
+    }
+
+    /// Returns all entries of running processes, in the order in which they were made.
     pub(crate) fn entries(&self) -> Vec<(K, Pid, V)> {
+        // A table with many shards has no order of its own. Keys and values are cloned without a lock: user code.
         let mut entries = self.table.live_entries();
         entries.sort_by_key(|entry| entry.registration.number);
         entries
@@ -333,12 +474,11 @@ where
     }
 }
 
-/// Locks.
-impl<K, V, T> Store<K, V, T>
+/// Key locks.
+impl<K, V> Store<K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: EntryTable<K, V>,
 {
     #[track_caller]
     pub(crate) fn lock<R>(self: &Arc<Self>, key: K, body: impl FnOnce() -> R) -> R {
@@ -347,25 +487,26 @@ where
             me.checkpoint();
         }
         let lock_waiter = Arc::new(LockWaiter::new(key));
-        // In its own burial a process is as any other thread: there is nobody left to free what it holds.
+        // During its own cleanup a process counts as a foreign thread: a record made now would never be released.
         let process = me.as_ref().filter(|me| !me.in_cleanup());
         let process_entries = process.and_then(|me| self.process_entries(&me.block));
+        // The guard exists before the waiter is in any queue, so that each way out of this function removes it.
         let queue_guard = LockQueueGuard { store: self, process_entries, lock_waiter: &lock_waiter };
         if let Some(process_entries) = &queue_guard.process_entries {
             process_entries.lock_waiters.lock().push(Arc::clone(&lock_waiter));
         }
-        // What the dead ask for has no effect: a zombie never gets the lock. In its destructors it cannot be
-        // unwound either; there it waits for ever, as does who asks in a destructor for what it holds itself.
+        // A zombie has no record (`process_entries` is `None`) and never gets the lock. The `wait` below unwinds it,
+        // except in a destructor: there it blocks, as does a destructor that asks for a lock its thread holds.
         let may_enqueue = process.is_none() || queue_guard.process_entries.is_some();
         if may_enqueue && !self.locks.enqueue(&lock_waiter) && !thread::panicking() {
-            panic!(
-                "the lock of this key is held by the very process that asks for it, and would never be free"
-            );
+            panic!("deadlock: the caller already holds the lock of this key");
         }
+        // Cleanup by another thread may have released the locks of this process before the waiter was in the queue.
         if process.is_some_and(|me| me.block.is_cleaning_up()) {
             self.locks.leave(&lock_waiter);
         }
         lock_waiter.wait();
+        // An exit signal may have arrived together with the lock: do not run `body` then.
         if let Some(me) = &me {
             me.checkpoint();
         }
@@ -373,25 +514,24 @@ where
     }
 }
 
-/// A place in the queue for a lock, given up when this goes.
-struct LockQueueGuard<'a, K, V, T>
+/// A position in the queue for a lock. Dropping it leaves the queue, which releases the lock if it is held.
+struct LockQueueGuard<'a, K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: EntryTable<K, V>,
 {
-    store: &'a Store<K, V, T>,
-    process_entries: Option<Arc<ProcessEntries<K, V, T>>>,
+    store: &'a Store<K, V>,
+    process_entries: Option<Arc<ProcessEntries<K, V>>>,
     lock_waiter: &'a Arc<LockWaiter<K>>,
 }
 
-impl<K, V, T> Drop for LockQueueGuard<'_, K, V, T>
+impl<K, V> Drop for LockQueueGuard<'_, K, V>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    T: EntryTable<K, V>,
 {
     fn drop(&mut self) {
+        // A cleanup on another thread may call `leave` for the same waiter: the second call finds nothing to do.
         if let Some(process_entries) = &self.process_entries {
             process_entries
                 .lock_waiters
@@ -402,9 +542,10 @@ where
     }
 }
 
-/// A registry that nobody has a handle of any more: the processes that outlive it forget it.
-impl<K, V, T> Drop for Store<K, V, T> {
+impl<K, V> Drop for Store<K, V> {
     fn drop(&mut self) {
+        // The last handle is gone. Running processes still list their records as held resources: remove them there,
+        // or a process that uses many short-lived registries would accumulate them.
         let mut all_entries = Vec::new();
         self.by_process
             .for_each(|pid, process_entries| all_entries.push((*pid, Arc::clone(process_entries))));
@@ -416,6 +557,7 @@ impl<K, V, T> Drop for Store<K, V, T> {
                 .iter()
                 .position(|held| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&process_entries)));
             let held = at.map(|at| state.held_resources.remove(at));
+            // The record may hold the last reference to keys, whose destructors are user code.
             drop(state);
             drop(held);
         }

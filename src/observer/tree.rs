@@ -1,0 +1,182 @@
+//! The processes of a snapshot as a tree, row by row and as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::observer::snapshot::{ProcessSnapshot, Snapshot, StatusText};
+use crate::pid::Pid;
+use crate::supervisor::child::ChildState;
+use crate::supervisor::status::ChildStatus;
+
+/// One row of the tree.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TreeRow<'a> {
+    /// The depth in the tree: 0 for a process that was not started by a running process.
+    pub depth: usize,
+    /// The text that draws the branches, to be printed before the row.
+    pub indent: String,
+    /// The process or child in this row.
+    pub node: Node<'a>,
+}
+
+/// A node of the tree.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Node<'a> {
+    /// A process.
+    Process {
+        /// The process.
+        process: &'a ProcessSnapshot,
+        /// How often its supervisor has restarted this child.
+        restarts: u64,
+    },
+    /// A child that its supervisor keeps and that is not running at the moment.
+    NotRunning(&'a ChildStatus),
+}
+
+impl Snapshot {
+    /// Returns the tree row by row: each process before those that it has started. These are in the order in which they
+    /// were started; the children of a supervisor are in start order.
+    ///
+    /// ```
+    /// let snapshot = rethread::observer::snapshot();
+    /// for row in snapshot.tree() {
+    ///     println!("{row}");
+    /// }
+    /// ```
+    pub fn tree(&self) -> Vec<TreeRow<'_>> {
+        self.tree_below(None)
+    }
+
+    /// Returns the part of the [`tree`](Self::tree) that starts at one process: the process itself and all below it.
+    pub fn tree_of(&self, root: impl Into<Pid>) -> Vec<TreeRow<'_>> {
+        self.tree_below(Some(root.into()))
+    }
+
+    fn tree_below(&self, root: Option<Pid>) -> Vec<TreeRow<'_>> {
+        // Each process is a child of its closest ancestor that is in the snapshot.
+        let all: BTreeMap<Pid, &ProcessSnapshot> =
+            self.processes.iter().map(|one| (one.pid(), one)).collect();
+        // Processes without one are stored under `None`.
+        let mut children: BTreeMap<Option<Pid>, Vec<Pid>> = BTreeMap::new();
+        for (pid, process) in &all {
+            let parent = process.info.ancestors.iter().copied().find(|parent| all.contains_key(parent));
+            children.entry(parent).or_default().push(*pid);
+        }
+        let mut builder = TreeBuilder { all, children, visited: BTreeSet::new(), rows: Vec::new() };
+        // Without a given root, the roots are the processes that have no ancestor in the snapshot.
+        let roots =
+            root.map_or_else(|| builder.children.remove(&None).unwrap_or_default(), |root| vec![root]);
+        for root in roots {
+            builder.add_subtree(root, 0, String::new(), "");
+        }
+        builder.rows
+    }
+}
+
+/// Collects the rows of a tree.
+struct TreeBuilder<'a> {
+    all: BTreeMap<Pid, &'a ProcessSnapshot>,
+    children: BTreeMap<Option<Pid>, Vec<Pid>>,
+    visited: BTreeSet<Pid>,
+    rows: Vec<TreeRow<'a>>,
+}
+
+impl TreeBuilder<'_> {
+    /// Adds the row of a process and those of the tree below it. `indent` goes before its own row, `prefix` before
+    /// those below.
+    fn add_subtree(&mut self, pid: Pid, depth: usize, indent: String, prefix: &str) {
+        // Ignore a process that was visited already: a supervisor may list a child that another process started.
+        let Some(process) = self.all.get(&pid).copied().filter(|_| self.visited.insert(pid)) else { return };
+        let restarts = process.restarts(&self.all);
+        self.rows.push(TreeRow { depth, indent, node: Node::Process { process, restarts } });
+        // First the children that a supervisor lists, in start order. One that is running but not in the snapshot has
+        // started or exited while the snapshot was taken: show it as not running.
+        let child_statuses =
+            process.supervision.as_ref().map(|own| own.children.as_slice()).unwrap_or_default();
+        let mut nodes: Vec<Result<Pid, &ChildStatus>> = child_statuses
+            .iter()
+            .map(|status| match status.child.state {
+                ChildState::Running(pid) if self.all.contains_key(&pid) => Ok(pid),
+                _ => Err(status),
+            })
+            .collect();
+        // Then the other processes that this one has started.
+        let others = self.children.remove(&Some(pid)).unwrap_or_default();
+        nodes.extend(
+            others
+                .into_iter()
+                .filter(|pid| !child_statuses.iter().any(|status| status.child.pid() == Some(*pid)))
+                .map(Ok),
+        );
+        for (n, node) in nodes.iter().enumerate() {
+            // A vertical line connects to the next sibling, if there is one.
+            let bar = if n + 1 < nodes.len() { "|  " } else { "   " };
+            match node {
+                Ok(pid) => {
+                    self.add_subtree(*pid, depth + 1, format!("{prefix}+- "), &format!("{prefix}{bar}"))
+                }
+                Err(status) => {
+                    let indent = format!("{prefix}x- ");
+                    self.rows.push(TreeRow { depth: depth + 1, indent, node: Node::NotRunning(status) });
+                }
+            }
+        }
+    }
+}
+
+impl TreeRow<'_> {
+    /// Returns the left part of the line: indent, name and pid, or the id of a child that is not running.
+    fn left_column(&self) -> String {
+        match self.node {
+            Node::Process { process, .. } => {
+                format!("{}{} {}", self.indent, process.display_name(), process.pid())
+            }
+            Node::NotRunning(status) => format!("{}{}", self.indent, status.child.id),
+        }
+    }
+
+    /// Returns the right part of the line: the status.
+    fn right_column(&self) -> String {
+        match self.node {
+            Node::Process { process, restarts: 0 } => StatusText(process).to_string(),
+            Node::Process { process, restarts } => format!("{}, restarts: {restarts}", StatusText(process)),
+            Node::NotRunning(status) if status.child.state == ChildState::Restarting => {
+                "restarting".to_owned()
+            }
+            Node::NotRunning(_) => "not running".to_owned(),
+        }
+    }
+}
+
+/// Formats one row, without aligning it with others.
+impl fmt::Display for TreeRow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.left_column(), self.right_column())
+    }
+}
+
+/// Wider rows do not widen the left column.
+const MAX_LEFT_WIDTH: usize = 40;
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<(String, String)> =
+            self.tree().iter().map(|row| (row.left_column(), row.right_column())).collect();
+        // Align the right parts, but not for the sake of single long names.
+        let width = lines
+            .iter()
+            .map(|(left, _)| left.chars().count())
+            .filter(|n| *n <= MAX_LEFT_WIDTH)
+            .max()
+            .unwrap_or(0);
+        for (left, right) in &lines {
+            writeln!(f, "{left:width$}  {right}")?;
+        }
+        for zombie in &self.zombies {
+            writeln!(f, "{zombie}")?;
+        }
+        write!(f, "{} processes, {} zombies", self.processes.len(), self.zombies.len())
+    }
+}
