@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::gen_server::callbacks::Envelope;
 use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::reply::{Caller, Outcome, ReplySlot};
+use crate::gen_server::reply::Caller;
+use crate::gen_server::reply_slot::{Outcome, ReplySlot};
 use crate::gen_server::server_ref::Resolved;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::wait_graph::WaitEdge;

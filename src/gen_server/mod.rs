@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod callbacks;
 pub(crate) mod receive_loop;
 pub(crate) mod reply;
+pub(crate) mod reply_slot;
 pub(crate) mod server_ref;
 pub(crate) mod start;
 pub(crate) mod wait_graph;
