@@ -264,15 +264,28 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
     ) -> Self {
+        Self::without_start(id).with_start(start)
+    }
+
+    /// Creates the options of a child that cannot be started before [`with_start`](Self::with_start).
+    pub(crate) fn without_start(id: impl Into<ChildId>) -> Self {
         Self {
             id: id.into(),
-            start: Arc::new(start),
+            start: Arc::new(|| Err(StartError::Ignored)),
             restart: Restart::default(),
             shutdown: None,
             child_type: ChildType::default(),
             significant: false,
             reap_timeout: None,
         }
+    }
+
+    /// Sets the function that starts the child.
+    pub(crate) fn with_start(
+        self,
+        start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { start: Arc::new(start), ..self }
     }
 
     /// A child that runs a blocking function: an accept loop, a device reader, a plain computation.

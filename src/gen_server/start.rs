@@ -108,13 +108,10 @@ impl<S: GenServer> GenServerExt for S {}
 pub struct ServerSpec<S: GenServer> {
     pub(crate) args: S::Args,
     name: Option<ServerRef<S>>,
-    id: Option<ChildId>,
-    restart: Restart,
-    shutdown: Option<Shutdown>,
-    significant: bool,
-    child_type: ChildType,
     start_timeout: Option<Duration>,
-    reap_timeout: Option<Duration>,
+    /// The options that its supervisor uses. The start function is set by the conversion to a `ChildSpec`.
+    child: ChildSpec,
+    /// The options of its process.
     pub(crate) process: Builder,
     /// Where the program made it: what its process shows if a supervisor starts it.
     defined_at: &'static Location<'static>,
@@ -126,13 +123,8 @@ impl<S: GenServer> ServerSpec<S> {
         Self {
             args,
             name: None,
-            id: None,
-            restart: Restart::default(),
-            shutdown: None,
-            significant: false,
-            child_type: ChildType::default(),
             start_timeout: None,
-            reap_timeout: None,
+            child: ChildSpec::without_start(short_type_name::<S>()),
             process: Builder { reports_start: true, kind: ProcessKind::Server, ..Builder::default() },
             defined_at: Location::caller(),
         }
@@ -147,25 +139,25 @@ impl<S: GenServer> ServerSpec<S> {
 
     /// Its identity within a supervisor. Default: the name of the type.
     pub fn id(mut self, id: impl Into<ChildId>) -> Self {
-        self.id = Some(id.into());
+        self.child = self.child.id(id);
         self
     }
 
     /// When a supervisor restarts it. Default: always.
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.restart = restart;
+        self.child.restart = restart;
         self
     }
 
     /// How a supervisor ends it. Default: 5 s for a worker.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.shutdown = Some(shutdown);
+        self.child.shutdown = Some(shutdown);
         self
     }
 
     /// Whether its end can end the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
     pub fn significant(mut self, significant: bool) -> Self {
-        self.significant = significant;
+        self.child.significant = significant;
         self
     }
 
@@ -177,7 +169,7 @@ impl<S: GenServer> ServerSpec<S> {
 
     /// See [`ChildSpec::reap_timeout`].
     pub fn reap_timeout(mut self, timeout: Duration) -> Self {
-        self.reap_timeout = Some(timeout);
+        self.child.reap_timeout = Some(timeout);
         self
     }
 
@@ -212,7 +204,7 @@ impl<S: GenServer> ServerSpec<S> {
     }
 
     pub(crate) fn supervisor(mut self) -> Self {
-        self.child_type = ChildType::Supervisor;
+        self.child.child_type = ChildType::Supervisor;
         self
     }
 
@@ -273,7 +265,7 @@ impl<S: GenServer> fmt::Debug for ServerSpec<S> {
         f.debug_struct("Spec")
             .field("server", &type_name::<S>())
             .field("name", &self.name)
-            .field("restart", &self.restart)
+            .field("restart", &self.child.restart)
             .finish_non_exhaustive()
     }
 }
@@ -283,22 +275,9 @@ where
     S::Args: Clone + Sync,
 {
     fn from(spec: ServerSpec<S>) -> Self {
-        let ServerSpec {
-            args,
-            name,
-            id,
-            restart,
-            shutdown,
-            significant,
-            child_type,
-            start_timeout,
-            reap_timeout,
-            process,
-            defined_at,
-        } = spec;
+        let ServerSpec { args, name, start_timeout, child, process, defined_at } = spec;
         let process = Builder { spawned_at: Some(defined_at), ..process };
-        let id = id.unwrap_or_else(|| short_type_name::<S>().into());
-        let mut child = ChildSpec::new(id, move || {
+        child.with_start(move || {
             let me = local::get();
             let server = start_server::<S>(
                 args.clone(),
@@ -310,12 +289,6 @@ where
             )?;
             server.whereis().ok_or(StartError::Failed(ExitReason::NoProc))
         })
-        .restart(restart)
-        .child_type(child_type)
-        .significant(significant);
-        child.shutdown = shutdown;
-        child.reap_timeout = reap_timeout;
-        child
     }
 }
 
