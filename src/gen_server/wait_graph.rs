@@ -114,7 +114,7 @@ fn find_path(me: &ProcessBlock, mut current: Pid, visited: &mut HashSet<Pid>) ->
 
 /// The text of a refusal that names the cycle.
 pub(crate) fn fmt_cycle(f: &mut fmt::Formatter<'_>, cycle: &[Pid]) -> fmt::Result {
-    f.write_str("refused, it would wait for ever: ")?;
+    f.write_str("deadlock: ")?;
     for pid in cycle {
         write!(f, "{pid} waits for ")?;
     }
