@@ -1,5 +1,4 @@
-//! Servers: processes that keep a state and answer messages about it. Elixir's `GenServer`, with the
-//! messages typed.
+//! Servers: processes that hold a state and handle calls and casts. Elixir's `GenServer`, with typed messages.
 
 pub(crate) mod call;
 pub(crate) mod callbacks;

@@ -102,12 +102,15 @@ impl<R: Send + 'static> Caller<R> {
     /// The reply is sent when the handler has returned, or, with [`and_stop`](Next::and_stop), when `terminate` has
     /// returned.
     pub fn reply(mut self, value: R) -> Next {
+        // A process that is killed while it handles the call does not reply: it unwinds here, and the caller gets its
+        // exit reason.
         local::checkpoint();
         // The reply of a zombie is discarded: the handle is dropped unanswered, which notifies the caller.
         let slot = if is_zombie() { None } else { self.slot.take() };
         if let Some(slot) = &slot {
             slot.set_value(value);
         }
+        // Not sent yet: `and_stop` may follow, and then `terminate` runs before the caller wakes up.
         Next {
             reply: PublishOnDrop(slot.map(|slot| slot as Arc<dyn Publish>)),
             action: NextAction::Wait(None),
@@ -141,6 +144,7 @@ fn is_zombie() -> bool {
 
 impl<R: Send + 'static> Drop for Caller<R> {
     fn drop(&mut self) {
+        // In a callback the notification is postponed: the server may exit in it, and then the caller gets the reason.
         if let Some(slot) = self.slot.take() {
             local::on_caller_dropped(slot);
         }

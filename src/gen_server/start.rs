@@ -284,7 +284,9 @@ where
     fn from(spec: ServerSpec<S>) -> Self {
         let ServerSpec { args, name, start_timeout, child, process, defined_at } = spec;
         let process = Builder { spawned_at: Some(defined_at), ..process };
+        // The supervisor calls this for the first start and for each restart, so everything is cloned.
         child.with_start(move || {
+            // Runs on the thread of the supervisor, which the server is linked to.
             let me = local::get();
             let server = start_server::<S>(
                 args.clone(),
@@ -320,6 +322,7 @@ fn start_server<S: GenServer>(
     if let Some(name) = name {
         name.apply_name_to(&mut process).map_err(StartError::Name)?;
     }
+    // Without a name or label, listings show the type.
     if process.label.is_none() && process.name.is_none() {
         process.label = Some(short_type_name::<S>().into());
     }
@@ -358,6 +361,7 @@ fn start_server<S: GenServer>(
                 None => failure.unwrap_or(StartError::Failed(reason)),
             }
         }
+        // The deadline has passed.
         Some(Outcome::NoReply) | None => {
             abort_start(block, link_to);
             StartError::Timeout
@@ -377,5 +381,6 @@ fn abort_start(block: &Arc<ProcessBlock>, link_to: Option<&Rc<CurrentProcess>>) 
         remove_link(&me.block, block.pid);
     }
     exit::deliver_exit_signal(block, local::sender_pid(), &ExitReason::Kill, Origin::Sent);
+    // The name must be free when the error is returned.
     watch_block(block.pid, Some(Arc::clone(block))).wait();
 }
