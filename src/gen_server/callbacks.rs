@@ -86,6 +86,7 @@ pub trait GenServer: Sized + 'static {
 
     /// Handles a message of the runtime: a trapped exit, a `Down`, a timeout. The default logs it as unexpected.
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
+        // The logger is user code: a panic in it must not stop the server.
         catch_and_log("the log", || {
             log::warn!(
                 "server {} ({}) received an unexpected message: {info:?}",
@@ -163,6 +164,7 @@ impl From<ExitReason> for InitError {
     }
 }
 
+// Makes `?` work in `init`. For this `InitError` must not implement `Error`: it would overlap with `From<T> for T`.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for InitError {
     fn from(error: E) -> Self {
         Self::Stop(ExitReason::error(error))
@@ -177,6 +179,7 @@ pub(crate) enum Envelope<S: GenServer> {
         message: S::Call,
     },
     Cast(S::Cast),
+    // Boxed, so that it does not make the other messages larger.
     Stop(Box<ExitReason>),
 }
 
@@ -184,6 +187,7 @@ pub(crate) enum Envelope<S: GenServer> {
 pub struct Context<S: GenServer> {
     pub(crate) address: Address<Envelope<S>>,
     pub(crate) parent: Option<Pid>,
+    /// Set by `init`, taken by the receive loop.
     pub(crate) after_init: Option<Next>,
 }
 
