@@ -14,8 +14,8 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::sync::Mutex;
 
-/// A value in a process of its own. Other threads read and change it by sending functions to the process, which runs
-/// them one at a time.
+/// A value in a process of its own. Other threads read and change it by sending functions to the process,
+/// which runs them one at a time.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -35,27 +35,30 @@ use crate::sync::Mutex;
 /// The methods are those of [`ServerRef<Agent<T>>`](crate::ServerRef#impl-ServerRef%3CAgent%3CT%3E%3E).
 ///
 /// # Where a function runs
-/// A function runs in the agent, and all other callers wait meanwhile. Do only what must be done in one step there:
-/// `agent.get(|stock| expensive(stock))` makes all callers wait, `expensive(&agent.get(Clone::clone)?)` only this one.
+/// A function runs in the agent, and all other callers wait meanwhile. Do only what must be done in one step
+/// there: `agent.get(|stock| expensive(stock))` makes all callers wait,
+/// `expensive(&agent.get(Clone::clone)?)` only this one.
 ///
 /// A function that panics makes the agent exit, because its value may be inconsistent. The caller gets
-/// [`CallError::Exited`], and a supervisor starts a new agent with the initial value. A function that takes longer than
-/// the timeout of the call is not stopped: its change takes effect.
+/// [`CallError::Exited`], and a supervisor starts a new agent with the initial value. A function that takes
+/// longer than the timeout of the call is not stopped: its change takes effect.
 ///
 /// # How to supervise
-/// [`Agent::child_spec`] returns a spec that every supervisor accepts, with the options of any server: a name, a restart
-/// type. Without a supervisor use [`Agent::start_link`] or [`Agent::start`]. The handle is a [`ServerRef`] like that of
-/// any server: by name, by key or of one process, with `stop`, `monitor` and `whereis`.
+/// [`Agent::child_spec`] returns a spec that every supervisor accepts, with the options of any server: a
+/// name, a restart type. Without a supervisor use [`Agent::start_link`] or [`Agent::start`]. The handle is a
+/// [`ServerRef`] like that of any server: by name, by key or of one process, with `stop`, `monitor` and
+/// `whereis`.
 ///
 /// # When not to use it
-/// Use a [`GenServer`] if the operations on the value should be listed in one place instead of being written where they
-/// are used, or if it needs timeouts or traps exits. An `Arc<Mutex<T>>` is faster if the threads that share the value
-/// never fail; but a thread that panics leaves the value half changed to all others.
+/// Use a [`GenServer`] if the operations on the value should be listed in one place instead of being written
+/// where they are used, or if it needs timeouts or traps exits. An `Arc<Mutex<T>>` is faster if the threads
+/// that share the value never fail; but a thread that panics leaves the value half changed to all others.
 ///
 /// # Differences from Erlang
-/// Differences from Elixir's `Agent`: `update` changes the value in place. A function with the wrong return type does
-/// not compile. `cast` is [`cast_update`](ServerRef::cast_update). There are no remote agents and no
-/// module-function-arguments form. The value need not be `Send`: it is created in the agent and never leaves it.
+/// Differences from Elixir's `Agent`: `update` changes the value in place. A function with the wrong return
+/// type does not compile. `cast` is [`cast_update`](ServerRef::cast_update). There are no remote agents and
+/// no module-function-arguments form. The value need not be `Send`: it is created in the agent and never
+/// leaves it.
 pub struct Agent<T> {
     value: T,
 }
@@ -83,7 +86,8 @@ impl<T: 'static> Agent<T> {
     /// Starts an agent without a link. `init` creates its value, in the new process.
     ///
     /// # Errors
-    /// [`StartError`], like [`start_link`](Self::start_link); [`StartError::Failed`] if `init` panics or exits.
+    /// [`StartError`], like [`start_link`](Self::start_link); [`StartError::Failed`] if `init` panics or
+    /// exits.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -96,8 +100,9 @@ impl<T: 'static> Agent<T> {
         <Self as GenServerExt>::child_spec(AgentInit::once(init)).start()
     }
 
-    /// Returns the options of an agent, to set a name or to give it to a supervisor. `init` creates the value, at the
-    /// first start and at each restart. Two agents of one type under the same supervisor need ids: `.id("stock")`.
+    /// Returns the options of an agent, to set a name or to give it to a supervisor. `init` creates the
+    /// value, at the first start and at each restart. Two agents of one type under the same supervisor need
+    /// ids: `.id("stock")`.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -117,9 +122,9 @@ impl<T: 'static> Agent<T> {
 /// The requests to an agent. The functions run in the agent, one after the other.
 ///
 /// A call waits for at most five seconds. Its errors are those of [`call`](Self::call), among them
-/// [`CallError::Exited`] with the panic as the reason if the function panics, and [`CallError::Timeout`], after which
-/// the function still runs. [`get_and_update_timeout`](Self::get_and_update_timeout) takes another timeout, and can
-/// replace each of the others.
+/// [`CallError::Exited`] with the panic as the reason if the function panics, and [`CallError::Timeout`],
+/// after which the function still runs. [`get_and_update_timeout`](Self::get_and_update_timeout) takes
+/// another timeout, and can replace each of the others.
 impl<T: 'static> ServerRef<Agent<T>> {
     /// Calls the function with the value, and returns its result.
     ///
@@ -178,8 +183,9 @@ impl<T: 'static> ServerRef<Agent<T>> {
         self.get_and_update_timeout(DEFAULT_CALL_TIMEOUT, function)
     }
 
-    /// Changes the value and returns the result of the function, like [`get_and_update`](Self::get_and_update), but waits
-    /// for at most `timeout`. `Duration::MAX` means no timeout.
+    /// Changes the value and returns the result of the function, like
+    /// [`get_and_update`](Self::get_and_update), but waits for at most `timeout`. `Duration::MAX` means no
+    /// timeout.
     ///
     /// # Errors
     /// [`CallError`], like [`call`](Self::call).
@@ -200,11 +206,12 @@ impl<T: 'static> ServerRef<Agent<T>> {
         timeout: Duration,
         function: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, CallError> {
+        // The function and its reply handle are boxed together, so the type `R` is erased in the message.
         self.call_timeout(timeout, |from| AgentCall(Box::new(move |value| from.reply(function(value)))))
     }
 
-    /// Changes the value, but does not wait for it: Elixir's `Agent.cast`. Neither a missing agent nor a panic of the
-    /// function is reported to the caller.
+    /// Changes the value, but does not wait for it: Elixir's `Agent.cast`. Neither a missing agent nor a
+    /// panic of the function is reported to the caller.
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -253,6 +260,8 @@ impl<T: 'static> GenServer for Agent<T> {
     }
 
     fn handle_call(&mut self, AgentCall(function): AgentCall<T>, _: &mut Context<Self>) -> Next {
+        // The function contains the reply handle. If it panics, the process exits and the caller gets the
+        // reason.
         function(&mut self.value)
     }
 

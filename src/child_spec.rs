@@ -1,4 +1,5 @@
-//! The child spec: how a supervisor starts a child, when it restarts it, and how it stops it; with the errors of a start.
+//! The child spec: how a supervisor starts a child, when it restarts it, and how it stops it; with the errors
+//! of a start.
 
 use std::fmt;
 use std::io;
@@ -50,6 +51,7 @@ impl From<String> for ChildId {
     }
 }
 
+// For children with a number: literals are `i32`, indexes `usize`.
 macro_rules! impl_from_integer {
     ($($number:ty),*) => {$(
         impl From<$number> for ChildId {
@@ -80,12 +82,13 @@ pub enum Shutdown {
     BrutalKill,
     /// Sends the exit signal `Shutdown`, and kills the child if it has not exited within this time.
     Timeout(Duration),
-    /// Sends the exit signal `Shutdown` and waits without a limit: for supervisors, which have to wait for their children.
+    /// Sends the exit signal `Shutdown` and waits without a limit: for supervisors, which have to wait for
+    /// their children.
     Infinity,
 }
 
-/// Whether a child is a worker or a supervisor. It is shown in listings, and decides the default of [`Shutdown`]: 5 s for
-/// a worker, `Infinity` for a supervisor.
+/// Whether a child is a worker or a supervisor. It is shown in listings, and decides the default of
+/// [`Shutdown`]: 5 s for a worker, `Infinity` for a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ChildType {
     /// Anything that is not a supervisor.
@@ -154,6 +157,7 @@ impl fmt::Display for StartError {
 // No `source`: the text contains that of the inner error already, and error reports would print it twice.
 impl std::error::Error for StartError {}
 
+// Not derived, because `io::Error` has no equality: two of them count as equal if their kinds are.
 impl PartialEq for StartError {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -165,7 +169,6 @@ impl PartialEq for StartError {
             (Self::Failed(a), Self::Failed(b)) | (Self::NoSupervisor(a), Self::NoSupervisor(b)) => a == b,
             (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b })
             | (Self::MaxChildren { limit: a }, Self::MaxChildren { limit: b }) => a == b,
-            // `io::Error` has no equality.
             (Self::Thread(a), Self::Thread(b)) => a.kind() == b.kind(),
             (Self::Name(a), Self::Name(b)) => a == b,
             (Self::BadSpec(a), Self::BadSpec(b)) => a == b,
@@ -179,6 +182,7 @@ impl From<SpawnError> for StartError {
         match error {
             SpawnError::SystemLimit { limit } => Self::SystemLimit { limit },
             SpawnError::Thread(error) => Self::Thread(error),
+            // Erlang's `{already_started, Pid}`.
             SpawnError::Name(NameError::Taken(holder)) => Self::AlreadyStarted(holder),
             SpawnError::Name(error) => Self::Name(error),
             // The last two do not occur: a supervisor is a process, and its child is a new one.
@@ -232,9 +236,9 @@ type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;
 
 /// The specification of one child for its supervisor.
 ///
-/// Most are made from a server: [`child_spec`](crate::GenServerExt::child_spec) and its options. A blocking closure can
-/// also be a child ([`ChildSpec::worker`]), and so can every function that starts a process linked to its caller
-/// ([`ChildSpec::new`]).
+/// Most are made from a server: [`child_spec`](crate::GenServerExt::child_spec) and its options. A blocking
+/// closure can also be a child ([`ChildSpec::worker`]), and so can every function that starts a process
+/// linked to its caller ([`ChildSpec::new`]).
 ///
 /// ```
 /// use rethread::{ChildSpec, Restart, Supervisor};
@@ -260,10 +264,11 @@ pub struct ChildSpec {
 }
 
 impl ChildSpec {
-    /// Creates a child that is started by a custom function. The function must start a process that is linked to its
-    /// caller, and return the pid.
+    /// Creates a child that is started by a custom function. The function must start a process that is linked
+    /// to its caller, and return the pid.
     ///
-    /// It runs in the supervisor, which handles nothing else meanwhile. A panic in it counts as a failed start.
+    /// It runs in the supervisor, which handles nothing else meanwhile. A panic in it counts as a failed
+    /// start.
     pub fn new(
         id: impl Into<ChildId>,
         start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
@@ -295,12 +300,12 @@ impl ChildSpec {
 
     /// Creates a child that runs a blocking function: an accept loop, a device reader, a plain computation.
     ///
-    /// The function is called again at each restart, so it is an `Fn`. A function that consumes what it captured, such as
-    /// a socket, can run only once: use a task for it
+    /// The function is called again at each restart, so it is an `Fn`. A function that consumes what it
+    /// captured, such as a socket, can run only once: use a task for it
     /// ([`start_child`](crate::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
     ///
-    /// If the function can fail, end it with [`or_exit`](crate::OrExit::or_exit): then the process exits with the error,
-    /// and the supervisor treats it as a failure.
+    /// If the function can fail, end it with [`or_exit`](crate::OrExit::or_exit): then the process exits with
+    /// the error, and the supervisor treats it as a failure.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -326,8 +331,8 @@ impl ChildSpec {
     ///
     /// The supervisor stops it by an exit signal, which takes effect at its next runtime call; see
     /// [`checkpoint`](crate::process::checkpoint) for loops and
-    /// [`on_exit_request`](crate::process::on_exit_request) for blocking calls outside the runtime. The local variables
-    /// are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
+    /// [`on_exit_request`](crate::process::on_exit_request) for blocking calls outside the runtime. The local
+    /// variables are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
     #[track_caller]
     pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
         Self::process::<()>(id, move |_| body())
@@ -339,11 +344,13 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
+        // Listings and logs show the id as the label of the process.
         let id = id.into();
         Self::process_with(Builder::new().label(&*id.0), id, body)
     }
 
-    /// Creates a child that is a plain process, like [`process`](Self::process), with a name, a label or other options.
+    /// Creates a child that is a plain process, like [`process`](Self::process), with a name, a label or
+    /// other options.
     #[track_caller]
     pub fn process_with<M: Send + 'static>(
         builder: Builder,
@@ -351,8 +358,8 @@ impl ChildSpec {
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
         let body = Arc::new(body);
-        // Listings show the place that made the spec as the origin of the process, not the place in the supervisor that
-        // starts it.
+        // Listings show the place that made the spec as the origin of the process, not the place in the
+        // supervisor that starts it.
         let builder = Builder { spawned_at: builder.spawned_at.or(Some(Location::caller())), ..builder };
         Self::new(id, move || {
             // Each start needs its own copy of the body.
@@ -374,7 +381,8 @@ impl ChildSpec {
         self
     }
 
-    /// Sets how the supervisor stops the child. Default: 5 s for a worker, [`Shutdown::Infinity`] for a supervisor.
+    /// Sets how the supervisor stops the child. Default: 5 s for a worker, [`Shutdown::Infinity`] for a
+    /// supervisor.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = Some(shutdown);
         self
@@ -386,14 +394,15 @@ impl ChildSpec {
         self
     }
 
-    /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
+    /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default:
+    /// false.
     pub fn significant(mut self, significant: bool) -> Self {
         self.significant = significant;
         self
     }
 
-    /// Sets how long the supervisor waits, if the child became a zombie, for its thread to end before it starts the
-    /// replacement. For children that hold an exclusive resource. Default: it does not wait.
+    /// Sets how long the supervisor waits, if the child became a zombie, for its thread to end before it
+    /// starts the replacement. For children that hold an exclusive resource. Default: it does not wait.
     pub fn reap_timeout(mut self, timeout: Duration) -> Self {
         self.reap_timeout = Some(timeout);
         self

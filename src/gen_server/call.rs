@@ -65,14 +65,16 @@ pub enum CallError {
         /// The server as the caller named it.
         server: Arc<str>,
     },
-    /// The server waits for the caller, directly or through other processes: both would wait indefinitely. The
-    /// request was not sent.
+    /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
+    /// The request was not sent.
     ///
-    /// A caller counts as waiting for the server while its request is in the mailbox or is being handled. When the
-    /// handler has returned without a reply it no longer counts, since the reply may then come from any thread. So a
-    /// handler that gives its [`Caller`] to another process must return before that process calls the caller back.
+    /// A caller counts as waiting for the server while its request is in the mailbox or is being handled.
+    /// When the handler has returned without a reply it no longer counts, since the reply may then come from
+    /// any thread. So a handler that gives its [`Caller`] to another process must return before that process
+    /// calls the caller back.
     Deadlock {
-        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the caller.
+        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
+        /// caller.
         cycle: Vec<Pid>,
     },
     /// The process is another type of server, or not a server.
@@ -123,10 +125,11 @@ pub enum StopError {
     Timeout,
     /// A server cannot wait for its own exit; it returns [`Next::stop`](crate::Next::stop) instead.
     CallingSelf,
-    /// The server waits for the caller, directly or through other processes: both would wait indefinitely. The
-    /// request to stop was not sent.
+    /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
+    /// The request to stop was not sent.
     Deadlock {
-        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the caller.
+        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
+        /// caller.
         cycle: Vec<Pid>,
     },
     /// The process is another type of server, or not a server.
@@ -215,22 +218,24 @@ impl<S: GenServer> ServerRef<S> {
         if from == Some(server.pid) {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
         }
-        // `request` is user code, which may make calls itself: it runs before the wait edge of this call is set.
+        // `request` is user code, which may make calls itself: it runs before the wait edge of this call is
+        // set.
         let slot = ReplySlot::new();
         let message = request(Caller::new(Arc::clone(&slot)));
         let _wait_edge =
             WaitEdge::try_add(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
         if let Err(unsent) = mailbox.push_message(server, Envelope::Call { from, message }) {
             drop(unsent);
-            // The server is exiting. Wait until it has exited: a caller that gets `NoProc` may rely on the name being
-            // free.
+            // The server is exiting. Wait until it has exited: a caller that gets `NoProc` may rely on the
+            // name being free.
             return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(timeout) {
                 Some(_) => Err(no_proc()),
                 None => Err(self.timed_out(timeout)),
             };
         }
         server.parker.unpark_after_push();
-        // The deadline is computed only now, because reading the clock overlaps with the work of the server here.
+        // The deadline is computed only now, because reading the clock overlaps with the work of the server
+        // here.
         match wait_for_reply(&slot, server, deadline(timeout)) {
             Some(Outcome::Answered(value)) => Ok(value),
             Some(Outcome::Exited(reason)) => {
@@ -245,8 +250,8 @@ impl<S: GenServer> ServerRef<S> {
         CallError::Timeout { server: self.to_string().into(), after: timeout }
     }
 
-    /// Sends a message and does not wait. There is no confirmation: if the process has exited, or the name is not
-    /// registered, the message is dropped, and that is not an error.
+    /// Sends a message and does not wait. There is no confirmation: if the process has exited, or the name is
+    /// not registered, the message is dropped, and that is not an error.
     ///
     /// A call cannot be sent as a cast (`E0308`, mismatched types):
     ///
@@ -302,14 +307,15 @@ impl<S: GenServer> ServerRef<S> {
         self.stop_with(ExitReason::Normal, Duration::MAX)
     }
 
-    /// Stops the server with this reason and waits until it has exited, for at most `timeout`. `Duration::MAX` means
-    /// no timeout.
+    /// Stops the server with this reason and waits until it has exited, for at most `timeout`.
+    /// `Duration::MAX` means no timeout.
     ///
     /// The server handles the messages that are in its mailbox first; then `terminate` runs.
     ///
     /// # Errors
-    /// [`StopError::Exited`] if the server exited with a different reason; [`StopError::Timeout`] if it has not exited
-    /// in time, though the request to stop stays in its mailbox; and the others that [`StopError`] lists.
+    /// [`StopError::Exited`] if the server exited with a different reason; [`StopError::Timeout`] if it has
+    /// not exited in time, though the request to stop stays in its mailbox; and the others that [`StopError`]
+    /// lists.
     pub fn stop_with(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
         let reason = reason.into();
         let me = enter_runtime_call().map_err(|Exiting| StopError::Exiting)?;
@@ -335,7 +341,8 @@ impl<S: GenServer> ServerRef<S> {
         }
     }
 
-    /// Returns the mailbox of a server of type `S`; otherwise the type of the server, or of the messages it receives.
+    /// Returns the mailbox of a server of type `S`; otherwise the type of the server, or of the messages it
+    /// receives.
     fn mailbox_of(block: &ProcessBlock) -> Result<&MailboxQueue<Envelope<S>>, &'static str> {
         MailboxQueue::downcast(block).map_err(|found| {
             // Show the type of another server as `Counter`, not as `Envelope<Counter>`.
@@ -353,7 +360,8 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 /// The calling process is exiting and can no longer make calls.
 pub(crate) struct Exiting;
 
-/// Begins a runtime call that may block. Returns the calling process; `None` on a thread that is not a process.
+/// Begins a runtime call that may block. Returns the calling process; `None` on a thread that is not a
+/// process.
 #[inline]
 pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
     let me = local::get();

@@ -1,4 +1,5 @@
-//! The `GenServer` trait with its callbacks, and their types: the context, the system messages, the errors of `init`.
+//! The `GenServer` trait with its callbacks, and their types: the context, the system messages, the errors of
+//! `init`.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,9 +16,9 @@ use crate::unwind::catch_and_log;
 
 /// A process that holds a state and handles requests and messages, one at a time.
 ///
-/// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::Caller) for the reply; `Cast` lists the
-/// messages without a reply. [`GenServerExt`](crate::GenServerExt) has the functions that start a server, and
-/// [`ServerRef`] those that send to it.
+/// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::Caller) for the reply;
+/// `Cast` lists the messages without a reply. [`GenServerExt`](crate::GenServerExt) has the functions that
+/// start a server, and [`ServerRef`] those that send to it.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -56,13 +57,13 @@ use crate::unwind::catch_and_log;
 /// ```
 ///
 /// # When not to use it
-/// Use a server for state that several threads share and that one thread should own, or that must survive the failure
-/// of other threads. To organize code, a module is enough.
+/// Use a server for state that several threads share and that one thread should own, or that must survive the
+/// failure of other threads. To organize code, a module is enough.
 ///
 /// # Differences from Erlang
-/// The state need not be `Send`: `init` runs on the new thread. There are no messages besides calls and casts: a server
-/// sends itself a cast. After a panic in a callback, `terminate` gets the state as the panic left it, not as it was
-/// before the message.
+/// The state need not be `Send`: `init` runs on the new thread. There are no messages besides calls and
+/// casts: a server sends itself a cast. After a panic in a callback, `terminate` gets the state as the panic
+/// left it, not as it was before the message.
 pub trait GenServer: Sized + 'static {
     /// The argument of `init`.
     type Args: Send + 'static;
@@ -71,8 +72,8 @@ pub trait GenServer: Sized + 'static {
     /// The messages without a reply; [`Never`](crate::Never) if there are none.
     type Cast: Send + 'static;
 
-    /// Creates the state, on the new thread. The process that starts the server waits until this returns. The name is
-    /// registered already.
+    /// Creates the state, on the new thread. The process that starts the server waits until this returns. The
+    /// name is registered already.
     ///
     /// # Errors
     /// [`InitError`]: the server does not start. Every error type converts to it with `?`.
@@ -84,7 +85,8 @@ pub trait GenServer: Sized + 'static {
     /// Handles a message without a reply.
     fn handle_cast(&mut self, cast: Self::Cast, cx: &mut Context<Self>) -> Next;
 
-    /// Handles a message of the runtime: a trapped exit, a `Down`, a timeout. The default logs it as unexpected.
+    /// Handles a message of the runtime: a trapped exit, a `Down`, a timeout. The default logs it as
+    /// unexpected.
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         // The logger is user code: a panic in it must not stop the server.
         catch_and_log("the log", || {
@@ -103,11 +105,11 @@ pub trait GenServer: Sized + 'static {
         Next::wait()
     }
 
-    /// Cleans up before the process exits: after a stop, after a panic or an exit in a callback, and, if the server
-    /// traps exits, after an exit signal of its parent.
+    /// Cleans up before the process exits: after a stop, after a panic or an exit in a callback, and, if the
+    /// server traps exits, after an exit signal of its parent.
     ///
-    /// It is not called when the server is killed, nor for an exit signal that it does not trap. Destructors run in
-    /// every case.
+    /// It is not called when the server is killed, nor for an exit signal that it does not trap. Destructors
+    /// run in every case.
     fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         let _ = (reason, cx);
     }
@@ -119,8 +121,8 @@ pub trait GenServer: Sized + 'static {
 pub enum Info {
     /// No message came within the time given by [`Next::timeout`].
     Timeout,
-    /// A linked process exited, or another process sent an exit signal, and the server traps exits. An exit signal of
-    /// its parent is not delivered here: it stops the server.
+    /// A linked process exited, or another process sent an exit signal, and the server traps exits. An exit
+    /// signal of its parent is not delivered here: it stops the server.
     Exit {
         /// The process that exited, or that sent the signal.
         from: Pid,
@@ -146,8 +148,8 @@ pub enum InitError {
     Ignore,
     /// The start failed: the process exits with this reason, and the failure is logged.
     Stop(ExitReason),
-    /// The start failed, but without a log entry: the process exits with `Normal`, and only the process that starts
-    /// the server gets the reason.
+    /// The start failed, but without a log entry: the process exits with `Normal`, and only the process that
+    /// starts the server gets the reason.
     Error(ExitReason),
 }
 
@@ -164,7 +166,8 @@ impl From<ExitReason> for InitError {
     }
 }
 
-// Makes `?` work in `init`. For this `InitError` must not implement `Error`: it would overlap with `From<T> for T`.
+// Makes `?` work in `init`. For this `InitError` must not implement `Error`: it would overlap with `From<T>
+// for T`.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for InitError {
     fn from(error: E) -> Self {
         Self::Stop(ExitReason::error(error))
@@ -207,14 +210,14 @@ impl<S: GenServer> Context<S> {
         self.parent
     }
 
-    /// Sets whether the server traps exits, like [`process::trap_exit`](crate::process::trap_exit). Returns the previous
-    /// value.
+    /// Sets whether the server traps exits, like [`process::trap_exit`](crate::process::trap_exit). Returns
+    /// the previous value.
     pub fn trap_exit(&self, on: bool) -> bool {
         current::trap_exit(on)
     }
 
-    /// Sets what the server does after `init`, instead of waiting for the first message: a timeout or a continuation.
-    /// Call it in `init`. A stop takes effect too; a reply has no meaning here.
+    /// Sets what the server does after `init`, instead of waiting for the first message: a timeout or a
+    /// continuation. Call it in `init`. A stop takes effect too; a reply has no meaning here.
     pub fn after_init(&mut self, next: Next) {
         self.after_init = Some(next);
     }
@@ -224,8 +227,8 @@ impl<S: GenServer> Context<S> {
         self.address.send(Envelope::Cast(message));
     }
 
-    /// Sends a cast to the server itself after a delay. [`cancel_timer`](crate::process::cancel_timer) cancels it, and so
-    /// does the exit of the server. For periodic work, each round schedules the next:
+    /// Sends a cast to the server itself after a delay. [`cancel_timer`](crate::process::cancel_timer)
+    /// cancels it, and so does the exit of the server. For periodic work, each round schedules the next:
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Servers: processes that hold a state and handle calls and casts. Elixir's `GenServer`, with typed messages.
+//! Servers: processes that hold a state and handle calls and casts. Elixir's `GenServer`, with typed
+//! messages.
 
 pub(crate) mod call;
 pub(crate) mod callbacks;

@@ -46,7 +46,8 @@ pub(crate) fn run_server<S: GenServer>(
 ) {
     let ServerArgs { args, parent, started, failure } = server_args;
     let me = exit::expect_process("serve");
-    // What a reply handle dropped in a callback means is decided after the callback: the server may exit in it.
+    // What a reply handle dropped in a callback means is decided after the callback: the server may exit in
+    // it.
     me.defer_dropped_callers();
     let mut cx = make_context(parent);
     me.set_activity(Activity::Starting);
@@ -55,8 +56,9 @@ pub(crate) fn run_server<S: GenServer>(
         Ok(server) => server,
         Err(init_error) => return fail_start(init_error, &failure),
     };
-    // The start is decided here, under the lock. If the process was killed while `init` ran, the start has failed, and
-    // the starter gets only the error. Otherwise the starter is notified of a later exit like every linked process.
+    // The start is decided here, under the lock. If the process was killed while `init` ran, the start has
+    // failed, and the starter gets only the error. Otherwise the starter is notified of a later exit like
+    // every linked process.
     let mut state = me.block.lock();
     let is_running = matches!(state.phase, Phase::Running);
     if is_running {
@@ -71,7 +73,8 @@ pub(crate) fn run_server<S: GenServer>(
         receive_loop(&mut server, inbox, &mut cx, &me)
     });
     if matches!(result, Err(Exception::ExitSignal)) {
-        // An exit signal that it does not trap: `terminate` does not run. The reason is set already, this one is not used.
+        // An exit signal that it does not trap: `terminate` does not run. The reason is set already, this one
+        // is not used.
         return begin_shutdown(&me, server, ExitReason::Normal);
     }
     // `terminate` runs as ordinary code, without the deadline of the unwinding that was caught.
@@ -112,8 +115,8 @@ fn fail_start(init_error: InitError, failure: &StartFailure) {
 
 /// Sets the exit reason, then drops the state: links and monitors are notified after its destructor has run.
 fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
-    // The destructor of the state is user code: it counts against the exit timeout, and its runtime calls must not
-    // unwind.
+    // The destructor of the state is user code: it counts against the exit timeout, and its runtime calls
+    // must not unwind.
     exit::set_exiting(&me.block, reason);
     exit::arm_exit_deadline(&me.block);
     me.mask_signals();
@@ -133,7 +136,8 @@ fn receive_loop<S: GenServer>(
         if let NextAction::Stop(reason) = action {
             return (reply, reason);
         }
-        // The callback did not stop the server: send its reply, and notify the callers whose handles it dropped.
+        // The callback did not stop the server: send its reply, and notify the callers whose handles it
+        // dropped.
         drop(reply);
         me.flush_dropped_callers();
         me.set_activity(Activity::Waiting);
@@ -163,7 +167,8 @@ fn dispatch<S: GenServer>(
             me.set_activity(Activity::Call);
             me.set_current_caller(from);
             let next = server.handle_call(message, cx);
-            // Not answered: the reply may come from any thread now, so the caller no longer waits for this server.
+            // Not answered: the reply may come from any thread now, so the caller no longer waits for this
+            // server.
             if let Some(from) = me.take_unanswered_caller() {
                 remove_edge(from, me.block.pid);
             }

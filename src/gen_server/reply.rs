@@ -1,4 +1,5 @@
-//! What a handler works with to reply: the reply handle [`Caller`], and [`Next`], the return value of every callback.
+//! What a handler works with to reply: the reply handle [`Caller`], and [`Next`], the return value of every
+//! callback.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ pub enum Never {}
 
 /// A reply handle: replies to one call with an `R`, exactly once. Erlang's `From`.
 ///
-/// The handler receives it inside the message of the call. [`reply`](Self::reply) sets the reply and makes the return
-/// value of the handler; [`reply_now`](Self::reply_now) sends the reply from any thread, immediately or later. If the
-/// handle is dropped unanswered, the caller gets [`CallError::NoReply`](crate::CallError::NoReply) at once.
+/// The handler receives it inside the message of the call. [`reply`](Self::reply) sets the reply and makes
+/// the return value of the handler; [`reply_now`](Self::reply_now) sends the reply from any thread,
+/// immediately or later. If the handle is dropped unanswered, the caller gets
+/// [`CallError::NoReply`](crate::CallError::NoReply) at once.
 ///
 /// A forgotten reply does not compile (`E0308`, mismatched types):
 ///
@@ -99,11 +101,11 @@ impl<R: Send + 'static> Caller<R> {
 
     /// Sets the reply and returns `Next`: wait for the next message. The handler returns this value.
     ///
-    /// The reply is sent when the handler has returned, or, with [`and_stop`](Next::and_stop), when `terminate` has
-    /// returned.
+    /// The reply is sent when the handler has returned, or, with [`and_stop`](Next::and_stop), when
+    /// `terminate` has returned.
     pub fn reply(mut self, value: R) -> Next {
-        // A process that is killed while it handles the call does not reply: it unwinds here, and the caller gets its
-        // exit reason.
+        // A process that is killed while it handles the call does not reply: it unwinds here, and the caller
+        // gets its exit reason.
         local::checkpoint();
         // The reply of a zombie is discarded: the handle is dropped unanswered, which notifies the caller.
         let slot = if is_zombie() { None } else { self.slot.take() };
@@ -117,7 +119,8 @@ impl<R: Send + 'static> Caller<R> {
         }
     }
 
-    /// Sends the reply immediately, from any thread: for a postponed reply, or one that another process sends.
+    /// Sends the reply immediately, from any thread: for a postponed reply, or one that another process
+    /// sends.
     ///
     /// If the caller has stopped waiting, the reply is dropped.
     pub fn reply_now(self, value: R) {
@@ -125,7 +128,8 @@ impl<R: Send + 'static> Caller<R> {
         self.reply_uninterruptible(value);
     }
 
-    /// Sends the reply like [`reply_now`](Self::reply_now), but without a checkpoint: pending exit signals wait.
+    /// Sends the reply like [`reply_now`](Self::reply_now), but without a checkpoint: pending exit signals
+    /// wait.
     pub(crate) fn reply_uninterruptible(mut self, value: R) {
         if is_zombie() {
             return; // Drops the handle unanswered.
@@ -144,7 +148,8 @@ fn is_zombie() -> bool {
 
 impl<R: Send + 'static> Drop for Caller<R> {
     fn drop(&mut self) {
-        // In a callback the notification is postponed: the server may exit in it, and then the caller gets the reason.
+        // In a callback the notification is postponed: the server may exit in it, and then the caller gets
+        // the reason.
         if let Some(slot) = self.slot.take() {
             local::on_caller_dropped(slot);
         }
@@ -203,8 +208,8 @@ impl Next {
     }
 
     /// Sets a timeout for the next message: if none arrives within this time, `handle_info` gets
-    /// [`Info::Timeout`](crate::Info::Timeout), once. Any message cancels it. With a timeout of zero, a message that
-    /// is already in the mailbox is handled first.
+    /// [`Info::Timeout`](crate::Info::Timeout), once. Any message cancels it. With a timeout of zero, a
+    /// message that is already in the mailbox is handled first.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.action = NextAction::Wait(Some(timeout));
         self

@@ -1,7 +1,8 @@
-//! The reply slot of one call: a oneshot channel that the server fills and the caller waits on. The exit of the
-//! server and a dropped reply handle are delivered through it too.
+//! The reply slot of one call: a oneshot channel that the server fills and the caller waits on. The exit of
+//! the server and a dropped reply handle are delivered through it too.
 //!
-//! No user code runs while the lock of a slot is held: values that are not delivered are dropped after it is released.
+//! No user code runs while the lock of a slot is held: values that are not delivered are dropped after it is
+//! released.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ pub(crate) enum Outcome<R> {
     Exited(ExitReason),
 }
 
-/// Where the reply to one call goes. Only the first value counts, and none after the caller has closed the slot.
+/// Where the reply to one call goes. Only the first value counts, and none after the caller has closed the
+/// slot.
 pub(crate) struct ReplySlot<R> {
     state: Mutex<ReplyState<R>>,
     /// Set with the first result, so that a polling caller need not take the lock before.
@@ -70,8 +72,8 @@ impl<R> ReplySlot<R> {
         match std::mem::replace(&mut *state, ReplyState::Closed) {
             ReplyState::Sent(value) => Some(Outcome::Answered(value)),
             ReplyState::Exited(reason) => Some(Outcome::Exited(reason)),
-            // Stays in the slot: if the handle was dropped because the server is exiting, `on_exit` replaces it
-            // with the exit reason, and the caller polls again.
+            // Stays in the slot: if the handle was dropped because the server is exiting, `on_exit` replaces
+            // it with the exit reason, and the caller polls again.
             ReplyState::NoReply => {
                 *state = ReplyState::NoReply;
                 Some(Outcome::NoReply)
@@ -91,10 +93,11 @@ impl<R> ReplySlot<R> {
         catch_and_log("the destructor of a late reply", move || drop(late));
     }
 
-    /// Removes the edge of the caller from the wait-for graph: it has its result, even if its thread has not run yet.
+    /// Removes the edge of the caller from the wait-for graph: it has its result, even if its thread has not
+    /// run yet.
     ///
-    /// The lock of the slot must be held. Without it the caller could take this reply and begin its next call in
-    /// between, and this store would remove the edge of that call.
+    /// The lock of the slot must be held. Without it the caller could take this reply and begin its next call
+    /// in between, and this store would remove the edge of that call.
     fn remove_wait_edge(&self) {
         if let CallerThread::Process(caller) = &self.caller {
             caller.waiting_on.store(0, Ordering::Relaxed);
@@ -118,8 +121,8 @@ impl<R> ReplySlot<R> {
                 *state = ReplyState::Unsent(value);
                 if let Some(me) = local::get() {
                     me.note_send();
-                    // The request is answered, so the receive loop must not remove the caller's wait edge as for a
-                    // postponed reply: by then the edge may belong to the caller's next call.
+                    // The request is answered, so the receive loop must not remove the caller's wait edge as
+                    // for a postponed reply: by then the edge may belong to the caller's next call.
                     if let CallerThread::Process(caller) = &self.caller {
                         me.clear_current_caller(caller.pid);
                     }
@@ -181,8 +184,8 @@ impl<R: Send> DroppedCaller for ReplySlot<R> {
 impl<R: Send> ExitListener for ReplySlot<R> {
     fn on_exit(&self, reason: &ExitReason) {
         let mut state = self.state.lock();
-        // A value that was set but not sent is lost with the server, and a dropped handle has the exit as its cause.
-        // A reply that was sent stays valid.
+        // A value that was set but not sent is lost with the server, and a dropped handle has the exit as its
+        // cause. A reply that was sent stays valid.
         let waiting = matches!(*state, ReplyState::Pending | ReplyState::Unsent(_) | ReplyState::NoReply);
         let unsent = if waiting {
             Some(std::mem::replace(&mut *state, ReplyState::Exited(reason.clone())))
@@ -190,8 +193,8 @@ impl<R: Send> ExitListener for ReplySlot<R> {
             None
         };
         drop(state);
-        // This runs in the exit cleanup of the server, perhaps on another thread: a panic of the value's destructor
-        // must not interrupt the cleanup.
+        // This runs in the exit cleanup of the server, perhaps on another thread: a panic of the value's
+        // destructor must not interrupt the cleanup.
         catch_and_log("the destructor of an unsent reply", move || drop(unsent));
         if waiting {
             self.wake();

@@ -18,8 +18,9 @@ use crate::process::signals::link::monitor_name;
 use crate::process::signals::watch::Watch;
 use crate::process::signals::watch::watch;
 
-/// A handle of a server of type `S`: of one particular process, or of the process that is registered under a name or
-/// key at the moment of each call. A handle by name stays valid when the server is restarted, and can be a constant:
+/// A handle of a server of type `S`: of one particular process, or of the process that is registered under a
+/// name or key at the moment of each call. A handle by name stays valid when the server is restarted, and can
+/// be a constant:
 ///
 /// ```
 /// # use rethread::prelude::*;
@@ -62,13 +63,15 @@ impl<S> ServerRef<S> {
         Self { target: Target::Name(name.into()), server: PhantomData }
     }
 
-    /// Creates a handle of this process, for pids from a listing or a registry. The type is checked by each request:
-    /// a call to another type of server fails with [`CallError::WrongType`](crate::CallError::WrongType).
+    /// Creates a handle of this process, for pids from a listing or a registry. The type is checked by each
+    /// request: a call to another type of server fails with
+    /// [`CallError::WrongType`](crate::CallError::WrongType).
     pub const fn from_pid(pid: Pid) -> Self {
         Self { target: Target::Pid(pid), server: PhantomData }
     }
 
-    /// Creates a handle of the process that is registered under this key, in a registry or another table of names.
+    /// Creates a handle of the process that is registered under this key, in a registry or another table of
+    /// names.
     pub fn via(key: impl Via + 'static) -> Self {
         Self { target: Target::Via(Arc::new(key)), server: PhantomData }
     }
@@ -81,8 +84,8 @@ impl<S> ServerRef<S> {
         Self { target: Target::Process(block), server: PhantomData }
     }
 
-    /// Returns the pid of the process. A handle by process or pid always returns that pid, even if the process has
-    /// exited; a handle by name or key returns its current holder, or `None` if there is none.
+    /// Returns the pid of the process. A handle by process or pid always returns that pid, even if the
+    /// process has exited; a handle by name or key returns its current holder, or `None` if there is none.
     pub fn whereis(&self) -> Option<Pid> {
         local::checkpoint();
         match &self.target {
@@ -92,11 +95,11 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// Waits until a process is registered under the name or key, and returns its pid; `None` if that does not happen
-    /// within `timeout`. Use it to wait for a restarted server.
+    /// Waits until a process is registered under the name or key, and returns its pid; `None` if that does
+    /// not happen within `timeout`. Use it to wait for a restarted server.
     ///
-    /// A handle by process or pid does not wait. Whether a table that is not a [`Registry`](crate::Registry) waits
-    /// depends on its implementation of [`Via`].
+    /// A handle by process or pid does not wait. Whether a table that is not a [`Registry`](crate::Registry)
+    /// waits depends on its implementation of [`Via`].
     pub fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         match &self.target {
             // The name table wakes this thread when the name is registered.
@@ -132,8 +135,8 @@ impl<S> ServerRef<S> {
         watch(self.whereis().unwrap_or_else(Pid::next))
     }
 
-    /// Finds the block like `find_block`, but borrows it if the handle holds it: spares the fast path of a call two
-    /// atomic operations on the reference count.
+    /// Finds the block like `find_block`, but borrows it if the handle holds it: spares the fast path of a
+    /// call two atomic operations on the reference count.
     pub(crate) fn resolve(&self) -> Option<Resolved<'_>> {
         match &self.target {
             Target::Process(block) => Some(Resolved::Borrowed(block)),
@@ -141,8 +144,8 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// Finds the block of the process. A handle by process or pid also finds one that is exiting; one that is found by
-    /// name or key is running.
+    /// Finds the block of the process. A handle by process or pid also finds one that is exiting; one that is
+    /// found by name or key is running.
     pub(crate) fn find_block(&self) -> Option<Arc<ProcessBlock>> {
         match &self.target {
             Target::Process(block) => Some(Arc::clone(block)),

@@ -1,5 +1,5 @@
-//! Starting a server: `GenServerExt`, which every `GenServer` implements, with `start_link`, `start` and `child_spec`,
-//! and the start options in `ServerSpec`.
+//! Starting a server: `GenServerExt`, which every `GenServer` implements, with `start_link`, `start` and
+//! `child_spec`, and the start options in `ServerSpec`.
 
 use std::any::type_name;
 use std::fmt;
@@ -64,12 +64,12 @@ use crate::sync::Mutex;
 pub trait GenServerExt: GenServer {
     /// Starts a server linked to the calling process and waits until its `init` has returned.
     ///
-    /// If `init` fails, a calling process that does not trap exits also exits with the reason, through the link
-    /// (unless the reason is `Normal`, or `init` returned [`InitError::Ignore`](crate::InitError::Ignore) or
-    /// [`InitError::Error`](crate::InitError::Error)). The exit signal takes effect at the next runtime call of the
-    /// caller; until then it can handle the error. A process that traps exits, and a thread that is not a process, get
-    /// the error and nothing else. On a thread that is not a process there is nothing to link to: there it works like
-    /// [`start`](Self::start).
+    /// If `init` fails, a calling process that does not trap exits also exits with the reason, through the
+    /// link (unless the reason is `Normal`, or `init` returned
+    /// [`InitError::Ignore`](crate::InitError::Ignore) or [`InitError::Error`](crate::InitError::Error)). The
+    /// exit signal takes effect at the next runtime call of the caller; until then it can handle the error. A
+    /// process that traps exits, and a thread that is not a process, get the error and nothing else. On a
+    /// thread that is not a process there is nothing to link to: there it works like [`start`](Self::start).
     ///
     /// # Errors
     /// [`StartError`]. When it returns one, the process has exited and its name is free.
@@ -114,7 +114,8 @@ pub struct ServerSpec<S: GenServer> {
     child: ChildSpec,
     /// The options of its process.
     pub(crate) process: Builder,
-    /// The place in the program that made the spec. A process that a supervisor starts shows it as its origin.
+    /// The place in the program that made the spec. A process that a supervisor starts shows it as its
+    /// origin.
     defined_at: &'static Location<'static>,
 }
 
@@ -156,7 +157,8 @@ impl<S: GenServer> ServerSpec<S> {
         self
     }
 
-    /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
+    /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default:
+    /// false.
     pub fn significant(mut self, significant: bool) -> Self {
         self.child.significant = significant;
         self
@@ -190,14 +192,15 @@ impl<S: GenServer> ServerSpec<S> {
 
     /// Sets how long the server may take to unwind when it is killed; see [`Builder::kill_grace`].
     ///
-    /// For a server that holds an exclusive resource and may be slow to release it, choose a generous time: a zombie
-    /// would keep the resource.
+    /// For a server that holds an exclusive resource and may be slow to release it, choose a generous time: a
+    /// zombie would keep the resource.
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.process = self.process.kill_grace(grace);
         self
     }
 
-    /// Sets how long the server may take to unwind when it exits for another reason; see [`Builder::exit_timeout`].
+    /// Sets how long the server may take to unwind when it exits for another reason; see
+    /// [`Builder::exit_timeout`].
     pub fn exit_timeout(mut self, timeout: Duration) -> Self {
         self.process = self.process.exit_timeout(timeout);
         self
@@ -221,7 +224,8 @@ impl<S: GenServer> ServerSpec<S> {
         self
     }
 
-    /// Starts the server linked to the calling process. Its process shows the place that made the spec as its origin.
+    /// Starts the server linked to the calling process. Its process shows the place that made the spec as its
+    /// origin.
     pub(crate) fn start_link_at_definition(self) -> Result<ServerRef<S>, StartError> {
         let process = Builder { spawned_at: Some(self.defined_at), ..self.process };
         Self { process, ..self }.start_link()
@@ -354,7 +358,8 @@ fn start_server<S: GenServer>(
     let error = match wait_for_reply(&slot, block, deadline) {
         Some(Outcome::Answered(())) => return Ok(ServerRef::from_block(Arc::clone(block))),
         Some(Outcome::Exited(reason)) => {
-            // What `init` returned says more than the exit reason, which is `Normal` for `Ignore` and `Error`.
+            // What `init` returned says more than the exit reason, which is `Normal` for `Ignore` and
+            // `Error`.
             let failure = failure.lock().take();
             match reason.downcast_ref::<SpecError>() {
                 Some(error) => StartError::BadSpec(error.clone()), // The spec of a supervisor.

@@ -1,8 +1,8 @@
-//! Deadlock detection: the wait-for graph of processes. A process that waits for another sets an edge in its block, and a
-//! wait that would close a cycle is refused before it begins.
+//! Deadlock detection: the wait-for graph of processes. A process that waits for another sets an edge in its
+//! block, and a wait that would close a cycle is refused before it begins.
 //!
-//! Each process sets only its own edge. Other threads read it without a lock, and only clear it: when the reply is sent,
-//! or when a handler returns without one.
+//! Each process sets only its own edge. Other threads read it without a lock, and only clear it: when the
+//! reply is sent, or when a handler returns without one.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,7 +17,8 @@ use crate::sync::atomic::{Ordering, fence};
 
 /// An edge of the wait-for graph: this process waits for the target. Dropping it restores the previous edge.
 ///
-/// Edges nest: a supervisor that waits for its children may run hooks of those children, and the hooks may make calls.
+/// Edges nest: a supervisor that waits for its children may run hooks of those children, and the hooks may
+/// make calls.
 pub(crate) struct WaitEdge<'a>(Option<(&'a Rc<CurrentProcess>, u64)>);
 
 impl<'a> WaitEdge<'a> {
@@ -29,8 +30,9 @@ impl<'a> WaitEdge<'a> {
         let Some(me) = me else {
             return Ok(Self(None));
         };
-        // Set the own edge before reading the others. If A and B call each other at the same moment, each first stores
-        // its edge and then, after a fence, loads the other's: at least one of them sees both edges.
+        // Set the own edge before reading the others. If A and B call each other at the same moment, each
+        // first stores its edge and then, after a fence, loads the other's: at least one of them sees both
+        // edges.
         let edge = Self::add(Some(me), target);
         if target.waiting_on.load(Ordering::Relaxed) != 0 {
             if let Some(cycle) = find_cycle(&me.block, target.pid) {
@@ -45,8 +47,8 @@ impl<'a> WaitEdge<'a> {
         Self::set(me, target.pid)
     }
 
-    /// Adds an edge to all descendants, for a process that handles no requests until all of them have exited. It is
-    /// stored as an edge to the process itself.
+    /// Adds an edge to all descendants, for a process that handles no requests until all of them have exited.
+    /// It is stored as an edge to the process itself.
     pub(crate) fn on_all_descendants(me: Option<&'a Rc<CurrentProcess>>) -> Self {
         me.map_or(Self(None), |current| Self::set(me, current.block.pid))
     }
@@ -64,8 +66,8 @@ impl<'a> WaitEdge<'a> {
 
     /// Takes over the edge that `start_process` has set, and removes it when dropped.
     ///
-    /// The edge must not be set again: the child may have replied already, which removes the edge, and a second store
-    /// would then leave an edge to a process that this one no longer waits for.
+    /// The edge must not be set again: the child may have replied already, which removes the edge, and a
+    /// second store would then leave an edge to a process that this one no longer waits for.
     pub(crate) fn adopt(me: Option<&'a Rc<CurrentProcess>>) -> Self {
         Self(me.map(|me| (me, 0)))
     }
@@ -79,8 +81,9 @@ impl Drop for WaitEdge<'_> {
     }
 }
 
-/// Removes the edge from `caller` to `target`, whose handler has returned without a reply. The reply may come from another
-/// process, so the caller no longer waits for `target`, and a call in the other direction is not a deadlock.
+/// Removes the edge from `caller` to `target`, whose handler has returned without a reply. The reply may come
+/// from another process, so the caller no longer waits for `target`, and a call in the other direction is not
+/// a deadlock.
 pub(crate) fn remove_edge(caller: Pid, target: Pid) {
     if let Some(caller) = table::get(caller) {
         // Only this edge: the reply may have arrived, and the caller may wait for another process by now.
@@ -109,8 +112,8 @@ fn find_path(me: &ProcessBlock, mut current: Pid, visited: &mut HashSet<Pid>) ->
         path.push(current);
         // No process, or no edge: it does not wait, so this path ends.
         let next = Pid::from_u64(table::get(current)?.waiting_on.load(Ordering::Relaxed))?;
-        // An edge to itself stands for edges to all descendants. The path is complete if `me` is one; otherwise try each
-        // descendant.
+        // An edge to itself stands for edges to all descendants. The path is complete if `me` is one;
+        // otherwise try each descendant.
         if next == current {
             if !me.spawn_info.ancestors.contains(&current) {
                 let all = table::all();
