@@ -1,5 +1,4 @@
-//! `Agent`: a value in a process of its own, changed by functions that run there. User code that needs a state
-//! and no protocol starts one.
+//! `Agent`: a value in a process of its own, read and changed by functions that run in that process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::sync::Mutex;
 
-/// A value that lives in a process of its own. Others read and change it by sending functions there; it runs
-/// them one at a time.
+/// A value in a process of its own. Other threads read and change it by sending functions to the process,
+/// which runs them one at a time.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -32,41 +31,43 @@ use crate::sync::Mutex;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What can be asked of it
-/// [`ServerRef<Agent<T>>`](crate::ServerRef#impl-ServerRef%3CAgent%3CT%3E%3E) has it all.
+/// # Requests
+/// The methods are those of [`ServerRef<Agent<T>>`](crate::ServerRef#impl-ServerRef%3CAgent%3CT%3E%3E).
 ///
-/// # Here or there
-/// The function runs inside the agent, and everybody else waits meanwhile. Let it do what must be done in one
-/// step, and no more: `agent.get(|stock| expensive(stock))` makes all wait, `expensive(&agent.get(Clone::clone)?)`
-/// only the caller.
+/// # Where a function runs
+/// A function runs in the agent, and all other callers wait meanwhile. Do only what must be done in one step
+/// there: `agent.get(|stock| expensive(stock))` makes all callers wait,
+/// `expensive(&agent.get(Clone::clone)?)` only this one.
 ///
-/// A function that panics ends the agent: its value can no longer be trusted. The caller gets
-/// [`CallError::Exited`], and a supervisor starts a new agent from the first value. One that takes longer than
-/// the caller waits is not stopped: the change takes effect.
+/// A function that panics makes the agent exit, because its value may be inconsistent. The caller gets
+/// [`CallError::Exited`], and a supervisor starts a new agent with the initial value. A function that takes
+/// longer than the timeout of the call is not stopped: its change takes effect.
 ///
 /// # How to supervise
-/// [`Agent::child_spec`] gives what every supervisor takes, with the options of any server: a name, a restart
-/// type. Without a supervisor there are [`Agent::start_link`] and [`Agent::start`]. The handle is a [`ServerRef`]
-/// like that of any server: by name, by key or of one certain process; `stop`, `monitor`, `whereis` are there.
+/// [`Agent::child_spec`] returns a spec that every supervisor accepts, with the options of any server: a
+/// name, a restart type. Without a supervisor use [`Agent::start_link`] or [`Agent::start`]. The handle is a
+/// [`ServerRef`] like that of any server: by name, by key or of one process, with `stop`, `monitor` and
+/// `whereis`.
 ///
 /// # When not to use it
-/// When not all that happens to the value is worth writing down as functions at the place of use: a
-/// [`GenServer`] lists its requests, can wait for time-outs and trap exits. When nothing ever goes wrong between
-/// the threads that share the value, an `Arc<Mutex<T>>` is quicker; but whoever panics leaves it half-changed to all.
+/// Use a [`GenServer`] if the operations on the value should be listed in one place instead of being written
+/// where they are used, or if it needs timeouts or traps exits. An `Arc<Mutex<T>>` is faster if the threads
+/// that share the value never fail; but a thread that panics leaves the value half changed to all others.
 ///
 /// # Differences from Erlang
-/// Those from Elixir's `Agent`: `update` changes the value in place. What is not a pair of answer and new state
-/// does not compile. `cast` is [`cast_update`](ServerRef::cast_update). There are no remote agents and no
-/// module-function-arguments form. The value need not be `Send`: it is made in the agent and never leaves it.
+/// Differences from Elixir's `Agent`: `update` changes the value in place. A function with the wrong return
+/// type does not compile. `cast` is [`cast_update`](ServerRef::cast_update). There are no remote agents and
+/// no module-function-arguments form. The value need not be `Send`: it is created in the agent and never
+/// leaves it.
 pub struct Agent<T> {
     value: T,
 }
 
 impl<T: 'static> Agent<T> {
-    /// Starts an agent linked to the calling process; `first` makes its value, in the new process.
+    /// Starts an agent linked to the calling process. `init` creates its value, in the new process.
     ///
     /// # Errors
-    /// [`StartError::Failed`] if `first` panics or exits; else as [`GenServerExt::start_link`].
+    /// [`StartError`], like [`GenServerExt::start_link`]; [`StartError::Failed`] if `init` panics or exits.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -82,10 +83,11 @@ impl<T: 'static> Agent<T> {
         <Self as GenServerExt>::child_spec(AgentInit::once(init)).start_link()
     }
 
-    /// Starts an agent without a link.
+    /// Starts an agent without a link. `init` creates its value, in the new process.
     ///
     /// # Errors
-    /// As [`start_link`](Self::start_link).
+    /// [`StartError`], like [`start_link`](Self::start_link); [`StartError::Failed`] if `init` panics or
+    /// exits.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -98,8 +100,9 @@ impl<T: 'static> Agent<T> {
         <Self as GenServerExt>::child_spec(AgentInit::once(init)).start()
     }
 
-    /// An agent for a supervisor, or to be given a name; `first` makes its value, again at each restart. Two
-    /// agents of one type beside each other need ids: `.id("stock")`.
+    /// Returns the options of an agent, to set a name or to give it to a supervisor. `init` creates the
+    /// value, at the first start and at each restart. Two agents of one type under the same supervisor need
+    /// ids: `.id("stock")`.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -116,17 +119,17 @@ impl<T: 'static> Agent<T> {
     }
 }
 
-/// What can be asked of an agent: the functions run inside it, one after the other.
+/// The requests to an agent. The functions run in the agent, one after the other.
 ///
-/// A call waits for at most five seconds, and its errors are those of [`call`](Self::call): among them
-/// [`CallError::Exited`] with the panic if the function panics, and [`CallError::Timeout`], after which the
-/// function still runs. For another time there is [`get_and_update_timeout`](Self::get_and_update_timeout), which can
-/// do what all of them do.
+/// A call waits for at most five seconds. Its errors are those of [`call`](Self::call), among them
+/// [`CallError::Exited`] with the panic as the reason if the function panics, and [`CallError::Timeout`],
+/// after which the function still runs. [`get_and_update_timeout`](Self::get_and_update_timeout) takes
+/// another timeout, and can replace each of the others.
 impl<T: 'static> ServerRef<Agent<T>> {
-    /// What the function makes of the value.
+    /// Calls the function with the value, and returns its result.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// [`CallError`], like [`call`](Self::call).
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -143,10 +146,10 @@ impl<T: 'static> ServerRef<Agent<T>> {
         self.get_and_update(move |value| function(value))
     }
 
-    /// Changes the value, and returns when that is done.
+    /// Changes the value, and waits until the function has returned.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// [`CallError`], like [`call`](Self::call).
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -160,10 +163,10 @@ impl<T: 'static> ServerRef<Agent<T>> {
         self.get_and_update(function)
     }
 
-    /// Changes the value and brings something back, in one step.
+    /// Changes the value and returns the result of the function, in one step.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// [`CallError`], like [`call`](Self::call).
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -180,10 +183,12 @@ impl<T: 'static> ServerRef<Agent<T>> {
         self.get_and_update_timeout(DEFAULT_CALL_TIMEOUT, function)
     }
 
-    /// As [`get_and_update`](Self::get_and_update), for at most `limit`; `Duration::MAX` is for ever.
+    /// Changes the value and returns the result of the function, like
+    /// [`get_and_update`](Self::get_and_update), but waits for at most `timeout`. `Duration::MAX` means no
+    /// timeout.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// [`CallError`], like [`call`](Self::call).
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -192,7 +197,7 @@ impl<T: 'static> ServerRef<Agent<T>> {
     /// let slow = |n: &mut i32| { process::sleep(Duration::from_millis(50)); *n += 1 };
     /// let answer = agent.get_and_update_timeout(Duration::ZERO, slow);
     /// assert!(matches!(answer, Err(CallError::Timeout { .. })));
-    /// assert_eq!(agent.get(|n| *n)?, 1); // it took effect all the same
+    /// assert_eq!(agent.get(|n| *n)?, 1); // it took effect nevertheless
     /// # agent.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -201,19 +206,20 @@ impl<T: 'static> ServerRef<Agent<T>> {
         timeout: Duration,
         function: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, CallError> {
+        // The function and its reply handle are boxed together, so the type `R` is erased in the message.
         self.call_timeout(timeout, |from| AgentCall(Box::new(move |value| from.reply(function(value)))))
     }
 
-    /// Has the value changed, and does not wait: Elixir's `Agent.cast`. Whether there is an agent, and whether
-    /// the function panics in it, is not known.
+    /// Changes the value, but does not wait for it: Elixir's `Agent.cast`. Neither a missing agent nor a
+    /// panic of the function is reported to the caller.
     ///
     /// ```
     /// # use rethread::prelude::*;
     /// let agent = Agent::start_link(|| 1)?;
     /// agent.cast_update(|n| *n += 1);
-    /// assert_eq!(agent.get(|n| *n)?, 2); // what one process sends arrives in order
+    /// assert_eq!(agent.get(|n| *n)?, 2); // messages of one process arrive in order
     /// agent.stop()?;
-    /// agent.cast_update(|n| *n += 1); // nobody is there: not an error
+    /// agent.cast_update(|n| *n += 1); // the agent has exited: not an error
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cast_update(&self, function: impl FnOnce(&mut T) + Send + 'static) {
@@ -221,24 +227,27 @@ impl<T: 'static> ServerRef<Agent<T>> {
     }
 }
 
-/// What makes an agent's first value. Made by [`Agent`]'s own functions.
+/// The function that creates the value of an agent. Only [`Agent`] creates it.
 pub struct AgentInit<T>(Arc<dyn Fn() -> T + Send + Sync>);
 
 impl<T: 'static> AgentInit<T> {
-    /// For an agent that is started by hand and never again.
+    /// Wraps a function that can be called only once, for an agent that no supervisor restarts.
     fn once(init: impl FnOnce() -> T + Send + 'static) -> Self {
+        // The argument of a server must be an `Fn`, because a supervisor would call it again.
         let init = Mutex::new(Some(init));
         Self(Arc::new(move || {
+            // Unlock before the call: `init` is user code.
             let init = init.lock().take();
-            init.expect("it is started once")() // with nothing locked
+            init.expect("an agent without a supervisor is started once")()
         }))
     }
 }
 
-/// A function and the way back for what it brings. Made by [`get`](ServerRef::get) and its like.
+/// A request to an agent: a function, with the reply handle for its result. Only the methods of
+/// [`ServerRef`](ServerRef::get) create it.
 pub struct AgentCall<T>(Box<dyn FnOnce(&mut T) -> Next + Send>);
 
-/// A function that brings nothing back. Made by [`cast_update`](ServerRef::cast_update).
+/// A request to an agent without a reply. Only [`cast_update`](ServerRef::cast_update) creates it.
 pub struct AgentCast<T>(Box<dyn FnOnce(&mut T) + Send>);
 
 impl<T: 'static> GenServer for Agent<T> {
@@ -251,6 +260,8 @@ impl<T: 'static> GenServer for Agent<T> {
     }
 
     fn handle_call(&mut self, AgentCall(function): AgentCall<T>, _: &mut Context<Self>) -> Next {
+        // The function contains the reply handle. If it panics, the process exits and the caller gets the
+        // reason.
         function(&mut self.value)
     }
 
@@ -266,7 +277,7 @@ impl<T> Clone for AgentInit<T> {
     }
 }
 
-/// None of these shows the value or asks that it can be shown.
+// `T` need not be `Debug`, so none of these prints the value.
 macro_rules! impl_opaque_debug {
     ($($name:ident),*) => {$(
         impl<T> fmt::Debug for $name<T> {

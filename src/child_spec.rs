@@ -1,5 +1,5 @@
-//! What a supervisor needs to know of a child, whatever it is: how to start it, when to restart it, how
-//! to stop it. Servers and supervisors make these; supervisors take them.
+//! The child spec: how a supervisor starts a child, when it restarts it, and how it stops it; with the errors
+//! of a start.
 
 use std::fmt;
 use std::io;
@@ -15,13 +15,13 @@ use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
 use crate::reason::ExitReason;
 
-/// The identity of a child within its supervisor: any text. By default the name of the server's type; of a
-/// supervisor that is a plan, the name it was given.
+/// The id of a child within its supervisor: any text. The default is the name of the server type; for a named
+/// supervisor it is that name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildId(Arc<str>);
 
 impl ChildId {
-    /// The text of it.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -51,6 +51,7 @@ impl From<String> for ChildId {
     }
 }
 
+// For children with a number: literals are `i32`, indexes `usize`.
 macro_rules! impl_from_integer {
     ($($number:ty),*) => {$(
         impl From<$number> for ChildId {
@@ -62,31 +63,32 @@ macro_rules! impl_from_integer {
 }
 impl_from_integer!(i32, u32, u64, usize);
 
-/// When a child that has ended is started again.
+/// When a supervisor restarts a child that has exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Restart {
-    /// Always.
+    /// After every exit.
     #[default]
     Permanent,
-    /// Only after an abnormal end: any reason but `Normal`, `Shutdown`, `ShutdownWith`.
+    /// Only after an abnormal exit: any reason except `Normal`, `Shutdown` and `ShutdownWith`.
     Transient,
-    /// Never; its spec is forgotten.
+    /// Never. The supervisor discards its spec when it exits.
     Temporary,
 }
 
-/// How a supervisor ends a child.
+/// How a supervisor stops a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shutdown {
-    /// Kill it at once.
+    /// Kills it at once.
     BrutalKill,
-    /// Tell it to shut down, kill it if it has not ended within this time.
+    /// Sends the exit signal `Shutdown`, and kills the child if it has not exited within this time.
     Timeout(Duration),
-    /// Tell it to shut down and wait: for supervisors, which need as long as their children do.
+    /// Sends the exit signal `Shutdown` and waits without a limit: for supervisors, which have to wait for
+    /// their children.
     Infinity,
 }
 
-/// What a child is. It matters to listings, and to the default of [`Shutdown`]: 5 s for a worker,
-/// `Infinity` for a supervisor.
+/// Whether a child is a worker or a supervisor. It is shown in listings, and decides the default of
+/// [`Shutdown`]: 5 s for a worker, `Infinity` for a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ChildType {
     /// Anything that is not a supervisor.
@@ -100,34 +102,34 @@ pub enum ChildType {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Its `init` asked not to be started, and that is all right.
+    /// `init` returned [`InitError::Ignore`](crate::InitError::Ignore): the process is not needed.
     Ignored,
-    /// A process with that name, or a child with that id, is running.
+    /// A process with that name, or a child with that id, is already running.
     AlreadyStarted(Pid),
-    /// The supervisor has a child with that id, which is not running: restart or delete it.
+    /// The supervisor has a child with that id that is not running: restart or delete it.
     AlreadyPresent,
-    /// Its `init` failed, panicked or was killed, with this reason.
+    /// `init` failed, panicked or was killed, with this reason.
     Failed(ExitReason),
-    /// Its `init` took longer than allowed, and was killed.
+    /// `init` took longer than the start timeout, and the process was killed.
     Timeout,
-    /// There are as many processes as
+    /// The program has as many processes as
     /// [`Settings::max_processes`](crate::process::Settings::max_processes) allows.
     SystemLimit {
-        /// How many that is.
+        /// The maximum number of processes.
         limit: usize,
     },
-    /// The supervisor has as many children as it may have.
+    /// The supervisor has as many children as its `max_children` allows.
     MaxChildren {
-        /// How many that is.
+        /// The maximum number of children.
         limit: usize,
     },
-    /// The operating system refused a thread.
+    /// The operating system could not create a thread.
     Thread(Arc<io::Error>),
-    /// It cannot have that name.
+    /// The process cannot be registered under its name.
     Name(NameError),
-    /// A child spec, or the plan of a supervisor, makes no sense. No child was started.
+    /// A child spec, or the spec of a supervisor, is invalid. No child was started.
     BadSpec(SpecError),
-    /// The supervisor that was to start it is not there.
+    /// The call to the supervisor that should start the child failed, with this reason.
     NoSupervisor(ExitReason),
     /// The calling process is exiting.
     Exiting,
@@ -136,25 +138,26 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ignored => f.write_str("it asked not to be started"),
-            Self::AlreadyStarted(pid) => write!(f, "it is already running as {pid}"),
+            Self::Ignored => f.write_str("init returned ignore"),
+            Self::AlreadyStarted(pid) => write!(f, "already running as {pid}"),
             Self::AlreadyPresent => f.write_str("a child with that id is present but not running"),
-            Self::Failed(reason) => write!(f, "it failed to start: {reason}"),
-            Self::Timeout => f.write_str("it did not start in time"),
+            Self::Failed(reason) => write!(f, "failed to start: {reason}"),
+            Self::Timeout => f.write_str("init timed out"),
             Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
             Self::MaxChildren { limit } => write!(f, "the supervisor has its limit of {limit} children"),
             Self::Thread(error) => write!(f, "the operating system refused a thread: {error}"),
             Self::Name(error) => error.fmt(f),
             Self::BadSpec(error) => error.fmt(f),
-            Self::NoSupervisor(reason) => write!(f, "the supervisor did not answer: {reason}"),
+            Self::NoSupervisor(reason) => write!(f, "call to the supervisor failed: {reason}"),
             Self::Exiting => f.write_str("the calling process is exiting"),
         }
     }
 }
 
-// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+// No `source`: the text contains that of the inner error already, and error reports would print it twice.
 impl std::error::Error for StartError {}
 
+// Not derived, because `io::Error` has no equality: two of them count as equal if their kinds are.
 impl PartialEq for StartError {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -179,28 +182,30 @@ impl From<SpawnError> for StartError {
         match error {
             SpawnError::SystemLimit { limit } => Self::SystemLimit { limit },
             SpawnError::Thread(error) => Self::Thread(error),
+            // Erlang's `{already_started, Pid}`.
             SpawnError::Name(NameError::Taken(holder)) => Self::AlreadyStarted(holder),
             SpawnError::Name(error) => Self::Name(error),
+            // The last two do not occur: a supervisor is a process, and its child is a new one.
             SpawnError::Exiting | SpawnError::NotAProcess | SpawnError::AlreadyAProcess(_) => Self::Exiting,
         }
     }
 }
 
-/// What is wrong with a child spec or with the plan of a supervisor.
+/// What is wrong with a child spec or with the spec of a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpecError {
-    /// Two children of one supervisor have this id. Give one of them another with `.id(..)`.
+    /// Two children of one supervisor have this id. Set another id for one of them with `.id(..)`.
     DuplicateId(ChildId),
-    /// An id is at least one character.
+    /// A child has an empty id. An id must have at least one character.
     EmptyId,
-    /// A permanent child cannot be significant: it never ends for good.
+    /// A permanent child cannot be significant, because it is always restarted.
     SignificantPermanent(ChildId),
     /// A child is significant, but the supervisor's `auto_shutdown` is `Never`.
     SignificantWithoutAutoShutdown(ChildId),
-    /// The restart window must be longer than zero.
+    /// The period of `max_restarts` is zero.
     ZeroPeriod,
-    /// A partition supervisor needs at least one partition.
+    /// A partition supervisor has no partitions. It needs at least one.
     NoPartitions,
 }
 
@@ -226,13 +231,14 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
+/// Starts the process of a child, linked to the calling supervisor.
 type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;
 
-/// Everything a supervisor needs to know of one child.
+/// The specification of one child for its supervisor.
 ///
-/// Most are made from a server: [`child_spec`](crate::GenServerExt::child_spec) and its options. Any blocking
-/// closure will do as well ([`ChildSpec::worker`]), and anything else that starts a process linked to its
-/// caller ([`ChildSpec::new`]).
+/// Most are made from a server: [`child_spec`](crate::GenServerExt::child_spec) and its options. A blocking
+/// closure can also be a child ([`ChildSpec::worker`]), and so can every function that starts a process
+/// linked to its caller ([`ChildSpec::new`]).
 ///
 /// ```
 /// use rethread::{ChildSpec, Restart, Supervisor};
@@ -250,6 +256,7 @@ pub struct ChildSpec {
     pub(crate) id: ChildId,
     pub(crate) start: Arc<StartFn>,
     pub(crate) restart: Restart,
+    /// `None` for the default of its type.
     pub(crate) shutdown: Option<Shutdown>,
     pub(crate) child_type: ChildType,
     pub(crate) significant: bool,
@@ -257,16 +264,24 @@ pub struct ChildSpec {
 }
 
 impl ChildSpec {
-    /// A child started by a function of yours, which must start a process, linked to the caller, and
-    /// return its pid. It runs in the supervisor, which does nothing else meanwhile; a panic in it is a
-    /// failed start.
+    /// Creates a child that is started by a custom function. The function must start a process that is linked
+    /// to its caller, and return the pid.
+    ///
+    /// It runs in the supervisor, which handles nothing else meanwhile. A panic in it counts as a failed
+    /// start.
     pub fn new(
         id: impl Into<ChildId>,
         start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
     ) -> Self {
+        Self::without_start(id).with_start(start)
+    }
+
+    /// Creates the options of a child that cannot be started before [`with_start`](Self::with_start).
+    pub(crate) fn without_start(id: impl Into<ChildId>) -> Self {
         Self {
             id: id.into(),
-            start: Arc::new(start),
+            // Never called: `with_start` replaces it.
+            start: Arc::new(|| Err(StartError::Ignored)),
             restart: Restart::default(),
             shutdown: None,
             child_type: ChildType::default(),
@@ -275,26 +290,34 @@ impl ChildSpec {
         }
     }
 
-    /// A child that runs a blocking function: an accept loop, a device reader, a plain computation.
+    /// Sets the function that starts the child.
+    pub(crate) fn with_start(
+        self,
+        start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { start: Arc::new(start), ..self }
+    }
+
+    /// Creates a child that runs a blocking function: an accept loop, a device reader, a plain computation.
     ///
-    /// The function is called again at each restart, so it is an `Fn`. One that uses up what it captured, such as a
-    /// socket, can run only once: that is a task
+    /// The function is called again at each restart, so it is an `Fn`. A function that consumes what it
+    /// captured, such as a socket, can run only once: use a task for it
     /// ([`start_child`](crate::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
     ///
-    /// A function that can fail ends with [`or_exit`](crate::OrExit::or_exit): it has not done its work, and the
-    /// supervisor should hear of it.
+    /// If the function can fail, end it with [`or_exit`](crate::OrExit::or_exit): then the process exits with
+    /// the error, and the supervisor treats it as a failure.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
     /// use rethread::prelude::*;
     ///
     /// fn accept_loop(listener: &TcpListener) -> std::io::Result<()> {
-    ///     let door = listener.local_addr()?;
-    ///     // To be told to end interrupts no `accept`; a connection does.
-    ///     let _hook = process::on_exit_request(move || drop(TcpStream::connect(door)));
+    ///     let address = listener.local_addr()?;
+    ///     // An exit signal does not interrupt `accept`; a connection does.
+    ///     let _hook = process::on_exit_request(move || drop(TcpStream::connect(address)));
     ///     loop {
     ///         let (_stream, peer) = listener.accept()?;
-    ///         process::checkpoint(); // ends here if it was the hook that connected
+    ///         process::checkpoint(); // exits here if the hook connected
     ///         println!("{peer}");
     ///     }
     /// }
@@ -306,26 +329,28 @@ impl ChildSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// It is ended by an exit signal, which takes effect at its next runtime call; see
+    /// The supervisor stops it by an exit signal, which takes effect at its next runtime call; see
     /// [`checkpoint`](crate::process::checkpoint) for loops and
-    /// [`on_exit_request`](crate::process::on_exit_request) for calls that block elsewhere. Its locals are
-    /// dropped while the thread unwinds: by Rust's rules a destructor that panics then ends the program.
+    /// [`on_exit_request`](crate::process::on_exit_request) for blocking calls outside the runtime. The local
+    /// variables are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
     #[track_caller]
     pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
         Self::process::<()>(id, move |_| body())
     }
 
-    /// A child that is a plain process with a mailbox.
+    /// Creates a child that is a plain process with a mailbox.
     #[track_caller]
     pub fn process<M: Send + 'static>(
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
+        // Listings and logs show the id as the label of the process.
         let id = id.into();
         Self::process_with(Builder::new().label(&*id.0), id, body)
     }
 
-    /// As [`process`](Self::process), with a name, a label or limits of its own.
+    /// Creates a child that is a plain process, like [`process`](Self::process), with a name, a label or
+    /// other options.
     #[track_caller]
     pub fn process_with<M: Send + 'static>(
         builder: Builder,
@@ -333,63 +358,67 @@ impl ChildSpec {
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
         let body = Arc::new(body);
-        // Where the program says what is to run, not where a supervisor starts it.
+        // Listings show the place that made the spec as the origin of the process, not the place in the
+        // supervisor that starts it.
         let builder = Builder { spawned_at: builder.spawned_at.or(Some(Location::caller())), ..builder };
         Self::new(id, move || {
+            // Each start needs its own copy of the body.
             let body = Arc::clone(&body);
             let address: Address<M> = builder.clone().spawn_link(move |inbox| body(inbox))?;
             Ok(address.pid())
         })
     }
 
-    /// Its identity within the supervisor.
+    /// Sets its id within the supervisor.
     pub fn id(mut self, id: impl Into<ChildId>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// When it is restarted. Default: [`Restart::Permanent`].
+    /// Sets when the supervisor restarts the child. Default: [`Restart::Permanent`].
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
         self
     }
 
-    /// How it is ended. Default: 5 s for a worker, [`Shutdown::Infinity`] for a supervisor.
+    /// Sets how the supervisor stops the child. Default: 5 s for a worker, [`Shutdown::Infinity`] for a
+    /// supervisor.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = Some(shutdown);
         self
     }
 
-    /// What it is. Default: [`ChildType::Worker`].
+    /// Sets whether the child is a worker or a supervisor. Default: [`ChildType::Worker`].
     pub fn child_type(mut self, child_type: ChildType) -> Self {
         self.child_type = child_type;
         self
     }
 
-    /// Whether its end can end the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
+    /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default:
+    /// false.
     pub fn significant(mut self, significant: bool) -> Self {
         self.significant = significant;
         self
     }
 
-    /// If it became a zombie: how long to wait for its old thread to end before the replacement is
-    /// started, for children that hold something exclusive. Default: not at all.
+    /// Sets how long the supervisor waits, if the child became a zombie, for its thread to end before it
+    /// starts the replacement. For children that hold an exclusive resource. Default: it does not wait.
     pub fn reap_timeout(mut self, timeout: Duration) -> Self {
         self.reap_timeout = Some(timeout);
         self
     }
 
-    /// Its identity.
+    /// Returns the id.
     pub fn get_id(&self) -> &ChildId {
         &self.id
     }
 
-    /// When it is restarted.
+    /// Returns when the child is restarted.
     pub fn get_restart(&self) -> Restart {
         self.restart
     }
 
-    /// How it is ended, the default filled in.
+    /// Returns how the child is stopped: the value that was set, or the default of its type.
     pub fn get_shutdown(&self) -> Shutdown {
         self.shutdown.unwrap_or(match self.child_type {
             ChildType::Worker => Shutdown::Timeout(Duration::from_secs(5)),
@@ -397,12 +426,12 @@ impl ChildSpec {
         })
     }
 
-    /// What it is.
+    /// Returns whether the child is a worker or a supervisor.
     pub fn get_child_type(&self) -> ChildType {
         self.child_type
     }
 
-    /// Whether its end can end the supervisor.
+    /// Returns `true` if its exit can stop the supervisor.
     pub fn is_significant(&self) -> bool {
         self.significant
     }

@@ -55,13 +55,13 @@ fn a_supervisor_that_does_not_start_says_why_in_words() {
     let _watchdog = watchdog();
     let broken = ChildSpec::new("disk", || Err(StartError::Failed("no space".into())));
     let error = Supervisor::one_for_one().child(broken).start().unwrap_err();
-    let text = "it failed to start: shutdown(child disk did not start: it failed to start: no space)";
+    let text = "failed to start: shutdown(child disk did not start: failed to start: no space)";
     assert_eq!(error.to_string(), text);
 
     let StartError::Failed(reason) = error else { panic!("it failed, for a reason") };
     let child: &FailedToStartChild = reason.downcast_ref().expect("it tells which child");
     assert_eq!(child.id, "disk".into());
-    assert_eq!(with_causes(child), "child disk did not start: it failed to start: no space");
+    assert_eq!(with_causes(child), "child disk did not start: failed to start: no space");
 }
 
 #[test]

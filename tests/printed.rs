@@ -141,7 +141,7 @@ fn errors_of_links_and_names_are_sentences() {
     ] {
         assert_eq!(error.to_string(), text);
     }
-    assert_eq!(StopError::Timeout.to_string(), "it has not ended in time");
+    assert_eq!(StopError::Timeout.to_string(), "timed out waiting for the server to stop");
     let nobody: SendError<u8> = Name::new(unique("printed.nobody")).send(7).unwrap_err();
     assert_eq!(debug(&nobody), "NoProc(..)");
     assert_eq!(nobody.into_inner(), 7);

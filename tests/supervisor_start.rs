@@ -294,8 +294,8 @@ fn a_child_that_does_not_start_is_named_in_plain_words() {
     let error = Supervisor::one_for_one().child(inner).start().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "it failed to start: shutdown(child inner did not start: it failed to start: \
-         shutdown(child broken did not start: it failed to start: no disk))"
+        "failed to start: shutdown(child inner did not start: failed to start: \
+         shutdown(child broken did not start: failed to start: no disk))"
     );
 }
 

@@ -792,7 +792,7 @@ mod waiting_for_one {
                 ),
                 (
                     cycle.clone(),
-                    format!("refused, it would wait for ever: {task} waits for {task} waits for {task}"),
+                    format!("deadlock: {task} waits for {task} waits for {task}"),
                     format!("call to task {task} failed: {cycle}"),
                 ),
                 (

@@ -1044,6 +1044,26 @@ mod the_rest {
     }
 
     #[test]
+    fn exit_timeout_bounds_the_destructors_of_a_task() {
+        struct Blocks(Gate);
+        impl Drop for Blocks {
+            fn drop(&mut self) {
+                self.0.pass();
+            }
+        }
+        let gate = Gate::new();
+        let blocked = gate.clone();
+        let mut stream = Task::stream([()], move |()| {
+            let _blocked = Blocks(blocked.clone());
+            process::exit_with("oops")
+        })
+        .exit_timeout(SHORT);
+        let element: Option<Result<(), JoinError>> = promptly(|| stream.next());
+        assert!(matches!(element, Some(Err(JoinError::Exited { .. }))), "{element:?}");
+        gate.open();
+    }
+
+    #[test]
     fn a_label_and_a_look_at_the_stream() {
         attached(|_: &mut Inbox<()>| {
             let stream = Task::stream([()], |()| process::info(here()).unwrap().label);

@@ -1,4 +1,4 @@
-//! Talking to a server: `call`, `cast`, `stop`, and what can go wrong with each. Client functions use it.
+//! Requests to a server: `call`, `cast` and `stop`, with their errors.
 
 use std::any::type_name;
 use std::fmt;
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::gen_server::callbacks::Envelope;
 use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::reply::{Caller, Outcome, ReplySlot};
+use crate::gen_server::reply::Caller;
+use crate::gen_server::reply_slot::{Outcome, ReplySlot};
 use crate::gen_server::server_ref::Resolved;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::wait_graph::WaitEdge;
@@ -28,59 +29,61 @@ use crate::process::signals::monitor::watch_exit;
 use crate::reason::ExitReason;
 use crate::unwind::catch_and_log;
 
-/// How long [`ServerRef::call`] waits: five seconds, as in Erlang and Elixir.
+/// The timeout of [`ServerRef::call`]: five seconds, as in Erlang and Elixir.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a call got no answer.
+/// Why a call got no reply.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There is no such process, or nobody holds the name.
+    /// There is no such process, or the name is not registered.
     NoProc {
         /// The server as the caller named it.
         server: Arc<str>,
     },
-    /// The server ended before it answered, with this reason.
+    /// The server exited before it replied.
     Exited {
         /// The server as the caller named it.
         server: Arc<str>,
-        /// Why it ended.
+        /// The exit reason of the server.
         reason: ExitReason,
     },
-    /// No answer came in time. The server may still handle the request; its answer is dropped.
+    /// No reply arrived in time. The server may still handle the request; its reply is dropped.
     Timeout {
         /// The server as the caller named it.
         server: Arc<str>,
         /// How long the caller waited.
         after: Duration,
     },
-    /// The server dropped the request's [`Caller`] and goes on.
+    /// The server dropped the [`Caller`] of the request unanswered, and is still running.
     NoReply {
         /// The server as the caller named it.
         server: Arc<str>,
     },
-    /// A server called itself, which could never be answered.
+    /// A server called itself. It could never reply while it waits.
     CallingSelf {
         /// The server as the caller named it.
         server: Arc<str>,
     },
-    /// The server waits, perhaps through others, for the caller: neither would ever go on. Nothing was
-    /// sent.
+    /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
+    /// The request was not sent.
     ///
-    /// A server counts as waited for while it handles a call or has it in its mailbox; once it has returned
-    /// without an answer it does not, since the answer may come from anywhere. So a handler that gives its
-    /// [`Caller`] to another process should return before it calls the caller back.
+    /// A caller counts as waiting for the server while its request is in the mailbox or is being handled.
+    /// When the handler has returned without a reply it no longer counts, since the reply may then come from
+    /// any thread. So a handler that gives its [`Caller`] to another process must return before that process
+    /// calls the caller back.
     Deadlock {
-        /// The processes of the cycle; each waits for the next, the last for the first, the caller.
+        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
+        /// caller.
         cycle: Vec<Pid>,
     },
-    /// The name is held by another kind of server.
+    /// The process is another type of server, or not a server.
     WrongType {
         /// The server as the caller named it.
         server: Arc<str>,
-        /// The type of server this handle is for.
+        /// The server type of this `ServerRef`.
         expected: &'static str,
-        /// The type of server it is, or of messages for a plain process.
+        /// The type of the server; the message type, if it is a plain process.
         found: &'static str,
     },
     /// The calling process is exiting.
@@ -92,14 +95,16 @@ impl fmt::Display for CallError {
         match self {
             Self::NoProc { server } => write!(f, "call to {server}: there is no such process"),
             Self::Exited { server, reason } => {
-                write!(f, "call to {server}: it ended before it answered: {reason}")
+                write!(f, "call to {server}: the server exited before it replied: {reason}")
             }
-            Self::Timeout { server, after } => write!(f, "call to {server}: no answer within {after:?}"),
-            Self::NoReply { server } => write!(f, "call to {server}: it dropped the request unanswered"),
+            Self::Timeout { server, after } => write!(f, "call to {server}: timed out after {after:?}"),
+            Self::NoReply { server } => {
+                write!(f, "call to {server}: the server dropped the request without a reply")
+            }
             Self::CallingSelf { server } => write!(f, "call to {server}: a server cannot call itself"),
             Self::Deadlock { cycle } => fmt_cycle(f, cycle),
             Self::WrongType { server, expected, found } => {
-                write!(f, "call to {server}: the process of that name is {found}, not {expected}")
+                write!(f, "call to {server}: wrong type of process: expected {expected}, found {found}")
             }
             Self::Exiting => f.write_str("the calling process is exiting"),
         }
@@ -108,29 +113,30 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// Why a server was not stopped, or did not end as asked.
+/// Why a server was not stopped, or exited with another reason.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum StopError {
-    /// There is no such process, or nobody holds the name.
+    /// There is no such process, or the name is not registered.
     NoProc,
-    /// It ended with another reason.
+    /// The server exited with a different reason.
     Exited(ExitReason),
-    /// It has not ended in time. It is not killed: it stops when it gets to it.
+    /// The server has not exited in time. It is not killed: it stops when it handles the request.
     Timeout,
-    /// A server cannot wait for its own end; it returns [`Next::stop`](crate::Next::stop) instead.
+    /// A server cannot wait for its own exit; it returns [`Next::stop`](crate::Next::stop) instead.
     CallingSelf,
-    /// The server waits, perhaps through others, for the caller: neither would ever go on. Nothing was
-    /// sent.
+    /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
+    /// The request to stop was not sent.
     Deadlock {
-        /// The processes of the cycle; each waits for the next, the last for the first, the caller.
+        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
+        /// caller.
         cycle: Vec<Pid>,
     },
-    /// The name is held by another kind of server.
+    /// The process is another type of server, or not a server.
     WrongType {
-        /// The type of server this handle is for.
+        /// The server type of this `ServerRef`.
         expected: &'static str,
-        /// The type of server it is, or of messages for a plain process.
+        /// The type of the server; the message type, if it is a plain process.
         found: &'static str,
     },
     /// The calling process is exiting.
@@ -141,12 +147,12 @@ impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoProc => f.write_str("there is no such process"),
-            Self::Exited(reason) => write!(f, "it ended with another reason: {reason}"),
-            Self::Timeout => f.write_str("it has not ended in time"),
-            Self::CallingSelf => f.write_str("a server cannot wait for its own end"),
+            Self::Exited(reason) => write!(f, "server exited with a different reason: {reason}"),
+            Self::Timeout => f.write_str("timed out waiting for the server to stop"),
+            Self::CallingSelf => f.write_str("a server cannot wait for its own exit"),
             Self::Deadlock { cycle } => fmt_cycle(f, cycle),
             Self::WrongType { expected, found } => {
-                write!(f, "the process of that name is {found}, not {expected}")
+                write!(f, "wrong type of process: expected {expected}, found {found}")
             }
             Self::Exiting => f.write_str("the calling process is exiting"),
         }
@@ -156,16 +162,16 @@ impl fmt::Display for StopError {
 impl std::error::Error for StopError {}
 
 impl<S: GenServer> ServerRef<S> {
-    /// Sends a request and waits for its answer, for at most five seconds.
+    /// Sends a request and waits for the reply, for at most five seconds.
     ///
-    /// `request` makes the message from the [`Caller`]: a variant with one field is such a function
-    /// (`server.call(Ask::Get)`), others take a closure (`server.call(|from| Ask::Add(2, from))`).
+    /// `request` makes the message from the [`Caller`]. A variant with one field is such a function
+    /// (`server.call(Ask::Get)`); for others use a closure (`server.call(|from| Ask::Add(2, from))`).
     ///
     /// # Errors
-    /// [`CallError`]. A server that ends is noticed at once, with its reason; so is a wait cycle. With
-    /// [`or_exit`](crate::OrExit::or_exit) the caller ends with the true reason instead, Elixir's habit.
+    /// [`CallError`]. The exit of the server is reported at once, with its reason, and so is a deadlock. With
+    /// [`or_exit`](crate::OrExit::or_exit) the calling process exits with the reason instead, as in Elixir.
     ///
-    /// A cast is no call (`E0308`, mismatched types):
+    /// A cast cannot be sent as a call (`E0308`, mismatched types):
     ///
     /// ```compile_fail,E0308
     /// # use rethread::prelude::*;
@@ -188,10 +194,11 @@ impl<S: GenServer> ServerRef<S> {
         self.call_timeout(DEFAULT_CALL_TIMEOUT, request)
     }
 
-    /// As [`call`](Self::call), for at most `limit`; `Duration::MAX` is for ever.
+    /// Sends a request and waits for the reply, like [`call`](Self::call), but for at most `timeout`.
+    /// `Duration::MAX` means no timeout.
     ///
     /// # Errors
-    /// As there.
+    /// [`CallError`], like [`call`](Self::call).
     pub fn call_timeout<R: Send + 'static>(
         &self,
         timeout: Duration,
@@ -201,6 +208,7 @@ impl<S: GenServer> ServerRef<S> {
         let no_proc = || CallError::NoProc { server: self.to_string().into() };
         let resolved = self.resolve().ok_or_else(no_proc)?;
         let server = resolved.block();
+        // Refuse what can never be answered before anything is sent.
         let mailbox = Self::mailbox_of(server).map_err(|found| CallError::WrongType {
             server: self.to_string().into(),
             expected: type_name::<S>(),
@@ -210,20 +218,24 @@ impl<S: GenServer> ServerRef<S> {
         if from == Some(server.pid) {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
         }
+        // `request` is user code, which may make calls itself: it runs before the wait edge of this call is
+        // set.
         let slot = ReplySlot::new();
         let message = request(Caller::new(Arc::clone(&slot)));
         let _wait_edge =
             WaitEdge::try_add(me.as_ref(), server).map_err(|cycle| CallError::Deadlock { cycle })?;
         if let Err(unsent) = mailbox.push_message(server, Envelope::Call { from, message }) {
             drop(unsent);
-            // Its end is decided: whoever is told "no such process" may rely on its name being free.
+            // The server is exiting. Wait until it has exited: a caller that gets `NoProc` may rely on the
+            // name being free.
             return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(timeout) {
                 Some(_) => Err(no_proc()),
                 None => Err(self.timed_out(timeout)),
             };
         }
         server.parker.unpark_after_push();
-        // To look at the clock now costs nothing: the server is at work.
+        // The deadline is computed only now, because reading the clock overlaps with the work of the server
+        // here.
         match wait_for_reply(&slot, server, deadline(timeout)) {
             Some(Outcome::Answered(value)) => Ok(value),
             Some(Outcome::Exited(reason)) => {
@@ -238,10 +250,10 @@ impl<S: GenServer> ServerRef<S> {
         CallError::Timeout { server: self.to_string().into(), after: timeout }
     }
 
-    /// Sends a message and does not wait. Whether anybody gets it is not known: a dead process, or a name
-    /// nobody holds, is not an error.
+    /// Sends a message and does not wait. There is no confirmation: if the process has exited, or the name is
+    /// not registered, the message is dropped, and that is not an error.
     ///
-    /// A call is no cast (`E0308`, mismatched types):
+    /// A call cannot be sent as a cast (`E0308`, mismatched types):
     ///
     /// ```compile_fail,E0308
     /// # use rethread::prelude::*;
@@ -260,6 +272,7 @@ impl<S: GenServer> ServerRef<S> {
     pub fn cast(&self, message: S::Cast) {
         if let Some(me) = local::get() {
             me.checkpoint();
+            // The messages of a zombie are discarded.
             if me.is_zombie() {
                 return;
             }
@@ -271,18 +284,22 @@ impl<S: GenServer> ServerRef<S> {
             Ok(mailbox) => {
                 if mailbox.push_message(block, Envelope::Cast(message)).is_ok() {
                     block.parker.unpark_after_push();
+                    // Flow control: slows down a sender that is faster than the server.
                     flow_control::throttle_sender(|| block.message_queue_len());
                 }
             }
             Err(found) => {
                 catch_and_log("the log", || {
-                    log::warn!("cast to {self} dropped: the process of that name is {found}");
+                    log::warn!(
+                        "cast to {self} dropped: wrong type of process: expected {}, found {found}",
+                        type_name::<S>()
+                    );
                 });
             }
         }
     }
 
-    /// Stops the server with `Normal` and waits until it is gone.
+    /// Stops the server with the reason `Normal` and waits until it has exited, without a timeout.
     ///
     /// # Errors
     /// [`StopError`].
@@ -290,12 +307,15 @@ impl<S: GenServer> ServerRef<S> {
         self.stop_with(ExitReason::Normal, Duration::MAX)
     }
 
-    /// Stops the server, which handles what is in its mailbox first, and waits for at most `limit` until
-    /// it is gone; `Duration::MAX` is for ever. `terminate` runs.
+    /// Stops the server with this reason and waits until it has exited, for at most `timeout`.
+    /// `Duration::MAX` means no timeout.
+    ///
+    /// The server handles the messages that are in its mailbox first; then `terminate` runs.
     ///
     /// # Errors
-    /// [`StopError::Exited`] if it ended, but with another reason; [`StopError::Timeout`] if it has not
-    /// ended in time, though it still will; and what [`StopError`] lists.
+    /// [`StopError::Exited`] if the server exited with a different reason; [`StopError::Timeout`] if it has
+    /// not exited in time, though the request to stop stays in its mailbox; and the others that [`StopError`]
+    /// lists.
     pub fn stop_with(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
         let reason = reason.into();
         let me = enter_call().map_err(|Exiting| StopError::Exiting)?;
@@ -308,10 +328,12 @@ impl<S: GenServer> ServerRef<S> {
         }
         let _wait_edge =
             WaitEdge::try_add(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
+        // Nothing replies in this slot: it only receives the exit reason.
         let slot = ReplySlot::<()>::new();
         let sent = mailbox.push_message(server, Envelope::Stop(Box::new(reason.clone()))).is_ok();
         server.parker.unpark_after_push();
         match wait_for_reply(&slot, server, deadline(timeout)) {
+            // It was exiting already when it was asked to stop.
             Some(Outcome::Exited(_)) if !sent => Err(StopError::NoProc),
             Some(Outcome::Exited(actual)) if actual == reason => Ok(()),
             Some(Outcome::Exited(actual)) => Err(StopError::Exited(actual)),
@@ -319,21 +341,24 @@ impl<S: GenServer> ServerRef<S> {
         }
     }
 
-    /// The mailbox of a server of this kind, or what kind of process it is.
+    /// Returns the mailbox of a server of type `S`; otherwise the type of the server, or of the messages it
+    /// receives.
     fn mailbox_of(block: &ProcessBlock) -> Result<&MailboxQueue<Envelope<S>>, &'static str> {
         MailboxQueue::downcast(block).map_err(|found| {
+            // Show the type of another server as `Counter`, not as `Envelope<Counter>`.
             let server = found.split_once("Envelope<").and_then(|(_, rest)| rest.strip_suffix('>'));
             server.unwrap_or(found)
         })
     }
 }
 
-/// `Duration::MAX` is for ever.
+/// Returns the deadline of a timeout; `None` for `Duration::MAX`, which means no timeout.
 fn deadline(timeout: Duration) -> Option<Instant> {
     (timeout != Duration::MAX).then(|| timer_thread::deadline_after(timeout))
 }
 
-/// Begins a call that sends a request and waits: like [`enter_runtime_call`], and records a send.
+/// Begins a call that sends a request and waits: like [`enter_runtime_call`], and records a send. Returns the calling
+/// process; `None` on a thread that is not a process.
 #[inline]
 pub(crate) fn enter_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
     let me = enter_runtime_call()?;
@@ -343,7 +368,7 @@ pub(crate) fn enter_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
     Ok(me)
 }
 
-/// Waits for the answer, or for the death of the server; `None` when the time is up.
+/// Waits for the reply or for the exit of the server; returns `None` at the deadline. Closes the slot.
 pub(crate) fn wait_for_reply<R: Send + 'static>(
     slot: &Arc<ReplySlot<R>>,
     server: &Arc<ProcessBlock>,
@@ -353,26 +378,28 @@ pub(crate) fn wait_for_reply<R: Send + 'static>(
         Answered(R),
         SlowPath,
     }
+    // Also closes the slot if an exit signal unwinds the caller while it waits.
     let close_on_drop = CloseOnDrop(slot);
-    // Most answers come before it pays to be told of the server's death.
+    // Spin first, without watching for the exit of the server: most replies arrive before a watcher pays off.
     let early = local::spin(deadline, || match slot.take() {
         Some(Outcome::Answered(value)) => Some(EarlyResult::Answered(value)),
         None if !server.is_exiting() => None,
         _ => Some(EarlyResult::SlowPath),
     });
     if let Some(EarlyResult::Answered(value)) = early {
-        std::mem::forget(close_on_drop); // nothing else can come
+        std::mem::forget(close_on_drop); // The slot is closed already.
         return Some(Outcome::Answered(value));
     }
+    // If the server has exited meanwhile, `new` sets the reason in the slot at once.
     let _exit_watch = ExitWatch::new(slot, server);
     local::park(deadline, || match slot.take() {
-        // Dropped because the server is ending: its reason is still to come.
+        // The reply handle was dropped because the server is exiting: wait for the exit reason.
         Some(Outcome::NoReply) if server.is_exiting() => None,
         other => other,
     })
 }
 
-/// A slot that somebody waits on; then it is closed.
+/// Closes the slot when dropped.
 struct CloseOnDrop<'a, R: Send + 'static>(&'a Arc<ReplySlot<R>>);
 
 impl<R: Send + 'static> Drop for CloseOnDrop<'_, R> {
@@ -381,7 +408,7 @@ impl<R: Send + 'static> Drop for CloseOnDrop<'_, R> {
     }
 }
 
-/// The server's death is reported to a slot, while this lives.
+/// Reports the exit of the server to a slot, until it is dropped.
 struct ExitWatch<'a> {
     server: &'a Arc<ProcessBlock>,
     id: MonitorRef,

@@ -1,5 +1,5 @@
-//! What the author of a server writes: the trait `GenServer`, the context its callbacks get, what `init`
-//! can refuse with. `run` calls it.
+//! The `GenServer` trait with its callbacks, and their types: the context, the system messages, the errors of
+//! `init`.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::process::signals::current;
 use crate::reason::ExitReason;
 use crate::unwind::catch_and_log;
 
-/// A process that keeps a state and answers messages about it, one at a time.
+/// A process that holds a state and handles requests and messages, one at a time.
 ///
-/// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::Caller) for its answer;
-/// `Cast` lists the messages that need none. What you get for it is in [`GenServerExt`](crate::GenServerExt) (starting)
-/// and [`ServerRef`] (talking).
+/// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::Caller) for the reply;
+/// `Cast` lists the messages without a reply. [`GenServerExt`](crate::GenServerExt) has the functions that
+/// start a server, and [`ServerRef`] those that send to it.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -57,95 +57,104 @@ use crate::unwind::catch_and_log;
 /// ```
 ///
 /// # When not to use it
-/// A server is for state that several threads need at its own pace, or that must survive the failure of
-/// others. For code that merely belongs together a module is enough.
+/// Use a server for state that several threads share and that one thread should own, or that must survive the
+/// failure of other threads. To organize code, a module is enough.
 ///
 /// # Differences from Erlang
-/// The state need not be `Send`: `init` runs on the new thread. There is no third kind of message: a
-/// message to oneself is a cast. After a panic in a callback, `terminate` gets the state as the panic left
-/// it, not as it was before the message.
+/// The state need not be `Send`: `init` runs on the new thread. There are no messages besides calls and
+/// casts: a server sends itself a cast. After a panic in a callback, `terminate` gets the state as the panic
+/// left it, not as it was before the message.
 pub trait GenServer: Sized + 'static {
-    /// What `init` gets.
+    /// The argument of `init`.
     type Args: Send + 'static;
-    /// The requests, each with a [`Caller`](crate::Caller) to answer.
+    /// The requests, each with a [`Caller`](crate::Caller) for the reply.
     type Call: Send + 'static;
-    /// The messages without an answer; [`Never`](crate::Never) if there are none.
+    /// The messages without a reply; [`Never`](crate::Never) if there are none.
     type Cast: Send + 'static;
 
-    /// Makes the state, on the new thread. The starter waits for it. The name is registered before.
+    /// Creates the state, on the new thread. The process that starts the server waits until this returns. The
+    /// name is registered already.
     ///
     /// # Errors
-    /// [`InitError`]: the server does not start. Any error converts to one by `?`.
+    /// [`InitError`]: the server does not start. Every error type converts to it with `?`.
     fn init(args: Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError>;
 
-    /// Answers a request.
+    /// Handles a request. The reply is sent through the [`Caller`](crate::Caller) in it.
     fn handle_call(&mut self, call: Self::Call, cx: &mut Context<Self>) -> Next;
 
-    /// Handles a message without an answer.
+    /// Handles a message without a reply.
     fn handle_cast(&mut self, cast: Self::Cast, cx: &mut Context<Self>) -> Next;
 
-    /// Handles what the runtime sends: a trapped exit, a `Down`, a timeout. By default it is logged and
-    /// otherwise ignored.
+    /// Handles a message of the runtime: a trapped exit, a `Down`, a timeout. The default logs it as
+    /// unexpected.
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
+        // The logger is user code: a panic in it must not stop the server.
         catch_and_log("the log", || {
-            log::warn!("server {} ({}) got an unexpected {info:?}", cx.pid(), std::any::type_name::<Self>());
+            log::warn!(
+                "server {} ({}) received an unexpected message: {info:?}",
+                cx.pid(),
+                std::any::type_name::<Self>()
+            );
         });
         Next::wait()
     }
 
-    /// Goes on after [`and_continue`](Next::and_continue), before any other message.
+    /// Runs after a callback that returned [`and_continue`](Next::and_continue), before any other message.
     fn handle_continue(&mut self, cx: &mut Context<Self>) -> Next {
         let _ = cx;
         Next::wait()
     }
 
-    /// Cleans up before the end: after a stop, a panic or an exit in a callback, and, if the server traps
-    /// exits, when its parent tells it to go. Not when it is killed, nor when an exit signal ends it that
-    /// it does not trap; destructors run in every case.
+    /// Cleans up before the process exits: after a stop, after a panic or an exit in a callback, and, if the
+    /// server traps exits, after an exit signal of its parent.
+    ///
+    /// It is not called when the server is killed, nor for an exit signal that it does not trap. Destructors
+    /// run in every case.
     fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         let _ = (reason, cx);
     }
 }
 
-/// What the runtime tells a server.
+/// A message from the runtime to a server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Info {
     /// No message came within the time given by [`Next::timeout`].
     Timeout,
-    /// A linked process ended, or somebody sent an exit signal, and the server traps exits. One from its
-    /// parent does not come here: it ends the server.
+    /// A linked process exited, or another process sent an exit signal, and the server traps exits. An exit
+    /// signal of its parent is not delivered here: it stops the server.
     Exit {
-        /// Who ended, or sent it.
+        /// The process that exited, or that sent the signal.
         from: Pid,
-        /// The reason.
+        /// The exit reason.
         reason: ExitReason,
     },
-    /// A monitored process ended.
+    /// A monitored process exited.
     Down {
-        /// Which monitor fired.
+        /// The monitor that fired.
         monitor: MonitorRef,
-        /// What it was set on.
+        /// The process or name that it was set on.
         target: MonitorTarget,
-        /// The reason.
+        /// The exit reason.
         reason: ExitReason,
     },
 }
 
-/// Why `init` did not make a state.
+/// Why `init` did not return a state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InitError {
-    /// Nothing is wrong, there is just nothing to do: the start returns
-    /// [`StartError::Ignored`](crate::StartError::Ignored), the process ends normally.
+    /// The server is not needed, which is not a failure: the start returns
+    /// [`StartError::Ignored`](crate::StartError::Ignored), and the process exits with `Normal`.
     Ignore,
-    /// The start failed: the process ends with this reason, and the log hears of it.
+    /// The start failed: the process exits with this reason, and the failure is logged.
     Stop(ExitReason),
-    /// The start failed, but quietly: the process ends normally, and whoever asked learns the reason.
+    /// The start failed, but without a log entry: the process exits with `Normal`, and only the process that
+    /// starts the server gets the reason.
     Error(ExitReason),
 }
 
 impl InitError {
-    /// A failed start for a reason of your own: `return Err(InitError::stop("no configuration"))`.
+    /// Creates an [`InitError::Stop`] from any reason: `return Err(InitError::stop("no configuration"))`.
     pub fn stop(reason: impl Into<ExitReason>) -> Self {
         Self::Stop(reason.into())
     }
@@ -157,64 +166,69 @@ impl From<ExitReason> for InitError {
     }
 }
 
+// Makes `?` work in `init`. For this `InitError` must not implement `Error`: it would overlap with `From<T>
+// for T`.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for InitError {
     fn from(error: E) -> Self {
         Self::Stop(ExitReason::error(error))
     }
 }
 
-/// What travels in a server's mailbox.
+/// A message in the mailbox of a server.
 pub(crate) enum Envelope<S: GenServer> {
-    /// From a process, or a foreign thread.
+    /// `from` is `None` if the caller is not a process.
     Call {
         from: Option<Pid>,
         message: S::Call,
     },
     Cast(S::Cast),
+    // Boxed, so that it does not make the other messages larger.
     Stop(Box<ExitReason>),
 }
 
-/// A callback's view of the process it runs in.
+/// The process of a server, as its callbacks see it.
 pub struct Context<S: GenServer> {
     pub(crate) address: Address<Envelope<S>>,
     pub(crate) parent: Option<Pid>,
+    /// Set by `init`, taken by the receive loop.
     pub(crate) after_init: Option<Next>,
 }
 
 impl<S: GenServer> Context<S> {
-    /// The server's own pid.
+    /// Returns the pid of the server.
     pub fn pid(&self) -> Pid {
         self.address.pid()
     }
 
-    /// A handle of the server itself, to be given to others.
+    /// Returns a handle of the server, to give to other processes.
     pub fn server_ref(&self) -> ServerRef<S> {
         ServerRef::from_block(self.address.block().clone())
     }
 
-    /// The process that started the server with a link, usually its supervisor.
+    /// Returns the process that started the server with a link, usually its supervisor.
     pub fn parent(&self) -> Option<Pid> {
         self.parent
     }
 
-    /// As [`process::trap_exit`](crate::process::trap_exit).
+    /// Sets whether the server traps exits, like [`process::trap_exit`](crate::process::trap_exit). Returns
+    /// the previous value.
     pub fn trap_exit(&self, on: bool) -> bool {
         current::trap_exit(on)
     }
 
-    /// In `init`: what happens once the server has started, instead of just waiting for messages: a timeout
-    /// or a continuation. A reply or a stop makes no sense here; a stop is obeyed all the same.
+    /// Sets what the server does after `init`, instead of waiting for the first message: a timeout or a
+    /// continuation. Call it in `init`. A stop takes effect too; a reply has no meaning here.
     pub fn after_init(&mut self, next: Next) {
         self.after_init = Some(next);
     }
 
-    /// Sends the server itself a cast, behind what waits already.
+    /// Sends a cast to the server itself, behind the messages that are in its mailbox.
     pub fn cast(&self, message: S::Cast) {
         self.address.send(Envelope::Cast(message));
     }
 
-    /// Sends the server itself a cast after a while; [`cancel_timer`](crate::process::cancel_timer) calls it off, and
-    /// so does the end of the server. For what is to be done again and again, each time asks for the next:
+    /// Sends a cast to the server itself after a delay. [`cancel_timer`](crate::process::cancel_timer)
+    /// cancels it, and so does the exit of the server. For periodic work, each round schedules the next:
     ///
     /// ```
     /// use std::time::Duration;

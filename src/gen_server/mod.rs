@@ -1,10 +1,11 @@
-//! Servers: processes that keep a state and answer messages about it. Elixir's `GenServer`, with the
-//! messages typed.
+//! Servers: processes that hold a state and handle calls and casts. Elixir's `GenServer`, with typed
+//! messages.
 
 pub(crate) mod call;
 pub(crate) mod callbacks;
 pub(crate) mod receive_loop;
 pub(crate) mod reply;
+pub(crate) mod reply_slot;
 pub(crate) mod server_ref;
 pub(crate) mod start;
 pub(crate) mod wait_graph;

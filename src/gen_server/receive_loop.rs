@@ -1,4 +1,4 @@
-//! The life of a server: init, the loop over its mailbox, terminate. `start` has it run on a new thread.
+//! The body of a server's process: `init`, the receive loop, `terminate`.
 
 use std::any::type_name;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ use crate::reason::ExitReason;
 use crate::sync::Mutex;
 use crate::unwind::{catch_and_log, drop_and_log};
 
-/// Why a server did not start, if there is more to say than the reason it ended with.
+/// The error of `init`, if it says more than the exit reason of the process.
 pub(crate) type StartFailure = Arc<Mutex<Option<StartError>>>;
 
-/// What the body of a server's process needs.
+/// The arguments of [`run_server`].
 pub(crate) struct ServerArgs<S: GenServer> {
     pub(crate) args: S::Args,
     pub(crate) parent: Option<Pid>,
-    /// Answered when `init` has made a state.
+    /// Answered when `init` has returned a state.
     pub(crate) started: Caller<()>,
     pub(crate) failure: StartFailure,
 }
 
-/// The body of a server's process.
+/// Runs a server from `init` to `terminate`, on the thread of its process.
 pub(crate) fn run_server<S: GenServer>(
     server_args: ServerArgs<S>,
     inbox: &mut Inbox<Envelope<S>>,
@@ -45,6 +45,8 @@ pub(crate) fn run_server<S: GenServer>(
 ) {
     let ServerArgs { args, parent, started, failure } = server_args;
     let me = exit::expect_process("serve");
+    // What a reply handle dropped in a callback means is decided after the callback: the server may exit in
+    // it.
     me.defer_dropped_callers();
     let mut cx = make_context(parent);
     me.set_activity(Activity::Starting);
@@ -53,23 +55,28 @@ pub(crate) fn run_server<S: GenServer>(
         Ok(server) => server,
         Err(init_error) => return fail_start(init_error, &failure),
     };
+    // The start is decided here, under the lock. If the process was killed while `init` ran, the start has
+    // failed, and the starter gets only the error. Otherwise the starter is notified of a later exit like
+    // every linked process.
     let mut state = me.block.lock();
     let is_running = matches!(state.phase, Phase::Running);
     if is_running {
-        state.starter = None; // from here on it hears of our end as everybody linked does
+        state.starter = None;
     }
     drop(state);
     let result = exception::catch(|| {
         if is_running {
             started.reply_uninterruptible(());
         }
-        me.checkpoint(); // killed while `init` ran: the start has failed, and that is all the starter hears
+        me.checkpoint(); // Unwinds here if the process was killed while `init` ran.
         receive_loop(&mut server, inbox, &mut cx, &me)
     });
     if matches!(result, Err(Exception::ExitSignal)) {
-        // Ended by a signal it does not trap: no terminate.
+        // An exit signal that it does not trap: `terminate` does not run. The reason is set already, this one
+        // is not used.
         return begin_shutdown(&me, server, ExitReason::Normal);
     }
+    // `terminate` runs as ordinary code, without the deadline of the unwinding that was caught.
     me.on_unwind_caught();
     let last_activity = me.block.activity.get();
     me.set_activity(Activity::Terminating);
@@ -79,18 +86,20 @@ pub(crate) fn run_server<S: GenServer>(
     };
     if reason.is_abnormal() {
         catch_and_log("the log", || {
-            log::error!("server {} ({}) stops while {last_activity}: {reason}", cx.pid(), type_name::<S>());
+            log::error!("server {} ({}) stopped while {last_activity}: {reason}", cx.pid(), type_name::<S>());
         });
     }
+    // A failure in `terminate` replaces the reason.
     let reason = match exception::catch(|| server.terminate(&reason, &mut cx)) {
         Ok(()) => reason,
         Err(unwound) => unwound.into_exit_reason().unwrap_or(reason),
     };
+    // Sends the reply of `and_stop`.
     drop(reply);
     begin_shutdown(&me, server, reason);
 }
 
-/// `init` did not make a state.
+/// Records why `init` failed, and exits with the reason of [`InitError::Stop`].
 fn fail_start(init_error: InitError, failure: &StartFailure) {
     let (error, reason) = match init_error {
         InitError::Ignore => (StartError::Ignored, None),
@@ -103,16 +112,17 @@ fn fail_start(init_error: InitError, failure: &StartFailure) {
     }
 }
 
-/// The end is decided; the state goes before anybody hears of it.
+/// Sets the exit reason, then drops the state: links and monitors are notified after its destructor has run.
 fn begin_shutdown<S>(me: &CurrentProcess, server: S, reason: ExitReason) {
+    // The destructor of the state is user code: it counts against the exit timeout, and its runtime calls
+    // must not unwind.
     deliver::set_exiting(&me.block, reason);
     deliver::arm_exit_deadline(&me.block);
     me.mask_signals();
     drop_and_log("server state", server);
 }
 
-/// Handles messages until the server stops; returns why, and the reply that is to be sent after
-/// `terminate`.
+/// Handles messages until the server stops. Returns the reason, and the reply that is sent after `terminate`.
 fn receive_loop<S: GenServer>(
     server: &mut S,
     inbox: &mut Inbox<Envelope<S>>,
@@ -125,6 +135,8 @@ fn receive_loop<S: GenServer>(
         if let NextAction::Stop(reason) = action {
             return (reply, reason);
         }
+        // The callback did not stop the server: send its reply, and notify the callers whose handles it
+        // dropped.
         drop(reply);
         me.flush_dropped_callers();
         me.set_activity(Activity::Waiting);
@@ -142,6 +154,7 @@ fn receive_loop<S: GenServer>(
     }
 }
 
+/// Calls the callback for a message; `None` means that the timeout for the next message expired.
 fn dispatch<S: GenServer>(
     server: &mut S,
     event: Option<Event<Envelope<S>>>,
@@ -153,6 +166,8 @@ fn dispatch<S: GenServer>(
             me.set_activity(Activity::Call);
             me.set_current_caller(from);
             let next = server.handle_call(message, cx);
+            // Not answered: the reply may come from any thread now, so the caller no longer waits for this
+            // server.
             if let Some(from) = me.take_unanswered_caller() {
                 remove_edge(from, me.block.pid);
             }
@@ -163,6 +178,7 @@ fn dispatch<S: GenServer>(
             server.handle_cast(message, cx)
         }
         Some(Event::Message(Envelope::Stop(reason))) => Next::stop(*reason),
+        // A server that traps exits still stops with its parent.
         Some(Event::Exit { from, reason }) if Some(from) == cx.parent => Next::stop(reason),
         Some(Event::Exit { from, reason }) => handle_info(server, Info::Exit { from, reason }, cx, me),
         Some(Event::Down { monitor, target, reason }) => {

@@ -1,4 +1,4 @@
-//! `ServerRef`: how a server is reached, by pid, name or key. Everything that talks to a server has one.
+//! `ServerRef`: the typed handle of a server, by process, pid, name or key, and how it finds the process.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,8 +18,9 @@ use crate::process::signals::monitor::monitor;
 use crate::process::signals::monitor::monitor_name;
 use crate::process::signals::monitor::watch;
 
-/// Reaches a server of type `S`: one certain process, or whoever holds a name or a key at the moment of
-/// each call. One by name is never stale, and can be a constant:
+/// A handle of a server of type `S`: of one particular process, or of the process that is registered under a
+/// name or key at the moment of each call. A handle by name stays valid when the server is restarted, and can
+/// be a constant:
 ///
 /// ```
 /// # use rethread::prelude::*;
@@ -32,15 +33,18 @@ use crate::process::signals::monitor::watch;
 /// # }
 /// pub const COUNTER: ServerRef<Counter> = ServerRef::named("doc.counter");
 ///
-/// assert_eq!(COUNTER.whereis(), None); // nobody started it yet
+/// assert_eq!(COUNTER.whereis(), None); // it is not started yet
 /// ```
 pub struct ServerRef<S> {
     pub(crate) target: Target,
+    // `fn() -> S` makes the handle `Send` and `Sync` even if the state `S` is not.
     server: PhantomData<fn() -> S>,
 }
 
+/// What a handle refers to.
 #[derive(Clone)]
 pub(crate) enum Target {
+    /// Keeps the block alive, so that requests need no lookup.
     Process(Arc<ProcessBlock>),
     Pid(Pid),
     StaticName(&'static str),
@@ -49,23 +53,25 @@ pub(crate) enum Target {
 }
 
 impl<S> ServerRef<S> {
-    /// Whoever holds this name.
+    /// Creates a handle of the process that is registered under this name.
     pub const fn named(name: &'static str) -> Self {
         Self { target: Target::StaticName(name), server: PhantomData }
     }
 
-    /// Whoever holds this name, for names made at run time.
+    /// Creates a handle of the process that is registered under this name, for names made at run time.
     pub fn from_name(name: impl Into<Arc<str>>) -> Self {
         Self { target: Target::Name(name.into()), server: PhantomData }
     }
 
-    /// This very process, for pids that come from elsewhere: a listing, a registry. What it is shows at the
-    /// first call: [`CallError::WrongType`](crate::CallError::WrongType) if it is another kind of server.
+    /// Creates a handle of this process, for pids from a listing or a registry. The type is checked by each
+    /// request: a call to another type of server fails with
+    /// [`CallError::WrongType`](crate::CallError::WrongType).
     pub const fn from_pid(pid: Pid) -> Self {
         Self { target: Target::Pid(pid), server: PhantomData }
     }
 
-    /// Whoever holds this key in another table of names.
+    /// Creates a handle of the process that is registered under this key, in a registry or another table of
+    /// names.
     pub fn via(key: impl Via + 'static) -> Self {
         Self { target: Target::Via(Arc::new(key)), server: PhantomData }
     }
@@ -78,8 +84,8 @@ impl<S> ServerRef<S> {
         Self { target: Target::Process(block), server: PhantomData }
     }
 
-    /// The process behind it now: for one by pid always that pid, for one by name or key its living
-    /// holder.
+    /// Returns the pid of the process. A handle by process or pid always returns that pid, even if the
+    /// process has exited; a handle by name or key returns its current holder, or `None` if there is none.
     pub fn whereis(&self) -> Option<Pid> {
         local::checkpoint();
         match &self.target {
@@ -89,14 +95,18 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// The process behind it, as soon as there is one; `None` if there is none within `limit`. The way to
-    /// wait for a restarted server. One by pid is looked up just once; whether a table that is not a
-    /// [`Registry`](crate::Registry) can wait is its own affair.
+    /// Waits until a process is registered under the name or key, and returns its pid; `None` if that does
+    /// not happen within `timeout`. Use it to wait for a restarted server.
+    ///
+    /// A handle by process or pid does not wait. Whether a table that is not a [`Registry`](crate::Registry)
+    /// waits depends on its implementation of [`Via`].
     pub fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         match &self.target {
+            // The name table wakes this thread when the name is registered.
             Target::StaticName(name) => names::whereis_timeout(name, timeout),
             Target::Name(name) => names::whereis_timeout(name, timeout),
             Target::Via(key) => {
+                // `Via` is implemented by user code, which may not have a checkpoint.
                 local::checkpoint();
                 key.whereis_timeout(timeout)
             }
@@ -104,7 +114,7 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// Monitors the process behind it; the `Down` comes to the calling process.
+    /// Monitors the process. The calling process receives the `Down`.
     ///
     /// # Panics
     /// On a thread that is not a process.
@@ -115,16 +125,18 @@ impl<S> ServerRef<S> {
             Target::Pid(pid) => monitor(*pid),
             Target::StaticName(name) => monitor_name(name),
             Target::Name(name) => monitor_name(name),
+            // A fresh pid belongs to no process, so the `Down` with `NoProc` arrives at once.
             Target::Via(key) => monitor(key.whereis().unwrap_or_else(Pid::next)),
         }
     }
 
-    /// Watches the process behind it, from any thread.
+    /// Watches the process, from any thread.
     pub fn watch(&self) -> Watch {
         watch(self.whereis().unwrap_or_else(Pid::next))
     }
 
-    /// As `find`, without taking a share of the block if the handle itself has one.
+    /// Finds the block like `find_block`, but borrows it if the handle holds it: spares the fast path of a
+    /// call two atomic operations on the reference count.
     pub(crate) fn resolve(&self) -> Option<Resolved<'_>> {
         match &self.target {
             Target::Process(block) => Some(Resolved::Borrowed(block)),
@@ -132,18 +144,20 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// The block of the process behind it, dead or alive for one by pid.
+    /// Finds the block of the process. A handle by process or pid also finds one that is exiting; one that is
+    /// found by name or key is running.
     pub(crate) fn find_block(&self) -> Option<Arc<ProcessBlock>> {
         match &self.target {
             Target::Process(block) => Some(Arc::clone(block)),
             Target::Pid(pid) => table::get(*pid),
             Target::StaticName(name) => names::lookup(name),
             Target::Name(name) => names::lookup(name),
+            // Another table may still list a process that is exiting; treat it like a free name.
             Target::Via(key) => key.whereis().and_then(table::get).filter(|block| !block.is_exiting()),
         }
     }
 
-    /// Has the process that `builder` starts hold this name or key.
+    /// Makes the process that `builder` starts register under this name or key.
     pub(crate) fn apply_name_to(&self, builder: &mut Builder) -> Result<(), NameError> {
         match &self.target {
             Target::Process(_) | Target::Pid(_) => return Err(NameError::Unsupported("a pid is not a name")),
@@ -155,7 +169,7 @@ impl<S> ServerRef<S> {
     }
 }
 
-/// The block behind a handle.
+/// The block that a handle has found.
 pub(crate) enum Resolved<'a> {
     Borrowed(&'a Arc<ProcessBlock>),
     Owned(Arc<ProcessBlock>),

@@ -224,6 +224,13 @@ where
         self
     }
 
+    /// Sets how long a task may take to unwind when it exits for another reason than a kill; see
+    /// [`Builder::exit_timeout`].
+    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
+        self.builder.exit_timeout = Some(timeout);
+        self
+    }
+
     /// A free text for reports and listings, and for the names of the threads.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.builder.label = Some(label.into());
