@@ -9,7 +9,7 @@ use crate::process::lifecycle::attach::AttachError;
 use crate::process::signals::exit::exit_with;
 use crate::process::signals::link::LinkError;
 use crate::reason::{CallFailure, ExitReason};
-use crate::task::error::JoinError;
+use crate::task::handle::JoinError;
 
 /// Ends the calling process if there is no value.
 pub trait OrExit<T> {

@@ -1,9 +1,11 @@
 //! A task that is not born yet: its body, and the slot the body answers to. Births are given elsewhere, by the
 //! owner itself or by a supervisor.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
+use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::lifecycle::spawn::Builder;
@@ -12,7 +14,6 @@ use crate::process::signals::effect::Origin;
 use crate::process::signals::exit;
 use crate::process::signals::link::remove_link;
 use crate::reason::ExitReason;
-use crate::task::callers::{self, CallersGuard};
 use crate::task::result_slot::ResultSlot;
 use crate::unwind::catch_and_log;
 
@@ -43,7 +44,7 @@ pub(crate) fn task_body<M: Send + 'static, T: Send + 'static>(
 pub(crate) fn with_callers<M: Send + 'static, T>(
     work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
 ) -> impl FnOnce(&mut Inbox<M>) -> T + Send + 'static {
-    let callers = callers::callers_for_child();
+    let callers = callers_for_child();
     move |inbox| {
         let _guard = CallersGuard::install(callers);
         work(inbox)
@@ -78,3 +79,61 @@ impl StartedTask {
 
 /// How the tasks of a stream are started: gives birth, by this plan, to a process with this body.
 pub(crate) type StartTask = Box<dyn FnMut(Builder, TaskBody) -> Result<StartedTask, StartError>>;
+
+/// A task that starts its successor and ends, again and again, must not hand on an ever longer list.
+const MAX_CALLERS: usize = 32;
+
+thread_local! {
+    static CALLERS: RefCell<Option<Arc<[Pid]>>> = const { RefCell::new(None) };
+}
+
+/// The processes on whose behalf this task works, nearest first: its owner, the owner's owner, and so on. Empty
+/// outside of tasks. At most the nearest 32.
+///
+/// The *ancestors* of a process ([`ProcessInfo`](crate::process::ProcessInfo)) are those that started it, for a
+/// supervised task its supervisor; its callers are those that wanted it done.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+/// use rethread::{Task, task};
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let inner = || Task::spawn(task::callers).and_then(|task| Ok(task.join()));
+///     let outer = Task::spawn(move || (process::current(), inner())).expect("a free thread");
+///     let (outer, callers) = outer.join().expect("it does not crash");
+///     let callers = callers.expect("a free thread").expect("it does not crash");
+///     assert_eq!(callers, [outer.expect("a task is a process"), inbox.pid()]);
+/// })?;
+/// # Ok::<(), process::AttachError>(())
+/// ```
+pub fn callers() -> Vec<Pid> {
+    current().map_or_else(Vec::new, |callers| callers.to_vec())
+}
+
+fn current() -> Option<Arc<[Pid]>> {
+    // None any more while the thread's own locals are being destroyed.
+    CALLERS.try_with(|cell| cell.borrow().clone()).ok().flatten()
+}
+
+/// The callers of a task that the calling thread starts now.
+pub(crate) fn callers_for_child() -> Arc<[Pid]> {
+    let inherited = current();
+    let inherited = inherited.iter().flat_map(|callers| callers.iter().copied());
+    local::pid().into_iter().chain(inherited).take(MAX_CALLERS).collect()
+}
+
+/// The callers of the body that runs while this lives.
+pub(crate) struct CallersGuard(());
+
+impl CallersGuard {
+    pub(crate) fn install(callers: Arc<[Pid]>) -> Self {
+        CALLERS.with(|cell| cell.replace(Some(callers)));
+        Self(())
+    }
+}
+
+impl Drop for CallersGuard {
+    fn drop(&mut self) {
+        let _ = CALLERS.try_with(|cell| cell.take());
+    }
+}

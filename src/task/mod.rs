@@ -116,18 +116,14 @@
 //! [`Zombie`](crate::process::Zombie). That is why nothing here has a time limit that was not asked for.
 
 pub(crate) mod body;
-pub(crate) mod callers;
-pub(crate) mod error;
 pub(crate) mod handle;
-pub(crate) mod many;
 pub(crate) mod result_slot;
 pub(crate) mod running;
 pub(crate) mod start;
 pub(crate) mod stream;
 pub(crate) mod supervisor;
 
-pub use self::callers::callers;
-pub use self::error::JoinError;
-pub use self::handle::Task;
+pub use self::body::callers;
+pub use self::handle::{JoinError, Task};
 pub use self::stream::{OnTimeout, TaskStream};
 pub use self::supervisor::{TaskBuilder, TaskSupervisor};

@@ -10,8 +10,7 @@ use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
-use crate::task::error::JoinError;
-use crate::task::handle::Task;
+use crate::task::handle::{JoinError, Task};
 
 /// In the order of their positions.
 pub(crate) struct RunningTasks<T: Send + 'static>(Vec<RunningTask<T>>);
