@@ -481,6 +481,9 @@ mod fuzz {
         Duration::from_secs(given.map_or(1, |text| text.parse().expect("TODO_FUZZ_SECONDS is a number")))
     }
 
+    /// After so many inputs each kind must have come.
+    const MAX_INPUTS: u64 = 1_000_000;
+
     /// Feeds inputs made by `one` until the time is up; `one` says which kind of end each came to. The answer says how many
     /// there were.
     fn feed<const KINDS: usize>(
@@ -491,7 +494,8 @@ mod fuzz {
         let (began, lasts) = (Instant::now(), seconds());
         let mut dice = Dice(20_261_122);
         let mut counts = [0_u64; KINDS];
-        while began.elapsed() < lasts {
+        // On a slow machine it takes longer than that until each kind has come: the bound is a number of inputs.
+        while began.elapsed() < lasts || (counts.contains(&0) && counts.iter().sum::<u64>() < MAX_INPUTS) {
             for _ in 0..100 {
                 counts[one(&mut dice)] += 1;
             }

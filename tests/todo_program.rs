@@ -221,7 +221,7 @@ fn every_name_that_tree_shows_can_be_killed_and_crashed() {
             let mut tree = || -> Vec<(String, String)> {
                 let lines = out.by_ref().take_while(|line| !line.starts_with(&format!("{name} <")));
                 let lines = lines.filter(|line| !line.starts_with('['));
-                // `   +- db.worker.0 <7>  waiting`, perhaps with ` again x2` before the pid.
+                // `|  +- db.worker.0 <7>  waiting`, perhaps with the number of restarts before the pid.
                 let pid = |line: &str| {
                     line.split_once('<')
                         .and_then(|(_, rest)| rest.split_once('>'))
@@ -230,10 +230,8 @@ fn every_name_that_tree_shows_can_be_killed_and_crashed() {
                 let lines = lines.filter_map(|line| {
                     pid(&line).map(|pid| {
                         (
-                            line.split(" again")
-                                .next()
-                                .unwrap_or_default()
-                                .split(" <")
+                            line.trim_start_matches([' ', '|', '+', '-'])
+                                .split(' ')
                                 .next()
                                 .unwrap_or_default()
                                 .to_owned(),
@@ -262,9 +260,9 @@ fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
     let title = "t".repeat(201);
     let cases: Vec<(Vec<u8>, &str)> = vec![
         ("fly".into(), "error: there is no command \"fly\": `help` lists them"),
-        ("add".into(), "error: it is written: add LIST DATE TITLE..."),
-        ("add bob 2026-11-22".into(), "error: it is written: add LIST DATE TITLE..."),
-        ("add bob 2026-11-22   ".into(), "error: it is written: add LIST DATE TITLE..."),
+        ("add".into(), "error: usage: add LIST DATE TITLE..."),
+        ("add bob 2026-11-22".into(), "error: usage: add LIST DATE TITLE..."),
+        ("add bob 2026-11-22   ".into(), "error: usage: add LIST DATE TITLE..."),
         ("add bob tomorrow x".into(), "error: expected a date as YYYY-MM-DD, such as 2026-11-22"),
         (
             "add bob 2026-02-30 x".into(),
@@ -280,16 +278,16 @@ fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
             "add b\u{7}b 2026-11-22 x".into(),
             "error: a list's name has no control characters, and this one has '\\u{7}'",
         ),
-        ("done bob".into(), "error: it is written: done LIST ID"),
+        ("done bob".into(), "error: usage: done LIST ID"),
         (
             "done bob x".into(),
             "error: expected the number of an entry, not \"x\": invalid digit found in string",
         ),
         ("done bob 7".into(), "error: there is no entry 7 in this list"),
-        ("rm bob 7 8".into(), "error: it is written: rm LIST ID"),
-        ("list bob 2026-11-22 x".into(), "error: it is written: list LIST [DATE]"),
-        ("lists x".into(), "error: it is written: lists"),
-        ("kill".into(), "error: it is written: kill NAME"),
+        ("rm bob 7 8".into(), "error: usage: rm LIST ID"),
+        ("list bob 2026-11-22 x".into(), "error: usage: list LIST [DATE]"),
+        ("lists x".into(), "error: usage: lists"),
+        ("kill".into(), "error: usage: kill NAME"),
         ("kill nobody".into(), "error: no process is called \"nobody\": `tree` shows them all"),
         ("crash list:none".into(), "error: no process is called \"list:none\": `tree` shows them all"),
         ("crash system".into(), "error: system is a supervisor, without a handler to crash in"),
@@ -627,14 +625,19 @@ fn load_finds_all_that_was_acknowledged_while_processes_are_killed() {
     let dir = folder();
     let server = Served::start(dir.path(), &["--allow-kill"]);
     let load = ["load", &server.address, "--clients", "8", "--seconds", "2", "--kill-every", "50ms"];
-    let run = Run::of(program().args(load).output().expect("it runs"));
-    assert!(run.success, "{run:?}");
-    let last = run.out.last().expect("a line");
-    let count = last.strip_prefix("acknowledged ").and_then(|rest| rest.split(',').next()).expect("a count");
-    assert_eq!(*last, format!("acknowledged {count}, found {count}, lost 0, duplicated 0"));
-    assert!(count.parse::<usize>().expect("a number") > 0, "{run:?}");
-    let kills = run.out[0].split("; ").nth(1).and_then(|rest| rest.strip_suffix(" kills"));
-    assert!(kills.is_some_and(|kills| kills.parse::<u32>().expect("a number") > 5), "{run:?}");
+    // One run makes some forty kills; on a busy machine it takes several runs for six of them.
+    let (mut acknowledged, mut kills) = (0, 0);
+    while acknowledged == 0 || kills <= 5 {
+        let run = Run::of(program().args(load).output().expect("it runs"));
+        assert!(run.success, "{run:?}");
+        let last = run.out.last().expect("a line");
+        let count = last.strip_prefix("acknowledged ").and_then(|rest| rest.split(',').next());
+        let count = count.expect("a count");
+        assert_eq!(*last, format!("acknowledged {count}, found {count}, lost 0, duplicated 0"));
+        acknowledged += count.parse::<usize>().expect("a number");
+        let killed = run.out[0].split("; ").nth(1).and_then(|rest| rest.strip_suffix(" kills"));
+        kills += killed.expect("a count of kills").parse::<u32>().expect("a number");
+    }
     server.kill();
 }
 

@@ -544,10 +544,14 @@ mod faults {
                 other => panic!("an exit was due, not {other:?}"),
             }
             eventually("everybody is gone", || left().is_empty());
-            let began = Instant::now();
-            let refused = client::add(&list("bob"), day(), &title("Dinner"));
-            assert!(matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. }))), "{refused:?}");
-            assert!(began.elapsed() < Duration::from_secs(1), "it waited for a system that will not come");
+            // A client that waits for a system that does not come takes two seconds each time.
+            eventually("a refusal without a wait", || {
+                let began = Instant::now();
+                let refused = client::add(&list("bob"), day(), &title("Dinner"));
+                let is_refused = matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. })));
+                assert!(is_refused, "{refused:?}");
+                began.elapsed() < Duration::from_secs(1)
+            });
 
             let again = start(dir, 3);
             assert_eq!(titles("bob"), ["Dentist"]);
@@ -584,19 +588,21 @@ mod faults {
         });
     }
 
-    /// Many writers, and somebody who kills a process every few milliseconds.
+    /// Many writers add entries while a process is killed every few milliseconds. The test ends after a number of kills
+    /// and of acknowledged entries, however long these take: its verdict does not depend on the speed of the machine.
     #[test]
-    fn nothing_acknowledged_is_lost_or_doubled_in_a_storm() {
+    fn nothing_acknowledged_is_lost_or_doubled_under_random_kills() {
         const WRITERS: usize = 6;
-        const LASTS: Duration = Duration::from_secs(3);
+        const KILLS: usize = 40;
+        const ENTRIES: usize = 100;
         with_system(1_000_000, &|_, _| {
             let acknowledged: Arc<Mutex<BTreeMap<(ListName, EntryId), Title>>> = Arc::default();
-            let began = Instant::now();
+            let stopped = Arc::new(AtomicBool::new(false));
             let writers = (0..WRITERS).map(|writer| {
-                let acknowledged = Arc::clone(&acknowledged);
+                let (acknowledged, stopped) = (Arc::clone(&acknowledged), Arc::clone(&stopped));
                 go(move || {
                     for n in 0.. {
-                        if began.elapsed() > LASTS {
+                        if stopped.load(Ordering::Relaxed) {
                             return;
                         }
                         let (name, what) =
@@ -612,7 +618,7 @@ mod faults {
             let writers: Vec<_> = writers.collect();
             let mut dice = Dice(2026);
             let mut kills = 0;
-            while began.elapsed() < LASTS {
+            while kills < KILLS || acknowledged.lock().len() < ENTRIES {
                 let known: Vec<Pid> = process::processes()
                     .iter()
                     .filter(|info| info.name.as_deref().is_some_and(|name| name != "system"))
@@ -622,8 +628,11 @@ mod faults {
                     process::exit(known[dice.below(known.len())], ExitReason::Kill);
                     kills += 1;
                 }
-                process::sleep(Duration::from_millis(10 + dice.below(60) as u64));
+                // On a slow machine the pauses grow: a process that is killed before it can answer acknowledges nothing.
+                let pause = 10 + dice.below(60) + 5 * kills.saturating_sub(KILLS);
+                process::sleep(Duration::from_millis(pause as u64));
             }
+            stopped.store(true, Ordering::Relaxed);
             join(writers);
 
             let mut kept = BTreeMap::new();
@@ -638,7 +647,6 @@ mod faults {
             assert!(lost.is_empty(), "lost: {lost:?}");
             let distinct: HashSet<&Title> = kept.values().collect();
             assert_eq!(distinct.len(), kept.len(), "an entry is there twice");
-            assert!(kills > 20 && acknowledged.len() > 20, "{kills} kills, {} entries", acknowledged.len());
             println!("{kills} kills, {} entries acknowledged, {} kept", acknowledged.len(), kept.len());
         });
     }

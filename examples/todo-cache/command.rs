@@ -11,23 +11,23 @@ use crate::todo::inject::Fault;
 use crate::todo::list::EntryId;
 use crate::todo::name::{ListName, NameError, Title, TitleError};
 
-/// What `help` prints.
+/// What `help` prints: of each command how it is written and, after at least two blanks, what it does.
 pub(crate) const HELP: &str = "\
-add LIST DATE TITLE...   add an entry; answered `added LIST ID DATE TITLE` once it is on disk
-list LIST [DATE]         show the entries of a list, of one day or all
-done LIST ID             tick an entry off
-edit LIST ID TITLE...    give an entry another title
-rm LIST ID               take an entry out
-lists                    show the names of all lists
-tree                     show the processes: who started whom, what they are at, their mail
-top [mail|busy|restarts] show the processes that stand out
-info NAME                show all that is known of one
-events                   show what has happened since this was last asked
-kill NAME                kill a process: cache, database, db.worker.1, list:bob, system
-crash NAME               have a process panic in a handler
-hang NAME                have a process stay in a handler: calls to it time out, and only a kill helps
-help                     show this
-quit                     stop the system and leave, as the end of the input does";
+add LIST DATE TITLE...        add an entry; prints `added LIST ID DATE TITLE` once it is on disk
+list LIST [DATE]              show the entries of a list, of one day or all
+done LIST ID                  mark an entry as done
+edit LIST ID TITLE...         change the title of an entry
+rm LIST ID                    remove an entry
+lists                         show the names of all lists
+tree                          show the supervision tree: each process, its activity and its message queue length
+top [messages|busy|restarts]  show the processes with the most queued messages, the longest work, the most restarts
+info NAME                     show the details of a process
+events                        show the process events since the last `events`
+kill NAME                     kill a process: cache, database, db.worker.1, list:bob, system
+crash NAME                    make a process panic in a handler
+hang NAME                     make a process block in a handler: calls to it time out until it is killed
+help                          show this text
+quit                          stop the system and exit, like the end of the input";
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl<'a> Words<'a> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
         match word {
-            "" | "mail" => Ok(SortBy::Mailbox),
+            "" | "messages" => Ok(SortBy::Mailbox),
             "busy" => Ok(SortBy::Busy),
             "restarts" => Ok(SortBy::Restarts),
             _ => Err(CommandParseError::Usage(self.usage)),
@@ -161,7 +161,7 @@ impl fmt::Display for CommandParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CommandParseError::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
-            CommandParseError::Usage(usage) => write!(f, "it is written: {usage}"),
+            CommandParseError::Usage(usage) => write!(f, "usage: {usage}"),
             CommandParseError::List(error) => error.fmt(f),
             CommandParseError::Date(error) => error.fmt(f),
             CommandParseError::Id(word, error) => {

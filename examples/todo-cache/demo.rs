@@ -212,7 +212,7 @@ impl<'a> Demo<'a> {
         self.show_list("bob")?;
         for (name, before) in SHOWN_PROCESSES.into_iter().zip(before) {
             let now = process::whereis(name);
-            let show = |pid: Option<Pid>| pid.map_or("nobody".to_owned(), |pid| pid.to_string());
+            let show = |pid: Option<Pid>| pid.map_or("none".to_owned(), |pid| pid.to_string());
             writeln!(self.out, "   {name:<11} was {:<5} and is {}", show(before), show(now))?;
             if now.is_none() || now == before {
                 return Err(format!("{name} was not started again").into());

@@ -175,7 +175,7 @@ fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
         let tree: Value = serde_json::from_str(&reply.body).unwrap_or_default();
         let names = tree["tree"].as_array().into_iter().flatten().filter_map(|row| row["name"].as_str());
         let is_target =
-            |name: &&str| *name != "system" && !name.starts_with("web") && !name.starts_with("storm");
+            |name: &&str| *name != "system" && !name.starts_with("web") && !name.starts_with("chaos");
         let names: Vec<&str> = names.filter(is_target).collect();
         if names.is_empty() {
             continue;

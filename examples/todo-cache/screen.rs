@@ -37,7 +37,7 @@ pub(crate) struct Line {
 /// What was seen of one process.
 struct ProcessHistory {
     since: Instant,
-    mail: VecDeque<u64>,
+    queue_lens: VecDeque<u64>,
 }
 
 /// A process that is gone, where it stood.
@@ -135,10 +135,10 @@ impl Screen {
             let history = self
                 .histories
                 .entry(pid.to_owned())
-                .or_insert_with(|| ProcessHistory { since, mail: VecDeque::new() });
-            history.mail.push_back(row["mail"].as_u64().unwrap_or(0));
-            if history.mail.len() > HISTORY_LEN {
-                history.mail.pop_front();
+                .or_insert_with(|| ProcessHistory { since, queue_lens: VecDeque::new() });
+            history.queue_lens.push_back(row["message_queue_len"].as_u64().unwrap_or(0));
+            if history.queue_lens.len() > HISTORY_LEN {
+                history.queue_lens.pop_front();
             }
             let depth = row["depth"].as_u64().unwrap_or(0) as usize;
             current_rows.push((pid.to_owned(), depth, row["name"].as_str().unwrap_or_default().to_owned()));
@@ -150,7 +150,7 @@ impl Screen {
                 above = Some(pid);
             } else if !name.starts_with("web.connection") {
                 self.histories.remove(&pid);
-                let reason = self.reasons.remove(&pid).unwrap_or_else(|| "gone".to_owned());
+                let reason = self.reasons.remove(&pid).unwrap_or_else(|| "exited".to_owned());
                 self.exited.push(ExitedProcess {
                     since: now,
                     after: above.clone(),
@@ -171,10 +171,10 @@ impl Screen {
     fn row(&self, row: &Value, now: Instant) -> Line {
         let text = |key: &str| row[key].as_str().unwrap_or_default();
         let number = |key: &str| row[key].as_u64().unwrap_or(0);
-        let (mail, busy) = (number("mail"), number("busy_ms"));
+        let (queue_len, busy) = (number("message_queue_len"), number("busy_ms"));
         let restarts = match number("restarts") {
             0 => String::new(),
-            times => format!(" again x{times}"),
+            times => format!(" restarts: {times}"),
         };
         let name = format!("{}{}{restarts}", indent(number("depth"), "+- "), text("name"));
         let activity = match text("state") {
@@ -188,16 +188,19 @@ impl Screen {
         };
         let what = if text("kind") == "supervisor" { text("what").to_owned() } else { activity };
         let history = self.histories.get(text("pid"));
-        let chart = history.map(|history| sparkline(&history.mail)).unwrap_or_default();
+        let chart = history.map(|history| sparkline(&history.queue_lens)).unwrap_or_default();
         let is_new = history.is_some_and(|history| now.duration_since(history.since) < NEW_PROCESS_AGE);
         let colour = match text("state") {
             "down" | "zombie" => Colour::Dead,
             _ if busy > STUCK_AFTER_MS => Colour::Dead,
-            _ if mail >= BACKLOG => Colour::Backlog,
+            _ if queue_len >= BACKLOG => Colour::Backlog,
             _ if is_new => Colour::New,
             _ => Colour::Plain,
         };
-        Line { text: format!("{name:<30} {:<7} {what:<36} mail {mail:<4} {chart}", text("pid")), colour }
+        Line {
+            text: format!("{name:<30} {:<7} {what:<36} messages {queue_len:<4} {chart}", text("pid")),
+            colour,
+        }
     }
 }
 

@@ -165,7 +165,7 @@ fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::
         Command::Top(by) => {
             let all = observer::top(by, MAX_SHOWN);
             all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
-            if all.is_empty() { print_line(out, "nobody stands out") } else { Ok(AfterCommand::Continue) }
+            if all.is_empty() { print_line(out, "no process stands out") } else { Ok(AfterCommand::Continue) }
         }
         Command::Info(name) => match tree::find(&name).and_then(|member| observer::info(member.pid)) {
             Some(one) => {
@@ -237,7 +237,7 @@ fn inject_fault(out: &mut impl Write, name: &str, fault: Fault) -> io::Result<Af
         (Some(_), _) => String::new(),
         (None, Some(member)) => format!("; now it is {}", member.pid),
         (None, None) if name.starts_with("list:") => "; it is started again when it is asked for".to_owned(),
-        (None, None) => "; nobody takes its place".to_owned(),
+        (None, None) => "; it is not restarted".to_owned(),
     };
     writeln!(out, "{name} {} ended: {reason}{now}", outcome.pid)?;
     Ok(outcome.gave_up.map_or(AfterCommand::Continue, AfterCommand::SystemExited))

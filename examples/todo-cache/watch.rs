@@ -31,7 +31,7 @@ pub(crate) fn run(url: &str, frames: Option<u32>) -> Result<ExitCode, Box<dyn Er
             }
             Err(FollowError::Server(error)) => {
                 reached = true;
-                let text = format!("the connection is lost, trying again: {error}");
+                let text = format!("connection lost, reconnecting: {error}");
                 let line = Line { text, colour: Colour::Dead };
                 if terminal.show(&[line]).is_err() {
                     return Ok(ExitCode::SUCCESS);
@@ -59,7 +59,7 @@ fn follow(
     loop {
         let (kind, data) = connection.next_event().map_err(FollowError::Server)?;
         let data: Value = serde_json::from_str(&data).unwrap_or_default();
-        if kind == "life" {
+        if kind == "process" {
             screen.on_event(&data);
             continue;
         }

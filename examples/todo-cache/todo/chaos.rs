@@ -14,7 +14,7 @@ use super::name::{ListName, Title};
 use super::tree;
 
 /// The supervisor of whoever takes part.
-pub(crate) const CHAOS: ServerRef<TaskSupervisor> = ServerRef::named("storm");
+pub(crate) const CHAOS: ServerRef<TaskSupervisor> = ServerRef::named("chaos");
 
 /// How many processes add entries.
 const WRITERS: usize = 3;
@@ -69,10 +69,10 @@ pub(crate) fn start() -> Result<(), StartError> {
 
 fn start_tasks(run: u128) -> Result<(), StartError> {
     for writer in 1..=WRITERS {
-        CHAOS.builder().label(format!("storm.writer.{writer}")).start_child(move || write(writer, run))?;
+        CHAOS.builder().label(format!("chaos.writer.{writer}")).start_child(move || write(writer, run))?;
     }
-    CHAOS.builder().label("storm.killer").start_child(kill)?;
-    CHAOS.builder().label("storm.auditor").start_child(audit)?;
+    CHAOS.builder().label("chaos.killer").start_child(kill)?;
+    CHAOS.builder().label("chaos.auditor").start_child(audit)?;
     Ok(())
 }
 
@@ -82,11 +82,12 @@ pub(crate) fn stop() {
 }
 
 fn write(writer: usize, run: u128) {
-    let (Ok(list), Ok(date)) = (format!("storm {writer}").parse::<ListName>(), "2026-11-22".parse()) else {
+    let (Ok(list), Ok(date)) = (format!("chaos {writer}").parse::<ListName>(), "2026-11-22".parse()) else {
         return;
     };
     for number in 1..=MAX_ENTRIES_PER_WRITER {
-        let Ok(title) = format!("entry {number} of writer {writer} in storm {run}").parse::<Title>() else {
+        let Ok(title) = format!("entry {number} of writer {writer} in chaos run {run}").parse::<Title>()
+        else {
             return;
         };
         if !RUNNING.load(Ordering::Relaxed) {
@@ -143,13 +144,13 @@ fn audit() {
 
 /// Whether a writer still waits for the answer to its last entry.
 fn has_pending_writes() -> bool {
-    tree::members().iter().any(|member| member.name.starts_with("storm.writer."))
+    tree::members().iter().any(|member| member.name.starts_with("chaos.writer."))
 }
 
 /// How often each entry is in the lists.
 fn stored_entries() -> Result<HashMap<(ListName, Title), u32>, TodoError> {
     let mut counts = HashMap::new();
-    for list in (1..=WRITERS).filter_map(|writer| format!("storm {writer}").parse::<ListName>().ok()) {
+    for list in (1..=WRITERS).filter_map(|writer| format!("chaos {writer}").parse::<ListName>().ok()) {
         for entry in client::entries(&list, None)? {
             *counts.entry((list.clone(), entry.title)).or_default() += 1;
         }

@@ -65,7 +65,7 @@ impl fmt::Display for TodoError {
             TodoError::Start(error) => write!(f, "nothing was changed: the list's server: {error}"),
             TodoError::Unavailable(error) => write!(f, "nothing was changed: {error}"),
             TodoError::Unanswered(error) => {
-                write!(f, "nobody knows whether it was done, look at the list before you ask again: {error}")
+                write!(f, "unknown whether the change was made, check the list before retrying: {error}")
             }
         }
     }

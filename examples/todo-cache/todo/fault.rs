@@ -15,7 +15,7 @@ impl HandlerFault {
     /// Does it, in the name of that process.
     pub(crate) fn execute(self, process_name: &str) -> Next {
         match self {
-            HandlerFault::Crash => panic!("{process_name} was told to crash"),
+            HandlerFault::Crash => panic!("{process_name}: injected crash"),
             HandlerFault::Hang => {
                 let (_sender, receiver) = std::sync::mpsc::channel::<Never>();
                 let _ = receiver.recv();

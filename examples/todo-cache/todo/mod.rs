@@ -8,7 +8,7 @@
 //! | `shape` `system` | how they are wired |
 //! | `client` `error` | how the system is used, and what can go wrong |
 //! | `tree` `metrics` `view` | looking at it |
-//! | `misdeed` `strike` `storm` | hurting it |
+//! | `fault` `inject` `chaos` | hurting it |
 //! | `http` `routes` `web` | serving it |
 
 pub(crate) mod agent;

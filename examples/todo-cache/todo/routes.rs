@@ -88,11 +88,11 @@ pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
         ("POST", "/done") => change(request, client::done),
         ("POST", "/rm") => change(request, client::remove),
         ("POST", "/edit") => edit(request),
-        ("POST", "/kill" | "/crash" | "/storm") => inject_fault(request, options),
+        ("POST", "/kill" | "/crash" | "/chaos") => inject_fault(request, options),
         (_, "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics") => {
             return Answer::Whole(not_allowed("GET"));
         }
-        (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/storm") => {
+        (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/chaos") => {
             return Answer::Whole(not_allowed("POST"));
         }
         _ => Err(HttpError(404, "not found".into())), // in the words of the book
@@ -185,7 +185,7 @@ fn inject_fault(request: &Request, options: &Options) -> RouteResult {
         return Err(HttpError(403, "the header `X-Todo: 1` is missing".into()));
     }
     match request.path.as_str() {
-        "/storm" => match parameter(request, "on")? {
+        "/chaos" => match parameter(request, "on")? {
             "1" => chaos::start().map_err(|error| HttpError(503, error.to_string()))?,
             "0" => chaos::stop(),
             other => return Err(HttpError::bad_request(format!("expected on=1 or on=0, not {other:?}"))),

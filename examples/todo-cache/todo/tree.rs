@@ -16,8 +16,8 @@ pub(crate) struct Member {
 
 /// Whether a process of that name or label is one of the system's.
 pub(crate) fn is_system_process(name: &str) -> bool {
-    ["system", "cache", "database", "metrics", "storm"].contains(&name)
-        || ["db.worker.", "list:", "web", "storm."].iter().any(|prefix| name.starts_with(prefix))
+    ["system", "cache", "database", "metrics", "chaos"].contains(&name)
+        || ["db.worker.", "list:", "web", "chaos."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether a storm may kill it: part of what keeps the lists, and not the top of all.

@@ -30,8 +30,8 @@ pub(crate) fn tree(shape: Shape, allow_kill: bool, chaos: ChaosStatus) -> Value 
         "restarts": restarts,
         "requests": requests,
         "allow_kill": allow_kill,
-        "storm": {
-            "on": chaos.running, "acknowledged": chaos.acknowledged, "found": chaos.found, "lost": chaos.lost,
+        "chaos": {
+            "running": chaos.running, "acknowledged": chaos.acknowledged, "found": chaos.found, "lost": chaos.lost,
         },
         "tree": all.iter().map(|row| row_json(row, row.depth - above)).collect::<Vec<_>>(),
     })
@@ -64,7 +64,7 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
                 "state": state,
                 "activity": info.activity.to_string(),
                 "busy_ms": if is_handling_message(info) { info.active_for.as_millis() as u64 } else { 0 },
-                "mail": info.mailbox_len,
+                "message_queue_len": info.mailbox_len,
                 "restarts": restarts,
                 "handled": info.received,
                 "thread": info.thread_name.as_deref().unwrap_or("?"),
@@ -75,11 +75,11 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
             "pid": null,
             "name": status.child.id.as_str(),
             "kind": "process",
-            "what": if status.child.state == ChildState::Restarting { "to be started again" } else { "not running" },
+            "what": if status.child.state == ChildState::Restarting { "restarting" } else { "not running" },
             "state": "down",
             "activity": "",
             "busy_ms": 0,
-            "mail": 0,
+            "message_queue_len": 0,
             "restarts": status.restarts,
             "handled": 0,
             "thread": "",
@@ -102,11 +102,11 @@ pub(crate) fn event_json(event: &ProcessEvent) -> Value {
             ("exited", format!("exited: {}", reason.split_whitespace().collect::<Vec<_>>().join(" ")))
         }
         ProcessEventKind::Restarted { restart_count: times, .. } => {
-            ("restarted", format!("takes the place of the last one, again x{times}"))
+            ("restarted", format!("restarted (restart {times})"))
         }
         ProcessEventKind::GaveUp { reason: why } => ("gave_up", format!("gave up: {why}")),
-        ProcessEventKind::BecameZombie => ("zombie", "did not end in time: a zombie".to_owned()),
-        _ => ("reaped", "ended after all, was a zombie".to_owned()),
+        ProcessEventKind::BecameZombie => ("zombie", "became a zombie".to_owned()),
+        _ => ("reaped", "zombie reaped".to_owned()),
     };
     json!({
         "at": time_of_day(event.at),
