@@ -1016,7 +1016,7 @@ mod the_rest {
     }
 
     #[test]
-    #[should_panic(expected = "a task stream that has begun cannot change its order")]
+    #[should_panic(expected = "the order of a task stream cannot be changed after its first item")]
     fn an_order_that_changes_is_refused() {
         let mut stream = Task::stream([1, 2], |n| n);
         stream.next();
