@@ -168,7 +168,7 @@ fn an_entry_survives_a_crash_and_the_end_of_the_program() {
     let dir = folder();
     let out = shell(dir.path(), "add bob 2026-11-22 Dentist\ncrash cache\nlist bob\nquit\n").well();
     assert_eq!(out[0], "added bob 1 2026-11-22 Dentist");
-    assert!(out[1].starts_with("cache <") && out[1].contains("; now it is <"), "{out:?}");
+    assert!(out[1].starts_with("cache <") && out[1].contains("; restarted as <"), "{out:?}");
     assert_eq!(out[2..], ["[ ] 1 2026-11-22 Dentist"]);
     assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
 }
@@ -272,11 +272,11 @@ fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
         (format!("add bob 2026-11-22 {title}").into(), "error: a title has at most 200 characters"),
         (
             "add bob 2026-11-22 a\tb".into(),
-            "error: a title has no control characters, and this one has '\\t'",
+            "error: a title has no control characters, but this one has '\\t'",
         ),
         (
             "add b\u{7}b 2026-11-22 x".into(),
-            "error: a list's name has no control characters, and this one has '\\u{7}'",
+            "error: a list's name has no control characters, but this one has '\\u{7}'",
         ),
         ("done bob".into(), "error: usage: done LIST ID"),
         (
@@ -312,12 +312,12 @@ fn the_fourth_crash_ends_the_shell_which_says_so() {
     assert!((6..=51).contains(&run.out.len()), "{run:?}");
     assert_eq!(
         run.out.last().expect("a line"),
-        "the system has ended: shutdown, after more than 3 crashes within 5 s; all that was acknowledged is on disk"
+        "the system has exited: shutdown, after more than 3 crashes within 5 s; all acknowledged changes are on disk"
     );
     assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
     let killed = shell(dir.path(), "kill system\nlist bob\n");
     assert!(
-        !killed.success && killed.out.last().is_some_and(|line| line.contains("has ended: killed")),
+        !killed.success && killed.out.last().is_some_and(|line| line.contains("has exited: killed")),
         "{killed:?}"
     );
 }

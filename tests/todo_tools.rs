@@ -147,12 +147,12 @@ fn the_shell_shows_a_list_that_hangs_and_a_kill_frees_it() {
         &["shell"],
         "add bob 2026-11-22 Dentist\nhang list:bob\ninfo list:bob\ntop busy\nkill list:bob\nlist bob\nevents\ninfo nobody\n",
     );
-    assert!(out[1].starts_with("list:bob will not come out of its handler"), "{out:#?}");
+    assert!(out[1].starts_with("list:bob is blocked in a handler"), "{out:#?}");
     let at = |text: &str| {
         let found = out.iter().position(|line| line.starts_with("list:bob <") && line.contains(text));
         found.unwrap_or_else(|| panic!("no line says {text:?}: {out:#?}"))
     };
-    assert!(at("handling a cast") < at("ended: killed"));
+    assert!(at("handling a cast") < at("exited: killed; it is restarted"));
     assert!(out.contains(&"[ ] 1 2026-11-22 Dentist".to_owned()), "{out:#?}");
     assert!(at("zombie") < at("exited: killed"));
     assert_eq!(

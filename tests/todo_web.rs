@@ -403,10 +403,10 @@ mod routes {
                 ("POST /rm?list=bob&id=18446744073709551615", 404, "there is no entry"),
                 ("GET /nothing", 404, "not found"),
                 ("GET /entries/?list=bob", 404, "not found"),
-                ("POST /entries?list=bob", 405, "this takes GET only"),
-                ("DELETE /", 405, "this takes GET only"),
-                ("GET /add_entry?list=bob", 405, "this takes POST only"),
-                ("GET /kill?name=cache", 405, "this takes POST only"),
+                ("POST /entries?list=bob", 405, "only GET is allowed here"),
+                ("DELETE /", 405, "only GET is allowed here"),
+                ("GET /add_entry?list=bob", 405, "only POST is allowed here"),
+                ("GET /kill?name=cache", 405, "only POST is allowed here"),
             ];
             for (line, status, part) in cases {
                 let mut client = site.client();
@@ -607,7 +607,7 @@ mod blows {
                     for verb in ["kill", "crash"] {
                         let answer = site.post(&format!("/{verb}?name={name}"));
                         assert!(
-                            answer.refused(403).contains("is what answers here"),
+                            answer.refused(403).contains("serves this request"),
                             "{verb} {name}: {answer:?}"
                         );
                     }

@@ -1,4 +1,4 @@
-//! What a line of the shell says. `shell` reads the lines and carries out what is found here.
+//! Parses a line of the shell into a command, and has the help text.
 
 use std::error::Error;
 use std::fmt;
@@ -29,7 +29,7 @@ hang NAME                     make a process block in a handler: calls to it tim
 help                          show this text
 quit                          stop the system and exit, like the end of the input";
 
-/// One command.
+/// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     Add(ListName, Date, Title),
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Quit,
 }
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommandParseError {
     Unknown(String),
@@ -59,11 +59,11 @@ pub(crate) enum CommandParseError {
 }
 
 impl Command {
-    /// Reads a line; `None` if there is nothing on it.
+    /// Parses a line; returns `None` if it is blank.
     ///
     /// # Errors
     ///
-    /// [`BadLine`].
+    /// [`CommandParseError`].
     pub(crate) fn parse(line: &str) -> Result<Option<Self>, CommandParseError> {
         let (verb, rest) = first_word(line);
         let mut words = Words { rest, usage: usage_of(verb) };
@@ -93,21 +93,21 @@ impl Command {
     }
 }
 
-/// What follows the verb.
+/// The words behind the verb.
 struct Words<'a> {
     rest: &'a str,
     usage: &'static str,
 }
 
 impl<'a> Words<'a> {
-    /// The next word, which must be there.
+    /// Returns the next word, which is required.
     fn next(&mut self) -> Result<&'a str, CommandParseError> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
         if word.is_empty() { Err(CommandParseError::Usage(self.usage)) } else { Ok(word) }
     }
 
-    /// All other words, at least one.
+    /// Returns the rest of the line, which must not be empty.
     fn rest_of_line(&mut self) -> Result<&'a str, CommandParseError> {
         match std::mem::take(&mut self.rest) {
             "" => Err(CommandParseError::Usage(self.usage)),
@@ -115,7 +115,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// By what to sort: mail, if nothing is said.
+    /// Returns the sort key of `top`: messages by default.
     fn sort_key(&mut self) -> Result<SortBy, CommandParseError> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
@@ -145,13 +145,13 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The first word and what follows it, without the blanks around either.
+/// Returns the first word and the rest of the text, both trimmed.
 fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim();
     text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
 }
 
-/// How a command is written, from its line in [`HELP`].
+/// Returns the usage of a command, from its line in [`HELP`].
 fn usage_of(verb: &str) -> &'static str {
     let line = HELP.lines().find(|line| first_word(line).0 == verb).unwrap_or_default();
     line.split_once("  ").map_or(line, |(usage, _)| usage)

@@ -1,5 +1,4 @@
-//! The system as data for whoever looks from outside: the tree and the news as JSON, the numbers for Prometheus. `web`
-//! sends it, `watch` draws it.
+//! The system as data for clients: the process tree and the events as JSON, the metrics in the format of Prometheus.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +13,7 @@ use super::metrics::{self, Metrics};
 use super::shape::Shape;
 use super::tree;
 
-/// The tree and the numbers. What is above the system is left out.
+/// Returns the process tree and the metrics. Processes above the system are omitted.
 pub(crate) fn tree(shape: Shape, allow_kill: bool, chaos: ChaosStatus) -> Value {
     let snapshot = observer::snapshot();
     let rows = snapshot.tree();
@@ -88,12 +87,12 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
     }
 }
 
-/// Whether it is at one certain message: whatever else runs, a loop of its own perhaps, may run for ever.
+/// Returns `true` if the process is handling a message. Other activity, such as the body of a task, may be long on purpose.
 fn is_handling_message(info: &ProcessInfo) -> bool {
     info.state == ProcessState::Running && !matches!(info.activity, Activity::Body | Activity::Waiting)
 }
 
-/// One piece of news.
+/// Returns a process event as JSON.
 pub(crate) fn event_json(event: &ProcessEvent) -> Value {
     let (kind, text) = match &event.kind {
         ProcessEventKind::Started { .. } => ("started", "started".to_owned()),
@@ -117,7 +116,7 @@ pub(crate) fn event_json(event: &ProcessEvent) -> Value {
     })
 }
 
-/// The entries of a list.
+/// Returns the entries of a list as JSON.
 pub(crate) fn entries(entries: &[Entry]) -> Value {
     let one = |entry: &Entry| {
         json!({
@@ -127,7 +126,7 @@ pub(crate) fn entries(entries: &[Entry]) -> Value {
     entries.iter().map(one).collect()
 }
 
-/// The numbers in the text format of Prometheus.
+/// Formats the metrics in the text format of Prometheus.
 pub(crate) fn prometheus() -> String {
     let Metrics { uptime, processes, zombies, restarts, requests } = metrics::now();
     format!(
@@ -140,7 +139,7 @@ pub(crate) fn prometheus() -> String {
     )
 }
 
-/// The time of day, in UTC.
+/// Formats the time of day, in UTC.
 fn time_of_day(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
