@@ -1272,6 +1272,6 @@ fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
     let all: Vec<Watch> = tasks.children().unwrap().into_iter().map(process::watch).collect();
     assert_eq!(all.len(), 1);
     gate.open();
-    assert_eq!(all[0].wait_timeout(Duration::from_secs(10)), Some(ExitReason::Killed));
+    assert_eq!(all[0].wait_timeout(Duration::from_secs(30)), Some(ExitReason::Killed));
     tasks.stop().unwrap();
 }

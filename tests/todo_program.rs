@@ -19,7 +19,7 @@ use rethread::process::{self, Inbox};
 
 use support::{eventually, watchdog};
 
-/// The program, beside the test that runs: `target/debug/examples/todo-cache`.
+/// Returns the program, which is beside the test that runs: `target/debug/examples/todo-cache`.
 #[track_caller]
 fn program() -> Command {
     let mut path: PathBuf = std::env::current_exe().expect("this very test");
@@ -49,14 +49,14 @@ impl Run {
         Run { success: output.status.success(), out: lines(&output.stdout), err: lines(&output.stderr) }
     }
 
-    /// The lines printed; the run must have gone well, without a word on stderr.
+    /// Returns the printed lines; the run must have succeeded, without output on stderr.
     #[track_caller]
     fn well(self) -> Vec<String> {
         assert!(self.success && self.err.is_empty(), "{self:?}");
         self.out
     }
 
-    /// The one line of an error on stderr.
+    /// Returns the one line on stderr of a run that has failed.
     #[track_caller]
     fn refused(self) -> String {
         assert!(!self.success && self.err.len() == 1, "{self:?}");
@@ -101,15 +101,15 @@ impl Shell {
         writeln!(stdin, "{line}").expect("it reads");
     }
 
-    /// The next line; `None` at the end.
+    /// Reads the next line; `None` at the end.
     #[track_caller]
-    fn hear(&mut self) -> Option<String> {
+    fn read_line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.stdout.as_mut().expect("its output is open").read_line(&mut line).expect("text");
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// `kill -9`.
+    /// Kills the program with `kill -9`.
     #[track_caller]
     fn kill(&mut self) {
         self.child.as_mut().expect("it runs").kill().expect("it can be killed");
@@ -359,16 +359,16 @@ fn a_store_has_one_program_at_a_time() {
     let dir = folder();
     let mut first = Shell::start(dir.path());
     first.say("add bob 2026-11-22 Dentist");
-    assert_eq!(first.hear().as_deref(), Some("added bob 1 2026-11-22 Dentist"));
+    assert_eq!(first.read_line().as_deref(), Some("added bob 1 2026-11-22 Dentist"));
     let said = shell(dir.path(), "list bob").refused();
     assert!(said.contains("shard-0.redb is in use"), "{said}");
     first.say("list bob");
-    assert_eq!(first.hear().as_deref(), Some("[ ] 1 2026-11-22 Dentist"));
+    assert_eq!(first.read_line().as_deref(), Some("[ ] 1 2026-11-22 Dentist"));
     first.output().well();
     assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
 }
 
-/// Ten times: a run of adds, and `kill -9` in the middle of it. Whatever was acknowledged is there in the end.
+/// Repeats a run of adds ten times, with a `kill -9` in the middle. All acknowledged entries must be stored at the end.
 #[test]
 fn kill_9_loses_nothing_acknowledged() {
     const ROUNDS: u64 = 10;
@@ -386,7 +386,7 @@ fn kill_9_loses_nothing_acknowledged() {
         let adds: String = adds.collect();
         running.stdin.as_mut().expect("open").write_all(adds.as_bytes()).expect("it fits into the pipe");
         let mut left = dice(50);
-        while let Some(line) = running.hear() {
+        while let Some(line) = running.read_line() {
             // added LIST ID DATE TITLE
             let words: Vec<&str> = line.splitn(4, ' ').collect();
             let ["added", list, id, rest] = words[..] else { panic!("no acknowledgement: {line}") };
@@ -446,7 +446,7 @@ impl Served {
         Self { address: address.to_owned(), child }
     }
 
-    /// `kill -9`; it has not ended before by itself.
+    /// Kills the server with `kill -9`; it must not have exited by itself.
     #[track_caller]
     fn kill(mut self) {
         assert_eq!(self.child.try_wait().expect("its status"), None, "it has ended");
@@ -537,7 +537,7 @@ fn sigterm_and_sigint_end_a_server_in_order_also_while_it_is_asked() {
     }
 }
 
-/// `TODO_KILLS=200` for more of them.
+/// Repeats eight kills of a server under load; `TODO_KILLS=200` for more of them.
 #[test]
 fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {
     const WRITERS: usize = 4;
@@ -569,7 +569,7 @@ fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {
                         let line = format!("POST /add_entry?list={list}&date=2026-11-22&title={title}");
                         match ask(&mut stream, &line) {
                             Ok((200, body)) if body == "OK" => acknowledged.lock().push((list, title)),
-                            Ok(answer) => panic!("nobody kills its processes, and it answers {answer:?}"),
+                            Ok(answer) => panic!("no process was killed, and the answer is {answer:?}"),
                             Err(_) => return, // it was killed
                         }
                     }

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use support::watchdog;
 
-/// The program, which cargo has built beside this test.
+/// Returns the program, which cargo has built beside this test.
 fn program(dir: &Path) -> Command {
     let test = std::env::current_exe().expect("a path");
     let target = test.ancestors().nth(2).expect("target/debug");
@@ -40,7 +40,7 @@ fn well(dir: &Path, args: &[&str], input: &str) -> Vec<String> {
     lines(&output.stdout)
 }
 
-/// What it says on stderr, which must be one line, and it must have failed.
+/// Returns the one line on stderr of a run that must have failed.
 #[track_caller]
 fn refused(dir: &Path, args: &[&str], input: &str) -> String {
     let output = run(dir, args, input);

@@ -34,7 +34,7 @@ struct Site {
     system: System,
 }
 
-/// A system with a web server on a free port. It endures a thousand crashes, and has its processes killed by clients if
+/// Starts a system with a web server on a free port. It allows a thousand restarts, and clients may kill processes if
 /// `allow_kill`.
 #[track_caller]
 fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
@@ -42,7 +42,7 @@ fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl
     serve(allow_kill, config, body);
 }
 
-/// The same for a test that has made sure that it is alone.
+/// Starts the same for a test that has the lock already.
 #[track_caller]
 fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
     let dir = tempfile::tempdir().expect("a folder");
@@ -59,17 +59,17 @@ fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnO
         let system = System::start_link(config).unwrap_or_else(|error| panic!("it did not start: {error}"));
         body(&Site { address, system });
         system.stop().expect("it stops");
-        assert_eq!(tree::members(), [], "nobody is left");
+        assert_eq!(tree::members(), [], "processes are left");
     });
 }
 
-/// The same with nothing special about it.
+/// Starts the same without options.
 #[track_caller]
 fn with_plain_site(body: impl FnOnce(&Site)) {
     with_site(false, |config| config, body);
 }
 
-/// The same where clients may kill.
+/// Starts the same with `allow_kill`.
 #[track_caller]
 fn with_deadly_site(body: impl FnOnce(&Site)) {
     with_site(true, |config| config, body);
@@ -81,7 +81,7 @@ impl Site {
         Client::of(self.address)
     }
 
-    /// Over a connection of its own.
+    /// Sends a GET over a new connection.
     #[track_caller]
     fn get(&self, address: &str) -> Answer {
         self.client().ask("GET", address)
@@ -92,7 +92,7 @@ impl Site {
         self.client().ask("POST", address)
     }
 
-    /// What `/api/tree` says.
+    /// Returns the JSON of `/api/tree`.
     #[track_caller]
     fn tree(&self) -> Value {
         serde_json::from_str(&self.get("/api/tree").body).expect("JSON")
@@ -112,7 +112,7 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The one sentence of a refusal with that status.
+    /// Returns the one sentence of an error response with that status.
     #[track_caller]
     fn refused(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{self:?}");
@@ -152,7 +152,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("it listens");
     }
 
-    /// Has nothing more to say, and listens.
+    /// Closes the write side of the connection.
     #[track_caller]
     fn close_half(&mut self) {
         self.stream.get_ref().shutdown(Shutdown::Write).expect("it was open");
@@ -167,7 +167,7 @@ impl Client {
         Ok(line.trim_end().to_owned())
     }
 
-    /// The status and the headers of what comes next.
+    /// Reads the status and the headers of the next response.
     fn head(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(str::parse);
@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    /// The next event: its kind and its data.
+    /// Reads the next event: its kind and its data.
     #[track_caller]
     fn event(&mut self) -> (String, Value) {
         let mut lines = [String::new(), String::new(), String::new()];
@@ -251,10 +251,10 @@ fn add(site: &Site, list: &str, title: &str) {
 
 #[track_caller]
 fn pid(name: &str) -> Pid {
-    tree::find(name).unwrap_or_else(|| panic!("nobody is called {name}")).pid
+    tree::find(name).unwrap_or_else(|| panic!("no process is called {name}")).pid
 }
 
-/// The processes of the connections.
+/// Returns the processes of the connections.
 fn connections() -> Vec<Pid> {
     let members = tree::members().into_iter();
     members.filter(|Member { name, .. }| name == "web.connection").map(|member| member.pid).collect()
@@ -360,7 +360,7 @@ mod routes {
         });
     }
 
-    /// A name or a title is data also on the page.
+    /// Checks that a name is escaped on the page.
     #[test]
     fn what_looks_like_html_is_text_on_the_page() {
         with_plain_site(|site| {
@@ -436,7 +436,7 @@ mod routes {
             ];
             for (request, status, part) in cases {
                 let mut client = site.client();
-                // Much of it is still under way when the answer comes: it must reach the client all the same.
+                // Much of it is not yet received when the response is sent: the response must still reach the client.
                 client.send(&request);
                 let answer = client.answer();
                 assert!(answer.refused(status).contains(part), "{answer:?}");
@@ -447,7 +447,7 @@ mod routes {
         });
     }
 
-    /// The answer to HEAD is the one to GET without its body; a body would be taken for the next answer.
+    /// Compares HEAD with GET: the same headers and no body, which a client would parse as the next response.
     #[test]
     fn head_is_get_without_the_body() {
         with_plain_site(|site| {
@@ -655,7 +655,7 @@ mod blows {
         });
     }
 
-    /// Regression test: after all of its processes had been killed, no other chaos test could be started.
+    /// Checks for a regression: after all of its processes had been killed, no other chaos test could be started.
     #[test]
     fn a_chaos_test_whose_processes_were_killed_can_be_started_again() {
         with_deadly_site(|site| {
@@ -724,7 +724,7 @@ mod connections_of_clients {
         });
     }
 
-    /// All in one test, for the five seconds that silence takes, and the ten of a request that never ends.
+    /// Covers several kinds of clients in one test, which takes as long as the idle timeout and the request timeout.
     #[test]
     fn slow_silent_and_deaf_clients_hold_up_nobody() {
         with_plain_site(|site| {
@@ -847,7 +847,7 @@ mod connections_of_clients {
     }
 }
 
-/// Who dies, and who does not.
+/// Which processes exit, and which do not.
 mod deaths {
     use super::*;
 
@@ -917,7 +917,7 @@ mod deaths {
         });
     }
 
-    /// Eight clients, and somebody who kills a process every few milliseconds: those that keep the lists.
+    /// Runs eight clients while a process that serves the lists is killed every few milliseconds.
     #[test]
     fn every_request_is_answered_under_random_kills_and_nothing_acknowledged_is_lost() {
         const CLIENTS: usize = 8;
@@ -1041,7 +1041,7 @@ mod deaths {
         assert!(refused.is_err(), "{refused:?}");
     }
 
-    /// The names of the threads that the system's processes run on: of each the first 15 bytes.
+    /// Returns the names of the threads of the system: of each the first 15 bytes.
     fn threads_of_ours() -> Vec<String> {
         let tasks = fs::read_dir("/proc/self/task").expect("Linux");
         let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -1094,7 +1094,7 @@ mod events {
         });
     }
 
-    /// Fifty streams that nobody reads, while a lot happens.
+    /// Opens fifty event streams that are not read, while many events occur.
     #[test]
     fn a_listener_that_does_not_read_holds_up_nobody() {
         with_deadly_site(|site| {
@@ -1116,7 +1116,7 @@ mod events {
     }
 }
 
-/// Lists that nobody asks for.
+/// Idle lists.
 mod expiry {
     use super::*;
 
@@ -1193,7 +1193,7 @@ mod expiry {
         });
     }
 
-    /// A list that is asked for at the very moment it leaves answers, or its successor does.
+    /// Sends requests at the moment a list server stops: it replies, or its successor does.
     #[test]
     fn no_request_is_lost_to_a_list_that_leaves() {
         with_site(false, expires_after(Duration::from_millis(2)), |site| {

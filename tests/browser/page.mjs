@@ -1,4 +1,4 @@
-// What the page of todo-cache does, seen and done as a person would. `tests/browser/run` starts it with the address of a
+// Tests of the page of todo-cache, with the actions of a user. `tests/browser/run` starts it with the address of a
 // server that allows to kill, that of one that does not, a folder for the browser, and perhaps one for screenshots.
 
 import { start } from "./browser.mjs";
@@ -129,7 +129,7 @@ await check("without scripts the tree is text", async () => {
   await plain.close();
 });
 
-await check("who may not kill sees no button for it", async () => {
+await check("without permission to kill there is no button for it", async () => {
   const safe = await browser.open({ url: closed, width: 1000, height: 800 });
   await safe.until(`document.getElementById('status').textContent === 'live'`);
   await safe.until(row("db.worker.0"));
