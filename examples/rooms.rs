@@ -1,5 +1,5 @@
-//! Servers started on demand and found by key: a dynamic supervisor starts a chat room when it is entered, a registry
-//! finds it, a second registry holds its listeners. Run it with `cargo run --example rooms`.
+//! Servers started on demand and found by key: a dynamic supervisor starts a chat room when it is entered, a
+//! registry finds it, a second registry holds its listeners. Run it with `cargo run --example rooms`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! A supervisor as a type of its own, over two servers and a plain blocking loop. A child that exits is restarted;
-//! the others are not affected. Run it with `cargo run --example supervisor`.
+//! A supervisor as a type of its own, over two servers and a plain blocking loop. A child that exits is
+//! restarted; the others are not affected. Run it with `cargo run --example supervisor`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -33,7 +33,7 @@ impl GenServer for Drum {
 const LEFT: ServerRef<Drum> = ServerRef::named("left drum");
 const RIGHT: ServerRef<Drum> = ServerRef::named("right drum");
 
-/// Beats both drums. Any blocking function can be a child: asked to exit, it does so at its next call into the runtime.
+/// Beats both drums. Any blocking function can be a child; it exits at its next runtime call when asked to.
 fn drummer() {
     loop {
         LEFT.cast(Beat);

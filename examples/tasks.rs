@@ -1,5 +1,5 @@
-//! Blocking work in parallel, from a plain `main`: a stream with limited concurrency, a task that takes too long, and
-//! a task whose crash does not affect its owner. Run it with `cargo run --example tasks`.
+//! Blocking work in parallel, from a plain `main`: a stream with limited concurrency, a task that takes too
+//! long, and a task whose crash does not affect its owner. Run it with `cargo run --example tasks`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;

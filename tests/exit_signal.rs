@@ -680,7 +680,10 @@ fn every_parked_call_reacts_to_a_signal_at_once() {
             process::exit(&child, "up");
             assert_eq!(down(inbox), (monitor, "up".into()), "{call}");
             // A thread that had not been woken would be a zombie after its exit timeout.
-            assert!(process::zombies().iter().all(|zombie| zombie.pid != child.pid()), "{call} was not woken");
+            assert!(
+                process::zombies().iter().all(|zombie| zombie.pid != child.pid()),
+                "{call} was not woken"
+            );
         }
     });
 }

@@ -1,5 +1,5 @@
-//! The commands `export` and `import`: all lists as JSON lines, one list per line. They open the stores directly, so the
-//! folder must not be in use.
+//! The commands `export` and `import`: all lists as JSON lines, one list per line. They open the stores
+//! directly, so the folder must not be in use.
 //!
 //! ```text
 //! {"list":"bob","next_id":3,"entries":[{"id":1,"date":"2026-11-22","title":"Dentist","done":false}]}
@@ -58,8 +58,8 @@ pub(crate) fn export(dir: &Path, to: Option<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Adds all lists of a file, or of the standard input, to a folder that has none of them. All input is read before anything is
-/// written.
+/// Adds all lists of a file, or of the standard input, to a folder that has none of them. All input is read
+/// before anything is written.
 pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
     let input: Box<dyn BufRead> = match &from {
         Some(path) => Box::new(BufReader::new(
@@ -126,8 +126,8 @@ impl ArchivedList {
         Ok(Self { list, next_id, entries })
     }
 
-    /// Returns the events that bring an empty list into this state, including the ids of removed entries, which are not used
-    /// again.
+    /// Returns the events that bring an empty list into this state, including the ids of removed entries,
+    /// which are not used again.
     fn events(&self) -> Vec<(ListName, Event)> {
         let mut events: Vec<Event> = self.entries.values().cloned().map(Event::Added).collect();
         let last = self.next_id.saturating_sub(1);

@@ -1,5 +1,5 @@
-//! The command `demo`: a scripted demonstration. It kills and crashes every kind of process while writers add entries, and
-//! then compares the acknowledged entries with the stored ones.
+//! The command `demo`: a scripted demonstration. It kills and crashes every kind of process while writers add
+//! entries, and then compares the acknowledged entries with the stored ones.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -35,8 +35,8 @@ const ENTRIES: usize = 100;
 /// How long that may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The maximum number of crashes until the system gives up. On a slow machine it takes more than four, because the first is no
-/// longer counted when the fourth occurs.
+/// The maximum number of crashes until the system gives up. On a slow machine it takes more than four,
+/// because the first is no longer counted when the fourth occurs.
 const MAX_CRASHES: usize = 20;
 
 /// The processes that are shown before and after a fault.

@@ -1,5 +1,5 @@
-//! The command `load`: runs many clients, optionally while processes are killed, and then checks that every acknowledged entry
-//! is stored exactly once. The result is the exit status.
+//! The command `load`: runs many clients, optionally while processes are killed, and then checks that every
+//! acknowledged entry is stored exactly once. The result is the exit status.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -32,7 +32,8 @@ pub(crate) struct LoadConfig {
     pub(crate) seed: u64,
 }
 
-/// Puts load on a running server. The status is a success if every acknowledged entry was found and every request was answered.
+/// Puts load on a running server. The status is a success if every acknowledged entry was found and every
+/// request was answered.
 pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     let server = authority(&config.url)?;
     let reply = Connection::open(&server).and_then(|mut one| one.request("GET", "/api/tree", &[]));
@@ -164,7 +165,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Kills a random process of the system at each interval, except the top supervisor, the web server and the chaos test.
+/// Kills a random process of the system at each interval, except the top supervisor, the web server and the
+/// chaos test.
 fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
     let mut rng = Rng(stats.run as u64);
     let mut kills = 0;
@@ -180,7 +182,8 @@ fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
         if names.is_empty() {
             continue;
         }
-        // Half of the kills hit one of the few processes that all lists depend on: there are far more list servers.
+        // Half of the kills hit one of the few processes that all lists depend on: there are far more list
+        // servers.
         let few: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("list:")).collect();
         let among = if rng.below(2) == 0 && !few.is_empty() { &few } else { &names };
         let victim = among[rng.below(among.len() as u64) as usize];

@@ -1,6 +1,6 @@
-//! `todo-cache`: a persistent, self-healing to-do system. `demo` kills and crashes every kind of process and checks that no
-//! entry is lost; `shell` is for interactive use; `serve` has a web page; `watch` shows a running server, `load` puts load on
-//! it.
+//! `todo-cache`: a persistent, self-healing to-do system. `demo` kills and crashes every kind of process and
+//! checks that no entry is lost; `shell` is for interactive use; `serve` has a web page; `watch` shows a
+//! running server, `load` puts load on it.
 //!
 //! ```text
 //! cargo run --example todo-cache -- demo
@@ -42,7 +42,8 @@ use crate::todo::system::{Config, store_error};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// The shape of the supervision tree, by chapter of the book: 7, 8a, 8b, 9a, 9b or 11. (The demo uses 8b and 11.)
+    /// The shape of the supervision tree, by chapter of the book: 7, 8a, 8b, 9a, 9b or 11. (The demo uses 8b
+    /// and 11.)
     #[arg(long, global = true, default_value = "11")]
     shape: Shape,
     /// The folder of the data [default: ./persist; for the demo a temporary folder].
@@ -66,7 +67,8 @@ enum Command {
     Serve {
         #[arg(long, default_value_t = 5454, env = "TODO_HTTP_PORT")]
         port: u16,
-        /// Allow clients to kill and crash processes. Raises the restart limit from 3 to 1000 in five seconds.
+        /// Allow clients to kill and crash processes. Raises the restart limit from 3 to 1000 in five
+        /// seconds.
         #[arg(long)]
         allow_kill: bool,
     },
@@ -82,7 +84,8 @@ enum Command {
         #[arg(long, value_name = "N")]
         frames: Option<u32>,
     },
-    /// Puts load on a running server, and checks that no acknowledged entry is lost; if one is, the exit status is 1.
+    /// Puts load on a running server, and checks that no acknowledged entry is lost; if one is, the exit
+    /// status is 1.
     Load {
         #[arg(default_value = "http://127.0.0.1:5454")]
         url: String,

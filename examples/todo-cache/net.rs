@@ -11,7 +11,8 @@ const IO_TIMEOUT: Duration = Duration::from_secs(15);
 /// The maximum length of a response body, in bytes. More than any response of `serve` has.
 const MAX_BODY_LEN: usize = 64 << 20;
 
-/// Returns the host and port of a server, such as `127.0.0.1:5454`, from a URL such as `http://127.0.0.1:5454/`.
+/// Returns the host and port of a server, such as `127.0.0.1:5454`, from a URL such as
+/// `http://127.0.0.1:5454/`.
 pub(crate) fn authority(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").unwrap_or(url);
     let authority = rest.trim_end_matches('/');

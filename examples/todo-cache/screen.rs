@@ -1,5 +1,5 @@
-//! The screen of `watch`: converts the data of the server to lines of text, each with a color. No I/O: the time and the size of
-//! the terminal are parameters.
+//! The screen of `watch`: converts the data of the server to lines of text, each with a color. No I/O: the
+//! time and the size of the terminal are parameters.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

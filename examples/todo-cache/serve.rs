@@ -15,8 +15,8 @@ use crate::{not_started, one_line};
 /// Sent when the program receives SIGTERM or SIGINT.
 struct Quit;
 
-/// Runs the server until the system gives up, or until SIGTERM or SIGINT stops it. Killing it does no harm: every acknowledged
-/// change is on disk.
+/// Runs the server until the system gives up, or until SIGTERM or SIGINT stops it. Killing it does no harm:
+/// every acknowledged change is on disk.
 pub(crate) fn run(config: Config, port: u16, allow_kill: bool) -> Result<ExitCode, Box<dyn Error>> {
     // Only reachable from this machine: there is no authentication.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))

@@ -1,7 +1,8 @@
 //! The command `shell`: one command per line, from a terminal or a pipe.
 //!
-//! The main thread is a process that is linked to the system and traps exits. It receives the lines as messages from a process
-//! that reads the standard input, so it also receives the exit of the system while it waits for a line.
+//! The main thread is a process that is linked to the system and traps exits. It receives the lines as
+//! messages from a process that reads the standard input, so it also receives the exit of the system while it
+//! waits for a line.
 
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -43,7 +44,8 @@ enum AfterCommand {
     SystemExited(ExitReason),
 }
 
-/// Starts the system and executes the commands. The status is a failure if the system has exited before `quit`.
+/// Starts the system and executes the commands. The status is a failure if the system has exited before
+/// `quit`.
 pub(crate) fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     process::attach(|inbox| command_loop(inbox, config))?
 }
@@ -98,7 +100,8 @@ fn next(inbox: &mut Inbox<Input>, system: Pid) -> Result<Input, ExitReason> {
     }
 }
 
-/// Starts the process that reads the standard input: one line for each message it receives, so that no lines accumulate.
+/// Starts the process that reads the standard input: one line for each message it receives, so that no lines
+/// accumulate.
 fn reader(shell: Address<Input>) -> Result<Address<()>, SpawnError> {
     process::Builder::new().label("stdin reader").spawn(move |inbox| {
         loop {

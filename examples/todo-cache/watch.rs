@@ -1,4 +1,5 @@
-//! The command `watch`: shows the live process tree of a running server in the terminal, or as plain text in a pipe.
+//! The command `watch`: shows the live process tree of a running server in the terminal, or as plain text in
+//! a pipe.
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};

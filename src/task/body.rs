@@ -1,5 +1,5 @@
-//! Task bodies: the closure that a task's process runs, and the result slot it fills. Also the callers of a task
-//! (Elixir's `$callers`), which a body inherits from its owner. Nothing here starts a process.
+//! Task bodies: the closure that a task's process runs, and the result slot it fills. Also the callers of a
+//! task (Elixir's `$callers`), which a body inherits from its owner. Nothing here starts a process.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::reason::ExitReason;
 use crate::task::result_slot::ResultSlot;
 use crate::unwind::catch_and_log;
 
-/// Returns the result slot of a new task, and a process body that runs `work` and stores its value there. Must be called
-/// by the owner, whose callers the task inherits.
+/// Returns the result slot of a new task, and a process body that runs `work` and stores its value there.
+/// Must be called by the owner, whose callers the task inherits.
 pub(crate) fn task_body<M: Send + 'static, T: Send + 'static>(
     work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
 ) -> (Arc<ResultSlot<T>>, impl FnOnce(&mut Inbox<M>) + Send + 'static) {
@@ -28,9 +28,9 @@ pub(crate) fn task_body<M: Send + 'static, T: Send + 'static>(
     (slot, move |inbox: &mut Inbox<M>| {
         let value = body(inbox);
         match local::get().filter(|me| me.block.is_exiting()) {
-            // The task was killed while it computed and made no runtime call since: discard the value, and exit with the
-            // reason of the signal. The signal is masked until the value is dropped: a runtime call in the destructor must
-            // not unwind out of it.
+            // The task was killed while it computed and made no runtime call since: discard the value, and
+            // exit with the reason of the signal. The signal is masked until the value is dropped: a runtime
+            // call in the destructor must not unwind out of it.
             Some(me) => {
                 me.with_signals_masked(|| {
                     catch_and_log("the destructor of a task's value", move || drop(value))
@@ -66,8 +66,8 @@ pub(crate) struct StartedTask {
 impl StartedTask {
     /// Unlinks the task from its owner and sends it an exit signal.
     pub(crate) fn unlink_and_exit(&self, reason: &ExitReason) {
-        // Between these two calls there is no checkpoint. If the owner could exit here, the task would be neither linked
-        // nor signaled, and would keep running.
+        // Between these two calls there is no checkpoint. If the owner could exit here, the task would be
+        // neither linked nor signaled, and would keep running.
         self.unlink();
         exit::deliver_exit_signal(&self.block, local::sender_pid(), reason, Origin::Sent);
     }
@@ -83,19 +83,19 @@ impl StartedTask {
 /// How the tasks of a stream are started: starts a process with these options and this body.
 pub(crate) type StartTask = Box<dyn FnMut(Builder, TaskBody) -> Result<StartedTask, StartError>>;
 
-/// The maximum length of the list. Without it, the list would grow without bound in a chain of tasks of which each starts
-/// the next one and returns.
+/// The maximum length of the list. Without it, the list would grow without bound in a chain of tasks of which
+/// each starts the next one and returns.
 const MAX_CALLERS: usize = 32;
 
 thread_local! {
     static CALLERS: RefCell<Option<Arc<[Pid]>>> = const { RefCell::new(None) };
 }
 
-/// Returns the processes on whose behalf this task works, nearest first: its owner, the owner's owner, and so on. Empty
-/// outside of tasks. At most the nearest 32.
+/// Returns the processes on whose behalf this task works, nearest first: its owner, the owner's owner, and so
+/// on. Empty outside of tasks. At most the nearest 32.
 ///
-/// The *ancestors* of a process ([`ProcessInfo`](crate::process::ProcessInfo)) are the processes that started it, for a
-/// supervised task its supervisor; its callers are the processes that requested the work.
+/// The *ancestors* of a process ([`ProcessInfo`](crate::process::ProcessInfo)) are the processes that started
+/// it, for a supervised task its supervisor; its callers are the processes that requested the work.
 ///
 /// ```
 /// use rethread::process::{self, Inbox};
@@ -115,7 +115,8 @@ pub fn callers() -> Vec<Pid> {
 }
 
 fn current() -> Option<Arc<[Pid]>> {
-    // `try_with` fails while the thread-locals of the exiting thread are destroyed; a destructor there has no callers.
+    // `try_with` fails while the thread-locals of the exiting thread are destroyed; a destructor there has no
+    // callers.
     CALLERS.try_with(|cell| cell.borrow().clone()).ok().flatten()
 }
 
@@ -126,7 +127,8 @@ pub(crate) fn callers_for_child() -> Arc<[Pid]> {
     local::pid().into_iter().chain(inherited).take(MAX_CALLERS).collect()
 }
 
-/// Makes `callers` return a list while a task body runs. Dropping it clears the list, because the thread may be reused.
+/// Makes `callers` return a list while a task body runs. Dropping it clears the list, because the thread may
+/// be reused.
 pub(crate) struct CallersGuard(());
 
 impl CallersGuard {

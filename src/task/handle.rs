@@ -1,4 +1,5 @@
-//! `Task`, the handle of a task, and `JoinError`: waiting for one or several values, stopping a task, detaching it.
+//! `Task`, the handle of a task, and `JoinError`: waiting for one or several values, stopping a task,
+//! detaching it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -34,13 +35,14 @@ use crate::task::result_slot::ResultSlot;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The task is linked to its owner, the process that started it: when one of them exits, so does the other, unless the
-/// reason is `Normal` or the other traps exits. Dropping the handle does not stop the task: it keeps running, still linked,
-/// and its value is dropped. The module [`task`](crate::task) describes tasks as a whole.
+/// The task is linked to its owner, the process that started it: when one of them exits, so does the other,
+/// unless the reason is `Normal` or the other traps exits. Dropping the handle does not stop the task: it
+/// keeps running, still linked, and its value is dropped. The module [`task`](crate::task) describes tasks as
+/// a whole.
 ///
 /// # Differences from Erlang
-/// Elixir raises an `ArgumentError` when a process other than the owner waits for a task; here the handle cannot be sent to
-/// another thread (`E0277`):
+/// Elixir raises an `ArgumentError` when a process other than the owner waits for a task; here the handle
+/// cannot be sent to another thread (`E0277`):
 ///
 /// ```compile_fail,E0277
 /// # use rethread::{Task, process};
@@ -61,7 +63,8 @@ pub struct Task<T: Send + 'static> {
 impl<T: Send + 'static> Task<T> {
     /// Returns the handle of a started task whose body fills `slot`.
     pub(crate) fn new(started: StartedTask, slot: Arc<ResultSlot<T>>) -> Self {
-        // The slot is notified of the exit like a monitor; if the task has exited already, it is notified here.
+        // The slot is notified of the exit like a monitor; if the task has exited already, it is notified
+        // here.
         let monitor = MonitorRef::next();
         watch_exit(&started.block, monitor, Watcher::Listener(Arc::clone(&slot) as Arc<dyn ExitListener>));
         Self { started, slot, monitor, taken: false, _not_send: PhantomData }
@@ -101,17 +104,17 @@ impl<T: Send + 'static> Task<T> {
 
     /// Waits for the value without a timeout: Elixir's `await`.
     ///
-    /// If the task crashes, an owner that does not trap exits exits with the task's reason, in this call at the latest. An
-    /// owner that traps exits, and any thread that is not a process, gets the error. With
+    /// If the task crashes, an owner that does not trap exits exits with the task's reason, in this call at
+    /// the latest. An owner that traps exits, and any thread that is not a process, gets the error. With
     /// [`or_exit`](crate::OrExit::or_exit) the owner exits with [`ExitReason::Call`], as in Elixir.
     ///
     /// # Errors
-    /// [`JoinError::Exited`] as soon as the task has exited without a value, [`JoinError::Deadlock`] if it waits for
-    /// the caller, [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    /// [`JoinError::Exited`] as soon as the task has exited without a value, [`JoinError::Deadlock`] if it
+    /// waits for the caller, [`JoinError::Exiting`] in a destructor of a process that is exiting.
     ///
     /// # Differences from Erlang
-    /// Elixir's `await` times out after five seconds. Here there is no default timeout: an exit of the task ends the wait at
-    /// once, and a thread that does not react cannot be stopped anyway. Set a timeout with
+    /// Elixir's `await` times out after five seconds. Here there is no default timeout: an exit of the task
+    /// ends the wait at once, and a thread that does not react cannot be stopped anyway. Set a timeout with
     /// [`join_timeout`](Self::join_timeout).
     ///
     /// ```
@@ -128,14 +131,14 @@ impl<T: Send + 'static> Task<T> {
         self.join_inner(Duration::MAX)
     }
 
-    /// Waits for the value, like [`join`](Self::join), for at most `timeout`. After a timeout neither the value nor any
-    /// message of the task arrives. The task is not stopped: it keeps running, still linked, so it exits if the owner exits
-    /// because of the timeout.
+    /// Waits for the value, like [`join`](Self::join), for at most `timeout`. After a timeout neither the
+    /// value nor any message of the task arrives. The task is not stopped: it keeps running, still linked, so
+    /// it exits if the owner exits because of the timeout.
     ///
     /// # Errors
-    /// [`JoinError::Timeout`] after `timeout`, [`JoinError::Exited`] as soon as the task has exited without a value,
-    /// [`JoinError::Deadlock`] if it waits for the caller, [`JoinError::Exiting`] in a destructor of a process that is
-    /// exiting.
+    /// [`JoinError::Timeout`] after `timeout`, [`JoinError::Exited`] as soon as the task has exited without a
+    /// value, [`JoinError::Deadlock`] if it waits for the caller, [`JoinError::Exiting`] in a destructor of a
+    /// process that is exiting.
     ///
     /// ```
     /// use std::time::Duration;
@@ -149,14 +152,14 @@ impl<T: Send + 'static> Task<T> {
         self.join_inner(timeout)
     }
 
-    /// Waits for the value for at most `timeout`; returns `None` after that, and can then be called again: Elixir's `yield`.
-    /// A timeout of zero polls.
+    /// Waits for the value for at most `timeout`; returns `None` after that, and can then be called again:
+    /// Elixir's `yield`. A timeout of zero polls.
     ///
     /// After the value or the exit reason was returned once, it returns [`JoinError::Exited`] with `NoProc`.
     ///
     /// # Errors
-    /// [`JoinError::Exited`] as soon as the task has exited without a value, [`JoinError::Exiting`] in a destructor of a
-    /// process that is exiting. Never [`JoinError::Deadlock`]: this wait ends by itself.
+    /// [`JoinError::Exited`] as soon as the task has exited without a value, [`JoinError::Exiting`] in a
+    /// destructor of a process that is exiting. Never [`JoinError::Deadlock`]: this wait ends by itself.
     ///
     /// # Differences from Erlang
     /// After the value was returned, Elixir's `yield` waits and returns `nil`.
@@ -182,13 +185,13 @@ impl<T: Send + 'static> Task<T> {
         self.wait_result(timeout)
     }
 
-    /// Unlinks the task, sends it an exit signal according to [`Shutdown`], and waits for its exit. Returns the value if the
-    /// task had stored it before it exited, and `None` if it exited because of the signal.
+    /// Unlinks the task, sends it an exit signal according to [`Shutdown`], and waits for its exit. Returns
+    /// the value if the task had stored it before it exited, and `None` if it exited because of the signal.
     ///
     /// # Errors
-    /// [`JoinError::Exited`] if it exited with another reason: with `Killed` if it had to be killed after the timeout,
-    /// with `NoProc` if its value or its exit reason was returned before. [`JoinError::Exiting`] in a destructor of a
-    /// process that is exiting: the signal is sent, but the exit is not waited for.
+    /// [`JoinError::Exited`] if it exited with another reason: with `Killed` if it had to be killed after the
+    /// timeout, with `NoProc` if its value or its exit reason was returned before. [`JoinError::Exiting`] in
+    /// a destructor of a process that is exiting: the signal is sent, but the exit is not waited for.
     ///
     /// # Differences from Erlang
     /// A thread that makes no runtime call counts as exited after its `kill_grace`, and continues as a
@@ -222,11 +225,12 @@ impl<T: Send + 'static> Task<T> {
                 return Some(Err(exiting));
             }
         };
-        // Add the edge before sending the signal: the task may call this process in its cleanup, and that call must find
-        // the wait cycle.
+        // Add the edge before sending the signal: the task may call this process in its cleanup, and that
+        // call must find the wait cycle.
         let wait_edge = WaitEdge::add(me.as_ref(), &self.started.block);
         self.unlink_and_exit(&first);
-        // Wait for the exit, not for the value: after this call the task must not be running. After the timeout, kill it.
+        // Wait for the exit, not for the value: after this call the task must not be running. After the
+        // timeout, kill it.
         self.register_parker();
         let poll = || self.slot.exit_sequence();
         if local::wait(timeout.map(timer_thread::deadline_after), poll).is_none() {
@@ -234,7 +238,8 @@ impl<T: Send + 'static> Task<T> {
             local::wait(None, poll);
         }
         drop(wait_edge);
-        // An exit with the reason of the signal is the expected outcome. A value takes precedence over any reason.
+        // An exit with the reason of the signal is the expected outcome. A value takes precedence over any
+        // reason.
         let expected = if how == Shutdown::BrutalKill { ExitReason::Killed } else { ExitReason::Shutdown };
         match self.take_result() {
             Err(JoinError::Exited { reason, .. }) if reason == expected => None,
@@ -242,8 +247,8 @@ impl<T: Send + 'static> Task<T> {
         }
     }
 
-    /// Unlinks the task and detaches it: it keeps running, and the caller gets neither its value nor its exit. Returns the
-    /// result if there was one already, otherwise `None`.
+    /// Unlinks the task and detaches it: it keeps running, and the caller gets neither its value nor its
+    /// exit. Returns the result if there was one already, otherwise `None`.
     ///
     /// # Errors
     /// [`JoinError::Exited`] if the task had exited without a value.
@@ -267,13 +272,14 @@ impl<T: Send + 'static> Task<T> {
 
 /// Several tasks at once.
 impl<T: Send + 'static> Task<T> {
-    /// Waits for the values of all tasks, without a timeout, and returns them in the order of the tasks: Elixir's
-    /// `await_many`.
+    /// Waits for the values of all tasks, without a timeout, and returns them in the order of the tasks:
+    /// Elixir's `await_many`.
     ///
     /// # Errors
-    /// The error of the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited without a value,
-    /// [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running, still linked, and their values are
-    /// lost. [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    /// The error of the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited
+    /// without a value, [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running,
+    /// still linked, and their values are lost. [`JoinError::Exiting`] in a destructor of a process that is
+    /// exiting.
     ///
     /// ```
     /// use rethread::Task;
@@ -287,13 +293,14 @@ impl<T: Send + 'static> Task<T> {
         Self::join_many_timeout(tasks, Duration::MAX)
     }
 
-    /// Waits for the values of all tasks, like [`join_many`](Self::join_many), for at most `timeout` in total.
+    /// Waits for the values of all tasks, like [`join_many`](Self::join_many), for at most `timeout` in
+    /// total.
     ///
     /// # Errors
-    /// [`JoinError::Timeout`] after `timeout`, with the first task that had no value. Otherwise the error of the first task
-    /// that fails, as soon as it does: [`JoinError::Exited`] if it has exited without a value, [`JoinError::Deadlock`] if it
-    /// waits for the caller. The other tasks keep running, still linked, and their values are lost. [`JoinError::Exiting`]
-    /// in a destructor of a process that is exiting.
+    /// [`JoinError::Timeout`] after `timeout`, with the first task that had no value. Otherwise the error of
+    /// the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited without a value,
+    /// [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running, still linked, and
+    /// their values are lost. [`JoinError::Exiting`] in a destructor of a process that is exiting.
     ///
     /// ```
     /// use std::time::Duration;
@@ -322,12 +329,13 @@ impl<T: Send + 'static> Task<T> {
             if let Some(first) = failed.min_by_key(|task| task.failure_sequence()) {
                 first.take_result()?;
             }
-            // If no task is pending, all have a value. Otherwise wait for the first pending task, or any failure.
+            // If no task is pending, all have a value. Otherwise wait for the first pending task, or any
+            // failure.
             let Some(pending) = tasks.iter().find(|task| !task.is_done()) else {
                 return tasks.iter_mut().map(Self::take_result).collect();
             };
-            // A process has only one edge in the wait-for graph. In each round it points to the first pending task; so each
-            // task is checked eventually, and a cycle through any of them is found.
+            // A process has only one edge in the wait-for graph. In each round it points to the first pending
+            // task; so each task is checked eventually, and a cycle through any of them is found.
             let wait_edge = WaitEdge::try_add(me.as_ref(), pending.block());
             let _wait_edge = wait_edge.map_err(|cycle| JoinError::Deadlock { cycle })?;
             let is_ready = || pending.is_done() || tasks.iter().any(|task| task.failure_sequence().is_some());
@@ -336,12 +344,13 @@ impl<T: Send + 'static> Task<T> {
         }
     }
 
-    /// Waits for the results of all tasks, for at most `timeout` in total, and returns them in the order of the tasks:
-    /// Elixir's `yield_many`. Of a task that is not done it returns `None`; that task can be waited for again.
+    /// Waits for the results of all tasks, for at most `timeout` in total, and returns them in the order of
+    /// the tasks: Elixir's `yield_many`. Of a task that is not done it returns `None`; that task can be
+    /// waited for again.
     ///
     /// # Errors
-    /// For each task: [`JoinError::Exited`] if it has exited without a value, or with `NoProc` if its result was returned
-    /// before; [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    /// For each task: [`JoinError::Exited`] if it has exited without a value, or with `NoProc` if its result
+    /// was returned before; [`JoinError::Exiting`] in a destructor of a process that is exiting.
     ///
     /// ```
     /// use std::time::Duration;
@@ -416,7 +425,8 @@ impl<T: Send + 'static> Task<T> {
         self.slot.is_value_set()
     }
 
-    /// Returns the sequence number of the task's exit, or `None` while it is running. An earlier exit has a lower number.
+    /// Returns the sequence number of the task's exit, or `None` while it is running. An earlier exit has a
+    /// lower number.
     pub(crate) fn exit_sequence(&self) -> Option<u64> {
         self.slot.exit_sequence()
     }
@@ -426,16 +436,16 @@ impl<T: Send + 'static> Task<T> {
         self.is_value_set() || self.exit_sequence().is_some()
     }
 
-    /// Returns the sequence number of the exit if the task has exited without a value, and 0 if its result was taken.
-    /// Returns `None` if it has a value or may still store one.
+    /// Returns the sequence number of the exit if the task has exited without a value, and 0 if its result
+    /// was taken. Returns `None` if it has a value or may still store one.
     pub(crate) fn failure_sequence(&self) -> Option<u64> {
         if self.taken { Some(0) } else { self.exit_sequence().filter(|_| !self.is_value_set()) }
     }
 
     /// Takes the value or the exit reason, one of which must be there.
     pub(crate) fn take_result(&mut self) -> Result<T, JoinError> {
-        // If the task crashed, its exit signal may have reached the owner already: then the owner exits here, with the
-        // task's reason.
+        // If the task crashed, its exit signal may have reached the owner already: then the owner exits here,
+        // with the task's reason.
         local::checkpoint();
         let result = if self.taken { None } else { self.slot.take() };
         self.taken = true;
@@ -488,8 +498,8 @@ impl<T: Send + 'static> fmt::Debug for Task<T> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The task exited without a value. The reason is `Normal` if it called an exit function with `Normal` before its own
-    /// function returned, and `NoProc` if its value or exit reason was returned before.
+    /// The task exited without a value. The reason is `Normal` if it called an exit function with `Normal`
+    /// before its own function returned, and `NoProc` if its value or exit reason was returned before.
     Exited {
         /// The task.
         task: Pid,

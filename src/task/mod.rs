@@ -1,8 +1,8 @@
 //! Tasks: processes that run one function and return its value to the caller that started them.
 //!
-//! A task is for work that is done once, mostly independently: a request to a slow service while the caller does
-//! something else, a computation on another core, twenty downloads of which four may run at a time. For work that is
-//! requested repeatedly and keeps state between requests, use a [`GenServer`](crate::GenServer).
+//! A task is for work that is done once, mostly independently: a request to a slow service while the caller
+//! does something else, a computation on another core, twenty downloads of which four may run at a time. For
+//! work that is requested repeatedly and keeps state between requests, use a [`GenServer`](crate::GenServer).
 //!
 //! # Spawn and join
 //! ```
@@ -14,8 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Task::spawn`] and [`join`](Task::join) are Elixir's `async` and `await`. They work on any thread, including
-//! `main`. The value is stored in a slot of the task, not in the owner's mailbox: after a
+//! [`Task::spawn`] and [`join`](Task::join) are Elixir's `async` and `await`. They work on any thread,
+//! including `main`. The value is stored in a slot of the task, not in the owner's mailbox: after a
 //! [`join_timeout`](Task::join_timeout) no message of the task arrives, and nothing has to be flushed.
 //!
 //! | to wait for | function |
@@ -28,28 +28,29 @@
 //! | nothing | [`ignore`](Task::ignore), or drop the handle |
 //!
 //! # A task and its owner are linked
-//! If the task crashes, its owner exits with the task's reason; if the owner crashes, so does the task: a task does not
-//! keep running for an owner that has exited, and an owner does not continue without the value it needs. The effect is
-//! the same as if the owner had done the work itself. An owner that wants to survive has three ways, from the common to
-//! the rare:
+//! If the task crashes, its owner exits with the task's reason; if the owner crashes, so does the task: a
+//! task does not keep running for an owner that has exited, and an owner does not continue without the value
+//! it needs. The effect is the same as if the owner had done the work itself. An owner that wants to survive
+//! has three ways, from the common to the rare:
 //!
 //! - a task that is expected to fail returns a `Result`, like any function;
-//! - a [`TaskSupervisor`] starts tasks that are not linked to their owner (`spawn_nolink`): a crash is the [`JoinError`]
-//!   of `join`, nothing else;
-//! - an owner that traps exits gets the `JoinError` and an `Exit` message. A thread that is not a process has no links,
-//!   so it gets only the error.
+//! - a [`TaskSupervisor`] starts tasks that are not linked to their owner (`spawn_nolink`): a crash is the
+//!   [`JoinError`] of `join`, nothing else;
+//! - an owner that traps exits gets the `JoinError` and an `Exit` message. A thread that is not a process has
+//!   no links, so it gets only the error.
 //!
-//! If the owner exits with `Normal`, the task keeps running. The handle cannot be sent to another thread: only the owner
-//! can join.
+//! If the owner exits with `Normal`, the task keeps running. The handle cannot be sent to another thread:
+//! only the owner can join.
 //!
 //! # Tasks without a result
-//! [`Task::start`], [`Task::start_link`] and [`Task::start_monitor`] start work whose value is not needed. Under a
-//! supervisor such tasks can be stopped, listed and limited: use [`TaskSupervisor`] for tasks that are started while the
-//! program runs, [`Task::child_spec`] for a task that is part of the supervision tree from the start.
+//! [`Task::start`], [`Task::start_link`] and [`Task::start_monitor`] start work whose value is not needed.
+//! Under a supervisor such tasks can be stopped, listed and limited: use [`TaskSupervisor`] for tasks that
+//! are started while the program runs, [`Task::child_spec`] for a task that is part of the supervision tree
+//! from the start.
 //!
 //! # In a server
-//! A server that waits in a callback handles no other message. It should not join a task there; instead the task sends
-//! its result as a message, and the server monitors the task in case it crashes:
+//! A server that waits in a callback handles no other message. It should not join a task there; instead the
+//! task sends its result as a message, and the server monitors the task in case it crashes:
 //!
 //! ```
 //! use rethread::prelude::*;
@@ -99,22 +100,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! With a [`TaskSupervisor`](crate::TaskSupervisor#in-a-server) the server can keep the handles instead, and join
-//! each task when its monitor fires.
+//! With a [`TaskSupervisor`](crate::TaskSupervisor#in-a-server) the server can keep the handles instead, and
+//! join each task when its monitor fires.
 //!
-//! A task that calls the server that is joining it would wait forever. The call or join that would close such a wait cycle
-//! returns [`JoinError::Deadlock`] or [`CallError::Deadlock`](crate::CallError::Deadlock).
+//! A task that calls the server that is joining it would wait forever. The call or join that would close such
+//! a wait cycle returns [`JoinError::Deadlock`] or [`CallError::Deadlock`](crate::CallError::Deadlock).
 //!
 //! # Ancestors and callers
-//! The *ancestors* of a task ([`ProcessInfo`](crate::process::ProcessInfo)) are the processes that started it: for a
-//! supervised task, its supervisor. Its *callers* ([`callers`]) are the processes on whose behalf it works: the owner, the
-//! owner's owner, and so on.
+//! The *ancestors* of a task ([`ProcessInfo`](crate::process::ProcessInfo)) are the processes that started
+//! it: for a supervised task, its supervisor. Its *callers* ([`callers`]) are the processes on whose behalf
+//! it works: the owner, the owner's owner, and so on.
 //!
 //! # Differences caused by threads
-//! A task is an OS thread, which takes some 40 µs to start, so it is for work that takes longer than that. A task that
-//! receives an exit signal exits at its next runtime call ([`process::checkpoint`](crate::process::checkpoint) in long
-//! computations); if it makes none, it counts as exited after its `kill_grace`, and its thread may continue as a
-//! [`Zombie`](crate::process::Zombie). That is why no function here has a default timeout.
+//! A task is an OS thread, which takes some 40 µs to start, so it is for work that takes longer than that. A
+//! task that receives an exit signal exits at its next runtime call
+//! ([`process::checkpoint`](crate::process::checkpoint) in long computations); if it makes none, it counts as
+//! exited after its `kill_grace`, and its thread may continue as a [`Zombie`](crate::process::Zombie). That
+//! is why no function here has a default timeout.
 
 pub(crate) mod body;
 pub(crate) mod handle;

@@ -1,6 +1,7 @@
-//! The result slot of a task: holds the value and the exit reason until the owner takes them. It is separate from the
-//! owner's mailbox, so that any thread can own tasks and a value that arrives after a timeout is not left in a mailbox.
-//! A value must never be dropped while the lock of a slot is held: its destructor is user code.
+//! The result slot of a task: holds the value and the exit reason until the owner takes them. It is separate
+//! from the owner's mailbox, so that any thread can own tasks and a value that arrives after a timeout is not
+//! left in a mailbox. A value must never be dropped while the lock of a slot is held: its destructor is user
+//! code.
 
 use std::sync::Arc;
 
@@ -12,10 +13,12 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::unwind::catch_and_log;
 
-/// The value and the exit reason of one task. No value is accepted after the exit, or after the owner has closed the slot.
+/// The value and the exit reason of one task. No value is accepted after the exit, or after the owner has
+/// closed the slot.
 pub(crate) struct ResultSlot<T> {
     state: Mutex<ResultState<T>>,
-    /// `true` once a value was stored, even if it was taken since. A waiting thread polls it without the lock.
+    /// `true` once a value was stored, even if it was taken since. A waiting thread polls it without the
+    /// lock.
     value_set: AtomicBool,
     /// The global sequence number of this task's exit, from 1; 0 while the task is running.
     exit_sequence: AtomicU64,
@@ -44,23 +47,24 @@ impl<T> ResultSlot<T> {
     /// Stores the value and wakes the owner. The task itself calls it.
     pub(crate) fn set_value(&self, value: T) {
         let mut state = self.state.lock();
-        // The exit may have been recorded already: a task that became a zombie can still return from its function.
+        // The exit may have been recorded already: a task that became a zombie can still return from its
+        // function.
         let is_accepted = state.is_open && state.exit_reason.is_none();
         if !is_accepted {
             drop(state);
             return drop_unclaimed_value(value);
         }
         state.value = Some(value);
-        // Release, so that the owner, which polls without the lock, sees all writes of the task. Wake it after unlocking:
-        // otherwise it would block on the lock at once.
+        // Release, so that the owner, which polls without the lock, sees all writes of the task. Wake it
+        // after unlocking: otherwise it would block on the lock at once.
         self.value_set.store(true, Ordering::Release);
         let owner = state.owner_parker.clone();
         drop(state);
         unpark_owner(owner);
     }
 
-    /// Registers the calling thread to be woken by a value or an exit from now on. It must poll once after this call: what
-    /// was recorded before does not wake it.
+    /// Registers the calling thread to be woken by a value or an exit from now on. It must poll once after
+    /// this call: what was recorded before does not wake it.
     pub(crate) fn register_parker(&self) {
         self.state.lock().owner_parker = Some(local::parker());
     }
@@ -70,13 +74,14 @@ impl<T> ResultSlot<T> {
         self.value_set.load(Ordering::Acquire)
     }
 
-    /// Returns the sequence number of the task's exit, or `None` while the task is running. An earlier exit has a lower
-    /// number.
+    /// Returns the sequence number of the task's exit, or `None` while the task is running. An earlier exit
+    /// has a lower number.
     pub(crate) fn exit_sequence(&self) -> Option<u64> {
         Some(self.exit_sequence.load(Ordering::Acquire)).filter(|sequence| *sequence != 0)
     }
 
-    /// Takes the value if there is one, otherwise the exit reason, and closes the slot. Returns `None` if there is neither.
+    /// Takes the value if there is one, otherwise the exit reason, and closes the slot. Returns `None` if
+    /// there is neither.
     pub(crate) fn take(&self) -> Option<Result<T, ExitReason>> {
         let mut state = self.state.lock();
         let result = match (state.value.take(), &state.exit_reason) {
@@ -104,8 +109,8 @@ impl<T: Send> ExitListener for ResultSlot<T> {
     fn on_exit(&self, reason: &ExitReason) {
         let mut state = self.state.lock();
         state.exit_reason = Some(reason.clone());
-        // Release pairs with the acquire of `exit_sequence`: a poll that sees the number also sees the reason. The counter
-        // itself orders nothing, it only has to be unique.
+        // Release pairs with the acquire of `exit_sequence`: a poll that sees the number also sees the
+        // reason. The counter itself orders nothing, it only has to be unique.
         self.exit_sequence.store(1 + EXIT_SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
         let owner = state.owner_parker.clone();
         drop(state);
@@ -119,8 +124,8 @@ fn unpark_owner(owner: Option<Arc<Parker>>) {
     }
 }
 
-/// Drops a value that was not taken. Whether its destructor runs in the task or in the owner, perhaps during unwinding,
-/// depends on timing; so a panic in it is logged, and affects neither.
+/// Drops a value that was not taken. Whether its destructor runs in the task or in the owner, perhaps during
+/// unwinding, depends on timing; so a panic in it is logged, and affects neither.
 pub(crate) fn drop_unclaimed_value<T>(value: T) {
     catch_and_log("the destructor of a task's unclaimed value", move || drop(value));
 }

@@ -1,5 +1,6 @@
-//! The running tasks of one stream: waits for the first that exits or times out, and kills tasks. What an exit or a timeout
-//! means for the stream is decided in `stream`. Dropping the set kills its tasks and waits for their exits.
+//! The running tasks of one stream: waits for the first that exits or times out, and kills tasks. What an
+//! exit or a timeout means for the stream is decided in `stream`. Dropping the set kills its tasks and waits
+//! for their exits.
 
 use std::rc::Rc;
 use std::thread;
@@ -49,12 +50,12 @@ impl<T: Send + 'static> RunningTasks<T> {
         self.0.push(RunningTask { position, task, time_limit, failure: None });
     }
 
-    /// Waits until a task has exited or timed out. `required` is the position of the task that the calling process needs
-    /// next (in an ordered stream); `None` if any task will do.
+    /// Waits until a task has exited or timed out. `required` is the position of the task that the calling
+    /// process needs next (in an ordered stream); `None` if any task will do.
     pub(crate) fn wait(&mut self, me: Option<&Rc<CurrentProcess>>, required: Option<u64>) -> TaskEvent<T> {
         loop {
-            // Register before polling: an exit after the registration wakes this thread, one before it is found by the
-            // first poll. The other order would lose an exit in between.
+            // Register before polling: an exit after the registration wakes this thread, one before it is
+            // found by the first poll. The other order would lose an exit in between.
             for member in &self.0 {
                 member.task.register_parker();
             }
@@ -63,7 +64,8 @@ impl<T: Send + 'static> RunningTasks<T> {
                 Ok(wait_edge) => wait_edge,
                 Err(deadlocked) => return deadlocked,
             };
-            // Wait for the first exit, at most until the earliest deadline. Of several exits the earliest is returned.
+            // Wait for the first exit, at most until the earliest deadline. Of several exits the earliest is
+            // returned.
             let next_due = self.0.iter().filter(|one| one.can_time_out()).min_by_key(|one| one.time_limit);
             let time_limit = next_due.and_then(|one| one.time_limit);
             let poll = || {
@@ -75,20 +77,21 @@ impl<T: Send + 'static> RunningTasks<T> {
             drop(wait_edge);
             if let Some(at) = finished {
                 let RunningTask { position, mut task, failure, .. } = self.0.remove(at);
-                // A value that the task stored before it was killed takes precedence over the reason of the kill.
+                // A value that the task stored before it was killed takes precedence over the reason of the
+                // kill.
                 let result = task.take_result().map_err(|error| failure.unwrap_or(error));
                 return TaskEvent::Finished(position, result);
             }
-            // The deadline has passed. A task that has stored its value since the poll was in time, however long its exit
-            // takes: then wait for the next one.
+            // The deadline has passed. A task that has stored its value since the poll was in time, however
+            // long its exit takes: then wait for the next one.
             if let (Some(one), Some((_, timeout))) = (next_due.filter(|one| one.can_time_out()), time_limit) {
                 return TaskEvent::TimedOut(one.position, one.task.timeout_error(timeout));
             }
         }
     }
 
-    /// Adds an edge to the wait-for graph, from the calling process to one of the tasks that it needs. If all of these
-    /// wait for the calling process, returns `Deadlocked` for the first of them.
+    /// Adds an edge to the wait-for graph, from the calling process to one of the tasks that it needs. If all
+    /// of these wait for the calling process, returns `Deadlocked` for the first of them.
     fn add_wait_edge<'a>(
         &self,
         me: Option<&'a Rc<CurrentProcess>>,
@@ -128,14 +131,15 @@ impl<T: Send + 'static> RunningTask<T> {
     }
 }
 
-/// Kills the running tasks and waits for their exits. It does not wait while the thread is unwinding, which must not be
-/// delayed, and stops waiting when the calling process receives an exit signal: a destructor must not unwind, so it returns
-/// and lets the next runtime call exit.
+/// Kills the running tasks and waits for their exits. It does not wait while the thread is unwinding, which
+/// must not be delayed, and stops waiting when the calling process receives an exit signal: a destructor must
+/// not unwind, so it returns and lets the next runtime call exit.
 impl<T: Send + 'static> Drop for RunningTasks<T> {
     fn drop(&mut self) {
         for member in &self.0 {
             member.task.register_parker();
-            // Directly on `started`, so that it is also done if the owner is a zombie: no other code would kill the task.
+            // Directly on `started`, so that it is also done if the owner is a zombie: no other code would
+            // kill the task.
             member.task.started().unlink_and_exit(&ExitReason::Kill);
         }
         // All signals are sent before the first wait, so that the tasks exit at the same time.

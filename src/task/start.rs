@@ -1,5 +1,5 @@
-//! The functions that start a task: with a handle, with a mailbox, without a handle, as a child of a supervisor. Streams and
-//! task supervisors have their own.
+//! The functions that start a task: with a handle, with a mailbox, without a handle, as a child of a
+//! supervisor. Streams and task supervisors have their own.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::task::body::with_callers;
 use crate::task::handle::Task;
 
 impl<T: Send + 'static> Task<T> {
-    /// Starts a task that is linked to the calling process, its owner: Elixir's `async`. On a thread that is not a process
-    /// there is no link; everything else is the same.
+    /// Starts a task that is linked to the calling process, its owner: Elixir's `async`. On a thread that is
+    /// not a process there is no link; everything else is the same.
     ///
     /// # Errors
     /// [`SpawnError`]: too many processes, or the operating system refused a thread.
@@ -61,11 +61,12 @@ impl<T: Send + 'static> Task<T> {
         Self::process_with(Builder::new(), work)
     }
 
-    /// Starts a task like [`process`](Self::process), with the options of `builder`: name, label, stack size, limits.
+    /// Starts a task like [`process`](Self::process), with the options of `builder`: name, label, stack size,
+    /// limits.
     ///
     /// # Errors
-    /// [`SpawnError`]: too many processes, or the operating system refused a thread; [`SpawnError::Name`] if the name is
-    /// taken.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread; [`SpawnError::Name`] if
+    /// the name is taken.
     ///
     /// ```
     /// use rethread::{Task, process};
@@ -130,13 +131,13 @@ impl Task<()> {
             .map(|address| address.pid())
     }
 
-    /// Starts a task like [`start`](Self::start), monitored by the calling process: it receives one `Down` when the task exits,
-    /// with the real exit reason even if the task exits at once. Intended for
+    /// Starts a task like [`start`](Self::start), monitored by the calling process: it receives one `Down`
+    /// when the task exits, with the real exit reason even if the task exits at once. Intended for
     /// [servers](crate::task#in-a-server).
     ///
     /// # Errors
-    /// [`SpawnError`]: too many processes, or the operating system refused a thread; [`SpawnError::NotAProcess`] on a thread
-    /// that is not a process.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread;
+    /// [`SpawnError::NotAProcess`] on a thread that is not a process.
     ///
     /// ```
     /// use rethread::Task;
@@ -151,7 +152,8 @@ impl Task<()> {
     /// ```
     #[track_caller]
     pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
-        // The monitor is passed to the start, which sets it before the task can run: an early exit is not missed.
+        // The monitor is passed to the start, which sets it before the task can run: an early exit is not
+        // missed.
         let me = local::get().ok_or(SpawnError::NotAProcess)?;
         let monitor = MonitorRef::next();
         let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
@@ -159,8 +161,8 @@ impl Task<()> {
         Ok((task.pid(), monitor))
     }
 
-    /// Returns the specification of a task as the child of a supervisor. It is run once: [`Restart::Temporary`], unless
-    /// changed with [`restart`](ChildSpec::restart).
+    /// Returns the specification of a task as the child of a supervisor. It is run once:
+    /// [`Restart::Temporary`], unless changed with [`restart`](ChildSpec::restart).
     ///
     /// # Differences from Erlang
     /// Elixir uses the module as the id; closures have none, so the id is a parameter.
@@ -179,8 +181,8 @@ impl Task<()> {
         let spawned_at = Some(Location::caller());
         let builder =
             Builder { kind: ProcessKind::Task, spawned_at, ..Builder::default() }.label(id.as_str());
-        // A restart runs the same closure again, so it is shared. The callers are read at each start, on the supervisor's
-        // thread.
+        // A restart runs the same closure again, so it is shared. The callers are read at each start, on the
+        // supervisor's thread.
         let work = Arc::new(work);
         let start = move || {
             let work = Arc::clone(&work);

@@ -1,5 +1,6 @@
-//! `Task::stream`: an iterator adapter that processes each item in a task of its own, with limited concurrency. Nothing here
-//! runs between two calls of `next`: timeouts and new items are handled only while a result is requested.
+//! `Task::stream`: an iterator adapter that processes each item in a task of its own, with limited
+//! concurrency. Nothing here runs between two calls of `next`: timeouts and new items are handled only while
+//! a result is requested.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,17 +32,17 @@ use crate::task::running::TaskEvent;
 /// What a stream does when a task takes longer than its [`timeout`](TaskStream::timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnTimeout {
-    /// The task is killed; after its exit its element is [`JoinError::Timeout`]. A thread that makes no runtime call counts
-    /// as exited after its [`kill_grace`](TaskStream::kill_grace).
+    /// The task is killed; after its exit its element is [`JoinError::Timeout`]. A thread that makes no
+    /// runtime call counts as exited after its [`kill_grace`](TaskStream::kill_grace).
     #[default]
     Kill,
-    /// All tasks are killed, and the iterating process exits with the timeout as reason, class *exit*. A thread that is not a
-    /// process panics.
+    /// All tasks are killed, and the iterating process exits with the timeout as reason, class *exit*. A
+    /// thread that is not a process panics.
     Exit,
 }
 
-/// An iterator over the results of items that are processed in parallel. Created by [`Task::stream`], which describes its
-/// behavior.
+/// An iterator over the results of items that are processed in parallel. Created by [`Task::stream`], which
+/// describes its behavior.
 #[must_use = "a stream is lazy: nothing runs before it is iterated over"]
 pub struct TaskStream<I: Iterator, T: Send + 'static> {
     items: Option<I>,
@@ -53,8 +54,8 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
     timeout: Option<Duration>,
     on_timeout: OnTimeout,
     running: RunningTasks<T>,
-    /// Results that were not yet returned, by their place in the output: in an ordered stream the position of the item,
-    /// otherwise the order of the exits.
+    /// Results that were not yet returned, by their place in the output: in an ordered stream the position of
+    /// the item, otherwise the order of the exits.
     done: HashMap<u64, Result<T, JoinError>>,
     pulled: u64,
     finished: u64,
@@ -65,8 +66,8 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
 
 /// Streams.
 impl Task<()> {
-    /// Applies `work` to each item in a task of its own, with a limited number of tasks at a time, and returns an iterator
-    /// over the results: Elixir's `async_stream`. Intended for blocking work in parallel.
+    /// Applies `work` to each item in a task of its own, with a limited number of tasks at a time, and
+    /// returns an iterator over the results: Elixir's `async_stream`. Intended for blocking work in parallel.
     ///
     /// ```
     /// use rethread::Task;
@@ -77,31 +78,33 @@ impl Task<()> {
     /// # Ok::<(), rethread::JoinError>(())
     /// ```
     ///
-    /// The stream is lazy. It takes the next item when fewer than [`max_concurrency`](TaskStream::max_concurrency) tasks
-    /// are running, and only while a result is requested: it is never more than that number ahead of the results that were
-    /// returned. The exception is an ordered stream that waits for a slow task: it processes further items meanwhile, and
-    /// stores their results, without a limit, until it is their turn. A task counts as running until it has exited and its
+    /// The stream is lazy. It takes the next item when fewer than
+    /// [`max_concurrency`](TaskStream::max_concurrency) tasks are running, and only while a result is
+    /// requested: it is never more than that number ahead of the results that were returned. The exception is
+    /// an ordered stream that waits for a slow task: it processes further items meanwhile, and stores their
+    /// results, without a limit, until it is their turn. A task counts as running until it has exited and its
     /// destructors have run.
     ///
-    /// The tasks are linked to the iterating process. If a task crashes, that process exits with the task's reason at its
-    /// next request; unless it traps exits, or the thread is not a process: then the crash is an element,
-    /// [`JoinError::Exited`], and the stream continues. These links send no `Exit` messages. If a task cannot be started,
-    /// its element is [`JoinError::NotStarted`], and the item is lost.
+    /// The tasks are linked to the iterating process. If a task crashes, that process exits with the task's
+    /// reason at its next request; unless it traps exits, or the thread is not a process: then the crash is
+    /// an element, [`JoinError::Exited`], and the stream continues. These links send no `Exit` messages. If a
+    /// task cannot be started, its element is [`JoinError::NotStarted`], and the item is lost.
     ///
-    /// An element does not contain its item, and an item whose task failed is not returned. An ordered stream yields one
-    /// element for each item, so `items.clone().into_iter().zip(stream)` pairs them.
+    /// An element does not contain its item, and an item whose task failed is not returned. An ordered stream
+    /// yields one element for each item, so `items.clone().into_iter().zip(stream)` pairs them.
     ///
-    /// A stream that is dropped kills the running tasks and waits for their exits. So does a stream whose item iterator
-    /// panics; it yields nothing more.
+    /// A stream that is dropped kills the running tasks and waits for their exits. So does a stream whose
+    /// item iterator panics; it yields nothing more.
     ///
-    /// In a destructor of a process that is exiting, a stream yields [`JoinError::Exiting`] once, and then `None`.
+    /// In a destructor of a process that is exiting, a stream yields [`JoinError::Exiting`] once, and then
+    /// `None`.
     ///
     /// # Differences from Erlang
-    /// There is no default timeout, because a thread that makes no runtime call cannot be stopped; and by default a timeout
-    /// is an element ([`on_timeout`](TaskStream::on_timeout)), not an exit of the caller.
+    /// There is no default timeout, because a thread that makes no runtime call cannot be stopped; and by
+    /// default a timeout is an element ([`on_timeout`](TaskStream::on_timeout)), not an exit of the caller.
     ///
-    /// Items and values move between threads, so they must be `'static`. Share data in an `Arc`; or use a scope of rayon or
-    /// std if a panic in the work need not be contained.
+    /// Items and values move between threads, so they must be `'static`. Share data in an `Arc`; or use a
+    /// scope of rayon or std if a panic in the work need not be contained.
     ///
     /// ```
     /// use std::time::Duration;
@@ -176,8 +179,8 @@ where
         }
     }
 
-    /// Sets how many tasks may run at a time. Default: the number of cores, which suits computations; for work that blocks
-    /// on I/O it may be much larger.
+    /// Sets how many tasks may run at a time. Default: the number of cores, which suits computations; for
+    /// work that blocks on I/O it may be much larger.
     ///
     /// # Panics
     /// If `tasks` is zero: such a stream would never yield anything.
@@ -199,8 +202,8 @@ where
         self
     }
 
-    /// Sets how long a task may take from its start. Default: no limit. The timeout is checked only while a result is
-    /// requested: between two requests, a task may exceed it.
+    /// Sets how long a task may take from its start. Default: no limit. The timeout is checked only while a
+    /// result is requested: between two requests, a task may exceed it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -218,8 +221,8 @@ where
         self
     }
 
-    /// Sets how long a task may take to unwind when it is killed because of a timeout or because the stream is dropped; see
-    /// [`Builder::kill_grace`].
+    /// Sets how long a task may take to unwind when it is killed because of a timeout or because the stream
+    /// is dropped; see [`Builder::kill_grace`].
     pub fn kill_grace(mut self, time: Duration) -> Self {
         self.builder.kill_grace = Some(time);
         self
@@ -231,7 +234,8 @@ where
         self
     }
 
-    /// Takes items and starts their tasks, up to the concurrency limit. Stops at the first task that fails to start.
+    /// Takes items and starts their tasks, up to the concurrency limit. Stops at the first task that fails to
+    /// start.
     fn fill(&mut self) {
         while self.running.len() < self.max_concurrency {
             let Some(item) = self.next_item() else { return };
@@ -239,19 +243,20 @@ where
             let work = Arc::clone(&self.work);
             let (slot, body) = task_body(move |_: &mut Inbox<()>| work(item));
             let started = (self.start)(self.builder.clone(), Box::new(body));
-            // Counted after the start: if the start panics, the item gets no position, and an ordered stream does not wait
-            // for a result that never comes.
+            // Counted after the start: if the start panics, the item gets no position, and an ordered stream
+            // does not wait for a result that never comes.
             self.pulled += 1;
             match started {
                 Ok(started) => self.running.add(position, Task::new(started, slot), self.timeout),
-                // Return this result before the next attempt: if threads are scarce, a loop over all items would lose them.
+                // Return this result before the next attempt: if threads are scarce, a loop over all items
+                // would lose them.
                 Err(error) => return self.record(position, Err(JoinError::NotStarted(error))),
             }
         }
     }
 
-    /// Takes the next item. If the iterator panics, its owner may catch the panic: then the running tasks are killed, and the
-    /// stream yields nothing more.
+    /// Takes the next item. If the iterator panics, its owner may catch the panic: then the running tasks are
+    /// killed, and the stream yields nothing more.
     fn next_item(&mut self) -> Option<I::Item> {
         struct KillOnPanic<'a, T: Send + 'static>(&'a mut RunningTasks<T>);
         impl<T: Send + 'static> Drop for KillOnPanic<'_, T> {

@@ -1,5 +1,5 @@
-//! The cache: finds the server of a list and starts it on first use. Up to chapter 9 it is a server; from then on, a dynamic
-//! supervisor under the same name.
+//! The cache: finds the server of a list and starts it on first use. Up to chapter 9 it is a server; from
+//! then on, a dynamic supervisor under the same name.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,8 +21,8 @@ pub(crate) const CACHE: ServerRef<Cache> = ServerRef::named("cache");
 /// The cache from then on, under the same name: a supervisor of list servers.
 pub(crate) const LISTS: ServerRef<DynamicSupervisor> = ServerRef::named("cache");
 
-/// A process that knows the servers of all lists. The shape of the system determines what else it starts, and what it is
-/// linked to.
+/// A process that knows the servers of all lists. The shape of the system determines what else it starts, and
+/// what it is linked to.
 pub(crate) struct Cache {
     links: bool,
     servers: HashMap<ListName, ServerRef<TodoServer>>,
@@ -81,11 +81,13 @@ impl GenServer for Cache {
 }
 
 impl Cache {
-    /// Returns the server of a list; starts it if needed. The cache handles one request at a time, so no list gets two servers.
+    /// Returns the server of a list; starts it if needed. The cache handles one request at a time, so no list
+    /// gets two servers.
     fn server_of(&mut self, list: ListName) -> Result<ServerRef<TodoServer>, StartError> {
         if let Some(server) = self.servers.get(&list) {
-            // Without links the cache is not notified when a server exits, and returns a stale reference: this is the
-            // problem that links solve. With links, a server that is not running has stopped normally.
+            // Without links the cache is not notified when a server exits, and returns a stale reference:
+            // this is the problem that links solve. With links, a server that is not running has stopped
+            // normally.
             if !self.links || server.whereis().is_some() {
                 return Ok(server.clone());
             }
@@ -110,8 +112,8 @@ pub(crate) fn supervisor(max_children: usize) -> DynamicSupervisorSpec {
     DynamicSupervisor::new().max_children(max_children).name(LISTS)
 }
 
-/// After how long an idle list server stops, in milliseconds; 0 for never. A global setting, like the application
-/// environment in the book.
+/// After how long an idle list server stops, in milliseconds; 0 for never. A global setting, like the
+/// application environment in the book.
 static EXPIRY_MS: AtomicU64 = AtomicU64::new(0);
 
 /// Sets the idle timeout of the list servers that are started from now on.
@@ -127,15 +129,16 @@ fn expiry() -> Option<Duration> {
     }
 }
 
-/// Returns the child specification of a list server. It is not restarted when it exits, but started by the next request.
+/// Returns the child specification of a list server. It is not restarted when it exits, but started by the
+/// next request.
 fn spec(list: &ListName) -> ServerSpec<TodoServer> {
     TodoServer::child_spec(server::TodoServerArgs { list: list.clone(), expiry: expiry() })
         .name(TodoServer::of(list))
         .restart(Restart::Temporary)
 }
 
-/// Returns the server of a list; starts it if it is not running. The reference is by name, so it stays valid when the
-/// process is replaced; except in the shapes without links, where no process is replaced.
+/// Returns the server of a list; starts it if it is not running. The reference is by name, so it stays valid
+/// when the process is replaced; except in the shapes without links, where no process is replaced.
 ///
 /// # Errors
 ///

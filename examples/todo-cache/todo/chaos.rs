@@ -1,5 +1,5 @@
-//! The chaos test: writers add entries continuously while a killer kills a process every 100 ms, and an auditor checks that
-//! each acknowledged entry is found exactly once. The web page starts and stops it.
+//! The chaos test: writers add entries continuously while a killer kills a process every 100 ms, and an
+//! auditor checks that each acknowledged entry is found exactly once. The web page starts and stops it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

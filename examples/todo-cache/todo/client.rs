@@ -1,10 +1,12 @@
-//! The client functions of the to-do system: add, done, edit, remove, entries, lists. They work on any thread.
+//! The client functions of the to-do system: add, done, edit, remove, entries, lists. They work on any
+//! thread.
 //!
-//! After a crash the system recovers within milliseconds, and these functions wait for that. They never send a *change*
-//! twice: they retry only while it is certain that no process received the request. The error [`TodoError::Unanswered`]
-//! means that this is not certain. A caller that then adds again without checking the list may create a duplicate, which is
-//! why no function here does that. (A list server may send a change to the store again, because there it has an id by which
-//! the store recognizes it: see [`database::append`].)
+//! After a crash the system recovers within milliseconds, and these functions wait for that. They never send
+//! a *change* twice: they retry only while it is certain that no process received the request. The error
+//! [`TodoError::Unanswered`] means that this is not certain. A caller that then adds again without checking
+//! the list may create a duplicate, which is why no function here does that. (A list server may send a change
+//! to the store again, because there it has an id by which the store recognizes it: see
+//! [`database::append`].)
 
 use std::time::{Duration, Instant};
 

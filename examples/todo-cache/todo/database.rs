@@ -1,5 +1,5 @@
-//! The database: starts the three workers, and has the functions with which list servers store and load. Up to chapter 9 it
-//! is a server, then a supervisor. Requests go to the workers directly.
+//! The database: starts the three workers, and has the functions with which list servers store and load. Up
+//! to chapter 9 it is a server, then a supervisor. Requests go to the workers directly.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -76,17 +76,17 @@ pub(crate) fn pool(dir: &Arc<Path>, finish_timeout: Duration) -> SupervisorSpec 
     })
 }
 
-/// Returns the worker of a list. It is always the same one, so reads of a list are ordered after its writes, and two writes
-/// of one list never overlap.
+/// Returns the worker of a list. It is always the same one, so reads of a list are ordered after its writes,
+/// and two writes of one list never overlap.
 pub(crate) fn choose_worker(list: &ListName) -> &'static ServerRef<DbWorker> {
     &WORKERS[shard_of(list, SHARDS)]
 }
 
 /// Stores a change. `Ok` means that it is on disk.
 ///
-/// If the worker exits before it replies, the same event is sent to its successor, once. This cannot create a duplicate,
-/// whether or not the first attempt was written: the event has the id of its entry, and the store ignores an event that it
-/// has already.
+/// If the worker exits before it replies, the same event is sent to its successor, once. This cannot create a
+/// duplicate, whether or not the first attempt was written: the event has the id of its entry, and the store
+/// ignores an event that it has already.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! The date of an entry: a validated calendar date, written `YYYY-MM-DD`. Every date from outside (a command line, a request,
-//! a row on disk) is parsed here.
+//! The date of an entry: a validated calendar date, written `YYYY-MM-DD`. Every date from outside (a command
+//! line, a request, a row on disk) is parsed here.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +9,8 @@ use jiff::civil;
 
 /// A day of the Gregorian calendar, of the years 0000 to 9999.
 ///
-/// It is read and written only as ISO `YYYY-MM-DD`, so that each date has one text form wherever it is stored or
-/// compared.
+/// It is read and written only as ISO `YYYY-MM-DD`, so that each date has one text form wherever it is stored
+/// or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Date(civil::Date);
 

@@ -1,5 +1,5 @@
-//! The error of a request to the to-do system. Its variants distinguish whether a change was certainly not made, or whether
-//! that is unknown.
+//! The error of a request to the to-do system. Its variants distinguish whether a change was certainly not
+//! made, or whether that is unknown.
 
 use std::error::Error;
 use std::fmt;
@@ -14,21 +14,21 @@ use super::store::StoreError;
 pub(crate) enum TodoError {
     /// The list has no such entry. Nothing was changed.
     NoSuchEntry(NoSuchEntry),
-    /// The store returned an error. After [`StoreError::Io`] a change may be on disk nevertheless; after the others it is
-    /// not.
+    /// The store returned an error. After [`StoreError::Io`] a change may be on disk nevertheless; after the
+    /// others it is not.
     Store(StoreError),
     /// The list's server could not be started. Nothing was changed.
     Start(StartError),
     /// A required process was not running. Nothing was changed, so a retry is safe.
     Unavailable(CallError),
-    /// The request was sent, but the receiver exited or took too long to reply. A change may be on disk or not, but never in
-    /// part and never twice: read the list to find out.
+    /// The request was sent, but the receiver exited or took too long to reply. A change may be on disk or
+    /// not, but never in part and never twice: read the list to find out.
     Unanswered(CallError),
 }
 
 impl TodoError {
-    /// Converts the error of a change. The request was certainly not handled after [`CallError::NoProc`], and if an idle list
-    /// server stopped normally before it received the request.
+    /// Converts the error of a change. The request was certainly not handled after [`CallError::NoProc`], and
+    /// if an idle list server stopped normally before it received the request.
     pub(crate) fn of_change(error: CallError) -> Self {
         match error {
             CallError::NoProc { .. } | CallError::Exited { reason: ExitReason::Normal, .. } => {

@@ -1,12 +1,13 @@
-//! The part of HTTP/1.1 that the program uses: parses a request from bytes, formats a response as bytes. No I/O: `web` reads
-//! and writes the sockets.
+//! The part of HTTP/1.1 that the program uses: parses a request from bytes, formats a response as bytes. No
+//! I/O: `web` reads and writes the sockets.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 /// The maximum length of the request line and the headers, in bytes.
 pub(crate) const MAX_HEAD_LEN: usize = 8 * 1024;
-/// The maximum length of the body, in bytes. It is read and ignored: all parameters are in the address, as in the book.
+/// The maximum length of the body, in bytes. It is read and ignored: all parameters are in the address, as in
+/// the book.
 pub(crate) const MAX_BODY_LEN: usize = 64 * 1024;
 /// The maximum number of headers.
 const MAX_HEADERS: usize = 64;
@@ -34,8 +35,8 @@ impl Request {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns `true` if the request was sent to a host name other than localhost. Any site can make its own name resolve to
-    /// 127.0.0.1 (DNS rebinding); its pages would then have the same origin as this server.
+    /// Returns `true` if the request was sent to a host name other than localhost. Any site can make its own
+    /// name resolve to 127.0.0.1 (DNS rebinding); its pages would then have the same origin as this server.
     pub(crate) fn is_dns_rebinding(&self) -> bool {
         let own = |host: &str| {
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -113,8 +114,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
         let all = all(name);
         (!all.is_empty()).then(|| String::from_utf8_lossy(&all.join(&b", "[..])).into_owned())
     };
-    // Exactly one way to give the length is accepted. If this server and a proxy disagreed about the end of a request, the
-    // rest of its body could be read as another request (request smuggling).
+    // Exactly one way to give the length is accepted. If this server and a proxy disagreed about the end of a
+    // request, the rest of its body could be read as another request (request smuggling).
     let body = match all("content-length")[..] {
         _ if !all("transfer-encoding").is_empty() => return Err(ParseError::Length),
         [] => 0,
@@ -216,8 +217,8 @@ impl Response {
     }
 }
 
-/// Formats the first headers of every response. The page is self-contained: it may load nothing else, and no other site may
-/// put it into a frame.
+/// Formats the first headers of every response. The page is self-contained: it may load nothing else, and no
+/// other site may put it into a frame.
 pub(crate) fn head(status: u16, kind: &str) -> String {
     format!(
         "HTTP/1.1 {status} {}\r\ncontent-type: {kind}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\

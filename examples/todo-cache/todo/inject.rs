@@ -1,4 +1,5 @@
-//! Fault injection: makes one process of the system exit or hang on purpose, and waits until the system has recovered.
+//! Fault injection: makes one process of the system exit or hang on purpose, and waits until the system has
+//! recovered.
 
 use std::error::Error;
 use std::fmt;
@@ -52,7 +53,8 @@ pub(crate) enum InjectError {
     Timeout,
 }
 
-/// Injects a fault into the process with this name or pid, and waits until the system has recovered or given up.
+/// Injects a fault into the process with this name or pid, and waits until the system has recovered or given
+/// up.
 ///
 /// # Errors
 ///
@@ -145,8 +147,8 @@ fn await_recovery(system: Option<&Watch>) -> Result<Option<ExitReason>, InjectEr
     }
 }
 
-/// Returns `true` if no process is exiting and all supervised children are running. There is no gap in which an exit could
-/// be missed: linked processes are marked as exiting before the exit is reported to monitors.
+/// Returns `true` if no process is exiting and all supervised children are running. There is no gap in which
+/// an exit could be missed: linked processes are marked as exiting before the exit is reported to monitors.
 fn is_stable(snapshot: &Snapshot) -> bool {
     let own_processes =
         || snapshot.processes.iter().filter(|one| tree::is_system_process(one.display_name()));

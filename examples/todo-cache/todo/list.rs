@@ -1,5 +1,5 @@
-//! A to-do list as a value: plans events and applies them. List servers have one in memory, and the store uses the same rules
-//! for the rows on disk. No processes, no clock, no I/O.
+//! A to-do list as a value: plans events and applies them. List servers have one in memory, and the store
+//! uses the same rules for the rows on disk. No processes, no clock, no I/O.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,8 +24,8 @@ pub(crate) struct Entry {
     pub(crate) done: bool,
 }
 
-/// A change of a list. It describes the state afterwards and has the id of its entry, so it is idempotent: a sender that
-/// does not know whether an event was applied sends the same event again.
+/// A change of a list. It describes the state afterwards and has the id of its entry, so it is idempotent: a
+/// sender that does not know whether an event was applied sends the same event again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The entry was added.
@@ -87,15 +87,15 @@ impl Event {
         }
     }
 
-    /// Returns the outcome for its entry, from the current value of the entry and the next id of the list. Used both by
-    /// [`TodoList::apply`] and for the rows on disk.
+    /// Returns the outcome for its entry, from the current value of the entry and the next id of the list.
+    /// Used both by [`TodoList::apply`] and for the rows on disk.
     ///
     /// An id below `next_id` without an entry belongs to a removed entry, which is never restored.
     ///
     /// # Errors
     ///
-    /// [`EventConflict`] if the event is neither new nor a repetition: another entry has this id already, or the id was never
-    /// used in the list.
+    /// [`EventConflict`] if the event is neither new nor a repetition: another entry has this id already, or
+    /// the id was never used in the list.
     pub(crate) fn outcome(
         &self,
         current: Option<&Entry>,
@@ -126,7 +126,8 @@ impl TodoList {
         Self { next_id: 1, entries: BTreeMap::new() }
     }
 
-    /// Returns a list from its stored entries and the id of the next entry (raised, if an entry has that id already).
+    /// Returns a list from its stored entries and the id of the next entry (raised, if an entry has that id
+    /// already).
     pub(crate) fn restore(next_id: EntryId, entries: impl IntoIterator<Item = Entry>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.id, entry)).collect();
         let past_last = entries.last_key_value().map_or(1, |(id, _)| id.saturating_add(1));

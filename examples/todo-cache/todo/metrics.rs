@@ -1,4 +1,5 @@
-//! The metrics of the system. A process counts restarts from the process events; everything else is counted where it happens.
+//! The metrics of the system. A process counts restarts from the process events; everything else is counted
+//! where it happens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

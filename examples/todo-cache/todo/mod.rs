@@ -1,5 +1,5 @@
-//! The to-do system: lists as values, their storage on disk, and the processes that serve them. The commands in `main.rs` use
-//! it; the tests import this folder through `#[path]`.
+//! The to-do system: lists as values, their storage on disk, and the processes that serve them. The commands
+//! in `main.rs` use it; the tests import this folder through `#[path]`.
 //!
 //! | | |
 //! | --- | --- |

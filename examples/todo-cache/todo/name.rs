@@ -1,5 +1,5 @@
-//! The two texts that a user enters: the name of a list and the title of an entry. Every text from outside (a command line, a
-//! request, a row on disk) is validated here, so that all other code has only valid ones.
+//! The two texts that a user enters: the name of a list and the title of an entry. Every text from outside (a
+//! command line, a request, a row on disk) is validated here, so that all other code has only valid ones.
 
 use std::error::Error;
 use std::fmt;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 /// The name of a list: 1 to 64 characters without control characters, not beginning or ending with a blank.
 ///
-/// All other characters are allowed: `../x`, `CON` and `🛒` are valid names, because a name is a key in a table and never part
-/// of a path. Names are compared byte by byte: `é` as one character and `é` as two are two lists.
+/// All other characters are allowed: `../x`, `CON` and `🛒` are valid names, because a name is a key in a
+/// table and never part of a path. Names are compared byte by byte: `é` as one character and `é` as two are
+/// two lists.
 ///
 /// Cloning is cheap: the text is shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

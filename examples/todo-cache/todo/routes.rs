@@ -1,5 +1,5 @@
-//! The routes of the web server: the two routes of the book, exactly as in the book, and those of the page. No I/O on sockets:
-//! that is in `web`.
+//! The routes of the web server: the two routes of the book, exactly as in the book, and those of the page.
+//! No I/O on sockets: that is in `web`.
 
 use rethread::{StartError, observer, process};
 use serde_json::Value;
@@ -175,8 +175,8 @@ fn ok() -> Response {
     Response::text(200, "OK")
 }
 
-/// Injects a fault. Only if the server was started with `--allow-kill`, and only with a header that a form or an image on a
-/// page of another site cannot set.
+/// Injects a fault. Only if the server was started with `--allow-kill`, and only with a header that a form or
+/// an image on a page of another site cannot set.
 fn inject_fault(request: &Request, options: &Options) -> RouteResult {
     if !options.allow_kill {
         return Err(HttpError(403, "the server was not started with --allow-kill".into()));

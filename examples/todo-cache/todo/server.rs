@@ -11,7 +11,8 @@ use super::fault::HandlerFault;
 use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
 use super::name::{ListName, Title};
 
-/// A server with one list in memory, as it is on disk: a change is first stored, then applied, then replied to.
+/// A server with one list in memory, as it is on disk: a change is first stored, then applied, then replied
+/// to.
 pub(crate) struct TodoServer {
     name: ListName,
     list: TodoList,
@@ -68,7 +69,8 @@ impl GenServer for TodoServer {
     type Call = ListCall;
     type Cast = ListCast;
 
-    /// Returns at once, because the cache waits for it. The list is loaded afterwards, before any request is handled.
+    /// Returns at once, because the cache waits for it. The list is loaded afterwards, before any request is
+    /// handled.
     fn init(
         TodoServerArgs { list, expiry }: TodoServerArgs,
         cx: &mut Context<Self>,
@@ -104,7 +106,8 @@ impl GenServer for TodoServer {
 
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
         match info {
-            // No request has arrived within the timeout, and none is queued: the next one starts a new server.
+            // No request has arrived within the timeout, and none is queued: the next one starts a new
+            // server.
             Info::Timeout => Next::stop(ExitReason::Normal),
             _ => self.with_expiry(Next::wait()),
         }

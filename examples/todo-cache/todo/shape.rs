@@ -1,5 +1,5 @@
-//! The shapes of the system, chapter by chapter of the book: which process starts which, and which are linked. The shape alone
-//! determines which other processes exit when one does.
+//! The shapes of the system, chapter by chapter of the book: which process starts which, and which are
+//! linked. The shape alone determines which other processes exit when one does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,8 @@ pub(crate) enum Shape {
     NineA,
     /// Chapter 9, second step: each database worker is supervised.
     NineB,
-    /// Chapter 9, third step, and all later chapters: the cache is a dynamic supervisor, and each list server exits alone.
+    /// Chapter 9, third step, and all later chapters: the cache is a dynamic supervisor, and each list server
+    /// exits alone.
     Eleven,
 }
 

@@ -1,5 +1,5 @@
-//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database worker owns the [`Store`]
-//! of its shard. This module uses no processes.
+//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database worker
+//! owns the [`Store`] of its shard. This module uses no processes.
 //!
 //! A folder holds
 //!
@@ -9,10 +9,10 @@
 //! | `shard-<i>.redb` | the lists whose name has hash `i`: see [`shard_of`] |
 //! | `shard-<i>.mark` | a lower bound of the number of acknowledged batches of that shard |
 //!
-//! An acknowledged batch is never lost without an error. redb makes each transaction atomic, and this module covers the rest:
-//! a shard that is empty or missing although it existed before is an error, and is not created again; a shard in an earlier
-//! state (an old copy, a flipped bit in the header) is recognized by its mark; and a shard is checked without writing to it,
-//! so that a damaged file stays as it was found.
+//! An acknowledged batch is never lost without an error. redb makes each transaction atomic, and this module
+//! covers the rest: a shard that is empty or missing although it existed before is an error, and is not
+//! created again; a shard in an earlier state (an old copy, a flipped bit in the header) is recognized by its
+//! mark; and a shard is checked without writing to it, so that a damaged file stays as it was found.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -140,7 +140,8 @@ pub(crate) enum StoreError {
 impl Store {
     /// Opens a shard of the folder. Creates folder and shard if they never existed.
     ///
-    /// The whole shard is checked before anything is written to it. That takes time in proportion to its size.
+    /// The whole shard is checked before anything is written to it. That takes time in proportion to its
+    /// size.
     ///
     /// # Errors
     ///
@@ -181,8 +182,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`StoreError::Stale`] if an event does not fit the stored list: another entry has its id, or the id was never used
-    ///   in the list. Nothing of the batch is written.
+    /// - [`StoreError::Stale`] if an event does not fit the stored list: another entry has its id, or the id
+    ///   was never used in the list. Nothing of the batch is written.
     /// - [`StoreError::WrongShard`] if a list belongs to another shard. Nothing of the batch is written.
     /// - [`StoreError::Io`], [`StoreError::Damaged`].
     pub(crate) fn append(&mut self, batch: &[(ListName, Event)]) -> Result<(), StoreError> {
@@ -313,8 +314,8 @@ fn value_of(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<
 /// Records the number of shards in a new folder, and compares it with that of an old one.
 fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
     let path = dir.join("shards");
-    // Shards are created after the record. So if a shard exists and then the record does not, the record was lost. The
-    // other order of these two checks would race with a program that is creating both.
+    // Shards are created after the record. So if a shard exists and then the record does not, the record was
+    // lost. The other order of these two checks would race with a program that is creating both.
     let has_shards = holds_a_shard(dir).map_err(io_error(dir))?;
     if has_shards && !path.try_exists().map_err(io_error(&path))? {
         let why = "it is missing: write the number of shards into it, as digits".to_owned();
@@ -345,8 +346,8 @@ fn holds_a_shard(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Creates a file atomically and durably, unless it exists already. A crash may leave a `.draft-..` file in the folder, which
-/// is ignored.
+/// Creates a file atomically and durably, unless it exists already. A crash may leave a `.draft-..` file in
+/// the folder, which is ignored.
 fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> Result<(), StoreError> {
     if path.try_exists().map_err(io_error(path))? {
         return Ok(());
@@ -359,7 +360,8 @@ fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> R
         Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => {
             Err(io_error(path)(refused.error))
         }
-        // The directory entry is durable once the folder is synced. Windows cannot sync folders, and need not.
+        // The directory entry is durable once the folder is synced. Windows cannot sync folders, and need
+        // not.
         _ if cfg!(unix) => File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error(path)),
         _ => Ok(()),
     }
@@ -397,8 +399,8 @@ fn lock(path: &Path) -> Result<FileBackend, StoreError> {
 
 /// Checks the whole shard, without writing to it, and returns the number of its batches.
 ///
-/// redb writes to a file when it opens it, verifies little of a file that was closed cleanly, and panics at some kinds of
-/// damage. So it first opens a copy in memory.
+/// redb writes to a file when it opens it, verifies little of a file that was closed cleanly, and panics at
+/// some kinds of damage. So it first opens a copy in memory.
 fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
     catch_redb_panic(path, || {
         let dry_run = DryRunFile::new(file.clone())?;
@@ -428,7 +430,8 @@ fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) ->
 /// Returns the settings with which every shard is created and opened.
 fn settings() -> redb::Builder {
     let mut settings = Database::builder();
-    // Version 3 has checksums for the state of the allocator too, and later releases of redb read no other version.
+    // Version 3 has checksums for the state of the allocator too, and later releases of redb read no other
+    // version.
     settings.create_with_file_format_v3(true).set_cache_size(CACHE_BYTES);
     settings
 }
@@ -437,13 +440,15 @@ fn settings() -> redb::Builder {
 fn durable(database: &Database) -> Result<WriteTransaction, RawError> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate);
-    // With one-phase commits, redb treats a bad page of the last commit as an interrupted commit, and silently returns to
-    // the commit before. With two phases (one more fsync), either the last commit is valid or the file is damaged.
+    // With one-phase commits, redb treats a bad page of the last commit as an interrupted commit, and
+    // silently returns to the commit before. With two phases (one more fsync), either the last commit is
+    // valid or the file is damaged.
     transaction.set_two_phase_commit(true);
     Ok(transaction)
 }
 
-/// Runs redb on a file with arbitrary content: it panics at some kinds of damage instead of returning an error.
+/// Runs redb on a file with arbitrary content: it panics at some kinds of damage instead of returning an
+/// error.
 #[expect(
     clippy::disallowed_methods,
     reason = "no process code runs in here: a panic is redb's verdict on a file"
@@ -463,7 +468,8 @@ fn catch_redb_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, RawError>) 
 
 /// The mark: the number of acknowledged batches, in a separate file beside the shard.
 ///
-/// It is written after each commit but not synced: after a power failure it may be too low, but it is never too high.
+/// It is written after each commit but not synced: after a power failure it may be too low, but it is never
+/// too high.
 #[derive(Debug)]
 struct Mark {
     path: PathBuf,
@@ -482,7 +488,8 @@ impl Mark {
         Ok(Self { path, file, batches })
     }
 
-    /// Formats the number twice and in fixed width: when it is overwritten in place, a partial write is recognized.
+    /// Formats the number twice and in fixed width: when it is overwritten in place, a partial write is
+    /// recognized.
     fn line(batches: u64) -> String {
         format!("{batches:020} {batches:020}\n")
     }
@@ -503,7 +510,8 @@ impl Mark {
     }
 }
 
-/// The file of a shard for redb. Its lock outlives the database, so it is held without a gap from before the check.
+/// The file of a shard for redb. Its lock outlives the database, so it is held without a gap from before the
+/// check.
 #[derive(Debug)]
 struct LockedFile(Arc<FileBackend>);
 
@@ -518,8 +526,8 @@ impl StorageBackend for LockedFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)?;
-        // redb syncs the new length together with a header that depends on it. A power failure could preserve only the
-        // header, and redb rejects such a file.
+        // redb syncs the new length together with a header that depends on it. A power failure could preserve
+        // only the header, and redb rejects such a file.
         self.0.sync_data(false)
     }
 
@@ -553,12 +561,13 @@ impl DryRunFile {
     /// The size of a block in bytes; unrelated to the pages of redb.
     const BLOCK: u64 = 4096;
 
-    /// The offset of the flags in the header of redb (see "File format" in its docs/design.md), and two of these: the file
-    /// was not closed cleanly; the last commit had two phases.
+    /// The offset of the flags in the header of redb (see "File format" in its docs/design.md), and two of
+    /// these: the file was not closed cleanly; the last commit had two phases.
     const FLAGS: u64 = 9;
     const RECOVERY_REQUIRED: u8 = 2;
     const TWO_PHASE_COMMIT: u8 = 4;
-    /// The offset of the number of pages per region in the header (four bytes), and the maximum that the format allows.
+    /// The offset of the number of pages per region in the header (four bytes), and the maximum that the
+    /// format allows.
     const REGION_PAGES: u64 = 20;
     const MAX_REGION_PAGES: u32 = 1 << 20;
 
@@ -566,15 +575,16 @@ impl DryRunFile {
         let len = file.len()?;
         let dry_run =
             Self { file, changes: Mutex::new(Changes { len, visible_len: len, blocks: BTreeMap::new() }) };
-        // Commits of this program always have two phases (see `durable`). Otherwise redb might choose another commit now
-        // than when it opens the file.
+        // Commits of this program always have two phases (see `durable`). Otherwise redb might choose another
+        // commit now than when it opens the file.
         let flags = dry_run.read(Self::FLAGS, 1)?[0];
         if flags & Self::TWO_PHASE_COMMIT == 0 {
             return Err(RawError::damage("its header has no flag for two-phase commits"));
         }
         // redb verifies the checksum of the record of the last commit only on recovery: force a recovery.
         dry_run.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
-        // redb allocates tables for this number of pages before any check: gigabytes, if the number is damaged.
+        // redb allocates tables for this number of pages before any check: gigabytes, if the number is
+        // damaged.
         let pages = dry_run.read(Self::REGION_PAGES, 4)?;
         if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MAX_REGION_PAGES
         {
@@ -599,7 +609,8 @@ impl DryRunFile {
         Ok(bytes)
     }
 
-    /// Returns an error for a range beyond the end, before memory is allocated for it: a damaged length may have any value.
+    /// Returns an error for a range beyond the end, before memory is allocated for it: a damaged length may
+    /// have any value.
     fn check(changes: &Changes, offset: u64, len: usize) -> io::Result<()> {
         match offset.checked_add(len as u64) {
             Some(end) if end <= changes.len => Ok(()),
@@ -657,7 +668,8 @@ impl StorageBackend for DryRunFile {
     }
 }
 
-/// An error without a file name, to be converted to a [`StoreError`]: the errors of redb do not name the file.
+/// An error without a file name, to be converted to a [`StoreError`]: the errors of redb do not name the
+/// file.
 enum RawError {
     Redb(Box<redb::Error>),
     Ours(StoreError),

@@ -44,7 +44,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Returns the default configuration: data in this folder, the shape of chapter 11, three restarts in five seconds.
+    /// Returns the default configuration: data in this folder, the shape of chapter 11, three restarts in
+    /// five seconds.
     pub(crate) fn new(dir: impl AsRef<Path>) -> Self {
         Self {
             dir: dir.as_ref().to_owned(),
@@ -67,7 +68,8 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Starts the system, linked to the calling process; except in the shape of chapter 7, which has no links.
+    /// Starts the system, linked to the calling process; except in the shape of chapter 7, which has no
+    /// links.
     ///
     /// # Errors
     ///
@@ -91,8 +93,8 @@ impl System {
                 plan.child(database).child(cache(None, true))
             }
             Shape::NineB => plan.child(database::pool(&dir, config.finish_timeout)).child(cache(None, true)),
-            // The book's three restarts in five seconds equal the number of workers: if all three crash at once, none is
-            // left. So the pool gets three times as many.
+            // The book's three restarts in five seconds equal the number of workers: if all three crash at
+            // once, none is left. So the pool gets three times as many.
             Shape::Eleven => {
                 let workers = config.max_restarts.saturating_mul(3);
                 let pool = database::pool(&dir, config.finish_timeout).max_restarts(workers, config.period);
@@ -110,8 +112,8 @@ impl System {
         system.whereis().map(|root| Self { root }).ok_or(StartError::Exiting)
     }
 
-    /// Stops the system and waits until all its processes have exited and all files are closed. This includes processes that
-    /// exit through their links, for which no supervisor waits, and processes without links.
+    /// Stops the system and waits until all its processes have exited and all files are closed. This includes
+    /// processes that exit through their links, for which no supervisor waits, and processes without links.
     ///
     /// # Errors
     ///
@@ -131,8 +133,8 @@ impl System {
     }
 }
 
-/// Returns the error of the store, if that is why a system did not start. It is the start error of a worker, which links and
-/// supervisors pass on as the exit reason of the processes that wait for the start.
+/// Returns the error of the store, if that is why a system did not start. It is the start error of a worker,
+/// which links and supervisors pass on as the exit reason of the processes that wait for the start.
 pub(crate) fn store_error(error: &StartError) -> Option<&StoreError> {
     let StartError::Failed(reason) = error else {
         return None;

@@ -20,7 +20,8 @@ pub(crate) fn is_system_process(name: &str) -> bool {
         || ["db.worker.", "list:", "web", "chaos."].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns `true` if the chaos test may kill the process: it is used for the lists, and is not the top supervisor.
+/// Returns `true` if the chaos test may kill the process: it is used for the lists, and is not the top
+/// supervisor.
 pub(crate) fn is_chaos_target(name: &str) -> bool {
     ["cache", "database", "metrics"].contains(&name)
         || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
@@ -59,8 +60,8 @@ pub(crate) fn members() -> Vec<Member> {
     snapshot.tree().iter().filter_map(member).collect()
 }
 
-/// Finds a process of the system by name, label or pid. Use the pid if several processes have the same label, like list servers
-/// that an earlier cache has started.
+/// Finds a process of the system by name, label or pid. Use the pid if several processes have the same label,
+/// like list servers that an earlier cache has started.
 pub(crate) fn find(name: &str) -> Option<Member> {
     members().into_iter().rfind(|member| member.name == name || member.pid.to_string() == name)
 }

@@ -1,4 +1,5 @@
-//! The system as data for clients: the process tree and the events as JSON, the metrics in the format of Prometheus.
+//! The system as data for clients: the process tree and the events as JSON, the metrics in the format of
+//! Prometheus.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -87,7 +88,8 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
     }
 }
 
-/// Returns `true` if the process is handling a message. Other activity, such as the body of a task, may be long on purpose.
+/// Returns `true` if the process is handling a message. Other activity, such as the body of a task, may be
+/// long on purpose.
 fn is_handling_message(info: &ProcessInfo) -> bool {
     info.state == ProcessState::Running && !matches!(info.activity, Activity::Body | Activity::Waiting)
 }

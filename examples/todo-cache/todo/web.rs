@@ -1,5 +1,5 @@
-//! The web server: an acceptor, and one process for each connection, so that a crash in a handler affects only that
-//! connection. The routes are in `routes`, the protocol is in `http`.
+//! The web server: an acceptor, and one process for each connection, so that a crash in a handler affects
+//! only that connection. The routes are in `routes`, the protocol is in `http`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const TREE_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_SKIPPED_FRAMES: u32 = 8;
 
-/// Returns the supervisor of the web server. The acceptor is restarted together with the supervisor of the connections.
+/// Returns the supervisor of the web server. The acceptor is restarted together with the supervisor of the
+/// connections.
 pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: &Arc<Options>) -> SupervisorSpec {
     let (listener, options) = (Arc::clone(listener), Arc::clone(options));
     Supervisor::rest_for_one()
@@ -37,8 +38,8 @@ pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: &Arc<Options>) ->
         .child(ChildSpec::worker("web.acceptor", move || accept(&listener, &options)))
 }
 
-/// Accepts connections in a loop. `accept` blocks in the operating system, where no exit signal is received; so an exit
-/// request opens a connection, which wakes it.
+/// Accepts connections in a loop. `accept` blocks in the operating system, where no exit signal is received;
+/// so an exit request opens a connection, which wakes it.
 fn accept(listener: &TcpListener, options: &Arc<Options>) {
     let address = listener.local_addr();
     let _hook = process::on_exit_request(move || drop(address.map(wake_acceptor)));
@@ -110,7 +111,8 @@ fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
     }
 }
 
-/// Reads the next request; `None` if the client has closed the connection or is idle. `bytes` keeps the data behind it.
+/// Reads the next request; `None` if the client has closed the connection or is idle. `bytes` keeps the data
+/// behind it.
 fn next_request(
     stream: &mut impl Read,
     bytes: &mut Vec<u8>,
@@ -143,8 +145,8 @@ fn next_request(
     }
 }
 
-/// Writes all bytes within [`WRITE_TIMEOUT`]. (The timeout of a socket applies to each single write, and a client that reads
-/// slowly can cause any number of these.)
+/// Writes all bytes within [`WRITE_TIMEOUT`]. (The timeout of a socket applies to each single write, and a
+/// client that reads slowly can cause any number of these.)
 fn send(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     let deadline = Instant::now() + WRITE_TIMEOUT;
     while !bytes.is_empty() {
@@ -163,8 +165,8 @@ fn send(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends an error response and closes the connection. First it reads what the client is still sending: closing a socket with
-/// unread data would discard the response.
+/// Sends an error response and closes the connection. First it reads what the client is still sending:
+/// closing a socket with unread data would discard the response.
 fn reject(mut stream: &TcpStream, response: &Response) -> io::Result<()> {
     metrics::count_request();
     send(stream, &response.bytes(false))?;

@@ -1,4 +1,5 @@
-//! A database worker: the one process that has a certain shard open. There are three of them, reached by name.
+//! A database worker: the one process that has a certain shard open. There are three of them, reached by
+//! name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub(crate) static WORKERS: [ServerRef<DbWorker>; SHARDS] =
 /// The maximum number of changes in one transaction.
 const MAX_BATCH_LEN: usize = 256;
 
-/// The default for how long a worker may take after an exit signal to finish what it is writing or checking. Its file is locked
-/// until then, and its successor waits for it.
+/// The default for how long a worker may take after an exit signal to finish what it is writing or checking.
+/// Its file is locked until then, and its successor waits for it.
 pub(crate) const DEFAULT_FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the child specification of the worker of a shard.
@@ -33,8 +34,9 @@ pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finish_timeout: Duration) -> S
         .exit_timeout(finish_timeout)
 }
 
-/// A server that owns one shard and commits in groups: it collects changes while its mailbox has some, then writes all of
-/// them in one transaction and replies to all callers. One disk sync serves many clients, and `Ok` still means "on disk".
+/// A server that owns one shard and commits in groups: it collects changes while its mailbox has some, then
+/// writes all of them in one transaction and replies to all callers. One disk sync serves many clients, and
+/// `Ok` still means "on disk".
 pub(crate) struct DbWorker {
     store: Store,
     batch: Vec<(ListName, Event)>,
@@ -104,7 +106,8 @@ impl GenServer for DbWorker {
 }
 
 impl DbWorker {
-    /// Writes the collected changes and replies to their callers. Stops the worker if the store cannot be used any more.
+    /// Writes the collected changes and replies to their callers. Stops the worker if the store cannot be
+    /// used any more.
     fn commit(&mut self) -> Next {
         let batch = std::mem::take(&mut self.batch);
         let pending = std::mem::take(&mut self.pending);
