@@ -96,7 +96,7 @@ fn an_export_overwrites_no_file_and_an_import_no_list() {
     assert_eq!(fs::read(&file).expect("readable"), kept);
     let said = refused(dir.path(), &["import", path], "");
     assert!(
-        said.contains("the list \"bob\" is there already") && said.ends_with("nothing was written"),
+        said.contains("the list \"bob\" exists already") && said.ends_with("nothing was written"),
         "{said}"
     );
     assert!(refused(folder().path(), &["export"], "").contains("there are no lists in"));
@@ -154,7 +154,9 @@ fn the_shell_shows_a_list_that_hangs_and_a_kill_frees_it() {
     };
     assert!(at("handling a cast") < at("exited: killed; it is restarted"));
     assert!(out.contains(&"[ ] 1 2026-11-22 Dentist".to_owned()), "{out:#?}");
-    assert!(at("zombie") < at("exited: killed"));
+    // The events are the last lines.
+    let event_at = |text: &str| out.iter().rposition(|line| line.contains("list:bob") && line.contains(text));
+    assert!(event_at("zombie") < event_at("exited: killed") && event_at("zombie").is_some(), "{out:#?}");
     assert_eq!(
         out.last().map(String::as_str),
         Some("error: no process is called \"nobody\": `tree` shows them all")
