@@ -1,4 +1,4 @@
-//! A server under a supervisor: it counts, it crashes, it is back under the same name.
+//! A server under a supervisor: it counts, it crashes, and is restarted under the same name.
 //! Run it with `cargo run --example counter`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -9,13 +9,13 @@ struct Counter {
     n: i64,
 }
 
-/// The requests, each with the typed handle for its answer.
+/// The requests, each with the typed handle for its reply.
 enum CounterCall {
     Get(Caller<i64>),
     Divide(i64, Caller<i64>),
 }
 
-/// The messages that need no answer.
+/// The messages that get no reply.
 enum CounterCast {
     Add(i64),
 }
@@ -33,7 +33,7 @@ impl GenServer for Counter {
         match call {
             CounterCall::Get(from) => from.reply(self.n),
             CounterCall::Divide(by, from) => {
-                self.n /= by; // by zero it panics: that ends this process, and no other
+                self.n /= by; // division by zero panics: only this process exits
                 from.reply(self.n)
             }
         }
@@ -45,12 +45,12 @@ impl GenServer for Counter {
     }
 }
 
-/// Whoever is the counter now: the name is looked up at every call, so this never goes stale.
+/// The counter, by name. The name is looked up at every call, so the reference survives restarts.
 const COUNTER: ServerRef<Counter> = ServerRef::named("counter");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let system = Supervisor::start_link([Counter::child_spec(10).name(COUNTER)], Strategy::OneForOne)?;
-    println!("it starts with {}", COUNTER.call(CounterCall::Get)?);
+    println!("the counter starts with {}", COUNTER.call(CounterCall::Get)?);
 
     COUNTER.cast(CounterCast::Add(32));
     println!("10 + 32 is {}", COUNTER.call(CounterCall::Get)?);
@@ -59,17 +59,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let first = COUNTER.watch();
     match COUNTER.call(|from| CounterCall::Divide(0, from)) {
         Err(CallError::Exited { reason: ExitReason::Panic(panic), .. }) => {
-            println!("21 / 0 ends the counter: {}", panic.message());
+            println!("21 / 0 crashes the counter: {}", panic.message());
         }
-        other => return Err(format!("a panic was due, not {other:?}").into()),
+        other => return Err(format!("expected a panic, got {other:?}").into()),
     }
 
-    first.wait(); // it is gone, and the supervisor knows;
-    system.count_children()?; // before it answers, it starts another
-    println!("a new counter has its name: {}", COUNTER.whereis() != Some(first.pid()));
-    println!("it starts with {}", COUNTER.call(CounterCall::Get)?);
+    first.wait(); // the counter has exited, and the supervisor has been notified;
+    system.count_children()?; // it starts a new counter before it replies to this call
+    println!("a new counter has the name: {}", COUNTER.whereis() != Some(first.pid()));
+    println!("the counter starts with {}", COUNTER.call(CounterCall::Get)?);
 
     system.stop()?;
-    println!("after the end of the system there is none: {}", COUNTER.whereis().is_none());
+    println!("after the stop there is none: {}", COUNTER.whereis().is_none());
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! How processes learn of each other's ends: links, trapped exits, monitors, and the signal that nobody
-//! survives. Run it with `cargo run --example links`.
+//! How processes are notified of exits: links, trapped exits, monitors, and the kill signal, which cannot be
+//! trapped. Run it with `cargo run --example links`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use rethread::ExitReason;
@@ -13,11 +13,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         monitor_receives_down(inbox)?;
         kill_cannot_be_trapped(inbox)
     })??;
-    println!("main is still there");
+    println!("main is still running");
     Ok(())
 }
 
-/// The next event in a few words.
+/// Formats the next event.
 fn next(inbox: &mut Inbox<&'static str>) -> String {
     let format_reason = |reason: ExitReason| match reason {
         ExitReason::Panic(panic) => format!("panic: {}", panic.message()),
@@ -35,7 +35,7 @@ fn link_propagates_exit(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnErro
         let _child = process::spawn_link::<()>(|_| panic!("the child slipped"));
         parent.recv(); // waits for a message that never comes
     })?;
-    println!("link: the parent goes down with its child; main watches it and gets {}", next(inbox));
+    println!("link: the parent exits with its child; main monitors it and gets {}", next(inbox));
     Ok(())
 }
 
@@ -62,13 +62,13 @@ fn kill_cannot_be_trapped(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnEr
         process::trap_exit(true);
         main.send("I trap exits now");
         while let Event::Exit { .. } = inbox.recv() {
-            main.send("I was asked to go, and stay");
+            main.send("I got an exit signal and continue");
         }
     })?;
     println!("kill: a stubborn process sends {}", next(inbox));
     process::exit(&stubborn, ExitReason::Shutdown);
-    println!("kill: told to shut down it sends {}", next(inbox));
+    println!("kill: asked to shut down it sends {}", next(inbox));
     process::exit(&stubborn, ExitReason::Kill);
-    println!("kill: killed it cannot trap that, and main gets {}", next(inbox));
+    println!("kill: it cannot trap a kill; main gets {}", next(inbox));
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Servers that come and go, found by keys: a dynamic supervisor starts a chat room when somebody enters it, a
-//! registry finds it, another one tells who listens to what. Run it with `cargo run --example rooms`.
+//! Servers started on demand and found by key: a dynamic supervisor starts a chat room when it is entered, a
+//! registry finds it, a second registry holds its listeners. Run it with `cargo run --example rooms`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -42,12 +42,12 @@ const ROOMS: ServerRef<DynamicSupervisor> = ServerRef::named("rooms");
 static BY_NAME: Registry<String> = Registry::new();
 static LISTENERS: DuplicateRegistry<String, Address<String>> = DuplicateRegistry::new();
 
-/// The room of that name; it is started unless it is there.
+/// Returns the room with that name; starts it if it is not running.
 fn open_room(name: &str) -> Result<ServerRef<Room>, StartError> {
     let room = BY_NAME.server(name.to_owned());
     match ROOMS.start_child(Room::child_spec(name.to_owned()).name(room.clone())) {
         Ok(_) => println!("the room {name} is opened"),
-        Err(StartError::AlreadyStarted(_)) => println!("the room {name} is there"),
+        Err(StartError::AlreadyStarted(_)) => println!("the room {name} is open already"),
         Err(error) => return Err(error),
     }
     Ok(room)
@@ -58,13 +58,13 @@ fn chat(inbox: &mut Inbox<String>) -> Result<(), Box<dyn Error>> {
     let (attic, cellar) = (open_room("attic")?, open_room("cellar")?);
     open_room("attic")?;
     attic.call(|from| RoomCall::Say("hello", from))?;
-    cellar.call(|from| RoomCall::Say("nobody listens down here", from))?;
+    cellar.call(|from| RoomCall::Say("no one is listening", from))?;
     let crash = attic.call(|from| RoomCall::Say("a bomb", from));
-    println!("the attic is gone: {}", crash.is_err());
+    println!("the attic crashed: {}", crash.is_err());
     attic.whereis_timeout(Duration::from_secs(1)).ok_or("it is not restarted")?;
     attic.call(|from| RoomCall::Say("hello again", from))?;
     while let Some(Event::Message(line)) = inbox.try_recv() {
-        println!("heard {line}");
+        println!("received {line}");
     }
     println!("{} rooms are open", BY_NAME.count());
     Ok(())

@@ -1,5 +1,5 @@
-//! A supervisor as a type of its own, over two servers and a plain blocking loop. Whichever child ends is
-//! started again, and the others do not notice. Run it with `cargo run --example supervisor`.
+//! A supervisor as a type of its own, over two servers and a plain blocking loop. A child that exits is
+//! restarted; the others are not affected. Run it with `cargo run --example supervisor`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 
-/// Counts the beats it hears. There are two, under names of their own.
+/// Counts the beats it receives. There are two drums, each with a name.
 struct Drum(u64);
 
 struct Beats(Caller<u64>);
@@ -33,7 +33,7 @@ impl GenServer for Drum {
 const LEFT: ServerRef<Drum> = ServerRef::named("left drum");
 const RIGHT: ServerRef<Drum> = ServerRef::named("right drum");
 
-/// Any blocking function can be a child. It ends at its next call into the runtime when it is told to.
+/// Beats both drums. Any blocking function can be a child; it exits at its next runtime call when asked to.
 fn drummer() {
     loop {
         LEFT.cast(Beat);
@@ -47,7 +47,7 @@ struct Band;
 impl Supervise for Band {
     type Args = u32;
 
-    /// The plan, made anew at every start.
+    /// Returns the specification; called at every start.
     fn init(max_restarts: u32) -> Result<SupervisorSpec, InitError> {
         Ok(Supervisor::one_for_one()
             .max_restarts(max_restarts, Duration::from_secs(5))
@@ -62,18 +62,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     for victim in ["left", "drummer"] {
         let before = band.which_children()?;
         let pid = before.iter().find(|child| child.id.as_str() == victim).and_then(|child| child.pid());
-        let watch = process::watch(pid.ok_or("it does not run")?);
+        let watch = process::watch(pid.ok_or("it is not running")?);
         process::exit(watch.pid(), ExitReason::Kill);
-        println!("the {victim} child ended: {}", watch.wait());
+        println!("the {victim} child exited: {}", watch.wait());
         for (old, new) in before.iter().zip(band.which_children()?) {
-            println!("  {} {}", new.id, if old.pid() == new.pid() { "plays on" } else { "is new" });
+            println!("  {} {}", new.id, if old.pid() == new.pid() { "is unchanged" } else { "is new" });
         }
     }
     let count = RIGHT.call(Beats)?;
     while RIGHT.call(Beats)? == count {
         process::sleep(Duration::from_millis(1));
     }
-    println!("the new drummer drums");
+    println!("the new drummer is drumming");
     band.stop()?;
     Ok(())
 }

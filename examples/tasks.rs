@@ -1,5 +1,5 @@
-//! Blocking work in parallel, from a plain `main`: the items of an iterator with a limit, one task that takes too
-//! long, one that fails and takes nobody along. Run it with `cargo run --example tasks`.
+//! Blocking work in parallel, from a plain `main`: a stream with limited concurrency, a task that takes too
+//! long, and a task whose crash does not affect its owner. Run it with `cargo run --example tasks`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 
-/// Imagine a request that takes its time.
+/// Stands for a slow request.
 fn fetch(page: u32) -> String {
     process::sleep(Duration::from_millis(u64::from(page)));
     assert_ne!(page, 3, "page 3 is torn out");
@@ -17,7 +17,7 @@ fn fetch(page: u32) -> String {
 const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("tasks");
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Four at a time, the results in the order of the items.
+    // Four tasks at a time; the results come in the order of the items.
     for result in Task::stream(1..=5, fetch).max_concurrency(4) {
         match result {
             Ok(page) => println!("got {page}"),
@@ -26,20 +26,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // As soon as one fails, or as there are enough, the rest is not even begun.
+    // A stream is lazy: after the first failure, or two results, no further item is started.
     let first: Result<Vec<String>, JoinError> = Task::stream(1.., fetch).max_concurrency(2).take(2).collect();
     println!("the first two: {}", first?.join(" and "));
 
-    // One by hand: ask, do something else, ask again, give up.
+    // Wait for a single task with a timeout, then stop it.
     let mut slow = Task::spawn(|| process::sleep(Duration::from_secs(60)))?;
     let early = slow.yield_for(Duration::from_millis(10));
     println!("done early: {}", early.is_some());
     println!("stopped: {}", slow.shutdown(Shutdown::BrutalKill).is_none());
 
-    // Under a supervisor a task need not be linked with who wants its value.
+    // Under a supervisor a task can run without a link to its owner.
     let system = Supervisor::start_link([TaskSupervisor::new().name(TASKS)], Strategy::OneForOne)?;
     let (risky, safe) = (TASKS.spawn_nolink(|| fetch(3))?, TASKS.spawn_nolink(|| fetch(4))?);
-    println!("risky failed: {}, safe says: {}", risky.join().is_err(), safe.join()?);
+    println!("risky failed: {}, safe returned: {}", risky.join().is_err(), safe.join()?);
     system.stop()?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::process::error::AttachError;
 use crate::process::error::LinkError;
 use crate::process::signals::exit::exit_with;
 use crate::reason::{CallFailure, ExitReason};
-use crate::task::error::JoinError;
+use crate::task::handle::JoinError;
 
 /// Exits the calling process if a result is an error.
 pub trait OrExit<T> {

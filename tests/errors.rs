@@ -35,7 +35,7 @@ fn what_an_error_says_is_said_once() {
         (Box::new(ChildError::Start(refused())), "the operating system refused a thread: no threads left"),
         (
             Box::new(JoinError::NotStarted(refused())),
-            "a task was not started: the operating system refused a thread: no threads left",
+            "task failed to start: the operating system refused a thread: no threads left",
         ),
         (
             Box::new(ApplicationError::Failed(refused())),

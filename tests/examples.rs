@@ -34,13 +34,13 @@ fn counter() {
     prints(
         "counter",
         "\
-it starts with 10
+the counter starts with 10
 10 + 32 is 42
 42 / 2 is 21
-21 / 0 ends the counter: attempt to divide by zero
-a new counter has its name: true
-it starts with 10
-after the end of the system there is none: true
+21 / 0 crashes the counter: attempt to divide by zero
+a new counter has the name: true
+the counter starts with 10
+after the stop there is none: true
 ",
     );
 }
@@ -50,14 +50,14 @@ fn links() {
     prints(
         "links",
         "\
-link: the parent goes down with its child; main watches it and gets a down: panic: the child slipped
+link: the parent exits with its child; main monitors it and gets a down: panic: the child slipped
 trap: main is linked to a child that fails, and gets an exit signal: out of paper
 trap: another child just returns, and main gets an exit signal: normal
 monitor: it is one-way and needs no link; main gets a down: normal
 kill: a stubborn process sends a message: I trap exits now
-kill: told to shut down it sends a message: I was asked to go, and stay
-kill: killed it cannot trap that, and main gets a down: killed
-main is still there
+kill: asked to shut down it sends a message: I got an exit signal and continue
+kill: it cannot trap a kill; main gets a down: killed
+main is still running
 ",
     );
 }
@@ -67,15 +67,15 @@ fn supervisor() {
     prints(
         "supervisor",
         "\
-the left child ended: killed
+the left child exited: killed
   left is new
-  right plays on
-  drummer plays on
-the drummer child ended: killed
-  left plays on
-  right plays on
+  right is unchanged
+  drummer is unchanged
+the drummer child exited: killed
+  left is unchanged
+  right is unchanged
   drummer is new
-the new drummer drums
+the new drummer is drumming
 ",
     );
 }
@@ -87,11 +87,11 @@ fn rooms() {
         "\
 the room attic is opened
 the room cellar is opened
-the room attic is there
-the attic is gone: true
-heard attic #1: hello
-heard attic #2: a bomb
-heard attic #1: hello again
+the room attic is open already
+the attic crashed: true
+received attic #1: hello
+received attic #2: a bomb
+received attic #1: hello again
 2 rooms are open
 ",
     );
@@ -110,7 +110,7 @@ got page 5
 the first two: page 1 and page 2
 done early: false
 stopped: true
-risky failed: true, safe says: page 4
+risky failed: true, safe returned: page 4
 ",
     );
 }

@@ -22,7 +22,7 @@ use rethread::process::{self, Builder, Inbox, NameError, Via, attempt};
 use server_puppet::Plan;
 use support::{Gate, Journal, capture, eventually, unique, watchdog};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Its destructor panics.
 #[derive(Debug)]

@@ -363,7 +363,7 @@ fn a_watch_can_be_shared_by_threads() {
         }
         process::exit(&child, "for all");
         for _ in 0..3 {
-            let event = inbox.recv_timeout(Duration::from_secs(5)).expect("a waiting thread was forgotten");
+            let event = inbox.recv_timeout(Duration::from_secs(30)).expect("a waiting thread was forgotten");
             assert_eq!(down_of(&event).1, "for all".into());
         }
     });

@@ -259,7 +259,7 @@ fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
     ends.open();
     next.wait();
     goes_on.open();
-    assert_eq!(ended.wait_timeout(Duration::from_secs(10)), Some(ExitReason::Killed));
+    assert_eq!(ended.wait_timeout(Duration::from_secs(30)), Some(ExitReason::Killed));
 }
 
 /// A value that takes a lock of another registry when it is dropped.

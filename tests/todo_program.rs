@@ -19,7 +19,7 @@ use rethread::process::{self, Inbox};
 
 use support::{eventually, watchdog};
 
-/// The program, beside the test that runs: `target/debug/examples/todo-cache`.
+/// Returns the program, which is beside the test that runs: `target/debug/examples/todo-cache`.
 #[track_caller]
 fn program() -> Command {
     let mut path: PathBuf = std::env::current_exe().expect("this very test");
@@ -49,14 +49,14 @@ impl Run {
         Run { success: output.status.success(), out: lines(&output.stdout), err: lines(&output.stderr) }
     }
 
-    /// The lines printed; the run must have gone well, without a word on stderr.
+    /// Returns the printed lines; the run must have succeeded, without output on stderr.
     #[track_caller]
     fn well(self) -> Vec<String> {
         assert!(self.success && self.err.is_empty(), "{self:?}");
         self.out
     }
 
-    /// The one line of an error on stderr.
+    /// Returns the one line on stderr of a run that has failed.
     #[track_caller]
     fn refused(self) -> String {
         assert!(!self.success && self.err.len() == 1, "{self:?}");
@@ -101,15 +101,15 @@ impl Shell {
         writeln!(stdin, "{line}").expect("it reads");
     }
 
-    /// The next line; `None` at the end.
+    /// Reads the next line; `None` at the end.
     #[track_caller]
-    fn hear(&mut self) -> Option<String> {
+    fn read_line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.stdout.as_mut().expect("its output is open").read_line(&mut line).expect("text");
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// `kill -9`.
+    /// Kills the program with `kill -9`.
     #[track_caller]
     fn kill(&mut self) {
         self.child.as_mut().expect("it runs").kill().expect("it can be killed");
@@ -168,7 +168,7 @@ fn an_entry_survives_a_crash_and_the_end_of_the_program() {
     let dir = folder();
     let out = shell(dir.path(), "add bob 2026-11-22 Dentist\ncrash cache\nlist bob\nquit\n").well();
     assert_eq!(out[0], "added bob 1 2026-11-22 Dentist");
-    assert!(out[1].starts_with("cache <") && out[1].contains("; now it is <"), "{out:?}");
+    assert!(out[1].starts_with("cache <") && out[1].contains("; restarted as <"), "{out:?}");
     assert_eq!(out[2..], ["[ ] 1 2026-11-22 Dentist"]);
     assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
 }
@@ -228,7 +228,16 @@ fn every_name_that_tree_shows_can_be_killed_and_crashed() {
                         .map(|(pid, _)| pid.to_owned())
                 };
                 let lines = lines.filter_map(|line| {
-                    pid(&line).map(|pid| (line.split(" <").next().unwrap_or_default().to_owned(), pid))
+                    pid(&line).map(|pid| {
+                        (
+                            line.trim_start_matches([' ', '|', '+', '-'])
+                                .split(' ')
+                                .next()
+                                .unwrap_or_default()
+                                .to_owned(),
+                            pid,
+                        )
+                    })
                 });
                 lines.collect()
             };
@@ -251,9 +260,9 @@ fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
     let title = "t".repeat(201);
     let cases: Vec<(Vec<u8>, &str)> = vec![
         ("fly".into(), "error: there is no command \"fly\": `help` lists them"),
-        ("add".into(), "error: it is written: add LIST DATE TITLE..."),
-        ("add bob 2026-11-22".into(), "error: it is written: add LIST DATE TITLE..."),
-        ("add bob 2026-11-22   ".into(), "error: it is written: add LIST DATE TITLE..."),
+        ("add".into(), "error: usage: add LIST DATE TITLE..."),
+        ("add bob 2026-11-22".into(), "error: usage: add LIST DATE TITLE..."),
+        ("add bob 2026-11-22   ".into(), "error: usage: add LIST DATE TITLE..."),
         ("add bob tomorrow x".into(), "error: expected a date as YYYY-MM-DD, such as 2026-11-22"),
         (
             "add bob 2026-02-30 x".into(),
@@ -263,22 +272,22 @@ fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
         (format!("add bob 2026-11-22 {title}").into(), "error: a title has at most 200 characters"),
         (
             "add bob 2026-11-22 a\tb".into(),
-            "error: a title has no control characters, and this one has '\\t'",
+            "error: a title has no control characters, but this one has '\\t'",
         ),
         (
             "add b\u{7}b 2026-11-22 x".into(),
-            "error: a list's name has no control characters, and this one has '\\u{7}'",
+            "error: a list's name has no control characters, but this one has '\\u{7}'",
         ),
-        ("done bob".into(), "error: it is written: done LIST ID"),
+        ("done bob".into(), "error: usage: done LIST ID"),
         (
             "done bob x".into(),
             "error: expected the number of an entry, not \"x\": invalid digit found in string",
         ),
         ("done bob 7".into(), "error: there is no entry 7 in this list"),
-        ("rm bob 7 8".into(), "error: it is written: rm LIST ID"),
-        ("list bob 2026-11-22 x".into(), "error: it is written: list LIST [DATE]"),
-        ("lists x".into(), "error: it is written: lists"),
-        ("kill".into(), "error: it is written: kill NAME"),
+        ("rm bob 7 8".into(), "error: usage: rm LIST ID"),
+        ("list bob 2026-11-22 x".into(), "error: usage: list LIST [DATE]"),
+        ("lists x".into(), "error: usage: lists"),
+        ("kill".into(), "error: usage: kill NAME"),
         ("kill nobody".into(), "error: no process is called \"nobody\": `tree` shows them all"),
         ("crash list:none".into(), "error: no process is called \"list:none\": `tree` shows them all"),
         ("crash system".into(), "error: system is a supervisor, without a handler to crash in"),
@@ -303,12 +312,12 @@ fn the_fourth_crash_ends_the_shell_which_says_so() {
     assert!((6..=51).contains(&run.out.len()), "{run:?}");
     assert_eq!(
         run.out.last().expect("a line"),
-        "the system has ended: shutdown, after more than 3 crashes within 5 s; all that was acknowledged is on disk"
+        "the system has exited: shutdown, after more than 3 crashes within 5 s; all acknowledged changes are on disk"
     );
     assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
     let killed = shell(dir.path(), "kill system\nlist bob\n");
     assert!(
-        !killed.success && killed.out.last().is_some_and(|line| line.contains("has ended: killed")),
+        !killed.success && killed.out.last().is_some_and(|line| line.contains("has exited: killed")),
         "{killed:?}"
     );
 }
@@ -350,16 +359,16 @@ fn a_store_has_one_program_at_a_time() {
     let dir = folder();
     let mut first = Shell::start(dir.path());
     first.say("add bob 2026-11-22 Dentist");
-    assert_eq!(first.hear().as_deref(), Some("added bob 1 2026-11-22 Dentist"));
+    assert_eq!(first.read_line().as_deref(), Some("added bob 1 2026-11-22 Dentist"));
     let said = shell(dir.path(), "list bob").refused();
     assert!(said.contains("shard-0.redb is in use"), "{said}");
     first.say("list bob");
-    assert_eq!(first.hear().as_deref(), Some("[ ] 1 2026-11-22 Dentist"));
+    assert_eq!(first.read_line().as_deref(), Some("[ ] 1 2026-11-22 Dentist"));
     first.output().well();
     assert_eq!(shell(dir.path(), "list bob").well(), ["[ ] 1 2026-11-22 Dentist"]);
 }
 
-/// Ten times: a run of adds, and `kill -9` in the middle of it. Whatever was acknowledged is there in the end.
+/// Repeats a run of adds ten times, with a `kill -9` in the middle. All acknowledged entries must be stored at the end.
 #[test]
 fn kill_9_loses_nothing_acknowledged() {
     const ROUNDS: u64 = 10;
@@ -377,7 +386,7 @@ fn kill_9_loses_nothing_acknowledged() {
         let adds: String = adds.collect();
         running.stdin.as_mut().expect("open").write_all(adds.as_bytes()).expect("it fits into the pipe");
         let mut left = dice(50);
-        while let Some(line) = running.hear() {
+        while let Some(line) = running.read_line() {
             // added LIST ID DATE TITLE
             let words: Vec<&str> = line.splitn(4, ' ').collect();
             let ["added", list, id, rest] = words[..] else { panic!("no acknowledgement: {line}") };
@@ -437,7 +446,7 @@ impl Served {
         Self { address: address.to_owned(), child }
     }
 
-    /// `kill -9`; it has not ended before by itself.
+    /// Kills the server with `kill -9`; it must not have exited by itself.
     #[track_caller]
     fn kill(mut self) {
         assert_eq!(self.child.try_wait().expect("its status"), None, "it has ended");
@@ -528,7 +537,7 @@ fn sigterm_and_sigint_end_a_server_in_order_also_while_it_is_asked() {
     }
 }
 
-/// `TODO_KILLS=200` for more of them.
+/// Repeats eight kills of a server under load; `TODO_KILLS=200` for more of them.
 #[test]
 fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {
     const WRITERS: usize = 4;
@@ -560,7 +569,7 @@ fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {
                         let line = format!("POST /add_entry?list={list}&date=2026-11-22&title={title}");
                         match ask(&mut stream, &line) {
                             Ok((200, body)) if body == "OK" => acknowledged.lock().push((list, title)),
-                            Ok(answer) => panic!("nobody kills its processes, and it answers {answer:?}"),
+                            Ok(answer) => panic!("no process was killed, and the answer is {answer:?}"),
                             Err(_) => return, // it was killed
                         }
                     }
@@ -616,14 +625,19 @@ fn load_finds_all_that_was_acknowledged_while_processes_are_killed() {
     let dir = folder();
     let server = Served::start(dir.path(), &["--allow-kill"]);
     let load = ["load", &server.address, "--clients", "8", "--seconds", "2", "--kill-every", "50ms"];
-    let run = Run::of(program().args(load).output().expect("it runs"));
-    assert!(run.success, "{run:?}");
-    let last = run.out.last().expect("a line");
-    let count = last.strip_prefix("acknowledged ").and_then(|rest| rest.split(',').next()).expect("a count");
-    assert_eq!(*last, format!("acknowledged {count}, found {count}, lost 0, duplicated 0"));
-    assert!(count.parse::<usize>().expect("a number") > 0, "{run:?}");
-    let kills = run.out[0].split("; ").nth(1).and_then(|rest| rest.strip_suffix(" kills"));
-    assert!(kills.is_some_and(|kills| kills.parse::<u32>().expect("a number") > 5), "{run:?}");
+    // One run makes some forty kills; on a busy machine it takes several runs for six of them.
+    let (mut acknowledged, mut kills) = (0, 0);
+    while acknowledged == 0 || kills <= 5 {
+        let run = Run::of(program().args(load).output().expect("it runs"));
+        assert!(run.success, "{run:?}");
+        let last = run.out.last().expect("a line");
+        let count = last.strip_prefix("acknowledged ").and_then(|rest| rest.split(',').next());
+        let count = count.expect("a count");
+        assert_eq!(*last, format!("acknowledged {count}, found {count}, lost 0, duplicated 0"));
+        acknowledged += count.parse::<usize>().expect("a number");
+        let killed = run.out[0].split("; ").nth(1).and_then(|rest| rest.strip_suffix(" kills"));
+        kills += killed.expect("a count of kills").parse::<u32>().expect("a number");
+    }
     server.kill();
 }
 

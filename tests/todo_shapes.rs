@@ -1,7 +1,7 @@
 //! What the end of one process takes down with it, in each shape in which the book wires its to-do system: the table that
 //! was measured on the BEAM with the book's own program, cell by cell. `cargo test` runs it.
 //!
-//! The book's row "registry" has no cells here: names are a table of the library, not a process that could die.
+//! The book's row "registry" has no cells here: names are a table of the library, not a process that could exit.
 
 mod support;
 #[allow(dead_code, reason = "the program uses more of it than these tests do")]
@@ -35,15 +35,15 @@ const ROLES: [&str; 7] =
 /// What became of a process when another was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It goes on.
+    /// It is still running.
     Same,
     /// Another has taken its place.
     New,
-    /// It is dead, and nobody has its name.
+    /// It has exited, and no process has its name.
     Gone,
 }
 
-/// A system of that shape, with two lists in memory.
+/// Starts a system of that shape, with two lists in memory.
 #[track_caller]
 fn with_system(shape: Shape, body: impl FnOnce()) {
     let _alone = ALONE.lock();
@@ -151,7 +151,7 @@ row! { a_list, "list:bob",
     dies_alone_in_11:               Eleven [Same, Same, Same, Same, Same, Same, Gone];
 }
 
-/// What the cells mean for whoever uses the system.
+/// What the cells mean for the clients of the system.
 mod afterwards {
     use super::*;
 
@@ -182,7 +182,7 @@ mod afterwards {
         });
     }
 
-    /// The book's stage with a supervisor and without links leaks one process for each list and crash.
+    /// Shows a flaw of shape 8a, which has a supervisor and no links: it leaks one process for each list and crash.
     #[test]
     fn in_8a_each_crash_of_the_cache_leaks_its_lists() {
         with_system(Shape::EightA, || {
@@ -214,7 +214,7 @@ mod afterwards {
         }
     }
 
-    /// The book's budget of the pool is as large as the pool; three workers that die at once spend it.
+    /// Kills all workers at once: with the book's limit, which is the number of workers, the pool would give up.
     #[test]
     fn three_workers_that_die_at_once_do_not_spend_the_budget_in_11() {
         with_system(Shape::Eleven, || {
@@ -234,7 +234,7 @@ mod afterwards {
         });
     }
 
-    /// Its file stays locked, so nobody can take its place: the honest end is that of the whole system, which says why.
+    /// Hangs a worker: its file stays locked, so no successor can start, and the whole system must give up with a reason.
     #[test]
     fn a_worker_that_hangs_escalates_to_the_end_of_the_system_in_11() {
         let _alone = ALONE.lock();
@@ -276,13 +276,13 @@ mod afterwards {
         });
     }
 
-    /// One that is only slow is waited for: its successor finds what it has written.
+    /// Kills a worker that is only slow: its successor waits for it, and finds what it has written.
     #[test]
     fn a_worker_that_is_slow_to_end_is_waited_for_in_11() {
         with_system(Shape::Eleven, || {
             let worker = todo::database::choose_worker(&list("bob"));
             let before = worker.whereis();
-            // It is busy with all of these when it is told to go.
+            // It is busy with all of these when it receives the exit signal.
             let writers: Vec<_> = (0..8)
                 .map(|n| Task::spawn(move || add("bob", &format!("entry {n}"))).expect("a thread"))
                 .collect();

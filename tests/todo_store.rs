@@ -254,7 +254,7 @@ mod stores {
             }
         }
 
-        /// A folder that was written to and closed in good order. It is made once; each test gets a copy.
+        /// Returns a folder that was written to and closed cleanly. It is created once; each test gets a copy.
         fn closed() -> Self {
             static MADE: LazyLock<Kept> = LazyLock::new(|| {
                 let mut folder = Folder::new();
@@ -266,7 +266,7 @@ mod stores {
             MADE.copy()
         }
 
-        /// A folder whose program was killed: its shard was never closed.
+        /// Returns a folder whose program was killed: its shard was never closed.
         fn killed() -> Self {
             static MADE: LazyLock<Kept> = LazyLock::new(|| {
                 let mut folder = Folder::closed();
@@ -611,7 +611,7 @@ mod stores {
         refused
     }
 
-    /// A repeatable row of numbers (xorshift).
+    /// Returns a deterministic sequence of numbers (xorshift).
     fn numbers(mut state: u64) -> impl FnMut(usize) -> usize {
         move |below| {
             state ^= state << 13;

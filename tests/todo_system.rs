@@ -37,7 +37,7 @@ use todo::worker::{self, SHARDS, WORKERS};
 /// The names of the processes are the program's own, so there is one system at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What goes on in a test: a process that traps exits, with a folder for data.
+/// The body of a test: a process that traps exits, with a folder for data.
 type Body<'a> = &'a dyn Fn(&mut Inbox<Never>, &Path);
 
 /// Runs a test as a process that traps exits, with a folder of its own and no other system around.
@@ -51,14 +51,14 @@ fn alone(body: Body<'_>) {
     });
 }
 
-/// The same with a system that endures so many crashes.
+/// Runs a test with a system that allows so many restarts.
 #[track_caller]
 fn with_system(crashes: u32, body: Body<'_>) {
     alone(&|inbox, dir| {
         let system = start(dir, crashes);
         body(inbox, dir);
         system.stop().expect("it stops");
-        assert_nobody_left();
+        assert_no_process_left();
     });
 }
 
@@ -70,7 +70,7 @@ fn start(dir: &Path, crashes: u32) -> System {
     System::start_link(config).unwrap_or_else(|error| panic!("the system did not start: {error}"))
 }
 
-/// The processes of a system that there are.
+/// Returns the processes of the system that are running.
 fn left() -> Vec<String> {
     let ours = |name: &str| {
         name.starts_with("db.worker.")
@@ -82,7 +82,7 @@ fn left() -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_nobody_left() {
+fn assert_no_process_left() {
     assert_eq!(left(), [""; 0]);
 }
 
@@ -103,7 +103,7 @@ fn add(to: &str, text: &str) -> Entry {
     client::add(&list(to), day(), &title(text)).unwrap_or_else(|error| panic!("{to}, {text}: {error}"))
 }
 
-/// The titles of a list, in order.
+/// Returns the titles of a list, in order.
 #[track_caller]
 fn titles(of: &str) -> Vec<String> {
     let entries = client::entries(&list(of), None).unwrap_or_else(|error| panic!("{of}: {error}"));
@@ -112,10 +112,10 @@ fn titles(of: &str) -> Vec<String> {
 
 #[track_caller]
 fn holder(name: &str) -> Pid {
-    process::whereis(name).unwrap_or_else(|| panic!("nobody is called {name}"))
+    process::whereis(name).unwrap_or_else(|| panic!("no process is called {name}"))
 }
 
-/// A list that is kept in that shard.
+/// Returns a list of that shard.
 fn list_in_shard(shard: usize) -> ListName {
     (0..)
         .map(|n| list(&format!("list {n}")))
@@ -160,7 +160,7 @@ impl Dice {
     }
 }
 
-/// Chapter 7: who serves whom.
+/// Chapter 7: the servers and their clients.
 mod cache {
     use super::*;
 
@@ -212,7 +212,7 @@ mod cache {
         });
     }
 
-    /// A worker is there and cannot be found: whoever needs it waits for up to a second.
+    /// Unregisters the name of a worker: its clients wait for up to a second.
     #[test]
     fn a_list_that_is_loading_holds_up_neither_the_cache_nor_other_lists() {
         with_system(0, &|_, _| {
@@ -299,7 +299,7 @@ mod lists {
         });
     }
 
-    /// What is asked for by name is data: nothing of it reaches the file system.
+    /// Checks that the name of a list is never part of a path.
     #[test]
     fn a_name_that_looks_like_a_path_is_a_name() {
         const NAMES: [&str; 6] = ["../x", "/etc/passwd", "a/b", "..", "CON", "🛒 %00 ; rm -rf ~"];
@@ -333,7 +333,7 @@ mod lists {
 mod workers {
     use super::*;
 
-    /// How many batches a shard has, from its mark.
+    /// Returns the number of batches of a shard, from its mark.
     fn batches(dir: &Path, shard: usize) -> u64 {
         let mark = fs::read_to_string(dir.join(format!("shard-{shard}.mark"))).expect("a mark");
         mark.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
@@ -393,7 +393,7 @@ mod workers {
         });
     }
 
-    /// A worker under a supervisor of its own, as from chapter 9 on: its death does not end its clients.
+    /// Starts a worker under a supervisor of its own, as from chapter 9 on: its exit does not affect its clients.
     fn with_lone_worker(body: &dyn Fn(&ServerRef<Supervisor>, &ListName)) {
         alone(&|_, dir| {
             let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
@@ -436,7 +436,7 @@ mod workers {
             });
             let mut dice = Dice(7);
             while process::is_alive(&writer.process) {
-                // Not more often than a new worker comes up: a write is tried twice, not for ever.
+                // At most once for each new worker: a write is tried only twice.
                 let known = database::load(home).expect("loaded").len() + dice.below(3) + 1;
                 eventually("some more entries", || {
                     !process::is_alive(&writer.process)
@@ -543,20 +543,24 @@ mod faults {
                 Event::Exit { from, reason } => assert_eq!((from, reason), (system, ExitReason::Shutdown)),
                 other => panic!("an exit was due, not {other:?}"),
             }
-            eventually("everybody is gone", || left().is_empty());
-            let began = Instant::now();
-            let refused = client::add(&list("bob"), day(), &title("Dinner"));
-            assert!(matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. }))), "{refused:?}");
-            assert!(began.elapsed() < Duration::from_secs(1), "it waited for a system that will not come");
+            eventually("all processes have exited", || left().is_empty());
+            // A client that waits for a system that does not come takes two seconds each time.
+            eventually("a refusal without a wait", || {
+                let began = Instant::now();
+                let refused = client::add(&list("bob"), day(), &title("Dinner"));
+                let is_refused = matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. })));
+                assert!(is_refused, "{refused:?}");
+                began.elapsed() < Duration::from_secs(1)
+            });
 
             let again = start(dir, 3);
             assert_eq!(titles("bob"), ["Dentist"]);
             again.stop().expect("it stops");
-            assert_nobody_left();
+            assert_no_process_left();
         });
     }
 
-    /// The one error that leaves a question: the client is told so, and nothing was done twice.
+    /// Checks the one error after which the outcome is unknown: the client gets that error, and no change is made twice.
     #[test]
     fn a_change_that_was_under_way_in_a_crash_has_no_answer() {
         // A worker without its name is not waited for by its successor, which then is tried again.
@@ -584,19 +588,21 @@ mod faults {
         });
     }
 
-    /// Many writers, and somebody who kills a process every few milliseconds.
+    /// Lets many writers add entries while a process is killed every few milliseconds. The test ends after a number of kills
+    /// and of acknowledged entries, however long these take: its verdict does not depend on the speed of the machine.
     #[test]
-    fn nothing_acknowledged_is_lost_or_doubled_in_a_storm() {
+    fn nothing_acknowledged_is_lost_or_doubled_under_random_kills() {
         const WRITERS: usize = 6;
-        const LASTS: Duration = Duration::from_secs(3);
+        const KILLS: usize = 40;
+        const ENTRIES: usize = 100;
         with_system(1_000_000, &|_, _| {
             let acknowledged: Arc<Mutex<BTreeMap<(ListName, EntryId), Title>>> = Arc::default();
-            let began = Instant::now();
+            let stopped = Arc::new(AtomicBool::new(false));
             let writers = (0..WRITERS).map(|writer| {
-                let acknowledged = Arc::clone(&acknowledged);
+                let (acknowledged, stopped) = (Arc::clone(&acknowledged), Arc::clone(&stopped));
                 go(move || {
                     for n in 0.. {
-                        if began.elapsed() > LASTS {
+                        if stopped.load(Ordering::Relaxed) {
                             return;
                         }
                         let (name, what) =
@@ -612,7 +618,7 @@ mod faults {
             let writers: Vec<_> = writers.collect();
             let mut dice = Dice(2026);
             let mut kills = 0;
-            while began.elapsed() < LASTS {
+            while kills < KILLS || acknowledged.lock().len() < ENTRIES {
                 let known: Vec<Pid> = process::processes()
                     .iter()
                     .filter(|info| info.name.as_deref().is_some_and(|name| name != "system"))
@@ -622,8 +628,11 @@ mod faults {
                     process::exit(known[dice.below(known.len())], ExitReason::Kill);
                     kills += 1;
                 }
-                process::sleep(Duration::from_millis(10 + dice.below(60) as u64));
+                // On a slow machine the pauses grow: a process that is killed before it can answer acknowledges nothing.
+                let pause = 10 + dice.below(60) + 5 * kills.saturating_sub(KILLS);
+                process::sleep(Duration::from_millis(pause as u64));
             }
+            stopped.store(true, Ordering::Relaxed);
             join(writers);
 
             let mut kept = BTreeMap::new();
@@ -638,7 +647,6 @@ mod faults {
             assert!(lost.is_empty(), "lost: {lost:?}");
             let distinct: HashSet<&Title> = kept.values().collect();
             assert_eq!(distinct.len(), kept.len(), "an entry is there twice");
-            assert!(kills > 20 && acknowledged.len() > 20, "{kills} kills, {} entries", acknowledged.len());
             println!("{kills} kills, {} entries acknowledged, {} kept", acknowledged.len(), kept.len());
         });
     }
@@ -653,7 +661,7 @@ mod refusals {
         let error = System::start_link(Config::new(dir)).expect_err("it cannot start");
         let error = store_error(&error).unwrap_or_else(|| panic!("not the store's: {error}")).clone();
         assert_eq!(error.to_string().lines().count(), 1, "{error}");
-        eventually("everybody is gone", || left().is_empty());
+        eventually("all processes have exited", || left().is_empty());
         error
     }
 
@@ -725,7 +733,7 @@ mod refusals {
     }
 }
 
-/// What is used only by name, so that a rename is noticed here too.
+/// Checks the names that are used only as text, so that a rename is noticed.
 #[test]
 fn the_names_are_those_the_manual_gives() {
     assert_eq!(CACHE.to_string(), "cache");

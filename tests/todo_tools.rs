@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use support::watchdog;
 
-/// The program, which cargo has built beside this test.
+/// Returns the program, which cargo has built beside this test.
 fn program(dir: &Path) -> Command {
     let test = std::env::current_exe().expect("a path");
     let target = test.ancestors().nth(2).expect("target/debug");
@@ -40,7 +40,7 @@ fn well(dir: &Path, args: &[&str], input: &str) -> Vec<String> {
     lines(&output.stdout)
 }
 
-/// What it says on stderr, which must be one line, and it must have failed.
+/// Returns the one line on stderr of a run that must have failed.
 #[track_caller]
 fn refused(dir: &Path, args: &[&str], input: &str) -> String {
     let output = run(dir, args, input);
@@ -96,7 +96,7 @@ fn an_export_overwrites_no_file_and_an_import_no_list() {
     assert_eq!(fs::read(&file).expect("readable"), kept);
     let said = refused(dir.path(), &["import", path], "");
     assert!(
-        said.contains("the list \"bob\" is there already") && said.ends_with("nothing was written"),
+        said.contains("the list \"bob\" exists already") && said.ends_with("nothing was written"),
         "{said}"
     );
     assert!(refused(folder().path(), &["export"], "").contains("there are no lists in"));
@@ -147,14 +147,16 @@ fn the_shell_shows_a_list_that_hangs_and_a_kill_frees_it() {
         &["shell"],
         "add bob 2026-11-22 Dentist\nhang list:bob\ninfo list:bob\ntop busy\nkill list:bob\nlist bob\nevents\ninfo nobody\n",
     );
-    assert!(out[1].starts_with("list:bob will not come out of its handler"), "{out:#?}");
+    assert!(out[1].starts_with("list:bob is blocked in a handler"), "{out:#?}");
     let at = |text: &str| {
         let found = out.iter().position(|line| line.starts_with("list:bob <") && line.contains(text));
         found.unwrap_or_else(|| panic!("no line says {text:?}: {out:#?}"))
     };
-    assert!(at("handling a cast") < at("ended: killed"));
+    assert!(at("handling a cast") < at("exited: killed; it is restarted"));
     assert!(out.contains(&"[ ] 1 2026-11-22 Dentist".to_owned()), "{out:#?}");
-    assert!(at("did not end in time: a zombie") < at("exited: killed"));
+    // The events are the last lines.
+    let event_at = |text: &str| out.iter().rposition(|line| line.contains("list:bob") && line.contains(text));
+    assert!(event_at("zombie") < event_at("exited: killed") && event_at("zombie").is_some(), "{out:#?}");
     assert_eq!(
         out.last().map(String::as_str),
         Some("error: no process is called \"nobody\": `tree` shows them all")

@@ -34,7 +34,7 @@ struct Site {
     system: System,
 }
 
-/// A system with a web server on a free port. It endures a thousand crashes, and has its processes killed by clients if
+/// Starts a system with a web server on a free port. It allows a thousand restarts, and clients may kill processes if
 /// `allow_kill`.
 #[track_caller]
 fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
@@ -42,7 +42,7 @@ fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl
     serve(allow_kill, config, body);
 }
 
-/// The same for a test that has made sure that it is alone.
+/// Starts the same for a test that has the lock already.
 #[track_caller]
 fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
     let dir = tempfile::tempdir().expect("a folder");
@@ -59,17 +59,17 @@ fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnO
         let system = System::start_link(config).unwrap_or_else(|error| panic!("it did not start: {error}"));
         body(&Site { address, system });
         system.stop().expect("it stops");
-        assert_eq!(tree::members(), [], "nobody is left");
+        assert_eq!(tree::members(), [], "processes are left");
     });
 }
 
-/// The same with nothing special about it.
+/// Starts the same without options.
 #[track_caller]
 fn with_plain_site(body: impl FnOnce(&Site)) {
     with_site(false, |config| config, body);
 }
 
-/// The same where clients may kill.
+/// Starts the same with `allow_kill`.
 #[track_caller]
 fn with_deadly_site(body: impl FnOnce(&Site)) {
     with_site(true, |config| config, body);
@@ -81,7 +81,7 @@ impl Site {
         Client::of(self.address)
     }
 
-    /// Over a connection of its own.
+    /// Sends a GET over a new connection.
     #[track_caller]
     fn get(&self, address: &str) -> Answer {
         self.client().ask("GET", address)
@@ -92,7 +92,7 @@ impl Site {
         self.client().ask("POST", address)
     }
 
-    /// What `/api/tree` says.
+    /// Returns the JSON of `/api/tree`.
     #[track_caller]
     fn tree(&self) -> Value {
         serde_json::from_str(&self.get("/api/tree").body).expect("JSON")
@@ -112,7 +112,7 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The one sentence of a refusal with that status.
+    /// Returns the one sentence of an error response with that status.
     #[track_caller]
     fn refused(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{self:?}");
@@ -152,7 +152,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("it listens");
     }
 
-    /// Has nothing more to say, and listens.
+    /// Closes the write side of the connection.
     #[track_caller]
     fn close_half(&mut self) {
         self.stream.get_ref().shutdown(Shutdown::Write).expect("it was open");
@@ -167,7 +167,7 @@ impl Client {
         Ok(line.trim_end().to_owned())
     }
 
-    /// The status and the headers of what comes next.
+    /// Reads the status and the headers of the next response.
     fn head(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).map(str::parse);
@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    /// The next event: its kind and its data.
+    /// Reads the next event: its kind and its data.
     #[track_caller]
     fn event(&mut self) -> (String, Value) {
         let mut lines = [String::new(), String::new(), String::new()];
@@ -251,10 +251,10 @@ fn add(site: &Site, list: &str, title: &str) {
 
 #[track_caller]
 fn pid(name: &str) -> Pid {
-    tree::find(name).unwrap_or_else(|| panic!("nobody is called {name}")).pid
+    tree::find(name).unwrap_or_else(|| panic!("no process is called {name}")).pid
 }
 
-/// The processes of the connections.
+/// Returns the processes of the connections.
 fn connections() -> Vec<Pid> {
     let members = tree::members().into_iter();
     members.filter(|Member { name, .. }| name == "web.connection").map(|member| member.pid).collect()
@@ -360,7 +360,7 @@ mod routes {
         });
     }
 
-    /// A name or a title is data also on the page.
+    /// Checks that a name is escaped on the page.
     #[test]
     fn what_looks_like_html_is_text_on_the_page() {
         with_plain_site(|site| {
@@ -403,10 +403,10 @@ mod routes {
                 ("POST /rm?list=bob&id=18446744073709551615", 404, "there is no entry"),
                 ("GET /nothing", 404, "not found"),
                 ("GET /entries/?list=bob", 404, "not found"),
-                ("POST /entries?list=bob", 405, "this takes GET only"),
-                ("DELETE /", 405, "this takes GET only"),
-                ("GET /add_entry?list=bob", 405, "this takes POST only"),
-                ("GET /kill?name=cache", 405, "this takes POST only"),
+                ("POST /entries?list=bob", 405, "only GET is allowed here"),
+                ("DELETE /", 405, "only GET is allowed here"),
+                ("GET /add_entry?list=bob", 405, "only POST is allowed here"),
+                ("GET /kill?name=cache", 405, "only POST is allowed here"),
             ];
             for (line, status, part) in cases {
                 let mut client = site.client();
@@ -436,7 +436,7 @@ mod routes {
             ];
             for (request, status, part) in cases {
                 let mut client = site.client();
-                // Much of it is still under way when the answer comes: it must reach the client all the same.
+                // Much of it is not yet received when the response is sent: the response must still reach the client.
                 client.send(&request);
                 let answer = client.answer();
                 assert!(answer.refused(status).contains(part), "{answer:?}");
@@ -447,7 +447,7 @@ mod routes {
         });
     }
 
-    /// The answer to HEAD is the one to GET without its body; a body would be taken for the next answer.
+    /// Compares HEAD with GET: the same headers and no body, which a client would parse as the next response.
     #[test]
     fn head_is_get_without_the_body() {
         with_plain_site(|site| {
@@ -483,7 +483,7 @@ mod routes {
                 "/add_entry?list=bob&date=2026-11-22&title=x",
                 "/done?list=bob&id=1",
                 "/kill?name=cache",
-                "/storm?on=1",
+                "/chaos?on=1",
             ];
             for address in changes {
                 for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
@@ -537,7 +537,7 @@ mod routes {
 mod blows {
     use super::*;
 
-    const ALL: [&str; 3] = ["/kill?name=cache", "/crash?name=db.worker.1", "/storm?on=1"];
+    const ALL: [&str; 3] = ["/kill?name=cache", "/crash?name=db.worker.1", "/chaos?on=1"];
 
     #[test]
     fn nobody_is_struck_unless_it_is_allowed() {
@@ -547,7 +547,7 @@ mod blows {
                 assert_eq!(site.post(address).refused(403), "the server was not started with --allow-kill");
             }
             assert_eq!([pid("cache"), pid("db.worker.1")], before);
-            assert_eq!(site.tree()["storm"]["on"], false);
+            assert_eq!(site.tree()["chaos"]["running"], false);
         });
     }
 
@@ -563,7 +563,7 @@ mod blows {
                 }
             }
             assert_eq!([pid("cache"), pid("db.worker.1")], before);
-            assert_eq!(site.tree()["storm"]["on"], false);
+            assert_eq!(site.tree()["chaos"]["running"], false);
         });
     }
 
@@ -607,7 +607,7 @@ mod blows {
                     for verb in ["kill", "crash"] {
                         let answer = site.post(&format!("/{verb}?name={name}"));
                         assert!(
-                            answer.refused(403).contains("is what answers here"),
+                            answer.refused(403).contains("serves this request"),
                             "{verb} {name}: {answer:?}"
                         );
                     }
@@ -627,8 +627,8 @@ mod blows {
                 ("/kill?name=list:bob", 404, "no process is called"),
                 ("/crash?name=cache", 404, "without a handler"),
                 ("/crash?name=metrics", 404, "metrics"),
-                ("/storm", 400, "the parameter on is missing"),
-                ("/storm?on=yes", 400, "expected on=1 or on=0"),
+                ("/chaos", 400, "the parameter on is missing"),
+                ("/chaos?on=yes", 400, "expected on=1 or on=0"),
             ] {
                 let answer = site.post(address);
                 assert!(answer.refused(status).contains(part), "{address}: {answer:?}");
@@ -637,40 +637,40 @@ mod blows {
     }
 
     #[test]
-    fn a_storm_that_is_switched_off_has_lost_nothing() {
+    fn a_chaos_test_that_is_stopped_has_lost_nothing() {
         with_deadly_site(|site| {
-            let number = |name: &str| site.tree()["storm"][name].as_u64().expect("a number");
-            assert_eq!(site.post("/storm?on=1").ok(), "OK");
-            assert_eq!(site.post("/storm?on=1").ok(), "OK", "there is one");
-            eventually("it rages", || {
+            let number = |name: &str| site.tree()["chaos"][name].as_u64().expect("a number");
+            assert_eq!(site.post("/chaos?on=1").ok(), "OK");
+            assert_eq!(site.post("/chaos?on=1").ok(), "OK", "there is one");
+            eventually("it is running", || {
                 number("acknowledged") > 30 && site.tree()["restarts"].as_u64() > Some(5)
             });
-            assert_eq!(site.post("/storm?on=0").ok(), "OK");
-            let others = ["storm.writer", "storm.killer", "storm.auditor"];
+            assert_eq!(site.post("/chaos?on=0").ok(), "OK");
+            let others = ["chaos.writer", "chaos.killer", "chaos.auditor"];
             let part = |member: &Member| others.iter().any(|part| member.name.starts_with(part));
             eventually("all have left", || !tree::members().iter().any(part));
-            let storm = site.tree()["storm"].clone();
-            assert_eq!((&storm["on"], &storm["lost"]), (&Value::from(false), &Value::from(0)));
-            assert_eq!(storm["found"], storm["acknowledged"]);
+            let chaos = site.tree()["chaos"].clone();
+            assert_eq!((&chaos["running"], &chaos["lost"]), (&Value::from(false), &Value::from(0)));
+            assert_eq!(chaos["found"], chaos["acknowledged"]);
         });
     }
 
-    /// Whoever killed all of its processes could never have another one.
+    /// Checks for a regression: after all of its processes had been killed, no other chaos test could be started.
     #[test]
-    fn a_storm_whose_processes_were_killed_can_be_had_again() {
+    fn a_chaos_test_whose_processes_were_killed_can_be_started_again() {
         with_deadly_site(|site| {
-            let number = |name: &str| site.tree()["storm"][name].as_u64().expect("a number");
-            site.post("/storm?on=1").ok();
-            eventually("it rages", || number("acknowledged") > 0);
-            let storm = pid("storm");
-            site.post("/kill?name=storm").ok();
-            eventually("it is back", || tree::find("storm").is_some_and(|member| member.pid != storm));
-            eventually("it is over", || site.tree()["storm"]["on"] == false);
-            site.post("/storm?on=1").ok();
-            eventually("it rages again", || {
-                number("acknowledged") > 0 && tree::find("storm.killer").is_some()
+            let number = |name: &str| site.tree()["chaos"][name].as_u64().expect("a number");
+            site.post("/chaos?on=1").ok();
+            eventually("it is running", || number("acknowledged") > 0);
+            let chaos = pid("chaos");
+            site.post("/kill?name=chaos").ok();
+            eventually("it is back", || tree::find("chaos").is_some_and(|member| member.pid != chaos));
+            eventually("it is over", || site.tree()["chaos"]["running"] == false);
+            site.post("/chaos?on=1").ok();
+            eventually("it is running again", || {
+                number("acknowledged") > 0 && tree::find("chaos.killer").is_some()
             });
-            site.post("/storm?on=0").ok();
+            site.post("/chaos?on=0").ok();
         });
     }
 }
@@ -724,7 +724,7 @@ mod connections_of_clients {
         });
     }
 
-    /// All in one test, for the five seconds that silence takes, and the ten of a request that never ends.
+    /// Covers several kinds of clients in one test, which takes as long as the idle timeout and the request timeout.
     #[test]
     fn slow_silent_and_deaf_clients_hold_up_nobody() {
         with_plain_site(|site| {
@@ -847,7 +847,7 @@ mod connections_of_clients {
     }
 }
 
-/// Who dies, and who does not.
+/// Which processes exit, and which do not.
 mod deaths {
     use super::*;
 
@@ -917,9 +917,9 @@ mod deaths {
         });
     }
 
-    /// Eight clients, and somebody who kills a process every few milliseconds: those that keep the lists.
+    /// Runs eight clients while a process that serves the lists is killed every few milliseconds.
     #[test]
-    fn every_request_is_answered_across_a_storm_of_kills_and_nothing_acknowledged_is_lost() {
+    fn every_request_is_answered_under_random_kills_and_nothing_acknowledged_is_lost() {
         const CLIENTS: usize = 8;
         const REQUESTS: usize = 200;
         const KILLS: usize = 40;
@@ -934,7 +934,7 @@ mod deaths {
                     let (acknowledged, statuses) = (Arc::clone(&acknowledged), Arc::clone(&statuses));
                     let over = Arc::clone(&over);
                     go(move || {
-                        // One connection for all: a storm is no reason to lose it.
+                        // One connection for all requests: kills must not close it.
                         let mut client = Client::of(address);
                         for n in 0.. {
                             if over.load(Ordering::Relaxed) {
@@ -1030,7 +1030,7 @@ mod deaths {
             .filter_map(|info| info.name)
             .filter(|name| tree::is_system_process(name));
         assert_eq!(names.collect::<Vec<_>>(), [""; 0].map(Arc::<str>::from));
-        for name in ["system", "web", "web.connections", "cache", "list:bob", "storm", "database"] {
+        for name in ["system", "web", "web.connections", "cache", "list:bob", "chaos", "database"] {
             assert_eq!(process::whereis(name), None, "{name}");
         }
         eventually("their threads are gone", || threads_of_ours().is_empty());
@@ -1041,11 +1041,11 @@ mod deaths {
         assert!(refused.is_err(), "{refused:?}");
     }
 
-    /// The names of the threads that the system's processes run on: of each the first 15 bytes.
+    /// Returns the names of the threads of the system: of each the first 15 bytes.
     fn threads_of_ours() -> Vec<String> {
         let tasks = fs::read_dir("/proc/self/task").expect("Linux");
         let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        let prefixes = ["system", "cache", "database", "metrics", "storm", "db.worker.", "list:", "web"];
+        let prefixes = ["system", "cache", "database", "metrics", "chaos", "db.worker.", "list:", "web"];
         names
             .map(|name| name.trim_end().to_owned())
             .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
@@ -1073,7 +1073,7 @@ mod events {
             let mut pids = Vec::new();
             while heard != ["exited", "started", "restarted"] {
                 let (kind, data) = listener.event();
-                if kind == "life" && data["name"] == "db.worker.1" {
+                if kind == "process" && data["name"] == "db.worker.1" {
                     heard.push(data["kind"].as_str().expect("text").to_owned());
                     pids.push(data["pid"].as_str().expect("text").to_owned());
                     if heard[0] == "exited" && heard.len() == 1 {
@@ -1094,11 +1094,12 @@ mod events {
         });
     }
 
-    /// Fifty streams that nobody reads, while a lot happens.
+    /// Opens twenty event streams that are not read, while many events occur. (More would only slow down the machine:
+    /// each stream formats the whole tree four times a second.)
     #[test]
     fn a_listener_that_does_not_read_holds_up_nobody() {
         with_deadly_site(|site| {
-            let deaf: Vec<Client> = (0..50).map(|_| site.client().listens()).collect();
+            let deaf: Vec<Client> = (0..20).map(|_| site.client().listens()).collect();
             let mut listener = site.client().listens();
             for n in 0..30 {
                 add(site, &format!("list{n}"), "x");
@@ -1107,16 +1108,17 @@ mod events {
             let mut last = String::new();
             while last != "list:list29" {
                 let (kind, data) = listener.event();
-                if kind == "life" && data["kind"] == "exited" {
+                if kind == "process" && data["kind"] == "exited" {
                     last = data["name"].as_str().expect("text").to_owned();
                 }
             }
-            assert_eq!(connections().len(), deaf.len() + 1);
+            // On a slow machine some of those that are not read have timed out by now.
+            assert!((1..=deaf.len() + 1).contains(&connections().len()));
         });
     }
 }
 
-/// Lists that nobody asks for.
+/// Idle lists.
 mod expiry {
     use super::*;
 
@@ -1168,10 +1170,9 @@ mod expiry {
             add(site, "bob", "Dentist");
             add(site, "alice", "Shopping");
             let mut client = site.client();
-            // A machine that stops for as long as the list waits says nothing: again then.
-            let postponed = (0..5).any(|_| {
+            loop {
                 client.ask("GET", "/entries?list=bob").ok();
-                let server = pid("list:bob");
+                let server = tree::find("list:bob").map(|member| member.pid);
                 let (began, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
                 while began.elapsed() < 2 * EXPIRY {
                     client.ask("GET", "/entries?list=bob").ok();
@@ -1179,17 +1180,22 @@ mod expiry {
                     last = Instant::now();
                     process::sleep(EXPIRY / 15);
                 }
-                longest < EXPIRY / 2 && {
-                    assert_eq!(pid("list:bob"), server, "it was asked for all the time");
-                    assert_eq!(tree::find("list:alice"), None, "nobody has asked for this one");
-                    true
+                let same = server.is_some() && tree::find("list:bob").map(|member| member.pid) == server;
+                if same {
+                    break;
                 }
-            });
-            assert!(postponed, "the machine is too busy for this test");
+                // On a busy machine a pause between two requests may have been as long as the expiry: then the list was
+                // right to leave, and the test starts over.
+                assert!(
+                    longest.max(last.elapsed()) >= EXPIRY / 2,
+                    "it left although requests arrived all the time"
+                );
+            }
+            eventually("the list without requests has left", || tree::find("list:alice").is_none());
         });
     }
 
-    /// A list that is asked for at the very moment it leaves answers, or its successor does.
+    /// Sends requests at the moment a list server stops: it replies, or its successor does.
     #[test]
     fn no_request_is_lost_to_a_list_that_leaves() {
         with_site(false, expires_after(Duration::from_millis(2)), |site| {

@@ -1,5 +1,5 @@
-//! The commands `export` and `import`: all lists as JSON lines, one list each. No process is started: the folder must not
-//! be in use. `main` runs them.
+//! The commands `export` and `import`: all lists as JSON lines, one list per line. They open the stores
+//! directly, so the folder must not be in use.
 //!
 //! ```text
 //! {"list":"bob","next_id":3,"entries":[{"id":1,"date":"2026-11-22","title":"Dentist","done":false}]}
@@ -21,14 +21,14 @@ use crate::todo::worker::SHARDS;
 
 type Failure = Box<dyn Error>;
 
-/// A list as it stands on a line.
+/// A list as read from a line.
 struct ArchivedList {
     list: ListName,
     next_id: EntryId,
     entries: BTreeMap<EntryId, Entry>,
 }
 
-/// Writes all lists of a folder to a file, which must not be there yet, or to the standard output.
+/// Writes all lists of a folder to a file, which must not exist yet, or to the standard output.
 pub(crate) fn export(dir: &Path, to: Option<PathBuf>) -> Result<(), Failure> {
     if !dir.join("shards").exists() {
         return Err(format!("there are no lists in {}", dir.display()).into());
@@ -58,8 +58,8 @@ pub(crate) fn export(dir: &Path, to: Option<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Adds all lists of a file, or of the standard input, to a folder that has none of them. Everything is read before
-/// anything is written.
+/// Adds all lists of a file, or of the standard input, to a folder that has none of them. All input is read
+/// before anything is written.
 pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
     let input: Box<dyn BufRead> = match &from {
         Some(path) => Box::new(BufReader::new(
@@ -74,6 +74,7 @@ pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
             lists.push(ArchivedList::read(&line).map_err(|error| format!("line {}: {error}", number + 1))?);
         }
     }
+    // Reject the whole input if any list exists already, or is in the file twice.
     let mut stores = open(dir)?;
     let mut existing = BTreeSet::new();
     for store in &stores {
@@ -81,12 +82,12 @@ pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
     }
     if let Some(duplicate) = lists.iter().find(|archived| !existing.insert(archived.list.clone())) {
         return Err(format!(
-            "the list {:?} is there already, or twice in the file; nothing was written",
+            "the list {:?} exists already, or is twice in the file; nothing was written",
             duplicate.list.as_str()
         )
         .into());
     }
-    // One transaction a shard: what is written is written whole.
+    // One transaction per shard, so that each shard gets all of its lists or none.
     let mut batches: Vec<Vec<(ListName, Event)>> = vec![Vec::new(); SHARDS];
     for archived in &lists {
         batches[shard_of(&archived.list, SHARDS)].extend(archived.events());
@@ -125,7 +126,8 @@ impl ArchivedList {
         Ok(Self { list, next_id, entries })
     }
 
-    /// What brings an empty list into this state: also that the ids of entries removed since stay used.
+    /// Returns the events that bring an empty list into this state, including the ids of removed entries,
+    /// which are not used again.
     fn events(&self) -> Vec<(ListName, Event)> {
         let mut events: Vec<Event> = self.entries.values().cloned().map(Event::Added).collect();
         let last = self.next_id.saturating_sub(1);
@@ -133,6 +135,7 @@ impl ArchivedList {
             let entry = Entry { id: last, date, title, done: false };
             [Event::Added(entry), Event::Removed { id: last }]
         };
+        // If the last entry was removed, add and remove an entry with its id: that sets the next id.
         if last > 0 && !self.entries.contains_key(&last) {
             if let (Ok(title), Ok(date)) = ("removed".parse(), "2000-01-01".parse()) {
                 events.extend(used(title, date));

@@ -1,4 +1,4 @@
-//! What a line of the shell says. `shell` reads the lines and carries out what is found here.
+//! Parses a line of the shell into a command, and has the help text.
 
 use std::error::Error;
 use std::fmt;
@@ -11,25 +11,25 @@ use crate::todo::inject::Fault;
 use crate::todo::list::EntryId;
 use crate::todo::name::{ListName, NameError, Title, TitleError};
 
-/// What `help` prints.
+/// What `help` prints: of each command how it is written and, after at least two blanks, what it does.
 pub(crate) const HELP: &str = "\
-add LIST DATE TITLE...   add an entry; answered `added LIST ID DATE TITLE` once it is on disk
-list LIST [DATE]         show the entries of a list, of one day or all
-done LIST ID             tick an entry off
-edit LIST ID TITLE...    give an entry another title
-rm LIST ID               take an entry out
-lists                    show the names of all lists
-tree                     show the processes: who started whom, what they are at, their mail
-top [mail|busy|restarts] show the processes that stand out
-info NAME                show all that is known of one
-events                   show what has happened since this was last asked
-kill NAME                kill a process: cache, database, db.worker.1, list:bob, system
-crash NAME               have a process panic in a handler
-hang NAME                have a process stay in a handler: calls to it time out, and only a kill helps
-help                     show this
-quit                     stop the system and leave, as the end of the input does";
+add LIST DATE TITLE...        add an entry; prints `added LIST ID DATE TITLE` once it is on disk
+list LIST [DATE]              show the entries of a list, of one day or all
+done LIST ID                  mark an entry as done
+edit LIST ID TITLE...         change the title of an entry
+rm LIST ID                    remove an entry
+lists                         show the names of all lists
+tree                          show the supervision tree: each process, its activity and its message queue length
+top [messages|busy|restarts]  show the processes with the most queued messages, the longest work, the most restarts
+info NAME                     show the details of a process
+events                        show the process events since the last `events`
+kill NAME                     kill a process: cache, database, db.worker.1, list:bob, system
+crash NAME                    make a process panic in a handler
+hang NAME                     make a process block in a handler: calls to it time out until it is killed
+help                          show this text
+quit                          stop the system and exit, like the end of the input";
 
-/// One command.
+/// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     Add(ListName, Date, Title),
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Quit,
 }
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommandParseError {
     Unknown(String),
@@ -59,11 +59,11 @@ pub(crate) enum CommandParseError {
 }
 
 impl Command {
-    /// Reads a line; `None` if there is nothing on it.
+    /// Parses a line; returns `None` if it is blank.
     ///
     /// # Errors
     ///
-    /// [`BadLine`].
+    /// [`CommandParseError`].
     pub(crate) fn parse(line: &str) -> Result<Option<Self>, CommandParseError> {
         let (verb, rest) = first_word(line);
         let mut words = Words { rest, usage: usage_of(verb) };
@@ -93,21 +93,21 @@ impl Command {
     }
 }
 
-/// What follows the verb.
+/// The words behind the verb.
 struct Words<'a> {
     rest: &'a str,
     usage: &'static str,
 }
 
 impl<'a> Words<'a> {
-    /// The next word, which must be there.
+    /// Returns the next word, which is required.
     fn next(&mut self) -> Result<&'a str, CommandParseError> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
         if word.is_empty() { Err(CommandParseError::Usage(self.usage)) } else { Ok(word) }
     }
 
-    /// All other words, at least one.
+    /// Returns the rest of the line, which must not be empty.
     fn rest_of_line(&mut self) -> Result<&'a str, CommandParseError> {
         match std::mem::take(&mut self.rest) {
             "" => Err(CommandParseError::Usage(self.usage)),
@@ -115,12 +115,12 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// By what to sort: mail, if nothing is said.
+    /// Returns the sort key of `top`: messages by default.
     fn sort_key(&mut self) -> Result<SortBy, CommandParseError> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
         match word {
-            "" | "mail" => Ok(SortBy::Mailbox),
+            "" | "messages" => Ok(SortBy::Mailbox),
             "busy" => Ok(SortBy::Busy),
             "restarts" => Ok(SortBy::Restarts),
             _ => Err(CommandParseError::Usage(self.usage)),
@@ -145,13 +145,13 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The first word and what follows it, without the blanks around either.
+/// Returns the first word and the rest of the text, both trimmed.
 fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim();
     text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
 }
 
-/// How a command is written, from its line in [`HELP`].
+/// Returns the usage of a command, from its line in [`HELP`].
 fn usage_of(verb: &str) -> &'static str {
     let line = HELP.lines().find(|line| first_word(line).0 == verb).unwrap_or_default();
     line.split_once("  ").map_or(line, |(usage, _)| usage)
@@ -161,7 +161,7 @@ impl fmt::Display for CommandParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CommandParseError::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
-            CommandParseError::Usage(usage) => write!(f, "it is written: {usage}"),
+            CommandParseError::Usage(usage) => write!(f, "usage: {usage}"),
             CommandParseError::List(error) => error.fmt(f),
             CommandParseError::Date(error) => error.fmt(f),
             CommandParseError::Id(word, error) => {

@@ -1,5 +1,5 @@
-//! The command `demo`: a scripted show. It kills and crashes every kind of process while others write, and
-//! then compares what was acknowledged with what is there. `main` runs it.
+//! The command `demo`: a scripted demonstration. It kills and crashes every kind of process while writers add
+//! entries, and then compares the acknowledged entries with the stored ones.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -29,22 +29,23 @@ use crate::{not_started, one_line};
 /// How many processes add entries while others are killed.
 const WRITERS: usize = 4;
 
-/// How many entries they write before somebody is killed.
+/// How many entries must be acknowledged before a process is killed.
 const ENTRIES: usize = 100;
 
 /// How long that may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// On a machine so slow that the first crash is forgotten when the fourth comes, it takes more of them.
+/// The maximum number of crashes until the system gives up. On a slow machine it takes more than four,
+/// because the first is no longer counted when the fourth occurs.
 const MAX_CRASHES: usize = 20;
 
-/// Who is shown before and after somebody is killed.
+/// The processes that are shown before and after a fault.
 const SHOWN_PROCESSES: [&str; 6] =
     ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
 
 type Failure = Box<dyn Error>;
 
-/// Runs the show. The status is a success only if everything acknowledged was found.
+/// Runs the demonstration. The status is a success only if every acknowledged entry was found.
 pub(crate) fn run(dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let temporary = tempfile::tempdir()?;
     let dir = dir.unwrap_or_else(|| temporary.path().join("persist"));
@@ -52,8 +53,7 @@ pub(crate) fn run(dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The show, played by the main thread, which is a process meanwhile: it is linked to the system, and traps
-/// exits.
+/// The demonstration. The main thread runs it as a process that is linked to the system and traps exits.
 struct Demo<'a> {
     inbox: &'a mut Inbox<Never>,
     dir: &'a Path,
@@ -68,7 +68,7 @@ impl<'a> Demo<'a> {
         Demo { inbox, dir, out: io::stdout(), ledger: Arc::default(), began: Instant::now() }
     }
 
-    /// The script. Gives the number of entries lost.
+    /// Runs the script. Returns the number of lost entries.
     fn run_script(mut self) -> Result<usize, Failure> {
         self.say("1. Start a to-do system: one supervisor, the cache, the database, three workers")?;
         let system = self.start(Shape::EightB)?;
@@ -78,7 +78,7 @@ impl<'a> Demo<'a> {
         self.show_tree()?;
         self.show_list("bob")?;
 
-        self.say("2. From now on four writers add entries as fast as they get answers. Kill a worker")?;
+        self.say("2. Four writers add entries continuously. Kill a worker")?;
         let writers = self.start_writers()?;
         self.inject_fault("db.worker.1", Fault::Kill)?;
         self.say("3. Crash the database: a panic in one of its handlers")?;
@@ -87,7 +87,7 @@ impl<'a> Demo<'a> {
         self.inject_fault("list:bob", Fault::Kill)?;
         stop_writers(writers);
 
-        self.say("5. Stop the system and start it again: the data is on disk")?;
+        self.say("5. Stop and restart the system: the data is on disk")?;
         self.stop(system)?;
         self.start(Shape::EightB)?;
         self.show_list("bob")?;
@@ -101,12 +101,12 @@ impl<'a> Demo<'a> {
         self.crash_until_give_up()?;
         stop_writers(writers);
 
-        self.say("8. Start it again, and compare what was acknowledged with what is there")?;
+        self.say("8. Restart it, and compare the acknowledged entries with the stored ones")?;
         let system = self.start(Shape::EightB)?;
         let (acknowledged, found) = self.compare()?;
         self.stop(system)?;
 
-        self.say("9. The same program, wired as in chapter 11: every part is supervised by itself. Kill two of them")?;
+        self.say("9. The same program, in the shape of chapter 11: every part is supervised separately. Kill two of them")?;
         let system = self.start(Shape::Eleven)?;
         self.show_list("bob")?;
         for name in ["db.worker.1", "list:bob"] {
@@ -116,7 +116,7 @@ impl<'a> Demo<'a> {
         self.stop(system)?;
         let seconds = self.began.elapsed().as_secs_f64();
         let lost = acknowledged - found;
-        writeln!(self.out, "\nThe show took {seconds:.1} s.")?;
+        writeln!(self.out, "\nThe demo took {seconds:.1} s.")?;
         writeln!(self.out, "acknowledged {acknowledged}, found {found}, lost {lost}")?;
         Ok(lost)
     }
@@ -176,21 +176,21 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Ends a process, and shows that all others are the same as before.
+    /// Kills a process, and shows that no other was restarted.
     fn kill_one(&mut self, name: &str) -> Result<(), Failure> {
         let before = SHOWN_PROCESSES.map(process::whereis);
         let outcome = inject(name, Fault::Kill)?;
-        client::entries(&"bob".parse()?, None)?; // a list is back when it is asked for
+        client::entries(&"bob".parse()?, None)?; // a list server is started on demand
         let after = SHOWN_PROCESSES.map(process::whereis);
         let new: Vec<&str> = (0..SHOWN_PROCESSES.len())
             .filter(|n| before[*n] != after[*n])
             .map(|n| SHOWN_PROCESSES[n])
             .collect();
-        writeln!(self.out, "   {name} {} ended: {}; new: {}", outcome.pid, outcome.reason, new.join(", "))?;
-        if new == [name] { Ok(()) } else { Err(format!("{name} was to be the only new one").into()) }
+        writeln!(self.out, "   {name} {} exited: {}; new: {}", outcome.pid, outcome.reason, new.join(", "))?;
+        if new == [name] { Ok(()) } else { Err(format!("{name} should be the only new process").into()) }
     }
 
-    /// Ends a process, and shows the new ones in its place and the entries still there.
+    /// Injects a fault, and shows the new processes and that the entries are unchanged.
     fn inject_fault(&mut self, name: &str, fault: Fault) -> Result<(), Failure> {
         client::entries(&"bob".parse()?, None)?; // so that its server runs
         let before = SHOWN_PROCESSES.map(process::whereis);
@@ -204,7 +204,7 @@ impl<'a> Demo<'a> {
         }
         writeln!(
             self.out,
-            "   {name} {} ended: {}; after {} ms all is up again",
+            "   {name} {} exited: {}; recovered after {} ms",
             outcome.pid,
             one_line(&outcome.reason.to_string()),
             recovery_time.as_millis()
@@ -212,28 +212,28 @@ impl<'a> Demo<'a> {
         self.show_list("bob")?;
         for (name, before) in SHOWN_PROCESSES.into_iter().zip(before) {
             let now = process::whereis(name);
-            let show = |pid: Option<Pid>| pid.map_or("nobody".to_owned(), |pid| pid.to_string());
+            let show = |pid: Option<Pid>| pid.map_or("none".to_owned(), |pid| pid.to_string());
             writeln!(self.out, "   {name:<11} was {:<5} and is {}", show(before), show(now))?;
             if now.is_none() || now == before {
-                return Err(format!("{name} was not started again").into());
+                return Err(format!("{name} was not restarted").into());
             }
         }
         let [acknowledged, unanswered, refused] = self.ledger.since(counts_before);
         writeln!(
             self.out,
-            "   the writers had {acknowledged} entries acknowledged, {unanswered} requests ended without an answer, \
+            "   {acknowledged} entries were acknowledged, {unanswered} requests got no reply, \
              {refused} were refused"
         )?;
         Ok(())
     }
 
-    /// Waits until the writers had some more entries acknowledged.
+    /// Waits until some more entries were acknowledged.
     fn wait_for_writes(&self) -> Result<(), Failure> {
         let before = self.ledger.counts();
         let began = Instant::now();
         while self.ledger.since(before)[0] < ENTRIES {
             if began.elapsed() > WRITE_TIMEOUT {
-                return Err("the writers get no answers".into());
+                return Err("the writers get no replies".into());
             }
             process::sleep(Duration::from_millis(1));
         }
@@ -241,11 +241,11 @@ impl<'a> Demo<'a> {
     }
 
     fn crash_until_give_up(&mut self) -> Result<(), Failure> {
-        let system = SYSTEM.whereis().ok_or("the system is not there")?;
+        let system = SYSTEM.whereis().ok_or("the system is not running")?;
         let mut gave_up = false;
         for _ in 0..MAX_CRASHES {
             let outcome = inject("cache", Fault::Crash)?;
-            let successor = process::whereis("cache").map(|pid| format!("; now it is {pid}"));
+            let successor = process::whereis("cache").map(|pid| format!("; restarted as {pid}"));
             writeln!(self.out, "   cache {} crashed{}", outcome.pid, successor.unwrap_or_default())?;
             gave_up = outcome.gave_up.is_some();
             if gave_up {
@@ -253,7 +253,7 @@ impl<'a> Demo<'a> {
             }
         }
         if !gave_up {
-            return Err(format!("the system endured {MAX_CRASHES} crashes").into());
+            return Err(format!("the system did not give up after {MAX_CRASHES} crashes").into());
         }
         let reason = self.exit_of(system);
         writeln!(
@@ -261,14 +261,14 @@ impl<'a> Demo<'a> {
             "   the supervisor {system} gave up; main is linked to it and gets its exit signal: {reason}"
         )?;
         if reason != ExitReason::Shutdown {
-            return Err(format!("the system ended with {reason}, not with shutdown").into());
+            return Err(format!("the system exited with {reason}, not with shutdown").into());
         }
         Ok(())
     }
 
-    /// Has writers add entries until they are stopped, each to a list of its own.
+    /// Starts the writers, which add entries until they are stopped, each to a list of its own.
     fn start_writers(&self) -> Result<Vec<Address<Never>>, Failure> {
-        // No title is used twice, also if the folder has the entries of another show.
+        // Titles are unique even if the folder has the entries of an earlier demonstration.
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
         let date: Date = "2026-11-22".parse()?;
         (1..=WRITERS)
@@ -288,7 +288,7 @@ impl<'a> Demo<'a> {
             .collect()
     }
 
-    /// Counts the entries acknowledged, and those of them that are in the lists exactly so.
+    /// Counts the acknowledged entries, and those of them that are stored unchanged.
     fn compare(&mut self) -> Result<(usize, usize), Failure> {
         let mut stored = BTreeMap::new();
         for list in client::lists()? {
@@ -305,7 +305,7 @@ impl<'a> Demo<'a> {
         titles.sort();
         titles.dedup();
         if titles.len() < all {
-            return Err(format!("{} entries are there twice", all - titles.len()).into());
+            return Err(format!("{} entries are stored twice", all - titles.len()).into());
         }
         let acknowledged = self.ledger.acknowledged.lock();
         let found = acknowledged.iter().filter(|(key, entry)| stored.get(key) == Some(entry)).count();
@@ -313,18 +313,18 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// Ends the writers in the middle of what they do, and waits until they are gone.
+/// Stops the writers, wherever they are, and waits for their exits.
 fn stop_writers(writers: Vec<Address<Never>>) {
     let watches: Vec<_> = writers.iter().map(process::watch).collect();
     writers.iter().for_each(|writer| process::exit(writer, ExitReason::Shutdown));
     watches.iter().for_each(|watch| drop(watch.wait()));
 }
 
-/// What became of every request to add an entry.
+/// The outcomes of all requests to add an entry.
 #[derive(Default)]
 struct Ledger {
     acknowledged: Mutex<BTreeMap<(ListName, EntryId), Entry>>,
-    /// How many entries were acknowledged, not answered, and refused.
+    /// How many requests were acknowledged, not answered, and refused.
     counts: [AtomicUsize; 3],
 }
 
@@ -346,7 +346,7 @@ impl Ledger {
         self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// The counts since an earlier moment.
+    /// Returns the growth of the counts since `before`.
     fn since(&self, before: [usize; 3]) -> [usize; 3] {
         let now = self.counts();
         std::array::from_fn(|n| now[n] - before[n])

@@ -1,5 +1,5 @@
-//! The command `load`: many clients at once, perhaps while processes are killed, and then the question whether every
-//! entry that was acknowledged is there, once. The answer is the exit status. `main` runs it.
+//! The command `load`: runs many clients, optionally while processes are killed, and then checks that every
+//! acknowledged entry is stored exactly once. The result is the exit status.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -16,24 +16,24 @@ use serde_json::Value;
 
 use crate::net::{Connection, Reply, authority};
 
-/// How many lists are asked for.
+/// The number of lists.
 const LISTS: u64 = 1000;
-/// One request in so many adds an entry; the others read.
+/// One request of this number adds an entry; the others read.
 const WRITES: u64 = 5;
 
-/// What to do.
+/// The options of the command.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadConfig {
     pub(crate) url: String,
     pub(crate) clients: u32,
     pub(crate) duration: Duration,
-    /// How often a process is killed, if any is.
+    /// The interval between two kills, if processes are killed.
     pub(crate) kill_every: Option<Duration>,
     pub(crate) seed: u64,
 }
 
-/// Puts load on a running server. The status says whether all that was acknowledged was found, and every request
-/// answered.
+/// Puts load on a running server. The status is a success if every acknowledged entry was found and every
+/// request was answered.
 pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     let server = authority(&config.url)?;
     let reply = Connection::open(&server).and_then(|mut one| one.request("GET", "/api/tree", &[]));
@@ -41,6 +41,7 @@ pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     if config.kill_every.is_some() && !reply.body.contains("\"allow_kill\":true") {
         return Err("the server does not allow to kill: start it with --allow-kill".into());
     }
+    // Start the clients and the killer, show the progress, then stop them all.
     let stats = Arc::new(LoadStats::new());
     let clients: Result<Vec<_>, _> = (0..config.clients)
         .map(|number| {
@@ -64,14 +65,14 @@ pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     report(&config, &stats, &times, kills, &audit)
 }
 
-/// What the clients have seen so far.
+/// The counts of all clients.
 struct LoadStats {
     began: Instant,
     stopped: AtomicBool,
     answered: AtomicU64,
     refused: AtomicU64,
     unanswered: AtomicU64,
-    /// The lists and titles that were acknowledged.
+    /// The acknowledged entries: list and title.
     acknowledged: Mutex<Vec<(String, String)>>,
     run: u128,
 }
@@ -95,7 +96,7 @@ impl LoadStats {
     }
 }
 
-/// Numbers that look random and are the same each time.
+/// A deterministic pseudorandom number generator.
 struct Rng(u64);
 
 impl Rng {
@@ -105,7 +106,7 @@ impl Rng {
     }
 }
 
-/// One client: one request after the other.
+/// A client, which sends one request after the other.
 struct Client<'a> {
     number: u32,
     server: &'a str,
@@ -120,7 +121,7 @@ impl<'a> Client<'a> {
         Self { number, server, stats, rng, connection: None }
     }
 
-    /// Asks until the time is up, and gives the time of each answer in microseconds.
+    /// Sends requests until the clients are stopped. Returns the response times in microseconds.
     fn work(mut self) -> Histogram<u64> {
         let mut times = Histogram::<u64>::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"));
         for number in 0_u64.. {
@@ -147,7 +148,7 @@ impl<'a> Client<'a> {
                 Err(_) => &self.stats.unanswered,
             };
             count.fetch_add(1, Ordering::Relaxed);
-            // It grows with what it is given: nothing is out of its range.
+            // The histogram resizes itself, so no value is out of range.
             let _ = times.record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
         times
@@ -164,7 +165,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Kills a process of the system now and then: anybody but the top and the web server.
+/// Kills a random process of the system at each interval, except the top supervisor, the web server and the
+/// chaos test.
 fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
     let mut rng = Rng(stats.run as u64);
     let mut kills = 0;
@@ -175,12 +177,13 @@ fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
         let tree: Value = serde_json::from_str(&reply.body).unwrap_or_default();
         let names = tree["tree"].as_array().into_iter().flatten().filter_map(|row| row["name"].as_str());
         let is_target =
-            |name: &&str| *name != "system" && !name.starts_with("web") && !name.starts_with("storm");
+            |name: &&str| *name != "system" && !name.starts_with("web") && !name.starts_with("chaos");
         let names: Vec<&str> = names.filter(is_target).collect();
         if names.is_empty() {
             continue;
         }
-        // Half of the time one of the few that all depend on: there are far more lists.
+        // Half of the kills hit one of the few processes that all lists depend on: there are far more list
+        // servers.
         let few: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("list:")).collect();
         let among = if rng.below(2) == 0 && !few.is_empty() { &few } else { &names };
         let victim = among[rng.below(among.len() as u64) as usize];
@@ -191,7 +194,7 @@ fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
     kills
 }
 
-/// Says each second how it goes, until the time is up.
+/// Prints the progress each second, until the duration is over.
 fn show_progress(config: &LoadConfig, stats: &LoadStats) -> io::Result<()> {
     let mut out = io::stderr();
     let end = if out.is_terminal() { '\r' } else { '\n' };
@@ -213,7 +216,7 @@ fn show_progress(config: &LoadConfig, stats: &LoadStats) -> io::Result<()> {
     if end == '\r' { writeln!(out) } else { Ok(()) }
 }
 
-/// What became of the entries that were acknowledged.
+/// The outcome for the acknowledged entries.
 #[derive(Debug, Default)]
 struct Audit {
     acknowledged: usize,
@@ -222,7 +225,7 @@ struct Audit {
     duplicated: usize,
 }
 
-/// Looks for each of them in its list.
+/// Looks for each acknowledged entry in its list.
 fn audit_acknowledged(acknowledged: &[(String, String)], server: &str) -> Result<Audit, Box<dyn Error>> {
     let mut lists: HashMap<&str, Vec<&str>> = HashMap::new();
     for (list, title) in acknowledged {
@@ -246,7 +249,7 @@ fn audit_acknowledged(acknowledged: &[(String, String)], server: &str) -> Result
     Ok(audit)
 }
 
-/// A list, from a server that may just be healing.
+/// Reads a list, with retries: the server may be recovering from a kill.
 fn entries(server: &str, list: &str) -> Result<Value, Box<dyn Error>> {
     let mut last = String::new();
     for _ in 0..20 {

@@ -1,5 +1,6 @@
-//! `todo-cache`: a persistent to-do system that heals itself. `demo` kills and crashes all of it and counts what is left;
-//! `shell` is for trying it by hand; `serve` has a web page; `watch` and `load` look at a server and put load on it.
+//! `todo-cache`: a persistent, self-healing to-do system. `demo` kills and crashes every kind of process and
+//! checks that no entry is lost; `shell` is for interactive use; `serve` has a web page; `watch` shows a
+//! running server, `load` puts load on it.
 //!
 //! ```text
 //! cargo run --example todo-cache -- demo
@@ -9,7 +10,7 @@
 //! cargo run --release --example todo-cache -- load --seconds 30 --clients 28 --kill-every 50ms
 //! ```
 //!
-//! Crashes are part of the show, so nothing is logged unless `RUST_LOG` asks for it (`RUST_LOG=error`).
+//! Crashes are intended here, so nothing is logged unless `RUST_LOG` is set (`RUST_LOG=error`).
 
 mod archive;
 mod command;
@@ -41,16 +42,17 @@ use crate::todo::system::{Config, store_error};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How the system is wired, by the chapters of the book: 7, 8a, 8b, 9a, 9b or 11. (The demo is of 8b.)
+    /// The shape of the supervision tree, by chapter of the book: 7, 8a, 8b, 9a, 9b or 11. (The demo uses 8b
+    /// and 11.)
     #[arg(long, global = true, default_value = "11")]
     shape: Shape,
-    /// The folder of the data [default: ./persist; for the demo one of its own, removed afterwards].
+    /// The folder of the data [default: ./persist; for the demo a temporary folder].
     #[arg(long, global = true, value_name = "FOLDER", env = "TODO_DB_FOLDER")]
     dir: Option<PathBuf>,
-    /// How many lists may be in memory at once.
+    /// The maximum number of lists in memory.
     #[arg(long, global = true, value_name = "N", default_value_t = 2000)]
     max_lists: usize,
-    /// After how long without a request a list leaves memory.
+    /// After how long without a request a list is removed from memory.
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", env = "TODO_SERVER_EXPIRY", value_parser = duration)]
     expiry: Duration,
 }
@@ -65,8 +67,8 @@ enum Command {
     Serve {
         #[arg(long, default_value_t = 5454, env = "TODO_HTTP_PORT")]
         port: u16,
-        /// Lets whoever can reach it kill and crash processes. Then a thousand crashes in five seconds are healed, not
-        /// three.
+        /// Allow clients to kill and crash processes. Raises the restart limit from 3 to 1000 in five
+        /// seconds.
         #[arg(long)]
         allow_kill: bool,
     },
@@ -74,15 +76,16 @@ enum Command {
     Export { file: Option<PathBuf> },
     /// Adds the lists of such a file, or of the standard input, to a folder that has none of them.
     Import { file: Option<PathBuf> },
-    /// Draws the live tree of a running server in the terminal.
+    /// Shows the live process tree of a running server in the terminal.
     Watch {
         #[arg(default_value = "http://127.0.0.1:5454")]
         url: String,
-        /// Ends after so many pictures.
+        /// Stop after N frames.
         #[arg(long, value_name = "N")]
         frames: Option<u32>,
     },
-    /// Puts load on a running server, and checks that nothing acknowledged is lost: the exit status says so.
+    /// Puts load on a running server, and checks that no acknowledged entry is lost; if one is, the exit
+    /// status is 1.
     Load {
         #[arg(default_value = "http://127.0.0.1:5454")]
         url: String,
@@ -90,10 +93,10 @@ enum Command {
         clients: u32,
         #[arg(long, default_value_t = 30)]
         seconds: u64,
-        /// Has a process of the server killed each time this has passed; the server must allow it.
+        /// Kill a process of the server at this interval; requires a server with --allow-kill.
         #[arg(long, value_name = "TIME", value_parser = duration)]
         kill_every: Option<Duration>,
-        /// For other lists, in another order.
+        /// The seed of the random requests.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -127,13 +130,13 @@ fn main() -> ExitCode {
         }),
     };
     result.unwrap_or_else(|error| {
-        // Nobody is left to be told if this fails too.
+        // If this fails too, there is no way to report it.
         let _ = writeln!(std::io::stderr(), "todo-cache: {}", one_line(&error.to_string()));
         ExitCode::FAILURE
     })
 }
 
-/// A time as it is written: `50ms`, `10s`, `2m`.
+/// Parses a duration such as `50ms`, `10s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let wrong = || format!("expected a time such as 50ms, 10s or 2m, not {text:?}");
@@ -148,12 +151,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     time.filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
-/// A system that did not start, in words for the person who started the program.
+/// Converts a start error for the user: the error of the store, if that is the cause.
 fn not_started(error: &StartError) -> Box<dyn Error> {
     store_error(error).map_or_else(|| error.clone().into(), |error| error.clone().into())
 }
 
-/// A text without line breaks: a reason may carry what a panic said.
+/// Replaces line breaks by blanks: an exit reason may contain a panic message.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

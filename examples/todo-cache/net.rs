@@ -1,4 +1,4 @@
-//! The other end of `serve`: asks a running server, over a connection that is kept. `load` and `watch` use it.
+//! An HTTP client for `serve`, over a persistent connection. `load` and `watch` use it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// How long a server may take for one answer.
+/// How long a server may take for one response.
 const IO_TIMEOUT: Duration = Duration::from_secs(15);
-/// More than any answer has: who sends more is no server of ours.
+/// The maximum length of a response body, in bytes. More than any response of `serve` has.
 const MAX_BODY_LEN: usize = 64 << 20;
 
-/// Where a server is: `127.0.0.1:5454`, from an address such as `http://127.0.0.1:5454/`.
+/// Returns the host and port of a server, such as `127.0.0.1:5454`, from a URL such as
+/// `http://127.0.0.1:5454/`.
 pub(crate) fn authority(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").unwrap_or(url);
     let authority = rest.trim_end_matches('/');
@@ -22,7 +23,7 @@ pub(crate) fn authority(url: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -45,26 +46,26 @@ impl Connection {
         Ok(Self { authority: authority.to_owned(), stream: BufReader::new(stream) })
     }
 
-    /// Sends a request and reads the answer. After an error the connection is of no more use.
+    /// Sends a request and reads the response. After an error the connection cannot be used any more.
     pub(crate) fn request(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
         self.send(method, path, query)?;
         let (status, length) = self.head()?;
-        let mut body = vec![0; length.ok_or_else(|| malformed("it does not say how long its answer is"))?];
+        let mut body = vec![0; length.ok_or_else(|| malformed("the length of the response is missing"))?];
         self.stream.read_exact(&mut body)?;
-        let body = String::from_utf8(body).map_err(|_| malformed("its answer is not UTF-8 text"))?;
+        let body = String::from_utf8(body).map_err(|_| malformed("the response is not UTF-8 text"))?;
         Ok(Reply { status, body })
     }
 
-    /// Begins to listen to the server's events; [`next_event`](Self::next_event) reads them.
+    /// Subscribes to the events of the server; [`next_event`](Self::next_event) reads them.
     pub(crate) fn subscribe(&mut self) -> io::Result<()> {
         self.send("GET", "/events", &[])?;
         match self.head()? {
             (200, _) => Ok(()),
-            (status, _) => Err(malformed(&format!("it answers {status}"))),
+            (status, _) => Err(malformed(&format!("the status is {status}"))),
         }
     }
 
-    /// The next event: its kind and its data.
+    /// Reads the next event: its kind and its data.
     pub(crate) fn next_event(&mut self) -> io::Result<(String, String)> {
         let (mut kind, mut data) = (String::new(), String::new());
         loop {
@@ -91,11 +92,11 @@ impl Connection {
         self.stream.get_mut().write_all(request.as_bytes())
     }
 
-    /// The status of an answer, and how long its body is.
+    /// Reads the status of a response and the length of its body.
     fn head(&mut self) -> io::Result<(u16, Option<usize>)> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| malformed("it does not speak HTTP"))?;
+        let status = status.ok_or_else(|| malformed("the response is not HTTP"))?;
         let mut length = None;
         loop {
             let line = self.line()?;
@@ -118,5 +119,5 @@ impl Connection {
 }
 
 fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("this is no server of todo-cache: {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("not a todo-cache server: {what}"))
 }

@@ -1,23 +1,25 @@
-//! The picture that `watch` draws: from what the server sends to lines of text, each with a colour. Pure: the time and the
-//! size of the terminal are parameters.
+//! The screen of `watch`: converts the data of the server to lines of text, each with a color. No I/O: the
+//! time and the size of the terminal are parameters.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a process counts as young, and a dead one is remembered.
+/// How long a process counts as new.
 const NEW_PROCESS_AGE: Duration = Duration::from_secs(3);
+/// How long an exited process is shown.
 const EXITED_RETENTION: Duration = Duration::from_secs(5);
-/// A handler that takes longer is stuck.
+/// A handler that takes longer counts as stuck.
 const STUCK_AFTER_MS: u64 = 1000;
-/// So many unread messages are a backlog.
+/// A queue of this length counts as a backlog.
 const BACKLOG: u64 = 10;
-/// How many looks back the little chart of the mail goes, and how many lines of news are kept.
+/// The number of queue lengths in the chart of a process.
 const HISTORY_LEN: usize = 6;
+/// The number of events that are kept.
 const MAX_EVENTS: usize = 100;
 
-/// How a line is to stand out.
+/// The color of a line, by its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
     Plain,
@@ -27,23 +29,23 @@ pub(crate) enum Colour {
     Exited,
 }
 
-/// One line of the picture.
+/// A line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) text: String,
     pub(crate) colour: Colour,
 }
 
-/// What was seen of one process.
+/// The history of a process.
 struct ProcessHistory {
     since: Instant,
-    mail: VecDeque<u64>,
+    queue_lens: VecDeque<u64>,
 }
 
-/// A process that is gone, where it stood.
+/// A process that has exited, with its place in the tree.
 struct ExitedProcess {
     since: Instant,
-    /// The row it stood below.
+    /// The row above it.
     after: Option<String>,
     depth: usize,
     name: String,
@@ -51,7 +53,7 @@ struct ExitedProcess {
     reason: String,
 }
 
-/// What is remembered from one picture to the next.
+/// The state that is kept between two frames.
 #[derive(Default)]
 pub(crate) struct Screen {
     histories: HashMap<String, ProcessHistory>,
@@ -63,7 +65,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Takes note of a piece of news.
+    /// Records an event.
     pub(crate) fn on_event(&mut self, event: &Value) {
         let text = |key: &str| event[key].as_str().unwrap_or_default();
         if text("kind") == "exited" {
@@ -76,7 +78,7 @@ impl Screen {
         }
     }
 
-    /// The picture of a tree, as wide and as high as the terminal is; all of it if that is not known.
+    /// Returns the lines for a tree, clipped to the size of the terminal, if that is known.
     pub(crate) fn draw(&mut self, tree: &Value, now: Instant, size: Option<(usize, usize)>) -> Vec<Line> {
         let rows: Vec<&Value> = tree["tree"].as_array().map(|rows| rows.iter().collect()).unwrap_or_default();
         self.update(&rows, now);
@@ -124,25 +126,26 @@ impl Screen {
         )
     }
 
-    /// Compares with the picture before: who is new, who is gone.
+    /// Compares the rows with those of the last frame, to find new and exited processes.
     fn update(&mut self, rows: &[&Value], now: Instant) {
         let first = self.rows.is_empty();
         let mut current_rows = Vec::new();
         for row in rows {
             let Some(pid) = row["pid"].as_str() else { continue };
-            // Whoever was there at the first look is not young.
+            // Processes of the first frame do not count as new.
             let since = if first { now.checked_sub(NEW_PROCESS_AGE).unwrap_or(now) } else { now };
             let history = self
                 .histories
                 .entry(pid.to_owned())
-                .or_insert_with(|| ProcessHistory { since, mail: VecDeque::new() });
-            history.mail.push_back(row["mail"].as_u64().unwrap_or(0));
-            if history.mail.len() > HISTORY_LEN {
-                history.mail.pop_front();
+                .or_insert_with(|| ProcessHistory { since, queue_lens: VecDeque::new() });
+            history.queue_lens.push_back(row["message_queue_len"].as_u64().unwrap_or(0));
+            if history.queue_lens.len() > HISTORY_LEN {
+                history.queue_lens.pop_front();
             }
             let depth = row["depth"].as_u64().unwrap_or(0) as usize;
             current_rows.push((pid.to_owned(), depth, row["name"].as_str().unwrap_or_default().to_owned()));
         }
+        // Rows that are gone become exited processes below the last row that is still there.
         let before = std::mem::replace(&mut self.rows, current_rows);
         let mut above = None;
         for (pid, depth, name) in before {
@@ -150,7 +153,7 @@ impl Screen {
                 above = Some(pid);
             } else if !name.starts_with("web.connection") {
                 self.histories.remove(&pid);
-                let reason = self.reasons.remove(&pid).unwrap_or_else(|| "gone".to_owned());
+                let reason = self.reasons.remove(&pid).unwrap_or_else(|| "exited".to_owned());
                 self.exited.push(ExitedProcess {
                     since: now,
                     after: above.clone(),
@@ -162,7 +165,7 @@ impl Screen {
             }
         }
         self.exited.retain(|process| now.duration_since(process.since) < EXITED_RETENTION);
-        // The reasons of those that were never seen in a tree are not kept.
+        // Processes that exited between two frames leave reasons that are never used: limit their number.
         if self.reasons.len() > 10 * MAX_EVENTS {
             self.reasons.clear();
         }
@@ -171,10 +174,10 @@ impl Screen {
     fn row(&self, row: &Value, now: Instant) -> Line {
         let text = |key: &str| row[key].as_str().unwrap_or_default();
         let number = |key: &str| row[key].as_u64().unwrap_or(0);
-        let (mail, busy) = (number("mail"), number("busy_ms"));
+        let (queue_len, busy) = (number("message_queue_len"), number("busy_ms"));
         let restarts = match number("restarts") {
             0 => String::new(),
-            times => format!(" again x{times}"),
+            times => format!(" restarts: {times}"),
         };
         let name = format!("{}{}{restarts}", indent(number("depth"), "+- "), text("name"));
         let activity = match text("state") {
@@ -188,16 +191,19 @@ impl Screen {
         };
         let what = if text("kind") == "supervisor" { text("what").to_owned() } else { activity };
         let history = self.histories.get(text("pid"));
-        let chart = history.map(|history| sparkline(&history.mail)).unwrap_or_default();
+        let chart = history.map(|history| sparkline(&history.queue_lens)).unwrap_or_default();
         let is_new = history.is_some_and(|history| now.duration_since(history.since) < NEW_PROCESS_AGE);
         let colour = match text("state") {
             "down" | "zombie" => Colour::Dead,
             _ if busy > STUCK_AFTER_MS => Colour::Dead,
-            _ if mail >= BACKLOG => Colour::Backlog,
+            _ if queue_len >= BACKLOG => Colour::Backlog,
             _ if is_new => Colour::New,
             _ => Colour::Plain,
         };
-        Line { text: format!("{name:<30} {:<7} {what:<36} mail {mail:<4} {chart}", text("pid")), colour }
+        Line {
+            text: format!("{name:<30} {:<7} {what:<36} messages {queue_len:<4} {chart}", text("pid")),
+            colour,
+        }
     }
 }
 
@@ -217,7 +223,7 @@ fn indent(depth: u64, last: &str) -> String {
     }
 }
 
-/// Numbers as little bars, the highest one as high as there is.
+/// Formats numbers as bars, scaled to the highest one.
 fn sparkline(numbers: &VecDeque<u64>) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let highest = numbers.iter().copied().max().unwrap_or(0).max(1);

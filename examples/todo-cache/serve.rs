@@ -1,4 +1,4 @@
-//! The command `serve`: the system, and a web server in front of it. `main` runs it.
+//! The command `serve`: runs the system with its web server.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -12,13 +12,13 @@ use crate::todo::routes::Options;
 use crate::todo::system::{Config, System};
 use crate::{not_started, one_line};
 
-/// Somebody has sent SIGTERM or SIGINT.
+/// Sent when the program receives SIGTERM or SIGINT.
 struct Quit;
 
-/// Serves until the system gives up, or SIGTERM or SIGINT ends it in order. Another end from outside does no harm either:
-/// nothing has to be saved.
+/// Runs the server until the system gives up, or until SIGTERM or SIGINT stops it. Killing it does no harm:
+/// every acknowledged change is on disk.
 pub(crate) fn run(config: Config, port: u16, allow_kill: bool) -> Result<ExitCode, Box<dyn Error>> {
-    // Only for this machine: there are no users and no passwords.
+    // Only reachable from this machine: there is no authentication.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map_err(|error| format!("cannot listen on port {port} of 127.0.0.1: {error}"))?;
     process::attach(|inbox| serve_until_exit(inbox, config, listener, allow_kill))?
@@ -45,7 +45,7 @@ fn serve_until_exit(
             Event::Exit { from, reason } if from == system.root => {
                 let reason = one_line(&reason.to_string());
                 return Err(
-                    format!("the system has ended: {reason}; all that was acknowledged is on disk").into()
+                    format!("the system has exited: {reason}; all acknowledged changes are on disk").into()
                 );
             }
             Event::Message(Quit) => {
@@ -57,7 +57,7 @@ fn serve_until_exit(
     }
 }
 
-/// Passes SIGTERM and SIGINT on. A thread waits for them, since in a signal handler itself hardly anything is allowed.
+/// Forwards SIGTERM and SIGINT. A thread waits for them, because very little is allowed in a signal handler.
 #[cfg(unix)]
 fn on_signal(to: Address<Quit>) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -66,7 +66,7 @@ fn on_signal(to: Address<Quit>) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(forward).map(drop)
 }
 
-/// Elsewhere the program just ends.
+/// Does nothing: without Unix signals, the program is terminated.
 #[cfg(not(unix))]
 fn on_signal(_: Address<Quit>) -> io::Result<()> {
     Ok(())

@@ -1,7 +1,8 @@
-//! The command `shell`: one command a line, from a terminal or a pipe. `main` runs it.
+//! The command `shell`: one command per line, from a terminal or a pipe.
 //!
-//! The main thread is a process that is linked to the system and traps exits; the lines come to it as
-//! messages from a process that reads. So it notices the end of the system while it waits for a line.
+//! The main thread is a process that is linked to the system and traps exits. It receives the lines as
+//! messages from a process that reads the standard input, so it also receives the exit of the system while it
+//! waits for a line.
 
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -21,13 +22,13 @@ use crate::todo::system::{Config, System};
 use crate::todo::tree;
 use crate::{not_started, one_line};
 
-/// A line that is longer, in bytes, is no command.
+/// The maximum length of a line, in bytes.
 const MAX_LINE_LEN: u64 = 4096;
 
-/// So many lines `top` shows.
+/// The number of lines that `top` shows.
 const MAX_SHOWN: usize = 10;
 
-/// What the reader found.
+/// A message from the reader.
 enum Input {
     Line(String),
     TooLong,
@@ -35,15 +36,16 @@ enum Input {
     End,
 }
 
-/// Whether the shell goes on after a command.
+/// What the shell does after a command.
 enum AfterCommand {
     Continue,
     Quit,
-    /// The system has ended, with this reason.
+    /// The system has exited, with this reason.
     SystemExited(ExitReason),
 }
 
-/// Starts the system and carries out what is typed. The status says whether the system stood to the end.
+/// Starts the system and executes the commands. The status is a failure if the system has exited before
+/// `quit`.
 pub(crate) fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     process::attach(|inbox| command_loop(inbox, config))?
 }
@@ -56,12 +58,13 @@ fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Bo
     let mut out = io::stdout();
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };
     loop {
+        // Request one line, and wait for it or for the exit of the system.
         write!(out, "{prompt}")?;
         out.flush()?;
         reader.send(());
         let after = match next(inbox, system.root) {
             Ok(Input::End) => {
-                write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // the terminal's own prompt is next
+                write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // so that the prompt of the terminal is on a line of its own
                 AfterCommand::Quit
             }
             Ok(Input::Line(line)) => execute(&mut out, &line, &mut events)?,
@@ -77,7 +80,7 @@ fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Bo
                     ExitReason::Shutdown => "shutdown, after more than 3 crashes within 5 s".to_owned(),
                     other => one_line(&other.to_string()),
                 };
-                writeln!(out, "the system has ended: {why}; all that was acknowledged is on disk")?;
+                writeln!(out, "the system has exited: {why}; all acknowledged changes are on disk")?;
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -86,7 +89,7 @@ fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Bo
     Ok(ExitCode::SUCCESS)
 }
 
-/// The next thing read; or why the system has ended, if that comes first.
+/// Waits for the next input; fails with the exit reason of the system, if that exits first.
 fn next(inbox: &mut Inbox<Input>, system: Pid) -> Result<Input, ExitReason> {
     loop {
         match inbox.recv() {
@@ -97,10 +100,10 @@ fn next(inbox: &mut Inbox<Input>, system: Pid) -> Result<Input, ExitReason> {
     }
 }
 
-/// Starts the process that reads the standard input: one line each time it is sent a message, so that
-/// nothing piles up.
+/// Starts the process that reads the standard input: one line for each message it receives, so that no lines
+/// accumulate.
 fn reader(shell: Address<Input>) -> Result<Address<()>, SpawnError> {
-    process::Builder::new().label("reader of lines").spawn(move |inbox| {
+    process::Builder::new().label("stdin reader").spawn(move |inbox| {
         loop {
             inbox.recv();
             shell.send(read_line(&mut io::stdin().lock()));
@@ -123,7 +126,7 @@ fn read_line(from: &mut impl BufRead) -> Input {
     }
 }
 
-/// Carries out a line.
+/// Executes a line.
 fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::Result<AfterCommand> {
     let command = match Command::parse(line) {
         Ok(Some(command)) => command,
@@ -165,7 +168,7 @@ fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::
         Command::Top(by) => {
             let all = observer::top(by, MAX_SHOWN);
             all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
-            if all.is_empty() { print_line(out, "nobody stands out") } else { Ok(AfterCommand::Continue) }
+            if all.is_empty() { print_line(out, "no process stands out") } else { Ok(AfterCommand::Continue) }
         }
         Command::Info(name) => match tree::find(&name).and_then(|member| observer::info(member.pid)) {
             Some(one) => {
@@ -193,7 +196,7 @@ fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::
         Command::Events => {
             let dropped = events.dropped();
             if dropped > 0 {
-                writeln!(out, ".. {dropped} earlier ones were not kept")?;
+                writeln!(out, ".. {dropped} earlier events were dropped")?;
             }
             while let Some(event) = events.try_recv() {
                 writeln!(out, "{}", one_line(&event.to_string()))?;
@@ -203,7 +206,7 @@ fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::
         Command::Inject(Fault::Hang, name) => match hang(&name) {
             Ok(()) => print_line(
                 out,
-                &format!("{name} will not come out of its handler: `tree` shows it, `kill {name}` ends it"),
+                &format!("{name} is blocked in a handler: `tree` shows it, `kill {name}` kills it"),
             ),
             Err(error) => print_error(out, &error),
         },
@@ -213,7 +216,7 @@ fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::
     }
 }
 
-/// Says what became of a change.
+/// Prints the outcome of a change.
 fn print_change(
     out: &mut impl Write,
     what: &str,
@@ -226,7 +229,7 @@ fn print_change(
     }
 }
 
-/// Ends a process and says what came of it.
+/// Injects a fault and prints its outcome.
 fn inject_fault(out: &mut impl Write, name: &str, fault: Fault) -> io::Result<AfterCommand> {
     let outcome = match inject(name, fault) {
         Ok(outcome) => outcome,
@@ -235,11 +238,11 @@ fn inject_fault(out: &mut impl Write, name: &str, fault: Fault) -> io::Result<Af
     let reason = one_line(&outcome.reason.to_string());
     let now = match (&outcome.gave_up, tree::find(name)) {
         (Some(_), _) => String::new(),
-        (None, Some(member)) => format!("; now it is {}", member.pid),
-        (None, None) if name.starts_with("list:") => "; it is started again when it is asked for".to_owned(),
-        (None, None) => "; nobody takes its place".to_owned(),
+        (None, Some(member)) => format!("; restarted as {}", member.pid),
+        (None, None) if name.starts_with("list:") => "; it is restarted on the next request".to_owned(),
+        (None, None) => "; it is not restarted".to_owned(),
     };
-    writeln!(out, "{name} {} ended: {reason}{now}", outcome.pid)?;
+    writeln!(out, "{name} {} exited: {reason}{now}", outcome.pid)?;
     Ok(outcome.gave_up.map_or(AfterCommand::Continue, AfterCommand::SystemExited))
 }
 
@@ -248,7 +251,7 @@ fn print_line(out: &mut impl Write, text: &str) -> io::Result<AfterCommand> {
     Ok(AfterCommand::Continue)
 }
 
-/// Says what is wrong, in one line.
+/// Prints an error, in one line.
 fn print_error(out: &mut impl Write, what: &impl std::fmt::Display) -> io::Result<AfterCommand> {
     print_line(out, &format!("error: {}", one_line(&what.to_string())))
 }

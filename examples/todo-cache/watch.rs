@@ -1,4 +1,5 @@
-//! The command `watch`: the live tree of a running server in the terminal, or as plain text in a pipe. `main` runs it.
+//! The command `watch`: shows the live process tree of a running server in the terminal, or as plain text in
+//! a pipe.
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
@@ -11,10 +12,10 @@ use serde_json::Value;
 use crate::net::{Connection, authority};
 use crate::screen::{Colour, Line, Screen};
 
-/// How long to wait before the next attempt to reach a server that is gone.
+/// The pause between two attempts to reconnect.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
-/// Draws until the program is ended, or whoever reads the picture is gone. `frames`: or so many pictures were drawn.
+/// Draws until the program is stopped or its output is closed, or until `frames` frames were drawn.
 pub(crate) fn run(url: &str, frames: Option<u32>) -> Result<ExitCode, Box<dyn Error>> {
     let server = authority(url)?;
     let mut terminal = Terminal::new();
@@ -31,7 +32,7 @@ pub(crate) fn run(url: &str, frames: Option<u32>) -> Result<ExitCode, Box<dyn Er
             }
             Err(FollowError::Server(error)) => {
                 reached = true;
-                let text = format!("the connection is lost, trying again: {error}");
+                let text = format!("connection lost, reconnecting: {error}");
                 let line = Line { text, colour: Colour::Dead };
                 if terminal.show(&[line]).is_err() {
                     return Ok(ExitCode::SUCCESS);
@@ -47,7 +48,7 @@ enum FollowError {
     OutputClosed,
 }
 
-/// Draws what one connection brings.
+/// Draws the frames of one connection.
 fn follow(
     server: &str,
     screen: &mut Screen,
@@ -59,7 +60,7 @@ fn follow(
     loop {
         let (kind, data) = connection.next_event().map_err(FollowError::Server)?;
         let data: Value = serde_json::from_str(&data).unwrap_or_default();
-        if kind == "life" {
+        if kind == "process" {
             screen.on_event(&data);
             continue;
         }
@@ -74,7 +75,7 @@ fn follow(
     }
 }
 
-/// Where the picture goes. Nothing about the terminal is changed, so nothing has to be put back.
+/// The output. The mode of the terminal is not changed, so nothing has to be restored.
 struct Terminal {
     out: io::Stdout,
     redraws: bool,
@@ -91,13 +92,13 @@ impl Terminal {
         Self { out, redraws, coloured, frames_drawn: 0 }
     }
 
-    /// Columns and rows, asked anew each time: the window may have another size now.
+    /// Returns the columns and rows, read at each frame, because the window may have been resized.
     fn size(&self) -> Option<(usize, usize)> {
         let size = if self.redraws { terminal_size::terminal_size() } else { None };
         size.map(|(width, height)| (usize::from(width.0), usize::from(height.0)))
     }
 
-    /// Draws over the last picture; in a pipe, below it.
+    /// Draws a frame over the last one; in a pipe, below it.
     fn show(&mut self, lines: &[Line]) -> io::Result<()> {
         let mut text = String::new();
         if self.redraws {
@@ -112,7 +113,7 @@ impl Terminal {
                 Colour::Exited => "\x1b[90m",
             };
             let (code, end) = if self.coloured && !code.is_empty() { (code, "\x1b[0m") } else { ("", "") };
-            // What was longer in the last picture is wiped out.
+            // Clear the rest of a line that was longer in the last frame.
             let clear_line = if self.redraws { "\x1b[K" } else { "" };
             let text_of_line = line.text.trim_end();
             text.push_str(&format!("{code}{text_of_line}{end}{clear_line}\n"));

@@ -1,5 +1,5 @@
-//! The handle of a task: waiting for its value, stopping it, letting it go. Owners use it; streams and
-//! supervisors make it of tasks they started.
+//! `Task`, the handle of a task, and `JoinError`: waiting for one or several values, stopping a task,
+//! detaching it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::child_spec::Shutdown;
+use crate::child_spec::{Shutdown, StartError};
 use crate::gen_server::call::enter_call;
-use crate::gen_server::wait_graph::WaitEdge;
+use crate::gen_server::wait_graph::{WaitEdge, fmt_cycle};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
@@ -21,10 +21,10 @@ use crate::process::signals::monitor::remove_watcher;
 use crate::process::signals::monitor::watch_exit;
 use crate::reason::ExitReason;
 use crate::task::body::StartedTask;
-use crate::task::error::JoinError;
 use crate::task::result_slot::ResultSlot;
 
-/// A process that does one thing, and the right to its value: Elixir's `Task`. Made by [`Task::spawn`].
+/// The handle of a process that runs one function, and the right to its value: Elixir's `Task`. Created by
+/// [`Task::spawn`].
 ///
 /// ```
 /// use rethread::Task;
@@ -35,39 +35,42 @@ use crate::task::result_slot::ResultSlot;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The task is linked with its owner, the process that started it: each ends with the other, unless it ends
-/// with `Normal` or the other traps exits. A dropped handle lets the task go: it runs on, still linked, and its
-/// value is lost. [`task`](crate::task) tells the whole story.
+/// The task is linked to its owner, the process that started it: when one of them exits, so does the other,
+/// unless the reason is `Normal` or the other traps exits. Dropping the handle does not stop the task: it
+/// keeps running, still linked, and its value is dropped. The module [`task`](crate::task) describes tasks as
+/// a whole.
 ///
 /// # Differences from Erlang
-/// Elixir raises an `ArgumentError` when somebody else than the owner waits for a task; here the handle cannot
-/// leave its thread (`E0277`):
+/// Elixir raises an `ArgumentError` when a process other than the owner waits for a task; here the handle
+/// cannot be sent to another thread (`E0277`):
 ///
 /// ```compile_fail,E0277
 /// # use rethread::{Task, process};
 /// let task = Task::spawn(|| 42).unwrap();
 /// process::spawn::<()>(move |_| { task.join().unwrap(); }).unwrap(); // `*const ()` cannot be sent between threads
 /// ```
-#[must_use = "dropped, the task runs on and its value is lost: join it, or begin it with Task::start"]
+#[must_use = "if the handle is dropped, the task keeps running and its value is lost: join it, or use Task::start"]
 pub struct Task<T: Send + 'static> {
     started: StartedTask,
     slot: Arc<ResultSlot<T>>,
     monitor: MonitorRef,
-    /// Its value, or its end, was handed out.
+    /// `true` once the value or the exit reason was returned.
     taken: bool,
-    /// A task stays with its owner.
+    /// Makes the handle `!Send`: only the owner may wait.
     _not_send: PhantomData<*const ()>,
 }
 
 impl<T: Send + 'static> Task<T> {
-    /// The handle of a task that was born with the body that goes with this slot.
+    /// Returns the handle of a started task whose body fills `slot`.
     pub(crate) fn new(started: StartedTask, slot: Arc<ResultSlot<T>>) -> Self {
+        // The slot is notified of the exit like a monitor; if the task has exited already, it is notified
+        // here.
         let monitor = MonitorRef::next();
         watch_exit(&started.block, monitor, Watcher::Listener(Arc::clone(&slot) as Arc<dyn ExitListener>));
         Self { started, slot, monitor, taken: false, _not_send: PhantomData }
     }
 
-    /// The process it runs in.
+    /// Returns the pid of the task's process.
     ///
     /// ```
     /// use rethread::{Task, process};
@@ -81,7 +84,7 @@ impl<T: Send + 'static> Task<T> {
         self.started.block.pid
     }
 
-    /// Whether a [`join`](Self::join) would return at once.
+    /// Returns `true` if a [`join`](Self::join) would return at once.
     ///
     /// ```
     /// use rethread::Task;
@@ -99,19 +102,20 @@ impl<T: Send + 'static> Task<T> {
         self.taken || self.is_done()
     }
 
-    /// Waits for the value, as long as it takes: Elixir's `await`.
+    /// Waits for the value without a timeout: Elixir's `await`.
     ///
-    /// A task that crashes takes an owner with it that does not trap exits, here at the latest, with the task's own
-    /// reason. One that does, and any thread that is not a process, gets the error. With
-    /// [`or_exit`](crate::OrExit::or_exit) the owner ends with [`ExitReason::Call`], as in Elixir.
+    /// If the task crashes, an owner that does not trap exits exits with the task's reason, in this call at
+    /// the latest. An owner that traps exits, and any thread that is not a process, gets the error. With
+    /// [`or_exit`](crate::OrExit::or_exit) the owner exits with [`ExitReason::Call`], as in Elixir.
     ///
     /// # Errors
-    /// [`JoinError::Exited`] as soon as the task has ended without a value, [`JoinError::Deadlock`] if it waits for
-    /// the caller, [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    /// [`JoinError::Exited`] as soon as the task has exited without a value, [`JoinError::Deadlock`] if it
+    /// waits for the caller, [`JoinError::Exiting`] in a destructor of a process that is exiting.
     ///
     /// # Differences from Erlang
-    /// Elixir's `await` gives up after five seconds. A death is noticed at once, and a thread that is given up
-    /// cannot be stopped; so a limit is for those who ask for one: [`join_timeout`](Self::join_timeout).
+    /// Elixir's `await` times out after five seconds. Here there is no default timeout: an exit of the task
+    /// ends the wait at once, and a thread that does not react cannot be stopped anyway. Set a timeout with
+    /// [`join_timeout`](Self::join_timeout).
     ///
     /// ```
     /// use rethread::{JoinError, Task};
@@ -127,12 +131,14 @@ impl<T: Send + 'static> Task<T> {
         self.join_inner(Duration::MAX)
     }
 
-    /// As [`join`](Self::join), for at most `limit`. After that neither the value nor anything else of the task
-    /// arrives any more. The task is not stopped by it, and goes on; though through the link it ends with the
-    /// owner, if that does not survive the timeout.
+    /// Waits for the value, like [`join`](Self::join), for at most `timeout`. After a timeout neither the
+    /// value nor any message of the task arrives. The task is not stopped: it keeps running, still linked, so
+    /// it exits if the owner exits because of the timeout.
     ///
     /// # Errors
-    /// As there, and [`JoinError::Timeout`].
+    /// [`JoinError::Timeout`] after `timeout`, [`JoinError::Exited`] as soon as the task has exited without a
+    /// value, [`JoinError::Deadlock`] if it waits for the caller, [`JoinError::Exiting`] in a destructor of a
+    /// process that is exiting.
     ///
     /// ```
     /// use std::time::Duration;
@@ -146,16 +152,17 @@ impl<T: Send + 'static> Task<T> {
         self.join_inner(timeout)
     }
 
-    /// Waits for the value for at most `limit`, and can be asked again after `None`: Elixir's `yield`. With a
-    /// limit of zero it looks at what is there.
+    /// Waits for the value for at most `timeout`; returns `None` after that, and can then be called again:
+    /// Elixir's `yield`. A timeout of zero polls.
     ///
-    /// Once it has given the value or the end, it gives `NoProc`.
+    /// After the value or the exit reason was returned once, it returns [`JoinError::Exited`] with `NoProc`.
     ///
     /// # Errors
-    /// As [`join`](Self::join), but no wait is refused as a deadlock: the owner comes back from this one.
+    /// [`JoinError::Exited`] as soon as the task has exited without a value, [`JoinError::Exiting`] in a
+    /// destructor of a process that is exiting. Never [`JoinError::Deadlock`]: this wait ends by itself.
     ///
     /// # Differences from Erlang
-    /// Asked again after it has given the value, Elixir's `yield` waits and gives `nil`.
+    /// After the value was returned, Elixir's `yield` waits and returns `nil`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -164,13 +171,13 @@ impl<T: Send + 'static> Task<T> {
     /// let mut task = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
     /// let result = task.yield_for(Duration::from_millis(1)).or_else(|| task.shutdown(Shutdown::BrutalKill));
     /// match result {
-    ///     Some(Ok(())) => println!("done in time, or just after"),
+    ///     Some(Ok(())) => println!("done in time, or before the kill"),
     ///     Some(Err(error)) => println!("{error}"),
     ///     None => println!("not done, and stopped"),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use = "a value that is there is handed out once: dropped, it is lost"]
+    #[must_use = "the value is returned only once: if it is dropped, it is lost"]
     pub fn yield_for(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
         if let Err(error) = enter_task_call() {
             return Some(Err(error));
@@ -178,16 +185,16 @@ impl<T: Send + 'static> Task<T> {
         self.wait_result(timeout)
     }
 
-    /// Unlinks the task, tells it to end, as [`Shutdown`] says, and waits until it has. The value, if it was there
-    /// or came meanwhile; `None` if the task ended because it was told.
+    /// Unlinks the task, sends it an exit signal according to [`Shutdown`], and waits for its exit. Returns
+    /// the value if the task had stored it before it exited, and `None` if it exited because of the signal.
     ///
     /// # Errors
-    /// [`JoinError::Exited`] if it ended otherwise: with `Killed` if it had to be killed after the time,
-    /// with `NoProc` if its value or its end was handed out before. [`JoinError::Exiting`] in a destructor of a
-    /// process that is exiting: the task is told, and not waited for.
+    /// [`JoinError::Exited`] if it exited with another reason: with `Killed` if it had to be killed after the
+    /// timeout, with `NoProc` if its value or its exit reason was returned before. [`JoinError::Exiting`] in
+    /// a destructor of a process that is exiting: the signal is sent, but the exit is not waited for.
     ///
     /// # Differences from Erlang
-    /// A thread that does not listen is declared dead after its `kill_grace` and goes on as a
+    /// A thread that makes no runtime call counts as exited after its `kill_grace`, and continues as a
     /// [`Zombie`](crate::process::Zombie).
     ///
     /// ```
@@ -201,6 +208,7 @@ impl<T: Send + 'static> Task<T> {
     /// ```
     pub fn shutdown(&mut self, how: Shutdown) -> Option<Result<T, JoinError>> {
         let me = enter_task_call();
+        // The result was returned before: there is nothing to wait for.
         if self.taken {
             return Some(self.take_result());
         }
@@ -209,6 +217,7 @@ impl<T: Send + 'static> Task<T> {
             Shutdown::Timeout(timeout) => (ExitReason::Shutdown, Some(timeout)),
             Shutdown::Infinity => (ExitReason::Shutdown, None),
         };
+        // A process that is exiting must not wait, but the task is stopped all the way.
         let me = match me {
             Ok(me) => me,
             Err(exiting) => {
@@ -216,9 +225,12 @@ impl<T: Send + 'static> Task<T> {
                 return Some(Err(exiting));
             }
         };
-        // Before it is told, so that a call to us in its clean-up is seen for the wait cycle it is.
+        // Add the edge before sending the signal: the task may call this process in its cleanup, and that
+        // call must find the wait cycle.
         let wait_edge = WaitEdge::add(me.as_ref(), &self.started.block);
         self.unlink_and_exit(&first);
+        // Wait for the exit, not for the value: after this call the task must not be running. After the
+        // timeout, kill it.
         self.register_parker();
         let poll = || self.slot.exit_sequence();
         if local::wait(timeout.map(timer_thread::deadline_after), poll).is_none() {
@@ -226,6 +238,8 @@ impl<T: Send + 'static> Task<T> {
             local::wait(None, poll);
         }
         drop(wait_edge);
+        // An exit with the reason of the signal is the expected outcome. A value takes precedence over any
+        // reason.
         let expected = if how == Shutdown::BrutalKill { ExitReason::Killed } else { ExitReason::Shutdown };
         match self.take_result() {
             Err(JoinError::Exited { reason, .. }) if reason == expected => None,
@@ -233,11 +247,11 @@ impl<T: Send + 'static> Task<T> {
         }
     }
 
-    /// Unlinks the task and lets it go: it runs on, and neither its value nor its end is the caller's concern any
-    /// more. Returns what was there already.
+    /// Unlinks the task and detaches it: it keeps running, and the caller gets neither its value nor its
+    /// exit. Returns the result if there was one already, otherwise `None`.
     ///
     /// # Errors
-    /// [`JoinError::Exited`] if it had ended without a value.
+    /// [`JoinError::Exited`] if the task had exited without a value.
     ///
     /// ```
     /// use std::time::Duration;
@@ -245,7 +259,7 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// let slow = Task::spawn(|| process::sleep(Duration::from_millis(10)))?;
     /// if slow.ignore().is_none() {
-    ///     println!("somebody else may wait for it");
+    ///     println!("it continues, detached");
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -254,9 +268,124 @@ impl<T: Send + 'static> Task<T> {
         self.started.unlink();
         self.is_done().then(|| self.take_result())
     }
+}
 
+/// Several tasks at once.
+impl<T: Send + 'static> Task<T> {
+    /// Waits for the values of all tasks, without a timeout, and returns them in the order of the tasks:
+    /// Elixir's `await_many`.
+    ///
+    /// # Errors
+    /// The error of the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited
+    /// without a value, [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running,
+    /// still linked, and their values are lost. [`JoinError::Exiting`] in a destructor of a process that is
+    /// exiting.
+    ///
+    /// ```
+    /// use rethread::Task;
+    ///
+    /// let tasks = ["one", "three"].map(|text| Task::spawn(move || text.len()));
+    /// let tasks: Vec<_> = tasks.into_iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(Task::join_many(tasks)?, [3, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_many(tasks: impl IntoIterator<Item = Self>) -> Result<Vec<T>, JoinError> {
+        Self::join_many_timeout(tasks, Duration::MAX)
+    }
+
+    /// Waits for the values of all tasks, like [`join_many`](Self::join_many), for at most `timeout` in
+    /// total.
+    ///
+    /// # Errors
+    /// [`JoinError::Timeout`] after `timeout`, with the first task that had no value. Otherwise the error of
+    /// the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited without a value,
+    /// [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running, still linked, and
+    /// their values are lost. [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{JoinError, Task, process};
+    ///
+    /// let tasks = [Task::spawn(|| ())?, Task::spawn(|| process::sleep(Duration::from_secs(5)))?];
+    /// let slow = tasks[1].pid();
+    /// let limit = Duration::from_millis(20);
+    /// match Task::join_many_timeout(tasks, limit) {
+    ///     Err(JoinError::Timeout { task, .. }) => assert_eq!(task, slow),
+    ///     other => unreachable!("{other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_many_timeout(
+        tasks: impl IntoIterator<Item = Self>,
+        timeout: Duration,
+    ) -> Result<Vec<T>, JoinError> {
+        let mut tasks: Vec<Self> = tasks.into_iter().collect();
+        let me = enter_task_call()?;
+        let deadline = timer_thread::deadline_after(timeout);
+        tasks.iter().for_each(Self::register_parker);
+        loop {
+            // Return the earliest failure, not that of the first task in the list.
+            let failed = tasks.iter_mut().filter(|task| task.failure_sequence().is_some());
+            if let Some(first) = failed.min_by_key(|task| task.failure_sequence()) {
+                first.take_result()?;
+            }
+            // If no task is pending, all have a value. Otherwise wait for the first pending task, or any
+            // failure.
+            let Some(pending) = tasks.iter().find(|task| !task.is_done()) else {
+                return tasks.iter_mut().map(Self::take_result).collect();
+            };
+            // A process has only one edge in the wait-for graph. In each round it points to the first pending
+            // task; so each task is checked eventually, and a cycle through any of them is found.
+            let wait_edge = WaitEdge::try_add(me.as_ref(), pending.block());
+            let _wait_edge = wait_edge.map_err(|cycle| JoinError::Deadlock { cycle })?;
+            let is_ready = || pending.is_done() || tasks.iter().any(|task| task.failure_sequence().is_some());
+            local::wait(Some(deadline), || is_ready().then_some(()))
+                .ok_or_else(|| pending.timeout_error(timeout))?;
+        }
+    }
+
+    /// Waits for the results of all tasks, for at most `timeout` in total, and returns them in the order of
+    /// the tasks: Elixir's `yield_many`. Of a task that is not done it returns `None`; that task can be
+    /// waited for again.
+    ///
+    /// # Errors
+    /// For each task: [`JoinError::Exited`] if it has exited without a value, or with `NoProc` if its result
+    /// was returned before; [`JoinError::Exiting`] in a destructor of a process that is exiting.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{Shutdown, Task, process};
+    ///
+    /// let mut tasks: Vec<_> = [1, 5000]
+    ///     .map(|ms| Task::spawn(move || process::sleep(Duration::from_millis(ms))))
+    ///     .into_iter()
+    ///     .collect::<Result<_, _>>()?;
+    /// let results = Task::yield_many(&mut tasks, Duration::from_millis(500));
+    /// for (task, result) in tasks.iter_mut().zip(results) {
+    ///     match result.or_else(|| task.shutdown(Shutdown::BrutalKill)) {
+    ///         Some(Ok(())) => println!("done"),
+    ///         Some(Err(error)) => println!("{error}"),
+    ///         None => println!("took too long"),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "the values are returned only once: if they are dropped, they are lost"]
+    pub fn yield_many(tasks: &mut [Self], timeout: Duration) -> Vec<Option<Result<T, JoinError>>> {
+        if let Err(error) = enter_task_call() {
+            return tasks.iter().map(|_| Some(Err(error.clone()))).collect();
+        }
+        tasks.iter().for_each(Self::register_parker);
+        let poll = || tasks.iter().all(Self::is_done).then_some(());
+        local::wait(Some(timer_thread::deadline_after(timeout)), poll);
+        tasks.iter_mut().map(|task| task.is_done().then(|| task.take_result())).collect()
+    }
+}
+
+impl<T: Send + 'static> Task<T> {
     fn join_inner(&mut self, timeout: Duration) -> Result<T, JoinError> {
         let me = enter_task_call()?;
+        // A result that is there already needs no wait, so no deadlock is reported for it.
         let wait_edge = if self.is_done() {
             None
         } else {
@@ -268,7 +397,7 @@ impl<T: Send + 'static> Task<T> {
         result.unwrap_or_else(|| Err(self.timeout_error(timeout)))
     }
 
-    /// The value or the end, if either comes within this time.
+    /// Waits for the value or the exit; returns `None` after `timeout`.
     fn wait_result(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
         self.register_parker();
         local::wait(Some(timer_thread::deadline_after(timeout)), || self.is_done().then_some(()))?;
@@ -276,7 +405,7 @@ impl<T: Send + 'static> Task<T> {
     }
 }
 
-/// For who has several tasks, and for the tasks of a stream.
+/// For waits on several tasks, and for streams.
 impl<T: Send + 'static> Task<T> {
     pub(crate) fn started(&self) -> &StartedTask {
         &self.started
@@ -286,33 +415,37 @@ impl<T: Send + 'static> Task<T> {
         &self.started.block
     }
 
-    /// Has the calling thread woken when there is a value or the task has ended.
+    /// Registers the calling thread to be woken when the task stores its value or exits.
     pub(crate) fn register_parker(&self) {
         self.slot.register_parker();
     }
 
-    /// Whether there is a value, or was.
+    /// Returns `true` if the task has stored its value, even if it was taken since.
     pub(crate) fn is_value_set(&self) -> bool {
         self.slot.is_value_set()
     }
 
-    /// Whether it has ended; the number is lower the earlier that was.
+    /// Returns the sequence number of the task's exit, or `None` while it is running. An earlier exit has a
+    /// lower number.
     pub(crate) fn exit_sequence(&self) -> Option<u64> {
         self.slot.exit_sequence()
     }
 
-    /// Whether there is nothing more to wait for.
+    /// Returns `true` if the task has stored its value or has exited.
     pub(crate) fn is_done(&self) -> bool {
         self.is_value_set() || self.exit_sequence().is_some()
     }
 
-    /// Whether there is no value and will be none; the number is lower the earlier that was.
+    /// Returns the sequence number of the exit if the task has exited without a value, and 0 if its result
+    /// was taken. Returns `None` if it has a value or may still store one.
     pub(crate) fn failure_sequence(&self) -> Option<u64> {
         if self.taken { Some(0) } else { self.exit_sequence().filter(|_| !self.is_value_set()) }
     }
 
-    /// The value or the end, one of which must be there. A crash that takes its owner with it does so here.
+    /// Takes the value or the exit reason, one of which must be there.
     pub(crate) fn take_result(&mut self) -> Result<T, JoinError> {
+        // If the task crashed, its exit signal may have reached the owner already: then the owner exits here,
+        // with the task's reason.
         local::checkpoint();
         let result = if self.taken { None } else { self.slot.take() };
         self.taken = true;
@@ -328,7 +461,7 @@ impl<T: Send + 'static> Task<T> {
         JoinError::Timeout { task: self.started.block.pid, after }
     }
 
-    /// Unlinks it from its owner and sends it an exit signal; not if the owner is a zombie.
+    /// Unlinks the task and sends it an exit signal, unless the calling process is a zombie.
     pub(crate) fn unlink_and_exit(&self, reason: &ExitReason) {
         if !local::get().is_some_and(|me| me.is_zombie()) {
             self.started.unlink_and_exit(reason);
@@ -336,13 +469,14 @@ impl<T: Send + 'static> Task<T> {
     }
 }
 
-/// The calling process, if it is one and may still wait.
+/// Returns the calling process, or `None` on a thread that is not a process; fails if the process is exiting.
 pub(crate) fn enter_task_call() -> Result<Option<Rc<CurrentProcess>>, JoinError> {
     enter_call().map_err(|Exiting| JoinError::Exiting)
 }
 
 impl<T: Send + 'static> Drop for Task<T> {
     fn drop(&mut self) {
+        // Stop watching for the exit, then drop a value that was not taken.
         remove_watcher(&self.started.block, self.monitor);
         self.slot.close();
     }
@@ -359,3 +493,48 @@ impl<T: Send + 'static> fmt::Debug for Task<T> {
         write!(f, "Task({})", self.pid())
     }
 }
+
+/// Why a task returned no value.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The task exited without a value. The reason is `Normal` if it called an exit function with `Normal`
+    /// before its own function returned, and `NoProc` if its value or exit reason was returned before.
+    Exited {
+        /// The task.
+        task: Pid,
+        /// The exit reason.
+        reason: ExitReason,
+    },
+    /// The task had no value within the timeout.
+    Timeout {
+        /// The task.
+        task: Pid,
+        /// The timeout.
+        after: Duration,
+    },
+    /// The task waits, directly or through other processes, for the caller: neither wait would end.
+    Deadlock {
+        /// The processes of the cycle: each waits for the next, the last for the first, which is the caller.
+        cycle: Vec<Pid>,
+    },
+    /// The task could not be started. Only streams return this.
+    NotStarted(StartError),
+    /// The calling process is exiting.
+    Exiting,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { task, reason } => write!(f, "task {task} exited without a value: {reason}"),
+            Self::Timeout { task, after } => write!(f, "task {task}: no value within {after:?}"),
+            Self::Deadlock { cycle } => fmt_cycle(f, cycle),
+            Self::NotStarted(error) => write!(f, "task failed to start: {error}"),
+            Self::Exiting => f.write_str("the calling process is exiting"),
+        }
+    }
+}
+
+// No `source`: the text contains the inner error already, and printing the chain would repeat it.
+impl std::error::Error for JoinError {}

@@ -1,5 +1,7 @@
-//! Where a task's value and its end are noted for its owner: not in the owner's mailbox, so that any thread
-//! can own tasks, and a late value is junk nowhere. The task's thread fills it, `Task` waits on it.
+//! The result slot of a task: holds the value and the exit reason until the owner takes them. It is separate
+//! from the owner's mailbox, so that any thread can own tasks and a value that arrives after a timeout is not
+//! left in a mailbox. A value must never be dropped while the lock of a slot is held: its destructor is user
+//! code.
 
 use std::sync::Arc;
 
@@ -11,12 +13,14 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::unwind::drop_and_log;
 
-/// Value and end of one task. There is no value after the end, and none for an owner that has left.
+/// The value and the exit reason of one task. No value is accepted after the exit, or after the owner has
+/// closed the slot.
 pub(crate) struct ResultSlot<T> {
     state: Mutex<ResultState<T>>,
-    /// Whether a value was given: spares a waiting thread the lock.
+    /// `true` once a value was stored, even if it was taken since. A waiting thread polls it without the
+    /// lock.
     value_set: AtomicBool,
-    /// The how-manieth of all deaths of tasks its own was, from one; zero while it lives.
+    /// The global sequence number of this task's exit, from 1; 0 while the task is running.
     exit_sequence: AtomicU64,
 }
 
@@ -27,7 +31,7 @@ struct ResultState<T> {
     owner_parker: Option<Arc<Parker>>,
 }
 
-/// All deaths of tasks, counted: who waits for several wants to know which came first.
+/// Counts the exits of all tasks. Used to find the first of several exits.
 static EXIT_SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 impl<T> ResultSlot<T> {
@@ -40,37 +44,44 @@ impl<T> ResultSlot<T> {
         })
     }
 
-    /// The value, from the task itself.
+    /// Stores the value and wakes the owner. The task itself calls it.
     pub(crate) fn set_value(&self, value: T) {
         let mut state = self.state.lock();
-        let wanted = state.is_open && state.exit_reason.is_none();
-        if !wanted {
+        // The exit may have been recorded already: a task that became a zombie can still return from its
+        // function.
+        let is_accepted = state.is_open && state.exit_reason.is_none();
+        if !is_accepted {
             drop(state);
             return drop_unclaimed_value(value);
         }
         state.value = Some(value);
+        // Release, so that the owner, which polls without the lock, sees all writes of the task. Wake it
+        // after unlocking: otherwise it would block on the lock at once.
         self.value_set.store(true, Ordering::Release);
         let owner = state.owner_parker.clone();
         drop(state);
         unpark_owner(owner);
     }
 
-    /// Has the calling thread woken by what is noted from now on.
+    /// Registers the calling thread to be woken by a value or an exit from now on. It must poll once after
+    /// this call: what was recorded before does not wake it.
     pub(crate) fn register_parker(&self) {
         self.state.lock().owner_parker = Some(local::parker());
     }
 
-    /// Whether there is a value, or was.
+    /// Returns `true` if a value was stored, even if it was taken since.
     pub(crate) fn is_value_set(&self) -> bool {
         self.value_set.load(Ordering::Acquire)
     }
 
-    /// Whether it has ended; the number is lower the earlier that was.
+    /// Returns the sequence number of the task's exit, or `None` while the task is running. An earlier exit
+    /// has a lower number.
     pub(crate) fn exit_sequence(&self) -> Option<u64> {
         Some(self.exit_sequence.load(Ordering::Acquire)).filter(|sequence| *sequence != 0)
     }
 
-    /// What there is, and then no more: the value, else the reason of the end.
+    /// Takes the value if there is one, otherwise the exit reason, and closes the slot. Returns `None` if
+    /// there is neither.
     pub(crate) fn take(&self) -> Option<Result<T, ExitReason>> {
         let mut state = self.state.lock();
         let result = match (state.value.take(), &state.exit_reason) {
@@ -82,12 +93,12 @@ impl<T> ResultSlot<T> {
         Some(result)
     }
 
-    /// The owner waits no more: whatever comes is dropped.
+    /// Closes the slot: drops a value that was not taken, and every later one.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.is_open = false;
         let unclaimed = state.value.take();
-        drop(state);
+        drop(state); // the destructor of the value runs without the lock
         if let Some(value) = unclaimed {
             drop_unclaimed_value(value);
         }
@@ -98,6 +109,8 @@ impl<T: Send> ExitListener for ResultSlot<T> {
     fn on_exit(&self, reason: &ExitReason) {
         let mut state = self.state.lock();
         state.exit_reason = Some(reason.clone());
+        // Release pairs with the acquire of `exit_sequence`: a poll that sees the number also sees the
+        // reason. The counter itself orders nothing, it only has to be unique.
         self.exit_sequence.store(1 + EXIT_SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
         let owner = state.owner_parker.clone();
         drop(state);
@@ -111,8 +124,8 @@ fn unpark_owner(owner: Option<Arc<Parker>>) {
     }
 }
 
-/// Nobody gets this value. Whether its destructor runs in the task or in the owner, perhaps in the middle of an
-/// unwinding, is chance, so a panic in it is the end of neither.
+/// Drops a value that was not taken. Whether its destructor runs in the task or in the owner, perhaps during
+/// unwinding, depends on timing; so a panic in it is logged, and affects neither.
 pub(crate) fn drop_unclaimed_value<T>(value: T) {
     drop_and_log("unclaimed task result", value);
 }

@@ -1,5 +1,5 @@
-//! Starting a task: by itself, as a process with a mailbox, without a handle, as a child of a supervisor. User
-//! code calls it.
+//! The functions that start a task: with a handle, with a mailbox, without a handle, as a child of a
+//! supervisor. Streams and task supervisors have their own.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::task::body::with_callers;
 use crate::task::handle::Task;
 
 impl<T: Send + 'static> Task<T> {
-    /// Starts a task, linked with the calling process, which owns it: Elixir's `async`. On a thread that is not a
-    /// process there is nothing to link with; all else is the same.
+    /// Starts a task that is linked to the calling process, its owner: Elixir's `async`. On a thread that is
+    /// not a process there is no link; everything else is the same.
     ///
     /// # Errors
-    /// [`SpawnError`]: too many processes, or no thread to be had.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread.
     ///
     /// ```
     /// use rethread::Task;
@@ -36,10 +36,10 @@ impl<T: Send + 'static> Task<T> {
         Self::process_with::<()>(Builder::new(), move |_| work())
     }
 
-    /// As [`spawn`](Self::spawn), for a task that receives messages.
+    /// Starts a task like [`spawn`](Self::spawn), with a mailbox for messages of type `M`.
     ///
     /// # Errors
-    /// As there.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread.
     ///
     /// ```
     /// use rethread::Task;
@@ -49,7 +49,7 @@ impl<T: Send + 'static> Task<T> {
     ///     Event::Message(n) => n + 1,
     ///     _ => 0,
     /// })?;
-    /// let address = Address::from_pid(adder.pid()).expect("it waits for a u32");
+    /// let address = Address::from_pid(adder.pid()).expect("it receives u32");
     /// address.send(41_u32);
     /// assert_eq!(adder.join()?, 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -61,10 +61,12 @@ impl<T: Send + 'static> Task<T> {
         Self::process_with(Builder::new(), work)
     }
 
-    /// As [`process`](Self::process), with a name, a label, a stack or limits of its own.
+    /// Starts a task like [`process`](Self::process), with the options of `builder`: name, label, stack size,
+    /// limits.
     ///
     /// # Errors
-    /// As there; and [`SpawnError::Name`] if the name is taken.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread; [`SpawnError::Name`] if
+    /// the name is taken.
     ///
     /// ```
     /// use rethread::{Task, process};
@@ -79,6 +81,7 @@ impl<T: Send + 'static> Task<T> {
         builder: Builder,
         work: impl FnOnce(&mut Inbox<M>) -> T + Send + 'static,
     ) -> Result<Self, SpawnError> {
+        // The body must be made on the owner's thread, from which it inherits the callers.
         let me = local::get();
         let (slot, body) = task_body(work);
         let address = start_process(Builder { kind: ProcessKind::Task, ..builder }, me.as_ref(), None, body)?;
@@ -87,17 +90,17 @@ impl<T: Send + 'static> Task<T> {
     }
 }
 
-/// Tasks nobody waits for: what they do is what they are for.
+/// Tasks without a result.
 impl Task<()> {
-    /// Starts a task without a handle and without a link: it lives and dies alone.
+    /// Starts a task without a handle and without a link: it is independent of the calling process.
     ///
     /// # Errors
-    /// As [`spawn`](Self::spawn).
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread.
     ///
     /// ```
     /// use rethread::Task;
     ///
-    /// Task::start(|| println!("sent, or not: nobody will know"))?;
+    /// Task::start(|| println!("the result of this is not needed"))?;
     /// # Ok::<(), rethread::process::SpawnError>(())
     /// ```
     #[track_caller]
@@ -106,10 +109,10 @@ impl Task<()> {
         start_process::<()>(builder, None, None, with_callers(move |_| work())).map(|address| address.pid())
     }
 
-    /// As [`start`](Self::start), linked with the calling process if it is one.
+    /// Starts a task like [`start`](Self::start), linked to the calling process if it is one.
     ///
     /// # Errors
-    /// As there.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread.
     ///
     /// ```
     /// use rethread::Task;
@@ -128,11 +131,13 @@ impl Task<()> {
             .map(|address| address.pid())
     }
 
-    /// As [`start`](Self::start), monitored by the calling process: one `Down` tells it of the end, with the true
-    /// reason however fast that comes. [What servers do](crate::task#in-a-server).
+    /// Starts a task like [`start`](Self::start), monitored by the calling process: it receives one `Down`
+    /// when the task exits, with the real exit reason even if the task exits at once. Intended for
+    /// [servers](crate::task#in-a-server).
     ///
     /// # Errors
-    /// As there; [`SpawnError::NotAProcess`] on a thread that is not a process.
+    /// [`SpawnError`]: too many processes, or the operating system refused a thread;
+    /// [`SpawnError::NotAProcess`] on a thread that is not a process.
     ///
     /// ```
     /// use rethread::Task;
@@ -140,13 +145,15 @@ impl Task<()> {
     ///
     /// process::attach(|inbox: &mut Inbox<()>| {
     ///     let (_task, monitor) = Task::start_monitor(|| process::exit_with("oops")).expect("a free thread");
-    ///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("a down was due") };
+    ///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("expected a Down") };
     ///     assert_eq!((fired, reason), (monitor, "oops".into()));
     /// })?;
     /// # Ok::<(), process::AttachError>(())
     /// ```
     #[track_caller]
     pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
+        // The monitor is passed to the start, which sets it before the task can run: an early exit is not
+        // missed.
         let me = local::get().ok_or(SpawnError::NotAProcess)?;
         let monitor = MonitorRef::next();
         let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
@@ -154,11 +161,11 @@ impl Task<()> {
         Ok((task.pid(), monitor))
     }
 
-    /// A task as the child of a supervisor. It is done once: [`Restart::Temporary`], unless
-    /// [`restart`](ChildSpec::restart) says otherwise.
+    /// Returns the specification of a task as the child of a supervisor. It is run once:
+    /// [`Restart::Temporary`], unless changed with [`restart`](ChildSpec::restart).
     ///
     /// # Differences from Erlang
-    /// Elixir takes the module for the id; closures have none, so it is to be given.
+    /// Elixir uses the module as the id; closures have none, so the id is a parameter.
     ///
     /// ```
     /// use rethread::{Restart, Strategy, Supervisor, Task};
@@ -174,6 +181,8 @@ impl Task<()> {
         let spawned_at = Some(Location::caller());
         let builder =
             Builder { kind: ProcessKind::Task, spawned_at, ..Builder::default() }.label(id.as_str());
+        // A restart runs the same closure again, so it is shared. The callers are read at each start, on the
+        // supervisor's thread.
         let work = Arc::new(work);
         let start = move || {
             let work = Arc::clone(&work);

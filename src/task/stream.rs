@@ -1,5 +1,6 @@
-//! `Task::stream`: items in, values out, worked on in parallel by so many tasks at a time. Any thread iterates
-//! over it.
+//! `Task::stream`: an iterator adapter that processes each item in a task of its own, with limited
+//! concurrency. Nothing here runs between two calls of `next`: timeouts and new items are handled only while
+//! a result is requested.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,26 +24,25 @@ use crate::task::body::StartTask;
 use crate::task::body::StartedTask;
 use crate::task::body::TaskBody;
 use crate::task::body::task_body;
-use crate::task::error::JoinError;
-use crate::task::handle::{Task, enter_task_call};
+use crate::task::handle::{JoinError, Task, enter_task_call};
 use crate::task::result_slot::drop_unclaimed_value;
 use crate::task::running::RunningTasks;
 use crate::task::running::TaskEvent;
 
-/// What becomes of a stream when a task takes longer than its [`timeout`](TaskStream::timeout).
+/// What a stream does when a task takes longer than its [`timeout`](TaskStream::timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnTimeout {
-    /// The task is killed, and its element, when it is dead, [`JoinError::Timeout`]. A thread that does not listen
-    /// is declared dead after its [`kill_grace`](TaskStream::kill_grace).
+    /// The task is killed; after its exit its element is [`JoinError::Timeout`]. A thread that makes no
+    /// runtime call counts as exited after its [`kill_grace`](TaskStream::kill_grace).
     #[default]
     Kill,
-    /// All tasks are killed, and the process that iterates ends with the timeout as reason, class *exit*. A thread
-    /// that is not a process panics.
+    /// All tasks are killed, and the iterating process exits with the timeout as reason, class *exit*. A
+    /// thread that is not a process panics.
     Exit,
 }
 
-/// Works on items in parallel; an iterator over the results. Made by [`Task::stream`], which says how it
-/// behaves.
+/// An iterator over the results of items that are processed in parallel. Created by [`Task::stream`], which
+/// describes its behavior.
 #[must_use = "a stream is lazy: nothing runs before it is iterated over"]
 pub struct TaskStream<I: Iterator, T: Send + 'static> {
     items: Option<I>,
@@ -54,19 +54,20 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
     timeout: Option<Duration>,
     on_timeout: OnTimeout,
     running: RunningTasks<T>,
-    /// What is done and not yet handed out, by its turn: in an ordered stream the position of the item.
+    /// Results that were not yet returned, by their place in the output: in an ordered stream the position of
+    /// the item, otherwise the order of the exits.
     done: HashMap<u64, Result<T, JoinError>>,
     pulled: u64,
     finished: u64,
     yielded: u64,
-    /// It gives nothing more, whatever there is.
+    /// `true` if `next` must return `None` from now on.
     closed: bool,
 }
 
 /// Streams.
 impl Task<()> {
-    /// Applies `work` to each item, each in a task of its own, so many at a time, and gives the results as an
-    /// iterator: Elixir's `async_stream`. For blocking work, in parallel, with a limit.
+    /// Applies `work` to each item in a task of its own, with a limited number of tasks at a time, and
+    /// returns an iterator over the results: Elixir's `async_stream`. Intended for blocking work in parallel.
     ///
     /// ```
     /// use rethread::Task;
@@ -77,30 +78,33 @@ impl Task<()> {
     /// # Ok::<(), rethread::JoinError>(())
     /// ```
     ///
-    /// It takes one item after the other, when there is room for it, and only while a result is asked for: never
-    /// more than [`max_concurrency`](TaskStream::max_concurrency) ahead of the results that were handed out. An
-    /// ordered stream that waits for a slow one goes further: it works on others meanwhile, and keeps
-    /// their results, however many, until it is their turn. Room is where a task has ended, its destructors done.
+    /// The stream is lazy. It takes the next item when fewer than
+    /// [`max_concurrency`](TaskStream::max_concurrency) tasks are running, and only while a result is
+    /// requested: it is never more than that number ahead of the results that were returned. The exception is
+    /// an ordered stream that waits for a slow task: it processes further items meanwhile, and stores their
+    /// results, without a limit, until it is their turn. A task counts as running until it has exited and its
+    /// destructors have run.
     ///
-    /// The tasks are linked with the process that iterates. If one crashes, that process ends too, with the task's
-    /// reason, when it next asks; unless it traps exits, or is a thread that is no process: then the crash is
-    /// an element, [`JoinError::Exited`], and the stream goes on. No `Exit` message comes of these links. If
-    /// a task cannot be started at all its element is [`JoinError::NotStarted`], and the item is lost.
+    /// The tasks are linked to the iterating process. If a task crashes, that process exits with the task's
+    /// reason at its next request; unless it traps exits, or the thread is not a process: then the crash is
+    /// an element, [`JoinError::Exited`], and the stream continues. These links send no `Exit` messages. If a
+    /// task cannot be started, its element is [`JoinError::NotStarted`], and the item is lost.
     ///
-    /// An element does not tell which item it is for, and of an item whose task failed nothing comes back. An ordered
-    /// stream gives one element for each item: `items.clone().into_iter().zip(stream)` brings them together.
+    /// An element does not contain its item, and an item whose task failed is not returned. An ordered stream
+    /// yields one element for each item, so `items.clone().into_iter().zip(stream)` pairs them.
     ///
-    /// A stream that is dropped kills what still runs, and waits until it is gone. So does one whose item iterator
-    /// panics, which then is at its end.
+    /// A stream that is dropped kills the running tasks and waits for their exits. So does a stream whose
+    /// item iterator panics; it yields nothing more.
     ///
-    /// In a destructor of a process that is exiting a stream gives [`JoinError::Exiting`] once, and ends.
+    /// In a destructor of a process that is exiting, a stream yields [`JoinError::Exiting`] once, and then
+    /// `None`.
     ///
     /// # Differences from Erlang
-    /// There is no time limit unless one is set, because a thread that does not listen cannot be stopped; and the
-    /// default of [`on_timeout`](TaskStream::on_timeout) is an element, not the end of the caller.
+    /// There is no default timeout, because a thread that makes no runtime call cannot be stopped; and by
+    /// default a timeout is an element ([`on_timeout`](TaskStream::on_timeout)), not an exit of the caller.
     ///
-    /// Items and values move between threads, so they borrow nothing: `'static`. Share what is shared in an
-    /// `Arc`; or let a scope of rayon or std have the work, if it needs no containment.
+    /// Items and values move between threads, so they must be `'static`. Share data in an `Arc`; or use a
+    /// scope of rayon or std if a panic in the work need not be contained.
     ///
     /// ```
     /// use std::time::Duration;
@@ -132,7 +136,7 @@ impl Task<()> {
     }
 }
 
-/// The calling process gives birth to the task itself.
+/// Starts a task linked to the calling process.
 fn start_linked(builder: Builder, body: TaskBody) -> Result<StartedTask, StartError> {
     let me = local::get();
     let address = start_process(builder, me.as_ref(), None, body)?;
@@ -144,7 +148,7 @@ where
     I: Iterator<Item: Send + 'static>,
     T: Send + 'static,
 {
-    /// A stream whose tasks are started this way.
+    /// Returns a stream whose tasks are started by `start`.
     #[track_caller]
     pub(crate) fn new(
         items: I,
@@ -152,7 +156,7 @@ where
         start: StartTask,
     ) -> Self {
         let builder = Builder {
-            no_exit_message: true, // what a link would tell is an element
+            no_exit_message: true, // the exit is an element of the stream
             kind: ProcessKind::Task,
             spawned_at: Some(Location::caller()),
             ..Builder::default()
@@ -175,11 +179,11 @@ where
         }
     }
 
-    /// How many tasks may run at a time. Default: as many as there are cores, which suits computations; for work
-    /// that waits for others it may be many more.
+    /// Sets how many tasks may run at a time. Default: the number of cores, which suits computations; for
+    /// work that blocks on I/O it may be much larger.
     ///
     /// # Panics
-    /// If it is zero: such a stream would never do anything.
+    /// If `tasks` is zero: such a stream would never yield anything.
     #[track_caller]
     pub fn max_concurrency(mut self, tasks: usize) -> Self {
         assert!(tasks > 0, "the max_concurrency of a task stream must be at least 1");
@@ -187,38 +191,38 @@ where
         self
     }
 
-    /// Whether the results come in the order of the items (the default), or as they are done.
+    /// Sets whether the results are in the order of the items (the default) or in the order of completion.
     ///
     /// # Panics
-    /// If the stream has begun.
+    /// If the stream has taken an item already.
     #[track_caller]
     pub fn ordered(mut self, ordered: bool) -> Self {
-        assert!(self.pulled == 0, "a task stream that has begun cannot change its order");
+        assert!(self.pulled == 0, "the order of a task stream cannot be changed after its first item");
         self.ordered = ordered;
         self
     }
 
-    /// How long a task may take from its start. Default: as long as it likes. The time is looked at while a result
-    /// is asked for: nothing happens to a task that takes too long while nobody asks.
+    /// Sets how long a task may take from its start. Default: no limit. The timeout is checked only while a
+    /// result is requested: between two requests, a task may exceed it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// What happens when a task takes longer. Default: [`OnTimeout::Kill`].
+    /// Sets what happens when a task exceeds its timeout. Default: [`OnTimeout::Kill`].
     pub fn on_timeout(mut self, action: OnTimeout) -> Self {
         self.on_timeout = action;
         self
     }
 
-    /// The stack of each task in bytes; see [`Builder::stack_size`].
+    /// Sets the stack size of each task in bytes; see [`Builder::stack_size`].
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.builder.stack_size = Some(bytes);
         self
     }
 
-    /// How long a task has to unwind when it is killed, because its time is up or the stream is dropped; see
-    /// [`Builder::kill_grace`].
+    /// Sets how long a task may take to unwind when it is killed because of a timeout or because the stream
+    /// is dropped; see [`Builder::kill_grace`].
     pub fn kill_grace(mut self, time: Duration) -> Self {
         self.builder.kill_grace = Some(time);
         self
@@ -231,13 +235,14 @@ where
         self
     }
 
-    /// A free text for reports and listings, and for the names of the threads.
+    /// Sets the label of each task, which is shown in reports and listings and as the thread name.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.builder.label = Some(label.into());
         self
     }
 
-    /// Takes items while there is room and there are any; a task that cannot be started ends that.
+    /// Takes items and starts their tasks, up to the concurrency limit. Stops at the first task that fails to
+    /// start.
     fn fill(&mut self) {
         while self.running.len() < self.max_concurrency {
             let Some(item) = self.next_item() else { return };
@@ -245,16 +250,20 @@ where
             let work = Arc::clone(&self.work);
             let (slot, body) = task_body(move |_: &mut Inbox<()>| work(item));
             let started = (self.start)(self.builder.clone(), Box::new(body));
-            self.pulled += 1; // an item whose start panics has no turn that others would wait for
+            // Counted after the start: if the start panics, the item gets no position, and an ordered stream
+            // does not wait for a result that never comes.
+            self.pulled += 1;
             match started {
                 Ok(started) => self.running.add(position, Task::new(started, slot), self.timeout),
+                // Return this result before the next attempt: if threads are scarce, a loop over all items
+                // would lose them.
                 Err(error) => return self.record(position, Err(JoinError::NotStarted(error))),
             }
         }
     }
 
-    /// The next item. An iterator that panics does so in its owner, who may survive it: then nothing runs any
-    /// more, and the stream is at its end.
+    /// Takes the next item. If the iterator panics, its owner may catch the panic: then the running tasks are
+    /// killed, and the stream yields nothing more.
     fn next_item(&mut self) -> Option<I::Item> {
         struct KillOnPanic<'a, T: Send + 'static>(&'a mut RunningTasks<T>);
         impl<T: Send + 'static> Drop for KillOnPanic<'_, T> {
@@ -263,6 +272,7 @@ where
             }
         }
         let items = self.items.as_mut()?;
+        // Both are undone below, unless `next` panics.
         self.closed = true;
         let kill_on_panic = KillOnPanic(&mut self.running);
         let item = items.next();
@@ -274,8 +284,9 @@ where
         item
     }
 
-    /// The item at this position is done.
+    /// Stores the result of the item at this position.
     fn record(&mut self, position: u64, result: Result<T, JoinError>) {
+        // In completion order, the next free place is the number of results so far.
         let output_index = if self.ordered { position } else { self.finished };
         self.finished += 1;
         self.done.insert(output_index, result);
@@ -287,15 +298,17 @@ where
         Some(result)
     }
 
-    /// Waits for one task to end, or sees to those that must not go on.
+    /// Waits for one task to exit, or kills one that has timed out or waits for the calling process.
     fn advance(&mut self, me: Option<&Rc<CurrentProcess>>) {
-        let wanted = self.ordered.then_some(self.yielded);
-        match self.running.wait(me, wanted) {
+        // In an ordered stream only the next result in order lets the caller continue.
+        let required = self.ordered.then_some(self.yielded);
+        match self.running.wait(me, required) {
             TaskEvent::Finished(position, result) => self.record(position, result),
             TaskEvent::Deadlocked(position, deadlock) => self.running.kill(position, deadlock),
             TaskEvent::TimedOut(position, timeout_error) => match self.on_timeout {
                 OnTimeout::Kill => self.running.kill(position, timeout_error),
                 OnTimeout::Exit => {
+                    // Kill all tasks first, while this process is still running and can wait for them.
                     self.close();
                     if me.is_some() {
                         exit_with(ExitReason::error(timeout_error));
@@ -306,7 +319,7 @@ where
         }
     }
 
-    /// How many results are to come of the items taken so far.
+    /// Returns how many results of the items taken so far were not yet returned.
     fn in_flight(&self) -> usize {
         self.running.len() + self.done.len()
     }
@@ -323,6 +336,7 @@ where
         if self.closed || (self.items.is_none() && self.in_flight() == 0) {
             return None;
         }
+        // A process that is exiting must not wait: return one error, then end the stream.
         let me = match enter_task_call() {
             Ok(me) => me,
             Err(exiting) => {
@@ -334,13 +348,14 @@ where
             if let Some(result) = self.take_next_result() {
                 return Some(result);
             }
-            // Not before what is kept is handed out: a slow caller must not make the stream run ahead.
+            // Only if there is no result to return: otherwise the stream would run ahead of a slow caller.
             self.fill();
+            // No item was left, and all results were returned.
             if self.in_flight() == 0 {
                 self.closed = true;
                 return None;
             }
-            // A start that failed just now is a result already, whoever else is at work.
+            // If a start has failed in `fill`, that is the next result: do not wait for another task.
             if !self.done.contains_key(&self.yielded) {
                 self.advance(me.as_ref());
             }
@@ -351,6 +366,7 @@ where
         if self.closed {
             return (0, Some(0));
         }
+        // Each remaining item and each task in flight yields one element.
         let (lower, upper) = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
         let in_flight = self.in_flight();
         (lower.saturating_add(in_flight), upper.and_then(|upper| upper.checked_add(in_flight)))
@@ -358,10 +374,11 @@ where
 }
 
 impl<I: Iterator, T: Send + 'static> TaskStream<I, T> {
-    /// Ends what runs, and gives nothing more.
+    /// Kills the running tasks, waits for their exits, and drops the results that were not returned.
     fn close(&mut self) {
+        // Closed first: a destructor below is user code, and may call `next` or panic.
         self.closed = true;
-        self.running = RunningTasks::new();
+        self.running = RunningTasks::new(); // dropping the old set kills its tasks
         for (_, unclaimed) in self.done.drain() {
             drop_unclaimed_value(unclaimed);
         }

@@ -9,7 +9,7 @@ const PATIENCE = 30_000;
 export async function start(profile) {
   const chromium = spawn("chromium", [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0",
-    // It is to speak with the server under test, and with nobody else.
+    // It must connect only to the server under test.
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     `--user-data-dir=${profile}`, "about:blank",
   ]);

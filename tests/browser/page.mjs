@@ -1,4 +1,4 @@
-// What the page of todo-cache does, seen and done as a person would. `tests/browser/run` starts it with the address of a
+// Tests of the page of todo-cache, with the actions of a user. `tests/browser/run` starts it with the address of a
 // server that allows to kill, that of one that does not, a folder for the browser, and perhaps one for screenshots.
 
 import { start } from "./browser.mjs";
@@ -76,10 +76,10 @@ await check("an entry is ticked off, edited and removed", async () => {
   await page.until(`${entries}.length === 1`);
 });
 
-await check("a list that is killed leaves a grave, and its entry is there again", async () => {
+await check("a list that is killed is shown as exited, and its entry is there again", async () => {
   const before = await page.until(pid("list:bob"));
   await page.ask(`${row("list:bob")}.querySelector('button[aria-label^="kill"]').click()`);
-  await page.until(`document.querySelector('.grave[data-dead-pid="${before}"]')`);
+  await page.until(`document.querySelector('.exited-proc[data-dead-pid="${before}"]')`);
   await page.until(`[...document.querySelectorAll('#events li')].some((li) => li.textContent.includes('killed'))`);
   await page.ask(`location.reload()`);
   await page.until(`${entries}.some((text) => text.includes('Dentist'))`);
@@ -91,7 +91,7 @@ await check("a worker that is killed comes back under its name, and is counted",
   const before = await page.until(pid("db.worker.1"));
   await page.ask(`${row("db.worker.1")}.querySelector('button[aria-label^="kill"]').click()`);
   await page.until(`${pid("db.worker.1")} && ${pid("db.worker.1")} !== '${before}'`);
-  await page.until(`${row("db.worker.1")}.textContent.includes('again ×1')`);
+  await page.until(`${row("db.worker.1")}.textContent.includes('restarts: 1')`);
   if (shots) await page.shoot(`${shots}/page-wide.png`);
 });
 
@@ -102,12 +102,12 @@ await check("a list with a hostile name stays text", async () => {
   equal(await page.ask(`document.images.length`), 0);
 });
 
-await check("a storm loses nothing", async () => {
-  await page.ask(`document.getElementById('storm').click()`);
-  await page.until(`document.getElementById('storm').getAttribute('aria-checked') === 'true'`);
-  await page.until(`document.querySelectorAll('.grave').length > 0`);
-  await page.ask(`document.getElementById('storm').click()`);
-  await page.until(`document.getElementById('storm').getAttribute('aria-checked') === 'false'`);
+await check("a chaos test loses nothing", async () => {
+  await page.ask(`document.getElementById('chaos').click()`);
+  await page.until(`document.getElementById('chaos').getAttribute('aria-checked') === 'true'`);
+  await page.until(`document.querySelectorAll('.exited-proc').length > 0`);
+  await page.ask(`document.getElementById('chaos').click()`);
+  await page.until(`document.getElementById('chaos').getAttribute('aria-checked') === 'false'`);
   equal(await page.ask(`document.getElementById('lost').textContent`), "0");
 });
 
@@ -129,13 +129,13 @@ await check("without scripts the tree is text", async () => {
   await plain.close();
 });
 
-await check("who may not kill sees no button for it", async () => {
+await check("without permission to kill there is no button for it", async () => {
   const safe = await browser.open({ url: closed, width: 1000, height: 800 });
   await safe.until(`document.getElementById('status').textContent === 'live'`);
   await safe.until(row("db.worker.0"));
   const shown = `[...document.querySelectorAll('button[aria-label^="kill"]')].filter((one) => one.checkVisibility())`;
   equal(await safe.ask(`${shown}.length`), 0);
-  equal(await safe.ask(`document.getElementById('storm').disabled`), true);
+  equal(await safe.ask(`document.getElementById('chaos').disabled`), true);
   await safe.close();
 });
 

@@ -1,5 +1,6 @@
-//! A list as an agent, the other form of chapter 10: no protocol, only functions sent to a value. It loads while it starts,
-//! so whoever starts it waits for the disk. The tests hold it to the same rules as the list server.
+//! A list as an agent, the alternative of chapter 10: no protocol, only functions that are sent to a value.
+//! It loads its list in its start, so the caller that starts it waits for the disk. The tests check it by the
+//! same rules as the list server.
 
 use rethread::{ServerSpec, prelude::*};
 
@@ -10,18 +11,18 @@ use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
 use super::name::{ListName, Title};
 use super::server::Changed;
 
-/// What the agent of a list keeps: the list as it is on disk.
+/// The state of an agent: the list as it is on disk.
 pub(crate) struct AgentState {
     name: ListName,
     list: TodoList,
 }
 
-/// The agent of a list, whichever process it is at the moment.
+/// Returns the agent of a list, by name.
 pub(crate) fn of(list: &ListName) -> ServerRef<Agent<AgentState>> {
     ServerRef::from_name(format!("agent:{list}"))
 }
 
-/// How it is started: not again when it ends, but when it is asked for.
+/// Returns the child specification. The agent is not restarted by its supervisor, but started on demand.
 pub(crate) fn spec(list: &ListName) -> ServerSpec<Agent<AgentState>> {
     let name = list.clone();
     let load = move || {
@@ -37,23 +38,23 @@ pub(crate) fn add(list: &ListName, date: Date, title: &Title) -> Changed {
     change(list, move |todo| Ok(todo.plan_add(date, title)))
 }
 
-/// Ticks an entry off.
+/// Marks an entry as done.
 pub(crate) fn done(list: &ListName, id: EntryId) -> Changed {
     change(list, move |todo| todo.plan_done(id))
 }
 
-/// Gives an entry another title.
+/// Changes the title of an entry.
 pub(crate) fn edit(list: &ListName, id: EntryId, title: &Title) -> Changed {
     let title = title.clone();
     change(list, move |todo| todo.plan_edit(id, title))
 }
 
-/// Takes an entry out, and gives it back.
+/// Removes an entry and returns it.
 pub(crate) fn remove(list: &ListName, id: EntryId) -> Changed {
     change(list, move |todo| todo.plan_remove(id))
 }
 
-/// The entries of a list, of one day or all.
+/// Returns the entries of a list, of one day or all.
 pub(crate) fn entries(list: &ListName, date: Option<Date>) -> Result<Vec<Entry>, TodoError> {
     let read = move |state: &AgentState| match date {
         Some(date) => state.list.on(date).cloned().collect(),
@@ -62,7 +63,7 @@ pub(crate) fn entries(list: &ListName, date: Option<Date>) -> Result<Vec<Entry>,
     of(list).get(read).map_err(TodoError::Unavailable)
 }
 
-/// Plans, stores, applies: in the agent, so one after the other.
+/// Plans, stores and applies an event. The agent runs this, so changes of one list do not overlap.
 fn change(
     list: &ListName,
     plan: impl FnOnce(&TodoList) -> Result<Event, NoSuchEntry> + Send + 'static,
@@ -70,7 +71,7 @@ fn change(
     let work = move |state: &mut AgentState| -> Changed {
         let event = plan(&state.list)?;
         if let Err(error) = database::append(&state.name, &event) {
-            // What is on disk now is not known here: load it anew.
+            // It is unknown whether the event is on disk: reload the list.
             state.list = database::load(&state.name).or_exit();
             return Err(error);
         }

@@ -1,5 +1,5 @@
-//! The cache: finds the server of a list, and starts it when it is first asked for. The system's supervisor
-//! starts it; the client functions ask it.
+//! The cache: finds the server of a list and starts it on first use. Up to chapter 9 it is a server; from
+//! then on, a dynamic supervisor under the same name.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,14 +15,14 @@ use super::fault::HandlerFault;
 use super::name::ListName;
 use super::server::{self, TodoServer};
 
-/// The cache up to chapter 9, whichever process it is at the moment.
+/// The cache up to chapter 9, by name.
 pub(crate) const CACHE: ServerRef<Cache> = ServerRef::named("cache");
 
 /// The cache from then on, under the same name: a supervisor of list servers.
 pub(crate) const LISTS: ServerRef<DynamicSupervisor> = ServerRef::named("cache");
 
-/// A process that knows the servers of all lists. What it starts besides, and what it is linked with, is the shape of
-/// the system.
+/// A process that knows the servers of all lists. The shape of the system determines what else it starts, and
+/// what it is linked to.
 pub(crate) struct Cache {
     links: bool,
     servers: HashMap<ListName, ServerRef<TodoServer>>,
@@ -33,19 +33,19 @@ pub(crate) struct Cache {
 pub(crate) struct Wiring {
     /// The folder of the data, if the cache starts the database too.
     pub(crate) database: Option<Arc<Path>>,
-    /// Whether it is linked with what it starts: then it, and everybody else, ends with any of them.
+    /// Whether it is linked to the processes that it starts: then all of them exit together.
     pub(crate) links: bool,
 }
 
-/// What the cache can be asked.
+/// The calls of the cache.
 pub(crate) enum CacheCall {
-    /// For the server of a list, which is started if it does not run.
+    /// Returns the server of a list; starts it if it is not running.
     ServerProcess(ListName, Caller<Result<ServerRef<TodoServer>, StartError>>),
 }
 
-/// What the cache can be told.
+/// The casts of the cache.
 pub(crate) enum CacheCast {
-    /// To do something wrong, for a show or a test.
+    /// Executes a fault, for a demonstration or a test.
     Inject(HandlerFault),
 }
 
@@ -59,7 +59,7 @@ impl GenServer for Cache {
         if let Some(dir) = database {
             let database = Database::child_spec(database::DatabaseArgs { dir, links }).name(DATABASE);
             match if links { database.start_link() } else { database.start() } {
-                // Without a link it has survived an earlier cache.
+                // Without a link, the database has survived an earlier cache.
                 Err(StartError::AlreadyStarted(_)) if !links => {}
                 started => drop(started?),
             }
@@ -81,11 +81,13 @@ impl GenServer for Cache {
 }
 
 impl Cache {
-    /// One request after the other: that is why there is one server per list, and never two.
+    /// Returns the server of a list; starts it if needed. The cache handles one request at a time, so no list
+    /// gets two servers.
     fn server_of(&mut self, list: ListName) -> Result<ServerRef<TodoServer>, StartError> {
         if let Some(server) = self.servers.get(&list) {
-            // Without links the cache never hears of a server's death, and hands out the dead one: that is what links
-            // are for. With them, a server that is gone has left in good order.
+            // Without links the cache is not notified when a server exits, and returns a stale reference:
+            // this is the problem that links solve. With links, a server that is not running has stopped
+            // normally.
             if !self.links || server.whereis().is_some() {
                 return Ok(server.clone());
             }
@@ -95,7 +97,7 @@ impl Cache {
             TodoServer::child_spec(server::TodoServerArgs::of(&list)).name(server.clone()).start_link()?;
             server
         } else {
-            // Without a name of its own, because one that an earlier cache has started may still have it.
+            // Without a name, because a server that an earlier cache started may still have that name.
             TodoServer::child_spec(server::TodoServerArgs::of(&list))
                 .label(TodoServer::of(&list).to_string())
                 .start()?
@@ -105,16 +107,16 @@ impl Cache {
     }
 }
 
-/// The cache as a dynamic supervisor of at most so many lists.
+/// Returns the cache as a dynamic supervisor with at most `max_children` lists.
 pub(crate) fn supervisor(max_children: usize) -> DynamicSupervisorSpec {
     DynamicSupervisor::new().max_children(max_children).name(LISTS)
 }
 
-/// After how long an idle list leaves memory; zero for never. One setting for the program, as the book's application
-/// environment is.
+/// After how long an idle list server stops, in milliseconds; 0 for never. A global setting, like the
+/// application environment in the book.
 static EXPIRY_MS: AtomicU64 = AtomicU64::new(0);
 
-/// Has lists that are started from now on leave memory when nobody has asked for them for so long.
+/// Sets the idle timeout of the list servers that are started from now on.
 pub(crate) fn set_expiry(expiry: Option<Duration>) {
     let ms = expiry.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     EXPIRY_MS.store(ms, Ordering::Relaxed);
@@ -127,15 +129,16 @@ fn expiry() -> Option<Duration> {
     }
 }
 
-/// The server of a list as its supervisor starts it: not again when it ends, but at the next request.
+/// Returns the child specification of a list server. It is not restarted when it exits, but started by the
+/// next request.
 fn spec(list: &ListName) -> ServerSpec<TodoServer> {
     TodoServer::child_spec(server::TodoServerArgs { list: list.clone(), expiry: expiry() })
         .name(TodoServer::of(list))
         .restart(Restart::Temporary)
 }
 
-/// The server of a list, started if it does not run. It is reached by name, so that the handle stays good
-/// when the process behind it is replaced; but for the shapes without links, where nothing is replaced.
+/// Returns the server of a list; starts it if it is not running. The reference is by name, so it stays valid
+/// when the process is replaced; except in the shapes without links, where no process is replaced.
 ///
 /// # Errors
 ///
@@ -147,7 +150,7 @@ pub(crate) fn server_process(list: &ListName) -> Result<ServerRef<TodoServer>, T
     }
     match CACHE.call(|from| CacheCall::ServerProcess(list.clone(), from)) {
         Ok(answer) => Ok(answer?),
-        // It is the supervisor of chapter 9.
+        // The cache is the dynamic supervisor of chapter 9.
         Err(CallError::WrongType { .. }) => match LISTS.start_server(spec(list)) {
             Ok(_) | Err(StartError::AlreadyStarted(_)) => Ok(server),
             Err(StartError::NoSupervisor(_)) => {

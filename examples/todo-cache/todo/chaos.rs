@@ -1,5 +1,5 @@
-//! A storm: some writers add entries as fast as they get answers while somebody kills a process every few
-//! milliseconds; in the end all that was acknowledged is looked for. The web page has a switch for it.
+//! The chaos test: writers add entries continuously while a killer kills a process every 100 ms, and an
+//! auditor checks that each acknowledged entry is found exactly once. The web page starts and stops it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,14 +13,14 @@ use super::error::TodoError;
 use super::name::{ListName, Title};
 use super::tree;
 
-/// The supervisor of whoever takes part.
-pub(crate) const CHAOS: ServerRef<TaskSupervisor> = ServerRef::named("storm");
+/// The supervisor of the writers, the killer and the auditor.
+pub(crate) const CHAOS: ServerRef<TaskSupervisor> = ServerRef::named("chaos");
 
 /// How many processes add entries.
 const WRITERS: usize = 3;
-/// How often somebody is killed.
+/// The pause between two kills.
 const KILL_INTERVAL: Duration = Duration::from_millis(100);
-/// A storm that was forgotten ends after so many entries of each writer.
+/// The chaos test stops by itself after this number of entries of each writer, in case it is not stopped.
 const MAX_ENTRIES_PER_WRITER: u64 = 5_000;
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -28,20 +28,20 @@ static FOUND: AtomicU64 = AtomicU64::new(0);
 static LOST: AtomicU64 = AtomicU64::new(0);
 static ACKNOWLEDGED: Mutex<Vec<(ListName, Title)>> = Mutex::new(Vec::new());
 
-/// What was promised so far, and what came of it.
+/// The state and the counts of the chaos test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ChaosStatus {
-    /// Whether it goes on.
+    /// Whether it is running.
     pub(crate) running: bool,
     /// How many entries were acknowledged.
     pub(crate) acknowledged: u64,
-    /// How many of them were found at the last count, exactly once.
+    /// How many of them were found exactly once at the last count.
     pub(crate) found: u64,
-    /// How many were not, although they were acknowledged before it.
+    /// How many were not found exactly once, although they were acknowledged before that count.
     pub(crate) lost: u64,
 }
 
-/// The books of the last storm, or this one.
+/// Returns the status of the running chaos test, or of the last one.
 pub(crate) fn status() -> ChaosStatus {
     ChaosStatus {
         running: RUNNING.load(Ordering::Relaxed),
@@ -51,7 +51,7 @@ pub(crate) fn status() -> ChaosStatus {
     }
 }
 
-/// Starts a storm; nothing happens if there is one.
+/// Starts the chaos test; does nothing if it is running.
 ///
 /// # Errors
 ///
@@ -69,24 +69,25 @@ pub(crate) fn start() -> Result<(), StartError> {
 
 fn start_tasks(run: u128) -> Result<(), StartError> {
     for writer in 1..=WRITERS {
-        CHAOS.builder().label(format!("storm.writer.{writer}")).start_child(move || write(writer, run))?;
+        CHAOS.builder().label(format!("chaos.writer.{writer}")).start_child(move || write(writer, run))?;
     }
-    CHAOS.builder().label("storm.killer").start_child(kill)?;
-    CHAOS.builder().label("storm.auditor").start_child(audit)?;
+    CHAOS.builder().label("chaos.killer").start_child(kill)?;
+    CHAOS.builder().label("chaos.auditor").start_child(audit)?;
     Ok(())
 }
 
-/// Ends it. The last count is made a moment later.
+/// Stops the chaos test. The last count follows within about a second.
 pub(crate) fn stop() {
     RUNNING.store(false, Ordering::Relaxed);
 }
 
 fn write(writer: usize, run: u128) {
-    let (Ok(list), Ok(date)) = (format!("storm {writer}").parse::<ListName>(), "2026-11-22".parse()) else {
+    let (Ok(list), Ok(date)) = (format!("chaos {writer}").parse::<ListName>(), "2026-11-22".parse()) else {
         return;
     };
     for number in 1..=MAX_ENTRIES_PER_WRITER {
-        let Ok(title) = format!("entry {number} of writer {writer} in storm {run}").parse::<Title>() else {
+        let Ok(title) = format!("entry {number} of writer {writer} in chaos run {run}").parse::<Title>()
+        else {
             return;
         };
         if !RUNNING.load(Ordering::Relaxed) {
@@ -99,7 +100,7 @@ fn write(writer: usize, run: u128) {
     stop();
 }
 
-/// Ends the storm with the process that holds it, however that ends.
+/// Stops the chaos test when the process that holds it exits, for any reason.
 struct ChaosGuard;
 
 impl Drop for ChaosGuard {
@@ -108,7 +109,7 @@ impl Drop for ChaosGuard {
     }
 }
 
-/// Kills whoever comes next in the tree, but for those whose end is the end of all.
+/// Kills the processes of the tree in turn, except those without which the system cannot recover.
 fn kill() {
     let _guard = ChaosGuard;
     for round in 0.. {
@@ -124,13 +125,14 @@ fn kill() {
     }
 }
 
-/// Counts, again and again, until there is nothing new to count.
+/// Counts the stored entries every second, until the test has stopped and no write is pending.
 fn audit() {
     loop {
         process::sleep(Duration::from_secs(1));
+        // Read this first: an entry that is acknowledged after it is counted in the next round.
         let is_ongoing = RUNNING.load(Ordering::Relaxed) || has_pending_writes();
         let acknowledged: Vec<_> = ACKNOWLEDGED.lock().clone();
-        // A list that cannot be read just now is not a loss.
+        // A list that cannot be read at the moment is not a loss: count again later.
         let Ok(stored) = stored_entries() else { continue };
         let found = acknowledged.iter().filter(|entry| stored.get(entry) == Some(&1)).count();
         FOUND.store(found as u64, Ordering::Relaxed);
@@ -141,15 +143,15 @@ fn audit() {
     }
 }
 
-/// Whether a writer still waits for the answer to its last entry.
+/// Returns `true` if a writer is still waiting for the reply to its last entry.
 fn has_pending_writes() -> bool {
-    tree::members().iter().any(|member| member.name.starts_with("storm.writer."))
+    tree::members().iter().any(|member| member.name.starts_with("chaos.writer."))
 }
 
-/// How often each entry is in the lists.
+/// Counts how often each entry is in the lists.
 fn stored_entries() -> Result<HashMap<(ListName, Title), u32>, TodoError> {
     let mut counts = HashMap::new();
-    for list in (1..=WRITERS).filter_map(|writer| format!("storm {writer}").parse::<ListName>().ok()) {
+    for list in (1..=WRITERS).filter_map(|writer| format!("chaos {writer}").parse::<ListName>().ok()) {
         for entry in client::entries(&list, None)? {
             *counts.entry((list.clone(), entry.title)).or_default() += 1;
         }

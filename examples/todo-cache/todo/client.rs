@@ -1,11 +1,12 @@
-//! What a user of the to-do system calls: add, done, edit, remove, entries, lists. The commands and the
-//! tests do, from any thread.
+//! The client functions of the to-do system: add, done, edit, remove, entries, lists. They work on any
+//! thread.
 //!
-//! After a crash the system is back within milliseconds, and these functions wait for it, but they never
-//! send a *change* twice: they repeat a request only as long as it is certain that nobody got it. An error
-//! [`TodoError::Unanswered`] says that it is not certain; whoever adds again then without looking may make
-//! a second entry, which is why no function here does. (Behind a list server a change may be sent again,
-//! because there it has an id by which the store knows it: see [`database::append`].)
+//! After a crash the system recovers within milliseconds, and these functions wait for that. They never send
+//! a *change* twice: they retry only while it is certain that no process received the request. The error
+//! [`TodoError::Unanswered`] means that this is not certain. A caller that then adds again without checking
+//! the list may create a duplicate, which is why no function here does that. (A list server may send a change
+//! to the store again, because there it has an id by which the store recognizes it: see
+//! [`database::append`].)
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,10 @@ use super::name::{ListName, Title};
 use super::server::{Changed, ListCall};
 use super::system::SYSTEM;
 
-/// How long a request waits for a system that is being started again.
+/// How long a request waits for a system that is being restarted.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Adds an entry; `Ok` means that it is on disk, under the id it has.
+/// Adds an entry; `Ok` means that it is on disk, with the returned id.
 ///
 /// # Errors
 ///
@@ -33,7 +34,7 @@ pub(crate) fn add(list: &ListName, date: Date, title: &Title) -> Changed {
     change(list, |from| ListCall::Add(date, title.clone(), from))
 }
 
-/// Ticks an entry off, also if it is done already.
+/// Marks an entry as done; succeeds also if it is done already.
 ///
 /// # Errors
 ///
@@ -42,7 +43,7 @@ pub(crate) fn done(list: &ListName, id: EntryId) -> Changed {
     change(list, |from| ListCall::Done(id, from))
 }
 
-/// Gives an entry another title.
+/// Changes the title of an entry.
 ///
 /// # Errors
 ///
@@ -51,7 +52,7 @@ pub(crate) fn edit(list: &ListName, id: EntryId, title: &Title) -> Changed {
     change(list, |from| ListCall::Edit(id, title.clone(), from))
 }
 
-/// Takes an entry out, and gives it back.
+/// Removes an entry and returns it.
 ///
 /// # Errors
 ///
@@ -60,7 +61,7 @@ pub(crate) fn remove(list: &ListName, id: EntryId) -> Changed {
     change(list, |from| ListCall::Remove(id, from))
 }
 
-/// The entries of a list, of one day or all, by their ids.
+/// Returns the entries of a list, of one day or all, in the order of their ids.
 ///
 /// # Errors
 ///
@@ -72,7 +73,7 @@ pub(crate) fn entries(list: &ListName, date: Option<Date>) -> Result<Vec<Entry>,
     })
 }
 
-/// The names of all lists that ever had an entry, sorted.
+/// Returns the names of all lists that ever had an entry, sorted.
 ///
 /// # Errors
 ///
@@ -85,12 +86,13 @@ fn change(list: &ListName, request: impl Fn(Caller<Changed>) -> ListCall) -> Cha
     retry(|| cache::server_process(list)?.call(&request).map_err(TodoError::of_change)?)
 }
 
-/// Tries until a process that is needed is there, as long as there is a system that may start it.
+/// Retries until a required process is running, as long as there is a system that may start it.
 fn retry<T>(mut attempt: impl FnMut() -> Result<T, TodoError>) -> Result<T, TodoError> {
     let began = Instant::now();
     let mut backoff = Duration::from_millis(1);
     loop {
         match attempt() {
+            // Nothing was changed, and a supervisor is restarting the process: retry.
             Err(TodoError::Unavailable(CallError::NoProc { .. } | CallError::Exited { .. }))
                 if began.elapsed() < RETRY_TIMEOUT && SYSTEM.whereis().is_some() => {}
             result => return result,

@@ -1,5 +1,5 @@
-//! The database: what starts the three workers, and the functions by which list servers store and load. Up to
-//! chapter 9 a process, then a supervisor; no request passes through either.
+//! The database: starts the three workers, and has the functions with which list servers store and load. Up
+//! to chapter 9 it is a server, then a supervisor. Requests go to the workers directly.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use super::name::ListName;
 use super::store::shard_of;
 use super::worker::{self, DbWorker, SHARDS, WORKERS};
 
-/// The database as a process, whichever it is at the moment.
+/// The database as a server, by name.
 pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
 
 /// The database as a supervisor, under the same name.
 pub(crate) const POOL: ServerRef<Supervisor> = ServerRef::named("database");
 
-/// How long a request waits for a worker that is being started again.
+/// How long a request waits for a worker that is being restarted.
 const WORKER_RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Starts the workers, and does no more. Which worker keeps a list follows from the list's name.
+/// A server that only starts the workers. The name of a list determines its worker.
 pub(crate) struct Database;
 
-/// What a database process is started with.
+/// The start arguments of the database server.
 #[derive(Debug, Clone)]
 pub(crate) struct DatabaseArgs {
     /// The folder of the data.
     pub(crate) dir: Arc<Path>,
-    /// Whether it is linked with its workers.
+    /// Whether it is linked to its workers.
     pub(crate) links: bool,
 }
 
-/// What the database can be told.
+/// The casts of the database.
 pub(crate) enum DatabaseCast {
-    /// To do something wrong, for a show or a test.
+    /// Executes a fault, for a demonstration or a test.
     Inject(HandlerFault),
 }
 
@@ -67,7 +67,7 @@ impl GenServer for Database {
     }
 }
 
-/// The database as a supervisor of its workers: any of them is started again alone.
+/// Returns the database as a supervisor of its workers, each of which is restarted alone.
 pub(crate) fn pool(dir: &Arc<Path>, finish_timeout: Duration) -> SupervisorSpec {
     let pool = Supervisor::one_for_one().name(POOL);
     (0..SHARDS).fold(pool, |pool, shard| {
@@ -76,17 +76,17 @@ pub(crate) fn pool(dir: &Arc<Path>, finish_timeout: Duration) -> SupervisorSpec 
     })
 }
 
-/// The worker that keeps the list, always the same one: a list's reads come after its writes, and no two
-/// writes of one list ever race.
+/// Returns the worker of a list. It is always the same one, so reads of a list are ordered after its writes,
+/// and two writes of one list never overlap.
 pub(crate) fn choose_worker(list: &ListName) -> &'static ServerRef<DbWorker> {
     &WORKERS[shard_of(list, SHARDS)]
 }
 
 /// Stores a change. `Ok` means that it is on disk.
 ///
-/// If the worker dies meanwhile, the very same event goes to its successor, once. That cannot store an entry
-/// twice, whether or not the first attempt came through: the event carries its entry's id, and a store
-/// writes an event that it has already as little as it writes it anew.
+/// If the worker exits before it replies, the same event is sent to its successor, once. This cannot create a
+/// duplicate, whether or not the first attempt was written: the event has the id of its entry, and the store
+/// ignores an event that it has already.
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
         Err(first @ (CallError::NoProc { .. } | CallError::Exited { .. })) => {
             worker.whereis_timeout(WORKER_RESTART_TIMEOUT);
             attempt().map_err(|second| match (first, second) {
-                // The successor never got it, but the first one may have.
+                // The successor did not receive the event, but the first worker may have written it.
                 (first @ CallError::Exited { .. }, CallError::NoProc { .. }) => first,
                 (_, second) => second,
             })
@@ -108,7 +108,7 @@ pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
     Ok(answer.map_err(TodoError::of_change)??)
 }
 
-/// The list as it is kept.
+/// Loads a list.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ pub(crate) fn load(list: &ListName) -> Result<TodoList, TodoError> {
     Ok(answer.map_err(TodoError::Unavailable)??)
 }
 
-/// The names of all lists that ever had an entry, sorted.
+/// Returns the names of all lists that ever had an entry, sorted.
 ///
 /// # Errors
 ///

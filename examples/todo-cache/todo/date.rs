@@ -1,5 +1,5 @@
-//! The day an entry is for: a validated calendar date, written `YYYY-MM-DD`. Entries carry it, and whoever
-//! takes a date from outside (a command line, a request, a row on disk) parses it here.
+//! The date of an entry: a validated calendar date, written `YYYY-MM-DD`. Every date from outside (a command
+//! line, a request, a row on disk) is parsed here.
 
 use std::error::Error;
 use std::fmt;
@@ -9,8 +9,8 @@ use jiff::civil;
 
 /// A day of the Gregorian calendar, of the years 0000 to 9999.
 ///
-/// ISO `YYYY-MM-DD` is its only spelling, in and out, so that one day is one text wherever it is stored or
-/// compared.
+/// It is read and written only as ISO `YYYY-MM-DD`, so that each date has one text form wherever it is stored
+/// or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Date(civil::Date);
 
@@ -21,17 +21,17 @@ pub(crate) enum DateError {
     Shape,
     /// It has the shape, but the calendar has no such day.
     NoSuchDay {
-        /// The year asked for.
+        /// The requested year.
         year: i16,
-        /// The month asked for.
+        /// The requested month.
         month: i8,
-        /// The day asked for.
+        /// The requested day.
         day: i8,
     },
 }
 
 impl Date {
-    /// The day of that year, month and day of the month.
+    /// Returns the date with this year, month and day of the month.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl FromStr for Date {
     type Err = DateError;
 
     fn from_str(text: &str) -> Result<Self, DateError> {
-        // jiff reads more spellings than one (20261122, 2026-11-22T09:00): the shape is checked here.
+        // jiff accepts several formats (20261122, 2026-11-22T09:00), so the format is checked here.
         let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text.as_bytes() else {
             return Err(DateError::Shape);
         };

@@ -1,5 +1,5 @@
-//! What can become of a request to the to-do system. The client functions return it, and list servers and
-//! the database answer with it.
+//! The error of a request to the to-do system. Its variants distinguish whether a change was certainly not
+//! made, or whether that is unknown.
 
 use std::error::Error;
 use std::fmt;
@@ -9,26 +9,26 @@ use rethread::{CallError, ExitReason, StartError};
 use super::list::NoSuchEntry;
 use super::store::StoreError;
 
-/// Why a request was not carried out, or why nobody knows whether it was.
+/// Why a request failed, or why it is unknown whether it did.
 #[derive(Debug, Clone)]
 pub(crate) enum TodoError {
     /// The list has no such entry. Nothing was changed.
     NoSuchEntry(NoSuchEntry),
-    /// The store says no. After [`StoreError::Io`] a change may be on disk all the same; after the others it
-    /// is not.
+    /// The store returned an error. After [`StoreError::Io`] a change may be on disk nevertheless; after the
+    /// others it is not.
     Store(StoreError),
     /// The list's server could not be started. Nothing was changed.
     Start(StartError),
-    /// Some process that is needed was not there. Nothing was changed, so that to ask again is safe.
+    /// A required process was not running. Nothing was changed, so a retry is safe.
     Unavailable(CallError),
-    /// The request was sent, and whoever was to answer it ended or took too long. A change may be on disk or
-    /// not, but never half and never twice: read the list to know.
+    /// The request was sent, but the receiver exited or took too long to reply. A change may be on disk or
+    /// not, but never in part and never twice: read the list to find out.
     Unanswered(CallError),
 }
 
 impl TodoError {
-    /// The error of a change: it is certain that nobody got the request with [`CallError::NoProc`], and if a list left
-    /// memory in good order before it came to the request.
+    /// Converts the error of a change. The request was certainly not handled after [`CallError::NoProc`], and
+    /// if an idle list server stopped normally before it received the request.
     pub(crate) fn of_change(error: CallError) -> Self {
         match error {
             CallError::NoProc { .. } | CallError::Exited { reason: ExitReason::Normal, .. } => {
@@ -65,7 +65,7 @@ impl fmt::Display for TodoError {
             TodoError::Start(error) => write!(f, "nothing was changed: the list's server: {error}"),
             TodoError::Unavailable(error) => write!(f, "nothing was changed: {error}"),
             TodoError::Unanswered(error) => {
-                write!(f, "nobody knows whether it was done, look at the list before you ask again: {error}")
+                write!(f, "unknown whether the change was made, check the list before retrying: {error}")
             }
         }
     }

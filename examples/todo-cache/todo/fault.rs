@@ -1,22 +1,23 @@
-//! What each of the servers does when it is told to do something wrong. `strike` tells them.
+//! The faults that a server can execute in one of its handlers, for fault injection. `inject` sends them.
 
 use rethread::{Never, Next};
 
-/// What any of our servers can be told to do wrong, for a show or a test.
+/// A fault in a handler, for a demonstration or a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HandlerFault {
-    /// To panic.
+    /// Panics.
     Crash,
-    /// To wait for something that never comes, where the runtime cannot see it.
+    /// Blocks forever in a call that is not one of the runtime, so that no exit signal ends it.
     Hang,
 }
 
 impl HandlerFault {
-    /// Does it, in the name of that process.
+    /// Executes the fault. `process_name` is used in the panic message.
     pub(crate) fn execute(self, process_name: &str) -> Next {
         match self {
-            HandlerFault::Crash => panic!("{process_name} was told to crash"),
+            HandlerFault::Crash => panic!("{process_name}: injected crash"),
             HandlerFault::Hang => {
+                // The sender is kept, so that the receiver is not disconnected.
                 let (_sender, receiver) = std::sync::mpsc::channel::<Never>();
                 let _ = receiver.recv();
                 Next::wait()

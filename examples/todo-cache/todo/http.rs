@@ -1,41 +1,42 @@
-//! HTTP/1.1 as far as the program speaks it: bytes to a request, a response to bytes. Pure; `web` reads and writes the
-//! sockets.
+//! The part of HTTP/1.1 that the program uses: parses a request from bytes, formats a response as bytes. No
+//! I/O: `web` reads and writes the sockets.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-/// The most bytes of a request's first line and headers together ..
+/// The maximum length of the request line and the headers, in bytes.
 pub(crate) const MAX_HEAD_LEN: usize = 8 * 1024;
-/// .. of its body, which is read and not looked at: all parameters stand in the address, as in the book ..
+/// The maximum length of the body, in bytes. It is read and ignored: all parameters are in the address, as in
+/// the book.
 pub(crate) const MAX_BODY_LEN: usize = 64 * 1024;
-/// .. and of its headers by number.
+/// The maximum number of headers.
 const MAX_HEADERS: usize = 64;
 
-/// What a client asks.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     /// The parameters of the address, decoded, in order.
     pub(crate) query: Vec<(String, String)>,
-    /// Who the client thinks we are.
+    /// The `Host` header.
     pub(crate) host: Option<String>,
-    /// The page that sends it, if a browser does.
+    /// The `Origin` header: the page that sent the request, if it is from a browser.
     pub(crate) origin: Option<String>,
-    /// It has a header that no page of another site can set.
+    /// Whether it has the header `X-Todo: 1`, which a page of another site cannot set.
     pub(crate) has_csrf_header: bool,
-    /// The client wants to go on with this connection.
+    /// Whether the client wants to keep the connection open.
     pub(crate) keep_alive: bool,
 }
 
 impl Request {
-    /// The first parameter of that name.
+    /// Returns the first parameter with this name.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it was sent to some name that points here. Any site can have its own do so, and its pages would then be taken
-    /// for ours.
+    /// Returns `true` if the request was sent to a host name other than localhost. Any site can make its own
+    /// name resolve to 127.0.0.1 (DNS rebinding); its pages would then have the same origin as this server.
     pub(crate) fn is_dns_rebinding(&self) -> bool {
         let own = |host: &str| {
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -44,7 +45,7 @@ impl Request {
         self.host.as_deref().is_some_and(|host| !own(host))
     }
 
-    /// Whether a page of another site has sent it.
+    /// Returns `true` if a page of another site has sent the request.
     pub(crate) fn is_cross_origin(&self) -> bool {
         let own = |origin: &str| {
             let host = origin.split_once("://").map(|(_, host)| host);
@@ -54,7 +55,7 @@ impl Request {
     }
 }
 
-/// How far the bytes of a request go.
+/// The result of parsing the bytes received so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Parsed {
     /// More are to come.
@@ -63,13 +64,13 @@ pub(crate) enum Parsed {
     Complete(Request, usize),
 }
 
-/// Why bytes are no request that is answered.
+/// Why the bytes are not an acceptable request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ParseError {
     Malformed,
     HeadTooLarge,
     BodyTooLarge,
-    /// The length of the body is not said in a way that is understood here.
+    /// The length of the body is given in an unsupported way.
     Length,
     /// The address is not UTF-8, or not percent-encoded as it should be.
     Address,
@@ -81,18 +82,18 @@ impl ParseError {
             Self::Malformed => (400, "this is not an HTTP/1.1 request"),
             Self::HeadTooLarge => (431, "the address and the headers have at most 8 KiB and 64 headers"),
             Self::BodyTooLarge => (413, "a body has at most 64 KiB"),
-            Self::Length => (501, "the length of a body is said by one Content-Length, and by nothing else"),
+            Self::Length => (501, "the length of a body must be given by exactly one Content-Length header"),
             Self::Address => (400, "the address is not UTF-8 text in percent-encoding"),
         };
         Response::text(status, text)
     }
 }
 
-/// Reads a request from the bytes received so far.
+/// Parses a request from the bytes received so far.
 ///
 /// # Errors
 ///
-/// [`Bad`]; then nothing more can be understood on this connection.
+/// [`ParseError`]; the connection cannot be used after it.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut raw = httparse::Request::new(&mut headers);
@@ -108,11 +109,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
         let named = raw.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         named.map(|header| header.value).collect()
     };
-    // What is said twice is one text that nobody means.
+    // A header that is given twice is joined to one text, which then does not match any valid value.
     let text = |name: &str| -> Option<String> {
         let all = all(name);
         (!all.is_empty()).then(|| String::from_utf8_lossy(&all.join(&b", "[..])).into_owned())
     };
+    // Exactly one way to give the length is accepted. If this server and a proxy disagreed about the end of a
+    // request, the rest of its body could be read as another request (request smuggling).
     let body = match all("content-length")[..] {
         _ if !all("transfer-encoding").is_empty() => return Err(ParseError::Length),
         [] => 0,
@@ -131,6 +134,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     if bytes.len() < head + body {
         return Ok(Parsed::Incomplete);
     }
+    // The request is complete: decode the address and the connection header.
     let (path, query) = address(raw.path.unwrap_or_default())?;
     let connection = text("connection").unwrap_or_default().to_ascii_lowercase();
     let has_token = |what| connection.split(',').any(|word| word.trim() == what);
@@ -146,7 +150,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     Ok(Parsed::Complete(request, head + body))
 }
 
-/// The path and the parameters of a request's address.
+/// Splits the address of a request into the path and the parameters.
 fn address(text: &str) -> Result<(String, Vec<(String, String)>), ParseError> {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
@@ -157,7 +161,7 @@ fn address(text: &str) -> Result<(String, Vec<(String, String)>), ParseError> {
     Ok((percent_decode(path)?, pairs.collect::<Result<_, ParseError>>()?))
 }
 
-/// Undoes percent-encoding. Not every `%` begins a code, and not every code is text: that is an error here, not a guess.
+/// Decodes percent-encoding. An invalid code, and bytes that are not UTF-8, are errors.
 fn percent_decode(text: &str) -> Result<String, ParseError> {
     let is_valid = text.split('%').skip(1).all(|code| {
         let digits = code.as_bytes();
@@ -171,13 +175,13 @@ fn percent_decode(text: &str) -> Result<String, ParseError> {
     }
 }
 
-/// What a client is answered.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) kind: &'static str,
     pub(crate) body: Vec<u8>,
-    /// The method that would have been right.
+    /// The allowed method, in a response with status 405.
     pub(crate) allow: Option<&'static str>,
 }
 
@@ -194,10 +198,10 @@ impl Response {
         Self::new(200, "application/json; charset=utf-8", body.to_string())
     }
 
-    /// The bytes to be sent.
+    /// Formats the response as bytes.
     pub(crate) fn bytes(&self, keep_alive: bool) -> Vec<u8> {
         let mut head = head(self.status, self.kind);
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(head, "content-length: {}\r\n", self.body.len());
         if let Some(method) = self.allow {
             let _ = write!(head, "allow: {method}\r\n");
@@ -213,7 +217,8 @@ impl Response {
     }
 }
 
-/// The beginning of every answer. The page is whole: nothing else may be loaded into it, and no other site may frame it.
+/// Formats the first headers of every response. The page is self-contained: it may load nothing else, and no
+/// other site may put it into a frame.
 pub(crate) fn head(status: u16, kind: &str) -> String {
     format!(
         "HTTP/1.1 {status} {}\r\ncontent-type: {kind}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\

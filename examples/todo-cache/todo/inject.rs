@@ -1,5 +1,5 @@
-//! Ending one process of the system on purpose, and waiting for what comes of it. The shell, the demo and
-//! the tests do.
+//! Fault injection: makes one process of the system exit or hang on purpose, and waits until the system has
+//! recovered.
 
 use std::error::Error;
 use std::fmt;
@@ -17,49 +17,50 @@ use super::system::SYSTEM;
 use super::tree::{self, Member};
 use super::worker::{self, DbWorker};
 
-/// How long a death, and a new start, may take.
+/// How long an exit and the recovery may take.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a process is ended.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// By an exit signal that nobody can trap.
+    /// A kill signal, which cannot be trapped.
     Kill,
-    /// By a panic in one of its handlers.
+    /// A panic in one of its handlers.
     Crash,
-    /// Not at all: it goes into a handler and does not come out.
+    /// A handler that never returns. The process does not exit.
     Hang,
 }
 
-/// What a blow did.
+/// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InjectOutcome {
-    /// Who was struck.
+    /// The process with the fault.
     pub(crate) pid: Pid,
-    /// Why it ended.
+    /// Its exit reason.
     pub(crate) reason: ExitReason,
-    /// Why the system ended, if it did; if not, everything that a supervisor keeps runs again by now.
+    /// The exit reason of the system, if it gave up. `None` if all supervised processes are running again.
     pub(crate) gave_up: Option<ExitReason>,
 }
 
-/// Why nobody was struck, or nobody knows what came of it.
+/// Why a fault was not injected, or its outcome is unknown.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum InjectError {
     /// No process of the system has this name.
     Unknown(String),
     /// The process has no handler to crash in: a supervisor.
     NoHandler(String),
-    /// The process still runs, or the system is not up again.
+    /// The process is still running, or the system has not recovered in time.
     Timeout,
 }
 
-/// Ends the process that the tree shows under that name, or pid, and waits until the system stands again, or has given
+/// Injects a fault into the process with this name or pid, and waits until the system has recovered or given
 /// up.
 ///
 /// # Errors
 ///
-/// [`Missed`].
+/// [`InjectError`].
 pub(crate) fn inject(name: &str, fault: Fault) -> Result<InjectOutcome, InjectError> {
+    // Watch both before sending the fault, so that no exit is missed.
     let member = find_member(name)?;
     let victim = process::watch(member.pid);
     let system = SYSTEM.whereis().map(process::watch);
@@ -68,20 +69,20 @@ pub(crate) fn inject(name: &str, fault: Fault) -> Result<InjectOutcome, InjectEr
     Ok(InjectOutcome { pid: member.pid, reason, gave_up: await_recovery(system.as_ref())? })
 }
 
-/// As [`strike`], without waiting for anything.
+/// Injects a fault, like [`inject`], without waiting for its outcome.
 ///
 /// # Errors
 ///
-/// [`Missed::Unknown`], [`Missed::NoHandler`].
+/// [`InjectError::Unknown`], [`InjectError::NoHandler`].
 pub(crate) fn inject_nowait(name: &str, fault: Fault) -> Result<(), InjectError> {
     send_fault(&find_member(name)?, fault)
 }
 
-/// Has a process hang, and waits until it does.
+/// Makes a process hang in a handler, and waits until it does.
 ///
 /// # Errors
 ///
-/// [`Missed`].
+/// [`InjectError`].
 pub(crate) fn hang(name: &str) -> Result<(), InjectError> {
     let member = find_member(name)?;
     send_fault(&member, Fault::Hang)?;
@@ -109,7 +110,7 @@ fn send_fault(member: &Member, fault: Fault) -> Result<(), InjectError> {
     Ok(())
 }
 
-/// Has a process do something wrong in a handler.
+/// Sends a fault to a process, which executes it in a handler.
 fn inject_in_handler(member: &Member, fault: HandlerFault) -> Result<(), InjectError> {
     let Member { pid, name } = member;
     match name.as_str() {
@@ -129,7 +130,7 @@ fn inject_in_handler(member: &Member, fault: HandlerFault) -> Result<(), InjectE
     Ok(())
 }
 
-/// What became of the system: nothing if it stands again, else why it ended.
+/// Waits until the system has recovered. Returns its exit reason if it gave up.
 fn await_recovery(system: Option<&Watch>) -> Result<Option<ExitReason>, InjectError> {
     let began = Instant::now();
     loop {
@@ -146,8 +147,8 @@ fn await_recovery(system: Option<&Watch>) -> Result<Option<ExitReason>, InjectEr
     }
 }
 
-/// Whether nobody is about to end, and all that supervisors keep runs. (Whoever is to die of another's death is exiting
-/// before that death is heard of: there is no moment between.)
+/// Returns `true` if no process is exiting and all supervised children are running. There is no gap in which
+/// an exit could be missed: linked processes are marked as exiting before the exit is reported to monitors.
 fn is_stable(snapshot: &Snapshot) -> bool {
     let own_processes =
         || snapshot.processes.iter().filter(|one| tree::is_system_process(one.display_name()));
@@ -166,7 +167,7 @@ impl fmt::Display for InjectError {
             InjectError::NoHandler(name) => {
                 write!(f, "{name} is a supervisor, without a handler to crash in")
             }
-            InjectError::Timeout => write!(f, "the system is not back after {RECOVERY_TIMEOUT:?}"),
+            InjectError::Timeout => write!(f, "the system has not recovered within {RECOVERY_TIMEOUT:?}"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A to-do list as a value: plan an event, apply it. List servers hold one in memory, and the store keeps the
-//! same rules for the rows on disk; no processes, no clock, no I/O.
+//! A to-do list as a value: plans events and applies them. List servers have one in memory, and the store
+//! uses the same rules for the rows on disk. No processes, no clock, no I/O.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,66 +8,66 @@ use std::fmt;
 use super::date::Date;
 use super::name::Title;
 
-/// The number of an entry in its list: from 1 up, in the order of adding, and never given out twice.
+/// The number of an entry in its list: from 1, in the order of adding, and never used twice.
 pub(crate) type EntryId = u64;
 
-/// One thing to do.
+/// A to-do item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its number in its list.
+    /// Its number in the list.
     pub(crate) id: EntryId,
-    /// The day it is for.
+    /// Its date.
     pub(crate) date: Date,
-    /// What is to be done.
+    /// Its text.
     pub(crate) title: Title,
     /// Whether it is done.
     pub(crate) done: bool,
 }
 
-/// A change of a list. It says what is so afterwards and names its entry, so that applying it twice is the
-/// same as applying it once: whoever does not know whether an event arrived sends the very same again.
+/// A change of a list. It describes the state afterwards and has the id of its entry, so it is idempotent: a
+/// sender that does not know whether an event was applied sends the same event again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// This entry is new in the list.
+    /// The entry was added.
     Added(Entry),
-    /// The entry is done.
+    /// The entry was marked as done.
     Done {
-        /// Which one.
+        /// The entry.
         id: EntryId,
     },
-    /// The entry says this now.
+    /// The title of the entry was changed.
     Edited {
-        /// Which one.
+        /// The entry.
         id: EntryId,
-        /// What it says.
+        /// The new title.
         title: Title,
     },
-    /// The entry is gone. Its id stays used.
+    /// The entry was removed. Its id is not used again.
     Removed {
-        /// Which one.
+        /// The entry.
         id: EntryId,
     },
 }
 
-/// What becomes of the one entry that an event names.
+/// The outcome of an event for its entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is this from now on.
+    /// The entry has this value now.
     Updated(Entry),
-    /// It is gone.
+    /// The entry is removed.
     Removed,
-    /// It stays as it was: the event was applied before.
+    /// The entry is unchanged: the event was applied before.
     Unchanged,
 }
 
-/// There is no entry of that number in the list.
+/// The list has no entry with this id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoSuchEntry(
-    /// The number asked for.
+    /// The requested id.
     pub(crate) EntryId,
 );
 
-/// The event does not follow from the list it met: it was planned on another state of it.
+/// The event does not fit the list: it was planned on another state of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EventConflict;
 
@@ -79,7 +79,7 @@ pub(crate) struct TodoList {
 }
 
 impl Event {
-    /// The entry it names.
+    /// Returns the id of its entry.
     pub(crate) fn id(&self) -> EntryId {
         match self {
             Event::Added(entry) => entry.id,
@@ -87,20 +87,21 @@ impl Event {
         }
     }
 
-    /// What becomes of the entry it names, given that entry as it is `now` and the next id of its list.
-    /// This one rule serves [`TodoList::apply`] and the rows on disk.
+    /// Returns the outcome for its entry, from the current value of the entry and the next id of the list.
+    /// Used both by [`TodoList::apply`] and for the rows on disk.
     ///
-    /// An id below `next_id` without an entry is one removed since: nothing brings it back.
+    /// An id below `next_id` without an entry belongs to a removed entry, which is never restored.
     ///
     /// # Errors
     ///
-    /// [`Misfit`] if the event can be no repetition and no successor: another entry has this id already, or
-    /// the list never gave the id out.
+    /// [`EventConflict`] if the event is neither new nor a repetition: another entry has this id already, or
+    /// the id was never used in the list.
     pub(crate) fn outcome(
         &self,
         current: Option<&Entry>,
         next_id: EntryId,
     ) -> Result<Outcome, EventConflict> {
+        // An id that was used before. Without an entry, that entry was removed since.
         let is_known = self.id() < next_id;
         match (self, current) {
             (Event::Added(new), Some(now)) if new.date == now.date && new.title == now.title => {
@@ -120,24 +121,25 @@ impl Event {
 }
 
 impl TodoList {
-    /// An empty list, whose first entry gets id 1.
+    /// Returns an empty list, whose first entry gets id 1.
     pub(crate) fn new() -> Self {
         Self { next_id: 1, entries: BTreeMap::new() }
     }
 
-    /// A list as it was kept: its entries, and the id the next one gets (more, if an entry has that already).
+    /// Returns a list from its stored entries and the id of the next entry (raised, if an entry has that id
+    /// already).
     pub(crate) fn restore(next_id: EntryId, entries: impl IntoIterator<Item = Entry>) -> Self {
         let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.id, entry)).collect();
         let past_last = entries.last_key_value().map_or(1, |(id, _)| id.saturating_add(1));
         Self { next_id: next_id.max(past_last), entries }
     }
 
-    /// The event of adding an entry, with the next id. Nothing changes before it is applied.
+    /// Returns the event that adds an entry with the next id. The list changes only when it is applied.
     pub(crate) fn plan_add(&self, date: Date, title: Title) -> Event {
         Event::Added(Entry { id: self.next_id, date, title, done: false })
     }
 
-    /// The event of ticking an entry off; fine also if it is done already.
+    /// Returns the event that marks an entry as done; succeeds also if it is done already.
     ///
     /// # Errors
     ///
@@ -146,7 +148,7 @@ impl TodoList {
         self.existing_id(id).map(|id| Event::Done { id })
     }
 
-    /// The event of giving an entry another title.
+    /// Returns the event that changes the title of an entry.
     ///
     /// # Errors
     ///
@@ -155,7 +157,7 @@ impl TodoList {
         self.existing_id(id).map(|id| Event::Edited { id, title })
     }
 
-    /// The event of taking an entry out.
+    /// Returns the event that removes an entry.
     ///
     /// # Errors
     ///
@@ -164,7 +166,7 @@ impl TodoList {
         self.existing_id(id).map(|id| Event::Removed { id })
     }
 
-    /// Makes the event so. One that was applied before, or that does not fit this list, changes nothing.
+    /// Applies an event. One that was applied before, or that does not fit this list, changes nothing.
     pub(crate) fn apply(&mut self, event: Event) {
         let id = event.id();
         match event.outcome(self.entries.get(&id), self.next_id) {
@@ -179,37 +181,37 @@ impl TodoList {
         }
     }
 
-    /// The entry of that id.
+    /// Returns the entry with this id.
     pub(crate) fn get(&self, id: EntryId) -> Option<&Entry> {
         self.entries.get(&id)
     }
 
-    /// All entries, in the order of their ids.
+    /// Returns all entries, in the order of their ids.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
 
-    /// The entries of one day, in the order of their ids.
+    /// Returns the entries of one day, in the order of their ids.
     pub(crate) fn on(&self, date: Date) -> impl Iterator<Item = &Entry> {
         self.entries().filter(move |entry| entry.date == date)
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no entry.
+    /// Returns `true` if there is no entry.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The id the next entry gets: more than every id given out before.
+    /// Returns the id of the next entry, which is higher than all ids used before.
     pub(crate) fn next_id(&self) -> EntryId {
         self.next_id
     }
 
-    /// That id, if there is such an entry.
+    /// Returns the id if the list has such an entry.
     fn existing_id(&self, id: EntryId) -> Result<EntryId, NoSuchEntry> {
         if self.entries.contains_key(&id) { Ok(id) } else { Err(NoSuchEntry(id)) }
     }

@@ -1,5 +1,5 @@
-//! What the system has done so far, in numbers. Restarts are counted by a process of its own, from the news of all
-//! processes; everything else is counted where it happens.
+//! The metrics of the system. A process counts restarts from the process events; everything else is counted
+//! where it happens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,35 +10,35 @@ use rethread::{ChildSpec, process};
 
 use super::tree;
 
-/// How often it says in the log how things are, if nothing happens.
+/// The interval between two log messages, if there are no events.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// When the program began.
+/// When the program started.
 static STARTED_AT: Lazy<std::time::Instant> = Lazy::new(std::time::Instant::now);
 static RESTARTS: AtomicU64 = AtomicU64::new(0);
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
-/// The numbers of one moment.
+/// The metrics at one point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Metrics {
-    /// How long the program has run.
+    /// The uptime of the program.
     pub(crate) uptime: Duration,
-    /// How many processes there are.
+    /// The number of processes.
     pub(crate) processes: usize,
-    /// Processes that are dead while their threads go on.
+    /// The number of zombies: processes that have exited although their threads are still running.
     pub(crate) zombies: usize,
-    /// How often a supervisor has started something again.
+    /// The number of restarts by supervisors.
     pub(crate) restarts: u64,
-    /// How many HTTP requests were answered.
+    /// The number of answered HTTP requests.
     pub(crate) requests: u64,
 }
 
-/// A request was answered.
+/// Counts an answered request.
 pub(crate) fn count_request() {
     REQUESTS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The numbers as they are now.
+/// Returns the current metrics.
 pub(crate) fn now() -> Metrics {
     Metrics {
         uptime: STARTED_AT.elapsed(),
@@ -49,9 +49,9 @@ pub(crate) fn now() -> Metrics {
     }
 }
 
-/// The process that counts restarts, and reports.
+/// Returns the specification of the process that counts restarts and logs the metrics.
 pub(crate) fn spec() -> ChildSpec {
-    Lazy::force(&STARTED_AT);
+    Lazy::force(&STARTED_AT); // the uptime starts here
     ChildSpec::worker("metrics", || {
         let mut events = observer::events();
         loop {

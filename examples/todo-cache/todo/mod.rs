@@ -1,15 +1,15 @@
-//! The to-do system: what a list is, how it is kept on disk, and the processes that serve it. The commands
-//! in `main.rs` drive it; the tests import this folder through `#[path]`.
+//! The to-do system: lists as values, their storage on disk, and the processes that serve them. The commands
+//! in `main.rs` use it; the tests import this folder through `#[path]`.
 //!
 //! | | |
 //! | --- | --- |
 //! | `date` `name` `list` `store` | values and files; no processes |
 //! | `worker` `database` `server` `agent` `cache` | the processes, from the disk upward |
-//! | `shape` `system` | how they are wired |
-//! | `client` `error` | how the system is used, and what can go wrong |
-//! | `tree` `metrics` `view` | looking at it |
-//! | `misdeed` `strike` `storm` | hurting it |
-//! | `http` `routes` `web` | serving it |
+//! | `shape` `system` | the supervision trees |
+//! | `client` `error` | the client functions and their errors |
+//! | `tree` `metrics` `view` | observation |
+//! | `fault` `inject` `chaos` | fault injection |
+//! | `http` `routes` `web` | the web server |
 
 pub(crate) mod agent;
 pub(crate) mod cache;

@@ -1,24 +1,22 @@
-//! The two texts a person gives: a list's name and an entry's title. Whoever takes one from outside (a
-//! command line, a request, a row on disk) makes it here, so that everything behind deals with valid ones
-//! only.
+//! The two texts that a user enters: the name of a list and the title of an entry. Every text from outside (a
+//! command line, a request, a row on disk) is validated here, so that all other code has only valid ones.
 
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// What a list is called: 1 to 64 characters without control characters, not beginning or ending with a
-/// blank.
+/// The name of a list: 1 to 64 characters without control characters, not beginning or ending with a blank.
 ///
-/// Everything else is data: `../x`, `CON` and `🛒` are names like any other, because a name is a key in a
-/// table and is never made into a path. Names are compared byte by byte: two spellings of one picture (`é`
-/// in one character or in two) are two lists.
+/// All other characters are allowed: `../x`, `CON` and `🛒` are valid names, because a name is a key in a
+/// table and never part of a path. Names are compared byte by byte: `é` as one character and `é` as two are
+/// two lists.
 ///
 /// Cloning is cheap: the text is shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ListName(Arc<str>);
 
-/// What an entry says: 1 to 200 characters without control characters, not all of them blanks.
+/// The title of an entry: 1 to 200 characters without control characters, not all of them blanks.
 ///
 /// Cloning is cheap: the text is shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,26 +47,26 @@ pub(crate) enum TitleError {
 }
 
 impl ListName {
-    /// How many characters a name may have. They are Unicode scalar values, at most 4 bytes each.
+    /// The maximum number of characters of a name. They are Unicode scalar values, at most 4 bytes each.
     pub(crate) const MAX_CHARS: usize = 64;
 
-    /// The name as it was given.
+    /// Returns the name as a string.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Title {
-    /// How many characters a title may have. They are Unicode scalar values, at most 4 bytes each.
+    /// The maximum number of characters of a title. They are Unicode scalar values, at most 4 bytes each.
     pub(crate) const MAX_CHARS: usize = 200;
 
-    /// The title as it was given.
+    /// Returns the title as a string.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether the text has more than `most` characters, without counting the rest of a long one.
+/// Returns `true` if the text has more than `max_chars` characters. Does not count the rest of a long text.
 fn longer_than(max_chars: usize, text: &str) -> bool {
     text.chars().nth(max_chars).is_some()
 }
@@ -144,7 +142,7 @@ impl fmt::Display for NameError {
             NameError::Empty => f.write_str("a list needs a name of at least one character"),
             NameError::TooLong => write!(f, "a list's name has at most {} characters", ListName::MAX_CHARS),
             NameError::Control(c) => {
-                write!(f, "a list's name has no control characters, and this one has {c:?}")
+                write!(f, "a list's name has no control characters, but this one has {c:?}")
             }
             NameError::Blank => f.write_str("a list's name does not begin or end with a blank"),
         }
@@ -156,7 +154,7 @@ impl fmt::Display for TitleError {
         match self {
             TitleError::Empty => f.write_str("a title needs at least one character that is not a blank"),
             TitleError::TooLong => write!(f, "a title has at most {} characters", Title::MAX_CHARS),
-            TitleError::Control(c) => write!(f, "a title has no control characters, and this one has {c:?}"),
+            TitleError::Control(c) => write!(f, "a title has no control characters, but this one has {c:?}"),
         }
     }
 }

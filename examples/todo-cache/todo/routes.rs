@@ -1,5 +1,5 @@
-//! What the web server answers: the two routes of the book as the book has them, and those of the page. `web` asks for
-//! each request; nothing here knows of sockets.
+//! The routes of the web server: the two routes of the book, exactly as in the book, and those of the page.
+//! No I/O on sockets: that is in `web`.
 
 use rethread::{StartError, observer, process};
 use serde_json::Value;
@@ -16,30 +16,30 @@ use super::{name, tree};
 
 const PAGE: &str = include_str!("../page.html");
 
-/// What is allowed, and what the page shows of it.
+/// The options of the web server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) shape: Shape,
-    /// Whether processes may be killed over the net.
+    /// Whether clients may kill processes.
     pub(crate) allow_kill: bool,
 }
 
 impl Options {
-    /// The tree and the numbers.
+    /// Returns the process tree and the metrics as JSON.
     pub(crate) fn tree(&self) -> Value {
         view::tree(self.shape, self.allow_kill, chaos::status())
     }
 }
 
-/// What a request gets.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Whole(Response),
-    /// The stream of events, for as long as the client listens.
+    /// The stream of events, until the client closes the connection.
     Events,
 }
 
-/// Why a request is not carried out.
+/// The status and the text of a failed request.
 struct HttpError(u16, String);
 
 impl HttpError {
@@ -63,16 +63,16 @@ impl From<TodoError> for HttpError {
 
 type RouteResult = Result<Response, HttpError>;
 
-/// Carries out a request.
+/// Handles a request.
 pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
     let method = match request.method.as_str() {
-        "HEAD" if request.path != "/events" => "GET", // `web` leaves the body out
+        "HEAD" if request.path != "/events" => "GET", // `web` omits the body
         method => method,
     };
     let route = (method, request.path.as_str());
     let result = match route {
         _ if request.is_dns_rebinding() => {
-            Err(HttpError(403, "this is reached as 127.0.0.1 or localhost only".into()))
+            Err(HttpError(403, "use the address 127.0.0.1 or localhost".into()))
         }
         ("GET", "/events") => return Answer::Events,
         ("GET", "/") => Ok(page()),
@@ -82,29 +82,29 @@ pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
         ("GET", "/api/tree") => Ok(Response::json(&options.tree())),
         ("GET", "/metrics") => Ok(Response::new(200, "text/plain; version=0.0.4", view::prometheus())),
         ("POST", _) if request.is_cross_origin() => {
-            Err(HttpError(403, "pages of other sites may not do that".into()))
+            Err(HttpError(403, "requests from pages of other sites are not allowed".into()))
         }
         ("POST", "/add_entry") => add(request),
         ("POST", "/done") => change(request, client::done),
         ("POST", "/rm") => change(request, client::remove),
         ("POST", "/edit") => edit(request),
-        ("POST", "/kill" | "/crash" | "/storm") => inject_fault(request, options),
+        ("POST", "/kill" | "/crash" | "/chaos") => inject_fault(request, options),
         (_, "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics") => {
             return Answer::Whole(not_allowed("GET"));
         }
-        (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/storm") => {
+        (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/chaos") => {
             return Answer::Whole(not_allowed("POST"));
         }
-        _ => Err(HttpError(404, "not found".into())), // in the words of the book
+        _ => Err(HttpError(404, "not found".into())), // the text that the book has
     };
     Answer::Whole(result.unwrap_or_else(|HttpError(status, why)| Response::text(status, why)))
 }
 
 fn not_allowed(method: &'static str) -> Response {
-    Response { allow: Some(method), ..Response::text(405, format!("this takes {method} only")) }
+    Response { allow: Some(method), ..Response::text(405, format!("only {method} is allowed here")) }
 }
 
-/// The page, with the tree as text for whoever has no scripts.
+/// Returns the page. It contains the tree as text, for browsers without scripts.
 fn page() -> Response {
     let mut text = observer_text();
     for (plain, html) in [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")] {
@@ -118,7 +118,7 @@ fn observer_text() -> String {
     format!("{}\n\n{count} processes, {} zombies", tree::lines().join("\n"), process::zombies().len())
 }
 
-/// A parameter that must be there.
+/// Returns a required parameter.
 fn parameter<'a>(request: &'a Request, name: &str) -> Result<&'a str, HttpError> {
     request.parameter(name).ok_or_else(|| HttpError::bad_request(format!("the parameter {name} is missing")))
 }
@@ -132,14 +132,14 @@ fn id_of(request: &Request) -> Result<u64, HttpError> {
     text.parse().map_err(|_| HttpError::bad_request(format!("expected the number of an entry, not {text:?}")))
 }
 
-/// The entries asked for: of one day, or all.
+/// Returns the requested entries: of one day, or all.
 fn entries(request: &Request) -> Result<Vec<Entry>, HttpError> {
     let date =
         request.parameter("date").map(|date| date.parse().map_err(HttpError::bad_request)).transpose()?;
     Ok(client::entries(&list_of(request)?, date)?)
 }
 
-/// As the book prints them: one line each, date and title.
+/// Formats the entries as in the book: one line each, date and title.
 fn plain_text(entries: &[Entry]) -> String {
     let lines: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.date, entry.title)).collect();
     lines.join("\n")
@@ -175,8 +175,8 @@ fn ok() -> Response {
     Response::text(200, "OK")
 }
 
-/// What takes processes down. Only if the program was started so, and never for a form or an image on another page: those
-/// cannot set the header.
+/// Injects a fault. Only if the server was started with `--allow-kill`, and only with a header that a form or
+/// an image on a page of another site cannot set.
 fn inject_fault(request: &Request, options: &Options) -> RouteResult {
     if !options.allow_kill {
         return Err(HttpError(403, "the server was not started with --allow-kill".into()));
@@ -185,7 +185,7 @@ fn inject_fault(request: &Request, options: &Options) -> RouteResult {
         return Err(HttpError(403, "the header `X-Todo: 1` is missing".into()));
     }
     match request.path.as_str() {
-        "/storm" => match parameter(request, "on")? {
+        "/chaos" => match parameter(request, "on")? {
             "1" => chaos::start().map_err(|error| HttpError(503, error.to_string()))?,
             "0" => chaos::stop(),
             other => return Err(HttpError::bad_request(format!("expected on=1 or on=0, not {other:?}"))),
@@ -195,7 +195,10 @@ fn inject_fault(request: &Request, options: &Options) -> RouteResult {
             let name = parameter(request, "name")?;
             let known = tree::find(name).map_or(name.to_owned(), |member| member.name); // it may be a pid
             if known == "system" || known.starts_with("web") {
-                return Err(HttpError(403, format!("{known} is what answers here, or its top")));
+                return Err(HttpError(
+                    403,
+                    format!("{known} serves this request, or supervises the whole system"),
+                ));
             }
             inject_nowait(name, fault).map_err(|error| match error {
                 InjectError::Timeout => HttpError(500, error.to_string()),

@@ -1,5 +1,4 @@
-//! A list server: the one process that knows a certain list. The cache starts one for each list that is
-//! asked for; the client functions talk to it.
+//! A list server: the one process that has a certain list in memory. The cache starts it on demand.
 
 use std::time::Duration;
 
@@ -12,54 +11,54 @@ use super::fault::HandlerFault;
 use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
 use super::name::{ListName, Title};
 
-/// Keeps one list in memory, as it is on disk: a change is stored first, then made here, then answered.
+/// A server with one list in memory, as it is on disk: a change is first stored, then applied, then replied
+/// to.
 pub(crate) struct TodoServer {
     name: ListName,
     list: TodoList,
     expiry: Option<Duration>,
 }
 
-/// What a list's server is started with.
+/// The start arguments of a list server.
 #[derive(Debug, Clone)]
 pub(crate) struct TodoServerArgs {
     pub(crate) list: ListName,
-    /// After how long without a request it ends, in good order; `None` for never.
+    /// After how long without a request it stops normally; `None` for never.
     pub(crate) expiry: Option<Duration>,
 }
 
 impl TodoServerArgs {
-    /// A server that stays.
+    /// Returns the arguments of a server without an idle timeout.
     pub(crate) fn of(list: &ListName) -> Self {
         Self { list: list.clone(), expiry: None }
     }
 }
 
-/// The answer to a change: the entry as it is now, or as it was if it is gone.
+/// The reply to a change: the new value of the entry, or the old one if it was removed.
 pub(crate) type Changed = Result<Entry, TodoError>;
 
-/// What a list can be asked.
+/// The calls of a list server.
 pub(crate) enum ListCall {
-    /// To take in a new entry.
+    /// Adds an entry.
     Add(Date, Title, Caller<Changed>),
-    /// To tick an entry off.
+    /// Marks an entry as done.
     Done(EntryId, Caller<Changed>),
-    /// To give an entry another title.
+    /// Changes the title of an entry.
     Edit(EntryId, Title, Caller<Changed>),
-    /// To take an entry out.
+    /// Removes an entry.
     Remove(EntryId, Caller<Changed>),
-    /// For its entries, of one day or all.
+    /// Returns the entries, of one day or all.
     Entries(Option<Date>, Caller<Vec<Entry>>),
 }
 
-/// What a list can be told.
+/// The casts of a list server.
 pub(crate) enum ListCast {
-    /// To do something wrong, for a show or a test.
+    /// Executes a fault, for a demonstration or a test.
     Inject(HandlerFault),
 }
 
 impl TodoServer {
-    /// The server of a list, whichever process it is at the moment. The name of the list is data: it is part
-    /// of this name, and never of a path.
+    /// Returns the server of a list, by name. The name of the list is part of this name, and never of a path.
     pub(crate) fn of(list: &ListName) -> ServerRef<Self> {
         ServerRef::from_name(format!("list:{list}"))
     }
@@ -70,7 +69,8 @@ impl GenServer for TodoServer {
     type Call = ListCall;
     type Cast = ListCast;
 
-    /// Returns at once: the cache waits for it. The list is loaded afterwards, before any request.
+    /// Returns at once, because the cache waits for it. The list is loaded afterwards, before any request is
+    /// handled.
     fn init(
         TodoServerArgs { list, expiry }: TodoServerArgs,
         cx: &mut Context<Self>,
@@ -106,7 +106,8 @@ impl GenServer for TodoServer {
 
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
         match info {
-            // Nobody has asked for a while, and nobody is asking: the next one finds it started anew.
+            // No request has arrived within the timeout, and none is queued: the next one starts a new
+            // server.
             Info::Timeout => Next::stop(ExitReason::Normal),
             _ => self.with_expiry(Next::wait()),
         }
@@ -118,7 +119,7 @@ impl GenServer for TodoServer {
 }
 
 impl TodoServer {
-    /// Waits on, though not for ever if it expires.
+    /// Adds the idle timeout, if there is one.
     fn with_expiry(&self, next: Next) -> Next {
         match self.expiry {
             Some(expiry) => next.timeout(expiry),
@@ -132,9 +133,10 @@ impl TodoServer {
             Err(absent) => return self.with_expiry(from.reply(Err(absent.into()))),
         };
         if let Err(error) = database::append(&self.name, &event) {
-            // What is on disk now is not known here: load it anew.
+            // It is unknown whether the event is on disk: reload the list.
             return from.reply(Err(error)).and_continue();
         }
+        // The event is on disk: apply it, and reply with the entry.
         let id = event.id();
         let before = self.list.get(id).cloned();
         self.list.apply(event);

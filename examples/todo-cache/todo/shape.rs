@@ -1,32 +1,33 @@
-//! The shapes in which the book wires the same modules, chapter by chapter: who starts whom, and who is linked with
-//! whom. That alone decides what the end of one process takes down with it.
+//! The shapes of the system, chapter by chapter of the book: which process starts which, and which are
+//! linked. The shape alone determines which other processes exit when one does.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One way to wire the system.
+/// A shape of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// Chapter 7: the cache starts everything, and nothing is linked or supervised.
     Seven,
-    /// Chapter 8, at first: the cache is supervised, all else as before.
+    /// Chapter 8, first step: the cache is supervised, everything else as in chapter 7.
     EightA,
-    /// Chapter 8, in the end: everything is linked with what it starts.
+    /// Chapter 8, second step: every process is linked to the processes that it starts.
     EightB,
-    /// Chapter 9, first step: the database is a child of the supervisor, beside the cache.
+    /// Chapter 9, first step: the database is a child of the supervisor, like the cache.
     NineA,
-    /// Second step: each database worker is supervised.
+    /// Chapter 9, second step: each database worker is supervised.
     NineB,
-    /// Third step, and from then on: the cache is a dynamic supervisor, and each list ends alone.
+    /// Chapter 9, third step, and all later chapters: the cache is a dynamic supervisor, and each list server
+    /// exits alone.
     Eleven,
 }
 
 impl Shape {
-    /// All of them, in the order of the book.
+    /// All shapes, in the order of the book.
     pub(crate) const ALL: [Self; 6] =
         [Self::Seven, Self::EightA, Self::EightB, Self::NineA, Self::NineB, Self::Eleven];
 
-    /// As it is written on the command line.
+    /// Returns the name of the shape on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Seven => "7",
@@ -39,7 +40,7 @@ impl Shape {
     }
 }
 
-/// There is no such shape.
+/// The error of an unknown shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoShape(String);
 

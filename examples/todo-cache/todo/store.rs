@@ -1,5 +1,5 @@
-//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database
-//! worker owns the [`Store`] of its shard; nothing here knows of processes.
+//! Lists on disk: one redb file per shard, one durable transaction per batch of events. Each database worker
+//! owns the [`Store`] of its shard. This module uses no processes.
 //!
 //! A folder holds
 //!
@@ -7,13 +7,12 @@
 //! | --- | --- |
 //! | `shards` | how many shards the folder has, written once |
 //! | `shard-<i>.redb` | the lists whose name has hash `i`: see [`shard_of`] |
-//! | `shard-<i>.mark` | how many batches of that shard were acknowledged, at least |
+//! | `shard-<i>.mark` | a lower bound of the number of acknowledged batches of that shard |
 //!
-//! What was acknowledged is never silently missing. redb keeps each transaction whole, and this file closes
-//! what is left: a shard that is empty or gone although it was there before is refused, not made anew; one
-//! that went back to an earlier state (an old copy, a flipped bit in the header) is known by its mark; and
-//! one that redb itself trips over is examined without a write to it, so that a damaged file stays as it
-//! was found.
+//! An acknowledged batch is never lost without an error. redb makes each transaction atomic, and this module
+//! covers the rest: a shard that is empty or missing although it existed before is an error, and is not
+//! created again; a shard in an earlier state (an old copy, a flipped bit in the header) is recognized by its
+//! mark; and a shard is checked without writing to it, so that a damaged file stays as it was found.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -35,35 +34,35 @@ use super::name::ListName;
 const ENTRIES: TableDefinition<'_, (&str, EntryId), (&str, &str, bool)> = TableDefinition::new("entries");
 /// list -> the id its next entry gets.
 const LISTS: TableDefinition<'_, &str, EntryId> = TableDefinition::new("lists");
-/// What the shard says of itself, under the four names below.
+/// Facts about the shard, under the four keys below.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// In [`META`]: the version of this layout.
 const FORMAT: &str = "format";
-/// In [`META`]: which shard this is.
+/// In [`META`]: the number of this shard.
 const SHARD: &str = "shard";
 /// In [`META`]: how many shards its folder has.
 const SHARDS: &str = "shards";
 /// In [`META`]: how many batches were written, each counted in its own transaction.
 const BATCHES: &str = "batches";
 
-/// The version of the layout that this file writes and reads.
+/// The version of the layout that this module writes and reads.
 const THIS_FORMAT: u64 = 1;
-/// Memory for one shard's pages. redb's own default is 1 GiB per file.
+/// The page cache of one shard, in bytes. The default of redb is 1 GiB per file.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// The shard, of `shards`, that keeps the list: always the same one, on every machine and in every version.
+/// Returns the shard of a list, of `shards`: always the same one, on every machine and in every version.
 ///
 /// # Panics
 ///
-/// If there are no shards.
+/// If `shards` is zero.
 #[track_caller]
 pub(crate) fn shard_of(list: &ListName, shards: usize) -> usize {
     assert!(shards > 0, "a store has at least one shard");
     (fnv1a(list.as_str().as_bytes()) % shards as u64) as usize // less than `shards`
 }
 
-/// The 64-bit FNV-1a hash. Not std's hasher, which may differ from one release, and one run, to the next.
+/// Computes the 64-bit FNV-1a hash. The hasher of std may change between releases and between runs.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -80,22 +79,22 @@ pub(crate) struct Store {
     mark: Mark,
 }
 
-/// Why a shard cannot be opened, read or written. Each is one line: which file, and what to do about it.
+/// Why a shard cannot be opened, read or written. The text of each is one line: the file, and what to do.
 #[derive(Debug, Clone)]
 pub(crate) enum StoreError {
-    /// The shard is open elsewhere.
+    /// The shard is open in another store.
     Locked {
         /// The shard's file.
         path: PathBuf,
     },
-    /// The file is not, or no longer, what was written to it.
+    /// The content of the file is not what was written to it.
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// The shard is whole, but it lacks batches that were acknowledged.
+    /// The shard is intact, but acknowledged batches are missing.
     Behind {
         /// The shard's file.
         path: PathBuf,
@@ -104,46 +103,45 @@ pub(crate) enum StoreError {
         /// How many were acknowledged.
         acknowledged: u64,
     },
-    /// The folder was made with another number of shards, so that lists would be looked for in the wrong
-    /// ones.
+    /// The folder was created with another number of shards, so lists would be looked up in the wrong ones.
     WrongShardCount {
         /// Where the number is recorded.
         path: PathBuf,
         /// The number recorded.
         found: u64,
-        /// The number asked for.
+        /// The requested number.
         asked: usize,
     },
-    /// The list is kept in another shard.
+    /// The list belongs to another shard.
     WrongShard {
-        /// The shard that was asked.
+        /// The file of the requested shard.
         path: PathBuf,
         /// The list.
         list: ListName,
-        /// The shard that has it.
+        /// The shard of the list.
         home: usize,
     },
-    /// The event does not follow from what is kept: its sender has an outdated copy of the list.
+    /// The event does not fit the stored list: its sender has an outdated copy.
     Stale {
         /// The list.
         list: ListName,
         /// The entry of the event.
         id: EntryId,
     },
-    /// The system refuses to read or write the file.
+    /// The operating system cannot read or write the file.
     Io {
         /// The file, or the folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: Arc<io::Error>,
     },
 }
 
 impl Store {
-    /// Opens a shard of the folder. Folder and shard are made if they were never there.
+    /// Opens a shard of the folder. Creates folder and shard if they never existed.
     ///
-    /// The shard is checked from end to end before anything is written to it. That takes time in proportion
-    /// to its size.
+    /// The whole shard is checked before anything is written to it. That takes time in proportion to its
+    /// size.
     ///
     /// # Errors
     ///
@@ -151,7 +149,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If there is no such shard: `shard` is not less than `shards`.
+    /// If `shard` is not less than `shards`.
     #[track_caller]
     pub(crate) fn open(dir: &Path, shard: usize, shards: usize) -> Result<Self, StoreError> {
         assert!(shard < shards, "there is no shard {shard} of {shards}");
@@ -160,11 +158,12 @@ impl Store {
 
         let path = dir.join(format!("shard-{shard}.redb"));
         let mark_path = dir.join(format!("shard-{shard}.mark"));
-        // A shard that has its mark was there before. One without is new, or was being made at a crash.
+        // A shard with a mark existed before. One without is new, or its creation was interrupted by a crash.
         if !mark_path.try_exists().map_err(io_error(&mark_path))? {
             publish(&path, |file| found_shard(&path, file, shard, shards))?;
         }
 
+        // Lock the file, check it without writing, compare it with the mark; only then let redb write to it.
         let file = Arc::new(lock(&path)?);
         let batches = examine(&path, &file, shard, shards)?;
         let mut mark = Mark::open(mark_path)?;
@@ -176,16 +175,16 @@ impl Store {
         Ok(Self { path, shard, shards, database, mark })
     }
 
-    /// Writes a batch of events, all or none. When it returns `Ok`, they are on disk.
+    /// Writes a batch of events, all or none. `Ok` means that they are on disk.
     ///
-    /// The same event may come again: it is written once. After an error the batch may or may not be on disk;
-    /// after [`StoreError::Io`] the store is of no more use until it is opened anew.
+    /// An event that was written before is ignored. After an error the batch may or may not be on disk; after
+    /// [`StoreError::Io`] the store must be opened again before it can be used.
     ///
     /// # Errors
     ///
-    /// - [`StoreError::Stale`] if an event does not follow from what is kept: another entry has its id, or
-    ///   its list never gave the id out. Nothing of the batch is written.
-    /// - [`StoreError::WrongShard`] if a list is kept elsewhere. Nothing of the batch is written.
+    /// - [`StoreError::Stale`] if an event does not fit the stored list: another entry has its id, or the id
+    ///   was never used in the list. Nothing of the batch is written.
+    /// - [`StoreError::WrongShard`] if a list belongs to another shard. Nothing of the batch is written.
     /// - [`StoreError::Io`], [`StoreError::Damaged`].
     pub(crate) fn append(&mut self, batch: &[(ListName, Event)]) -> Result<(), StoreError> {
         for (list, _) in batch {
@@ -198,7 +197,7 @@ impl Store {
         self.mark.set(batches)
     }
 
-    /// The list as it is kept; empty if there never was one of that name.
+    /// Loads a list; returns an empty one if it never had an entry.
     ///
     /// # Errors
     ///
@@ -208,7 +207,7 @@ impl Store {
         self.read(list.as_str()).map_err(|error| error.with_path(&self.path))
     }
 
-    /// The names of all lists of this shard that ever had an entry, in the order of their bytes.
+    /// Returns the names of all lists of this shard that ever had an entry, in byte order.
     ///
     /// # Errors
     ///
@@ -225,7 +224,7 @@ impl Store {
         Err(StoreError::WrongShard { path: self.path.clone(), list: list.clone(), home })
     }
 
-    /// The transaction of [`append`](Self::append). Gives the number of batches written by now.
+    /// Runs the transaction of [`append`](Self::append). Returns the number of batches written so far.
     fn write(&self, batch: &[(ListName, Event)]) -> Result<u64, RawError> {
         let transaction = durable(&self.database)?;
         let batches = {
@@ -298,7 +297,7 @@ fn put(
     Ok(())
 }
 
-/// A row of [`ENTRIES`] as an entry.
+/// Converts a row of [`ENTRIES`] to an entry.
 fn decode((list, id): (&str, EntryId), (date, title, done): (&str, &str, bool)) -> Result<Entry, RawError> {
     let broken = |error: &dyn Error| RawError::damage(format!("entry {id} of list {list:?}: {error}"));
     let date = date.parse().map_err(|error| broken(&error))?;
@@ -306,23 +305,24 @@ fn decode((list, id): (&str, EntryId), (date, title, done): (&str, &str, bool)) 
     Ok(Entry { id, date, title, done })
 }
 
-/// What the shard says of itself under that name.
+/// Returns a fact about the shard from [`META`].
 fn value_of(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, RawError> {
     let row = meta.get(name)?.map(|row| row.value());
-    row.ok_or_else(|| RawError::damage(format!("it does not say its {name:?}")))
+    row.ok_or_else(|| RawError::damage(format!("the value {name:?} is missing")))
 }
 
 /// Records the number of shards in a new folder, and compares it with that of an old one.
 fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
     let path = dir.join("shards");
-    // Shards come after the record: to see one first, and then no record, is to miss the record.
+    // Shards are created after the record. So if a shard exists and then the record does not, the record was
+    // lost. The other order of these two checks would race with a program that is creating both.
     let has_shards = holds_a_shard(dir).map_err(io_error(dir))?;
     if has_shards && !path.try_exists().map_err(io_error(&path))? {
         let why = "it is missing: write the number of shards into it, as digits".to_owned();
         return Err(StoreError::Damaged { path, why });
     }
     publish(&path, |mut file| writeln!(file, "{shards}").map_err(io_error(&path)))?;
-    // Also if it was written just now: another may have been quicker, with another number.
+    // Read it even if it was just written: another program may have written it first, with another number.
     let text = fs::read(&path).map_err(io_error(&path))?;
     let found = std::str::from_utf8(&text).ok().and_then(|text| text.trim_ascii().parse::<u64>().ok());
     match found {
@@ -336,7 +336,7 @@ fn agree_on_shards(dir: &Path, shards: usize) -> Result<(), StoreError> {
     }
 }
 
-/// Whether any file of a shard is in the folder.
+/// Returns `true` if the folder has any file of a shard.
 fn holds_a_shard(dir: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
         if entry?.file_name().to_str().is_some_and(|name| name.starts_with("shard-")) {
@@ -346,8 +346,8 @@ fn holds_a_shard(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Makes a file appear at the path whole, on disk and at once, unless there is one already. A crash on the
-/// way leaves a `.draft-..` file in the folder, which nobody reads.
+/// Creates a file atomically and durably, unless it exists already. A crash may leave a `.draft-..` file in
+/// the folder, which is ignored.
 fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> Result<(), StoreError> {
     if path.try_exists().map_err(io_error(path))? {
         return Ok(());
@@ -360,13 +360,14 @@ fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> R
         Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => {
             Err(io_error(path)(refused.error))
         }
-        // The name itself is on disk once its folder is. Windows does not sync folders, and does not need it.
+        // The directory entry is durable once the folder is synced. Windows cannot sync folders, and need
+        // not.
         _ if cfg!(unix) => File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error(path)),
         _ => Ok(()),
     }
 }
 
-/// Makes the file a new shard without lists.
+/// Writes a new shard without lists into the file.
 fn found_shard(path: &Path, file: &File, shard: usize, shards: usize) -> Result<(), StoreError> {
     let file = file.try_clone().map_err(io_error(path))?;
     catch_redb_panic(path, || {
@@ -382,7 +383,7 @@ fn found_shard(path: &Path, file: &File, shard: usize, shards: usize) -> Result<
     })
 }
 
-/// Opens the shard's file and takes its lock, without writing to it.
+/// Opens and locks the file of a shard, without writing to it.
 fn lock(path: &Path) -> Result<FileBackend, StoreError> {
     let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
@@ -391,15 +392,15 @@ fn lock(path: &Path) -> Result<FileBackend, StoreError> {
     })?;
     let file = FileBackend::new(file).map_err(|error| RawError::from(error).with_path(path))?;
     match file.len().map_err(io_error(path))? {
-        0 => Err(damaged("it is empty, although a shard never is")), // redb would make a new database of it
+        0 => Err(damaged("it is empty, although a shard never is")), // redb would create a new database in it
         _ => Ok(file),
     }
 }
 
-/// Checks the whole shard, without writing to it, and gives the number of its batches.
+/// Checks the whole shard, without writing to it, and returns the number of its batches.
 ///
-/// redb writes to a file when it opens it, verifies little of one that was closed in good order, and panics
-/// at some kinds of damage. Hence the trial.
+/// redb writes to a file when it opens it, verifies little of a file that was closed cleanly, and panics at
+/// some kinds of damage. So it first opens a copy in memory.
 fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
     catch_redb_panic(path, || {
         let dry_run = DryRunFile::new(file.clone())?;
@@ -426,33 +427,34 @@ fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) ->
     })
 }
 
-/// How every shard is made and opened.
+/// Returns the settings with which every shard is created and opened.
 fn settings() -> redb::Builder {
     let mut settings = Database::builder();
-    // Version 3 keeps the state of the allocator under checksums too, and later releases of redb read no
-    // other.
+    // Version 3 has checksums for the state of the allocator too, and later releases of redb read no other
+    // version.
     settings.create_with_file_format_v3(true).set_cache_size(CACHE_BYTES);
     settings
 }
 
-/// A transaction that is on disk when its commit returns.
+/// Begins a transaction that is on disk when its commit returns.
 fn durable(database: &Database) -> Result<WriteTransaction, RawError> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate);
-    // In one phase, redb takes a bad page of the last commit for a crash on the way, and goes back to the
-    // commit before without a word. In two (one more fsync), the last commit is sound or the file is
-    // damaged.
+    // With one-phase commits, redb treats a bad page of the last commit as an interrupted commit, and
+    // silently returns to the commit before. With two phases (one more fsync), either the last commit is
+    // valid or the file is damaged.
     transaction.set_two_phase_commit(true);
     Ok(transaction)
 }
 
-/// Runs redb on a file that may hold anything: it panics at some kinds of damage instead of saying so.
+/// Runs redb on a file with arbitrary content: it panics at some kinds of damage instead of returning an
+/// error.
 #[expect(
     clippy::disallowed_methods,
     reason = "no process code runs in here: a panic is redb's verdict on a file"
 )]
 fn catch_redb_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, RawError>) -> Result<T, StoreError> {
-    // What the panic leaves half-done is dropped here too: the database is made and owned by `work`.
+    // No inconsistent state survives the panic: the database is created and owned by `work`.
     let payload = match std::panic::catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => return result.map_err(|error| error.with_path(path)),
         Err(payload) => payload,
@@ -464,10 +466,10 @@ fn catch_redb_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, RawError>) 
     }
 }
 
-/// The number of batches known to be acknowledged, in a file of its own beside the shard.
+/// The mark: the number of acknowledged batches, in a separate file beside the shard.
 ///
-/// It is written after each commit but not synced: it may lag behind after a power cut, and it is never
-/// ahead.
+/// It is written after each commit but not synced: after a power failure it may be too low, but it is never
+/// too high.
 #[derive(Debug)]
 struct Mark {
     path: PathBuf,
@@ -476,7 +478,7 @@ struct Mark {
 }
 
 impl Mark {
-    /// Opens the mark, or makes one of no batches. One that cannot be read says as little.
+    /// Opens the mark, or creates one with zero batches. An unreadable mark counts as zero.
     fn open(path: PathBuf) -> Result<Self, StoreError> {
         publish(&path, |mut file| file.write_all(Self::line(0).as_bytes()).map_err(io_error(&path)))?;
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error(&path))?;
@@ -486,8 +488,8 @@ impl Mark {
         Ok(Self { path, file, batches })
     }
 
-    /// The number, twice and in fixed width: overwritten in place, it is whole or it is recognised as not
-    /// whole.
+    /// Formats the number twice and in fixed width: when it is overwritten in place, a partial write is
+    /// recognized.
     fn line(batches: u64) -> String {
         format!("{batches:020} {batches:020}\n")
     }
@@ -508,8 +510,8 @@ impl Mark {
     }
 }
 
-/// A shard's file for redb, the lock of which outlives the database: it is held from before the examination
-/// on.
+/// The file of a shard for redb. Its lock outlives the database, so it is held without a gap from before the
+/// check.
 #[derive(Debug)]
 struct LockedFile(Arc<FileBackend>);
 
@@ -524,8 +526,8 @@ impl StorageBackend for LockedFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)?;
-        // redb syncs the new length together with a header that speaks of it. A power cut could keep the
-        // header alone, and redb refuses such a file.
+        // redb syncs the new length together with a header that depends on it. A power failure could preserve
+        // only the header, and redb rejects such a file.
         self.0.sync_data(false)
     }
 
@@ -538,34 +540,34 @@ impl StorageBackend for LockedFile {
     }
 }
 
-/// A shard's file for an examination: what redb writes stays in memory.
+/// The file of a shard for a check: writes of redb stay in memory.
 #[derive(Debug)]
 struct DryRunFile {
     file: Arc<FileBackend>,
     changes: Mutex<Changes>,
 }
 
-/// What the file would be like now.
+/// The content that the file would have now.
 #[derive(Debug)]
 struct Changes {
     len: u64,
-    /// So much of the real file still shows; behind it are zeros.
+    /// How much of the real file is still visible; behind it are zeros.
     visible_len: u64,
-    /// Blocks written, by their number.
+    /// The blocks that were written, by number.
     blocks: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl DryRunFile {
-    /// Unrelated to the pages of redb: just how much is copied at a time.
+    /// The size of a block in bytes; unrelated to the pages of redb.
     const BLOCK: u64 = 4096;
 
-    /// Where redb's header (see "File format" in its docs/design.md) has its flags: that the file was not
-    /// closed in good order, and that the last commit was made in two phases.
+    /// The offset of the flags in the header of redb (see "File format" in its docs/design.md), and two of
+    /// these: the file was not closed cleanly; the last commit had two phases.
     const FLAGS: u64 = 9;
     const RECOVERY_REQUIRED: u8 = 2;
     const TWO_PHASE_COMMIT: u8 = 4;
-    /// Where the header has the number of pages of a region, in four bytes, and the most that the format
-    /// allows.
+    /// The offset of the number of pages per region in the header (four bytes), and the maximum that the
+    /// format allows.
     const REGION_PAGES: u64 = 20;
     const MAX_REGION_PAGES: u32 = 1 << 20;
 
@@ -573,24 +575,25 @@ impl DryRunFile {
         let len = file.len()?;
         let dry_run =
             Self { file, changes: Mutex::new(Changes { len, visible_len: len, blocks: BTreeMap::new() }) };
-        // Ours always are (see `durable`). Without, redb may choose another commit now than when it opens
-        // the file.
+        // Commits of this program always have two phases (see `durable`). Otherwise redb might choose another
+        // commit now than when it opens the file.
         let flags = dry_run.read(Self::FLAGS, 1)?[0];
         if flags & Self::TWO_PHASE_COMMIT == 0 {
-            return Err(RawError::damage("its header does not speak of commits in two phases"));
+            return Err(RawError::damage("its header has no flag for two-phase commits"));
         }
-        // redb verifies the checksum of the last commit's own record only on recovery: let it recover.
+        // redb verifies the checksum of the record of the last commit only on recovery: force a recovery.
         dry_run.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
-        // For this many pages redb makes tables before it looks further: gigabytes, if the number is damaged.
+        // redb allocates tables for this number of pages before any check: gigabytes, if the number is
+        // damaged.
         let pages = dry_run.read(Self::REGION_PAGES, 4)?;
         if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MAX_REGION_PAGES
         {
-            return Err(RawError::damage("its header speaks of regions that are too large"));
+            return Err(RawError::damage("its header has a region size that is too large"));
         }
         Ok(dry_run)
     }
 
-    /// The bytes of a range that lies within `changes.len`.
+    /// Reads a range that lies within `changes.len`.
     fn read_range(&self, changes: &Changes, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let end = offset + len as u64;
         let visible = changes.visible_len.min(end).saturating_sub(offset) as usize; // at most `len`
@@ -606,8 +609,8 @@ impl DryRunFile {
         Ok(bytes)
     }
 
-    /// Refuses a range that goes beyond the end, before memory is taken for it: a damaged length may be
-    /// anything.
+    /// Returns an error for a range beyond the end, before memory is allocated for it: a damaged length may
+    /// have any value.
     fn check(changes: &Changes, offset: u64, len: usize) -> io::Result<()> {
         match offset.checked_add(len as u64) {
             Some(end) if end <= changes.len => Ok(()),
@@ -665,7 +668,8 @@ impl StorageBackend for DryRunFile {
     }
 }
 
-/// An error on the way to a [`StoreError`]: redb's do not say of which file they are.
+/// An error without a file name, to be converted to a [`StoreError`]: the errors of redb do not name the
+/// file.
 enum RawError {
     Redb(Box<redb::Error>),
     Ours(StoreError),
@@ -677,7 +681,7 @@ impl RawError {
         RawError::Damage(why.into())
     }
 
-    /// The error, of that file.
+    /// Converts the error to a [`StoreError`] for this file.
     fn with_path(self, path: &Path) -> StoreError {
         let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
         let error = match self {
@@ -712,7 +716,7 @@ impl From<StoreError> for RawError {
     }
 }
 
-/// One error type per operation of redb, all of which flow into its `Error`.
+/// redb has one error type per operation; each converts to its `Error`.
 macro_rules! from_redb {
     ($($error:ident),*) => {
         $(impl From<redb::$error> for RawError {
@@ -725,7 +729,7 @@ macro_rules! from_redb {
 
 from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
 
-/// Makes an error of the system one of that file.
+/// Returns a function that converts an I/O error to a [`StoreError`] for this file.
 fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Io { path: path.clone(), source: Arc::new(source) }
@@ -784,7 +788,7 @@ impl Error for StoreError {
     }
 }
 
-/// A text of others, in one line: a panic's may have several.
+/// A text from another source, in one line: panic messages may have several.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {

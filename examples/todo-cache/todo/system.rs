@@ -1,4 +1,4 @@
-//! The whole to-do system in one of its shapes: starting and stopping it. The commands and the tests do.
+//! The whole to-do system: starts it in one of its shapes, and stops it.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,35 +16,36 @@ use super::shape::Shape;
 use super::store::StoreError;
 use super::{tree, web, worker};
 
-/// The supervisor of the system, in all shapes but that of chapter 7.
+/// The top supervisor of the system, in all shapes except that of chapter 7.
 pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
 
-/// How long the processes of a system that was stopped may take to end.
+/// How long the processes of a stopped system may take to exit.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a system is started with.
+/// The configuration of a system.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// The folder of its data; made if it is not there.
+    /// The folder of its data; created if it does not exist.
     pub(crate) dir: PathBuf,
-    /// How it is wired.
+    /// Its shape.
     pub(crate) shape: Shape,
-    /// How many crashes are healed within [`period`](Self::period); one more ends the system.
+    /// How many restarts are allowed within [`period`](Self::period); with one more the system gives up.
     pub(crate) max_restarts: u32,
-    /// The time in which crashes are counted.
+    /// The period in which restarts are counted.
     pub(crate) period: Duration,
     /// How many lists may be in memory at once, in the shape of chapter 11.
     pub(crate) max_lists: usize,
-    /// How long a database worker that is told to end may take to finish; from chapter 9 on.
+    /// How long a database worker may take to finish after an exit signal; from chapter 9 on.
     pub(crate) finish_timeout: Duration,
-    /// After how long without a request a list leaves memory, in the shape of chapter 11; `None` for never.
+    /// After how long without a request a list server stops, in the shape of chapter 11; `None` for never.
     pub(crate) expiry: Option<Duration>,
-    /// Where it is served, if it is: the last of the children, so that whoever is let in finds all the others.
+    /// The web server, if there is one. It is started last, so that a client finds everything else running.
     pub(crate) web: Option<(Arc<TcpListener>, Arc<Options>)>,
 }
 
 impl Config {
-    /// Data in this folder, the latest shape, and three restarts in five seconds.
+    /// Returns the default configuration: data in this folder, the shape of chapter 11, three restarts in
+    /// five seconds.
     pub(crate) fn new(dir: impl AsRef<Path>) -> Self {
         Self {
             dir: dir.as_ref().to_owned(),
@@ -62,16 +63,17 @@ impl Config {
 /// A running system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct System {
-    /// The first of its processes: the supervisor, or the cache of chapter 7.
+    /// Its top process: the supervisor, or the cache of chapter 7.
     pub(crate) root: Pid,
 }
 
 impl System {
-    /// Starts it, linked to the calling process; but for the shape of chapter 7, which has no links.
+    /// Starts the system, linked to the calling process; except in the shape of chapter 7, which has no
+    /// links.
     ///
     /// # Errors
     ///
-    /// [`StartError`]; if it is the fault of the store, [`store_error`] finds what is wrong.
+    /// [`StartError`]; if the cause is the store, [`store_error`] extracts it.
     pub(crate) fn start_link(config: Config) -> Result<Self, StartError> {
         let dir: Arc<Path> = config.dir.into();
         cache::set_expiry(config.expiry.filter(|_| config.shape == Shape::Eleven));
@@ -84,15 +86,15 @@ impl System {
             }
             Shape::EightA => plan.child(cache(Some(dir), false)),
             Shape::EightB => plan.child(cache(Some(dir), true)),
-            // A cache needs a database, so that one comes first.
+            // The cache needs the database, so the database is started first.
             Shape::NineA => {
                 let database =
                     Database::child_spec(database::DatabaseArgs { dir, links: true }).name(DATABASE);
                 plan.child(database).child(cache(None, true))
             }
             Shape::NineB => plan.child(database::pool(&dir, config.finish_timeout)).child(cache(None, true)),
-            // The book's three restarts in five seconds are as many as there are workers: three that die at once would
-            // spend them all.
+            // The book's three restarts in five seconds equal the number of workers: if all three crash at
+            // once, none is left. So the pool gets three times as many.
             Shape::Eleven => {
                 let workers = config.max_restarts.saturating_mul(3);
                 let pool = database::pool(&dir, config.finish_timeout).max_restarts(workers, config.period);
@@ -110,8 +112,8 @@ impl System {
         system.whereis().map(|root| Self { root }).ok_or(StartError::Exiting)
     }
 
-    /// Stops it and waits until every process of it is gone, and every file closed: those too that end through their
-    /// links, for which no supervisor waits, and those that nobody is linked with.
+    /// Stops the system and waits until all its processes have exited and all files are closed. This includes
+    /// processes that exit through their links, for which no supervisor waits, and processes without links.
     ///
     /// # Errors
     ///
@@ -131,8 +133,8 @@ impl System {
     }
 }
 
-/// What is wrong with the store, if that is why a system did not start. A worker refuses to start with it,
-/// and through links and supervisors it becomes the reason of everybody who waits for that start.
+/// Returns the error of the store, if that is why a system did not start. It is the start error of a worker,
+/// which links and supervisors pass on as the exit reason of the processes that wait for the start.
 pub(crate) fn store_error(error: &StartError) -> Option<&StoreError> {
     let StartError::Failed(reason) = error else {
         return None;

@@ -1,4 +1,4 @@
-//! The processes of a system, and the tree of who started whom. The commands print it.
+//! The processes of the system, and its supervision tree as text.
 
 use std::fmt;
 
@@ -10,28 +10,29 @@ use rethread::observer::{self, Node, Supervision, TreeRow};
 pub(crate) struct Member {
     /// Its pid.
     pub(crate) pid: Pid,
-    /// What it is called.
+    /// Its name, or else its label.
     pub(crate) name: String,
 }
 
-/// Whether a process of that name or label is one of the system's.
+/// Returns `true` if a process with this name or label belongs to the system.
 pub(crate) fn is_system_process(name: &str) -> bool {
-    ["system", "cache", "database", "metrics", "storm"].contains(&name)
-        || ["db.worker.", "list:", "web", "storm."].iter().any(|prefix| name.starts_with(prefix))
+    ["system", "cache", "database", "metrics", "chaos"].contains(&name)
+        || ["db.worker.", "list:", "web", "chaos."].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether a storm may kill it: part of what keeps the lists, and not the top of all.
+/// Returns `true` if the chaos test may kill the process: it is used for the lists, and is not the top
+/// supervisor.
 pub(crate) fn is_chaos_target(name: &str) -> bool {
     ["cache", "database", "metrics"].contains(&name)
         || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the strategy of a supervisor, by OTP's names.
+/// Returns the restart strategy of a supervisor, by its name in OTP.
 pub(crate) fn strategy(supervision: &Supervision) -> String {
     supervision.strategy.map_or_else(|| "dynamic".to_owned(), |strategy| strategy.to_string())
 }
 
-/// The branches that belong to the system.
+/// Returns the rows that belong to the system.
 pub(crate) fn system_rows<'a, 'b>(
     rows: &'a [TreeRow<'b>],
 ) -> impl Iterator<Item = &'a TreeRow<'b>> + use<'a, 'b> {
@@ -42,7 +43,7 @@ pub(crate) fn system_rows<'a, 'b>(
     })
 }
 
-/// All processes of the system, each before those that it has started.
+/// Returns all processes of the system, each before the processes that it has started.
 pub(crate) fn members() -> Vec<Member> {
     let snapshot = observer::snapshot();
     let member = |row: &TreeRow<'_>| match row.node {
@@ -54,17 +55,17 @@ pub(crate) fn members() -> Vec<Member> {
     snapshot.tree().iter().filter_map(member).collect()
 }
 
-/// The process of the system that is called so. Those that share a name, as lists do that an earlier cache has left
-/// behind, are found by their pids.
+/// Finds a process of the system by name, label or pid. Use the pid if several processes have the same label,
+/// like list servers that an earlier cache has started.
 pub(crate) fn find(name: &str) -> Option<Member> {
     members().into_iter().rfind(|member| member.name == name || member.pid.to_string() == name)
 }
 
-/// The tree of the system, line by line.
+/// Returns the lines of the supervision tree.
 pub(crate) fn lines() -> Vec<String> {
     let snapshot = observer::snapshot();
     let tree = snapshot.tree();
-    // What stands above the system in the tree is not drawn.
+    // The processes above the system, such as `main`, are not shown.
     let rows: Vec<&TreeRow<'_>> = system_rows(&tree).collect();
     let above = rows.iter().map(|row| row.depth).min().unwrap_or(0);
     rows.iter().map(|row| Line { row, above }.to_string()).collect()
@@ -77,7 +78,7 @@ struct Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Each level of the tree is drawn by so many characters.
+        // The width of the indent of one level.
         const LEVEL: usize = 3;
         let text = self.row.to_string();
         f.write_str(text.get(self.above * LEVEL..).unwrap_or(&text))

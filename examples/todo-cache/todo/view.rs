@@ -1,5 +1,5 @@
-//! The system as data for whoever looks from outside: the tree and the news as JSON, the numbers for Prometheus. `web`
-//! sends it, `watch` draws it.
+//! The system as data for clients: the process tree and the events as JSON, the metrics in the format of
+//! Prometheus.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use super::metrics::{self, Metrics};
 use super::shape::Shape;
 use super::tree;
 
-/// The tree and the numbers. What is above the system is left out.
+/// Returns the process tree and the metrics. Processes above the system are omitted.
 pub(crate) fn tree(shape: Shape, allow_kill: bool, chaos: ChaosStatus) -> Value {
     let snapshot = observer::snapshot();
     let rows = snapshot.tree();
@@ -30,8 +30,8 @@ pub(crate) fn tree(shape: Shape, allow_kill: bool, chaos: ChaosStatus) -> Value 
         "restarts": restarts,
         "requests": requests,
         "allow_kill": allow_kill,
-        "storm": {
-            "on": chaos.running, "acknowledged": chaos.acknowledged, "found": chaos.found, "lost": chaos.lost,
+        "chaos": {
+            "running": chaos.running, "acknowledged": chaos.acknowledged, "found": chaos.found, "lost": chaos.lost,
         },
         "tree": all.iter().map(|row| row_json(row, row.depth - above)).collect::<Vec<_>>(),
     })
@@ -64,7 +64,7 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
                 "state": state,
                 "activity": info.activity.to_string(),
                 "busy_ms": if is_handling_message(info) { info.active_for.as_millis() as u64 } else { 0 },
-                "mail": info.mailbox_len,
+                "message_queue_len": info.mailbox_len,
                 "restarts": restarts,
                 "handled": info.received,
                 "thread": info.thread_name.as_deref().unwrap_or("?"),
@@ -75,11 +75,11 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
             "pid": null,
             "name": status.child.id.as_str(),
             "kind": "process",
-            "what": if status.child.state == ChildState::Restarting { "to be started again" } else { "not running" },
+            "what": if status.child.state == ChildState::Restarting { "restarting" } else { "not running" },
             "state": "down",
             "activity": "",
             "busy_ms": 0,
-            "mail": 0,
+            "message_queue_len": 0,
             "restarts": status.restarts,
             "handled": 0,
             "thread": "",
@@ -88,12 +88,13 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
     }
 }
 
-/// Whether it is at one certain message: whatever else runs, a loop of its own perhaps, may run for ever.
+/// Returns `true` if the process is handling a message. Other activity, such as the body of a task, may be
+/// long on purpose.
 fn is_handling_message(info: &ProcessInfo) -> bool {
     info.state == ProcessState::Running && !matches!(info.activity, Activity::Body | Activity::Waiting)
 }
 
-/// One piece of news.
+/// Returns a process event as JSON.
 pub(crate) fn event_json(event: &ProcessEvent) -> Value {
     let (kind, text) = match &event.kind {
         ProcessEventKind::Started { .. } => ("started", "started".to_owned()),
@@ -102,11 +103,11 @@ pub(crate) fn event_json(event: &ProcessEvent) -> Value {
             ("exited", format!("exited: {}", reason.split_whitespace().collect::<Vec<_>>().join(" ")))
         }
         ProcessEventKind::Restarted { restart_count: times, .. } => {
-            ("restarted", format!("takes the place of the last one, again x{times}"))
+            ("restarted", format!("restarted (restart {times})"))
         }
         ProcessEventKind::GaveUp { reason: why } => ("gave_up", format!("gave up: {why}")),
-        ProcessEventKind::BecameZombie => ("zombie", "did not end in time: a zombie".to_owned()),
-        _ => ("reaped", "ended after all, was a zombie".to_owned()),
+        ProcessEventKind::BecameZombie => ("zombie", "became a zombie".to_owned()),
+        _ => ("reaped", "zombie reaped".to_owned()),
     };
     json!({
         "at": time_of_day(event.at),
@@ -117,7 +118,7 @@ pub(crate) fn event_json(event: &ProcessEvent) -> Value {
     })
 }
 
-/// The entries of a list.
+/// Returns the entries of a list as JSON.
 pub(crate) fn entries(entries: &[Entry]) -> Value {
     let one = |entry: &Entry| {
         json!({
@@ -127,7 +128,7 @@ pub(crate) fn entries(entries: &[Entry]) -> Value {
     entries.iter().map(one).collect()
 }
 
-/// The numbers in the text format of Prometheus.
+/// Formats the metrics in the text format of Prometheus.
 pub(crate) fn prometheus() -> String {
     let Metrics { uptime, processes, zombies, restarts, requests } = metrics::now();
     format!(
@@ -140,7 +141,7 @@ pub(crate) fn prometheus() -> String {
     )
 }
 
-/// The time of day, in UTC.
+/// Formats the time of day, in UTC.
 fn time_of_day(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)

@@ -1,5 +1,5 @@
-//! The web server: an acceptor, and one process for each connection, which a crash in a handler ends and nothing else.
-//! What is asked and answered is in `routes`, the protocol in `http`.
+//! The web server: an acceptor, and one process for each connection, so that a crash in a handler affects
+//! only that connection. The routes are in `routes`, the protocol is in `http`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,19 +16,20 @@ use super::view;
 /// The supervisor of the connections.
 pub(crate) const CONNECTIONS: ServerRef<TaskSupervisor> = ServerRef::named("web.connections");
 
-/// How many connections there may be at once.
+/// The maximum number of open connections.
 const MAX_CONNECTIONS: usize = 128;
-/// How long a connection may be silent, in the middle of a request or between two.
+/// How long a connection may be idle, within a request or between two.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one request may take to arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to read what it asked for.
+/// How long a client may take to read a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the tree is sent, if something has changed; if nothing has, once in so many times.
+/// The interval at which the tree is sent if it has changed. Without changes it is sent every 8th time.
 const TREE_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_SKIPPED_FRAMES: u32 = 8;
 
-/// The web server as a part of the system: the acceptor goes when the supervisor of the connections does.
+/// Returns the supervisor of the web server. The acceptor is restarted together with the supervisor of the
+/// connections.
 pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: &Arc<Options>) -> SupervisorSpec {
     let (listener, options) = (Arc::clone(listener), Arc::clone(options));
     Supervisor::rest_for_one()
@@ -37,7 +38,8 @@ pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: &Arc<Options>) ->
         .child(ChildSpec::worker("web.acceptor", move || accept(&listener, &options)))
 }
 
-/// Takes connections in, one after the other. It blocks in the system, so whoever ends it knocks once more.
+/// Accepts connections in a loop. `accept` blocks in the operating system, where no exit signal is received;
+/// so an exit request opens a connection, which wakes it.
 fn accept(listener: &TcpListener, options: &Arc<Options>) {
     let address = listener.local_addr();
     let _hook = process::on_exit_request(move || drop(address.map(wake_acceptor)));
@@ -46,38 +48,39 @@ fn accept(listener: &TcpListener, options: &Arc<Options>) {
         process::checkpoint();
         match accepted {
             Ok((stream, _)) => on_connection(stream, options),
-            // No file handle is left, or the client has gone already: neither is the acceptor's fault.
+            // Out of file descriptors, or the client has disconnected already: not a reason to crash.
             Err(error) => {
-                log::warn!("a connection could not be accepted: {error}");
+                log::warn!("failed to accept a connection: {error}");
                 process::sleep(Duration::from_millis(50));
             }
         }
     }
 }
 
-/// A connection that says nothing.
+/// Opens a connection and closes it.
 fn wake_acceptor(address: SocketAddr) {
     let _ = TcpStream::connect_timeout(&address, Duration::from_millis(200));
 }
 
-/// Gives a connection a process of its own.
+/// Starts a process for a connection.
 fn on_connection(stream: TcpStream, options: &Arc<Options>) {
     let Ok(error_stream) = stream.try_clone() else { return };
     let options = Arc::clone(options);
     let task = CONNECTIONS.builder().label("web.connection");
     let Err(error) = task.start_child(move || drop(serve_connection(stream, &options))) else { return };
     let message = match error {
-        StartError::MaxChildren { .. } => "there are too many connections, come back later",
-        _ => "no connection can be served at the moment, come back later",
+        StartError::MaxChildren { .. } => "too many connections, try again later",
+        _ => "the connection cannot be served at the moment, try again later",
     };
     let _ = error_stream.set_write_timeout(Some(Duration::from_millis(100)));
     let _ = (&error_stream).write_all(&Response::text(503, message).bytes(false));
 }
 
-/// Answers what comes over one connection, in order.
+/// Serves the requests of one connection, in order.
 fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
     stream.set_read_timeout(Some(IDLE_TIMEOUT))?;
     stream.set_nodelay(true)?;
+    // An exit request closes the socket, which ends a blocking read or write.
     let handle = stream.try_clone()?;
     let _hook = process::on_exit_request(move || drop(handle.shutdown(Shutdown::Both)));
     let mut stream = &stream;
@@ -95,7 +98,7 @@ fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
             Answer::Whole(response) => {
                 let mut answer = response.bytes(request.keep_alive);
                 if request.method == "HEAD" {
-                    // A body would be taken for the next answer.
+                    // The client would parse a body as the next response.
                     answer.truncate(answer.len() - response.body.len());
                 }
                 send(stream, &answer)?;
@@ -108,7 +111,8 @@ fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
     }
 }
 
-/// The next request; `None` if the client has gone, or says nothing more. `bytes` keeps what came after it.
+/// Reads the next request; `None` if the client has closed the connection or is idle. `bytes` keeps the data
+/// behind it.
 fn next_request(
     stream: &mut impl Read,
     bytes: &mut Vec<u8>,
@@ -141,8 +145,8 @@ fn next_request(
     }
 }
 
-/// Writes all of it to a client that reads it within [`READING`]. (The time limit of a socket is for one write, of which
-/// there may be any number if the client reads a little now and then.)
+/// Writes all bytes within [`WRITE_TIMEOUT`]. (The timeout of a socket applies to each single write, and a
+/// client that reads slowly can cause any number of these.)
 fn send(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     let deadline = Instant::now() + WRITE_TIMEOUT;
     while !bytes.is_empty() {
@@ -161,7 +165,8 @@ fn send(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Says what is wrong and hangs up, so that the client gets to read it although it may still be sending.
+/// Sends an error response and closes the connection. First it reads what the client is still sending:
+/// closing a socket with unread data would discard the response.
 fn reject(mut stream: &TcpStream, response: &Response) -> io::Result<()> {
     metrics::count_request();
     send(stream, &response.bytes(false))?;
@@ -173,7 +178,7 @@ fn reject(mut stream: &TcpStream, response: &Response) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the tree and the news for as long as the client listens.
+/// Sends the tree and the process events until the client disconnects.
 fn stream_events(stream: &TcpStream, options: &Options) -> io::Result<()> {
     send(stream, (http::head(200, "text/event-stream") + "connection: close\r\n\r\n").as_bytes())?;
     let mut events = rethread::observer::events();
@@ -181,13 +186,14 @@ fn stream_events(stream: &TcpStream, options: &Options) -> io::Result<()> {
     let mut skipped_frames = 0;
     let mut next_frame = Instant::now(); // the first tree at once
     loop {
+        // Collect the events until the next frame is due.
         let mut output = String::new();
         while let Some(event) = events.recv_timeout(next_frame.saturating_duration_since(Instant::now())) {
-            output.push_str(&format!("event: life\ndata: {}\n\n", view::event_json(&event)));
+            output.push_str(&format!("event: process\ndata: {}\n\n", view::event_json(&event)));
         }
         let mut tree = options.tree();
         let shown = tree.to_string();
-        // What changes all by itself is no reason to send it.
+        // Fields that change constantly do not count as a change.
         for changing in ["at", "uptime"] {
             tree[changing] = serde_json::Value::Null;
         }

@@ -1,5 +1,5 @@
-//! A database worker: the one process that has a certain shard open. The database starts three of them;
-//! its client functions talk to them by name.
+//! A database worker: the one process that has a certain shard open. There are three of them, reached by
+//! name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use super::list::{Event, TodoList};
 use super::name::ListName;
 use super::store::{Store, StoreError};
 
-/// How many shards, and workers, there are.
+/// The number of shards, and of workers.
 pub(crate) const SHARDS: usize = 3;
 
-/// The workers by name, each the one of its shard.
+/// The workers by name, in the order of their shards.
 pub(crate) static WORKERS: [ServerRef<DbWorker>; SHARDS] =
     [ServerRef::named("db.worker.0"), ServerRef::named("db.worker.1"), ServerRef::named("db.worker.2")];
 
-/// So many changes are written together at most. More could only pile up if that many lists changed at once.
+/// The maximum number of changes in one transaction.
 const MAX_BATCH_LEN: usize = 256;
 
-/// How long a worker that is told to end may take to finish what it is writing, or checking, if nobody says otherwise. Its
-/// file is locked until then, and its successor waits for it.
+/// The default for how long a worker may take after an exit signal to finish what it is writing or checking.
+/// Its file is locked until then, and its successor waits for it.
 pub(crate) const DEFAULT_FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How the worker of a shard is started: under its name, with time to finish.
+/// Returns the child specification of the worker of a shard.
 pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finish_timeout: Duration) -> ServerSpec<DbWorker> {
     DbWorker::child_spec((Arc::clone(dir), shard))
         .name(WORKERS[shard].clone())
@@ -34,8 +34,8 @@ pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finish_timeout: Duration) -> S
         .exit_timeout(finish_timeout)
 }
 
-/// Owns one shard and commits in groups: it collects changes as long as its mailbox has some, then writes
-/// all of them in one transaction and answers everybody. One sync of the disk serves many clients, and
+/// A server that owns one shard and commits in groups: it collects changes while its mailbox has some, then
+/// writes all of them in one transaction and replies to all callers. One disk sync serves many clients, and
 /// `Ok` still means "on disk".
 pub(crate) struct DbWorker {
     store: Store,
@@ -43,19 +43,19 @@ pub(crate) struct DbWorker {
     pending: Vec<Caller<Result<(), StoreError>>>,
 }
 
-/// What a worker can be asked.
+/// The calls of a worker.
 pub(crate) enum WorkerCall {
-    /// To write this change; answered when it is on disk.
+    /// Writes a change; the reply is sent when it is on disk.
     Append(ListName, Event, Caller<Result<(), StoreError>>),
-    /// For a list as it is kept.
+    /// Loads a list.
     Load(ListName, Caller<Result<TodoList, StoreError>>),
-    /// For the names of all lists of the shard.
+    /// Returns the names of all lists of the shard.
     Lists(Caller<Result<Vec<ListName>, StoreError>>),
 }
 
-/// What a worker can be told.
+/// The casts of a worker.
 pub(crate) enum WorkerCast {
-    /// To do something wrong, for a show or a test.
+    /// Executes a fault, for a demonstration or a test.
     Inject(HandlerFault),
 }
 
@@ -79,7 +79,7 @@ impl GenServer for DbWorker {
                     self.commit()
                 }
             }
-            // A read sees every change that was sent before it.
+            // A read must see every change that was sent before it: commit first.
             WorkerCall::Load(list, from) => {
                 let next = self.commit();
                 from.reply_now(self.store.load(&list));
@@ -99,26 +99,27 @@ impl GenServer for DbWorker {
 
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
         match info {
-            Info::Timeout => self.commit(), // no message waits: it is time to write
+            Info::Timeout => self.commit(), // the mailbox is empty: commit
             _ => Next::wait(),
         }
     }
 }
 
 impl DbWorker {
-    /// Writes what was collected and answers everybody. Ends the worker if the store is of no more use.
+    /// Writes the collected changes and replies to their callers. Stops the worker if the store cannot be
+    /// used any more.
     fn commit(&mut self) -> Next {
         let batch = std::mem::take(&mut self.batch);
         let pending = std::mem::take(&mut self.pending);
         match self.store.append(&batch) {
-            // One change that does not fit is not to fail its neighbours.
+            // One change that does not fit must not fail the others: write each alone.
             Err(error) if batch.len() > 1 && is_recoverable(&error) => {
                 for (change, from) in batch.into_iter().zip(pending) {
                     let result = self.store.append(&[change]);
                     let fatal = result.as_ref().err().filter(|error| !is_recoverable(error)).cloned();
                     from.reply_now(result);
                     if let Some(error) = fatal {
-                        return Next::stop(ExitReason::error(error)); // the others' callers are told so
+                        return Next::stop(ExitReason::error(error)); // the other callers get this reason
                     }
                 }
                 Next::wait()
@@ -136,7 +137,7 @@ impl DbWorker {
     }
 }
 
-/// Whether the store goes on after this error.
+/// Returns `true` if the store can be used after this error.
 fn is_recoverable(error: &StoreError) -> bool {
     matches!(error, StoreError::Stale { .. } | StoreError::WrongShard { .. })
 }
