@@ -401,3 +401,22 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
         worker.stop().unwrap();
     });
 }
+
+/// A label whose conversion asks for the process that it labels.
+struct SelfDescription;
+
+impl From<SelfDescription> for std::sync::Arc<str> {
+    fn from(_: SelfDescription) -> Self {
+        let info = process::current().and_then(process::info);
+        format!("has {} messages", info.expect("it is running").mailbox_len).into()
+    }
+}
+
+#[test]
+fn label_that_asks_for_its_process_is_set() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::set_label(SelfDescription);
+        let info = process::info(inbox.pid()).expect("it is running");
+        assert_eq!(info.label.as_deref(), Some("has 0 messages"));
+    });
+}
