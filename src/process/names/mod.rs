@@ -99,7 +99,7 @@ pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), Na
 ///
 /// ```
 /// use rethread::process::{self, NameError};
-/// assert_eq!(process::unregister("doc.nobody"), Err(NameError::Unknown));
+/// assert_eq!(process::unregister("doc.unused"), Err(NameError::Unknown));
 /// ```
 pub fn unregister(name: &str) -> Result<(), NameError> {
     enter_release_call().map_err(|Exiting| NameError::Exiting)?;
