@@ -123,7 +123,7 @@ fn ap_11_a_crash_is_reported_with_the_child_and_then_its_restart() {
     let told = about(name);
     assert_eq!(told.len(), 3, "{told:#?}");
     assert_eq!(told[0], format!("INFO {me}: child a started as {first}"));
-    assert!(told[1].starts_with(&format!("ERROR {me}: child a ({first}) ended: oops")), "{}", told[1]);
+    assert!(told[1].starts_with(&format!("ERROR {me}: child a ({first}) exited: oops")), "{}", told[1]);
     parts(
         &told[1],
         &["restart: Permanent", "shutdown: Timeout(1.234s)", "type: Worker", "significant: false"],
@@ -144,8 +144,8 @@ fn a_child_whose_end_leads_to_no_restart_is_reported_too() {
     supervisor.which_children().unwrap();
     let told = trouble(name);
     assert_eq!(told.len(), 2, "{told:#?}");
-    parts(&told[0], &["child t (", "ended: oops", "restart: Temporary"]);
-    parts(&told[1], &["child p (", "ended: normal"]);
+    parts(&told[0], &["child t (", "exited: oops", "restart: Temporary"]);
+    parts(&told[1], &["child p (", "exited: normal"]);
     supervisor.stop().unwrap();
 }
 
@@ -160,7 +160,7 @@ fn ap_12_too_many_restarts_are_reported_after_the_last_crash() {
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     let told = trouble(name);
     assert_eq!(told.len(), 2, "{told:#?}");
-    parts(&told[0], &["ERROR", "child a (", "ended: oops"]);
+    parts(&told[0], &["ERROR", "child a (", "exited: oops"]);
     parts(&told[1], &["ERROR", "reached_max_restart_intensity by child", "shutting down"]);
 }
 
@@ -243,7 +243,7 @@ fn dynamic_children_are_reported_alike() {
     let told = about(name);
     assert_eq!(told.len(), 3, "{told:#?}");
     parts(&told[0], &["DEBUG", &format!("child a started as {first}")]);
-    parts(&told[1], &["ERROR", &format!("child a ({first}) ended: oops"), "restart: Permanent"]);
+    parts(&told[1], &["ERROR", &format!("child a ({first}) exited: oops"), "restart: Permanent"]);
     parts(&told[2], &["INFO", &format!("child a started as {second}")]);
     supervisor.stop().unwrap();
 }

@@ -26,7 +26,7 @@ use crate::process::signals::current::trap_exit;
 use crate::process::signals::exit::exit;
 use crate::process::signals::watch::watch_block;
 use crate::reason::ExitReason;
-use crate::supervisor::children::write_log;
+use crate::supervisor::child::write_log;
 use crate::supervisor::server::Supervisor;
 use crate::sync;
 use crate::unwind::catch_and_log;

@@ -40,7 +40,7 @@ use crate::process::observe::info::ProcessState;
 use crate::process::observe::info::collect_info;
 use crate::process::observe::zombie::Zombie;
 use crate::process::observe::zombie::zombies;
-use crate::supervisor::request::ChildState;
+use crate::supervisor::child::ChildState;
 use crate::supervisor::spec::Strategy;
 use crate::supervisor::status::StatusBoard;
 
@@ -168,12 +168,10 @@ struct StrategyName(Option<Strategy>);
 
 impl fmt::Display for StrategyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Some(Strategy::OneForOne) => "one_for_one",
-            Some(Strategy::OneForAll) => "one_for_all",
-            Some(Strategy::RestForOne) => "rest_for_one",
-            None => "dynamic",
-        })
+        match self.0 {
+            Some(strategy) => strategy.fmt(f),
+            None => f.write_str("dynamic"),
+        }
     }
 }
 

@@ -1,24 +1,27 @@
-//! How many restarts are allowed within how long: pure, the clock is a parameter. The supervisor spends
-//! one for each restart and gives up when there is none left.
+//! Restart intensity: how many restarts are allowed within a period. Pure: the current time is a parameter, so
+//! this module must never read the clock.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How many restarts a supervisor has made within its period, and how many it may make: one more, and it gives up.
+use crate::child_spec::SpecError;
+
+/// The number of restarts that a supervisor has made within its period, and the maximum. With one restart more than
+/// the maximum the supervisor gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RestartCount {
-    /// How many it has made within the last `period`.
+    /// The number of restarts within the last `period`.
     pub used: usize,
-    /// How many it may make within it.
+    /// The maximum number of restarts within `period`.
     pub max: u32,
     /// The time within which restarts are counted.
     pub period: Duration,
 }
 
 impl RestartCount {
-    /// How many more it may make just now.
+    /// Returns the number of restarts that are left now.
     pub fn left(&self) -> usize {
         (self.max as usize).saturating_sub(self.used)
     }
@@ -33,13 +36,20 @@ impl fmt::Display for RestartCount {
     }
 }
 
-/// The restarts that are left.
+/// A maximum number of restarts within a sliding period, and the restarts made in it.
 #[derive(Debug, Clone)]
 pub(crate) struct RestartIntensity {
     max: u32,
     period: Duration,
-    /// When the restarts of the last period were, oldest first.
+    /// The times of the restarts within the last period, oldest first.
     restart_times: VecDeque<Instant>,
+}
+
+/// 3 restarts in 5 s, the default of both kinds of supervisor, as in Elixir.
+impl Default for RestartIntensity {
+    fn default() -> Self {
+        Self::new(3, Duration::from_secs(5))
+    }
 }
 
 impl RestartIntensity {
@@ -47,12 +57,18 @@ impl RestartIntensity {
         Self { max, period, restart_times: VecDeque::new() }
     }
 
-    /// How many restarts there were within the period that ends now.
+    /// Returns an error if the period is zero: then the number of restarts would not be limited.
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
+        if self.period.is_zero() { Err(SpecError::ZeroPeriod) } else { Ok(()) }
+    }
+
+    /// Returns the number of restarts within the period that ends now.
     pub(crate) fn count(&mut self, now: Instant) -> RestartCount {
         self.prune(now);
         RestartCount { used: self.restart_times.len(), max: self.max, period: self.period }
     }
 
+    /// Removes the restarts that are older than one period.
     fn prune(&mut self, now: Instant) {
         while self
             .restart_times
@@ -63,8 +79,8 @@ impl RestartIntensity {
         }
     }
 
-    /// Notes a restart; false if it is one too many within the period. A restart exactly one period ago
-    /// still counts.
+    /// Records a restart; returns `false` if it is one too many within the period. A restart exactly one period
+    /// ago still counts.
     pub(crate) fn record_restart(&mut self, now: Instant) -> bool {
         self.prune(now);
         self.restart_times.push_back(now);
@@ -109,17 +125,17 @@ mod tests {
         for round in 0..1000 {
             assert!(intensity.record_restart(start + Duration::from_millis(5001) * round), "round {round}");
         }
-        assert!(intensity.restart_times.len() <= 2, "the past is forgotten");
+        assert!(intensity.restart_times.len() <= 2, "older restarts are removed");
     }
 
-    /// Against one that forgets nothing and counts anew each time.
+    /// Compares with an implementation that keeps all restarts and counts them each time.
     mod model {
         use proptest::prelude::*;
 
         use super::*;
 
-        /// How long the period is and how long after one another the restarts are, in ms: often as good as
-        /// one period, or a part of it.
+        /// Generates a period and the gaps between restarts, in ms. Many gaps are close to the period or to a
+        /// fraction of it, where an error by one would show.
         fn times() -> impl Strategy<Value = (u64, Vec<u64>)> {
             (0..60_u64).prop_flat_map(|period| {
                 let part = (1..5_u64, 0..3_u64)
@@ -146,7 +162,7 @@ mod tests {
                     let within = all.iter().filter(|then| **then + period >= now).count();
                     let allowed = intensity.record_restart(start + Duration::from_millis(now));
                     prop_assert_eq!(allowed, within <= max as usize, "{} ms: {} within", now, within);
-                    prop_assert_eq!(intensity.restart_times.len(), within, "what is over is forgotten");
+                    prop_assert_eq!(intensity.restart_times.len(), within, "older restarts are removed");
                 }
             }
         }

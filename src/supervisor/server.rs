@@ -1,5 +1,6 @@
-//! The supervisor itself: a server that traps exits, hears of its children's ends, and does what `decide`
-//! and `budget` say. Everything runs in its own process, one thing at a time.
+//! The supervisor process: a server that traps exits, receives the exits of its children, and restarts them by the
+//! rules in `policy` and `intensity`. It handles one message at a time, in its own process, and must never be ended
+//! by a panic in user code (start functions, destructors, the logger).
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,24 +13,21 @@ use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::Info;
 use crate::gen_server::callbacks::InitError;
 use crate::gen_server::reply::Next;
-use crate::gen_server::server_ref::ServerRef;
-use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::pid::Pid;
 use crate::reason::ExitReason;
-use crate::supervisor::children::{
-    Child, Children, FailedToStartChild, Status, child_info, count, is_dead, too_many_zombies, write_log,
+use crate::supervisor::child::{
+    Child, ChildError, ChildRequest, Children, FailedToStartChild, RetryRestart, Status, SupervisorCall,
+    SupervisorCast, child_info, count, is_dead, too_many_zombies, write_log,
 };
-use crate::supervisor::intensity::RestartIntensity;
 use crate::supervisor::policy::Decision;
 use crate::supervisor::policy::affected_range;
 use crate::supervisor::policy::decide;
 use crate::supervisor::policy::should_auto_shutdown;
-use crate::supervisor::request::{ChildError, ChildRequest, RetryRestart, SupervisorCall, SupervisorCast};
 use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_child};
 use crate::supervisor::status::StatusBoard;
 use crate::supervisor::status::publish_give_up;
 
-/// A process that starts others, and starts them again when they end.
+/// A process that starts other processes, its children, and restarts them when they exit.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -48,149 +46,58 @@ use crate::supervisor::status::publish_give_up;
 /// let watch = CACHE.watch();
 /// process::exit(first.unwrap(), ExitReason::Kill);
 /// watch.wait();
-/// // A new process under the same name: nobody holds a stale handle.
+/// // A new process under the same name: the handle is still valid.
 /// let second = CACHE.whereis_timeout(std::time::Duration::from_secs(1));
 /// assert!(second.is_some() && second != first);
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Children are started in order, each when the one before is ready, and stopped in reverse order. A
-/// child that ends is treated by its [`Restart`](crate::Restart) and the supervisor's [`Strategy`]; more
-/// restarts than `max_restarts` allows, and the supervisor stops its children and ends with `Shutdown`,
-/// so that its own supervisor can try.
+/// Children are started in order, each when the one before is ready, and stopped in reverse order. What happens
+/// when a child exits depends on its [`Restart`](crate::Restart) type and the supervisor's [`Strategy`]. If there
+/// are more restarts than `max_restarts` allows, the supervisor stops its children and exits with `Shutdown`,
+/// so that its own supervisor can restart it.
 ///
-/// # What can be asked of it
-/// Its handle lists, adds, stops and restarts children:
+/// # Methods of the handle
+/// The handle lists, adds, stops and restarts children:
 /// [`ServerRef<Supervisor>`](crate::ServerRef#impl-ServerRef%3CSupervisor%3E).
 ///
 /// # Differences from Erlang
 /// The restart window is measured in milliseconds, not whole seconds. Children are listed in start order.
-/// A child whose thread will not stop is declared dead and becomes a zombie
-/// ([`process::zombies`](crate::process::zombies)); when there are too many of them, the supervisor gives
-/// up instead of starting another.
+/// A child whose thread does not stop counts as exited and becomes a zombie
+/// ([`process::zombies`](crate::process::zombies)); when there are too many zombies, the supervisor gives
+/// up instead of restarting the child.
 pub struct Supervisor {
-    /// For the log.
+    /// Name and pid, for the log.
     name: String,
     strategy: Strategy,
     auto_shutdown: AutoShutdown,
     status_board: Arc<StatusBoard>,
     max_zombies: Option<usize>,
+    /// Set when the supervisor gives up, for the owner of the cell.
     gave_up: Option<Arc<OnceCell<String>>>,
     children: Children,
+    /// The number of the last retry.
     retries: u64,
-}
-
-impl Supervisor {
-    /// A plan with [`Strategy::OneForOne`].
-    #[track_caller]
-    pub fn one_for_one() -> SupervisorSpec {
-        SupervisorSpec::new(Strategy::OneForOne)
-    }
-
-    /// A plan with [`Strategy::OneForAll`].
-    #[track_caller]
-    pub fn one_for_all() -> SupervisorSpec {
-        SupervisorSpec::new(Strategy::OneForAll)
-    }
-
-    /// A plan with [`Strategy::RestForOne`].
-    #[track_caller]
-    pub fn rest_for_one() -> SupervisorSpec {
-        SupervisorSpec::new(Strategy::RestForOne)
-    }
-
-    /// Starts a supervisor with these children and defaults for the rest, linked to the calling process.
-    /// On a foreign thread there is nothing to link to.
-    ///
-    /// Children of several types are listed as what they have in common:
-    /// `[Cache::child_spec(()).into(), Web::child_spec(port).into()] as [ChildSpec; 2]`; or they are added one
-    /// by one: `Supervisor::one_for_one().child(..).child(..).start_link()`.
-    ///
-    /// # Errors
-    /// As [`SupervisorSpec::start_link`].
-    #[track_caller]
-    pub fn start_link<C: Into<ChildSpec>>(
-        children: impl IntoIterator<Item = C>,
-        strategy: Strategy,
-    ) -> Result<ServerRef<Self>, StartError> {
-        SupervisorSpec::new(strategy).children(children).start_link()
-    }
 }
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("called", &self.name).finish_non_exhaustive()
+        f.debug_struct("Supervisor").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl SupervisorSpec {
-    /// The name of the supervisor.
-    pub fn name(mut self, name: ServerRef<Supervisor>) -> Self {
-        self.name = Some(name.target);
-        self
-    }
-
-    /// Starts the supervisor and its children, linked to the calling process. On a foreign thread there is
-    /// nothing to link to: it is [`start`](Self::start).
-    ///
-    /// # Errors
-    /// [`StartError::BadSpec`] if the plan makes no sense: nothing was started. If a child does not start,
-    /// those before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that
-    /// holds a [`FailedToStartChild`].
-    #[track_caller]
-    pub fn start_link(self) -> Result<ServerRef<Supervisor>, StartError> {
-        self.check().map_err(StartError::BadSpec)?;
-        self.spec().start_link()
-    }
-
-    /// Starts the supervisor without a link.
-    ///
-    /// # Errors
-    /// As [`start_link`](Self::start_link).
-    #[track_caller]
-    pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
-        self.check().map_err(StartError::BadSpec)?;
-        self.spec().start()
-    }
-
-    /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name;
-    /// two without one that stand beside each other need ids, `.spec().id("readers")`.
-    pub fn spec(mut self) -> ServerSpec<Supervisor> {
-        let name = self.name.take().map(ServerRef::<Supervisor>::new);
-        let display_name = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
-        let defined_at = self.defined_at;
-        let init = SupervisorInit { name: display_name, make: Arc::new(move || Ok(self.clone())) };
-        let spec = Supervisor::child_spec(init).supervisor().defined_at(defined_at);
-        match name {
-            Some(name) => spec.id(name.to_string()).name(name),
-            None => spec,
-        }
-    }
-}
-
-impl From<SupervisorSpec> for ServerSpec<Supervisor> {
-    fn from(spec: SupervisorSpec) -> Self {
-        spec.spec()
-    }
-}
-
-impl From<SupervisorSpec> for ChildSpec {
-    fn from(spec: SupervisorSpec) -> Self {
-        spec.spec().into()
-    }
-}
-
-/// What a supervisor is started from. Made by [`SupervisorSpec::spec`] and
-/// [`Supervise`](crate::Supervise).
+/// The start arguments of a supervisor, made by [`SupervisorSpec::spec`] and [`Supervise`](crate::Supervise).
 #[derive(Clone)]
 pub struct SupervisorInit {
+    /// The name of the supervisor, for the log.
     pub(crate) name: String,
+    /// Makes the spec, in the new process.
     pub(crate) make: Arc<dyn Fn() -> Result<SupervisorSpec, InitError> + Send + Sync>,
 }
 
 impl SupervisorInit {
-    /// Has the supervisor note there that it gave up, and why.
+    /// Sets the cell in which the supervisor records that it gave up, and why.
     pub(crate) fn with_give_up_cell(self, gave_up: &Arc<OnceCell<String>>) -> Self {
         let (make, gave_up) = (self.make, Arc::clone(gave_up));
         let make = move || make().map(|spec| SupervisorSpec { gave_up: Some(Arc::clone(&gave_up)), ..spec });
@@ -200,7 +107,7 @@ impl SupervisorInit {
 
 impl fmt::Debug for SupervisorInit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plan({})", self.name)
+        write!(f, "SupervisorInit({})", self.name)
     }
 }
 
@@ -211,21 +118,20 @@ impl GenServer for Supervisor {
 
     fn init(args: SupervisorInit, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
+        // Checks again: as a child of another supervisor, or by `Supervise`, the spec was not checked before.
         let spec = (args.make)()?;
         spec.check()?;
         let mut supervisor = Self {
             name: format!("{} {}", args.name, cx.pid()),
             strategy: spec.strategy,
             auto_shutdown: spec.auto_shutdown,
-            status_board: StatusBoard::register(
-                Some(spec.strategy),
-                RestartIntensity::new(spec.max_restarts, spec.period),
-            ),
+            status_board: StatusBoard::register(Some(spec.strategy), spec.intensity),
             max_zombies: spec.max_zombies,
             gave_up: spec.gave_up,
             children: Children(spec.children.into_iter().map(Child::new).collect()),
             retries: 0,
         };
+        // All children start, or none is left: at the first failure those before it are stopped.
         let all = 0..supervisor.children.0.len();
         if let Err((at, error)) = supervisor.start_range(all) {
             let id = supervisor.children.0[at].spec.id.clone();
@@ -241,6 +147,7 @@ impl GenServer for Supervisor {
     }
 
     fn handle_call(&mut self, SupervisorCall(request): SupervisorCall, _: &mut Context<Self>) -> Next {
+        // The caller receives the reply when this returns: by then observers see what the request changed.
         let next = match request {
             ChildRequest::Start(child, from) => from.reply(self.start_child(child)),
             ChildRequest::Terminate(id, from) => from.reply(self.terminate_child(&id)),
@@ -264,7 +171,8 @@ impl GenServer for Supervisor {
     ) -> Next {
         let next = match self.children.position(&id) {
             Some(at) if self.children.0[at].status == Status::Restarting(retry) => self.restart(at, cx),
-            _ => Next::wait(), // it was stopped, deleted or restarted by hand meanwhile
+            // Stopped, deleted or restarted by a request since the retry was sent.
+            _ => Next::wait(),
         };
         self.publish_children();
         next
@@ -276,7 +184,8 @@ impl GenServer for Supervisor {
                 Some(at) if is_dead(&self.children.0[at], from, &self.name) => {
                     self.on_child_exit(at, from, &reason, cx)
                 }
-                _ => Next::wait(), // no child of ours, or no longer
+                // Not a child: another linked process, or a child that was already stopped.
+                _ => Next::wait(),
             },
             other => {
                 write_log(
@@ -296,31 +205,34 @@ impl GenServer for Supervisor {
     }
 }
 
-/// A child ended by itself: what now?
+/// Reactions to the exit of a child.
 impl Supervisor {
-    /// Lets observers see the children as they are now.
+    /// Publishes the current children for observers.
     fn publish_children(&self) {
         self.status_board.set_children(self.children.0.iter());
     }
 
+    /// Handles the exit of the child at `at`, which was not requested.
     fn on_child_exit(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
         let child = &mut self.children.0[at];
         child.status = Status::Stopped;
         let decision = decide(child.spec.restart, reason);
         child.log_exit(&self.name, pid, reason);
-        let significant = child.spec.significant;
+        let significant = child.spec.significant; // the child may be removed below
         match decision {
             Decision::Restart => return self.restart(at, cx),
             Decision::Keep => {}
             Decision::Remove => drop(self.children.0.remove(at)),
         }
+        // The child is not restarted. If it is significant, that may end the supervisor.
         let significant_left =
             self.children.0.iter().any(|child| child.spec.significant && child.status != Status::Stopped);
         if significant && should_auto_shutdown(self.auto_shutdown, significant_left) {
             write_log(
                 log::Level::Debug,
-                format_args!("supervisor {}: a significant child ended, shutting down", self.name),
+                format_args!("supervisor {}: a significant child exited, shutting down", self.name),
             );
+            // A normal exit of a significant child is the planned end of the supervisor, a crash is a failure.
             if reason.is_abnormal() {
                 self.record_give_up("a significant child failed");
             }
@@ -329,6 +241,7 @@ impl Supervisor {
         Next::wait()
     }
 
+    /// Logs and publishes that the supervisor gives up, and stops it.
     fn give_up(&self, why: &str) -> Next {
         write_log(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.name));
         self.record_give_up(why);
@@ -336,14 +249,15 @@ impl Supervisor {
         Next::stop(ExitReason::Shutdown)
     }
 
-    /// For whom this supervisor is the top one: to go down now is a failure, though its reason is `Shutdown`.
+    /// Records the failure for the application of which this is the top supervisor: the exit reason, `Shutdown`,
+    /// does not show it.
     fn record_give_up(&self, failure: &str) {
         if let Some(gave_up) = &self.gave_up {
             let _ = gave_up.set(format!("supervisor {}: {failure}", self.name));
         }
     }
 
-    /// Restarts what the strategy says, if the budget allows.
+    /// Restarts the child at `at` and those that the strategy names, or gives up.
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
         if !self.status_board.record_restart() {
             self.children.0[at].status = Status::Stopped;
@@ -352,12 +266,17 @@ impl Supervisor {
         }
         let id = self.children.0[at].spec.id.clone();
         self.children.0[at].status = Status::Stopped;
+        // Stop the affected children. Temporary ones are not started again, except the one that is restarted: for
+        // that, `decide` has allowed it.
         let mut range = affected_range(self.strategy, at, self.children.0.len());
         self.children.stop(range.clone(), &self.name);
         range.end -= self.remove_temporary(range.clone(), &id);
+        // Checked after the stop, because a stopped child may have become a zombie, too.
         if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
             return self.give_up("zombie_limit");
         }
+        // `start_range` may remove ignored children, so the range may be too long afterwards: `publish_restart` skips
+        // children without a process.
         let started = self.start_range(range.clone());
         self.children.0.iter().skip(range.start).take(range.len()).for_each(Child::publish_restart);
         if let Err((failed, error)) = started {
@@ -371,13 +290,13 @@ impl Supervisor {
                     self.name, child.spec.id
                 ),
             );
-            // Through the mailbox, so that requests and our own shutdown get in between.
+            // Retry through the mailbox, so that requests and a shutdown of this supervisor are handled in between.
             cx.cast(SupervisorCast(RetryRestart { id: child.spec.id.clone(), retry: self.retries }));
         }
         Next::wait()
     }
 
-    /// Temporary children that were stopped with others are not started again; says how many.
+    /// Removes the temporary children in a range, except one; returns how many were removed.
     fn remove_temporary(&mut self, range: std::ops::Range<usize>, except: &ChildId) -> usize {
         let before = self.children.0.len();
         let mut at = 0;
@@ -389,7 +308,8 @@ impl Supervisor {
         before - self.children.0.len()
     }
 
-    /// Starts those in a range in order; at the first failure says which and why.
+    /// Starts the children in a range, in order; at the first failure returns its position and error. Ignored
+    /// temporary children are removed.
     fn start_range(&mut self, range: std::ops::Range<usize>) -> Result<(), (usize, StartError)> {
         let mut ignored = Vec::new();
         let mut result = Ok(());
@@ -403,19 +323,21 @@ impl Supervisor {
                 }
             }
         }
-        // An ignored temporary child is not kept.
+        // Removed only now, and from the end, so that the positions above stay valid.
         ignored.retain(|&at| self.children.0[at].is_temporary());
         for at in ignored.iter().rev() {
             self.children.0.remove(*at);
         }
+        // All removed children were before the failed one.
         result.map_err(|(at, error)| (at - ignored.len(), error))
     }
 }
 
-/// What the supervisor is asked from outside.
+/// Requests of callers.
 impl Supervisor {
     fn start_child(&mut self, spec: ChildSpec) -> Result<Option<Pid>, StartError> {
-        let mut child = Child::new(spec); // from here on its destructor is contained
+        // A `Child` contains a panic in the destructor of its start function; a spec does not.
+        let mut child = Child::new(spec);
         check_child(&child.spec, self.auto_shutdown).map_err(StartError::BadSpec)?;
         if let Some(at) = self.children.position(&child.spec.id) {
             return Err(match self.children.0[at].status {
@@ -446,6 +368,7 @@ impl Supervisor {
             Status::Running(_) => Err(ChildError::Running),
             Status::Restarting(_) => Err(ChildError::Restarting),
             Status::Stopped => {
+                // The last process may be a zombie that still holds an exclusive resource.
                 child.wait_until_reaped();
                 child.start(&self.name, log::Level::Debug).map_err(ChildError::Start)
             }

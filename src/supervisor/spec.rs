@@ -1,7 +1,7 @@
-//! The plan of a supervisor: strategy, children, limits; and what can be wrong with it. Written by user
-//! code, read by `server`.
+//! The spec of a supervisor: strategy, children and limits, and the checks made before anything is started.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +10,48 @@ use once_cell::sync::OnceCell;
 
 use crate::child_spec::{ChildSpec, Restart, SpecError};
 use crate::gen_server::server_ref::Target;
+use crate::supervisor::intensity::RestartIntensity;
 
-/// Whom the end of one child concerns.
+/// Which children are restarted when one child exits.
+///
+/// `Display` prints Erlang's names: `one_for_one`, `one_for_all`, `rest_for_one`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// Only that child is restarted.
     OneForOne,
     /// All children are stopped, in reverse order, and started again, in order.
     OneForAll,
-    /// The child and those started after it are stopped and started again.
+    /// The child and those started after it are stopped, in reverse order, and started again, in order.
     RestForOne,
 }
 
-/// Whether the end of significant children ends their supervisor, with `Shutdown`.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OneForOne => "one_for_one",
+            Self::OneForAll => "one_for_all",
+            Self::RestForOne => "rest_for_one",
+        })
+    }
+}
+
+/// Whether the exit of significant children makes their supervisor exit, with `Shutdown`.
 ///
-/// Only an end of their own that does not lead to a restart counts: not one that the supervisor brought
-/// about.
+/// Only a child that exits by itself and is not restarted counts, not one that the supervisor stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum AutoShutdown {
-    /// It does not.
+    /// The supervisor keeps running.
     #[default]
     Never,
-    /// When any significant child has ended.
+    /// The supervisor exits when any significant child has exited.
     AnySignificant,
-    /// When the last significant child has ended.
+    /// The supervisor exits when the last significant child has exited.
     AllSignificant,
 }
 
-/// The plan of a supervisor, made by [`Supervisor::one_for_one`](crate::Supervisor::one_for_one) and its like.
+/// The spec of a supervisor, made by [`Supervisor::one_for_one`](crate::Supervisor::one_for_one),
+/// [`one_for_all`](crate::Supervisor::one_for_all), [`rest_for_one`](crate::Supervisor::rest_for_one) or
+/// [`SupervisorSpec::new`].
 ///
 /// | default | |
 /// | --- | --- |
@@ -60,30 +74,28 @@ pub enum AutoShutdown {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "a plan does nothing by itself: start it, or give it to a supervisor"]
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct SupervisorSpec {
     pub(crate) strategy: Strategy,
     pub(crate) children: Vec<ChildSpec>,
-    pub(crate) max_restarts: u32,
-    pub(crate) period: Duration,
+    pub(crate) intensity: RestartIntensity,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_zombies: Option<usize>,
     pub(crate) name: Option<Target>,
-    /// Where it notes that it gave up: its reason, `Shutdown`, does not tell.
+    /// Set by the supervisor when it gives up: its exit reason, `Shutdown`, does not show it.
     pub(crate) gave_up: Option<Arc<OnceCell<String>>>,
-    /// Where the program made it.
+    /// The source location where the spec was made.
     pub(crate) defined_at: &'static Location<'static>,
 }
 
 impl SupervisorSpec {
-    /// A plan without children.
+    /// Creates a spec without children.
     #[track_caller]
     pub fn new(strategy: Strategy) -> Self {
         Self {
             strategy,
             children: Vec::new(),
-            max_restarts: 3,
-            period: Duration::from_secs(5),
+            intensity: RestartIntensity::default(),
             auto_shutdown: AutoShutdown::default(),
             max_zombies: None,
             name: None,
@@ -92,45 +104,42 @@ impl SupervisorSpec {
         }
     }
 
-    /// Adds a child: they are started in the order they are added.
+    /// Adds a child. Children are started in the order in which they are added.
     pub fn child(mut self, child: impl Into<ChildSpec>) -> Self {
         self.children.push(child.into());
         self
     }
 
-    /// Adds several.
+    /// Adds several children.
     pub fn children<C: Into<ChildSpec>>(mut self, children: impl IntoIterator<Item = C>) -> Self {
         self.children.extend(children.into_iter().map(Into::into));
         self
     }
 
-    /// How many restarts within which period are endured: one more, and the supervisor ends its children
-    /// and itself, with `Shutdown`. The period is measured to the millisecond and includes its end.
+    /// Sets the maximum number of restarts within a period. With one restart more the supervisor stops its
+    /// children and exits with `Shutdown`. The period is measured to the millisecond and includes its end.
     pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
-        self.max_restarts = restarts;
-        self.period = period;
+        self.intensity = RestartIntensity::new(restarts, period);
         self
     }
 
-    /// Whether the end of significant children ends the supervisor.
+    /// Sets whether the exit of significant children makes the supervisor exit.
     pub fn auto_shutdown(mut self, rule: AutoShutdown) -> Self {
         self.auto_shutdown = rule;
         self
     }
 
-    /// How many of this supervisor's former children may be zombies before it gives up instead of
-    /// replacing another. Default: only the limit of the whole program counts,
+    /// Sets how many former children of this supervisor may be zombies. With more it gives up instead of
+    /// restarting a child that left a zombie. Default: only the limit of the whole program counts,
     /// [`Settings::max_zombies`](crate::process::Settings::max_zombies).
     pub fn max_zombies(mut self, limit: usize) -> Self {
         self.max_zombies = Some(limit);
         self
     }
 
-    /// Looks at everything before anything is started.
+    /// Checks the whole spec, before anything is started.
     pub(crate) fn check(&self) -> Result<(), SpecError> {
-        if self.period.is_zero() {
-            return Err(SpecError::ZeroPeriod);
-        }
+        self.intensity.check()?;
         let mut ids = HashSet::new();
         for child in &self.children {
             check_child(child, self.auto_shutdown)?;
@@ -142,7 +151,7 @@ impl SupervisorSpec {
     }
 }
 
-/// Looks at one child's spec.
+/// Checks the spec of one child.
 pub(crate) fn check_child(child: &ChildSpec, rule: AutoShutdown) -> Result<(), SpecError> {
     if child.id.as_str().is_empty() {
         Err(SpecError::EmptyId)

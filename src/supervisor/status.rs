@@ -1,5 +1,5 @@
-//! What a supervisor lets observers see of itself, without being asked and whatever it is busy with: its strategy, its
-//! restarts, its children.
+//! Supervisor state that observers can read without a call, even while the supervisor is busy: strategy, restarts,
+//! children.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,39 +8,39 @@ use crate::process::control::block::SupervisorStatus;
 use crate::process::control::local;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
-use crate::supervisor::children::{Child, child_info};
+use crate::supervisor::child::{Child, ChildInfo, child_info};
 use crate::supervisor::intensity::RestartCount;
 use crate::supervisor::intensity::RestartIntensity;
-use crate::supervisor::request::ChildInfo;
 use crate::supervisor::spec::Strategy;
 use crate::sync::{self, Mutex};
 
-/// One child as its supervisor keeps it.
+/// The status of one child, as published by its supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildStatus {
-    /// Its id, whether it runs, and what it is.
+    /// Its id, state and type.
     pub child: ChildInfo,
-    /// How often it was started again.
+    /// How often it was restarted.
     pub restarts: u64,
 }
 
-/// The open books of one supervisor.
+/// The published state of one supervisor.
 pub(crate) struct StatusBoard {
-    /// `None` for those whose children are independent anyway: dynamic ones.
+    /// `None` for a dynamic supervisor.
     pub(crate) strategy: Option<Strategy>,
     pub(crate) intensity: Mutex<RestartIntensity>,
-    /// As after the last message it handled. Not written down by dynamic ones, which may have thousands.
+    /// The children after the last handled message. Dynamic supervisors do not publish theirs: they may have
+    /// thousands, and each update copies all.
     pub(crate) children: Mutex<Vec<ChildStatus>>,
 }
 
 impl StatusBoard {
-    /// Books that everybody can see from now on; the calling process is the supervisor.
+    /// Creates a board and publishes it in the control block of the calling process, which is the supervisor.
     pub(crate) fn register(strategy: Option<Strategy>, intensity: RestartIntensity) -> Arc<Self> {
         let board =
             Arc::new(Self { strategy, intensity: Mutex::new(intensity), children: Mutex::new(Vec::new()) });
         if let Some(me) = local::get() {
-            // A process is one supervisor in its life.
+            // Cannot be set already: a process runs at most one supervisor.
             let _ = me.block.supervisor_status.set(Arc::clone(&board) as Arc<dyn SupervisorStatus>);
         }
         board
@@ -61,7 +61,7 @@ impl StatusBoard {
     }
 }
 
-/// Tells observers that the calling process is a supervisor that gives up.
+/// Emits the event that the calling process, a supervisor, gives up.
 pub(crate) fn publish_give_up(why: &str) {
     if let Some(me) = local::get() {
         events::emit(&me.block, || ProcessEventKind::GaveUp { reason: why.into() });
@@ -72,6 +72,7 @@ impl SupervisorStatus for StatusBoard {
     fn summary(&self) -> String {
         self.restarts().to_string()
     }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use rethread::Pid;
 use rethread::observer::{self, Node, Supervision, TreeRow};
-use rethread::{Pid, Strategy};
 
 /// One process of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +26,9 @@ pub(crate) fn is_chaos_target(name: &str) -> bool {
         || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// How a supervisor treats its children, in the words of OTP.
-pub(crate) fn strategy(supervision: &Supervision) -> &'static str {
-    match supervision.strategy {
-        Some(Strategy::OneForOne) => "one_for_one",
-        Some(Strategy::OneForAll) => "one_for_all",
-        Some(Strategy::RestForOne) => "rest_for_one",
-        None => "dynamic",
-    }
+/// Returns the strategy of a supervisor, by OTP's names.
+pub(crate) fn strategy(supervision: &Supervision) -> String {
+    supervision.strategy.map_or_else(|| "dynamic".to_owned(), |strategy| strategy.to_string())
 }
 
 /// The branches that belong to the system.

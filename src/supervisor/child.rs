@@ -1,5 +1,5 @@
-//! The children of one supervisor, in start order: start one, stop one, find one. `server` decides, this
-//! does.
+//! One child of a supervisor: starting it, stopping it, its status, and the requests about it. This module
+//! makes no decisions: whether a child is restarted is up to the supervisor.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
 use crate::exception;
+use crate::gen_server::call::CallError;
+use crate::gen_server::reply::Caller;
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
 use crate::process::control::local;
@@ -25,35 +27,95 @@ use crate::process::signals::watch::wait_until_reaped;
 use crate::process::signals::watch::watch;
 use crate::reason::ExitReason;
 use crate::supervisor::policy::is_expected;
-use crate::supervisor::request::{ChildCount, ChildInfo, ChildState};
 use crate::sync;
 use crate::unwind::catch_and_log;
 
-/// Whether a child runs.
+/// One child in [`which_children`](crate::ServerRef::which_children).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// Its identity.
+    pub id: ChildId,
+    /// Whether it is running.
+    pub state: ChildState,
+    /// Whether it is a worker or a supervisor.
+    pub child_type: ChildType,
+}
+
+/// Whether a child is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub enum ChildState {
+    /// The child is running, as this process.
     Running(Pid),
-    /// Its restart failed and is to be tried again; the number tells this wait from later ones.
-    Restarting(u64),
+    /// A restart failed and is about to be retried.
+    Restarting,
+    /// The child is not running: it was stopped, it exited and is not restarted, or its start function returned
+    /// ignore.
     Stopped,
 }
 
-pub(crate) struct Child {
-    pub(crate) spec: ChildSpec,
-    pub(crate) status: Status,
-    /// Who it was last, for as long as that one may be a zombie.
-    pub(crate) last_pid: Option<Pid>,
-    /// How often it was started.
-    starts: u64,
+impl ChildInfo {
+    /// Returns the pid of the child if it is running.
+    pub fn pid(&self) -> Option<Pid> {
+        match self.state {
+            ChildState::Running(pid) => Some(pid),
+            ChildState::Restarting | ChildState::Stopped => None,
+        }
+    }
 }
 
-/// Why a supervisor's start failed: inside the `ShutdownWith` it ends with.
+/// The number of children, as returned by [`count_children`](crate::ServerRef::count_children).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ChildCount {
+    /// All child specs, running or not.
+    pub specs: usize,
+    /// Children that are running.
+    pub active: usize,
+    /// Children of type supervisor, running or not.
+    pub supervisors: usize,
+    /// Children of type worker, running or not.
+    pub workers: usize,
+}
+
+/// Why a supervisor could not do what was requested for a child.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The supervisor has no such child.
+    NotFound,
+    /// The child is running.
+    Running,
+    /// The child is about to be restarted.
+    Restarting,
+    /// The child failed to start.
+    Start(StartError),
+    /// The call to the supervisor failed.
+    NoSupervisor(CallError),
+}
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("the supervisor has no such child"),
+            Self::Running => f.write_str("the child is running"),
+            Self::Restarting => f.write_str("the child is being restarted"),
+            Self::Start(error) => error.fmt(f),
+            Self::NoSupervisor(error) => error.fmt(f),
+        }
+    }
+}
+
+// No `source`: the text already contains the inner error, and error chains would print it twice.
+impl std::error::Error for ChildError {}
+
+/// Why the start of a supervisor failed: the payload of the `ShutdownWith` that it exits with.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FailedToStartChild {
-    /// Which child.
+    /// The child that failed to start.
     pub id: ChildId,
-    /// Why.
+    /// The error of its start function.
     pub error: StartError,
 }
 
@@ -63,10 +125,55 @@ impl fmt::Display for FailedToStartChild {
     }
 }
 
-// No `source`: the text tells all of the inner error already, and chains of causes would tell it twice.
+// No `source`: the text already contains the inner error, and error chains would print it twice.
 impl std::error::Error for FailedToStartChild {}
 
-/// The start function and what it captured are the user's: their destructor must not end the supervisor.
+/// A request to a supervisor, made by the methods of [`ServerRef<Supervisor>`](crate::ServerRef).
+#[derive(Debug)]
+pub struct SupervisorCall(pub(crate) ChildRequest);
+
+#[derive(Debug)]
+pub(crate) enum ChildRequest {
+    Start(ChildSpec, Caller<Result<Option<Pid>, StartError>>),
+    Terminate(ChildId, Caller<Result<(), ChildError>>),
+    Restart(ChildId, Caller<Result<Option<Pid>, ChildError>>),
+    Delete(ChildId, Caller<Result<(), ChildError>>),
+    Which(Caller<Vec<ChildInfo>>),
+    Count(Caller<ChildCount>),
+    Spec(ChildId, Caller<Result<ChildSpec, ChildError>>),
+}
+
+/// A message that a supervisor sends to itself.
+#[derive(Debug)]
+pub struct SupervisorCast(pub(crate) RetryRestart);
+
+/// Retries a restart that failed.
+#[derive(Debug)]
+pub(crate) struct RetryRestart {
+    pub(crate) id: ChildId,
+    /// The number in [`Status::Restarting`] that this retry belongs to.
+    pub(crate) retry: u64,
+}
+
+/// Whether a child is running, as its supervisor keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Running(Pid),
+    /// A restart failed and is to be retried; the number distinguishes this retry from later ones.
+    Restarting(u64),
+    Stopped,
+}
+
+pub(crate) struct Child {
+    pub(crate) spec: ChildSpec,
+    pub(crate) status: Status,
+    /// The pid of its last process, which may be a zombie.
+    pub(crate) last_pid: Option<Pid>,
+    /// How often it was started.
+    starts: u64,
+}
+
+// The start function and its captures are user values: a panic in their destructor must not end the supervisor.
 impl Drop for Child {
     fn drop(&mut self) {
         let start = std::mem::replace(&mut self.spec.start, Arc::new(|| Err(StartError::Exiting)));
@@ -74,7 +181,7 @@ impl Drop for Child {
     }
 }
 
-/// Tells the log. To print a reason, and the sink of the log, are user code: they must not end the supervisor.
+/// Writes to the log. Formatting a reason and the logger are user code: a panic there must not end the supervisor.
 pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
     catch_and_log("the log", || log::log!(level, "{text}"));
 }
@@ -91,10 +198,11 @@ impl Child {
         }
     }
 
-    /// Runs the start function. What it raises is a failed start; a child that asks to be ignored is not
-    /// running, and that is all right. `progress`: how loudly the log hears of a start; one that somebody asked
-    /// for is less news than one by plan.
+    /// Runs the start function; returns `None` if it returned ignore. `level` is the log level of a successful
+    /// start: higher for starts and restarts by the supervisor than for those requested by a caller.
     pub(crate) fn start(&mut self, supervisor: &str, level: log::Level) -> Result<Option<Pid>, StartError> {
+        // A panic or exit in the start function is a failed start. An exit signal for the supervisor itself
+        // has no exit reason here: it keeps unwinding.
         let started = match exception::catch(|| (self.spec.start)()) {
             Ok(started) => started,
             Err(exception) => match exception.into_exit_reason() {
@@ -113,6 +221,7 @@ impl Child {
                 self.starts += 1;
                 Ok(Some(pid))
             }
+            // Ignored is not an error: the child is kept (or removed, if temporary) without a process.
             Err(StartError::Ignored) => {
                 self.status = Status::Stopped;
                 Ok(None)
@@ -124,12 +233,12 @@ impl Child {
         }
     }
 
-    /// How often it was started again.
+    /// Returns how often the child was restarted.
     pub(crate) fn restarts(&self) -> u64 {
         self.starts.saturating_sub(1)
     }
 
-    /// Tells observers that a supervisor has started it again.
+    /// Emits the event that the supervisor, which is the calling process, has restarted the child.
     pub(crate) fn publish_restart(&self) {
         let (Some(me), true) = (local::pid(), events::has_subscribers()) else { return };
         if let Some(block) = self.pid().and_then(table::get) {
@@ -142,14 +251,15 @@ impl Child {
         }
     }
 
-    /// Tells the log that it ended by itself, unless a child with its restart type may end so.
+    /// Logs that the child exited by itself, unless that is normal for its restart type.
     pub(crate) fn log_exit(&self, supervisor: &str, pid: Pid, reason: &ExitReason) {
         let spec = &self.spec;
+        // A permanent child is never expected to exit, not even normally.
         if reason.is_abnormal() || spec.restart == Restart::Permanent {
             write_log(
                 log::Level::Error,
                 format_args!(
-                    "supervisor {supervisor}: child {} ({pid}) ended: {reason}\n    \
+                    "supervisor {supervisor}: child {} ({pid}) exited: {reason}\n    \
                      restart: {:?}, shutdown: {:?}, type: {:?}, significant: {}",
                     spec.id,
                     spec.restart,
@@ -161,7 +271,7 @@ impl Child {
         }
     }
 
-    /// Ends it if it runs, and waits until it is gone.
+    /// Stops the child if it is running, and waits until it has exited.
     pub(crate) fn stop(&mut self, supervisor: &str) {
         let Status::Running(pid) = self.status else {
             self.status = Status::Stopped;
@@ -169,7 +279,8 @@ impl Child {
         };
         let me = local::get();
         let block = table::get(pid);
-        // A child that calls us in its clean-up is told at once that it would wait for ever.
+        // While this edge exists, a call from the child to this supervisor (say, in `terminate`) fails at once
+        // with a deadlock error. Without it, the two would wait for each other until the shutdown timeout.
         let _wait_edge = block.as_ref().map(|block| WaitEdge::add(me.as_ref(), block));
         if let Some(stopping) = self.request_stop() {
             stopping.kill_after_timeout();
@@ -177,7 +288,7 @@ impl Child {
         }
     }
 
-    /// Tells it to end, if it runs.
+    /// Sends the child its exit signal, if it is running.
     pub(crate) fn request_stop(&mut self) -> Option<StoppingChild> {
         match std::mem::replace(&mut self.status, Status::Stopped) {
             Status::Running(pid) => Some(StoppingChild::send_exit(pid, self.spec.get_shutdown())),
@@ -185,9 +296,11 @@ impl Child {
         }
     }
 
-    /// Waits until it is gone.
+    /// Waits until the child has exited, and logs an unexpected reason.
     pub(crate) fn await_stopped(&self, stopping: StoppingChild, supervisor: &str) {
         let reason = stopping.exit_watch.wait();
+        // The exit is handled here. An `Exit` message that is in the mailbox already is ignored later: no child
+        // has this pid any more.
         unlink(stopping.pid);
         if !is_expected(&reason, stopping.shutdown == Shutdown::BrutalKill, self.spec.restart) {
             write_log(
@@ -200,14 +313,14 @@ impl Child {
         }
     }
 
-    /// Gives the thread of a former incarnation that became a zombie the time the spec allows.
+    /// Waits until the thread of the last process is reaped if it is a zombie, but no longer than the spec allows.
     pub(crate) fn wait_until_reaped(&self) {
         if let (Some(last), Some(timeout)) = (self.last_pid, self.spec.reap_timeout) {
             wait_until_reaped(last, timeout);
         }
     }
 
-    /// Whether the thread of its former incarnation still runs.
+    /// Returns `true` if the last process of the child is a zombie.
     pub(crate) fn is_zombie(&self) -> bool {
         self.last_pid.is_some_and(|last| zombie::get(last).is_some())
     }
@@ -217,8 +330,7 @@ impl Child {
     }
 }
 
-/// A child that has been told to end. It is watched rather than trusted to its link: it may have unlinked
-/// itself.
+/// A child that was sent its exit signal. It is watched, because a child may have removed its link to the supervisor.
 pub(crate) struct StoppingChild {
     pid: Pid,
     shutdown: Shutdown,
@@ -228,13 +340,14 @@ pub(crate) struct StoppingChild {
 
 impl StoppingChild {
     fn send_exit(pid: Pid, shutdown: Shutdown) -> Self {
+        // The watch comes first: set after the signal, it could miss the real exit reason and report `NoProc`.
         let exit_watch = watch(pid);
         let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
         exit(pid, signal);
         Self { pid, shutdown, requested_at: sync::now(), exit_watch }
     }
 
-    /// How long it has before it is killed.
+    /// Returns the time that the child has before it is killed.
     pub(crate) fn timeout(&self) -> Duration {
         match self.shutdown {
             Shutdown::BrutalKill => Duration::ZERO,
@@ -243,9 +356,10 @@ impl StoppingChild {
         }
     }
 
-    /// Waits until it is gone or its time is up; then it is killed.
+    /// Waits until the child has exited or its timeout is over; then kills it.
     pub(crate) fn kill_after_timeout(&self) {
         if let Shutdown::Timeout(timeout) = self.shutdown {
+            // The timeout began with the signal; other children may have been waited for since.
             if self.exit_watch.wait_timeout(timeout.saturating_sub(elapsed(self.requested_at))).is_none() {
                 exit(self.pid, ExitReason::Kill);
             }
@@ -253,30 +367,32 @@ impl StoppingChild {
     }
 }
 
-/// Whether the `Exit` of a child tells its death. Anybody can send a signal that looks alike: of one that lives it must
-/// not start a second one.
+/// Returns `true` if the child has exited, for an `Exit` message from it. Any process can send an exit signal in
+/// the name of a running child (`process::exit` with a reason): that must not start a second instance.
 pub(crate) fn is_dead(child: &Child, pid: Pid, supervisor: &str) -> bool {
-    let dead = table::get(pid).is_none_or(|block| block.is_dead());
-    if !dead {
+    let has_exited = table::get(pid).is_none_or(|block| block.is_dead());
+    if !has_exited {
         write_log(
             log::Level::Warn,
             format_args!(
-                "supervisor {supervisor}: child {} ({pid}) sent an exit signal and lives: no effect",
+                "supervisor {supervisor}: child {} ({pid}) sent an exit signal but is still running: ignored",
                 child.spec.id
             ),
         );
     }
-    dead
+    has_exited
 }
 
-/// Whether there are too many zombies to start these again: of the whole program, or of this supervisor if
-/// it has a limit of its own. Only a child that left one behind counts as a reason to give up.
+/// Returns `true` if there are too many zombies to restart these children: in the whole program, or under this
+/// supervisor if it has its own limit.
 #[expect(single_use_lifetimes, reason = "older compilers want it named")]
 pub(crate) fn too_many_zombies<'a>(
     restarted: impl Iterator<Item = &'a Child> + Clone,
     limit: Option<usize>,
 ) -> bool {
     restarted.clone().for_each(Child::wait_until_reaped);
+    // Only a child that left a zombie behind is a reason to give up: zombies of other supervisors must not
+    // end this one.
     if !restarted.clone().any(Child::is_zombie) {
         return false;
     }
@@ -286,7 +402,7 @@ pub(crate) fn too_many_zombies<'a>(
     all.len() > settings().max_zombies || limit.is_some_and(|limit| own > limit)
 }
 
-/// Whether it runs, for listings.
+/// Returns the listing entry of a child.
 pub(crate) fn child_info(child: &Child) -> ChildInfo {
     ChildInfo {
         id: child.spec.id.clone(),
@@ -299,13 +415,14 @@ pub(crate) fn child_info(child: &Child) -> ChildInfo {
     }
 }
 
-/// How many there are.
+/// Counts children by state and type.
 #[expect(single_use_lifetimes, reason = "older compilers want it named")]
 pub(crate) fn count<'a>(children: impl Iterator<Item = &'a Child>) -> ChildCount {
     children.fold(ChildCount::default(), |count, child| {
         let supervisor = child.spec.child_type == ChildType::Supervisor;
         ChildCount {
             specs: count.specs + 1,
+            // The `Exit` message of a child may still be in the mailbox: ask the process table.
             active: count.active + usize::from(child.pid().is_some_and(is_alive)),
             supervisors: count.supervisors + usize::from(supervisor),
             workers: count.workers + usize::from(!supervisor),
@@ -326,7 +443,7 @@ impl Children {
         self.0.iter().position(|child| child.pid() == Some(pid))
     }
 
-    /// Stops those in a range, last first.
+    /// Stops the children in a range, in reverse order.
     pub(crate) fn stop(&mut self, range: std::ops::Range<usize>, supervisor: &str) {
         for child in self.0[range].iter_mut().rev() {
             child.stop(supervisor);

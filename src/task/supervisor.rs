@@ -1,0 +1,524 @@
+//! Supervisors of tasks: the public API, and the requests by which the supervisor starts a task. The server and its
+//! children are those of `supervisor::dynamic`.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
+use crate::gen_server::call::CallError;
+use crate::gen_server::server_ref::ServerRef;
+use crate::pid::Pid;
+use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessKind;
+use crate::process::control::local;
+use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::spawn::start_process;
+use crate::reason::ExitReason;
+use crate::supervisor::child::{ChildError, ChildInfo};
+use crate::supervisor::dynamic::DynamicChildRequest;
+use crate::supervisor::dynamic::DynamicChildren;
+use crate::supervisor::dynamic::DynamicSupervisorSpec;
+use crate::supervisor::dynamic::call_supervisor;
+use crate::supervisor::dynamic::impl_dynamic_server;
+use crate::supervisor::dynamic::start_child;
+use crate::supervisor::dynamic::terminate_child;
+use crate::sync::Mutex;
+use crate::task::body::StartedTask;
+use crate::task::body::TaskBody;
+use crate::task::body::task_body;
+use crate::task::body::with_callers;
+use crate::task::handle::Task;
+use crate::task::stream::TaskStream;
+use crate::unwind::catch_and_log;
+
+/// A supervisor of tasks: Elixir's `Task.Supervisor`. Its tasks are stopped with it, can be listed, and can be
+/// limited in number. Only under a supervisor can a task have an owner without a link to it.
+///
+/// ```
+/// use rethread::prelude::*;
+///
+/// const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("doc.tasks");
+/// let system = Supervisor::start_link([TaskSupervisor::new().name(TASKS)], Strategy::OneForOne)?;
+///
+/// let risky = TASKS.spawn_nolink(|| -> u32 { panic!("no paper") })?;
+/// assert!(risky.join().unwrap_err().to_string().contains("no paper")); // the caller and the supervisor keep running
+/// TASKS.start_child(|| println!("the result is not awaited"))?;
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # In a server
+/// A server that starts a task stores the handle with a monitor, and joins when the monitor fires: then
+/// [`join`](crate::Task::join) returns at once. Take the result from `join`, not from the `Down` message: its reason
+/// is `NoProc` if the task had exited before the monitor was set.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use rethread::prelude::*;
+///
+/// const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("doc.tasks of a server");
+///
+/// struct Printer { running: HashMap<MonitorRef, Task<usize>>, pages: usize, failed: usize }
+/// enum Ask  { Done(Caller<(usize, usize)>) }
+/// enum Tell { Print(&'static str) }
+///
+/// impl GenServer for Printer {
+///     type Args = ();
+///     type Call = Ask;
+///     type Cast = Tell;
+///
+///     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
+///         Ok(Printer { running: HashMap::new(), pages: 0, failed: 0 })
+///     }
+///     fn handle_call(&mut self, Ask::Done(from): Ask, _: &mut Context<Self>) -> Next {
+///         from.reply((self.pages, self.failed))
+///     }
+///     fn handle_cast(&mut self, Tell::Print(text): Tell, _: &mut Context<Self>) -> Next {
+///         let print = move || { assert!(!text.is_empty(), "no text"); 1 };
+///         match TASKS.spawn_nolink(print) {
+///             Ok(task) => drop(self.running.insert(process::monitor(&task), task)),
+///             Err(_) => self.failed += 1, // no supervisor, or no thread available
+///         }
+///         Next::wait()
+///     }
+///     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
+///         if let Info::Down { monitor, .. } = info {
+///             match self.running.remove(&monitor).map(Task::join) {
+///                 Some(Ok(pages)) => self.pages += pages,
+///                 Some(Err(_)) => self.failed += 1, // or retry later with `cx.send_after`
+///                 None => {} // a monitor of something else
+///             }
+///         }
+///         Next::wait()
+///     }
+/// }
+///
+/// const PRINTER: ServerRef<Printer> = ServerRef::named("doc.printer with tasks");
+/// // The task supervisor comes first: children after it are stopped before it, and restarted with it.
+/// let system = Supervisor::rest_for_one()
+///     .child(TaskSupervisor::new().name(TASKS))
+///     .child(Printer::child_spec(()).name(PRINTER))
+///     .start()?;
+/// PRINTER.cast(Tell::Print("one page"));
+/// PRINTER.cast(Tell::Print(""));
+/// # while PRINTER.call(Ask::Done)? != (1, 1) { process::sleep(std::time::Duration::from_millis(1)) }
+/// assert_eq!(PRINTER.call(Ask::Done)?, (1, 1));
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A task supervisor is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each runs once and
+/// is never restarted. For a task that is restarted, put a [`Task::child_spec`](crate::Task::child_spec) under a
+/// [`Supervisor`](crate::Supervisor) or `DynamicSupervisor`.
+///
+/// # Methods of the handle
+/// The handle starts, stops and lists tasks:
+/// [`ServerRef<TaskSupervisor>`](crate::ServerRef#impl-ServerRef%3CTaskSupervisor%3E).
+///
+/// # One for each connection
+/// The function of a task is an `FnOnce`, so it may consume what it is given, such as a socket.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::{Shutdown, TcpListener, TcpStream};
+/// use rethread::prelude::*;
+///
+/// fn serve(mut socket: TcpStream) -> std::io::Result<()> {
+///     let end = socket.try_clone()?;
+///     let _hook = process::on_exit_request(move || drop(end.shutdown(Shutdown::Both))); // ends a `read`
+///     let mut line = [0; 5];
+///     socket.read_exact(&mut line)?;
+///     socket.write_all(&line)
+/// }
+///
+/// const CONNECTIONS: ServerRef<TaskSupervisor> = ServerRef::named("doc.connections");
+/// let system = Supervisor::start_link([TaskSupervisor::new().max_children(100).name(CONNECTIONS)], Strategy::OneForOne)?;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (socket, _) = listener.accept()?;
+/// match CONNECTIONS.start_child(|| serve(socket).or_exit()) {
+///     Err(StartError::MaxChildren { .. }) => println!("too many: the socket is closed"),
+///     started => drop(started?),
+/// }
+/// client.write_all(b"hello")?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert_eq!(answer, "hello");
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TaskSupervisor(DynamicChildren);
+
+impl_dynamic_server!(TaskSupervisor);
+
+impl TaskSupervisor {
+    /// Creates a spec with the defaults.
+    #[track_caller]
+    pub fn new() -> DynamicSupervisorSpec<Self> {
+        DynamicSupervisorSpec::with_defaults()
+    }
+
+    /// Starts a task supervisor with the defaults, linked to the calling process. On a thread that is not a process
+    /// there is no link.
+    ///
+    /// # Errors
+    /// [`StartError`]: the errors of [`GenServerExt::start_link`](crate::GenServerExt::start_link).
+    #[track_caller]
+    pub fn start_link() -> Result<ServerRef<Self>, StartError> {
+        Self::new().start_link()
+    }
+}
+
+impl fmt::Debug for TaskSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSupervisor").finish_non_exhaustive()
+    }
+}
+
+impl ServerRef<TaskSupervisor> {
+    /// Starts a task that is linked to the calling process, its owner, and to the supervisor: Elixir's
+    /// `Task.Supervisor.async`. On a thread that is not a process it does the same as
+    /// [`spawn_nolink`](Self::spawn_nolink).
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`].
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        self.builder().spawn(work)
+    }
+
+    /// Starts a task like [`spawn`](Self::spawn), but without a link to the owner: only [`join`](Task::join) reports
+    /// a crash of the task, and the task keeps running when the owner exits.
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`].
+    #[track_caller]
+    pub fn spawn_nolink<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        self.builder().spawn_nolink(work)
+    }
+
+    /// Starts a task whose result is not awaited. It keeps running when the caller exits.
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`].
+    #[track_caller]
+    pub fn start_child(&self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
+        self.builder().start_child(work)
+    }
+
+    /// Creates a stream like [`Task::stream`], but of tasks that are also linked to the supervisor.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let lengths = tasks.stream(["a", "bb", "ccc"], |word| word.len()).max_concurrency(2);
+    /// assert_eq!(lengths.collect::<Result<Vec<_>, _>>()?, [1, 2, 3]);
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn stream<I, T>(
+        &self,
+        items: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> TaskStream<I::IntoIter, T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        T: Send + 'static,
+    {
+        let supervisor = self.clone();
+        let start = move |process, body| supervisor.builder().with_process(process).linked().start(body);
+        TaskStream::new(items.into_iter(), work, Box::new(start))
+    }
+
+    /// Creates a stream like [`stream`](Self::stream), but without links between the tasks and the process that
+    /// iterates: a crash is an element of the stream, whether that process traps exits or not.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let halves = tasks.stream_nolink([4, 3], |n| { assert!(n % 2 == 0, "{n} is odd"); n / 2 });
+    /// assert_eq!(halves.filter_map(Result::ok).collect::<Vec<_>>(), [2]);
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn stream_nolink<I, T>(
+        &self,
+        items: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'static,
+    ) -> TaskStream<I::IntoIter, T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        T: Send + 'static,
+    {
+        let supervisor = self.clone();
+        let start = move |process, body| supervisor.builder().with_process(process).start(body);
+        TaskStream::new(items.into_iter(), work, Box::new(start))
+    }
+
+    /// Returns a builder, for tasks with other options than the defaults.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let task = tasks.builder().label("parser").shutdown(Shutdown::BrutalKill).spawn(|| "parsed")?;
+    /// assert_eq!(task.join()?, "parsed");
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder(&self) -> TaskBuilder {
+        TaskBuilder::new(self)
+    }
+
+    /// Returns the running tasks, the oldest first.
+    ///
+    /// # Errors
+    /// [`CallError`] if the supervisor is not running or exits meanwhile.
+    pub fn children(&self) -> Result<Vec<Pid>, CallError> {
+        Ok(call_supervisor(self, DynamicChildRequest::Which)?.iter().filter_map(ChildInfo::pid).collect())
+    }
+
+    /// Stops a task.
+    ///
+    /// # Errors
+    /// [`ChildError::NotFound`] if the supervisor has no such task, or no longer; [`ChildError::NoSupervisor`] if the
+    /// call fails.
+    pub fn terminate_child(&self, task: impl Into<Pid>) -> Result<(), ChildError> {
+        terminate_child(self, task.into())
+    }
+}
+
+/// Options of a supervised task, made by [`ServerRef<TaskSupervisor>::builder`](crate::ServerRef::builder).
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing by itself: call `spawn`, `spawn_nolink` or `start_child`"]
+pub struct TaskBuilder {
+    supervisor: ServerRef<TaskSupervisor>,
+    process: Builder,
+    shutdown: Option<Shutdown>,
+}
+
+impl TaskBuilder {
+    pub(crate) fn new(supervisor: &ServerRef<TaskSupervisor>) -> Self {
+        Self { supervisor: supervisor.clone(), process: Builder::new(), shutdown: None }
+    }
+
+    /// Sets how the supervisor stops the task. Default: a timeout of 5 s.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = Some(shutdown);
+        self
+    }
+
+    /// Sets the label: a free text for reports and listings, and for the name of the thread.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.process = self.process.label(label);
+        self
+    }
+
+    /// Sets the stack size of the thread; see [`Builder::stack_size`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.process = self.process.stack_size(bytes);
+        self
+    }
+
+    /// Starts the task, linked to the calling process, its owner, and to the supervisor; see
+    /// [`ServerRef::spawn`](ServerRef#method.spawn).
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`].
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        let (slot, body) = task_body(move |_| work());
+        Ok(Task::new(self.linked().start(Box::new(body))?, slot))
+    }
+
+    /// Starts the task without a link to the owner; see [`ServerRef::spawn_nolink`].
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`].
+    #[track_caller]
+    pub fn spawn_nolink<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, StartError> {
+        let (slot, body) = task_body(move |_| work());
+        Ok(Task::new(self.start(Box::new(body))?, slot))
+    }
+
+    /// Starts the task without an owner; see `start_child` of
+    /// [`ServerRef<TaskSupervisor>`](crate::ServerRef#impl-ServerRef%3CTaskSupervisor%3E).
+    ///
+    /// # Errors
+    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`].
+    #[track_caller]
+    pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
+        // No `CancelOnDrop`: the task has no owner, so it runs even if the caller exits before the reply.
+        let request = TaskRequest::new(None, Box::new(with_callers(move |_| work())));
+        self.submit(&request)?;
+        Ok(request.started()?.block.pid)
+    }
+
+    pub(crate) fn with_process(mut self, process: Builder) -> Self {
+        self.process = process;
+        self
+    }
+
+    /// Links the task to the calling thread, if that is a process.
+    pub(crate) fn linked(mut self) -> Self {
+        self.process.owner = local::get().map(|me| Arc::clone(&me.block));
+        self
+    }
+
+    /// Starts a task whose handle the caller will own.
+    #[track_caller]
+    pub(crate) fn start(self, body: TaskBody) -> Result<StartedTask, StartError> {
+        let linked = self.process.owner.clone();
+        let request = TaskRequest::new(linked, body);
+        // The caller may be killed while it waits in `submit`, or the call may fail although the supervisor starts
+        // the task later. No handle to the task would exist then: the guard cancels the request.
+        let cancel_guard = CancelOnDrop(&request);
+        self.submit(&request)?;
+        let started = request.started()?;
+        std::mem::forget(cancel_guard); // from here on the caller has the task
+        Ok(started)
+    }
+
+    /// Calls the supervisor to start the requested task.
+    #[track_caller]
+    fn submit(self, request: &Arc<TaskRequest>) -> Result<(), StartError> {
+        let Self { supervisor, process, shutdown } = self;
+        let builder = Builder {
+            kind: ProcessKind::Task,
+            spawned_at: process.spawned_at.or(Some(Location::caller())),
+            // The flag is for the owner. Without one it would apply to the supervisor, which needs the `Exit` message.
+            no_exit_message: process.no_exit_message && process.owner.is_some(),
+            ..process
+        };
+        // The id of the child is the label, but an id must not be empty.
+        let id = builder.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
+        let request = Arc::clone(request);
+        let spec = ChildSpec::new(&id, move || {
+            // Runs in the supervisor. There is no body if the request was cancelled before.
+            let body = request.take_body().ok_or(StartError::Ignored)?;
+            let task = start_process(builder.clone(), local::get().as_ref(), None, body)?;
+            request.set_started(task.block());
+            Ok(task.pid())
+        })
+        .restart(Restart::Temporary);
+        let spec = match shutdown {
+            Some(shutdown) => spec.shutdown(shutdown),
+            None => spec,
+        };
+        start_child(&supervisor, spec).map(drop)
+    }
+}
+
+/// A request for a task, shared by the caller, which submits or cancels it, and the supervisor, which starts the task.
+///
+/// The supervisor takes the state from `Pending` through `Starting` to `Started`. The caller may set `Cancelled` at any
+/// of these steps; then the party that comes second, caller or supervisor, kills the task if it was started.
+struct TaskRequest {
+    /// The owner, if the task is to be linked to it.
+    linked: Option<Arc<ProcessBlock>>,
+    state: Mutex<RequestState>,
+}
+
+enum RequestState {
+    Pending(TaskBody),
+    /// The supervisor has taken the body and starts the process.
+    Starting,
+    /// Holds the control block, not the pid: the task may exit before the caller receives the reply, and the block
+    /// still has its exit reason.
+    Started(Arc<ProcessBlock>),
+    Cancelled,
+}
+
+impl TaskRequest {
+    fn new(linked: Option<Arc<ProcessBlock>>, body: TaskBody) -> Arc<Self> {
+        Arc::new(Self { linked, state: Mutex::new(RequestState::Pending(body)) })
+    }
+
+    /// Takes the body: `Some` for the first call, unless the request was cancelled.
+    fn take_body(&self) -> Option<TaskBody> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, RequestState::Starting) {
+            RequestState::Pending(body) => Some(body),
+            // Taken or cancelled before: keep that state.
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// Records the started process, or kills it if the caller cancelled the request since `take_body`.
+    fn set_started(&self, block: &Arc<ProcessBlock>) {
+        let mut state = self.state.lock();
+        if matches!(*state, RequestState::Cancelled) {
+            drop(state); // no other lock is taken while this one is held
+            self.kill(block);
+        } else {
+            *state = RequestState::Started(Arc::clone(block));
+        }
+    }
+
+    /// Returns the started task; `NoProc` if the supervisor replied without starting it.
+    fn started(&self) -> Result<StartedTask, StartError> {
+        match &*self.state.lock() {
+            RequestState::Started(block) => {
+                Ok(StartedTask { block: Arc::clone(block), linked_owner: self.linked.clone() })
+            }
+            _ => Err(StartError::Failed(ExitReason::NoProc)),
+        }
+    }
+
+    /// Drops the body if it was not taken, or kills the task if it was started.
+    fn cancel(&self) {
+        let previous = std::mem::replace(&mut *self.state.lock(), RequestState::Cancelled);
+        match previous {
+            // The captures of the body are user values: a panic in their destructor must not escape from this drop.
+            RequestState::Pending(body) => {
+                catch_and_log("the destructor of a task that was not started", move || drop(body))
+            }
+            RequestState::Started(block) => self.kill(&block),
+            // The supervisor is between `take_body` and `set_started`, which will see `Cancelled` and kill the task.
+            RequestState::Starting | RequestState::Cancelled => {}
+        }
+    }
+
+    fn kill(&self, block: &Arc<ProcessBlock>) {
+        let started = StartedTask { block: Arc::clone(block), linked_owner: self.linked.clone() };
+        started.unlink_and_exit(&ExitReason::Kill);
+    }
+}
+
+/// Cancels a request when it is dropped, because its caller has no handle to the task.
+struct CancelOnDrop<'a>(&'a TaskRequest);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
