@@ -1,5 +1,4 @@
-//! `PartitionSupervisor`: the same server several times over, and a way to each by number or key. User code that
-//! has one server too busy starts it instead.
+//! `PartitionSupervisor`: several instances of the same server, addressed by number or key.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,12 +22,12 @@ use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;
 use crate::sync;
 
-/// How many partitions the supervisor of a name has: each registers itself here before it starts them.
+/// The number of partitions by supervisor name. A supervisor registers itself here before it starts its partitions.
 static PARTITION_COUNTS: Registry<&'static str, usize> = Registry::new();
-/// Who is which partition.
+/// The partitions by name and index. A partition registers itself here when it starts.
 static PARTITIONS: Registry<PartitionKey> = Registry::new();
 
-/// One place under a name; whoever is started in it takes it over from the one before.
+/// A partition under a name; a restarted partition has the same key as the one before.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct PartitionKey {
     name: &'static str,
@@ -41,8 +40,8 @@ impl fmt::Debug for PartitionKey {
     }
 }
 
-/// The same server several times over, under a supervisor: its work is spread by number or by key, so that one
-/// process is not what all wait for.
+/// A supervisor of several instances of the same server, the partitions. Work is distributed by number or by key, so
+/// that a single process is not a bottleneck.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -61,23 +60,24 @@ impl fmt::Debug for PartitionKey {
 /// let system = Supervisor::start_link([counters], Strategy::OneForOne)?;
 ///
 /// assert_eq!(COUNTERS.partitions(), Some(3));
-/// assert_eq!(COUNTERS.by("peter").call(|from| Ask::Add(1, from))?, 1);
-/// assert_eq!(COUNTERS.by("peter").call(|from| Ask::Add(1, from))?, 2); // always the same one
-/// assert_eq!(COUNTERS.at(0).whereis(), COUNTERS.at(3).whereis()); // modulo the number of partitions
+/// assert_eq!(COUNTERS.for_key("peter").call(|from| Ask::Add(1, from))?, 1);
+/// assert_eq!(COUNTERS.for_key("peter").call(|from| Ask::Add(1, from))?, 2); // always the same one
+/// assert_eq!(COUNTERS.partition(0).whereis(), COUNTERS.partition(3).whereis()); // modulo the number of partitions
 /// # system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A partition that ends is restarted in its place, alone. Each is a child of the supervisor with its number for an
-/// id; [`PartitionRef::supervisor`] is the way to list them.
+/// A partition that exits is restarted alone, with the same number. Each is a child of the supervisor, with its number
+/// as the id; [`PartitionRef::supervisor`] returns the handle that lists them.
 ///
 /// | default | |
 /// | --- | --- |
-/// | partitions | as many as the machine runs threads at once |
+/// | partitions | [`available_parallelism`](std::thread::available_parallelism) |
 /// | max_restarts | 3 in 5 s, of all partitions together |
 ///
-/// # Many children that come and go
-/// One [`DynamicSupervisor`](crate::DynamicSupervisor) starts one child at a time. Several do not wait for each other:
+/// # Many dynamic children
+/// One [`DynamicSupervisor`](crate::DynamicSupervisor) starts one child at a time. Several of them start children in
+/// parallel:
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -86,15 +86,16 @@ impl fmt::Debug for PartitionKey {
 ///
 /// let system = PartitionSupervisor::new(POOLS, |_| DynamicSupervisor::new().spec()).start_link()?;
 /// let job = ChildSpec::worker("job", || ()).restart(Restart::Temporary);
-/// POOLS.by(&process::current()).start_child(job)?; // spread by who asks
+/// POOLS.for_key(&process::current()).start_child(job)?; // distributed by caller
 /// # system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Differences from Erlang
-/// Elixir's options `child_spec` and `with_arguments` are one function from the number of a partition to its spec.
+/// Elixir's options `child_spec` and `with_arguments` are one function here, from the number of a partition to its
+/// spec.
 /// Routing is typed: a partition's handle is that of its server.
-#[must_use = "it starts nothing by itself: start it, or give it to a supervisor"]
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct PartitionSupervisor<S: GenServer> {
     name: PartitionRef<S>,
     child: Arc<dyn Fn(usize) -> ServerSpec<S> + Send + Sync>,
@@ -106,9 +107,9 @@ impl<S: GenServer> PartitionSupervisor<S>
 where
     S::Args: Clone + Sync,
 {
-    /// A plan: under this name, each partition started from what `child` makes of its number, from 0. It is called
-    /// in the supervisor, whenever that starts. The partitions are reached by number and key; a name or an id that
-    /// the spec has is not used.
+    /// Creates a spec with this name. `child` returns the spec of each partition; it is called with the numbers from
+    /// 0, in the supervisor's process, each time the supervisor starts. Partitions are addressed by number and key:
+    /// a name or an id in the returned spec is not used.
     #[track_caller]
     pub fn new(
         name: PartitionRef<S>,
@@ -122,30 +123,32 @@ where
         }
     }
 
-    /// How many partitions there are.
+    /// Sets the number of partitions.
     pub fn partitions(mut self, count: usize) -> Self {
         self.partitions = count;
         self
     }
 
-    /// As [`SupervisorSpec::max_restarts`]; the restarts of all partitions count together.
+    /// Sets the maximum number of restarts within a period, for all partitions together; see
+    /// [`SupervisorSpec::max_restarts`].
     pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
         self.spec = self.spec.max_restarts(restarts, period);
         self
     }
 
-    /// As [`SupervisorSpec::max_zombies`].
+    /// Sets how many former partitions may be zombies; see [`SupervisorSpec::max_zombies`].
     pub fn max_zombies(mut self, limit: usize) -> Self {
         self.spec = self.spec.max_zombies(limit);
         self
     }
 
-    /// Starts the supervisor and its partitions, linked to the calling process. On a foreign thread there is nothing
-    /// to link to: it is [`start`](Self::start).
+    /// Starts the supervisor and its partitions, linked to the calling process. On a thread that is not a process
+    /// there is no link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// As [`SupervisorSpec::start_link`]; [`StartError::BadSpec`] with [`SpecError::NoPartitions`] if there are to be
-    /// none; [`StartError::AlreadyStarted`] if the name is taken.
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
+    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails to start,
+    /// as for [`SupervisorSpec::start_link`].
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -160,24 +163,25 @@ where
         self.spec().start_link()
     }
 
-    /// Starts the supervisor without a link.
+    /// Starts the supervisor and its partitions without a link.
     ///
     /// # Errors
-    /// As [`start_link`](Self::start_link).
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
+    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails to start.
     #[track_caller]
     pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
         self.check().map_err(StartError::BadSpec)?;
         self.spec().start()
     }
 
-    /// The supervisor as a child of another, for those who want to set more than its name. Its id is its name.
+    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the name.
     pub fn spec(self) -> ServerSpec<Supervisor> {
         let (name, defined_at) = (self.name, self.spec.defined_at);
         let init = SupervisorInit { name: name.text.to_owned(), make: Arc::new(move || self.build_spec()) };
         Supervisor::child_spec(init).supervisor().defined_at(defined_at).id(name.text).name(name.supervisor())
     }
 
-    /// Looks at what can be seen before anything is started.
+    /// Checks the spec, before anything is started.
     fn check(&self) -> Result<(), SpecError> {
         if self.partitions == 0 {
             return Err(SpecError::NoPartitions);
@@ -185,10 +189,12 @@ where
         self.spec.check()
     }
 
-    /// In the new supervisor, which has the name: from now on it is known how many partitions there are.
+    /// Makes the spec of the underlying supervisor, in its new process, which already holds the name.
     fn build_spec(&self) -> Result<SupervisorSpec, InitError> {
         self.check()?;
         let name = self.name.text;
+        // Registered before the partitions start, so that a partition can call its siblings in `init`. The entry
+        // is removed with the process, so another supervisor of the name never finds it taken.
         PARTITION_COUNTS.register(name, self.partitions)?;
         let child = |index| {
             let key = PartitionKey { name, index };
@@ -217,40 +223,41 @@ impl<S: GenServer> fmt::Debug for PartitionSupervisor<S> {
     }
 }
 
-/// The name of a [`PartitionSupervisor`], and the way to its partitions: each is looked up at every call, and so
-/// never stale. It can be a constant.
+/// The handle of a [`PartitionSupervisor`] by name. Partitions are looked up at every call, so it stays valid when
+/// they or the supervisor restart. It can be a constant.
 pub struct PartitionRef<S> {
     text: &'static str,
     server: PhantomData<fn() -> S>,
 }
 
 impl<S> PartitionRef<S> {
-    /// The partitions under this name.
+    /// Creates a handle for the partitions under this name.
     pub const fn named(name: &'static str) -> Self {
         Self { text: name, server: PhantomData }
     }
 
-    /// The partition with this number, modulo the number of partitions; the sign does not count.
+    /// Returns the handle of the partition with this number, modulo the number of partitions; the sign is ignored.
     ///
-    /// If there are no partitions under this name a call fails with [`CallError::NoProc`](crate::CallError::NoProc).
+    /// If there are no partitions under this name, a call fails with [`CallError::NoProc`](crate::CallError::NoProc).
     /// A server cannot be started under the handle.
     pub fn partition(&self, index: i64) -> ServerRef<S> {
         ServerRef::via(PartitionVia { name: self.text, routing: Routing::Number(index.unsigned_abs()) })
     }
 
-    /// The partition that a key belongs to: always the same one, as long as the number of partitions is the same.
+    /// Returns the handle of the partition for a key: always the same partition, as long as their number does not
+    /// change.
     pub fn for_key<K: Hash + ?Sized>(&self, key: &K) -> ServerRef<S> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         ServerRef::via(PartitionVia { name: self.text, routing: Routing::Hash(hasher.finish()) })
     }
 
-    /// How many partitions there are; `None` if there is no supervisor of this name.
+    /// Returns the number of partitions; `None` if no supervisor of this name is running.
     pub fn partitions(&self) -> Option<usize> {
         PARTITION_COUNTS.lookup(self.text).map(|(_, count)| count)
     }
 
-    /// The supervisor of the partitions.
+    /// Returns the handle of the supervisor of the partitions.
     pub const fn supervisor(&self) -> ServerRef<Supervisor> {
         ServerRef::named(self.text)
     }
@@ -276,7 +283,7 @@ impl<S> fmt::Debug for PartitionRef<S> {
     }
 }
 
-/// The way to one partition, whichever that is at the moment.
+/// Resolves to the process that currently is a partition.
 struct PartitionVia {
     name: &'static str,
     routing: Routing,
@@ -288,20 +295,22 @@ enum Routing {
 }
 
 impl PartitionVia {
-    /// The place it leads to, and the supervisor that has so many.
+    /// Computes the key of the partition; returns it with the supervisor whose number of partitions was used.
     fn resolve(&self) -> Option<(Pid, PartitionKey)> {
+        // Number of partitions and supervisor come from one lookup, so that they belong together.
         let (supervisor, count) = PARTITION_COUNTS.lookup(self.name)?;
         let (Routing::Number(number) | Routing::Hash(number)) = self.routing;
         let index = usize::try_from(number.checked_rem(count as u64)?).ok()?;
         Some((supervisor, PartitionKey { name: self.name, index }))
     }
 
-    /// Who has that place, as `look` finds it. If another supervisor came meanwhile it may be one of its partitions,
-    /// and there the number may lead elsewhere: then once more.
+    /// Looks the partition up, and repeats that if the supervisor was replaced meanwhile.
     fn resolve_stable(&self, lookup: impl Fn(PartitionKey) -> Option<Pid>) -> Option<Pid> {
         loop {
             let (supervisor, key) = self.resolve()?;
             let found = lookup(key);
+            // Race: after `resolve` the supervisor may exit and one with another number of partitions start. Then
+            // `lookup` may find a partition of the new supervisor, where the number or key belongs elsewhere.
             if PARTITION_COUNTS.whereis(self.name) == Some(supervisor) {
                 return found;
             }
@@ -315,17 +324,18 @@ impl Via for PartitionVia {
     }
 
     fn register(&self, _: Pid) -> Result<(), NameError> {
-        Err(NameError::Unsupported("its supervisor names the partitions"))
+        Err(NameError::Unsupported("a partition is registered by its supervisor"))
     }
 
     fn unregister(&self, _: Pid) {}
 
-    /// Between two supervisors there is no way at all: it waits for the next one, as for the place.
+    /// Waits for the supervisor as well as for the partition: between two supervisors of the name there is neither.
     fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         let deadline = timer_thread::deadline_after(timeout);
         let remaining = || deadline.saturating_duration_since(sync::now());
         while PARTITION_COUNTS.whereis_timeout(self.name, remaining()).is_some() {
             let found = self.resolve_stable(|key| PARTITIONS.whereis_timeout(key, remaining()));
+            // Not found although there is time left: the supervisor exited meanwhile. Wait for the next one.
             if found.is_some() || remaining().is_zero() {
                 return found;
             }
@@ -334,7 +344,7 @@ impl Via for PartitionVia {
     }
 }
 
-/// As it stands in reports and errors: `counters[7]`.
+/// Formats the handle for reports and errors: `counters[7]`.
 impl fmt::Debug for PartitionVia {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.routing {

@@ -1,5 +1,5 @@
-//! What a supervisor does about the end of a child: pure. Whether to restart, whom else that concerns,
-//! and whether the supervisor itself is to end. `server` asks here.
+//! Restart policy: whether a child that exited is restarted, which other children are restarted with it, and
+//! whether the supervisor shuts down. Pure functions: this module must never start, stop or log anything.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use crate::child_spec::Restart;
 use crate::reason::ExitReason;
 use crate::supervisor::spec::{AutoShutdown, Strategy};
 
-/// What becomes of a child that has ended.
+/// What the supervisor does with a child that has exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It is started again.
+    /// Restart the child.
     Restart,
-    /// It is not, but its spec stays.
+    /// Do not restart the child, but keep its spec.
     Keep,
-    /// Its spec is forgotten.
+    /// Do not restart the child, and remove its spec.
     Remove,
 }
 
-/// The table: restart type and reason.
+/// Decides by the restart type of the child and its exit reason.
 pub(crate) fn decide(restart: Restart, reason: &ExitReason) -> Decision {
     match restart {
         Restart::Permanent => Decision::Restart,
@@ -28,8 +28,8 @@ pub(crate) fn decide(restart: Restart, reason: &ExitReason) -> Decision {
     }
 }
 
-/// Which of the children a restart of the one at `failed` covers: they are stopped in reverse order, then
-/// started in order.
+/// Returns the positions of the children that are restarted with the one at `failed`: they are stopped in reverse
+/// order, then started in order.
 pub(crate) fn affected_range(strategy: Strategy, failed: usize, count: usize) -> Range<usize> {
     match strategy {
         Strategy::OneForOne => failed..failed + 1,
@@ -38,7 +38,8 @@ pub(crate) fn affected_range(strategy: Strategy, failed: usize, count: usize) ->
     }
 }
 
-/// Whether the supervisor ends because a significant child ended by itself and is not restarted.
+/// Returns `true` if the supervisor shuts down after a significant child has exited by itself and is not restarted.
+/// `significant_left`: whether other significant children are still running or waiting for a retry.
 pub(crate) fn should_auto_shutdown(rule: AutoShutdown, significant_left: bool) -> bool {
     match rule {
         AutoShutdown::Never => false,
@@ -47,13 +48,15 @@ pub(crate) fn should_auto_shutdown(rule: AutoShutdown, significant_left: bool) -
     }
 }
 
-/// Whether an end is one the supervisor asked for, so that the log need not hear of it.
+/// Returns `true` if a child that was stopped by the supervisor exited with an expected reason, which is not logged.
+/// `brutal`: whether it was stopped with `BrutalKill`.
 pub(crate) fn is_expected(reason: &ExitReason, brutal: bool, restart: Restart) -> bool {
     match reason {
         ExitReason::Shutdown => true,
+        // Without `BrutalKill` the child was killed because it missed its shutdown timeout.
         ExitReason::Killed => brutal,
         ExitReason::ShutdownWith(_) | ExitReason::Normal => restart != Restart::Permanent,
-        // It was dead or dying before it was asked; that has been reported where it happened.
+        // The child had exited before it was stopped; that exit was reported when it happened.
         ExitReason::NoProc => true,
         _ => false,
     }
@@ -115,7 +118,7 @@ mod tests {
         assert!(is_expected(&ExitReason::Killed, true, Restart::Permanent));
     }
 
-    /// Against what the manual of Erlang's `supervisor` says, put in other words.
+    /// Compares with a second formulation of the rules in the manual of Erlang's `supervisor`.
     mod model {
         use proptest::prelude::{Just, ProptestConfig, Strategy as Generator, any};
         use proptest::sample::select;
@@ -123,8 +126,8 @@ mod tests {
 
         use super::*;
 
-        /// A reason with the name that Erlang's rules know it by. What a reason of the user's is called does
-        /// not matter.
+        /// Generates a reason with its name in Erlang's rules. The text of a user-defined reason must not matter,
+        /// even if it is `normal` or `shutdown`.
         fn reasons() -> impl Generator<Value = (ExitReason, &'static str)> {
             let word = prop_oneof![Just("normal".to_owned()), Just("shutdown".to_owned()), ".{0,8}"];
             prop_oneof![
@@ -148,7 +151,7 @@ mod tests {
             ])
         }
 
-        /// Is the child at `at` ended and started again when the one at `failed` fails?
+        /// Returns `true` if the child at `at` is restarted when the one at `failed` fails.
         fn is_affected(strategy: Strategy, at: usize, failed: usize) -> bool {
             let itself = at == failed;
             let started_after_it = at > failed;
@@ -186,7 +189,7 @@ mod tests {
                 prop_assert_eq!(found, all);
             }
 
-            /// `running`: which of the significant children are left when another has ended.
+            // `running`: which of the other significant children are still running when one has exited.
             #[test]
             fn a_supervisor_shuts_down_with_the_first_or_the_last_significant_child(
                 (rule, name) in select(&[
@@ -203,7 +206,7 @@ mod tests {
                 prop_assert_eq!(should_auto_shutdown(rule, left > 0), ended >= needed);
             }
 
-            /// What a child that was told to go may end with, so that nobody needs to hear of it.
+            // The reasons that are not logged when a child exits on request.
             #[test]
             fn an_end_on_request_is_reported_unless_it_is_one_of_these(
                 (reason, known_as) in reasons(),
