@@ -240,6 +240,7 @@ impl Child {
 
     /// Emits the event that the supervisor, which is the calling process, has restarted the child.
     pub(crate) fn publish_restart(&self) {
+        // Without subscribers, even the lookup of the process would be wasted.
         let (Some(me), true) = (local::pid(), events::has_subscribers()) else { return };
         if let Some(block) = self.pid().and_then(table::get) {
             let child = self.spec.id.as_str().into();
@@ -274,6 +275,7 @@ impl Child {
     /// Stops the child if it is running, and waits until it has exited.
     pub(crate) fn stop(&mut self, supervisor: &str) {
         let Status::Running(pid) = self.status else {
+            // Cancels a pending retry: its number no longer matches the status.
             self.status = Status::Stopped;
             return;
         };
@@ -342,6 +344,7 @@ impl StoppingChild {
     fn send_exit(pid: Pid, shutdown: Shutdown) -> Self {
         // The watch comes first: set after the signal, it could miss the real exit reason and report `NoProc`.
         let exit_watch = watch(pid);
+        // `Kill` cannot be trapped; `Shutdown` lets the child run `terminate`.
         let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
         exit(pid, signal);
         Self { pid, shutdown, requested_at: sync::now(), exit_watch }
@@ -370,6 +373,7 @@ impl StoppingChild {
 /// Returns `true` if the child has exited, for an `Exit` message from it. Any process can send an exit signal in
 /// the name of a running child (`process::exit` with a reason): that must not start a second instance.
 pub(crate) fn is_dead(child: &Child, pid: Pid, supervisor: &str) -> bool {
+    // The flag is set before the `Exit` message is sent, so a real exit is never missed.
     let has_exited = table::get(pid).is_none_or(|block| block.is_dead());
     if !has_exited {
         write_log(
@@ -396,6 +400,7 @@ pub(crate) fn too_many_zombies<'a>(
     if !restarted.clone().any(Child::is_zombie) {
         return false;
     }
+    // The limit of the program counts all zombies, the limit of the supervisor only those that it started.
     let me = local::pid();
     let all = zombies();
     let own = all.iter().filter(|zombie| zombie.parent == me).count();

@@ -198,6 +198,7 @@ impl<S: GenServer<Args = DynamicSupervisorInit>> DynamicSupervisorSpec<S> {
     /// the supervisor; two supervisors without a name under the same parent need ids, `.spec().id("readers")`.
     pub fn spec(self) -> ServerSpec<S> {
         let Self { limits, name, defined_at } = self;
+        // For the log: the name, or else the name of the type, which differs for task supervisors.
         let display_name =
             name.as_ref().map_or_else(|| short_type_name::<S>().to_owned(), ToString::to_string);
         let init = DynamicSupervisorInit { name: display_name, make: Arc::new(move || Ok(limits.clone())) };
@@ -513,6 +514,7 @@ impl DynamicChildren {
     {
         match info {
             Info::Exit { from, reason } => Self::next(&self.on_exit(from, &reason), cx),
+            // Timers, `Down` messages: not sent to a supervisor on purpose.
             other => {
                 let text = format_args!("supervisor {} got an unexpected {other:?}", cx.pid());
                 write_log(log::Level::Warn, text);
@@ -551,6 +553,7 @@ impl DynamicChildren {
     }
 
     fn terminate(&mut self, pid: Pid) -> Result<(), ChildError> {
+        // Also cancels a pending retry, which finds no child under this pid.
         let mut child = self.all.remove(&pid).ok_or(ChildError::NotFound)?;
         child.stop(&self.name);
         Ok(())
@@ -588,6 +591,7 @@ impl DynamicChildren {
             let id = id.as_ref().map_or("", |id| id.as_str());
             return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
+        // Waits up to the child's `reap_timeout`, if it left a zombie behind.
         if too_many_zombies(self.all.get(&pid).into_iter(), self.max_zombies) {
             self.all.remove(&pid);
             return self.give_up("zombie_limit");

@@ -30,6 +30,7 @@ impl RestartCount {
 impl fmt::Display for RestartCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.max {
+            // Practically unlimited: the number would only confuse.
             u32::MAX => write!(f, "{} restarts in {:?}", self.used, self.period),
             max => write!(f, "{} of {max} restarts in {:?}", self.used, self.period),
         }
@@ -70,6 +71,7 @@ impl RestartIntensity {
 
     /// Removes the restarts that are older than one period.
     fn prune(&mut self, now: Instant) {
+        // Saturating: a caller may have read the clock before another restart was recorded.
         while self
             .restart_times
             .front()
@@ -83,6 +85,7 @@ impl RestartIntensity {
     /// ago still counts.
     pub(crate) fn record_restart(&mut self, now: Instant) -> bool {
         self.prune(now);
+        // Recorded even if refused: the supervisor gives up then. So there are at most `max + 1` entries.
         self.restart_times.push_back(now);
         self.restart_times.len() <= self.max as usize
     }

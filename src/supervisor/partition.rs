@@ -193,11 +193,11 @@ where
     fn build_spec(&self) -> Result<SupervisorSpec, InitError> {
         self.check()?;
         let name = self.name.text;
-        // Registered before the partitions start, so that a partition can call its siblings in `init`. The entry
-        // is removed with the process, so another supervisor of the name never finds it taken.
+        // Registered before the partitions start, so that a partition can look up the others in `init`.
         PARTITION_COUNTS.register(name, self.partitions)?;
         let child = |index| {
             let key = PartitionKey { name, index };
+            // The label is a default, for reports; id and name are always replaced.
             let spec = (self.child)(index).default_label(format!("{key:?}"));
             spec.id(index).name(PARTITIONS.server(key))
         };
@@ -227,6 +227,7 @@ impl<S: GenServer> fmt::Debug for PartitionSupervisor<S> {
 /// they or the supervisor restart. It can be a constant.
 pub struct PartitionRef<S> {
     text: &'static str,
+    // A function pointer, so that the handle is `Send` and `Sync` for every `S`.
     server: PhantomData<fn() -> S>,
 }
 
@@ -247,6 +248,7 @@ impl<S> PartitionRef<S> {
     /// Returns the handle of the partition for a key: always the same partition, as long as their number does not
     /// change.
     pub fn for_key<K: Hash + ?Sized>(&self, key: &K) -> ServerRef<S> {
+        // Not `RandomState`: all threads must compute the same hash for a key.
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         ServerRef::via(PartitionVia { name: self.text, routing: Routing::Hash(hasher.finish()) })
@@ -263,6 +265,7 @@ impl<S> PartitionRef<S> {
     }
 }
 
+// `Clone` and `Copy` are not derived: that would require them of `S`.
 impl<S> Clone for PartitionRef<S> {
     fn clone(&self) -> Self {
         *self
@@ -327,10 +330,12 @@ impl Via for PartitionVia {
         Err(NameError::Unsupported("a partition is registered by its supervisor"))
     }
 
+    // Nothing to remove: `register` never succeeds.
     fn unregister(&self, _: Pid) {}
 
     /// Waits for the supervisor as well as for the partition: between two supervisors of the name there is neither.
     fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
+        // One deadline for all waits below, however often the supervisor is replaced.
         let deadline = timer_thread::deadline_after(timeout);
         let remaining = || deadline.saturating_duration_since(sync::now());
         while PARTITION_COUNTS.whereis_timeout(self.name, remaining()).is_some() {

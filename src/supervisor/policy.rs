@@ -22,6 +22,7 @@ pub(crate) enum Decision {
 pub(crate) fn decide(restart: Restart, reason: &ExitReason) -> Decision {
     match restart {
         Restart::Permanent => Decision::Restart,
+        // `Normal`, `Shutdown` and `ShutdownWith` are the normal reasons.
         Restart::Transient if reason.is_abnormal() => Decision::Restart,
         Restart::Transient => Decision::Keep,
         Restart::Temporary => Decision::Remove,
@@ -43,6 +44,7 @@ pub(crate) fn affected_range(strategy: Strategy, failed: usize, count: usize) ->
 pub(crate) fn should_auto_shutdown(rule: AutoShutdown, significant_left: bool) -> bool {
     match rule {
         AutoShutdown::Never => false,
+        // This one has exited: it is the first.
         AutoShutdown::AnySignificant => true,
         AutoShutdown::AllSignificant => !significant_left,
     }
@@ -55,6 +57,7 @@ pub(crate) fn is_expected(reason: &ExitReason, brutal: bool, restart: Restart) -
         ExitReason::Shutdown => true,
         // Without `BrutalKill` the child was killed because it missed its shutdown timeout.
         ExitReason::Killed => brutal,
+        // A permanent child should run until it is stopped; one that exits by itself at that moment is logged.
         ExitReason::ShutdownWith(_) | ExitReason::Normal => restart != Restart::Permanent,
         // The child had exited before it was stopped; that exit was reported when it happened.
         ExitReason::NoProc => true,
@@ -172,6 +175,7 @@ mod tests {
                 (reason, known_as) in reasons(),
                 (restart, kind) in restarts(),
             ) {
+                // permanent: always; transient: only after an abnormal exit; temporary: never.
                 let abnormal = !["normal", "shutdown", "{shutdown,_}"].contains(&known_as);
                 let restarted = kind == "permanent" || kind == "transient" && abnormal;
                 let decision = decide(restart, &reason);
@@ -200,6 +204,7 @@ mod tests {
                 running in proptest::collection::vec(any::<bool>(), 0..6),
             ) {
                 let left = running.iter().filter(|runs| **runs).count();
+                // How many significant children must have exited, and how many have.
                 let enough = [("never", usize::MAX), ("any_significant", 1), ("all_significant", running.len() + 1)];
                 let ended = running.len() + 1 - left;
                 let needed = enough.iter().find(|(rule, _)| *rule == name).map_or(0, |(_, ended)| *ended);
@@ -213,6 +218,7 @@ mod tests {
                 (restart, kind) in restarts(),
                 brutal in any::<bool>(),
             ) {
+                // Expected in any case, with `brutal_kill`, and of children that are not permanent.
                 let mut fine = vec!["shutdown", "noproc"];
                 if brutal {
                     fine.push("killed");

@@ -27,6 +27,7 @@ pub enum Strategy {
 
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `pad`, so that width and alignment work.
         f.pad(match self {
             Self::OneForOne => "one_for_one",
             Self::OneForAll => "one_for_all",
@@ -140,6 +141,7 @@ impl SupervisorSpec {
     /// Checks the whole spec, before anything is started.
     pub(crate) fn check(&self) -> Result<(), SpecError> {
         self.intensity.check()?;
+        // Requests name a child by its id, so ids must be unique among the children of a supervisor.
         let mut ids = HashSet::new();
         for child in &self.children {
             check_child(child, self.auto_shutdown)?;
@@ -156,8 +158,10 @@ pub(crate) fn check_child(child: &ChildSpec, rule: AutoShutdown) -> Result<(), S
     if child.id.as_str().is_empty() {
         Err(SpecError::EmptyId)
     } else if child.significant && child.restart == Restart::Permanent {
+        // A permanent child is always restarted: its exit would never count.
         Err(SpecError::SignificantPermanent(child.id.clone()))
     } else if child.significant && rule == AutoShutdown::Never {
+        // The exit of the child would have no effect; like in OTP that is an error, not ignored.
         Err(SpecError::SignificantWithoutAutoShutdown(child.id.clone()))
     } else {
         Ok(())

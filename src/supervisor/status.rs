@@ -56,6 +56,7 @@ impl StatusBoard {
 
     #[expect(single_use_lifetimes, reason = "older compilers want it named")]
     pub(crate) fn set_children<'a>(&self, children: impl Iterator<Item = &'a Child>) {
+        // Copies all children: observers read them while the supervisor is busy with the next message.
         let status = |child: &Child| ChildStatus { child: child_info(child), restarts: child.restarts() };
         *self.children.lock() = children.map(status).collect();
     }

@@ -95,8 +95,10 @@ impl SupervisorSpec {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
         let display_name = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
         let defined_at = self.defined_at;
+        // Cloned at each start: a supervisor that is restarted by its parent starts from the same spec again.
         let init = SupervisorInit { name: display_name, make: Arc::new(move || Ok(self.clone())) };
         let spec = Supervisor::child_spec(init).supervisor().defined_at(defined_at);
+        // Without a name the id is the name of the type, `Supervisor`.
         match name {
             Some(name) => spec.id(name.to_string()).name(name),
             None => spec,
@@ -119,6 +121,7 @@ impl From<SupervisorSpec> for ChildSpec {
 /// Converts the error of a call that requested the start of a child.
 pub(crate) fn into_start_error(error: CallError) -> StartError {
     match error {
+        // The calling process is exiting; the supervisor may be fine.
         CallError::Exiting => StartError::Exiting,
         error => StartError::NoSupervisor(ExitReason::error(error)),
     }

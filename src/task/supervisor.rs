@@ -240,6 +240,7 @@ impl ServerRef<TaskSupervisor> {
         T: Send + 'static,
     {
         let supervisor = self.clone();
+        // Called by the stream for each item, in the process that iterates.
         let start = move |process, body| supervisor.builder().with_process(process).linked().start(body);
         TaskStream::new(items.into_iter(), work, Box::new(start))
     }
@@ -348,6 +349,7 @@ impl TaskBuilder {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
+        // Made in the owner: the task inherits its callers.
         let (slot, body) = task_body(move |_| work());
         Ok(Task::new(self.linked().start(Box::new(body))?, slot))
     }
@@ -394,6 +396,7 @@ impl TaskBuilder {
     /// Starts a task whose handle the caller will own.
     #[track_caller]
     pub(crate) fn start(self, body: TaskBody) -> Result<StartedTask, StartError> {
+        // The request keeps the owner, to remove the link before it kills the task.
         let linked = self.process.owner.clone();
         let request = TaskRequest::new(linked, body);
         // The caller may be killed while it waits in `submit`, or the call may fail although the supervisor starts
@@ -427,6 +430,7 @@ impl TaskBuilder {
             Ok(task.pid())
         })
         .restart(Restart::Temporary);
+        // Otherwise the default of a worker.
         let spec = match shutdown {
             Some(shutdown) => spec.shutdown(shutdown),
             None => spec,
@@ -509,6 +513,7 @@ impl TaskRequest {
     }
 
     fn kill(&self, block: &Arc<ProcessBlock>) {
+        // Unlinked first: the owner did not get the task and must not receive its exit.
         let started = StartedTask { block: Arc::clone(block), linked_owner: self.linked.clone() };
         started.unlink_and_exit(&ExitReason::Kill);
     }
