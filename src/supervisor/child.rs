@@ -49,8 +49,8 @@ pub enum ChildState {
     Running(Pid),
     /// A restart failed and is about to be retried.
     Restarting,
-    /// The child is not running: it was stopped, it exited and is not restarted, or its start function returned
-    /// ignore.
+    /// The child is not running: it was stopped, it exited and is not restarted, or its start function
+    /// returned ignore.
     Stopped,
 }
 
@@ -173,7 +173,8 @@ pub(crate) struct Child {
     starts: u64,
 }
 
-// The start function and its captures are user values: a panic in their destructor must not end the supervisor.
+// The start function and its captures are user values: a panic in their destructor must not end the
+// supervisor.
 impl Drop for Child {
     fn drop(&mut self) {
         let start = std::mem::replace(&mut self.spec.start, Arc::new(|| Err(StartError::Exiting)));
@@ -181,7 +182,8 @@ impl Drop for Child {
     }
 }
 
-/// Writes to the log. Formatting a reason and the logger are user code: a panic there must not end the supervisor.
+/// Writes to the log. Formatting a reason and the logger are user code: a panic there must not end the
+/// supervisor.
 pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
     catch_and_log("the log", || log::log!(level, "{text}"));
 }
@@ -198,8 +200,9 @@ impl Child {
         }
     }
 
-    /// Runs the start function; returns `None` if it returned ignore. `level` is the log level of a successful
-    /// start: higher for starts and restarts by the supervisor than for those requested by a caller.
+    /// Runs the start function; returns `None` if it returned ignore. `level` is the log level of a
+    /// successful start: higher for starts and restarts by the supervisor than for those requested by a
+    /// caller.
     pub(crate) fn start(&mut self, supervisor: &str, level: log::Level) -> Result<Option<Pid>, StartError> {
         // A panic or exit in the start function is a failed start. An exit signal for the supervisor itself
         // has no exit reason here: it keeps unwinding.
@@ -281,8 +284,9 @@ impl Child {
         };
         let me = local::get();
         let block = table::get(pid);
-        // While this edge exists, a call from the child to this supervisor (say, in `terminate`) fails at once
-        // with a deadlock error. Without it, the two would wait for each other until the shutdown timeout.
+        // While this edge exists, a call from the child to this supervisor (say, in `terminate`) fails at
+        // once with a deadlock error. Without it, the two would wait for each other until the shutdown
+        // timeout.
         let _wait_edge = block.as_ref().map(|block| WaitEdge::add(me.as_ref(), block));
         if let Some(stopping) = self.request_stop() {
             stopping.kill_after_timeout();
@@ -301,8 +305,8 @@ impl Child {
     /// Waits until the child has exited, and logs an unexpected reason.
     pub(crate) fn await_stopped(&self, stopping: StoppingChild, supervisor: &str) {
         let reason = stopping.exit_watch.wait();
-        // The exit is handled here. An `Exit` message that is in the mailbox already is ignored later: no child
-        // has this pid any more.
+        // The exit is handled here. An `Exit` message that is in the mailbox already is ignored later: no
+        // child has this pid any more.
         unlink(stopping.pid);
         if !is_expected(&reason, stopping.shutdown == Shutdown::BrutalKill, self.spec.restart) {
             write_log(
@@ -315,7 +319,8 @@ impl Child {
         }
     }
 
-    /// Waits until the thread of the last process is reaped if it is a zombie, but no longer than the spec allows.
+    /// Waits until the thread of the last process is reaped if it is a zombie, but no longer than the spec
+    /// allows.
     pub(crate) fn wait_until_reaped(&self) {
         if let (Some(last), Some(timeout)) = (self.last_pid, self.spec.reap_timeout) {
             wait_until_reaped(last, timeout);
@@ -332,7 +337,8 @@ impl Child {
     }
 }
 
-/// A child that was sent its exit signal. It is watched, because a child may have removed its link to the supervisor.
+/// A child that was sent its exit signal. It is watched, because a child may have removed its link to the
+/// supervisor.
 pub(crate) struct StoppingChild {
     pid: Pid,
     shutdown: Shutdown,
@@ -342,7 +348,8 @@ pub(crate) struct StoppingChild {
 
 impl StoppingChild {
     fn send_exit(pid: Pid, shutdown: Shutdown) -> Self {
-        // The watch comes first: set after the signal, it could miss the real exit reason and report `NoProc`.
+        // The watch comes first: set after the signal, it could miss the real exit reason and report
+        // `NoProc`.
         let exit_watch = watch(pid);
         // `Kill` cannot be trapped; `Shutdown` lets the child run `terminate`.
         let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
@@ -370,8 +377,8 @@ impl StoppingChild {
     }
 }
 
-/// Returns `true` if the child has exited, for an `Exit` message from it. Any process can send an exit signal in
-/// the name of a running child (`process::exit` with a reason): that must not start a second instance.
+/// Returns `true` if the child has exited, for an `Exit` message from it. Any process can send an exit signal
+/// in the name of a running child (`process::exit` with a reason): that must not start a second instance.
 pub(crate) fn is_dead(child: &Child, pid: Pid, supervisor: &str) -> bool {
     // The flag is set before the `Exit` message is sent, so a real exit is never missed.
     let has_exited = table::get(pid).is_none_or(|block| block.is_dead());
@@ -387,8 +394,8 @@ pub(crate) fn is_dead(child: &Child, pid: Pid, supervisor: &str) -> bool {
     has_exited
 }
 
-/// Returns `true` if there are too many zombies to restart these children: in the whole program, or under this
-/// supervisor if it has its own limit.
+/// Returns `true` if there are too many zombies to restart these children: in the whole program, or under
+/// this supervisor if it has its own limit.
 #[expect(single_use_lifetimes, reason = "older compilers want it named")]
 pub(crate) fn too_many_zombies<'a>(
     restarted: impl Iterator<Item = &'a Child> + Clone,

@@ -9,12 +9,8 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, SpecError, StartError};
 use crate::gen_server::call::CallError;
-use crate::gen_server::callbacks::Context;
-use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::callbacks::Info;
-use crate::gen_server::callbacks::InitError;
-use crate::gen_server::reply::Caller;
-use crate::gen_server::reply::Next;
+use crate::gen_server::callbacks::{Context, GenServer, Info, InitError};
+use crate::gen_server::reply::{Caller, Next};
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::{GenServerExt, ServerSpec, short_type_name};
 use crate::gen_server::wait_graph::WaitEdge;
@@ -26,16 +22,14 @@ use crate::supervisor::child::{
     too_many_zombies, write_log,
 };
 use crate::supervisor::intensity::RestartIntensity;
-use crate::supervisor::policy::Decision;
-use crate::supervisor::policy::decide;
+use crate::supervisor::policy::{Decision, decide};
 use crate::supervisor::spec::{AutoShutdown, check_child};
-use crate::supervisor::status::StatusBoard;
-use crate::supervisor::status::publish_give_up;
+use crate::supervisor::status::{StatusBoard, publish_give_up};
 use crate::supervisor::supervisor::into_start_error;
 
-/// A supervisor that starts without children; they are added while it runs, such as one for each user, connection or
-/// file. Its strategy is always [`Strategy::OneForOne`](crate::Strategy::OneForOne), its children are identified
-/// by their pids, and it stops them all at once.
+/// A supervisor that starts without children; they are added while it runs, such as one for each user,
+/// connection or file. Its strategy is always [`Strategy::OneForOne`](crate::Strategy::OneForOne), its
+/// children are identified by their pids, and it stops them all at once.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -72,13 +66,13 @@ use crate::supervisor::supervisor::into_start_error;
 /// The handle adds, stops and lists children:
 /// [`ServerRef<DynamicSupervisor>`](crate::ServerRef#impl-ServerRef%3CDynamicSupervisor%3E).
 ///
-/// A child that is restarted gets a new pid. To find it again, give it a name, or register it under a key in a
-/// registry.
+/// A child that is restarted gets a new pid. To find it again, give it a name, or register it under a key in
+/// a registry.
 ///
 /// # Differences from Erlang
-/// This is Elixir's `DynamicSupervisor`. Erlang's `simple_one_for_one`, one spec with arguments that are added
-/// at each start, is a function from those arguments to a [`ChildSpec`](crate::ChildSpec); so are Elixir's
-/// `extra_arguments`.
+/// This is Elixir's `DynamicSupervisor`. Erlang's `simple_one_for_one`, one spec with arguments that are
+/// added at each start, is a function from those arguments to a [`ChildSpec`](crate::ChildSpec); so are
+/// Elixir's `extra_arguments`.
 pub struct DynamicSupervisor(DynamicChildren);
 
 impl DynamicSupervisor {
@@ -88,8 +82,8 @@ impl DynamicSupervisor {
         DynamicSupervisorSpec::with_defaults()
     }
 
-    /// Starts a dynamic supervisor with the defaults, linked to the calling process. On a thread that is not a
-    /// process there is no link.
+    /// Starts a dynamic supervisor with the defaults, linked to the calling process. On a thread that is not
+    /// a process there is no link.
     ///
     /// # Errors
     /// [`StartError`]: the errors of [`GenServerExt::start_link`].
@@ -150,9 +144,9 @@ impl<S: GenServer<Args = DynamicSupervisorInit>> DynamicSupervisorSpec<S> {
         self
     }
 
-    /// Sets the maximum number of restarts within a period, for all children together. With one restart more the
-    /// supervisor stops its children and exits with `Shutdown`. The period is measured to the millisecond and
-    /// includes its end.
+    /// Sets the maximum number of restarts within a period, for all children together. With one restart more
+    /// the supervisor stops its children and exits with `Shutdown`. The period is measured to the millisecond
+    /// and includes its end.
     pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
         self.limits.intensity = RestartIntensity::new(restarts, period);
         self
@@ -173,8 +167,8 @@ impl<S: GenServer<Args = DynamicSupervisorInit>> DynamicSupervisorSpec<S> {
         self
     }
 
-    /// Starts the supervisor, linked to the calling process. On a thread that is not a process there is no link:
-    /// it does the same as [`start`](Self::start).
+    /// Starts the supervisor, linked to the calling process. On a thread that is not a process there is no
+    /// link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid, and the errors of [`GenServerExt::start_link`].
@@ -194,8 +188,9 @@ impl<S: GenServer<Args = DynamicSupervisorInit>> DynamicSupervisorSpec<S> {
         self.spec().start()
     }
 
-    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the name of
-    /// the supervisor; two supervisors without a name under the same parent need ids, `.spec().id("readers")`.
+    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the
+    /// name of the supervisor; two supervisors without a name under the same parent need ids,
+    /// `.spec().id("readers")`.
     pub fn spec(self) -> ServerSpec<S> {
         let Self { limits, name, defined_at } = self;
         // For the log: the name, or else the name of the type, which differs for task supervisors.
@@ -237,8 +232,8 @@ impl<S> fmt::Debug for DynamicSupervisorSpec<S> {
     }
 }
 
-/// A dynamic supervisor as a type of its own, with functions for its requests: Elixir's `use DynamicSupervisor`.
-/// Its spec is made from its arguments when the supervisor starts, and again at each restart.
+/// A dynamic supervisor as a type of its own, with functions for its requests, like Elixir's
+/// `use DynamicSupervisor`. Its spec is made from its arguments at each start and restart.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -278,8 +273,8 @@ pub trait SuperviseDynamic: Sized + 'static {
     /// Starts the supervisor, linked to the calling process.
     ///
     /// # Errors
-    /// Like [`DynamicSupervisorSpec::start_link`]: [`StartError::BadSpec`] if the spec is invalid, and the errors of
-    /// [`GenServerExt::start_link`].
+    /// Like [`DynamicSupervisorSpec::start_link`]: [`StartError::BadSpec`] if the spec is invalid, and the
+    /// errors of [`GenServerExt::start_link`].
     #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<DynamicSupervisor>, StartError> {
         Self::child_spec(args).start_link()
@@ -332,14 +327,14 @@ impl ServerRef<DynamicSupervisor> {
     ///
     /// # Errors
     /// [`StartError::MaxChildren`]; [`StartError::BadSpec`], found before the supervisor is called; the error of its
-    /// start function; [`StartError::NoSupervisor`] if the call fails. After an error the supervisor does not keep
-    /// the child.
+    /// start function; [`StartError::NoSupervisor`] if the call fails. After an error the supervisor does not
+    /// keep the child.
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
         start_child(self, child.into())
     }
 
-    /// Like [`start_child`](Self::start_child), but returns a handle of the started server. The handle is for the
-    /// process that was started, not for one that replaces it after a crash: for that, give the server a name.
+    /// Like [`start_child`](Self::start_child), but returns a handle of the started server. After a crash the
+    /// handle is not valid for the process that replaces it: for that, give the server a name.
     ///
     /// # Errors
     /// [`StartError::Ignored`] if `init` returned ignore. Otherwise the errors of `start_child`:
@@ -351,7 +346,7 @@ impl ServerRef<DynamicSupervisor> {
         self.start_child(server)?.map(ServerRef::from_pid).ok_or(StartError::Ignored)
     }
 
-    /// Stops a child, which is not restarted; one that is about to be restarted is identified by its last pid.
+    /// Stops a child, which is not restarted. A child that is about to be restarted has its last pid.
     ///
     /// # Errors
     /// [`ChildError::NotFound`] if the supervisor has no such child, or no longer; [`ChildError::NoSupervisor`] if the
@@ -377,7 +372,8 @@ impl ServerRef<DynamicSupervisor> {
     }
 }
 
-/// A request to a dynamic supervisor, made by the methods of [`ServerRef<DynamicSupervisor>`](crate::ServerRef).
+/// A request to a dynamic supervisor, made by the methods of
+/// [`ServerRef<DynamicSupervisor>`](crate::ServerRef).
 #[derive(Debug)]
 pub struct DynamicSupervisorCall(pub(crate) DynamicChildRequest);
 
@@ -389,13 +385,13 @@ pub(crate) enum DynamicChildRequest {
     Count(Caller<ChildCount>),
 }
 
-/// A message that a dynamic supervisor sends to itself: a restart that failed is to be retried. It holds the last
-/// pid of the child.
+/// A message that a dynamic supervisor sends to itself: a restart that failed is to be retried. It holds the
+/// last pid of the child.
 #[derive(Debug)]
 pub struct DynamicSupervisorCast(pub(crate) Pid);
 
-/// The start arguments of a dynamic supervisor, made by
-/// [`DynamicSupervisorSpec::spec`](crate::DynamicSupervisorSpec::spec) and [`SuperviseDynamic`](crate::SuperviseDynamic).
+/// The start arguments of a dynamic supervisor, made by [`DynamicSupervisorSpec::spec`] and
+/// [`SuperviseDynamic`].
 #[derive(Clone)]
 pub struct DynamicSupervisorInit {
     /// The name of the supervisor, for the log.
@@ -410,8 +406,8 @@ impl fmt::Debug for DynamicSupervisorInit {
     }
 }
 
-/// Implements [`GenServer`] for a tuple struct of [`DynamicChildren`]. The two kinds of server differ in their type
-/// only: the type decides which methods their handles have.
+/// Implements [`GenServer`] for a tuple struct of [`DynamicChildren`]. The two kinds of server differ in
+/// their type only: the type decides which methods their handles have.
 macro_rules! impl_dynamic_server {
     ($server:ident) => {
         const _: () = {
@@ -477,7 +473,7 @@ enum AfterExit {
 impl DynamicChildren {
     /// Creates the state of a new supervisor, which is the calling process, without children.
     pub(crate) fn new(init: &DynamicSupervisorInit, pid: Pid) -> Result<Self, InitError> {
-        // Checks again: as a child of another supervisor, or by `SuperviseDynamic`, the spec was not checked before.
+        // Not checked before if the spec is a child spec, or comes from `SuperviseDynamic`.
         let Limits { intensity, max_children, max_zombies } = (init.make)()?;
         intensity.check()?;
         Ok(Self {
@@ -531,7 +527,7 @@ impl DynamicChildren {
             AfterExit::Continue => Next::wait(),
             AfterExit::GiveUp => Next::stop(ExitReason::Shutdown),
             AfterExit::Retry(pid) => {
-                // Through the mailbox, so that requests and a shutdown of this supervisor are handled in between.
+                // Through the mailbox: requests and a shutdown of this supervisor are handled in between.
                 cx.cast(DynamicSupervisorCast(*pid));
                 Next::wait()
             }
@@ -573,8 +569,8 @@ impl DynamicChildren {
         child.log_exit(&self.name, pid, reason);
         match decision {
             Decision::Restart => self.restart(pid),
-            // A static supervisor keeps the spec of a transient child. Here the pid, by which callers know the
-            // child, will never be valid again.
+            // A static supervisor keeps the spec of a transient child. Here the pid, by which callers know
+            // the child, will never be valid again.
             Decision::Keep | Decision::Remove => {
                 self.all.remove(&pid);
                 AfterExit::Continue
@@ -629,12 +625,12 @@ impl DynamicChildren {
         AfterExit::GiveUp
     }
 
-    /// Stops all children at once. It takes as long as the slowest child, not the sum of all; each is killed when its
-    /// own timeout is over.
+    /// Stops all children at once. It takes as long as the slowest child, not the sum of all; each is killed
+    /// when its own timeout is over.
     pub(crate) fn stop_all(&mut self) {
         let me = local::get();
-        // While this edge exists, a call from any descendant to this supervisor fails at once with a deadlock error.
-        // Without it, the two would wait for each other until the shutdown timeout.
+        // While this edge exists, a call from any descendant to this supervisor fails at once with a deadlock
+        // error. Without it, the two would wait for each other until the shutdown timeout.
         let _wait_edge = WaitEdge::on_all_descendants(me.as_ref());
         // Send all signals before the first wait.
         let all = std::mem::take(&mut self.all).into_values();
@@ -645,7 +641,8 @@ impl DynamicChildren {
         for (_, stopping) in &stopping {
             stopping.kill_after_timeout();
         }
-        // Every child with a finite timeout has exited or was killed. Children with `Infinity` are waited for here.
+        // Every child with a finite timeout has exited or was killed. Children with `Infinity` are waited for
+        // here.
         for (child, stopping) in stopping {
             child.await_stopped(stopping, &self.name);
         }

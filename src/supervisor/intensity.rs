@@ -1,5 +1,5 @@
-//! Restart intensity: how many restarts are allowed within a period. Pure: the current time is a parameter, so
-//! this module must never read the clock.
+//! Restart intensity: how many restarts are allowed within a period. Pure: the current time is a parameter,
+//! so this module must never read the clock.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::child_spec::SpecError;
 
-/// The number of restarts that a supervisor has made within its period, and the maximum. With one restart more than
-/// the maximum the supervisor gives up.
+/// The number of restarts that a supervisor has made within its period, and the maximum. With one restart
+/// more than the maximum the supervisor gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RestartCount {
@@ -81,8 +81,8 @@ impl RestartIntensity {
         }
     }
 
-    /// Records a restart; returns `false` if it is one too many within the period. A restart exactly one period
-    /// ago still counts.
+    /// Records a restart; returns `false` if it is one too many within the period. A restart exactly one
+    /// period ago still counts.
     pub(crate) fn record_restart(&mut self, now: Instant) -> bool {
         self.prune(now);
         // Recorded even if refused: the supervisor gives up then. So there are at most `max + 1` entries.

@@ -22,7 +22,8 @@ use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;
 use crate::sync;
 
-/// The number of partitions by supervisor name. A supervisor registers itself here before it starts its partitions.
+/// The number of partitions by supervisor name. A supervisor registers itself here before it starts its
+/// partitions.
 static PARTITION_COUNTS: Registry<&'static str, usize> = Registry::new();
 /// The partitions by name and index. A partition registers itself here when it starts.
 static PARTITIONS: Registry<PartitionKey> = Registry::new();
@@ -40,8 +41,8 @@ impl fmt::Debug for PartitionKey {
     }
 }
 
-/// A supervisor of several instances of the same server, the partitions. Work is distributed by number or by key, so
-/// that a single process is not a bottleneck.
+/// A supervisor of several instances of the same server, the partitions. Work is distributed by number or by
+/// key, so that a single process is not a bottleneck.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -67,8 +68,8 @@ impl fmt::Debug for PartitionKey {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A partition that exits is restarted alone, with the same number. Each is a child of the supervisor, with its number
-/// as the id; [`PartitionRef::supervisor`] returns the handle that lists them.
+/// A partition that exits is restarted alone, with the same number. Each is a child of the supervisor, with
+/// its number as the id; [`PartitionRef::supervisor`] returns the handle that lists them.
 ///
 /// | default | |
 /// | --- | --- |
@@ -76,8 +77,8 @@ impl fmt::Debug for PartitionKey {
 /// | max_restarts | 3 in 5 s, of all partitions together |
 ///
 /// # Many dynamic children
-/// One [`DynamicSupervisor`](crate::DynamicSupervisor) starts one child at a time. Several of them start children in
-/// parallel:
+/// One [`DynamicSupervisor`](crate::DynamicSupervisor) starts one child at a time. Several of them start
+/// children in parallel:
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -92,9 +93,8 @@ impl fmt::Debug for PartitionKey {
 /// ```
 ///
 /// # Differences from Erlang
-/// Elixir's options `child_spec` and `with_arguments` are one function here, from the number of a partition to its
-/// spec.
-/// Routing is typed: a partition's handle is that of its server.
+/// Elixir's options `child_spec` and `with_arguments` are one function here, from the number of a partition
+/// to its spec. Routing is typed: a partition's handle is that of its server.
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct PartitionSupervisor<S: GenServer> {
     name: PartitionRef<S>,
@@ -107,9 +107,9 @@ impl<S: GenServer> PartitionSupervisor<S>
 where
     S::Args: Clone + Sync,
 {
-    /// Creates a spec with this name. `child` returns the spec of each partition; it is called with the numbers from
-    /// 0, in the supervisor's process, each time the supervisor starts. Partitions are addressed by number and key:
-    /// a name or an id in the returned spec is not used.
+    /// Creates a spec with this name. `child` returns the spec of each partition; it is called with the
+    /// numbers from 0, in the supervisor's process, each time the supervisor starts. Partitions are addressed
+    /// by number and key: a name or an id in the returned spec is not used.
     #[track_caller]
     pub fn new(
         name: PartitionRef<S>,
@@ -142,13 +142,13 @@ where
         self
     }
 
-    /// Starts the supervisor and its partitions, linked to the calling process. On a thread that is not a process
-    /// there is no link: it does the same as [`start`](Self::start).
+    /// Starts the supervisor and its partitions, linked to the calling process. On a thread that is not a
+    /// process there is no link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails to start,
-    /// as for [`SupervisorSpec::start_link`].
+    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
+    /// to start, as for [`SupervisorSpec::start_link`].
     ///
     /// ```
     /// # use rethread::prelude::*;
@@ -167,14 +167,16 @@ where
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails to start.
+    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
+    /// to start.
     #[track_caller]
     pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
         self.check().map_err(StartError::BadSpec)?;
         self.spec().start()
     }
 
-    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the name.
+    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the
+    /// name.
     pub fn spec(self) -> ServerSpec<Supervisor> {
         let (name, defined_at) = (self.name, self.spec.defined_at);
         let init = SupervisorInit { name: name.text.to_owned(), make: Arc::new(move || self.build_spec()) };
@@ -223,8 +225,8 @@ impl<S: GenServer> fmt::Debug for PartitionSupervisor<S> {
     }
 }
 
-/// The handle of a [`PartitionSupervisor`] by name. Partitions are looked up at every call, so it stays valid when
-/// they or the supervisor restart. It can be a constant.
+/// The handle of a [`PartitionSupervisor`] by name. Partitions are looked up at every call, so it stays valid
+/// when they or the supervisor restart. It can be a constant.
 pub struct PartitionRef<S> {
     text: &'static str,
     // A function pointer, so that the handle is `Send` and `Sync` for every `S`.
@@ -237,16 +239,17 @@ impl<S> PartitionRef<S> {
         Self { text: name, server: PhantomData }
     }
 
-    /// Returns the handle of the partition with this number, modulo the number of partitions; the sign is ignored.
+    /// Returns the handle of the partition with this number, modulo the number of partitions; the sign is
+    /// ignored.
     ///
-    /// If there are no partitions under this name, a call fails with [`CallError::NoProc`](crate::CallError::NoProc).
-    /// A server cannot be started under the handle.
+    /// If there are no partitions under this name, a call fails with
+    /// [`CallError::NoProc`](crate::CallError::NoProc). A server cannot be started under the handle.
     pub fn partition(&self, index: i64) -> ServerRef<S> {
         ServerRef::via(PartitionVia { name: self.text, routing: Routing::Number(index.unsigned_abs()) })
     }
 
-    /// Returns the handle of the partition for a key: always the same partition, as long as their number does not
-    /// change.
+    /// Returns the handle of the partition for a key: always the same partition, as long as their number does
+    /// not change.
     pub fn for_key<K: Hash + ?Sized>(&self, key: &K) -> ServerRef<S> {
         // Not `RandomState`: all threads must compute the same hash for a key.
         let mut hasher = DefaultHasher::new();
@@ -312,8 +315,9 @@ impl PartitionVia {
         loop {
             let (supervisor, key) = self.resolve()?;
             let found = lookup(key);
-            // Race: after `resolve` the supervisor may exit and one with another number of partitions start. Then
-            // `lookup` may find a partition of the new supervisor, where the number or key belongs elsewhere.
+            // Race: after `resolve` the supervisor may exit and one with another number of partitions start.
+            // Then `lookup` may find a partition of the new supervisor, where the number or key belongs
+            // elsewhere.
             if PARTITION_COUNTS.whereis(self.name) == Some(supervisor) {
                 return found;
             }
@@ -333,7 +337,8 @@ impl Via for PartitionVia {
     // Nothing to remove: `register` never succeeds.
     fn unregister(&self, _: Pid) {}
 
-    /// Waits for the supervisor as well as for the partition: between two supervisors of the name there is neither.
+    /// Waits for the supervisor as well as for the partition: between two supervisors of the name there is
+    /// neither.
     fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         // One deadline for all waits below, however often the supervisor is replaced.
         let deadline = timer_thread::deadline_after(timeout);

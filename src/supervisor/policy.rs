@@ -29,8 +29,8 @@ pub(crate) fn decide(restart: Restart, reason: &ExitReason) -> Decision {
     }
 }
 
-/// Returns the positions of the children that are restarted with the one at `failed`: they are stopped in reverse
-/// order, then started in order.
+/// Returns the positions of the children that are restarted with the one at `failed`: they are stopped in
+/// reverse order, then started in order.
 pub(crate) fn affected_range(strategy: Strategy, failed: usize, count: usize) -> Range<usize> {
     match strategy {
         Strategy::OneForOne => failed..failed + 1,
@@ -39,8 +39,9 @@ pub(crate) fn affected_range(strategy: Strategy, failed: usize, count: usize) ->
     }
 }
 
-/// Returns `true` if the supervisor shuts down after a significant child has exited by itself and is not restarted.
-/// `significant_left`: whether other significant children are still running or waiting for a retry.
+/// Returns `true` if the supervisor shuts down after a significant child has exited by itself and is not
+/// restarted. `significant_left`: whether other significant children are still running or waiting for a
+/// retry.
 pub(crate) fn should_auto_shutdown(rule: AutoShutdown, significant_left: bool) -> bool {
     match rule {
         AutoShutdown::Never => false,
@@ -50,14 +51,15 @@ pub(crate) fn should_auto_shutdown(rule: AutoShutdown, significant_left: bool) -
     }
 }
 
-/// Returns `true` if a child that was stopped by the supervisor exited with an expected reason, which is not logged.
-/// `brutal`: whether it was stopped with `BrutalKill`.
+/// Returns `true` if a child that was stopped by the supervisor exited with an expected reason, which is not
+/// logged. `brutal`: whether it was stopped with `BrutalKill`.
 pub(crate) fn is_expected(reason: &ExitReason, brutal: bool, restart: Restart) -> bool {
     match reason {
         ExitReason::Shutdown => true,
         // Without `BrutalKill` the child was killed because it missed its shutdown timeout.
         ExitReason::Killed => brutal,
-        // A permanent child should run until it is stopped; one that exits by itself at that moment is logged.
+        // A permanent child should run until it is stopped; one that exits by itself at that moment is
+        // logged.
         ExitReason::ShutdownWith(_) | ExitReason::Normal => restart != Restart::Permanent,
         // The child had exited before it was stopped; that exit was reported when it happened.
         ExitReason::NoProc => true,
@@ -129,8 +131,8 @@ mod tests {
 
         use super::*;
 
-        /// Generates a reason with its name in Erlang's rules. The text of a user-defined reason must not matter,
-        /// even if it is `normal` or `shutdown`.
+        /// Generates a reason with its name in Erlang's rules. The text of a user-defined reason must not
+        /// matter, even if it is `normal` or `shutdown`.
         fn reasons() -> impl Generator<Value = (ExitReason, &'static str)> {
             let word = prop_oneof![Just("normal".to_owned()), Just("shutdown".to_owned()), ".{0,8}"];
             prop_oneof![

@@ -1,6 +1,6 @@
-//! The supervisor process: a server that traps exits, receives the exits of its children, and restarts them by the
-//! rules in `policy` and `intensity`. It handles one message at a time, in its own process, and must never be ended
-//! by a panic in user code (start functions, destructors, the logger).
+//! The supervisor process: a server that traps exits, receives the exits of its children, and restarts them
+//! by the rules in `policy` and `intensity`. It handles one message at a time, in its own process, and must
+//! never be ended by a panic in user code (start functions, destructors, the logger).
 
 use std::fmt;
 use std::sync::Arc;
@@ -53,10 +53,10 @@ use crate::supervisor::status::publish_give_up;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Children are started in order, each when the one before is ready, and stopped in reverse order. What happens
-/// when a child exits depends on its [`Restart`](crate::Restart) type and the supervisor's [`Strategy`]. If there
-/// are more restarts than `max_restarts` allows, the supervisor stops its children and exits with `Shutdown`,
-/// so that its own supervisor can restart it.
+/// Children are started in order, each when the one before is ready, and stopped in reverse order. What
+/// happens when a child exits depends on its [`Restart`](crate::Restart) type and the supervisor's
+/// [`Strategy`]. If there are more restarts than `max_restarts` allows, the supervisor stops its children and
+/// exits with `Shutdown`, so that its own supervisor can restart it.
 ///
 /// # Methods of the handle
 /// The handle lists, adds, stops and restarts children:
@@ -232,7 +232,8 @@ impl Supervisor {
                 log::Level::Debug,
                 format_args!("supervisor {}: a significant child exited, shutting down", self.name),
             );
-            // A normal exit of a significant child is the planned end of the supervisor, a crash is a failure.
+            // A normal exit of a significant child is the planned end of the supervisor, a crash is a
+            // failure.
             if reason.is_abnormal() {
                 self.record_give_up("a significant child failed");
             }
@@ -249,8 +250,8 @@ impl Supervisor {
         Next::stop(ExitReason::Shutdown)
     }
 
-    /// Records the failure for the application of which this is the top supervisor: the exit reason, `Shutdown`,
-    /// does not show it.
+    /// Records the failure for the application of which this is the top supervisor: the exit reason,
+    /// `Shutdown`, does not show it.
     fn record_give_up(&self, failure: &str) {
         if let Some(gave_up) = &self.gave_up {
             let _ = gave_up.set(format!("supervisor {}: {failure}", self.name));
@@ -266,8 +267,7 @@ impl Supervisor {
         }
         let id = self.children.0[at].spec.id.clone();
         self.children.0[at].status = Status::Stopped;
-        // Stop the affected children. Temporary ones are not started again, except the one that is restarted: for
-        // that, `decide` has allowed it.
+        // Temporary children that are stopped with the failed one are not started again.
         let mut range = affected_range(self.strategy, at, self.children.0.len());
         self.children.stop(range.clone(), &self.name);
         range.end -= self.remove_temporary(range.clone(), &id);
@@ -275,8 +275,8 @@ impl Supervisor {
         if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
             return self.give_up("zombie_limit");
         }
-        // `start_range` may remove ignored children, so the range may be too long afterwards: `publish_restart` skips
-        // children without a process.
+        // Also published if a later child failed to start: `publish_restart` skips children without a
+        // process.
         let started = self.start_range(range.clone());
         self.children.0.iter().skip(range.start).take(range.len()).for_each(Child::publish_restart);
         if let Err((failed, error)) = started {
@@ -290,7 +290,8 @@ impl Supervisor {
                     self.name, child.spec.id
                 ),
             );
-            // Retry through the mailbox, so that requests and a shutdown of this supervisor are handled in between.
+            // Retry through the mailbox, so that requests and a shutdown of this supervisor are handled in
+            // between.
             cx.cast(SupervisorCast(RetryRestart { id: child.spec.id.clone(), retry: self.retries }));
         }
         Next::wait()

@@ -1,5 +1,5 @@
-//! Supervisor state that observers can read without a call, even while the supervisor is busy: strategy, restarts,
-//! children.
+//! Supervisor state that observers can read without a call, even while the supervisor is busy: strategy,
+//! restarts, children.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The public API of supervisors: constructors, starting a [`SupervisorSpec`], the methods of the handle, and the
-//! trait [`Supervise`]. The process itself is in `server`.
+//! The public API of supervisors: constructors, starting a [`SupervisorSpec`], the methods of the handle, and
+//! the trait [`Supervise`]. The process itself is in `server`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,17 +36,17 @@ impl Supervisor {
         SupervisorSpec::new(Strategy::RestForOne)
     }
 
-    /// Starts a supervisor with these children and otherwise the defaults, linked to the calling process. On a
-    /// thread that is not a process there is no link.
+    /// Starts a supervisor with these children and otherwise the defaults, linked to the calling process. On
+    /// a thread that is not a process there is no link.
     ///
-    /// Children of several types must be converted to [`ChildSpec`]:
-    /// `[Cache::child_spec(()).into(), Web::child_spec(port).into()] as [ChildSpec; 2]`; or they are added one
-    /// by one: `Supervisor::one_for_one().child(..).child(..).start_link()`.
+    /// Children of several types must be converted to [`ChildSpec`]: `[Cache::child_spec(()).into(),
+    /// Web::child_spec(port).into()] as [ChildSpec; 2]`; or they are added one by one:
+    /// `Supervisor::one_for_one().child(..).child(..).start_link()`.
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
-    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds a
-    /// [`FailedToStartChild`](crate::FailedToStartChild).
+    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
+    /// a [`FailedToStartChild`](crate::FailedToStartChild).
     #[track_caller]
     pub fn start_link<C: Into<ChildSpec>>(
         children: impl IntoIterator<Item = C>,
@@ -63,13 +63,13 @@ impl SupervisorSpec {
         self
     }
 
-    /// Starts the supervisor and its children, linked to the calling process. On a thread that is not a process
-    /// there is no link: it does the same as [`start`](Self::start).
+    /// Starts the supervisor and its children, linked to the calling process. On a thread that is not a
+    /// process there is no link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
-    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds a
-    /// [`FailedToStartChild`](crate::FailedToStartChild).
+    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
+    /// a [`FailedToStartChild`](crate::FailedToStartChild).
     #[track_caller]
     pub fn start_link(self) -> Result<ServerRef<Supervisor>, StartError> {
         // The new supervisor checks again, but only in its own process: here nothing is started yet.
@@ -81,16 +81,17 @@ impl SupervisorSpec {
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
-    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds a
-    /// [`FailedToStartChild`](crate::FailedToStartChild).
+    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
+    /// a [`FailedToStartChild`](crate::FailedToStartChild).
     #[track_caller]
     pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
         self.check().map_err(StartError::BadSpec)?;
         self.spec().start()
     }
 
-    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the name of
-    /// the supervisor; two supervisors without a name under the same parent need ids, `.spec().id("readers")`.
+    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the
+    /// name of the supervisor; two supervisors without a name under the same parent need ids,
+    /// `.spec().id("readers")`.
     pub fn spec(mut self) -> ServerSpec<Supervisor> {
         let name = self.name.take().map(ServerRef::<Supervisor>::new);
         let display_name = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
@@ -136,21 +137,22 @@ impl ServerRef<Supervisor> {
         self.call_timeout(Duration::MAX, |from| SupervisorCall(request(from)))
     }
 
-    /// Adds a child and starts it; returns `None` if its start function returned ignore. The spec is kept, for
-    /// restarts, unless the start fails, or the child is temporary and ignored.
+    /// Adds a child and starts it; returns `None` if its start function returned ignore. The spec is kept,
+    /// for restarts, unless the start fails, or the child is temporary and ignored.
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`] if a child with that id is running, [`StartError::AlreadyPresent`] if there is
-    /// one that is not running; [`StartError::BadSpec`] if the spec is invalid; the error of its start function;
-    /// [`StartError::NoSupervisor`] if the call fails.
+    /// one that is not running; [`StartError::BadSpec`] if the spec is invalid; the error of its start
+    /// function; [`StartError::NoSupervisor`] if the call fails.
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
         let child = child.into();
         self.call_supervisor(|from| ChildRequest::Start(child, from))
             .unwrap_or_else(|error| Err(into_start_error(error)))
     }
 
-    /// Like [`start_child`](Self::start_child), but returns a handle of the started server. The handle is for the
-    /// process that was started, not for one that replaces it after a crash: for that, give the server a name.
+    /// Like [`start_child`](Self::start_child), but returns a handle of the started server. The handle is for
+    /// the process that was started, not for one that replaces it after a crash: for that, give the server a
+    /// name.
     ///
     /// # Errors
     /// [`StartError::Ignored`] if `init` returned ignore. Otherwise the errors of `start_child`:
@@ -223,8 +225,8 @@ impl ServerRef<Supervisor> {
     }
 }
 
-/// A supervisor as a type of its own. Its spec is made from its arguments when the supervisor starts, and again at
-/// each restart.
+/// A supervisor as a type of its own. Its spec is made from its arguments when the supervisor starts, and
+/// again at each restart.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -261,8 +263,9 @@ pub trait Supervise: Sized + 'static {
     /// Starts the supervisor, linked to the calling process.
     ///
     /// # Errors
-    /// Like [`SupervisorSpec::start_link`]: [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if
-    /// `init` fails, or a child fails to start; [`StartError::Ignored`] if `init` returns ignore.
+    /// Like [`SupervisorSpec::start_link`]: [`StartError::BadSpec`] if the spec is invalid;
+    /// [`StartError::Failed`] if `init` fails, or a child fails to start; [`StartError::Ignored`] if `init`
+    /// returns ignore.
     #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<Supervisor>, StartError> {
         Self::child_spec(args).start_link()

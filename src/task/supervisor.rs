@@ -1,5 +1,5 @@
-//! Supervisors of tasks: the public API, and the requests by which the supervisor starts a task. The server and its
-//! children are those of `supervisor::dynamic`.
+//! Supervisors of tasks: the public API, and the requests by which the supervisor starts a task. The server
+//! and its children are those of `supervisor::dynamic`.
 
 use std::fmt;
 use std::panic::Location;
@@ -32,8 +32,8 @@ use crate::task::handle::Task;
 use crate::task::stream::TaskStream;
 use crate::unwind::catch_and_log;
 
-/// A supervisor of tasks: Elixir's `Task.Supervisor`. Its tasks are stopped with it, can be listed, and can be
-/// limited in number. Only under a supervisor can a task have an owner without a link to it.
+/// A supervisor of tasks: Elixir's `Task.Supervisor`. Its tasks are stopped with it, can be listed, and can
+/// be limited in number. Only under a supervisor can a task have an owner without a link to it.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -50,8 +50,8 @@ use crate::unwind::catch_and_log;
 ///
 /// # In a server
 /// A server that starts a task stores the handle with a monitor, and joins when the monitor fires: then
-/// [`join`](crate::Task::join) returns at once. Take the result from `join`, not from the `Down` message: its reason
-/// is `NoProc` if the task had exited before the monitor was set.
+/// [`join`](crate::Task::join) returns at once. Take the result from `join`, not from the `Down` message: its
+/// reason is `NoProc` if the task had exited before the monitor was set.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -108,9 +108,10 @@ use crate::unwind::catch_and_log;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A task supervisor is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each runs once and
-/// is never restarted. For a task that is restarted, put a [`Task::child_spec`](crate::Task::child_spec) under a
-/// [`Supervisor`](crate::Supervisor) or `DynamicSupervisor`.
+/// A task supervisor is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each runs
+/// once and is never restarted. For a task that is restarted, put a
+/// [`Task::child_spec`](crate::Task::child_spec) under a [`Supervisor`](crate::Supervisor) or
+/// `DynamicSupervisor`.
 ///
 /// # Methods of the handle
 /// The handle starts, stops and lists tasks:
@@ -160,8 +161,8 @@ impl TaskSupervisor {
         DynamicSupervisorSpec::with_defaults()
     }
 
-    /// Starts a task supervisor with the defaults, linked to the calling process. On a thread that is not a process
-    /// there is no link.
+    /// Starts a task supervisor with the defaults, linked to the calling process. On a thread that is not a
+    /// process there is no link.
     ///
     /// # Errors
     /// [`StartError`]: the errors of [`GenServerExt::start_link`](crate::GenServerExt::start_link).
@@ -193,8 +194,8 @@ impl ServerRef<TaskSupervisor> {
         self.builder().spawn(work)
     }
 
-    /// Starts a task like [`spawn`](Self::spawn), but without a link to the owner: only [`join`](Task::join) reports
-    /// a crash of the task, and the task keeps running when the owner exits.
+    /// Starts a task like [`spawn`](Self::spawn), but without a link to the owner: only [`join`](Task::join)
+    /// reports a crash of the task, and the task keeps running when the owner exits.
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
@@ -245,8 +246,8 @@ impl ServerRef<TaskSupervisor> {
         TaskStream::new(items.into_iter(), work, Box::new(start))
     }
 
-    /// Creates a stream like [`stream`](Self::stream), but without links between the tasks and the process that
-    /// iterates: a crash is an element of the stream, whether that process traps exits or not.
+    /// Creates a stream like [`stream`](Self::stream), but without links between the tasks and the process
+    /// that iterates: a crash is an element of the stream, whether that process traps exits or not.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -399,8 +400,8 @@ impl TaskBuilder {
         // The request keeps the owner, to remove the link before it kills the task.
         let linked = self.process.owner.clone();
         let request = TaskRequest::new(linked, body);
-        // The caller may be killed while it waits in `submit`, or the call may fail although the supervisor starts
-        // the task later. No handle to the task would exist then: the guard cancels the request.
+        // The caller may be killed while it waits in `submit`, or the call may fail although the supervisor
+        // starts the task later. No handle to the task would exist then: the guard cancels the request.
         let cancel_guard = CancelOnDrop(&request);
         self.submit(&request)?;
         let started = request.started()?;
@@ -415,7 +416,8 @@ impl TaskBuilder {
         let builder = Builder {
             kind: ProcessKind::Task,
             spawned_at: process.spawned_at.or(Some(Location::caller())),
-            // The flag is for the owner. Without one it would apply to the supervisor, which needs the `Exit` message.
+            // The flag is for the owner. Without one it would apply to the supervisor, which needs the `Exit`
+            // message.
             no_exit_message: process.no_exit_message && process.owner.is_some(),
             ..process
         };
@@ -439,10 +441,12 @@ impl TaskBuilder {
     }
 }
 
-/// A request for a task, shared by the caller, which submits or cancels it, and the supervisor, which starts the task.
+/// A request for a task, shared by the caller, which submits or cancels it, and the supervisor, which starts
+/// the task.
 ///
-/// The supervisor takes the state from `Pending` through `Starting` to `Started`. The caller may set `Cancelled` at any
-/// of these steps; then the party that comes second, caller or supervisor, kills the task if it was started.
+/// The supervisor takes the state from `Pending` through `Starting` to `Started`. The caller may set
+/// `Cancelled` at any of these steps; then the party that comes second, caller or supervisor, kills the task
+/// if it was started.
 struct TaskRequest {
     /// The owner, if the task is to be linked to it.
     linked: Option<Arc<ProcessBlock>>,
@@ -453,8 +457,8 @@ enum RequestState {
     Pending(TaskBody),
     /// The supervisor has taken the body and starts the process.
     Starting,
-    /// Holds the control block, not the pid: the task may exit before the caller receives the reply, and the block
-    /// still has its exit reason.
+    /// Holds the control block, not the pid: the task may exit before the caller receives the reply, and the
+    /// block still has its exit reason.
     Started(Arc<ProcessBlock>),
     Cancelled,
 }
@@ -502,12 +506,14 @@ impl TaskRequest {
     fn cancel(&self) {
         let previous = std::mem::replace(&mut *self.state.lock(), RequestState::Cancelled);
         match previous {
-            // The captures of the body are user values: a panic in their destructor must not escape from this drop.
+            // The captures of the body are user values: a panic in their destructor must not escape from this
+            // drop.
             RequestState::Pending(body) => {
                 catch_and_log("the destructor of a task that was not started", move || drop(body))
             }
             RequestState::Started(block) => self.kill(&block),
-            // The supervisor is between `take_body` and `set_started`, which will see `Cancelled` and kill the task.
+            // The supervisor is between `take_body` and `set_started`, which will see `Cancelled` and kill
+            // the task.
             RequestState::Starting | RequestState::Cancelled => {}
         }
     }
