@@ -1,5 +1,5 @@
 //! The language of the process scripts on rethread's public API: one scripted process per label, a driver
-//! that settles after each step, and the canonical trace of what was seen. `conformance.rs` compares it.
+//! that settles after each step, and the canonical trace of the observed events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox, MonitorTarget, Name};
 use rethread::{ExitReason, MonitorRef, Pid};
 
-/// What a scripted process is sent.
+/// A request to a scripted process.
 enum Say {
     Ping,
     Do(Vec<String>),
     Message { from: String, text: String },
 }
 
-/// What the driver hears.
+/// A message to the driver.
 #[derive(Debug)]
 enum Heard {
     Pong,
@@ -26,7 +26,7 @@ enum Heard {
     Event(String, String),
 }
 
-/// What all parties of one script share.
+/// The state shared by all processes of one script.
 #[derive(Default)]
 struct Board {
     labels: Mutex<HashMap<Pid, String>>,
@@ -45,7 +45,8 @@ impl Board {
         found.ok_or_else(|| format!("skipped(no such process {label})"))
     }
 
-    /// Names are the program's, scripts run side by side: each script has names of its own.
+    /// Returns a unique name. Names are global and scripts run side by side, so each script has its own
+    /// prefix.
     fn name(&self, name: &str) -> &'static str {
         format!("{}{name}", self.prefix).leak()
     }
@@ -96,7 +97,8 @@ impl Driver<'_> {
         let heard = std::mem::take(&mut self.heard);
         for label in everybody {
             let events = heard.iter().filter(|(who, _)| *who == label).map(|(_, event)| event.clone());
-            // What a process got in the very step in which it died is a race: keep only the death.
+            // Events that a process received in the same step in which it exited are a race: keep only the
+            // exit.
             let events = events.filter(|event| !dead(&label) || event.starts_with("dies ")).collect();
             for event in canonical(events) {
                 text.push_str(&format!("{number}   {label} {event}\n"));
@@ -168,20 +170,20 @@ impl Driver<'_> {
         }
     }
 
-    /// Pings everybody until three rounds in a row bring nothing new.
+    /// Pings all processes until three rounds in a row bring nothing new.
     fn settle(&mut self) {
         let mut quiet = 0;
         while quiet < 3 {
             let known = self.heard.len();
             for label in self.board.alive() {
-                // Its end may have been heard of while another was awaited.
+                // Its exit may have been received while another process was awaited.
                 let found = self.board.processes.lock().get(&label).filter(|(_, alive)| *alive).cloned();
                 if let Some((address, _)) = found {
                     address.send(Say::Ping);
                     self.await_pong(address.pid());
                 }
             }
-            // A timer's message has no other herald; the recorder waits as long.
+            // The message of a timer has no other sign; the recorder waits as long.
             process::sleep(Duration::from_millis(1));
             while let Some(event) = self.inbox.try_recv() {
                 self.note(event);
@@ -221,7 +223,7 @@ impl Driver<'_> {
     }
 }
 
-/// Several exits and downs in a row have no guaranteed order among themselves: each such run is sorted.
+/// Sorts each run of exits and downs, which have no guaranteed order among themselves.
 fn canonical(events: Vec<String>) -> Vec<String> {
     let is_signal = |event: &String| event.starts_with("EXIT ") || event.starts_with("DOWN ");
     let mut ordered: Vec<String> = Vec::new();
@@ -430,7 +432,7 @@ impl Actor {
         Ok("ok".to_owned())
     }
 
-    /// The labels of the scripted among them, sorted.
+    /// Returns the sorted labels of the scripted processes among the pids.
     fn labels(&self, pids: Option<Vec<Pid>>) -> String {
         let known = self.board.labels.lock();
         let mut labels: Vec<&str> =

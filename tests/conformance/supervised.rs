@@ -1,6 +1,6 @@
 //! The language of the supervisor scripts on rethread's public API: scripted servers in scripted
-//! supervisors, a driver that settles after each step, and the canonical trace of what happened, in its
-//! real order. `conformance.rs` compares it.
+//! supervisors, a driver that settles after each step, and the canonical trace of events, in their real
+//! order.
 
 #[path = "supervised/board.rs"]
 mod board;
@@ -32,7 +32,7 @@ pub(crate) fn trace(script: &str) -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let prefix = format!("supervised.{}.", RUNS.fetch_add(1, Ordering::Relaxed));
     let run = process::attach(|inbox: &mut Inbox<()>| {
-        // What `start` starts has the driver for a parent, and must not take it along when it dies.
+        // The driver is the parent of what `start` starts, and must survive its exit.
         process::trap_exit(true);
         let mut driver = Driver { inbox, board: Arc::new(Board::new(prefix)) };
         let steps = script::steps(script);
@@ -63,10 +63,10 @@ impl Driver<'_> {
         text
     }
 
-    /// The log without the deaths of those whose start failed. A killed supervisor ends nobody in order: its
-    /// death stands first, all else in the step is sorted. (Its children may be dead before it is: it
-    /// unwinds while they do.) The children of a dynamic supervisor end all at once: each run of their
-    /// endings is sorted.
+    /// Removes the exits of processes whose start failed, and sorts lines whose order is not guaranteed. A
+    /// killed supervisor stops its children in no order: its exit comes first, the rest of the step is
+    /// sorted. (Its children may have exited before it: it unwinds meanwhile.) The children of a dynamic
+    /// supervisor exit all at once: each run of their exits is sorted.
     fn canonical(&self, mut log: Vec<Line>) -> Vec<Line> {
         let whose = |line: &Line| line.pid.and_then(|pid| self.board.person(pid));
         log.retain(|line| line.verb != "dies" || whose(line).is_some_and(|person| person.up));
@@ -96,7 +96,7 @@ impl Driver<'_> {
         log
     }
 
-    /// Pings everybody, and waits for the clients, until two whole rounds bring nothing new.
+    /// Pings all processes, and waits for the clients, until two whole rounds bring nothing new.
     fn settle(&mut self) {
         let mut known = None;
         let mut quiet = 0;
@@ -131,13 +131,13 @@ impl Driver<'_> {
     }
 }
 
-/// Waits until a process has handled everything sent to it so far; false if it is dead by then, and all
-/// who are to hear of that have.
+/// Waits until a process has handled everything sent to it so far; returns `false` if it has exited by
+/// then, and all links and monitors have been notified.
 fn answers(person: &Person) -> bool {
     let answer = match &person.role {
         Role::Server(server) => server.call_timeout(Duration::MAX, Ask::Ping),
         Role::Supervisor(Some(supervisor)) => supervisor.count_children().map(drop),
-        // Its start failed, or is not over: then whoever starts it has not answered either.
+        // Its start failed, or is in progress: then its starter has not answered either.
         Role::Supervisor(None) if process::is_alive(person.pid) => Ok(()),
         Role::Supervisor(None) => {
             drop(process::watch(person.pid).wait());

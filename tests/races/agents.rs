@@ -1,4 +1,4 @@
-//! Agents that are asked, changed and ended at the same time.
+//! Agents that are called, changed and stopped concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
 
-/// A number, and a note when it is gone.
+/// A number that records its drop.
 struct Value {
     number: u64,
     gone: Arc<AtomicBool>,
@@ -16,7 +16,7 @@ struct Value {
 
 impl Drop for Value {
     fn drop(&mut self) {
-        let _ = process::whereis("races"); // takes a while
+        let _ = process::whereis("races"); // a step that takes time
         self.gone.store(true, Ordering::SeqCst);
     }
 }

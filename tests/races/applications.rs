@@ -1,4 +1,4 @@
-//! Applications that are started, stopped and end at the same time.
+//! Applications that are started, stopped and exit concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
 
-/// How many children of an application live, and how often its end was reached.
+/// The number of running children of an application, and how often its end was reached.
 #[derive(Default)]
 struct Counts {
     alive: AtomicIsize,
     ends: AtomicUsize,
 }
 
-/// A child that lives: there must be one at a time.
+/// Counts a running child: there must be one at a time.
 struct Alive(Arc<Counts>);
 
 impl Alive {
@@ -28,7 +28,7 @@ impl Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let _ = process::whereis("races"); // takes a while
+        let _ = process::whereis("races"); // a step that takes time
         self.0.alive.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -43,7 +43,7 @@ fn plan(name: &'static str, counts: &Arc<Counts>) -> Application {
 }
 
 impl Counts {
-    /// Nothing is left, and so many had begun.
+    /// Checks that nothing is left, after this number of starts.
     fn all_ended(&self, name: &str, begun: usize) {
         assert!(Application::find(name).is_none());
         assert_eq!(self.alive.load(Ordering::SeqCst), 0);
@@ -132,7 +132,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
     const APP: &str = "races.application.4";
     race("application: kill, birth").run(|inbox| {
         let parent = ChildSpec::worker("parent", || {
-            let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // nobody is linked with it
+            let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // linked with no process
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
         let app = Application::new(APP, top).start().expect("it starts");
@@ -141,7 +141,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
         let master = process::processes().into_iter().find(label).expect("it has a master").pid;
         process::exit(master, ExitReason::Kill);
         assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
-        drained(inbox); // that nobody is left is looked at in the end
+        drained(inbox); // that nothing is left is checked at the end
     });
 }
 
@@ -151,7 +151,7 @@ fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
     race("application: stop, a process of it ends").run_as::<process::Address<u64>>(|inbox| {
         let told = inbox.address();
         let parent = ChildSpec::worker("parent", move || {
-            // Nobody supervises it.
+            // No supervisor and no link.
             told.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));

@@ -1,11 +1,11 @@
-//! Dynamic supervisors whose children are started, terminated and end at the same time.
+//! Dynamic supervisors whose children are started, terminated and exit concurrently.
 
 use rethread::prelude::*;
 use rethread::{ChildError, ExitReason};
 
 use crate::harness::{LONG, drained, end_of, race};
 
-/// Ends when it is told.
+/// Exits on request.
 struct Child;
 
 impl GenServer for Child {
@@ -114,7 +114,7 @@ fn a_stop_leaves_no_child_behind_whose_start_was_answered() {
         let other = supervisor.clone();
         let client =
             process::spawn::<u64>(move |_| match other.start_server(Child::child_spec(()).name(CHILD)) {
-                Ok(child) => drop(child.watch().wait()), // which must come
+                Ok(child) => drop(child.watch().wait()), // must return
                 Err(error) => assert!(matches!(error, StartError::NoSupervisor(_)), "{error}"),
             });
         let client = process::watch(client.expect("a thread"));

@@ -1,4 +1,4 @@
-//! Links that meet deaths.
+//! Links that are set and removed while an end exits.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn two_that_link_to_each_other_have_one_link() {
         let other = other.expect("a thread");
         process::link(&other).expect("it traps");
         end_of(&other);
-        // A second one only if the first link was over when the other was made.
+        // A second one only if the first link had fired when the other was made.
         let exits: Vec<_> = exits(&drained(inbox)).into_iter().map(|(_, reason)| reason).collect();
         assert!(exits == [because("x")] || exits == [because("x"), NoProc], "{exits:?}");
     });

@@ -1,4 +1,4 @@
-//! Listeners of registries: each is told of each entry once, and of its end once, in this order.
+//! Listeners of registries: each receives each registration once, and then its end once.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use rethread::process::{Address, Event, Inbox};
 use crate::harness::{drained, end_of, race};
 use crate::support::Idle;
 
-/// What a listener gets.
+/// A message to a listener.
 #[derive(Debug, Clone, PartialEq)]
 enum Heard {
     Event(RegistryEvent<&'static str>),
-    /// From one that knows of a death, or is there.
+    /// An event of another registration.
     Other,
 }
 
@@ -22,8 +22,8 @@ impl From<RegistryEvent<&'static str>> for Heard {
     }
 }
 
-/// What was heard of one process until its `Down` came, which must be told after all of it: whether each time an
-/// entry was made, and who made it.
+/// Returns the events about one process until its `Down`, which must come after all of them: `true` for a
+/// registration.
 fn heard_of(pid: Pid, inbox: &mut Inbox<Heard>) -> Vec<bool> {
     let mut heard = Vec::new();
     loop {
@@ -117,7 +117,7 @@ fn who_is_entered_by_several_is_told_once() {
         let other = process::spawn::<Heard>(move |inbox| {
             late.listen(&inbox.address());
             knowing.send(Heard::Other);
-            inbox.recv(); // unless it was forgotten
+            inbox.recv(); // unless the subscription was removed
         });
         registry.listen(&inbox.address());
         assert_eq!(inbox.recv(), Event::Message(Heard::Other));
@@ -139,7 +139,7 @@ fn others_hear_all_though_a_listener_ends() {
         let (late, registering) = (registry.clone(), registry.clone());
         let address: Address<Heard> = inbox.address();
         let entering = process::spawn::<Heard>(move |inbox| {
-            late.listen(&address); // while the one that ends is forgotten
+            late.listen(&address); // while the subscription of the exiting one is removed
             late.listen(&inbox.address());
         });
         let holder = process::spawn::<Heard>(move |_| registering.register("a", ()).expect("it is free"));

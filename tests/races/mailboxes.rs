@@ -1,10 +1,11 @@
-//! Messages that reach a mailbox in the moment it is closed: each has an end, and it is nobody else's concern.
+//! Messages that reach a mailbox while it is being closed: each is dropped exactly once, without effect on
+//! other processes.
 
 use rethread::process::{self, Address, Event};
 
 use crate::harness::{drained, end_of, race};
 
-/// Says so when it is dropped.
+/// Reports its drop.
 struct Told(Address<u64>);
 
 impl Drop for Told {
@@ -34,7 +35,8 @@ fn a_late_message_that_panics_when_it_is_dropped_does_not_disturb_whose_mailbox_
             panic!("a message that was not wanted");
         }
     }
-    // The mailbox is that of the process that tries the race: where it ends, its thread goes on.
+    // The mailbox is that of the process that runs the race: its thread continues after the mailbox is
+    // closed.
     race("hostile message, end of the mailbox").run_as(|inbox| {
         let ending = inbox.address();
         process::spawn::<u64>(move |_| ending.send(Hostile)).expect("a thread");

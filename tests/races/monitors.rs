@@ -1,11 +1,11 @@
-//! Monitors that meet deaths.
+//! Monitors that are set and removed while their target exits.
 
 use rethread::process::{self, AliasMode, Event, Inbox};
 use rethread::{ExitReason, MonitorRef};
 
 use crate::harness::{because, drained, end_of, one_of, race};
 
-/// The reason in a `Down` of that monitor.
+/// Returns the reason in a `Down` of that monitor.
 fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
     match event {
         Event::Down { monitor, reason, .. } if *monitor == wanted => reason,

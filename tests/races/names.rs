@@ -1,4 +1,4 @@
-//! Names that pass from the dead to the living.
+//! Names that pass from an exiting process to a new one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use rethread::process::{Builder, NameError};
 use crate::harness::{LONG, because, drained, end_of, one_of, race};
 use crate::support::Idle;
 
-/// Says that the name is held, while it lives: by one at a time.
+/// Marks the name as held: by one process at a time.
 struct Holding(Arc<AtomicBool>);
 
 impl Holding {
@@ -24,7 +24,7 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        let _ = process::whereis("races"); // takes a while
+        let _ = process::whereis("races"); // a step that takes time
         self.0.store(false, Ordering::SeqCst);
     }
 }
@@ -126,7 +126,7 @@ fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
         let sent = to.send(1);
         assert!(sent.is_ok());
         let again = to.send(2);
-        drop(again); // it may be dead by now
+        drop(again); // it may have exited by now
         end_of(&holder);
         assert!(to.send(3).is_err());
         drained(inbox);

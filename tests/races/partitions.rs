@@ -1,11 +1,11 @@
-//! Partition supervisors that start and end while their partitions are called by number and key.
+//! Partition supervisors that start and stop while their partitions are called by number and key.
 
 use rethread::prelude::*;
 use rethread::{CallError, SpecError};
 
 use crate::harness::{LONG, drained, end_of, race};
 
-/// Knows which partition it is, and of how many.
+/// Knows its index, and the number of partitions.
 struct Partition {
     index: usize,
     of: usize,
@@ -35,7 +35,7 @@ fn start(parts: Parts, of: usize) -> Result<ServerRef<Supervisor>, StartError> {
     PartitionSupervisor::new(parts, move |index| Partition::child_spec((index, of))).partitions(of).start()
 }
 
-/// Calls the partition of this number; where it leads must be that number, modulo what there are.
+/// Calls the partition of this number, and checks that its index is the number modulo the count.
 fn call(parts: Parts, number: i64) {
     match parts.partition(number).call(|from| from) {
         Ok((index, of)) => assert_eq!(index, number as usize % of, "a wrong one of {of}"),
@@ -44,7 +44,7 @@ fn call(parts: Parts, number: i64) {
     }
 }
 
-/// Nobody is left.
+/// Checks that all have exited.
 fn are_gone(parts: Parts) {
     assert_eq!(parts.partitions(), None);
     assert_eq!(parts.partition(0).whereis(), None);

@@ -1,4 +1,4 @@
-//! Calls that meet time limits, deaths and each other.
+//! Calls that race with timeouts, exits and each other.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::harness::{because, drained, end_of, race};
 
 const SOON: Duration = Duration::from_micros(20);
 
-/// Answers, or asks another first.
+/// Replies, or calls another server first.
 struct Echo;
 
 enum Ask {
     Back(u64, Caller<u64>),
     Through(ServerRef<Echo>, Caller<Result<u64, CallError>>),
-    /// Answered by another process.
+    /// The reply comes from another process.
     Later(u64, Caller<u64>),
 }
 
@@ -57,7 +57,7 @@ fn kill(server: &ServerRef<Echo>) {
     }
 }
 
-/// It is over.
+/// Checks that the server has exited.
 fn gone(server: &ServerRef<Echo>) {
     kill(server);
     server.watch().wait();

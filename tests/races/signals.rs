@@ -1,4 +1,4 @@
-//! Several reasons to end, at once; and messages around an end.
+//! Several exit signals at once, and messages around an exit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use rethread::{ExitReason, Pid};
 
 use crate::harness::{LONG, because, drained, end_of, one_of, race};
 
-/// The one reason all of these name.
+/// Returns the one reason that all the events carry.
 fn the_reason(events: Vec<Event<u64>>, of: Pid) -> ExitReason {
     let mut reasons = events.into_iter().map(|event| match event {
         Event::Exit { from, reason } if from == of => reason,

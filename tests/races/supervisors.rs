@@ -1,4 +1,4 @@
-//! Supervisors whose children end while they do something else.
+//! Supervisors whose children exit while the supervisor is busy.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rethread::prelude::*;
 
 use crate::harness::{LONG, drained, end_of, race};
 
-/// Ends when it is told.
+/// Exits on request.
 struct Child;
 
 impl GenServer for Child {
@@ -27,7 +27,7 @@ impl GenServer for Child {
     }
 }
 
-/// A supervisor of two.
+/// A supervisor with two children.
 struct Family {
     supervisor: ServerRef<Supervisor>,
     children: [ServerRef<Child>; 2],
@@ -48,7 +48,7 @@ impl Family {
         self.children.iter().for_each(|child| child.cast("crash"));
     }
 
-    /// Nobody of it is left.
+    /// Checks that all its processes have exited.
     fn is_gone(&self) {
         self.supervisor.watch().wait();
         let names = self.children.each_ref().map(|child| Some(child.to_string()));

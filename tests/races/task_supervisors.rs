@@ -1,4 +1,4 @@
-//! Tasks under a supervisor, and streams of them, that are given up while they begin and end.
+//! Supervised tasks, and streams of them, that are abandoned while they start and end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -7,7 +7,7 @@ use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
 
-/// A task at work.
+/// A running task.
 struct Busy(Arc<AtomicIsize>);
 
 impl Busy {

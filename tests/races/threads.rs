@@ -1,4 +1,4 @@
-//! Threads that wait, are woken, and live another life.
+//! Threads that park, are woken, and are reused.
 
 use rethread::ExitReason::{Kill, NoProc, Normal};
 use rethread::process::{self, Event};
@@ -78,7 +78,7 @@ fn a_late_signal_does_not_reach_the_next_life_of_a_thread() {
 #[test]
 fn a_thread_that_leaves_is_not_given_a_life() {
     race("thread leaves, birth").impatient().run(|_| {
-        // More at once than are kept for ever, so that some leave while others are born.
+        // More at once than are kept idle, so that some exit while others start.
         for _ in 0..2 {
             let all = [(); 5].map(|()| process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
             for process in &all {

@@ -1,4 +1,4 @@
-//! Timers that meet their cancellation.
+//! Timers that fire while they are cancelled.
 
 use std::time::Duration;
 

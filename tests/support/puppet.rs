@@ -1,5 +1,5 @@
-//! A process that does what it is told and remembers what the runtime tells it. Tests use it where the
-//! interesting calls must come from a process other than the test's own.
+//! A process that runs closures of the test and records the `Exit` and `Down` events it receives. For tests
+//! in which the calls under test must come from a process other than the test's own.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt;
@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use rethread::process::{self, Address, Event, MonitorTarget};
 use rethread::{ExitReason, Pid};
 
-/// Something for a puppet to do.
+/// A closure for the process to run.
 pub(crate) struct Act(Box<dyn FnOnce() + Send>);
 
 impl fmt::Debug for Act {
@@ -20,30 +20,30 @@ impl fmt::Debug for Act {
     }
 }
 
-/// What a puppet has been told: its `Exit` and `Down` events, in order.
+/// The `Exit` and `Down` events that the process has received, in order.
 #[derive(Clone, Default)]
 struct Heard(Arc<(Mutex<Vec<Event<()>>>, Condvar)>);
 
-/// A process on strings.
+/// A process controlled by the test.
 pub(crate) struct Puppet {
     address: Address<Act>,
     heard: Heard,
 }
 
 impl Puppet {
-    /// One that does not trap exits.
+    /// Starts a process that does not trap exits.
     pub(crate) fn new() -> Self {
         Self::with(process::Builder::new())
     }
 
-    /// One that traps exits.
+    /// Starts a process that traps exits.
     pub(crate) fn trapping() -> Self {
         let puppet = Self::new();
         puppet.does(|| process::trap_exit(true));
         puppet
     }
 
-    /// One with options of its own.
+    /// Starts a process with the options of `builder`.
     pub(crate) fn with(builder: process::Builder) -> Self {
         let heard = Heard::default();
         let own = heard.clone();
@@ -68,7 +68,7 @@ impl Puppet {
         self.address.pid()
     }
 
-    /// Has the puppet do something, and waits until it has.
+    /// Runs a closure in the process, and waits for its result.
     #[track_caller]
     pub(crate) fn does<R: Send + 'static>(&self, act: impl FnOnce() -> R + Send + 'static) -> R {
         let (done, result) = channel();
@@ -78,19 +78,19 @@ impl Puppet {
         result.recv().expect("the puppet lives and does it")
     }
 
-    /// Has the puppet do something, without waiting: it may be the end of it.
+    /// Runs a closure in the process without waiting: it may end the process.
     pub(crate) fn begins(&self, act: impl FnOnce() + Send + 'static) {
         self.address.send(Act(Box::new(act)));
     }
 
-    /// What it has heard of everything that was sent to it before.
+    /// Returns the events received of everything that was sent before this call.
     #[track_caller]
     pub(crate) fn heard(&self) -> Vec<Event<()>> {
         self.does(|| ());
         self.heard.0.0.lock().clone()
     }
 
-    /// Waits until it has heard so many things, and returns all.
+    /// Waits until `count` events have been received, and returns all.
     #[track_caller]
     pub(crate) fn hears(&self, count: usize) -> Vec<Event<()>> {
         let mut heard = self.heard.0.0.lock();
@@ -101,7 +101,7 @@ impl Puppet {
         heard.clone()
     }
 
-    /// Whom it is linked to.
+    /// Returns the processes it is linked to.
     #[track_caller]
     pub(crate) fn links(&self) -> Vec<Pid> {
         process::info(self).expect("the puppet lives").links
@@ -114,12 +114,12 @@ impl From<&Puppet> for Pid {
     }
 }
 
-/// A trapped exit, to compare with.
+/// Returns a trapped exit, to compare with.
 pub(crate) fn exit(from: impl Into<Pid>, reason: impl Into<ExitReason>) -> Event<()> {
     Event::Exit { from: from.into(), reason: reason.into() }
 }
 
-/// The target and the reason of a `Down`.
+/// Returns the target and the reason of a `Down`.
 #[track_caller]
 pub(crate) fn down_of(event: &Event<()>) -> (MonitorTarget, ExitReason) {
     match event {

@@ -1,5 +1,5 @@
-//! A server whose callbacks are closures of the test, so that a test says in one place what a handler does.
-//! The gen_server tests use it.
+//! A server whose callbacks are closures of the test, so that a test shows in one place what a handler
+//! does.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ type OnDrop = Box<dyn FnMut() + Send>;
 type OnCall = Box<dyn FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send>;
 type OnCast = Box<dyn FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send>;
 
-/// What a puppet does besides what it is told by messages. Everything it hears is noted in the journal.
+/// The closures for the callbacks of a scripted server. Everything it receives is noted in the journal.
 pub(crate) struct Plan {
     journal: Journal,
     on_init: OnInit,
@@ -84,13 +84,13 @@ impl Plan {
         Puppet::child_spec(self)
     }
 
-    /// Starts it without a link.
+    /// Starts the server without a link.
     #[track_caller]
     pub(crate) fn start(self) -> ServerRef<Puppet> {
         self.spec().start().expect("it starts")
     }
 
-    /// Starts it without a link under a name.
+    /// Starts the server without a link, under a name.
     #[track_caller]
     pub(crate) fn start_as(self, name: &ServerRef<Puppet>) -> ServerRef<Puppet> {
         self.spec().name(name.clone()).start().expect("it starts")
@@ -102,18 +102,18 @@ impl Plan {
     }
 }
 
-/// A puppet that nobody listens to.
+/// Starts a server with a journal that no test reads.
 #[track_caller]
 pub(crate) fn puppet() -> ServerRef<Puppet> {
     Plan::new(&Journal::new()).start()
 }
 
 pub(crate) struct Puppet {
-    /// Calls that wait for their answer.
+    /// Calls to be answered later.
     pub(crate) kept: Vec<Caller<i64>>,
     pub(crate) value: i64,
     plan: Plan,
-    /// Like the state of many servers it cannot leave its thread.
+    /// Not `Send`, like the state of many servers.
     stays: std::marker::PhantomData<*const ()>,
 }
 
@@ -188,9 +188,9 @@ impl GenServer for Puppet {
     }
 }
 
-/// The strings a puppet hangs on.
+/// Requests that run closures in the server.
 pub(crate) trait Pull {
-    /// Has the server run this to answer a call.
+    /// Runs the closure in the server as the handler of a call.
     fn ask(
         &self,
         act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
@@ -203,10 +203,10 @@ pub(crate) trait Pull {
         act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
     ) -> Result<i64, CallError>;
     fn get(&self) -> Result<i64, CallError>;
-    /// Has the server run this as the handler of a cast.
+    /// Runs the closure in the server as the handler of a cast.
     fn tell(&self, act: impl FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send + 'static);
     fn note(&self, text: impl Into<String>);
-    /// The pid behind it.
+    /// Returns the pid that the reference resolves to.
     fn pid(&self) -> Pid;
 }
 
@@ -237,7 +237,7 @@ impl Pull for ServerRef<Puppet> {
     }
 }
 
-/// Runs something in a process of its own; what it returned, or the reason the process ended with.
+/// A body that runs in a process of its own. `join` returns its value, or the exit reason of the process.
 pub(crate) struct Elsewhere<T> {
     pub(crate) pid: Pid,
     watch: process::Watch,
@@ -262,14 +262,14 @@ pub(crate) fn elsewhere<T: Send + 'static>(
 }
 
 impl<T> Elsewhere<T> {
-    /// Waits for the end of the process.
+    /// Waits for the process to exit.
     pub(crate) fn join(self) -> Result<T, ExitReason> {
         let reason = self.watch.wait();
         self.value.try_recv().map_err(|_| reason)
     }
 }
 
-/// Waits until the process waits in a call to the server.
+/// Waits until the process is blocked in a call to the server.
 #[track_caller]
 pub(crate) fn waits_for(caller: impl Into<Pid>, server: Pid) {
     let caller = caller.into();
@@ -278,8 +278,8 @@ pub(crate) fn waits_for(caller: impl Into<Pid>, server: Pid) {
     });
 }
 
-/// Keeps the server in a handler that listens to nothing, until the gate is opened; it is in there when this
-/// returns. The handler then returns what `then` says.
+/// Blocks the server in an uninterruptible handler until the gate is opened; the handler is running when
+/// this returns. The handler then returns the value of `then`.
 #[track_caller]
 pub(crate) fn occupy(server: &ServerRef<Puppet>, then: impl FnOnce() -> Next + Send + 'static) -> Gate {
     let (entered, gate) = (Gate::new(), Gate::new());
@@ -293,7 +293,7 @@ pub(crate) fn occupy(server: &ServerRef<Puppet>, then: impl FnOnce() -> Next + S
     gate
 }
 
-/// Waits until so many messages wait in the mailbox of the server.
+/// Waits until the mailbox of the server holds `count` messages.
 #[track_caller]
 pub(crate) fn queued(server: &ServerRef<Puppet>, count: usize) {
     eventually("the messages are queued", || {

@@ -1,5 +1,5 @@
-//! Agents that all share, under the supervisors of the tree: what each client had done by one life of an agent is done
-//! once, in order, there, and nothing of it is known to the next life. Everybody asks here.
+//! Shared agents under the supervisors of the tree: every change that a client sends to one incarnation of
+//! an agent is applied once, in order, inside the agent, and the next incarnation starts without it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ pub(crate) struct Tally {
     books: Arc<Books>,
     pid: Pid,
     life: u64,
-    /// How often it was changed.
+    /// The number of changes applied to it.
     changes: u64,
-    /// The last number of each client, and how many there were.
+    /// For each client, its last number and the count of its changes.
     of: HashMap<u64, (u64, u64)>,
 }
 
-/// What a client finds.
+/// The state of an agent as a client observes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
     life: u64,
     changes: u64,
-    /// How many of them are its own.
+    /// How many of the changes are the client's own.
     own: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Known {
 }
 
 impl Tally {
-    /// How the agent of a place is started and stopped.
+    /// Returns the spec for the agent of a place.
     pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> ServerSpec<Agent<Self>> {
         let (own, kept) = (Arc::clone(slot), Arc::clone(books));
         Agent::child_spec(move || Self::first(&own, &kept))
@@ -73,7 +73,7 @@ impl Tally {
         Self { slot, books, pid, life, changes: 0, of: HashMap::new() }
     }
 
-    /// Runs inside the agent.
+    /// Applies one change; runs inside the agent.
     fn change(&mut self, client: u64, n: u64) -> Seen {
         let here = process::current();
         let (last, own) = self.of.entry(client).or_default();
@@ -101,10 +101,10 @@ fn agent(slot: &Slot) -> ServerRef<Agent<Tally>> {
     ServerRef::from_name(slot.name.clone())
 }
 
-/// What its functions do to an agent.
+/// The panic message of functions that are sent to an agent.
 pub(crate) const PANIC: &str = "in an agent";
 
-/// Whether an agent can have ended so.
+/// Returns `true` if an agent can have exited with this reason.
 pub(crate) fn can_be(reason: &ExitReason) -> bool {
     reasons::can_be(reason)
         || matches!(reason, ExitReason::Panic(report) if report.message() == PANIC)
@@ -112,11 +112,11 @@ pub(crate) fn can_be(reason: &ExitReason) -> bool {
 }
 
 impl Known {
-    /// Whether an answer agrees with what was known; `sent` changes were sent with it and before it.
+    /// Checks an answer against what was known; `sent` changes were sent with it and before it.
     fn learn(&mut self, seen: Seen) -> bool {
         let (before, sent) = (std::mem::replace(&mut self.last, seen), std::mem::take(&mut self.sent));
         if before.life == seen.life {
-            // Whoever answered before and now has lived in between, and was sent all that.
+            // Same incarnation as before, so it has received all changes in between.
             seen.own == before.own + sent && seen.changes >= before.changes + sent
         } else {
             before.life < seen.life && (1..=sent).contains(&seen.own) && seen.changes >= seen.own
@@ -188,7 +188,7 @@ impl Hand {
         }
     }
 
-    /// What is sent to an agent after a kill, by the one who killed, is never done.
+    /// Checks that a request sent to an agent after a kill by the same sender is never run.
     fn kill_an_agent(&mut self, server: &ServerRef<Agent<Tally>>) {
         let Some(pid) = server.whereis() else { return };
         process::exit(pid, ExitReason::Kill);

@@ -1,4 +1,4 @@
-//! Threads that are no processes: one that becomes one and is a client, and one that never does.
+//! Foreign threads: one that attaches as a process and is a client, and one that never does.
 
 use std::thread::{self, JoinHandle};
 
@@ -10,7 +10,7 @@ use crate::hand::{Hand, SLACK};
 use crate::keys::ROOMS;
 use crate::naming::WILD;
 
-/// Begins such a thread; `None` if there is none to be had.
+/// Starts such a thread; `None` if the system refuses.
 pub(crate) fn start(mut hand: Hand) -> Option<JoinHandle<()>> {
     let times = 50 + hand.dice.below(150);
     let body = move || if hand.dice.one_in(2) { attached(hand, times) } else { unattached(hand, times) };
@@ -69,7 +69,7 @@ fn unattached(mut hand: Hand, times: usize) {
     }
 }
 
-/// What only processes can do.
+/// Checks that operations reserved for processes are refused.
 fn refused(hand: &mut Hand) {
     let Some(pid) = hand.someone().whereis() else { return };
     let linked = process::link(pid);

@@ -1,4 +1,4 @@
-//! Destructors that use the runtime: of a server's state while it ends, and of messages, which also panic.
+//! Destructors that use the runtime: of a server's state while it exits, and of messages, which also panic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::keys::{ROOMS, TOPICS};
 use crate::places::Slot;
 use crate::worker::{Ask, Tell};
 
-/// What a process that is ending may still do, and what it is refused.
+/// Runs in an exiting process: performs what is allowed there, and checks that the rest is refused.
 pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
     let refused = match dice.below(9) {
         0 => matches!(process::spawn(|_: &mut Inbox<Never>| ()), Err(SpawnError::Exiting)),
@@ -25,7 +25,7 @@ pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
         4 => process::current().is_none_or(|me| process::register("torture last words", me).is_err()),
         5 => matches!(Task::spawn(|| ()), Err(SpawnError::Exiting)),
         6 => {
-            slot.server().cast(Tell::Crash); // to whoever comes next
+            slot.server().cast(Tell::Crash); // to the successor
             true
         }
         7 => {
@@ -41,7 +41,8 @@ pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
     }
 }
 
-/// A message whose destructor uses the runtime and then panics, unless it runs in the process that made it.
+/// A message whose destructor uses the runtime and then panics, unless it runs in the process that created
+/// it.
 pub(crate) struct Bomb {
     maker: Option<Pid>,
     next: Arc<Slot>,

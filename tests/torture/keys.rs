@@ -1,4 +1,5 @@
-//! Registries: unique keys, several under one key, locks; taken by clients, and left behind by the dead.
+//! Registries: unique keys, duplicate keys, locks; taken by clients, and released by the exit of their
+//! holder.
 
 use std::sync::mpsc::channel;
 
@@ -13,12 +14,12 @@ pub(crate) static ROOMS: Registry<u32, u64> = Registry::new();
 pub(crate) static TOPICS: DuplicateRegistry<u8, u64> = DuplicateRegistry::new();
 
 const KEYS: usize = 6;
-/// Who holds the keys, as those say who do.
+/// The holders of the keys, as noted by the holders themselves.
 static HOLDERS: Mutex<[Option<Pid>; KEYS]> = Mutex::new([None; KEYS]);
-/// Who is within the lock.
+/// The process inside the lock.
 static WITHIN: Mutex<Option<Pid>> = Mutex::new(None);
 
-/// In the end nothing is left in them, also not that somebody once was there.
+/// Returns `true` if the registries hold nothing at the end of the round, no per-process record either.
 pub(crate) fn empty() -> bool {
     let nothing = "count: 0, processes: 0";
     format!("{ROOMS:?}").contains(nothing) && format!("{TOPICS:?}").contains(nothing)
@@ -49,7 +50,8 @@ impl Client<'_> {
         }
     }
 
-    /// What is one's own among the entries of many, is there in order, and nothing else.
+    /// Registers several values under a shared key, and checks that exactly its own entries are there, in
+    /// order.
     pub(crate) fn subscribe(&mut self) {
         let (me, topic) = (self.inbox.pid(), self.hand.dice.below(3) as u8);
         let mut mine = Vec::new();
@@ -74,7 +76,7 @@ impl Client<'_> {
         }
     }
 
-    /// The entries of a process are gone before anybody hears of its death.
+    /// Checks that the entries of a process are removed before any watcher is notified of its exit.
     pub(crate) fn die_with_keys(&mut self) {
         let (key, topic) = (100 + self.hand.dice.below(2) as u32, self.hand.dice.below(3) as u8);
         let Some(helper) = self.helper::<u64>(move |inbox| {
@@ -99,13 +101,13 @@ impl Client<'_> {
         }
     }
 
-    /// One at a time is within a lock, and the dead do not keep it.
+    /// Checks that at most one process is inside a lock, and that it is released by an exit.
     pub(crate) fn lock(&mut self) {
         let (books, time) = (self.books(), self.hand.dice.up_to_ms(2));
         let within = move || {
             let me = process::current();
             let mut inside = WITHIN.lock();
-            // A zombie has lost the lock, though it is still within.
+            // A zombie has lost the lock, though its thread is still inside.
             let zombie = |pid: Pid| process::zombies().iter().any(|zombie| zombie.pid == pid);
             if let Some(other) = inside.filter(|other| !zombie(*other)) {
                 books.breach(format!("{me:?} is within the lock of {other}"));
@@ -133,7 +135,7 @@ impl Client<'_> {
 }
 
 impl Client<'_> {
-    /// Who is declared dead within a lock and does not listen has lost it: we get it before that thread goes on.
+    /// Becomes a zombie inside the lock: the lock is lost, and others get it before that thread continues.
     fn die_within(&mut self) {
         let (go_on, waits) = channel::<Never>();
         let body = move || assert!(waits.recv().is_err());

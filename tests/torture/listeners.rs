@@ -1,6 +1,5 @@
-//! Listeners of registries: each registration is told once, then its end, once. The round itself listens from its
-//! first moment to its last, and servers by name and by key, which are killed and come back; clients ask here, and ask
-//! them.
+//! Listeners of registries: each registration is announced once, then its end, once. The round itself
+//! listens from start to end, as do servers by name and by key, which are killed and restarted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +15,7 @@ use crate::hand::{Hand, SLACK};
 use crate::keys::{ROOMS, TOPICS};
 use crate::naming::WILD;
 
-/// What one hears of both registries.
+/// An event of one of the two registries.
 #[derive(Debug, Clone)]
 pub(crate) enum Heard {
     Room(RegistryEvent<u32, u64>),
@@ -35,12 +34,12 @@ impl From<RegistryEvent<u8, u64>> for Heard {
     }
 }
 
-/// What was told: of whom, under which key, and the value if it is a beginning.
+/// The content of an event: pid, key, and the value if it is a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Told {
     pub(crate) pid: Pid,
     pub(crate) key: u32,
-    /// Whether the key is one that many may have.
+    /// `true` if the key belongs to the duplicate registry.
     pub(crate) many: bool,
     pub(crate) began: Option<u64>,
 }
@@ -61,10 +60,10 @@ impl From<Heard> for Told {
     }
 }
 
-/// What one listener has heard, of each process and key.
+/// The events one listener has received, by process and key.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Whether it may have begun to listen in the middle, and heard ends of what it knows no beginning of.
+    /// `true` if it may have subscribed late, and so receives the end of registrations it does not know.
     late: bool,
     lines: HashMap<(Pid, u32, bool), Line>,
 }
@@ -77,7 +76,7 @@ struct Line {
 }
 
 impl Ledger {
-    /// Says what is wrong with what was told.
+    /// Records an event; returns a description of what is wrong with it.
     pub(crate) fn note(&mut self, told: &Told) -> Option<String> {
         let line = self.lines.entry((told.pid, told.key, told.many)).or_default();
         line.heard += 1;
@@ -85,7 +84,7 @@ impl Ledger {
         let right = match told.began {
             Some(value) => {
                 line.open += 1;
-                line.values.insert(value) && (told.many || line.open == 1) // values are never used again
+                line.values.insert(value) && (told.many || line.open == 1) // values are never reused
             }
             None if line.open > 0 => {
                 line.open -= 1;
@@ -96,7 +95,7 @@ impl Ledger {
         (!right).then(|| format!("a listener was told {told:?} after {line:?}"))
     }
 
-    /// Of whom a beginning was told and no end.
+    /// Returns the registrations that have not ended.
     pub(crate) fn open(&self) -> Vec<(Pid, u32)> {
         let open = self.lines.iter().filter(|(_, line)| line.open > 0);
         open.map(|((pid, key, _), _)| (*pid, *key)).collect()
@@ -106,7 +105,7 @@ impl Ledger {
         self.lines.iter().filter(|((pid, ..), _)| *pid == other).map(|(_, line)| line.heard).sum()
     }
 
-    /// In the end: everybody has ended.
+    /// Checks that every registration has ended, at the end of the round.
     pub(crate) fn close(&self, books: &Books) {
         for (pid, key) in self.open() {
             books.breach(format!("a listener was never told that {pid} has {key} no more"));
@@ -114,15 +113,15 @@ impl Ledger {
     }
 }
 
-/// What a server that listens can be asked.
+/// The calls of a listening server.
 pub(crate) enum Ask {
-    /// Whose end it was not told.
+    /// Registrations whose end it has not received.
     Open(Caller<Vec<(Pid, u32)>>),
-    /// How much it was told of a process.
+    /// The number of events about a process.
     Of(Pid, Caller<usize>),
 }
 
-/// A server that listens as long as it lives.
+/// A server that listens while it runs.
 pub(crate) struct Ear {
     ledger: Ledger,
     books: Arc<Books>,
@@ -156,9 +155,10 @@ impl GenServer for Ear {
     }
 }
 
-/// How many of them there are.
+/// The number of listening servers.
 const EARS: usize = 3;
-/// Which of them begins to listen itself, each time it is started. The others are entered before they are there.
+/// The index of the one that subscribes itself at each start. The others are subscribed by name before they
+/// are started.
 const ASKS: usize = 1;
 /// The key of the last one.
 const KEY: u32 = 5000;
@@ -176,22 +176,23 @@ fn listen(which: usize) {
     TOPICS.listen_server(ear(which));
 }
 
-/// Enters those that do not ask: by a name that changes nothing if it was done before, by a key it would.
+/// Subscribes the servers that do not subscribe themselves: by name, which is idempotent, and by key, which
+/// is not.
 pub(crate) fn begin() {
     static BY_KEY: Once = Once::new();
     listen(0);
     BY_KEY.call_once(|| listen(EARS - 1));
 }
 
-/// Values of that key.
+/// Source of unique values for that key.
 static FRESH: AtomicU64 = AtomicU64::new(1);
 
-/// Whether this is one of them, if there is one.
+/// Returns `true` if `pid` is one of the running listening servers.
 pub(crate) fn is_ear(pid: Pid) -> bool {
     (0..EARS).any(|which| ear(which).whereis() == Some(pid))
 }
 
-/// When all others are gone: who listens has heard it. Then they go too.
+/// Checks the listening servers once all other processes have exited, and stops them.
 pub(crate) fn no_ear_is_left(books: &Books) {
     for ear in (0..EARS).map(ear) {
         let Some(pid) = ear.whereis() else { continue };
@@ -207,34 +208,34 @@ pub(crate) fn no_ear_is_left(books: &Books) {
     (0..EARS).filter_map(|which| ear(which).whereis()).for_each(|pid| process::exit(pid, ExitReason::Kill));
 }
 
-/// One that does not take what it is told, or only after a while.
+/// A listener that drops or delays its events.
 pub(crate) struct Deaf;
 
 impl From<RegistryEvent<u32, u64>> for Deaf {
     fn from(event: RegistryEvent<u32, u64>) -> Self {
         static TOLD: AtomicU64 = AtomicU64::new(0);
         if TOLD.fetch_add(1, Ordering::Relaxed) % 32 == 0 {
-            // Who is killed meanwhile is declared dead before it has told the others.
+            // If it is killed meanwhile, it is declared a zombie before it has notified the others.
             let (_nobody, nothing) = channel::<Never>();
             let _ = nothing.recv_timeout(Duration::from_millis(70));
         }
-        // Foreign threads tell as well, and their panics are printed.
+        // Foreign threads send events as well, and their panics would be printed.
         assert!(process::current().is_none() || event.pid().to_string().len() % 2 == 0, "told to crash");
         Self
     }
 }
 
-/// How much each of them was told of a process, and who that is now.
+/// Returns, for each listening server, its pid and the number of events it received about `pid`.
 pub(crate) fn heard_of(pid: Pid) -> [Option<(Pid, usize)>; EARS] {
     std::array::from_fn(|which| {
         let listener = ear(which).whereis()?;
         let answer = ServerRef::<Ear>::from_pid(listener).call_timeout(SLACK, |from| Ask::Of(pid, from));
-        Some((listener, answer.ok()?)) // somebody may have killed it
+        Some((listener, answer.ok()?)) // another client may have killed it
     })
 }
 
 impl Hand {
-    /// Ends one that listens, and starts it again, as anybody may at the same time.
+    /// Ends one listening server, and starts it again; other clients may do the same concurrently.
     pub(crate) fn renew_an_ear(&mut self) {
         let which = self.dice.below(EARS);
         if let Some(pid) = ear(which).whereis() {
@@ -247,11 +248,11 @@ impl Hand {
             Err(error) => self.no_start(&error),
         }
         match self.dice.below(3) {
-            // Nobody has that name, and that is all right.
+            // The name is not registered, which is no error.
             0 => ROOMS.listen_server(ServerRef::<Ear>::named("torture nobody")),
-            // Whoever has it takes other messages.
+            // The holder of the name takes other messages.
             1 => TOPICS.listen_server(ServerRef::<Ear>::from_name(self.dice.pick(&WILD).as_str())),
-            // It listens already, but not by a key: that would be entered once more.
+            // It listens already, but not by key: that would subscribe it a second time.
             _ => listen(which.min(ASKS)),
         }
     }

@@ -1,4 +1,4 @@
-//! Listeners of which everything is known: what they heard of one key, to the last event. Clients ask here.
+//! Listeners with a fully known history: they must receive exactly the expected events of one key.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::listeners::{self, Deaf, Heard, Told};
 
 enum Message {
     Heard(Heard),
-    /// Time to tell what that was.
+    /// Request to report the events received so far.
     Report(Arc<Mutex<Vec<Told>>>, Address<u64>, u64),
 }
 
@@ -27,12 +27,13 @@ where
     }
 }
 
-/// A topic that many may have at the same time.
+/// A duplicate key, for several holders at the same time.
 const TOPIC: u8 = 200;
 
 impl Client<'_> {
-    /// Has some listen while it takes and gives up keys, and another process dies with one: each hears exactly
-    /// that, what was done before whoever did it goes on, and an end before anybody hears of the death.
+    /// Subscribes several listeners, registers and unregisters keys, and lets another process exit with
+    /// one. Each listener must receive exactly these events, each before the operation returns, and the end
+    /// before any watcher is notified of the exit.
     pub(crate) fn overhear(&mut self) {
         let mut listeners = Vec::new();
         for _ in 0..1 + self.hand.dice.below(3) {
@@ -51,7 +52,7 @@ impl Client<'_> {
                 break;
             };
             for _ in 0..1 + self.hand.dice.below(2) {
-                // The second time changes nothing.
+                // Subscribing twice has no effect.
                 ROOMS.listen(&listener);
                 TOPICS.listen(&listener);
             }
@@ -97,7 +98,7 @@ impl Client<'_> {
         }
     }
 
-    /// Returns what is to be told of it.
+    /// Registers and unregisters the key, and returns the expected events.
     fn take_and_give_up(&mut self, key: u32) -> Vec<Told> {
         let (pid, mut due, mut joined) = (self.inbox.pid(), Vec::new(), Vec::new());
         for _ in 0..1 + self.hand.dice.below(5) {
@@ -121,7 +122,7 @@ impl Client<'_> {
                     if let Err(error) = ROOMS.register(key, n) {
                         self.breach(format!("{pid} did not get the key {key}: {error}"));
                     }
-                    // None of these is told.
+                    // None of these causes an event.
                     let again = ROOMS.register(key, 0);
                     ROOMS.update_value(&key, |n| n + 1);
                     ROOMS.unregister(&(key + 1));
@@ -138,8 +139,8 @@ impl Client<'_> {
         due
     }
 
-    /// A process that is killed after it has registered, or while it does; what it registered with, and whether it
-    /// is sure that it did.
+    /// Starts a process that is killed during or after its registration; returns its pid, its value, and
+    /// whether it surely registered.
     fn die_registered(&mut self, key: u32) -> Option<(Pid, u64, bool)> {
         let n = self.hand.number();
         let helper = self.helper::<u64>(move |inbox| {
@@ -153,7 +154,7 @@ impl Client<'_> {
         Some((helper.pid(), n, registered))
     }
 
-    /// What one of them has heard until now.
+    /// Returns the events that a listener has received so far.
     fn report(&mut self, listener: &Address<Message>) -> Option<Vec<Told>> {
         let (heard, number) = (Arc::default(), self.hand.number());
         listener.send(Message::Report(Arc::clone(&heard), self.inbox.address(), number));

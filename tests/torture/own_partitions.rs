@@ -1,5 +1,5 @@
-//! Partition supervisors that nobody else knows: one partition is ended at a time, and comes back in its place; when all
-//! is stopped nothing is there. Clients ask here.
+//! Private partition supervisors, used by one client only: one partition is ended at a time and must be
+//! restarted in its place; after the stop nothing may be left.
 
 use parking_lot::Mutex;
 use rethread::SpecError;
@@ -13,7 +13,7 @@ use crate::places::Slot;
 use crate::worker::Temper;
 
 impl Client<'_> {
-    /// One of its own: all it does is known.
+    /// Starts a partition supervisor of its own and checks every outcome.
     pub(crate) fn private_partitions(&mut self) {
         let (count, books) = (1 + self.hand.dice.below(4), self.books());
         let first = books.private_places(count);
@@ -70,7 +70,7 @@ impl Client<'_> {
     }
 }
 
-/// A name for each client; they are leaked, so they are the same in all rounds.
+/// Returns a name for each client; names are leaked, so they are the same in all rounds.
 fn own_name(client: u64) -> &'static str {
     static OWN: Mutex<Vec<(u64, &str)>> = Mutex::new(Vec::new());
     let mut own = OWN.lock();

@@ -1,5 +1,5 @@
-//! What all parties of one script share: the definitions, who has been started as what, and the log. Also
-//! the script's words for what the library says.
+//! The state shared by all processes of one script: the definitions, the started processes, and the log.
+//! Also the translation of the library's results into the words of the scripts.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use super::script::{Flags, SupDef};
 use super::server::Scripted;
 use crate::scripted;
 
-/// What a process is, and how it is reached by pid.
+/// The role of a process, with its handle.
 #[derive(Clone)]
 pub(super) enum Role {
     Server(ServerRef<Scripted>),
-    /// Known when its start has succeeded.
+    /// `Some` once its start has succeeded.
     Supervisor(Option<Boss>),
 }
 
@@ -36,17 +36,17 @@ pub(super) struct Person {
     pub(super) label: String,
     pub(super) attempt: u32,
     pub(super) role: Role,
-    /// The dynamic supervisor whose child it is.
+    /// The dynamic supervisor of which it is a child.
     pub(super) crew: Option<String>,
     /// Its start has succeeded.
     pub(super) up: bool,
-    /// It is dead, and all who are to hear of that have.
+    /// It has exited, and all links and monitors have been notified.
     pub(super) gone: bool,
 }
 
 /// One line of the log.
 pub(super) struct Line {
-    /// Whose doing it was; nobody's when a start failed.
+    /// The process that caused the line; `None` when a start failed.
     pub(super) pid: Option<Pid>,
     pub(super) label: String,
     /// 0: not about one attempt.
@@ -56,7 +56,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Where it stands among lines whose order means nothing.
+    /// Returns the sort key among lines whose order is not guaranteed.
     pub(super) fn place(&self) -> impl Ord {
         (self.label.clone(), self.attempt, self.verb == "dies", self.verb, self.text.clone())
     }
@@ -72,9 +72,9 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// What all parties of one script share.
+/// The state shared by all processes of one script.
 pub(super) struct Board {
-    /// Names are the program's, scripts run side by side: each script has names of its own.
+    /// Names are global and scripts run side by side: each script has its own prefix.
     prefix: String,
     pub(super) clients: Clients,
     supervisors: Mutex<HashMap<String, SupDef>>,
@@ -107,7 +107,7 @@ impl Board {
         self.servers.lock().insert(label.to_owned(), flags);
     }
 
-    /// Changes a supervisor's definition; false if there is none.
+    /// Changes a supervisor's definition; returns `false` if there is none.
     pub(super) fn amend(&self, label: &str, change: impl FnOnce(&mut SupDef)) -> bool {
         self.supervisors.lock().get_mut(label).map(change).is_some()
     }
@@ -121,9 +121,9 @@ impl Board {
     }
 }
 
-/// Who there is.
+/// The known processes.
 impl Board {
-    /// First thing in `init`: a new attempt, which gets the next number of its label.
+    /// Records a new attempt, at the very start of `init`; returns the next attempt number of the label.
     pub(super) fn born(&self, pid: Pid, label: &str, role: Role, crew: Option<String>) -> u32 {
         let mut people = self.people.lock();
         let earlier = people.iter().filter(|person| person.label == label).count();
@@ -134,7 +134,7 @@ impl Board {
         attempt
     }
 
-    /// A start has succeeded.
+    /// Records that a start has succeeded.
     pub(super) fn is_up(&self, pid: Pid, role: Role) {
         if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
             person.up = true;
@@ -156,7 +156,7 @@ impl Board {
         self.people.lock().iter().find(|person| person.pid == pid).cloned()
     }
 
-    /// `name`, `label#K` or `@name`: the process meant.
+    /// Resolves `name`, `label#K` or `@name`.
     pub(super) fn pid(&self, word: &str) -> Option<Pid> {
         match word.split_once('#') {
             Some((label, attempt)) => {
@@ -169,7 +169,7 @@ impl Board {
     }
 }
 
-/// What happens.
+/// The log of events.
 impl Board {
     pub(super) fn note(&self, pid: Pid, verb: &'static str, text: String) {
         if let Some(Person { label, attempt, .. }) = self.person(pid) {
@@ -177,13 +177,13 @@ impl Board {
         }
     }
 
-    /// A start returned something else than a process.
+    /// Records that a start returned no process.
     pub(super) fn fails(&self, label: &str, error: &StartError) {
         let text = self.start_error(error);
         self.log.lock().push(Line { pid: None, label: label.to_owned(), attempt: 0, verb: "fails", text });
     }
 
-    /// At the very end of a process, before anybody hears of it, on its own thread.
+    /// Records the exit of a process, on its own thread and before any other process is notified.
     pub(super) fn dies(&self, pid: Pid) {
         let reason = match process::info(pid).map(|info| info.state) {
             Some(ProcessState::Exiting(reason) | ProcessState::Zombie(reason)) => self.reason(&reason),
@@ -196,14 +196,14 @@ impl Board {
         std::mem::take(&mut *self.log.lock())
     }
 
-    /// How much there is: grows with everything that happens.
+    /// Returns a number that grows with every event.
     pub(super) fn extent(&self) -> usize {
         let people = self.people.lock().len();
         people + self.log.lock().len()
     }
 }
 
-/// The script's words.
+/// The words of the scripts.
 impl Board {
     pub(super) fn who(&self, pid: Pid) -> String {
         self.person(pid)

@@ -1,4 +1,4 @@
-//! Starting what a script defines, alone or under a supervisor, and noting how that went.
+//! Starts the definitions of a script, alone or under a supervisor, and logs the outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn noted(board: &Board, label: &str, started: Result<Role, StartError>) -> Resul
     Ok(pid)
 }
 
-/// A child as a supervisor takes it; `crew`: the one that takes it, if it is dynamic.
+/// Returns the child spec of a definition; `crew` is the supervisor of the child, if that is dynamic.
 pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str>) -> ChildSpec {
     let ChildDef { label, flags, .. } = definition.clone();
     let board = Arc::clone(board);
@@ -79,7 +79,7 @@ pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str
         .significant(definition.significant)
 }
 
-/// A scripted supervisor: its definition is read each time it starts.
+/// A scripted supervisor: reads its definition each time it starts.
 struct Scheme;
 
 impl Scheme {
@@ -118,7 +118,7 @@ impl Supervise for Scheme {
     }
 }
 
-/// A name that notes when its holder dies: it is given back before anybody hears of that.
+/// A name that logs the exit of its holder: it is released before any other process is notified.
 struct Registered {
     board: Arc<Board>,
     name: String,
