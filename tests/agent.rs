@@ -1,4 +1,4 @@
-//! Agents: a value, functions that run where it lives, and what happens if one fails. The names that start
+//! Agents: a value, functions that run inside the agent, and the outcome if one fails. The names that start
 //! with an id are those of tests/scenarios/ids.txt.
 
 mod support;
@@ -18,7 +18,7 @@ fn agent(first: i32) -> Number {
     Agent::start(move || first).expect("it starts")
 }
 
-/// The message of the panic that a failed call carries.
+/// Returns the message of the panic that a failed call carries.
 #[track_caller]
 fn panic_text<T: std::fmt::Debug>(failed: Result<T, CallError>) -> String {
     match failed {
@@ -159,7 +159,7 @@ fn a_caller_that_waits_no_longer_does_not_stop_the_function() {
             let agent = agent.clone();
             move |_| {
                 begun.pass();
-                // Waits for its turn behind the first: that is what its time runs out with.
+                // It is queued behind the first call, and times out there.
                 let late = agent.get_and_update_timeout(Duration::from_millis(1), |n| *n += 10);
                 assert!(matches!(late, Err(CallError::Timeout { .. })), "{late:?}");
                 gate.open();

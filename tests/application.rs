@@ -1,5 +1,5 @@
-//! Applications: their start, the order of their end, what is left of them, and the exit status. The names that
-//! start with an id are those of tests/scenarios/ids.txt.
+//! Applications: their start, the order of their shutdown, the processes left over, and the exit status.
+//! The names that start with an id are those of tests/scenarios/ids.txt.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -19,20 +19,20 @@ use rethread::process::Inbox;
 use rethread::{ApplicationError, FailedToStartChild, SpecError};
 use support::{Gate, Journal, attached, capture, eventually, logs, sleeper, unique, watchdog};
 
-/// Room for the processes of an application to be listed by.
+/// A generous deadline for exits.
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn plan() -> SupervisorSpec {
     Supervisor::one_for_one().max_restarts(0, MINUTE)
 }
 
-/// A child that traps exits and notes why it ends.
+/// Returns a child that traps exits and notes its exit reason.
 fn worker(id: &'static str, journal: &Journal) -> Child {
     let note = journal.clone();
     Child::new(id, journal).traps().ends_by(move |reason| note.note(format!("{id} ends: {reason}")))
 }
 
-/// An application whose end is noted.
+/// Returns an application that notes its callbacks.
 fn noting(name: &'static str, plan: SupervisorSpec, journal: &Journal) -> Application {
     let (first, last) = (journal.clone(), journal.clone());
     Application::new(name, plan)
@@ -49,7 +49,7 @@ fn listed(name: &str) -> bool {
     Application::running().iter().any(|running| **running == *name)
 }
 
-/// The master: who started the top supervisor.
+/// Returns the master: the process that started the top supervisor.
 #[track_caller]
 fn master(application: &ApplicationRef) -> Pid {
     let top = application.supervisor().whereis().expect("it started");
@@ -527,7 +527,7 @@ fn a_thread_that_does_not_end_is_left_behind_and_the_log_tells() {
     gate.open();
 }
 
-/// A process that takes no notice of its kill until the gate opens; who has waited for its end finds a zombie.
+/// Starts a process that ignores its kill until the gate opens; a watcher finds a zombie.
 fn deaf(label: &'static str, gate: &Gate) -> Pid {
     let (begun, pass) = (Gate::new(), gate.clone());
     let begins = begun.clone();
@@ -566,7 +566,8 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
     let spawns = ChildSpec::worker("spawns", move || {
         let (held, note) = (held.clone(), note.clone());
         let stray = process::spawn::<()>(move |inbox| {
-            // It runs where the kill is sent: in the application, after it was looked at who is left.
+            // The hook runs on the thread that sends the kill: in the application, after the remaining
+            // processes were listed.
             let _hook = process::on_exit_request(move || _ = deaf(label, &held));
             note.note("ready");
             inbox.recv();
@@ -581,7 +582,7 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
     gate.open();
 }
 
-/// A process that starts its successor and ends, again and again, for as long as it is allowed to.
+/// Starts a successor and exits, repeatedly, while `runs` is `true`.
 fn relay(runs: Arc<AtomicBool>) {
     if runs.load(Ordering::SeqCst) {
         let _ = process::spawn::<()>(move |_| relay(runs));
@@ -605,7 +606,7 @@ fn processes_that_start_others_while_they_are_killed_do_not_escape() {
     began.pass();
     let master = master(&app);
     app.stop().unwrap();
-    // Ancestors alone say too little: only the nearest are kept.
+    // The list of ancestors is truncated to the nearest ones, so it cannot identify the process.
     eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
     runs.store(false, Ordering::SeqCst);
     assert!(process::processes().iter().all(|other| !other.ancestors.contains(&master)));
@@ -692,7 +693,7 @@ fn a_killed_master_leaves_no_relay_behind() {
         began.pass();
         process::exit(master(&app), ExitReason::Kill);
         assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
-        // Ancestors say nothing: only the nearest are kept.
+        // The list of ancestors is truncated to the nearest ones, so it cannot identify the process.
         eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
     }
 }
@@ -742,7 +743,7 @@ fn who_waits_for_a_start_that_fails_is_told_so() {
     assert_eq!(app.wait(), ApplicationExit::NotStarted(error));
 }
 
-/// A server outside that runs what it is told.
+/// A server outside the application that runs closures.
 struct Outside;
 struct Do<R: Send + 'static>(Box<dyn FnOnce() -> R + Send>, Caller<R>);
 
@@ -769,7 +770,7 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
     let outside = Outside::start(()).unwrap();
     let (server, note) = (outside.clone(), journal.clone());
     let worker = Child::new("worker", &Journal::new()).traps().ends_by(move |_| {
-        // We wait for the server outside, it for the stop, and that for us.
+        // A cycle: the test waits for the outside server, that for the stop, and the stop for the test.
         let stop = move || format!("{:?}", Application::stop(name).map_err(|error| error.to_string()));
         let answer = server.call_timeout(Duration::MAX, |from| Do(Box::new(stop), from));
         note.note(format!("{answer:?}"));

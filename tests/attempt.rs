@@ -1,5 +1,5 @@
-//! `attempt`: what it catches, by class, what goes on unwinding, and that its clean-up always runs. And how
-//! an error becomes the reason of an end: `or_exit`.
+//! `attempt`: which classes it catches, which continue to unwind, and that its clean-up always runs. And
+//! the conversion of an error into an exit reason: `or_exit`.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -12,7 +12,7 @@ use rethread::process::{self, Caught, Event, Inbox, attempt};
 use rethread::{CallFailure, ExitReason};
 use support::{Gate, Journal, attached, down, reason_of_death, sleeper, unique, watchdog};
 
-/// What a piece of code does.
+/// The outcomes of a piece of code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Class {
     Value,
@@ -37,7 +37,7 @@ impl Class {
         }
     }
 
-    /// The reason of a process that this was not caught in.
+    /// Returns `true` for the exit reason of a process that did not catch this.
     fn is_the_end(self, reason: &ExitReason) -> bool {
         match self {
             Self::Value => *reason == ExitReason::Normal,
@@ -48,7 +48,7 @@ impl Class {
     }
 }
 
-/// Who listens.
+/// The handlers of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Handler {
     Result,
@@ -69,7 +69,7 @@ impl Handler {
         }
     }
 
-    /// Runs it; 1 is the value, 2 comes from the handler.
+    /// Runs an attempt; 1 is the value, 2 comes from the handler.
     fn run(self, class: Class, notes: &Journal, after: bool) -> i32 {
         let caught = |text: String| {
             notes.note(format!("caught {text}"));
@@ -134,7 +134,7 @@ fn every_class_with_every_handler_and_clean_up() {
                         expected.push("after".to_owned());
                     }
                     if caught && handler == Result {
-                        expected.push("caught raised".to_owned()); // by the caller of result, after it is over
+                        expected.push("caught raised".to_owned()); // by the caller of result, after the attempt
                     }
                     if caught || class == Value {
                         expected.push(format!("returned {}", 1 + i32::from(caught)));
@@ -251,7 +251,7 @@ fn a_resumed_panic_keeps_its_place_and_its_value() {
     attached(|inbox: &mut Inbox<()>| {
         let (_, monitor) = process::spawn_monitor::<()>(|_| {
             let rescued = attempt(|| {
-                attempt(|| -> i32 { panic_any(vec![1, 2, 3]) }).catch_exit(|_| 0) // goes through
+                attempt(|| -> i32 { panic_any(vec![1, 2, 3]) }).catch_exit(|_| 0) // passes through
             });
             rescued.after(|| ()).result().unwrap_err().resume();
         })
@@ -303,7 +303,7 @@ fn a_catch_in_a_destructor_does_not_lift_the_deadline() {
     attached(|inbox: &mut Inbox<()>| {
         let gate = Gate::new();
         let slow = Slow(gate.clone());
-        // Long enough that the panic inside comes before it is over, on a machine that is busy too.
+        // Long enough for the inner panic to come before the timeout, on a busy machine too.
         let times = process::Builder::new().exit_timeout(std::time::Duration::from_millis(500));
         let (child, monitor) = times
             .spawn_monitor::<()>(move |_| {
@@ -340,7 +340,7 @@ fn a_foreign_thread_can_attempt_too() {
         .rescue(|report| report.message().len() as i32);
     assert_eq!(value, 7);
     assert_eq!(notes.all(), ["after"]);
-    // There is nothing to end: exit_with and throw are panics there.
+    // Outside a process, exit_with and throw panic.
     for body in [|| process::exit_with("x"), || process::throw(1_u8)] {
         let caught = attempt(body).result().unwrap_err();
         assert!(matches!(&caught, Caught::Error(report) if report.message().contains("not a process")));
@@ -363,7 +363,7 @@ fn or_exit_gives_the_value_or_ends_with_the_error() {
     assert_eq!(reason, ExitReason::NoProc);
 }
 
-/// A server that dies of whatever it is asked.
+/// A server that exits by the class it is called with.
 struct Mortal;
 
 impl GenServer for Mortal {

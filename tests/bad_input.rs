@@ -1,5 +1,5 @@
-//! What user code can do wrong and the runtime must survive: destructors, hooks, predicates and log sinks
-//! that panic or hang, values that cannot be printed.
+//! Faulty user code that the runtime must survive: destructors, hooks, predicates and log sinks that panic
+//! or hang, values that cannot be printed.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -95,7 +95,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
         |_| process::exit_with("own"),
         |_| panic!("own"),
         |inbox| {
-            assert_eq!(inbox.recv_where_timeout(Duration::ZERO, |_| false), None); // some are put aside
+            assert_eq!(inbox.recv_where_timeout(Duration::ZERO, |_| false), None); // some messages are set aside
             process::sleep(Duration::from_secs(3600));
         },
     ];
@@ -179,7 +179,7 @@ fn hooks_that_panic() {
 fn hooks_whose_captures_panic_when_they_are_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        // Never called: it goes with its process.
+        // Never called: dropped when its process exits.
         let (_, monitor) = process::spawn_monitor::<()>(move |_| {
             std::mem::forget(process::on_exit_request(move || drop(bomb)));
         })
@@ -238,7 +238,7 @@ fn a_table_of_names_that_panics() {
     let _watchdog = watchdog();
     let server = Idle::child_spec(()).name(ServerRef::via(Careless)).start().unwrap();
     let watch = server.watch();
-    // Through the table it cannot be found, but its watch knows it.
+    // The process table no longer finds it, but its watch does.
     process::exit(watch.pid(), "told");
     assert_eq!(watch.wait(), "told".into());
 }
@@ -289,7 +289,7 @@ fn a_reason_that_panics_when_it_is_printed() {
             panic!("it cannot be told");
         }
     }
-    support::capture(); // so that somebody does print it
+    support::capture(); // so that the panic is printed
     attached(|inbox: &mut Inbox<()>| {
         let body = |_: &mut Inbox<()>| process::exit_with(ExitReason::new(Unspeakable));
         let (_, monitor) = process::spawn_monitor(body).unwrap();
@@ -305,11 +305,11 @@ fn a_reason_that_panics_when_it_is_printed() {
         .unwrap();
         ready.pass();
         process::exit(&stuck, ExitReason::new(Unspeakable));
-        process::exit(&stuck, ExitReason::Kill); // now a zombie is made, and reported with its reason
+        process::exit(&stuck, ExitReason::Kill); // now it becomes a zombie, and is logged with its reason
         assert_eq!(down(inbox).0, monitor);
         gate.open();
         eventually("it is reaped", || process::info(&stuck).is_none());
-        // And the clock goes on.
+        // And the timer thread still works.
         let _ = process::send_after(Duration::from_millis(1), &inbox.address(), ());
         message(inbox);
     });

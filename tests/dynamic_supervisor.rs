@@ -1,5 +1,5 @@
-//! Dynamic supervisors: children that come and go, known by their pids, stopped all at once. `cargo test` runs
-//! it; the names are those of tests/scenarios/ids.txt.
+//! Dynamic supervisors: children started and terminated at run time, known by their pids, stopped all at
+//! once. The names are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -42,14 +42,14 @@ fn listed(supervisor: &Dynamic) -> Vec<(String, &'static str)> {
     children.iter().map(|child| (child.id.to_string(), state_name(child.state))).collect()
 }
 
-/// Specs, active, supervisors, workers.
+/// Counts specs, active children, supervisors and workers.
 #[track_caller]
 fn counted(supervisor: &Dynamic) -> [usize; 4] {
     let count = supervisor.count_children().expect("the supervisor lives");
     [count.specs, count.active, count.supervisors, count.workers]
 }
 
-/// A child that cannot start again while the flag is up.
+/// Returns a child that cannot start again while the flag is set.
 fn breaks(id: &'static str, broken: &Arc<AtomicBool>) -> Child {
     let look = Arc::clone(broken);
     Child::new(id, &Journal::new()).starts_as(move |k| {
@@ -88,7 +88,7 @@ fn dy_04_a_child_is_restarted_with_its_own_arguments() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let started = Journal::new();
-    // What Erlang calls simple_one_for_one: one function from arguments to a spec.
+    // Erlang's simple_one_for_one: one function from arguments to a spec.
     let template = |argument: i32| {
         let started = started.clone();
         ChildSpec::process("worker", move |inbox: &mut Inbox<()>| {
@@ -266,7 +266,7 @@ fn dy_17_a_restart_gets_the_supervisors_own_argument_again() {
         .restart(Restart::Transient)
     };
     let pid = add(&supervisor, with_extra("own"));
-    got.wait_for(1); // else it might die before its first step
+    got.wait_for(1); // otherwise it might exit before its first step
     kill(pid, "oops");
     assert_eq!(got.wait_for(2), ["extra own", "extra own"]);
     supervisor.stop().unwrap();
@@ -322,7 +322,7 @@ fn dy_22_a_child_in_restarting_is_terminated_once() {
     assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     let tries = a.attempts();
-    // Whatever it told itself before is handled by now.
+    // It has handled its own earlier messages by now.
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     assert_eq!(a.attempts(), tries);
     supervisor.stop().unwrap();
@@ -343,7 +343,7 @@ fn dy_23_ids_need_not_differ() {
 fn dy_25_who_does_not_go_within_its_time_is_killed() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
-    // Time enough for those that do go, on a loaded machine too.
+    // Time enough for the well-behaved ones, on a loaded machine too.
     let soon = |spec: ChildSpec| spec.shutdown(Shutdown::Timeout(ms(500)));
     let sleeper = || ChildSpec::worker("sleeper", || process::sleep(MINUTE));
     let pids = [soon(sleeper()), soon(stubborn("deaf")), soon(sleeper())].map(|spec| add(&supervisor, spec));
@@ -357,7 +357,7 @@ fn dy_25_who_does_not_go_within_its_time_is_killed() {
 fn sh_13_children_stop_at_the_same_time() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
-    // Each goes only when all three have been told to.
+    // Each exits only when all three have been asked to shut down.
     let told = Arc::new((parking_lot::Mutex::new(0), parking_lot::Condvar::new()));
     for id in ["a", "b", "c"] {
         let told = Arc::clone(&told);
@@ -413,7 +413,7 @@ fn each_childs_time_is_its_own() {
         })
         .unwrap()
     };
-    // It goes only when the impatient one has been killed.
+    // It exits only when the impatient one has been killed.
     add(&supervisor, patient.spec().shutdown(Shutdown::Timeout(MINUTE * 60)));
     supervisor.stop().unwrap();
     process::watch(waits_for_short).wait();
@@ -575,7 +575,7 @@ fn a_child_that_was_stopped_by_hand_is_restarted_before_it_is_terminated() {
     let supervisor = up(DynamicSupervisor::new());
     let a = Child::new("a", &Journal::new());
     let pid = add(&supervisor, a.permanent());
-    kill(pid, "oops"); // its end is in the supervisor's mailbox when this returns
+    kill(pid, "oops"); // its exit is in the supervisor's mailbox when this returns
     assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
     assert_eq!(a.starts(), 2);
     supervisor.stop().unwrap();
@@ -596,7 +596,7 @@ fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let answers = Journal::new();
-    // Two of them, so that the supervisor waits for another than the one that asks.
+    // Two children, so that the supervisor waits for another than the caller.
     for id in ["a", "b"] {
         let (asked, answers) = (supervisor.clone(), answers.clone());
         let child = Child::new(id, &Journal::new()).traps().ends_by(move |_| {
@@ -806,7 +806,7 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
     let tell = hooked.clone();
     let hook = ChildSpec::worker("hooked", move || {
         let called = called.clone();
-        // It runs on the thread of whoever sends the signal: the supervisor.
+        // The hook runs on the thread that sends the signal: that of the supervisor.
         let _hook = process::on_exit_request(move || drop(called.count_children()));
         tell.open();
         process::sleep(MINUTE);

@@ -1,5 +1,5 @@
-//! Exit signals and exit reasons: who dies of what, what a trapping process hears, and with which reason.
-//! Scenarios EX-01 to EX-32.
+//! Exit signals and exit reasons: which signals end a process, which events a trapping process receives,
+//! and with which reason. Scenarios EX-01 to EX-32.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -16,7 +16,7 @@ use support::{
     Gate, Journal, attached, down, exit_event, message, reason_of_death, sleeper, unique, watchdog,
 };
 
-/// 128 KiB of bytes among other things.
+/// 128 KiB of bytes among other fields.
 #[derive(Debug, Clone, PartialEq)]
 struct Big {
     bytes: Vec<u8>,
@@ -160,7 +160,7 @@ fn ex_13_a_stranger_can_end_a_process() {
     });
 }
 
-/// A trapping process that notes when it is ready and whatever it is told.
+/// Starts a trapping process that notes when it is ready and each event it receives.
 fn trapper(journal: &Journal) -> Address<()> {
     let notes = journal.clone();
     let body = move |inbox: &mut Inbox<()>| {
@@ -200,8 +200,8 @@ fn ex_15_kill_to_oneself_cannot_be_trapped_either() {
     assert_eq!(journal.all(), [""; 0]);
 }
 
-/// Processes that are linked in a row, none of them trapping. The calling process is linked to the first;
-/// the last is returned, and exits with `Kill` by itself when it gets a message.
+/// Starts processes that are linked in a row, none of them trapping. The calling process is linked to the
+/// first; the last is returned, and exits with `Kill` when it receives a message.
 fn chain(length: usize) -> Address<()> {
     let (tell, told) = channel();
     extend(length, tell);
@@ -270,7 +270,7 @@ fn ex_21_killed_is_a_reason_like_any_other() {
 
 #[test]
 fn ex_23_a_name_is_not_a_pid() {
-    /// Two implementations for whatever converts into a pid, one for all else: the call below is
+    /// Two implementations for types that convert into a pid, one for all others: the call below is
     /// ambiguous, and does not compile, as soon as text can be passed for a pid.
     trait NoPid<Case> {
         fn checked() {}
@@ -281,7 +281,7 @@ fn ex_23_a_name_is_not_a_pid() {
     <&'static str as NoPid<_>>::checked();
     <String as NoPid<_>>::checked();
 
-    // What Erlang's argument error guards against; here it takes the step that says who is meant.
+    // Erlang's argument error has no counterpart: looking up the name is a separate step here.
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("ex_23");
         let child = Puppet::with(process::Builder::new().name(name));
@@ -441,7 +441,7 @@ fn ex_32_normal_is_ignored_and_abnormal_is_not() {
     });
 }
 
-/// What a signal did to its target.
+/// The effect of a signal on its target.
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     Nothing,
@@ -462,7 +462,7 @@ enum Order {
     Ping,
 }
 
-/// Sends a signal to a process of the given kind and watches what comes of it.
+/// Sends a signal to a process of the given kind and returns the effect.
 fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -> Outcome {
     attached(|inbox: &mut Inbox<Answer>| {
         process::trap_exit(true);

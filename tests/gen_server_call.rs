@@ -1,4 +1,4 @@
-//! Calling servers: what a caller gets in every case, and that nothing of a call outlives it. Casts, infos and
+//! Calls to servers: the result in every case, and that nothing of a call is left behind. Casts, infos and
 //! timeouts of a handler are here too.
 
 #[path = "support/server_puppet.rs"]
@@ -17,12 +17,12 @@ use rethread::process::{self, Event, Inbox, NameError, Via};
 use server_puppet::{Ask, Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, occupy, puppet, queued, waits_for};
 use support::{Gate, Journal, attached, capture, eventually, logs, reason_of_death, unique, watchdog};
 
-/// A name for one test.
+/// Returns a unique name.
 fn name(stem: &str) -> ServerRef<Puppet> {
     ServerRef::from_name(unique(stem))
 }
 
-/// The error of a call whose server ended.
+/// Returns the error of a call whose server exited.
 fn exited(server: &ServerRef<Puppet>, reason: impl Into<ExitReason>) -> CallError {
     CallError::Exited { server: server.to_string().into(), reason: reason.into() }
 }
@@ -35,7 +35,7 @@ fn no_reply(server: &ServerRef<Puppet>) -> CallError {
     CallError::NoReply { server: server.to_string().into() }
 }
 
-/// What a process ends with that makes a failing call and lets it crash.
+/// Returns the exit reason of a process that unwraps a failing call, and the panic message.
 #[track_caller]
 fn crash_of(call: impl FnOnce() -> Result<i64, CallError>) -> (ExitReason, String) {
     let reason = reason_of_death(|_: &mut Inbox<()>| call().or_exit());
@@ -523,8 +523,8 @@ fn gc_22_a_full_mailbox_of_the_caller_does_not_slow_its_calls() {
             empty = empty.min(elsewhere(move |_| time(&calls)).join().unwrap());
             full = full.min(time(&server));
         }
-        // A call that looked at every message would take milliseconds; one that parks and is woken may
-        // take a hundred times as long as one that does not, whatever is in the mailbox.
+        // A call that scanned every message would take milliseconds; one that parks and is woken may take a
+        // hundred times as long as one that does not, whatever is in the mailbox.
         let limit = 10 * empty + CALLS * Duration::from_micros(500);
         assert!(full < limit, "{full:?} with a full mailbox, {empty:?} with an empty one");
         assert_eq!((inbox.len(), junk), (500_000, 500_000));
@@ -709,7 +709,7 @@ fn th_18_a_zombie_cannot_answer_for_another_server() {
     });
 }
 
-/// What is returned at once must not need the five seconds of the default timeout.
+/// Checks that the call returns much earlier than the default timeout of five seconds.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -724,7 +724,7 @@ fn a_dropped_caller_is_told_at_once() {
         let server = puppet();
         let result = promptly(|| server.ask_for(Duration::MAX, |_, _, _| Next::wait()));
         assert_eq!(result, Err(no_reply(&server)));
-        // Also when the handler has something else to do next.
+        // Also when the handler asks for another timeout.
         let result = promptly(|| server.ask(|_, _, _| Next::wait().timeout(Duration::from_secs(60))));
         assert_eq!(result, Err(no_reply(&server)));
         let result = promptly(|| server.ask(|_, _, _| Next::wait().and_continue()));
@@ -882,7 +882,7 @@ fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
                 unreachable!("a kill of oneself takes effect at once")
             });
             assert_eq!(result, Err(exited(&server, ExitReason::Killed)));
-            // Dropped by the state's own end.
+            // Dropped together with the state.
             let server = puppet();
             let result = server.ask(|puppet, from, _| {
                 puppet.kept.push(from);
@@ -917,7 +917,7 @@ fn a_request_that_never_carries_its_caller_is_unanswered() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        // The variant has a place for one call's handle; this one is of another call.
+        // The field holds one call's handle; this one belongs to another call.
         let (give, take) = channel();
         let calls = server.clone();
         let other = elsewhere(move |_| {
@@ -1056,7 +1056,7 @@ fn a_name_is_looked_up_at_each_call() {
             });
             assert_eq!(value, Ok(round));
             assert_eq!(name.get(), Ok(round));
-            // Without waiting for its end: the next start takes the name over.
+            // Without waiting for its exit: the next start takes the name over.
             process::exit(server.pid(), ExitReason::Kill);
             let stale = server.get().unwrap_err();
             assert!(stale == no_proc(&server) || stale == exited(&server, ExitReason::Killed));
@@ -1187,7 +1187,7 @@ fn many_foreign_threads_call_one_server() {
     server.stop().unwrap();
 }
 
-/// A table of names beside the runtime's own.
+/// A name table beside the runtime's own.
 #[derive(Debug)]
 struct Key(&'static str);
 
@@ -1476,7 +1476,7 @@ fn a_request_dropped_by_somebody_else_is_answered_at_once() {
 
 #[test]
 fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
-    /// A table that has something done when its holder is buried.
+    /// A name table that runs a closure when its holder is cleaned up.
     struct Table(Mutex<Option<Box<dyn FnOnce() + Send>>>);
     impl std::fmt::Debug for Table {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -1497,8 +1497,8 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
         }
     }
     let _watchdog = watchdog();
-    // Linked with the server, it traps exits until the burial has begun; so it is told last of all, and while its
-    // hook runs the others are still being told.
+    // Linked with the server, it traps exits until the exit cleanup has begun; so it is notified last, and
+    // while its hook runs other notifications are still pending.
     type Act = Box<dyn FnOnce() + Send>;
     let linked = process::spawn::<Act>(|inbox| {
         while let Event::Message(act) = inbox.recv() {
@@ -1542,7 +1542,7 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
             let early = answered.recv_timeout(Duration::from_millis(100)).ok();
             let _ = tell.send((early, answered, caller));
         });
-        std::mem::forget(hook); // it stays as long as the process
+        std::mem::forget(hook); // it is kept for the rest of the process
     }));
     process::exit(pid, "oops");
     let (early, answered, caller) = told.recv().expect("the hook ran");

@@ -1,4 +1,4 @@
-//! Calls that would wait for each other for ever: refused at once, and nothing else is.
+//! Calls that would deadlock: refused at once, and no others are.
 
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
@@ -13,14 +13,14 @@ use rethread::process::{self, Inbox, NameError, Via};
 use server_puppet::{Ask, Plan, Pull, Puppet, elsewhere, puppet, waits_for};
 use support::{Gate, Journal, attached, eventually, unique};
 
-/// A name for one test.
+/// Returns a unique name.
 fn name(stem: &str) -> ServerRef<Puppet> {
     ServerRef::from_name(unique(stem))
 }
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// What is returned at once must not need the five seconds of the default timeout.
+/// Checks that the call returns much earlier than the default timeout of five seconds.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -29,7 +29,7 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
-/// A key in a table that is the runtime's own.
+/// A key in a custom name table that delegates to the runtime's.
 #[derive(Debug)]
 struct Key(&'static str);
 
@@ -43,7 +43,7 @@ impl Via for Key {
     fn unregister(&self, _: Pid) {}
 }
 
-/// The error that `first` gets when it calls `second`, and so on, the last calling the first.
+/// Makes `first` call `second`, and so on, the last calling the first; returns the error of the last call.
 #[track_caller]
 fn close_cycle(servers: &[ServerRef<Puppet>]) -> CallError {
     fn onward(chain: Vec<ServerRef<Puppet>>, tell: std::sync::mpsc::Sender<CallError>) -> Next {
@@ -126,7 +126,7 @@ fn or_exit_after_a_wait_cycle_carries_the_cycle() {
     });
 }
 
-/// All servers call their neighbour at the same moment, in rounds; what each gets.
+/// Lets all servers call their neighbour at the same moment, in rounds, and checks the results.
 fn close_at_once(size: usize, rounds: usize) {
     attached(|_: &mut Inbox<()>| {
         let servers: Vec<_> = (0..size).map(|_| puppet()).collect();
@@ -179,7 +179,7 @@ fn a_postponed_reply_is_no_wait_cycle() {
             });
             let held = held.recv().unwrap();
             b.get().unwrap(); // the handler that postponed it has returned
-            // ... and calls a, which can answer as soon as somebody else has answered it.
+            // ... and calls a, which can answer as soon as another process has answered it.
             let (tell, hear) = channel();
             let back = a.clone();
             b.tell(move |_, _| {
@@ -203,7 +203,7 @@ fn a_call_back_after_the_reply_is_no_wait_cycle() {
             let (tell, hear) = channel();
             let result = a.ask(move |_, from, _| {
                 let value = calls.ask(move |_, from, _| {
-                    from.reply_now(7); // from here on a can go on
+                    from.reply_now(7); // from here on a can continue
                     tell.send(back.get()).unwrap();
                     Next::wait()
                 });
@@ -248,7 +248,7 @@ fn a_call_after_one_that_timed_out_is_no_wait_cycle() {
         let (tell, hear) = channel();
         let result = a.ask(move |_, from, _| {
             let late = calls.ask_for(SHORT, move |_, from, _| {
-                pass.pass(); // until a has given up
+                pass.pass(); // until a has timed out
                 tell.send(back.get()).unwrap();
                 from.reply(7)
             });
@@ -362,7 +362,7 @@ fn a_call_back_from_a_handler_that_answers_an_earlier_call_is_no_wait_cycle() {
             let back = a.clone();
             b.tell(move |puppet, _| {
                 let mine = puppet.kept.remove(0);
-                // Somebody else answers a once b waits for it.
+                // Another process answers a once b waits for it.
                 let (me, other) = (process::current().unwrap(), back.pid());
                 process::spawn::<()>(move |_| {
                     waits_for(me, other);
@@ -514,14 +514,14 @@ fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
         let (tell, hear) = channel();
         let answer = promptly(|| {
             asker.ask(move |_, from, _| {
-                // The first call is over, and its answer still to come.
+                // The first call has timed out, and its answer is still to come.
                 let keep = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
                     puppet.kept.push(from);
                     Next::wait()
                 };
                 let timeout = to_late.call_timeout(SHORT, |from| Ask::Run(Box::new(keep), from));
                 assert!(matches!(timeout, Err(CallError::Timeout { .. })), "{timeout:?}");
-                // The second waits for one that has the first answered, and then asks its caller.
+                // The second waits for one that has the first answered, and then calls its caller.
                 to_other
                     .ask(move |_, from, _| {
                         let answer = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {

@@ -1,5 +1,5 @@
-//! Faults in the code of a server, wherever they strike: the reason is true, the error typed, and nobody else
-//! is disturbed. And handlers that never return.
+//! Faults in every callback of a server: the reason is true, the error typed, and other processes are not
+//! affected. And handlers that never return.
 
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
@@ -16,12 +16,12 @@ use support::{Gate, Journal, attached, capture, eventually, exit_event, logs, un
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// A name for one test.
+/// Returns a unique name.
 fn name(stem: &str) -> ServerRef<Puppet> {
     ServerRef::from_name(unique(stem))
 }
 
-/// The message of a reason that must be a panic of this file.
+/// Returns the message of a reason that must be a panic of this file.
 #[track_caller]
 fn panic_message(reason: &ExitReason) -> String {
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
@@ -79,7 +79,7 @@ fn a_panic_in_any_callback_ends_only_that_server_with_the_true_reason() {
             assert_eq!(notes.last().unwrap(), "dropped", "{notes:?}");
             let terminated = notes.iter().filter(|note| note.starts_with("terminate ")).count();
             assert_eq!(terminated, 1, "{notes:?}");
-            // Its place can be taken at once, and nobody else noticed.
+            // Its name can be taken at once, and other processes were not affected.
             Plan::new(&Journal::new()).start_as(&name).stop().unwrap();
             assert_eq!(bystander.get(), Ok(0));
             assert!(inbox.is_empty());
@@ -157,7 +157,7 @@ fn a_panic_in_the_states_destructor_changes_nothing() {
     });
 }
 
-/// A server whose arguments are a bomb that `init` may or may not defuse.
+/// A server whose arguments panic when dropped, unless `init` forgets them.
 struct Armed;
 
 impl GenServer for Armed {
@@ -280,7 +280,7 @@ fn a_handler_that_never_returns() {
         assert_eq!(process::info(pid).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
         assert!(process::processes().iter().all(|info| info.pid != pid));
 
-        // Its name is free, and calls to it fail as to any dead process.
+        // Its name is free, and calls to it fail as to any exited process.
         assert_eq!(name.whereis(), None);
         assert!(matches!(server.get(), Err(CallError::NoProc { .. })));
         assert_eq!(server.stop(), Err(StopError::NoProc));

@@ -1,4 +1,5 @@
-//! Starting servers: what each way of starting returns for each outcome of `init`, and what it leaves behind.
+//! Starting servers: the result of each way of starting for each outcome of `init`, and the resources left
+//! behind.
 
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
@@ -14,12 +15,12 @@ use rethread::process::{self, Inbox, NameError, ProcessState, Via};
 use server_puppet::{Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, puppet};
 use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
 
-/// A name for one test.
+/// Returns a unique name.
 fn name(stem: &str) -> ServerRef<Puppet> {
     ServerRef::from_name(unique(stem))
 }
 
-/// What every failed start must leave behind in its starter: nothing.
+/// Checks that a failed start leaves nothing behind in its starter.
 #[track_caller]
 fn assert_no_trace(inbox: &mut Inbox<()>) {
     let me = process::info(inbox.pid()).expect("I live");
@@ -314,7 +315,7 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
                 assert_eq!(name.whereis(), None, "the start waits until it is gone");
                 if let Ok(begun) = hear.recv() {
                     assert_eq!(begun.wait(), ExitReason::Killed);
-                } // else it was killed before it came to its init
+                } // otherwise it was killed before it came to its init
                 process::checkpoint();
                 assert_no_trace(inbox);
             }
@@ -363,7 +364,7 @@ fn gs_18_the_continuation_runs_before_any_message_and_after_the_start() {
                     Next::wait()
                 })
                 .start();
-            gate.open(); // had the start waited for the continuation, this would never be reached
+            gate.open(); // never reached if the start waited for the continuation
             assert_eq!(server.get(), Ok(0));
             assert_eq!(journal.all(), ["continue", "early"]);
             server.stop().unwrap();
@@ -406,7 +407,7 @@ fn gs_20_a_timeout_after_init_fires_once() {
     });
 }
 
-/// A table of names that refuses everything.
+/// A name table that refuses every registration.
 #[derive(Debug)]
 struct Refuses;
 
@@ -640,7 +641,7 @@ fn a_spec_shows_what_it_is() {
     assert!(text.contains("Puppet") && text.contains("the name"), "{text}");
 }
 
-/// A server that needs the compiler only: state that is not `Send`, no casts, no calls.
+/// A compile-time check: state that is not `Send`, no casts, no calls.
 struct Bare(#[expect(dead_code, reason = "it only must not be Send")] std::rc::Rc<()>);
 
 impl GenServer for Bare {

@@ -1,4 +1,5 @@
-//! Stopping servers: when `terminate` runs and with what, what `stop` says, and what the log hears.
+//! Stopping servers: when `terminate` runs and with which reason, the result of `stop`, and the log
+//! messages.
 
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
@@ -15,13 +16,13 @@ use support::{Gate, Journal, attached, capture, down, exit_event, logs, reason_o
 
 const SHORT: Duration = Duration::from_millis(30);
 
-/// Starts it monitored.
+/// Starts a server and monitors it.
 #[track_caller]
 fn monitored(plan: Plan) -> (ServerRef<Puppet>, MonitorRef) {
     plan.spec().start_monitor().expect("it starts")
 }
 
-/// A parent process that starts the plan with a link, hands out the server, and ends as it is told.
+/// Starts a process that starts the plan with a link, sends the server to the test, and exits as requested.
 #[track_caller]
 fn child_of_another(
     plan: Plan,
@@ -41,7 +42,7 @@ fn child_of_another(
     (server, watch, gate)
 }
 
-/// As `elsewhere`, for a process that may end as it likes.
+/// Like `spawn_body`, but for a process that may exit in any way.
 fn elsewhere_detached(body: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> process::Address<()> {
     process::spawn(body).expect("a free thread")
 }
@@ -396,7 +397,7 @@ fn gt_20_a_crash_is_reported_by_the_server_and_by_the_process() {
     });
 }
 
-/// What the log says of a process, at level error.
+/// Returns the log messages about a process, at level error.
 fn errors_about(pid: Pid) -> Vec<String> {
     let name = pid.to_string();
     logs().into_iter().filter(|line| line.starts_with("ERROR") && line.contains(&name)).collect()

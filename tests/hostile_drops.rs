@@ -1,5 +1,5 @@
-//! Destructors and `Debug` of user code that panic, block or ask questions where the runtime drops or prints
-//! what it holds: what aborted, killed or hung once, a test for each.
+//! Destructors and `Debug` of user code that panic, block or query the runtime where it drops or prints
+//! user values: one regression test for each former abort, kill or hang.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -24,7 +24,7 @@ use support::{Gate, Journal, capture, eventually, unique, watchdog};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Its destructor panics.
+/// Panics in its destructor.
 #[derive(Debug)]
 struct Bomb;
 
@@ -34,7 +34,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Its destructor says that it runs, then waits.
+/// Reports that its destructor runs, then waits.
 struct Stalls {
     begun: Gate,
     gate: Gate,
@@ -47,7 +47,7 @@ impl Drop for Stalls {
     }
 }
 
-/// What only the clock's thread can bring about still comes about.
+/// Checks that the timer thread still works.
 #[track_caller]
 fn the_clock_goes() {
     let waits = process::spawn::<()>(|inbox| {
@@ -59,7 +59,7 @@ fn the_clock_goes() {
     assert_eq!(end.wait_timeout(SOON), Some(ExitReason::Normal), "the clock stands still");
 }
 
-/// Holds its answer until its `terminate` returns, which waits.
+/// Keeps its answer until its `terminate` returns, which waits.
 struct Holder {
     terminating: Gate,
     gate: Gate,
@@ -191,7 +191,7 @@ fn a_refused_child_whose_captures_panic_when_dropped_does_not_end_the_supervisor
     supervisor.stop().unwrap();
 }
 
-/// A reason that asks for a process when it is dropped.
+/// A reason that queries a process when it is dropped.
 #[derive(Debug)]
 struct Nosy(Arc<OnceLock<Pid>>);
 
@@ -226,7 +226,8 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
         gate.open();
         let (tell, told) = channel();
         thread::Builder::new().spawn(move || tell.send(end.wait())).unwrap();
-        // Whoever asks for a process that hangs under its own lock hangs too, the watchdog included.
+        // A query about a process that hangs under its own lock hangs too, also in the watchdog: abort
+        // directly.
         let reason = told.recv_timeout(SOON).unwrap_or_else(|_| std::process::abort());
         assert!(matches!(reason, ExitReason::Panic(_)), "{reason:?}");
         the_clock_goes();
@@ -254,7 +255,7 @@ fn an_attached_body_whose_unwanted_value_panics_when_dropped_leaves_its_thread_i
     assert_eq!(foreign.join().unwrap(), 7);
 }
 
-/// A table of names whose destructor panics.
+/// A name table whose destructor panics.
 #[derive(Debug)]
 struct Table(Bomb);
 
@@ -294,7 +295,7 @@ fn a_timed_message_that_nobody_takes_and_whose_destructor_blocks_does_not_stop_t
     });
 }
 
-/// Joins a task, and tells with what.
+/// Joins a task, and reports the result.
 struct Joins(std::sync::mpsc::Sender<Option<u32>>);
 
 impl Drop for Joins {
@@ -316,7 +317,7 @@ fn a_wait_in_the_destructor_of_a_thread_local_is_woken() {
     let _watchdog = watchdog();
     let (tell, told) = channel();
     let foreign = thread::Builder::new().spawn(move || {
-        // Before the runtime has any of its own on this thread, so that it is dropped after those.
+        // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
         JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tell)));
         assert_eq!(Task::spawn(|| 1).unwrap().join(), Ok(1));
     });

@@ -1,5 +1,5 @@
-//! Links, monitors, signals and calls to whom they make least sense: oneself, one's supervisor, the dead, zombies, threads
-//! that are no process; and a great many of them.
+//! Links, monitors, signals and calls with unusual targets: the caller itself, its supervisor, exited
+//! processes, zombies, foreign threads; and very many of them.
 
 #[path = "support/child.rs"]
 mod child;
@@ -36,7 +36,7 @@ fn a_process_does_everything_to_itself() {
         address.send(1);
         let _ = process::send_after(Duration::ZERO, &address, 2);
         assert_eq!((message(inbox), message(inbox)), (1, 2));
-        // Signals of its own come as those of others, but for a kill.
+        // Signals from the process itself arrive like those of others, except for a kill.
         for reason in [ExitReason::Normal, ExitReason::Killed, "own".into()] {
             process::exit(me, reason.clone());
             assert_eq!(inbox.recv(), Event::Exit { from: me, reason });
@@ -90,7 +90,7 @@ fn a_server_that_calls_itself_also_by_its_name_is_told_so_and_goes_on() {
     server.stop().unwrap();
 }
 
-/// The pid as which a thread sends signals that is no process.
+/// Returns the pid that a foreign thread has as a sender of signals.
 fn foreign_pid() -> Pid {
     let target = Puppet::trapping();
     process::exit(&target, "from nowhere");
@@ -100,7 +100,7 @@ fn foreign_pid() -> Pid {
     }
 }
 
-/// A process that is a zombie already, and what ends its thread.
+/// Returns a process that is a zombie, and the gate that lets its thread finish.
 fn zombie() -> (Pid, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
@@ -175,12 +175,12 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
     again.open();
     let second: Address<()> = told.recv().unwrap();
     assert_ne!(second.pid(), pid, "the same thread, another process");
-    process::exit(pid, ExitReason::Kill); // nobody
+    process::exit(pid, ExitReason::Kill); // no such process
     second.send(());
     foreign.unwrap().join().unwrap();
 }
 
-/// A supervisor that may not restart anything, with one child.
+/// Starts a supervisor that allows no restart, with one child.
 fn strict(child: &Child) -> ServerRef<Supervisor> {
     up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(child.spec()))
 }
@@ -198,7 +198,7 @@ fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() 
         stranger.begins(move || process::exit_with(reason));
         end.wait();
     }
-    // Nor is it if the supervisor cannot tell the stranger from a child by anything but its pid.
+    // Nor is it if only the pid distinguishes the foreign process from a child.
     let grandchild = Gate::new();
     let linked = grandchild.clone();
     a.run_and_wait(move || {
@@ -259,10 +259,11 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
             a = a.traps();
         }
         let name: ServerRef<Supervisor> = ServerRef::named(unique("killed from below"));
-        // By its name each waits until the one before is gone: the supervisor is dead before its children are.
+        // With a name, each start waits until its predecessor has exited: the supervisor exits before its
+        // children do.
         let child = a.spec().name(ServerRef::named(unique("a")));
         let inner = Supervisor::one_for_one().name(name.clone()).child(child);
-        // One that traps exits may hold its name for a moment longer: then the next try finds it free.
+        // One that traps exits may hold its name for a moment longer: then the next attempt finds it free.
         let top = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(inner));
         let (first, end) = (a.pid(), name.watch());
         let supervisor = end.pid();
@@ -276,7 +277,7 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
     }
 }
 
-/// All a process can send somebody, but a kill.
+/// Returns every signal that can be sent, except for a kill.
 fn signals() -> [ExitReason; 5] {
     [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Killed, ExitReason::NoProc, "below".into()]
 }
@@ -291,7 +292,7 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
     assert_eq!(child_pid(&supervisor, "a"), first);
     supervisor.stop().unwrap();
     assert_eq!(a.starts(), 1, "never two of it");
-    // The end that comes after all is noticed.
+    // The exit that comes last is noticed.
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));
     let pid = pid_of(&supervisor);
@@ -318,13 +319,13 @@ fn an_exit_signal_of_a_dynamic_child_that_lives_is_not_taken_for_its_end() {
 #[test]
 fn a_child_that_stops_its_own_supervisor_ends_with_it() {
     let _watchdog = watchdog();
-    // It is told to shut down while it waits for that very thing: it goes at once.
+    // It is asked to shut down while it waits for that very thing: it exits at once.
     let a = Child::new("a", &Journal::new());
     let supervisor = strict(&a);
     let (ends, above) = ((supervisor.watch(), a.server().watch()), supervisor.clone());
     a.run(move || drop(above.stop()));
     assert_eq!((ends.0.wait(), ends.1.wait()), (ExitReason::Normal, ExitReason::Shutdown));
-    // One that traps exits does not hear it while it waits: it is killed when its time is up.
+    // One that traps exits does not receive the signal while it waits: it is killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
     let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     let supervisor = up(Supervisor::one_for_one().child(limited));
@@ -372,14 +373,14 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
     let bottom = process::info(deepest.pid()).unwrap().ancestors[0];
     deepest.crash();
     deepest.await_start(2);
-    // The last supervisor dies, and the one above it repairs that.
+    // The last supervisor exits, and the one above restarts it.
     kill(bottom, ExitReason::Kill);
     deepest.await_start(3);
     let end = deepest.server().watch();
     top.stop().unwrap();
     assert_eq!(end.wait_timeout(Duration::ZERO), Some(ExitReason::Shutdown));
     assert_eq!(journal.all().len(), 6, "{:?}", journal.all());
-    // The top one is killed: each of those below stops what it has.
+    // The top one is killed: each of those below stops its children.
     let top = up(nested(DEPTH, &deepest));
     let end = deepest.server().watch();
     kill(pid_of(&top), ExitReason::Kill);
@@ -483,7 +484,7 @@ fn odd_names_ids_and_labels_are_names_ids_and_labels() {
         assert_eq!(process::whereis(odd), Some(named.pid()));
         let info = process::info(&named).unwrap();
         assert_eq!((info.name.as_deref(), info.label.as_deref()), (Some(odd), Some(odd)));
-        // It has none before its first step.
+        // It has no thread before its first step.
         assert!(info.thread_name.is_none_or(|name| name.len() <= 15 && odd.starts_with(&name)));
         let taken = Builder::new().name(odd).spawn::<()>(|_| ());
         assert!(matches!(taken, Err(process::SpawnError::Name(process::NameError::Taken(_)))));

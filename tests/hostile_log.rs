@@ -1,5 +1,5 @@
-//! Sinks of the log that panic, that ask the runtime, that block. There is one logger a program, so each test is a program of
-//! its own.
+//! Log sinks that panic, query the runtime, or block. A program has one logger, so each test runs in a
+//! child program.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -20,7 +20,7 @@ use support::{Gate, Journal, attached, down, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A sink that does something with each line, and counts them.
+/// A sink that runs a function on each line, and counts the lines.
 struct Sink(fn(&str));
 
 static LINES: AtomicUsize = AtomicUsize::new(0);
@@ -41,7 +41,7 @@ fn log_to(sink: &'static Sink) {
     log::set_max_level(LevelFilter::Trace);
 }
 
-/// Everything the library logs, on every path there is: ends, crashes, restarts, refusals, zombies, stray messages.
+/// Triggers every log message of the library: exits, crashes, restarts, refusals, zombies, stray messages.
 fn eventful_life() {
     let _watchdog = watchdog();
     let journal = Journal::new();
@@ -81,7 +81,7 @@ fn eventful_life() {
     d.crash();
     assert_eq!(gone.wait(), ExitReason::Shutdown);
 
-    // A cast to somebody of another kind.
+    // A cast to a server of another type.
     let name = unique("of another kind");
     let other = Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
     let wrong: ServerRef<Supervisor> = ServerRef::named(name);
@@ -90,7 +90,7 @@ fn eventful_life() {
     mistaken.cast(child::Tell(Box::new(|| ())));
     kill(other.pid(), ExitReason::Kill);
 
-    // A zombie, made and reaped.
+    // A zombie, created and reaped.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
     let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
@@ -130,7 +130,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
         fn asks(_: &str) {
             thread_local!(static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
             if INSIDE.replace(true) {
-                return; // what it does is logged, too
+                return; // its own actions are logged, too
             }
             let _ =
                 (process::settings(), process::processes(), process::zombies(), process::whereis("nobody"));
@@ -157,7 +157,7 @@ fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let supervisor = up(Supervisor::one_for_one().child(a.spec()));
-        a.end("the victim"); // the supervisor tells of it
+        a.end("the victim"); // logged by the supervisor
         a.await_start(2);
         supervisor.stop().unwrap();
         let gate = Gate::new();
@@ -197,11 +197,11 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
             if at == 3 {
                 process::exit(&dying, "told");
             }
-            watch.wait(); // though its report cannot be written
+            watch.wait(); // although its report cannot be written
             BLOCKED.pass();
             assert!(matches!(process::info(&dying).map(|info| info.state), Some(ProcessState::Zombie(_))));
         }
-        // Those that have nothing to tell go on, and the clock with them.
+        // Processes that log nothing continue, and so does the timer thread.
         let server = Agent::start(|| 1).unwrap();
         assert_eq!(server.get(|n| *n), Ok(1));
         FREED.open();

@@ -1,4 +1,4 @@
-//! Exit signals, calls and hand-overs at the worst moment: what came out wrong once, a test for each.
+//! Exit signals, calls and takeovers at the worst moment: one regression test for each former fault.
 
 #[path = "support/child.rs"]
 mod child;
@@ -50,7 +50,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
     });
 }
 
-/// Lets a process that is to end go on, and waits until all its links have heard of its end.
+/// Releases a process that is to exit, and waits until all its links have been notified.
 fn tell_of_the_end(of: Pid, gate: &Gate) {
     let end = process::watch(of);
     gate.open();
@@ -76,7 +76,8 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     let sender = sender.unwrap();
     let end = process::watch(&sender);
     sent.pass();
-    // The clock keeps the order: when this comes, a deadline of the sender would have been over.
+    // The timer thread keeps the order: when this arrives, an earlier deadline of the sender would have
+    // passed.
     let later = process::spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
     let reached = process::watch(&later);
     process::send_after(Duration::from_millis(50), &later, ());
@@ -86,7 +87,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     assert_eq!(end.wait(), ExitReason::Normal);
 }
 
-/// A reason that is counted as long as somebody keeps it.
+/// A reason that counts its copies.
 #[derive(Debug)]
 struct Counted(Arc<AtomicUsize>);
 
@@ -102,7 +103,7 @@ impl Drop for Counted {
     }
 }
 
-/// Keeps an unwinding thread until the gate opens.
+/// Blocks an unwinding thread until the gate opens.
 struct Holds(Gate);
 
 impl Drop for Holds {
@@ -118,7 +119,7 @@ fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
     let kept = Arc::new(AtomicUsize::new(0));
     let mut before: Option<(Gate, process::Watch)> = None;
     for _ in 0..300 {
-        // It takes the name while the one before is doomed, not dead.
+        // It takes the name over while the previous holder is exiting.
         let (ready, gate) = (Gate::new(), Gate::new());
         let (registered, held) = (ready.clone(), gate.clone());
         let holder = process::spawn::<()>(move |inbox| {

@@ -1,5 +1,5 @@
-//! Settings and times that make no sense: nothing and everything. Settings hold for the whole program, so who sets them does
-//! so in a program of its own.
+//! Extreme settings and times: zero and the maximum. Settings hold for the whole program, so each test that
+//! changes them runs in a child program.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -50,7 +50,7 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
             only.send(());
             assert_eq!(end.wait(), ExitReason::Normal);
         }
-        // A supervisor has no room for its child, nor a server's start for anything it starts.
+        // There is no room for a supervisor's child, nor for a process that a server's `init` starts.
         let alone = Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()).start();
         assert!(matches!(alone.map(drop), Err(StartError::Failed(_))));
         with_room(usize::MAX);
@@ -58,7 +58,7 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
     });
 }
 
-/// Deaths of all kinds, and what must hold whatever the times are.
+/// Runs exits of all kinds, and checks what must hold for any times.
 fn deaths() {
     attached(|inbox: &mut Inbox<()>| {
         let ends: [fn(&mut Inbox<()>); 4] =
@@ -74,7 +74,7 @@ fn deaths() {
         }
     });
     let a = Child::new("a", &Journal::new());
-    // With no time at all a thread may count as a zombie for the moment that it takes to end.
+    // With no time at all a thread may count as a zombie for the moment that it takes to exit.
     let supervisor = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
     for count in 2..20 {
         a.crash();
@@ -93,7 +93,7 @@ fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
             process::set_settings(Settings { kill_grace: time, exit_timeout: time, max_zombies, ..before });
             deaths();
         }
-        // No zombie is endured, and there is none.
+        // No zombie is tolerated, and there is none.
         process::set_settings(Settings { max_zombies: 0, ..before });
         deaths();
         for spare_threads in [0, 1, usize::MAX] {
@@ -149,7 +149,7 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         process::exit(&sleeper, "woken");
         let end = process::watch(&sleeper).wait_timeout(ALWAYS);
         assert!(end == Some("woken".into()) || end == Some(ExitReason::NoProc), "{end:?}");
-        // A timeout that is over at once, in a server, still lets what is there go first.
+        // A timeout of zero, in a server, still handles pending messages first.
         let journal = Journal::new();
         let notes = journal.clone();
         let idle = Plan::new(&Journal::new()).info(move |info, _| {
@@ -184,7 +184,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     supervisor.stop().unwrap();
     assert_eq!(ends.0.wait(), ExitReason::Shutdown);
     assert!(matches!(ends.1.wait(), ExitReason::Shutdown | ExitReason::Killed), "it had no time");
-    // No time to start: whether it makes it or not, nothing is left over.
+    // No time to start: whether it succeeds or not, nothing is left over.
     let rooms = DynamicSupervisor::new().start().unwrap();
     for _ in 0..20 {
         let a = Child::new("a", &journal).starts_as(|_| Begin::Up);
@@ -207,7 +207,7 @@ fn a_stack_of_no_bytes_is_the_least_there_is() {
     });
 }
 
-/// The clock of the wall may jump: nothing but a time stamp may come from it.
+/// The wall clock may jump: nothing but a time stamp may come from it.
 #[test]
 fn the_wall_clock_is_asked_for_time_stamps_only() {
     let stamps = ["observer/mod.rs", "process/observe/events.rs"];

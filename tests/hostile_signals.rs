@@ -1,4 +1,4 @@
-//! Signals to the whole program: SIGTERM where the program listens to it and where it does not, SIGSTOP and SIGCONT.
+//! Signals to the whole program: SIGTERM with and without a handler, SIGSTOP and SIGCONT.
 #![cfg(unix)]
 
 #[path = "support/apart.rs"]
@@ -22,14 +22,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use support::{attached, eventually, message, watchdog};
 
-/// Where the program under test writes.
+/// The variable with the output file of the child program.
 const FILE: &str = "RETHREAD_TEST_FILE";
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Writes down its end; what it wrote is in the file when it is gone.
+/// Writes a line at its exit, so that it is in the file when the program has exited.
 struct Clerk {
     id: &'static str,
     out: BufWriter<File>,
@@ -54,12 +54,12 @@ impl GenServer for Clerk {
         let _ = writeln!(self.out, "{} {reason}", self.id);
         if self.id == "b" {
             say("stopping");
-            process::sleep(ms(50)); // so that signals find it stopping
+            process::sleep(ms(50)); // so that signals arrive while it is stopping
         }
     }
 }
 
-/// A program as the guide has it: its clerks stop on SIGTERM and SIGINT.
+/// Runs a program as the guide shows it: its clerks stop on SIGTERM and SIGINT.
 fn office() {
     let path = PathBuf::from(std::env::var_os(FILE).expect("the test names a file"));
     let clerks = ["a", "b", "c"].map(|id| Clerk::child_spec((id, path.clone())).id(id));
@@ -122,8 +122,8 @@ fn wait() {
     process::sleep(Duration::MAX);
 }
 
-/// How the calling thread stands to signals: which it catches, ignores, blocks. (All are blocked for a moment in a thread that
-/// starts another, as the main one of a test program may.)
+/// Returns how the calling thread treats signals: caught, ignored, blocked. (All are blocked for a moment
+/// in a thread that starts another, as the main thread of a test program may do.)
 #[cfg(target_os = "linux")]
 fn dispositions() -> Vec<String> {
     let status = fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
@@ -151,7 +151,7 @@ fn rethread_catches_ignores_and_blocks_no_signal() {
     });
 }
 
-/// Keeps who calls it waiting, but for those that only want to know whether it lives.
+/// Keeps its callers waiting, except those that only check whether it runs.
 struct Keeps(Vec<Caller<()>>);
 
 enum Ask {
@@ -183,7 +183,7 @@ impl GenServer for Keeps {
 
 const TICK: Duration = ms(20);
 
-/// Tells what became of what was due while the program was stopped.
+/// Reports the effects of a pause on everything that was due meanwhile.
 fn stopped_program() {
     attached(|inbox: &mut Inbox<u32>| {
         let keeps: ServerRef<Keeps> = ServerRef::named("keeps");
@@ -213,7 +213,7 @@ fn stopped_program() {
         assert_eq!(inbox.recv_timeout(ms(50)), None, "each fires once");
         let outcome = call.expect("a free thread").join().expect("its outcome");
         assert!(matches!(outcome, Err(CallError::Timeout { .. })), "{outcome:?}");
-        // It is as good as before: calls, restarts, new timers.
+        // It works as before: calls, restarts, new timers.
         let first = keeps.whereis();
         keeps.call(Ask::Ping).expect("it answers");
         let end = keeps.watch();
@@ -229,7 +229,7 @@ fn stopped_program() {
     });
 }
 
-/// What the first word in `ps` says, as Linux tells it: `T` for a stopped program.
+/// Returns `true` if Linux shows the program as stopped (state `T` in /proc).
 fn is_stopped(program: u32) -> bool {
     let listed = Command::new("ps").args(["-o", "stat=", "-p", &program.to_string()]).output();
     match fs::read_to_string(format!("/proc/{program}/stat")) {
@@ -238,14 +238,15 @@ fn is_stopped(program: u32) -> bool {
     }
 }
 
-/// Stops the program when it is ready, for longer than its timers run, and lets it go on; how long that was at least.
+/// Stops the program when it is ready, for longer than its timers run, and continues it; returns the least
+/// duration of the stop.
 #[track_caller]
 fn stop_for_a_while(program: &mut Program) -> Duration {
     assert_eq!(program.hears().as_deref(), Some("ready"));
     program.signal("STOP");
     eventually("it is stopped", || is_stopped(program.id()));
     let stopped = Instant::now();
-    process::sleep(ms(600)); // the time that passes is what this is about
+    process::sleep(ms(600)); // the passing of time is the point here
     let stopped = stopped.elapsed();
     program.signal("CONT");
     stopped
@@ -254,7 +255,7 @@ fn stop_for_a_while(program: &mut Program) -> Duration {
 #[test]
 fn what_was_due_while_the_program_was_stopped_comes_once_and_in_order() {
     let Some(_) = again() else { return stopped_program() };
-    // On a busy machine the stop may come when the timers have fired; then once more.
+    // On a busy machine the stop may come after the timers have fired; then try again.
     for _ in 0..20 {
         let _watchdog = watchdog();
         let mut program = Program::start(again().unwrap());
@@ -266,7 +267,7 @@ fn what_was_due_while_the_program_was_stopped_comes_once_and_in_order() {
         let numbers: Vec<u128> = said[5].split(' ').filter_map(|word| word.parse().ok()).collect();
         let &[ticks, lasted] = &numbers[..] else { panic!("{said:?}") };
         if lasted >= stopped {
-            // Nothing is made up for: at most one tick was due when it went on.
+            // Missed ticks are not made up for: at most one was due when it continued.
             assert!(ticks <= (lasted - stopped) / TICK.as_millis() + 2, "{said:?}, stopped for {stopped} ms");
             return;
         }

@@ -1,5 +1,5 @@
-//! An operating system that refuses: no thread to be had, no memory, children of other programs, the end of the program
-//! while processes run. Each test is a program of its own.
+//! An operating system that refuses: no threads, no memory, child processes of other programs, the end of
+//! the program while processes run. Each test runs in a child program.
 #![cfg(unix)]
 
 #[path = "support/apart.rs"]
@@ -31,7 +31,8 @@ const fn ms(count: u64) -> Duration {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A shell beside this program that changes its limits: the program itself may be unable to start anything then.
+/// A shell beside this program that changes its limits: the program itself may be unable to start anything
+/// then.
 struct Limits {
     _shell: std::process::Child,
     orders: ChildStdin,
@@ -47,7 +48,7 @@ impl Limits {
         Self { _shell: shell, orders, answers: BufReader::new(answers) }
     }
 
-    /// Sets the limit `what` of this program to `value`, for as long as it likes.
+    /// Sets the limit `what` of this program to `value`; it can be changed back.
     #[track_caller]
     fn set(&mut self, what: &str, value: &str) {
         let order =
@@ -59,7 +60,7 @@ impl Limits {
     }
 }
 
-/// Whether this machine has what a test cannot do without; if not, says so.
+/// Returns `true` if this machine has what a test requires; if not, prints that.
 fn works(what: &str, command: &mut Command) -> bool {
     let works =
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
@@ -79,8 +80,8 @@ fn is_root() -> bool {
     id.stdout == b"0\n"
 }
 
-/// The program as a user who is not root: the kernel lets root start as many threads as it likes. `None`, with a word, if
-/// that cannot be done. The folder has what that user may run.
+/// Returns the command for a user other than root: the kernel lets root start any number of threads.
+/// `None`, with a printed message, if that is impossible. `folder` is for the executable of that user.
 fn unprivileged(command: Command, folder: &Path) -> Option<Command> {
     if !is_root() {
         return Some(command);
@@ -106,7 +107,7 @@ fn unprivileged(command: Command, folder: &Path) -> Option<Command> {
     Some(other)
 }
 
-/// What must hold when no thread is to be had: between `refuse` and `allow`.
+/// Checks the behaviour without available threads: between `refuse` and `allow`.
 fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     let _watchdog = watchdog();
     support::capture();
@@ -128,7 +129,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     attached(|inbox: &mut Inbox<u8>| {
         process::trap_exit(true);
         refuse();
-        // Whatever is started is refused, with an error that says why, and nothing is left of it.
+        // Each start is refused, with an error that says why, and leaves nothing behind.
         for _ in 0..3 {
             let refused = process::spawn_link::<()>(|_| ());
             let Err(SpawnError::Thread(cause)) = refused else { panic!("{refused:?}") };
@@ -141,18 +142,18 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         }
         assert_eq!(process::info(inbox.pid()).expect("it lives").links, []);
         assert_eq!(states(&patient), [("a".into(), "running")]);
-        // Time goes on: timers fire, and who does not listen to a kill is declared dead.
+        // Time still passes: timers fire, and a process that ignores a kill becomes a zombie.
         let _ = process::send_after(ms(10), &inbox.address(), 1);
         assert_eq!(message(inbox), 1);
         let monitor = process::monitor(&stuck);
         process::exit(&stuck, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(process::zombies().len(), 1);
-        // So do those that live.
+        // So do running processes.
         let monitor = process::monitor(&other);
         process::exit(&other, "told");
         assert_eq!(down(inbox), (monitor, "told".into()));
-        // A restart is tried again and again, and each try counts.
+        // A restart is retried, and each attempt counts.
         a.crash();
         b.crash();
         let ending = app.wait();
@@ -176,7 +177,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
 #[test]
 fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
     let Some(command) = again() else {
-        // Of kept threads there would be enough.
+        // Idle threads would be sufficient.
         process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max processes"));
         return without_threads(&mut || limits.lock().set("nproc", "1"), &mut || {
@@ -192,7 +193,7 @@ fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
     }
 }
 
-/// A limit of this program, as `prlimit` wants it.
+/// Returns a limit of this program in the form of `prlimit`.
 #[cfg(target_os = "linux")]
 fn limit(called: &str) -> String {
     let limits = fs::read_to_string("/proc/self/limits").expect("Linux has it");
@@ -214,7 +215,7 @@ fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
         process::watch(process::spawn::<()>(|_| ()).unwrap()).wait();
         limits.set("nproc", "1");
         eventually("its thread is free", || process::spawn::<()>(|_| ()).is_ok());
-        // One that dies badly is no more to be had, and leaves no successor behind.
+        // The thread of a panicking process is not reused, and leaves no successor behind.
         eventually("it panics", || process::spawn::<()>(|_| panic!("the last thread")).is_ok());
         eventually("there is none", || process::spawn::<()>(|_| ()).is_err());
         limits.set("nproc", &before);
@@ -230,7 +231,7 @@ fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
     }
 }
 
-/// So much of it no stack finds room, and all else does.
+/// Too large for any stack, while everything else fits.
 #[cfg(target_os = "linux")]
 const STACK: usize = 512 << 20;
 
@@ -252,10 +253,10 @@ fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
     apart(|| {
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max address space"));
         let mut refuse = || {
-            // From now on: those that live have little ones, and leave no room behind.
+            // From now on: running processes have small stacks, and leave no room behind.
             process::set_settings(Settings { max_idle_threads: 0, stack_size: STACK, ..process::settings() });
             tighten(&mut limits.lock());
-            // Code that asks before it takes lives on.
+            // Fallible allocations are not affected.
             assert!(Vec::<u8>::new().try_reserve_exact(STACK).is_err());
         };
         without_threads(&mut refuse, &mut || limits.lock().set("as", &before));
@@ -283,9 +284,9 @@ fn an_allocation_that_fails_ends_the_program() {
     assert!(printed.contains("memory allocation of"), "{printed}");
 }
 
-/// A process that runs another program, and ends it when it is told to end itself.
+/// Returns a process body that runs another program, and kills it when asked to exit.
 fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>) + Send {
-    /// The other program: ended and waited for whatever happens, so that nothing is left of it.
+    /// The other program: killed and waited for in any case, so that nothing of it is left.
     struct Other(Arc<Mutex<std::process::Child>>);
     impl Drop for Other {
         fn drop(&mut self) {
@@ -304,7 +305,7 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
         let _hook = process::on_exit_request(move || drop(handle.lock().kill()));
         out.read_line(&mut String::new()).expect("it says that it has begun");
         pid.send(other.0.lock().id()).expect("the test waits");
-        // Blocks for as long as the other program lives, and holds no lock meanwhile.
+        // Blocks while the other program runs, without holding a lock.
         out.read_to_string(&mut String::new()).expect("text");
         let _ = other.0.lock().wait();
     }
@@ -315,7 +316,7 @@ fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_ho
     attached(|inbox: &mut Inbox<()>| {
         for reason in [ExitReason::Kill, ExitReason::Shutdown] {
             let (tell, told) = std::sync::mpsc::channel();
-            // Time enough to tell, by its being no zombie, that the hook did it.
+            // Long enough to show, by its not being a zombie, that the hook ended it.
             let spec = Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
             let (waits, monitor) = spec.spawn_monitor(runs_another(tell)).unwrap();
             let other = told.recv().unwrap();
@@ -329,7 +330,7 @@ fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_ho
     });
 }
 
-/// The file descriptors that a program has which this one starts.
+/// Returns the file descriptors of a program started by this one.
 #[cfg(target_os = "linux")]
 fn inherited() -> BTreeSet<String> {
     let listed = Command::new("ls").arg("/proc/self/fd").output().expect("ls, as everywhere");

@@ -1,5 +1,5 @@
-//! Unwinding in the wrong hands: payloads that are swallowed, kept or resumed elsewhere, threads inside of a process,
-//! destructors that ask everything of the runtime at every moment, and what ends the whole program.
+//! Misuse of unwinding: payloads that are swallowed, kept or resumed elsewhere, threads inside of a
+//! process, destructors that use the runtime at every moment, and what ends the whole program.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -29,13 +29,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 type Payload = Box<dyn Any + Send>;
 
-/// Plays user code that catches whatever unwinds.
+/// Stands for user code that catches every panic.
 #[expect(clippy::disallowed_methods, reason = "plays user code that catches what it should not")]
 fn swallow<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
     std::panic::catch_unwind(AssertUnwindSafe(body))
 }
 
-/// Plays user code that hands on what somebody else caught, as thread pools do.
+/// Stands for user code that resumes a payload caught elsewhere, like thread pools.
 #[expect(clippy::disallowed_methods, reason = "plays user code that resumes what it should not")]
 fn resume(payload: Payload) -> ! {
     std::panic::resume_unwind(payload)
@@ -71,7 +71,7 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
                 process::exit(&child, reason.clone());
                 let reason = if reason == ExitReason::Kill { ExitReason::Killed } else { reason };
                 let (fired, told) = down(inbox);
-                // Who ends itself all the time may be faster than the signal.
+                // A process that exits repeatedly by itself may be faster than the signal.
                 assert!(fired == monitor && (told == reason || told == "own".into()), "{told}");
                 assert!(is_zombie(child.pid()));
                 enough.store(true, Ordering::Relaxed);
@@ -81,7 +81,7 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
     });
 }
 
-/// What unwinds a process that is told to go, caught by the process itself.
+/// Returns the payload that unwinds a process on an exit signal, caught by the process itself.
 fn stolen_payload() -> Payload {
     let (give, payload) = channel();
     let begun = Gate::new();
@@ -99,7 +99,7 @@ fn stolen_payload() -> Payload {
     payload.recv().expect("it was caught")
 }
 
-/// Whether it says that somebody resumed what was not his.
+/// Returns `true` if the message reports a payload resumed in the wrong place.
 fn misplaced(reason: &ExitReason) -> bool {
     matches!(reason, ExitReason::Panic(report) if report.message().contains("resumed"))
 }
@@ -110,13 +110,13 @@ fn the_exit_signal_of_another_process_resumed_here_is_a_panic() {
     let payload = stolen_payload();
     let reason = reason_of_death(|_: &mut Inbox<()>| resume(payload));
     assert!(misplaced(&reason), "{reason}");
-    // Unlike one's own it can be caught.
+    // Unlike the process's own, it can be caught.
     let payload = stolen_payload();
     let caught = process::attach(|_: &mut Inbox<()>| {
         attempt(|| resume(payload)).rescue(|report| report.message().len())
     });
     assert!(caught.is_ok_and(|length| length > 0));
-    // On a thread that is no process it goes as far as any panic.
+    // On a foreign thread it unwinds like any panic.
     let payload = stolen_payload();
     let foreign = thread::Builder::new().spawn(move || resume(payload)).unwrap();
     assert!(foreign.join().is_err());
@@ -171,7 +171,8 @@ fn an_exit_or_a_throw_resumed_elsewhere_means_there_what_it_meant_here() {
     assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "theirs"), "{reason}");
 }
 
-/// A process with threads of its own in a scope, which go on until they are told; whether its hook tells them.
+/// Starts a process with scoped threads that run until a flag is set; `hook` selects whether its exit hook
+/// sets it.
 fn with_a_scope(
     ready: Sender<()>,
     enough: Arc<AtomicBool>,
@@ -247,7 +248,7 @@ fn a_process_killed_while_it_joins_a_thread_ends_when_that_does() {
     });
 }
 
-/// Asks everything of the runtime when it is dropped, and tells that it got through.
+/// Uses every operation of the runtime when it is dropped, and reports that it finished.
 struct Asks {
     done: Sender<()>,
     to: Address<u32>,
@@ -296,7 +297,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
         let asks = || Asks { done: tell.clone(), to: to.clone(), server: server.clone() };
         let times = || Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
         for (end, signal) in ends {
-            // One that it holds, one that its body captured, and two in its mailbox.
+            // One that it holds, one captured by its body, and two in its mailbox.
             let (held, captured, ready) = (asks(), asks(), Gate::new());
             let begins = ready.clone();
             let body = move |inbox: &mut Inbox<Asks>| {
@@ -319,7 +320,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
             });
             assert!(!is_zombie(child.pid()));
         }
-        // One that a server's state holds.
+        // One in a server's state.
         for signal in [ExitReason::Kill, "told".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
@@ -327,7 +328,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
             kill(server.whereis().unwrap(), signal);
             done.try_recv().expect("the same");
         }
-        // And one nobody takes: the mailbox is closed.
+        // And one that is never received: the mailbox is closed.
         let dead = process::spawn::<Asks>(|_| ()).unwrap();
         process::watch(&dead).wait();
         dead.send(asks());
@@ -359,7 +360,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
     {
         assert!(printed.contains(part), "{part:?} is missing: {printed}");
     }
-    // What the runtime itself drops is dropped after the unwinding: that does no harm.
+    // Values dropped by the runtime itself are dropped after the unwinding, where a panic does no harm.
     let _watchdog = watchdog();
     let held = process::spawn::<Bomb>(|inbox| std::mem::forget(inbox.recv_where(|_| false))).unwrap();
     held.send(Bomb);

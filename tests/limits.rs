@@ -1,5 +1,5 @@
-//! The limits: how many processes, and what happens when the system has no thread. Settings hold for the whole
-//! program, so each test here is one of its own.
+//! The limits: the number of processes, and a system without available threads. Settings hold for the whole
+//! program, so each test runs in a child program.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -16,7 +16,7 @@ use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
 use support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
 
-/// As `sleeper`, which may fail.
+/// Like `sleeper`, but may fail.
 fn another() -> Result<Address<()>, SpawnError> {
     process::spawn(|inbox| {
         inbox.recv();
@@ -44,7 +44,7 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
                 assert_eq!(process::whereis(name), None);
                 assert_eq!(process::processes().len(), 20);
                 assert_eq!(inbox.try_recv(), None);
-                // One ends, one can begin.
+                // For each exit, one start.
                 for _ in 0..=round {
                     let gone = alive.pop().unwrap();
                     let monitor = process::monitor(&gone);
@@ -157,7 +157,7 @@ impl Drop for Baggage {
 #[test]
 fn a_thread_that_the_system_refuses_leaves_nothing_over() {
     apart(|| {
-        // Room for two besides the test: what is refused must give its place back.
+        // Room for two besides the test: a refused start must give its place back.
         process::set_settings(Settings { max_processes: 3, ..process::settings() });
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
@@ -237,7 +237,7 @@ fn as_many_processes_as_the_default_allows_do_work() {
     apart(|| {
         let _watchdog = watchdog();
         let began = Instant::now();
-        // A big machine allows more than a test should take: 10,000 is enough then.
+        // A big machine allows more than a test should use: 10,000 is enough then.
         let limit = process::settings().max_processes.min(10_000);
         process::set_settings(Settings { max_processes: limit, ..process::settings() });
         let alive: Vec<Address<()>> = (0..limit).map(|_| another().unwrap()).collect();
@@ -247,7 +247,7 @@ fn as_many_processes_as_the_default_allows_do_work() {
             "{refused:?}"
         );
         println!("{limit} processes after {:?}", began.elapsed());
-        // They all live, and they all can be ended.
+        // They all run, and they all can be ended.
         let watches: Vec<_> = alive.iter().map(process::watch).collect();
         alive.iter().for_each(|one| one.send(()));
         assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Normal));
@@ -259,12 +259,12 @@ fn as_many_processes_as_the_default_allows_do_work() {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Leaves room for so many processes, threads that are ending included.
+/// Sets the process limit so that this many may run, exiting threads included.
 fn room_for(max_processes: usize) {
     process::set_settings(Settings { max_processes, ..process::settings() });
 }
 
-/// All the restarts that a test can need.
+/// Allows all the restarts that a test can need.
 fn patient() -> SupervisorSpec {
     Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE)
 }
@@ -280,8 +280,9 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
         let first = child_pid(&top, "inner");
         room_for(3); // the two supervisors, and b
         a.crash();
-        // Two tries, a third one is too many: the inner one ends b and itself, and cannot be started again either.
-        process::watch(first).wait(); // and the top one has heard of it before us
+        // Two attempts are allowed, a third is too many: the inner one stops b and itself, and cannot be
+        // restarted either.
+        process::watch(first).wait(); // and the top one has been notified before us
         for _ in 0..10 {
             assert_eq!(states(&top), [("inner".into(), "restarting")], "and the top one answers meanwhile");
         }

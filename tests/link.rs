@@ -12,7 +12,7 @@ use support::{
     Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, watchdog,
 };
 
-/// Has one puppet link itself with another.
+/// Links the process of one script with another process.
 fn link(a: &Puppet, b: impl Into<Pid>) {
     let b = b.into();
     a.does(move || process::link(b)).expect("both live");
@@ -375,7 +375,7 @@ fn lk_20_a_linked_body_that_ends_at_once_gives_its_reason() {
     });
 }
 
-/// Notes the reason its process ends with, also if the body it was given to never ran.
+/// Notes the exit reason of its process, also if the body that owns it never ran.
 struct LastWords(Journal);
 
 impl Drop for LastWords {
@@ -412,7 +412,7 @@ fn a_link_needs_a_process() {
     let other = sleeper();
     assert_eq!(process::link(&other), Err(LinkError::NotAProcess));
     assert!(matches!(process::spawn_link::<()>(|_| ()), Err(process::SpawnError::NotAProcess)));
-    process::unlink(&other); // nothing to take away
+    process::unlink(&other); // no link to remove
     assert_eq!(process::info(&other).unwrap().links, []);
 }
 
@@ -421,7 +421,8 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..300 {
-            // The test is linked to both, they are linked with each other: as a supervisor's children may be.
+            // The test is linked to both, they are linked with each other: as a supervisor's children may
+            // be.
             let (a, b) = (Puppet::new(), Puppet::new());
             link(&a, &b);
             process::link(&a).unwrap();

@@ -12,7 +12,7 @@ use rethread::process::{self, Event, Inbox, MonitorTarget, ProcessState};
 use rethread::{ExitReason, MonitorRef};
 use support::{Gate, attached, down, eventually, sleeper, unique, watchdog};
 
-/// The next event, which must be a down, whole.
+/// Returns all fields of the next event, which must be a `Down`.
 #[track_caller]
 fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, MonitorTarget, ExitReason) {
     match inbox.recv() {
@@ -21,7 +21,7 @@ fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, MonitorTarget, ExitReason) 
     }
 }
 
-/// Whom a process monitors, and who monitors it.
+/// Returns the processes that a process monitors, and those that monitor it.
 fn monitors(pid: impl Into<rethread::Pid>) -> (Vec<rethread::Pid>, Vec<rethread::Pid>) {
     let info = process::info(pid).expect("it lives");
     (info.monitors, info.monitored_by)
@@ -88,7 +88,7 @@ fn mn_06_monitoring_oneself_never_fires() {
         assert!(!process::demonitor(monitor));
         assert_eq!(inbox.try_recv(), None);
         assert_eq!(monitors(inbox.pid()), (vec![], vec![]));
-        let _ = process::monitor(inbox.pid()); // and may stand at the end
+        let _ = process::monitor(inbox.pid()); // and it may still be set at the exit
     });
 }
 
@@ -123,7 +123,7 @@ fn mn_10_demonitor_tells_the_truth() {
             assert_eq!(inbox.try_recv(), None);
         }
         assert_eq!(was_active + had_fired, 2500);
-        // Afterwards nothing comes either.
+        // Nothing arrives later either.
         eventually("all are gone", || monitors(inbox.pid()).0.is_empty());
         assert_eq!(inbox.try_recv(), None);
     });

@@ -1,4 +1,4 @@
-//! Names, and their takeover from a holder that is still dying. Scenarios NM-02 to NM-16.
+//! Names, and their takeover from a holder that is still exiting. Scenarios NM-02 to NM-16.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -16,7 +16,7 @@ use rethread::process::{
 };
 use support::{Gate, Journal, attached, down, eventually, exit_event, message, sleeper, unique, watchdog};
 
-/// A process that has ended.
+/// Returns a process that has exited.
 fn dead() -> Address<()> {
     let address = sleeper();
     let watch = process::watch(&address);
@@ -25,7 +25,7 @@ fn dead() -> Address<()> {
     address
 }
 
-/// A process with a name that waits until it is ended.
+/// Starts a process with a name that waits until it is ended.
 fn named(name: &str) -> Result<Address<()>, SpawnError> {
     Builder::new().name(name).spawn(|inbox| {
         loop {
@@ -184,10 +184,10 @@ fn nm_14_a_name_is_free_for_who_has_sent_the_kill() {
     let _watchdog = watchdog();
     let name = unique("nm_14");
     for _ in 0..3000 {
-        let child = named(name).unwrap(); // also: it could be had back at once
+        let child = named(name).unwrap(); // also: it could be reused at once
         process::exit(&child, ExitReason::Kill);
         assert!(!process::is_alive(&child));
-        // BEAM promises this only after the Exit or Down; here a doomed holder does not count.
+        // BEAM promises this only after the Exit or Down; here an exiting holder no longer counts.
         assert_eq!(process::whereis(name), None);
     }
 }
@@ -256,7 +256,7 @@ impl Drop for Note {
     }
 }
 
-/// Waits at a gate in its destructor, then notes that it is over.
+/// Waits at a gate in its destructor, then notes that it is finished.
 struct HeldUp(Gate, Journal);
 
 impl Drop for HeldUp {
@@ -266,7 +266,7 @@ impl Drop for HeldUp {
     }
 }
 
-/// A process whose destructors wait for the gate; returned when it is under way.
+/// Starts a process whose destructors wait for the gate; it is running when this returns.
 #[track_caller]
 fn held_up(builder: Builder, gate: &Gate, journal: &Journal) -> Address<()> {
     let ready = Gate::new();
@@ -283,7 +283,7 @@ fn held_up(builder: Builder, gate: &Gate, journal: &Journal) -> Address<()> {
     address
 }
 
-/// A process under the name that notes when its body begins, and goes on until it is ended.
+/// Starts a process under the name that notes when its body begins, and runs until it is ended.
 fn successor(name: &str, journal: &Journal, begins: &'static str) -> Address<()> {
     let notes = journal.clone();
     let body = move |inbox: &mut Inbox<()>| {
@@ -345,7 +345,7 @@ fn a_successor_that_registers_by_hand_does_not_wait() {
     assert_eq!(process::whereis(name), Some(new.pid()));
     gate.open();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
-    // The burial of the old holder leaves the name with the new one.
+    // The exit cleanup of the old holder leaves the name with the new one.
     assert_eq!(process::whereis(name), Some(new.pid()));
     assert_eq!(new.does(|| "well"), "well");
 }
@@ -375,7 +375,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
         let old = held_up(Builder::new().name(name), &gate, &journal);
         process::exit(&old, ExitReason::Shutdown);
         for _ in 0..5 {
-            // Each is killed while it waits: its body never begins.
+            // Each is killed while it waits: its body never runs.
             let next = successor(name, &journal, "a dead one begins");
             let watch = process::watch(&next);
             waits(&next);
@@ -431,7 +431,7 @@ fn a_chain_of_dying_holders_is_buried_in_order() {
     assert_eq!(journal.wait_for(7), expected);
 }
 
-/// Counts who is inside, from the first line of a body to the end of its last destructor.
+/// Counts the processes inside, from the first line of a body to the end of its last destructor.
 struct Inside(Arc<AtomicUsize>);
 
 impl Drop for Inside {
@@ -453,7 +453,8 @@ fn a_name_never_has_two_living_holders() {
         let racer = |number: usize| {
             let (inside, breaches, begun) = (&inside, &breaches, &begun);
             let mut holders = Vec::new();
-            // How many are ended before their first step is the scheduler's business: go on until enough began.
+            // How many are ended before their first step depends on the scheduler: continue until enough
+            // have begun.
             let enough = |round: usize| round >= 300 && begun.load(Ordering::SeqCst) >= 100;
             for round in (0..).take_while(|round| !enough(*round)) {
                 let (inside, breaches, begun) = (Arc::clone(inside), Arc::clone(breaches), Arc::clone(begun));
@@ -469,9 +470,9 @@ fn a_name_never_has_two_living_holders() {
                     Ok(child) => {
                         holders.push(process::watch(&child));
                         if (round + number) % 4 > 0 {
-                            let _ = told.recv(); // it has begun, or ended before it could
+                            let _ = told.recv(); // it has begun, or exited before it could
                             process::exit(&child, ExitReason::Kill);
-                        } // else whoever comes next ends it, wherever it is
+                        } // otherwise the next process ends it, at any point
                     }
                     Err(SpawnError::Name(NameError::Taken(holder))) => {
                         process::watch(holder).wait_timeout(Duration::from_micros(200));

@@ -1,4 +1,4 @@
-//! What an observer sees: the tree, one process, the busiest, and the news. `cargo test` runs it.
+//! The observer: the process tree, one process, the busiest processes, and the events.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{Gate, attached, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A server that does what it is told, with a gate to hold it in a handler.
+/// A server that acts on request, with a gate to block it in a handler.
 struct Worker;
 
 enum Ask {
@@ -52,7 +52,7 @@ impl GenServer for Worker {
     }
 }
 
-/// A supervisor of that name over workers of those names.
+/// Starts a supervisor of that name over workers of those names.
 fn system(name: &'static str, workers: &[&'static str]) -> ServerRef<Supervisor> {
     let children =
         workers.iter().map(|worker| Worker::child_spec(()).id(*worker).name(ServerRef::named(worker)));
@@ -61,7 +61,8 @@ fn system(name: &'static str, workers: &[&'static str]) -> ServerRef<Supervisor>
     plan.start().expect("it starts")
 }
 
-/// The lines of the tree below a process: how deep, who, and how often started again; children that do not run by id.
+/// Returns the lines of the tree below a process: depth, name, and number of restarts; children that are
+/// not running by id.
 fn lines(snapshot: &Snapshot, root: Pid) -> Vec<(usize, String, u64)> {
     let line = |branch: &observer::TreeRow<'_>| match branch.node {
         Node::Process { process, restarts } => (branch.depth, process.display_name().to_owned(), restarts),
@@ -71,7 +72,7 @@ fn lines(snapshot: &Snapshot, root: Pid) -> Vec<(usize, String, u64)> {
     snapshot.tree_of(root).iter().map(line).collect()
 }
 
-/// The next event that concerns a process and is accepted.
+/// Returns the next event that concerns a process and is accepted.
 fn next(events: &mut EventReceiver, mut wanted: impl FnMut(&ProcessEvent) -> bool) -> ProcessEvent {
     loop {
         let event = events.recv_timeout(Duration::from_secs(30)).expect("an event is due");
@@ -92,7 +93,7 @@ fn the_tree_shows_who_started_whom_and_what_does_not_run() {
 
     let first = process::whereis(a).expect("it runs");
     process::exit(first, ExitReason::Kill);
-    // The supervisor writes its books after the restart; it answers when it has.
+    // The supervisor updates its account after the restart; the call returns after that.
     eventually("a new one", || process::whereis(a).is_some_and(|pid| pid != first));
     system.which_children().expect("it answers");
     system.terminate_child(b).expect("it is stopped");
@@ -172,7 +173,7 @@ fn threads_carry_the_names_of_their_processes() {
         begun.pass();
         let name = observer::info(&child).expect("it lives").info.thread_name.expect("it has one");
         assert_eq!(name, "a label of more");
-        // What the kernel says, where it can be asked.
+        // Compare with the kernel's figures, where available.
         if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
             let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
             assert!(names.map(|comm| comm.trim_end().to_owned()).any(|comm| comm == name));

@@ -1,4 +1,4 @@
-//! In which order messages and signals arrive. Scenarios OR-01 to OR-08, and what follows from them.
+//! The order in which messages and signals arrive. Scenarios OR-01 to OR-08, and consequences of them.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -100,7 +100,7 @@ fn or_05_an_answer_comes_before_the_down_or_never() {
             assert_eq!((fired, reason), (monitor, ExitReason::Killed));
             assert_eq!(inbox.try_recv(), None);
         }
-        // Both may happen; which does is up to the threads.
+        // Both outcomes are possible; which one depends on the threads.
         assert!(answered <= 300);
     });
 }

@@ -1,5 +1,5 @@
-//! The panic hook: panics of processes stay off standard error, those of all other threads go where they
-//! went before. Each test is a program of its own, since there is one hook for all threads.
+//! The panic hook: panics of processes are kept off standard error, those of all other threads are reported
+//! as before. There is one hook for all threads, so each test runs in a child program.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -13,13 +13,13 @@ use apart::{apart, doomed_apart};
 use rethread::process::{self, Inbox, attempt};
 use support::{reason_of_death, watchdog};
 
-/// Panics in a process, and waits for the end of it.
+/// Panics in a process, and waits for its exit.
 fn panicking_process(text: &'static str) {
     let watch = process::watch(process::spawn::<()>(move |_| panic!("{text}")).expect("a free thread"));
     watch.wait();
 }
 
-/// Panics on a thread that is not a process.
+/// Panics on a foreign thread.
 fn panicking_thread(text: &'static str) {
     let thread = thread::Builder::new().spawn(move || panic!("{text}")).expect("a free thread");
     thread.join().expect_err("it panics");
@@ -85,7 +85,7 @@ fn a_hook_that_is_set_later_costs_the_place_but_not_the_containment() {
     assert_eq!(printed.matches("later hook").count(), 1, "{printed}");
 }
 
-/// Has every panic on this program panic once more, in its hook.
+/// Sets a panic hook that panics itself.
 fn set_a_hook_that_panics() {
     panic::set_hook(Box::new(|_| panic!("the hook of the program")));
 }

@@ -1,4 +1,4 @@
-//! What the public types say of themselves in logs and panics, and which of them are equal.
+//! The `Debug` and `Display` output of the public types in logs and panics, and their equality.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! What can be told of a process: its listing, its label, its mail, its crash report. And in which order
-//! selective receives take that mail.
+//! Introspection of a process: its listing, its label, its mailbox, its crash report. And the order in
+//! which selective receives take messages.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -267,7 +267,7 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
     }
     supervisor.stop().unwrap();
 
-    let top = Supervisor::one_for_one(); // which the application starts
+    let top = Supervisor::one_for_one(); // started by the application
     let application = Application::new(unique("shown"), top).start().unwrap();
     let started = [
         application.supervisor().whereis(),
@@ -282,7 +282,7 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
     }
 }
 
-/// A server that notes what the runtime says it is at, in each of its callbacks.
+/// A server that notes the activity reported by the runtime in each of its callbacks.
 struct Introspective(Vec<Activity>);
 
 impl Introspective {

@@ -1,4 +1,4 @@
-//! Registries: who is found under which key, and what is left when a process ends. Scenarios RG-01 to RG-16.
+//! Registries: lookups by key, and the entries left when a process exits. Scenarios RG-01 to RG-16.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -34,7 +34,7 @@ impl GenServer for Idle {
     }
 }
 
-/// Ends a process and waits until everybody has been told.
+/// Ends a process and waits until all other processes have been notified.
 fn end(pid: impl Into<Pid>, reason: ExitReason) {
     let pid = pid.into();
     let watch = process::watch(pid);
@@ -42,7 +42,7 @@ fn end(pid: impl Into<Pid>, reason: ExitReason) {
     watch.wait();
 }
 
-/// The message of the panic that this ends in.
+/// Returns the message of the panic that this ends in.
 fn raised(body: impl FnOnce()) -> String {
     let body = || {
         body();
@@ -122,7 +122,7 @@ fn rg_04_the_key_of_the_dead_is_free() {
             if round % 2 == 1 {
                 assert_eq!(down(inbox).0, monitor);
             }
-            // The burial of the earlier holder leaves the key with us.
+            // The exit cleanup of the earlier holder leaves the key with us.
             assert_eq!(keys.lookup(&7), Some((inbox.pid(), round)));
             keys.unregister(&7);
         }
@@ -146,7 +146,7 @@ fn rg_05_the_dead_are_not_found() {
             assert_eq!((many.count(), many.keys(&holder), many.entries()), (0, vec![], vec![]));
             unique.dispatch("k", |_| unreachable!("nobody is there"));
             many.dispatch("k", |_| unreachable!("nobody is there"));
-            watch.wait(); // and now it is buried
+            watch.wait(); // and now its cleanup has completed
         }
     }
 }
@@ -205,7 +205,7 @@ fn rg_09_only_the_owner_updates_its_value() {
         assert_eq!(keys.lookup("theirs"), Some((other.pid(), 1)));
         assert_eq!(raised(|| assert_eq!(keys.update_value("mine", |_| panic!("oops")), None)), "oops");
         assert_eq!(keys.lookup("mine"), Some((inbox.pid(), 11)));
-        // The value goes with the entry, wherever it came from.
+        // The value is removed with the entry, wherever it came from.
         assert_eq!(keys.values("mine", inbox.pid()), [11]);
         keys.unregister("mine");
         assert_eq!(keys.update_value("mine", |n| n), None);
@@ -226,7 +226,7 @@ fn rg_10_one_unregisters_only_oneself() {
     .unwrap();
     let (u, m) = (unique.clone(), many.clone());
     b.does(move || {
-        u.unregister("k"); // it is another's
+        u.unregister("k"); // it belongs to another process
         m.register("k", 4).unwrap();
         m.register("k", 5).unwrap();
         m.unregister("k");
@@ -288,7 +288,7 @@ fn rg_14_a_key_nobody_holds_is_no_process() {
     assert_eq!(keys.count(), 0);
 }
 
-/// What happened in a registry, as it is told.
+/// A registry event as text.
 #[derive(Debug, PartialEq)]
 struct Told(String);
 
@@ -307,14 +307,14 @@ fn rg_16_listeners_are_told_in_order() {
     attached(|inbox: &mut Inbox<Told>| {
         let (unique, many) = (Registry::<u8, u32>::new(), DuplicateRegistry::<u8, u32>::new());
         unique.listen(&inbox.address());
-        unique.listen(&inbox.address()); // once more changes nothing
+        unique.listen(&inbox.address()); // a second time has no effect
         many.listen(&inbox.address());
         let holder = Puppet::new();
         let (u, m) = (unique.clone(), many.clone());
         holder.does(move || {
             u.register(1, 10).unwrap();
-            assert!(u.register(1, 11).is_err()); // nothing happened
-            u.unregister(&2); // nothing happened
+            assert!(u.register(1, 11).is_err()); // no event
+            u.unregister(&2); // no event
             u.update_value(&1, |n| n + 1).unwrap();
             u.unregister(&1);
             m.register(3, 30).unwrap();
@@ -350,7 +350,7 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
             let (key, value, me) = (1, (), inbox.pid());
             assert_eq!(told[0], RegistryEvent::Register { key, pid: old.pid(), value });
             let mut then = told[1..].to_vec();
-            // Its burial tells of its end, perhaps later than we of our beginning.
+            // Its exit cleanup announces its end, possibly after our registration is announced.
             let end = then.iter().position(|event| event.pid() == old.pid()).expect("its end is told");
             assert_eq!(then.remove(end), RegistryEvent::Unregister { key, pid: old.pid() });
             assert_eq!(
@@ -362,7 +362,7 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
     });
 }
 
-/// A server that notes what it hears of a registry.
+/// A server that notes the events of a registry.
 struct Ear(Journal);
 
 impl GenServer for Ear {
@@ -399,10 +399,10 @@ fn a_server_that_is_started_again_hears_everything_once() {
             for round in 0..3 {
                 let ear = spec().start().unwrap();
                 keys.register(1, round).unwrap();
-                ear.call(|from| from).unwrap(); // it has handled what came before
+                ear.call(|from| from).unwrap(); // it has handled everything before this call
                 assert_eq!(journal.all(), [format!("+1={round}")]);
                 end(ear.whereis().unwrap(), ExitReason::Kill);
-                keys.unregister(&1); // nobody is there to hear it
+                keys.unregister(&1); // no listener is left
                 journal.clear();
             }
         }
@@ -411,7 +411,7 @@ fn a_server_that_is_started_again_hears_everything_once() {
 
 #[test]
 fn the_dead_do_not_listen() {
-    /// Counts how often somebody is told.
+    /// Counts the events that are sent.
     struct Counted;
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     impl From<RegistryEvent<u8>> for Counted {
@@ -462,7 +462,7 @@ fn a_process_that_ends_cannot_register_but_give_up() {
     assert_eq!(journal.wait_for(2), ["Err(Exiting) Err(Exiting)", "None None"]);
 }
 
-/// Does something when it is dropped.
+/// Runs a closure when it is dropped.
 struct AtEnd<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> Drop for AtEnd<F> {
@@ -516,7 +516,7 @@ fn a_lookup_may_wait_until_somebody_is_there() {
     system.stop().unwrap();
 }
 
-/// A key that counts how many of it there are.
+/// A key that counts its copies.
 #[derive(Clone, Debug)]
 struct Counted(u32, #[expect(dead_code, reason = "it is counted")] Arc<()>);
 
@@ -542,7 +542,7 @@ fn nothing_is_left_of_an_entry() {
         let (unique, many) = (Registry::new(), DuplicateRegistry::new());
         let mut most = [0; 2];
         for round in 0..2000 {
-            // By the hand of its owner, over and over.
+            // Registered and unregistered by its owner, repeatedly.
             unique.register(key(round % 10), key(0)).unwrap();
             unique.register(key(round % 10), key(0)).unwrap_err();
             many.register(key(1), key(0)).unwrap();
@@ -568,11 +568,11 @@ fn nothing_is_left_of_an_entry() {
             end(&holder, reason);
             assert_eq!((unique.count(), many.count()), (0, 0));
             assert_eq!((unique.keys(&holder), many.keys(&holder)), (vec![], vec![]));
-            assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 1 }"); // that is the test's own
+            assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 1 }"); // that of the test itself
             assert_eq!(format!("{many:?}"), "DuplicateRegistry { count: 0, processes: 1 }");
             eventually("the process is gone altogether", || Arc::strong_count(&token) == 1);
         }
-        // And nothing of a registry that is gone itself, in a process that goes on.
+        // And nothing of a dropped registry is left in a process that keeps running.
         let short: Registry<Counted, Counted> = Registry::new();
         short.register(key(1), key(2)).unwrap();
         let other = short.clone();
@@ -591,7 +591,7 @@ fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
     let rounds = Arc::new(AtomicUsize::new(0));
     for n in 0..600 {
         let (u, m, t, turns) = (unique.clone(), many.clone(), Arc::clone(&token), Arc::clone(&rounds));
-        // It is declared dead at once, whatever its thread is at.
+        // It becomes a zombie at once, whatever its thread does.
         let holder = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
             let key = |k| Counted(k, Arc::clone(&t));
             loop {

@@ -1,5 +1,5 @@
-//! A key of a registry is taken over from a holder that is still dying: by hand at once, and at a start after
-//! its burial.
+//! A key of a registry is taken over from a holder that is still exiting: by hand at once, and at a start
+//! after its exit cleanup.
 
 mod support;
 
@@ -33,14 +33,15 @@ impl GenServer for Successor {
     }
 }
 
-/// Has a process of its own start a successor under the key; returns the successor, which may have to wait.
+/// Starts a successor under the key from a process of its own; returns the successor, which may have to
+/// wait.
 fn successor(keys: &Keys, key: &'static str, journal: &Journal, begins: &'static str) -> Pid {
     let spec = Successor::child_spec((journal.clone(), begins)).name(keys.server(key));
     process::spawn::<()>(move |_| drop(spec.start())).expect("a free thread");
     keys.whereis_timeout(key, Duration::from_secs(30)).expect("the key of one who is dying can be had")
 }
 
-/// Waits at a gate in its destructor, then notes that it is over.
+/// Waits at a gate in its destructor, then notes that it is finished.
 struct HeldUp(Gate, Journal);
 
 impl Drop for HeldUp {
@@ -50,7 +51,8 @@ impl Drop for HeldUp {
     }
 }
 
-/// A process that holds the keys, and whose destructors wait for the gate; it holds them when this returns.
+/// Starts a process that holds the keys, and whose destructors wait for the gate; it holds them when this
+/// returns.
 #[track_caller]
 fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) -> Address<()> {
     let patient = Builder::new().exit_timeout(Duration::from_secs(600)).kill_grace(Duration::from_millis(80));
@@ -77,7 +79,7 @@ fn waits(pid: Pid) {
     });
 }
 
-/// Begun already, or sure to wait.
+/// Waits until it has begun, or is blocked.
 fn settles(pid: Pid, journal: &Journal) {
     eventually("it begins or waits", || {
         !journal.all().is_empty()
@@ -166,7 +168,7 @@ fn each_key_has_a_chain_of_its_own() {
     for old in &old {
         process::exit(old, ExitReason::Shutdown);
     }
-    // Takes both keys over by hand, gives one of them up again, and ends.
+    // Takes both keys over by hand, unregisters one of them, and exits.
     let own = keys.clone();
     let between = process::spawn::<()>(move |_| {
         own.register("a", ()).and(own.register("b", ())).expect("their holders are dying");
@@ -187,14 +189,14 @@ fn a_zombie_has_nothing_in_a_registry() {
     let _watchdog = watchdog();
     let (keys, groups) = (Keys::new(), DuplicateRegistry::<&str>::new());
     let (ready, gate, journal) = (Gate::new(), Gate::new(), Journal::new());
-    /// Asks the registries in the destructor of a zombie.
+    /// Queries the registries in the destructor of a zombie.
     struct LastWords(Keys, DuplicateRegistry<&'static str>, Gate, Journal);
     impl Drop for LastWords {
         fn drop(&mut self) {
             self.2.pass();
             let refused = (self.0.register("l", ()), self.1.register("l", ()));
             assert_eq!(refused, (Err(NameError::Exiting), Err(NameError::Exiting)));
-            self.0.unregister("k"); // another's by now
+            self.0.unregister("k"); // it belongs to another by now
             self.1.unregister("k");
             self.3.note("through");
         }
@@ -223,7 +225,7 @@ fn a_zombie_has_nothing_in_a_registry() {
     assert_eq!(keys.keys(&zombie), [""; 0]);
 }
 
-/// What only one at a time may have: from its `init` until its state is dropped.
+/// A resource for one process at a time: from its `init` until its state is dropped.
 struct Exclusive(Arc<AtomicBool>);
 
 impl Exclusive {
@@ -239,7 +241,7 @@ impl Drop for Exclusive {
     }
 }
 
-/// A server that has something exclusive.
+/// A server that owns an exclusive resource.
 struct Owner(#[expect(dead_code, reason = "its drop is what matters")] Exclusive);
 
 impl GenServer for Owner {
@@ -274,7 +276,7 @@ fn many_start_and_kill_under_one_key_and_one_begins_at_a_time() {
                     match spec.start() {
                         Ok(_) => begun.fetch_add(1, Ordering::SeqCst),
                         Err(StartError::AlreadyStarted(_)) => refused.fetch_add(1, Ordering::SeqCst),
-                        Err(StartError::Failed(ExitReason::Killed)) => 0, // by another of us
+                        Err(StartError::Failed(ExitReason::Killed)) => 0, // by another thread of the test
                         Err(error) => panic!("{error}"),
                     };
                     if let Some(holder) = keys.whereis("k") {

@@ -1,5 +1,5 @@
-//! What the log hears of ends, starts and restarts, at which level, and of what it hears nothing. The names that
-//! start with an id are those of tests/scenarios/ids.txt.
+//! Log messages about exits, starts and restarts, with their levels, and the events that are not logged.
+//! The names that start with an id are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -14,13 +14,14 @@ use support::{Gate, Journal, capture, logs, sleeper, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the log says of somebody, by name or pid: what follows a number is not looked at.
+/// Returns the log messages about a process, by name or pid; a pid that is a prefix of another one does not
+/// match.
 fn about(whom: impl ToString) -> Vec<String> {
     let whom = whom.to_string();
     logs().into_iter().filter(|line| line.contains(&whom)).collect()
 }
 
-/// Only what is wrong: errors and warnings.
+/// Returns only errors and warnings.
 fn trouble(whom: impl ToString) -> Vec<String> {
     let mut lines = about(whom);
     lines.retain(|line| line.starts_with("ERROR") || line.starts_with("WARN"));
@@ -34,7 +35,7 @@ fn parts(line: &str, parts: &[&str]) {
     }
 }
 
-/// A plan whose reports can be told from those of others.
+/// Returns a plan whose log messages are distinguishable by name.
 fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
     capture();
     let name = unique(stem);
@@ -139,7 +140,7 @@ fn a_child_whose_end_leads_to_no_restart_is_reported_too() {
     let (t, p) = (Child::new("t", &Journal::new()), Child::new("p", &Journal::new()));
     let supervisor = up(plan.child(t.temporary()).child(p.permanent()));
     t.end("oops");
-    p.end(ExitReason::Normal); // it was to stay
+    p.end(ExitReason::Normal); // it is permanent
     p.await_start(2);
     supervisor.which_children().unwrap();
     let told = trouble(name);

@@ -1,5 +1,5 @@
-//! The settings that trade speed for something else do what they say. They are the whole program's, so this is a program
-//! with one test.
+//! Settings that trade speed for other properties have their effect. They hold for the whole program, so
+//! this program has one test.
 
 mod support;
 

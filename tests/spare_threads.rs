@@ -1,4 +1,5 @@
-//! Threads that are kept for the next process: which are, which are not, and what the next process finds there.
+//! Idle threads kept for the next process: which threads are kept, which are not, and the state the next
+//! process finds.
 
 #[path = "support/apart.rs"]
 mod apart;
@@ -15,17 +16,18 @@ use rethread::process::{self, Inbox, Settings};
 use rethread::{ExitReason, Task, task};
 use support::{Gate, attached, eventually};
 
-/// Whatever the environment says: all tests of this program want threads to be kept.
+/// Enables idle threads, whatever the environment says: all tests of this program need them.
 fn keep() {
     process::set_settings(Settings { max_idle_threads: 64, ..process::settings() });
 }
 
-/// A stack size is an order for threads of this test only: a process gets kept threads of its own size.
+/// Returns a builder with a stack size for this test only: a process reuses only idle threads of its own
+/// stack size.
 fn builder(kilobytes: usize) -> process::Builder {
     process::Builder::new().stack_size(kilobytes * 1024)
 }
 
-/// The thread of a process that does this, once it is over.
+/// Runs a process and returns the thread it ran on, after its exit.
 fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId {
     keep();
     let (tell, told) = channel();
@@ -148,7 +150,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
         gate.open();
         all.iter().for_each(|one| drop(process::watch(one).wait()));
         eventually("most of them have left", || kept() <= 2);
-        // They all had the same patience: who still wants to leave does so now.
+        // All have the same idle timeout, so the others exit now as well.
         let (_never, nothing) = channel::<()>();
         assert!(nothing.recv_timeout(Duration::from_millis(300)).is_err());
         assert_eq!(kept(), 2);

@@ -1,5 +1,5 @@
-//! How many restarts a supervisor endures, what happens when they are too many, and what that means in a
-//! tree. `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! The restart intensity of a supervisor, the effect of exceeding it, and its meaning in a tree. The names
+//! are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -72,7 +72,7 @@ fn in_05_crashes_further_apart_than_the_period_go_on_for_ever() {
     for round in 1..=4 {
         a.crash();
         assert_eq!(child_pid(&supervisor, "a"), a.await_start(round + 1));
-        process::sleep(period + Duration::from_millis(20)); // the gap is what the scenario is about
+        process::sleep(period + Duration::from_millis(20)); // the scenario is about this pause
     }
     supervisor.stop().unwrap();
 }
@@ -106,7 +106,7 @@ fn in_09_failed_restarts_count() {
     assert_eq!(journal.all(), ["start a", "stop a", "fail a", "fail a"]);
 }
 
-/// A supervisor that allows no restart, under another; the name reaches whichever incarnation lives.
+/// Starts a supervisor that allows no restart, under another; the name resolves to the current incarnation.
 fn nested(restart: Restart, sub: SupervisorSpec) -> (ServerRef<Supervisor>, ServerRef<Supervisor>) {
     let name = ServerRef::named(unique("sub"));
     let sub = sub.name(name.clone()).spec().id("sub").restart(restart);
@@ -259,7 +259,7 @@ fn in_17_a_shutdown_from_a_stranger_is_ignored() {
     let a = Child::new("a", &Journal::new());
     let supervisor = up(none_allowed().child(a.spec()));
     let target = pid_of(&supervisor);
-    // From a thread that is no process, and from a process that is not its parent.
+    // From a foreign thread, and from a process that is not its parent.
     process::exit(target, ExitReason::Shutdown);
     process::exit(target, ExitReason::Normal);
     let stranger = process::spawn::<()>(move |_| process::exit(target, ExitReason::Shutdown)).unwrap();

@@ -1,5 +1,4 @@
-//! What supervisors make of panics, wrong ids, calls at the wrong time and other misuse, and what else can
-//! be supervised than a server. `cargo test` runs it.
+//! Supervisors under misuse: panics, wrong ids, calls at the wrong time; and children that are not servers.
 
 #[path = "support/child.rs"]
 mod child;
@@ -20,7 +19,7 @@ use support::{Gate, Journal, attached, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Why a child kept its supervisor from starting.
+/// Returns the failed child of a supervisor that did not start.
 #[track_caller]
 fn failed_child(error: StartError) -> FailedToStartChild {
     let StartError::Failed(ExitReason::ShutdownWith(detail)) = error else { panic!("not {error:?}") };
@@ -114,7 +113,7 @@ fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
     assert!(matches!(ended(|| panic!("boom")), ExitReason::Panic(_)));
     let failing = || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::Timeout))));
     assert!(matches!(ended(failing), ExitReason::ShutdownWith(_)));
-    // But one that was refused before anything began, or quietly, lives on.
+    // But one that was refused before any start, or quietly, keeps running.
     attached(|inbox: &mut Inbox<()>| {
         let zero = Supervisor::one_for_one().max_restarts(1, Duration::ZERO);
         assert_eq!(zero.start_link().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
@@ -235,7 +234,7 @@ fn a_child_can_terminate_itself_through_its_supervisor() {
     a.run(move || drop(me.terminate_child("a")));
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
-    // One that traps waits for the answer and cannot hear the request: killed when its time is up.
+    // One that traps exits waits for the answer and cannot receive the request: killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
     let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     supervisor.start_child(limited).unwrap();
@@ -381,7 +380,7 @@ fn two_hundred_children_come_and_go() {
     assert!(after.into_iter().flatten().all(|pid| !process::is_alive(pid)));
 }
 
-/// An echo server: one blocking accept loop, woken by a connection of its own when it is to go.
+/// Returns an echo server: one blocking accept loop, woken by a connection of its own on an exit request.
 fn echo(id: &'static str, address: &Arc<Mutex<SocketAddr>>, binds: &Journal) -> ChildSpec {
     let (address, binds) = (Arc::clone(address), binds.clone());
     ChildSpec::worker(id, move || {
@@ -451,7 +450,7 @@ fn a_worker_that_returns_has_ended_normally() {
     let supervisor = up(Supervisor::one_for_one().child(once.clone()));
     eventually("it ended", || states(&supervisor) == [("once".into(), "stopped")]);
     assert_eq!(runs.all(), ["ran"]);
-    // A permanent one is started again until the budget is spent.
+    // A permanent one is restarted until the budget is spent.
     let watch = up(Supervisor::one_for_one().child(once.restart(Restart::Permanent))).watch();
     assert!(matches!(watch.wait(), ExitReason::Shutdown | ExitReason::NoProc));
     assert_eq!(runs.all().len(), 1 + 4);

@@ -1,5 +1,5 @@
-//! Tasks: what an owner gets in every case, what ties it to its task, and that nothing of a task outlives the
-//! owner's interest. Streams are in `task_stream`.
+//! Tasks: the owner's result in every case, the link between owner and task, and that nothing of a task is
+//! left behind. Streams are in `task_stream`.
 
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
@@ -23,7 +23,7 @@ const NOW: Duration = Duration::ZERO;
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
 
-/// A task that waits until it is ended, and hears exit signals.
+/// Starts a task that waits until it is ended, and is interruptible.
 #[track_caller]
 fn waiting<T: Send + 'static>() -> Task<T> {
     Task::spawn(|| forever()).expect("a free thread")
@@ -35,7 +35,8 @@ fn forever() -> ! {
     }
 }
 
-/// A task that gives this value once the gate is open, and hears nothing until then. It has begun.
+/// Starts a task that returns this value once the gate is open, and is uninterruptible until then. It has
+/// begun when this returns.
 #[track_caller]
 fn gated<T: Send + 'static>(value: T) -> (Task<T>, Gate) {
     gated_with(Builder::new(), value)
@@ -54,7 +55,7 @@ fn gated_with<T: Send + 'static>(plan: Builder, value: T) -> (Task<T>, Gate) {
     (task.expect("a free thread"), gate)
 }
 
-/// A task that has ended with this value.
+/// Returns a task that has finished with this value.
 #[track_caller]
 fn finished<T: Send + 'static>(value: T) -> Task<T> {
     let task = Task::spawn(move || value).expect("a free thread");
@@ -62,7 +63,7 @@ fn finished<T: Send + 'static>(value: T) -> Task<T> {
     task
 }
 
-/// A task that ended with this reason and had no value. Its owner must survive that.
+/// Returns a task that exited with this reason and without a value. Its owner must survive that.
 #[track_caller]
 fn ended<T: Send + 'static>(reason: impl Into<ExitReason>) -> Task<T> {
     let reason = reason.into();
@@ -71,7 +72,7 @@ fn ended<T: Send + 'static>(reason: impl Into<ExitReason>) -> Task<T> {
     task
 }
 
-/// The error of a task that ended with this reason.
+/// Returns the error of a task that exited with this reason.
 fn exited(task: Pid, reason: impl Into<ExitReason>) -> JoinError {
     JoinError::Exited { task, reason: reason.into() }
 }
@@ -80,20 +81,21 @@ fn links_of(pid: Pid) -> Vec<Pid> {
     process::info(pid).map_or_else(Vec::new, |info| info.links)
 }
 
-/// Neither a message nor a link is left of any task, once it has ended: that may be a moment after its value.
+/// Waits until neither a message nor a link of any task is left: the exit may come a moment after the
+/// value.
 #[track_caller]
 fn clean(inbox: &Inbox<()>) {
     eventually("no link is left", || links_of(inbox.pid()).is_empty());
     assert_eq!(inbox.len(), 0, "messages left");
 }
 
-/// The owner is linked with nobody, though the task may live.
+/// Checks that the owner has no link, though the task may be running.
 #[track_caller]
 fn unlinked(inbox: &Inbox<()>) {
     assert_eq!(links_of(inbox.pid()), []);
 }
 
-/// What is returned at once must not need anybody's time limit.
+/// Checks that the call returns much earlier than any timeout.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -102,7 +104,7 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Its destructor panics.
+/// Panics in its destructor.
 #[derive(Debug, PartialEq)]
 struct Bomb;
 
@@ -259,7 +261,7 @@ fn tk_15_a_task_that_is_shut_down() {
     });
 }
 
-/// A task that traps exits and does this when told to go; it is ready when this returns.
+/// Starts a task that traps exits and calls `then` on an exit request; it is ready when this returns.
 #[track_caller]
 fn trapping<T: Send + 'static>(then: impl FnOnce(ExitReason) -> T + Send + 'static) -> Task<T> {
     let ready = Gate::new();
@@ -374,7 +376,7 @@ mod the_tie_to_the_owner {
         struct Yes;
         impl<T> SendIsAmbiguous<()> for T {}
         impl<T: Send> SendIsAmbiguous<Yes> for T {}
-        // This compiles only because there is but one way to read it.
+        // Compiles only because exactly one implementation applies.
         const { assert!(<Task<u8> as SendIsAmbiguous<_>>::IS_NOT_SEND) };
         const { assert!(<TaskStream<std::ops::Range<u8>, u8> as SendIsAmbiguous<_>>::IS_NOT_SEND) };
     }
@@ -640,7 +642,7 @@ mod waiting_for_one {
         attached(|_: &mut Inbox<()>| {
             let gate = Gate::new();
             let slow = SlowEnd(gate.clone());
-            // Unread mail is dropped between the value and the end.
+            // Unread messages are dropped between the value and the exit.
             let filled = Gate::new();
             let pass = filled.clone();
             let task = Task::process::<SlowEnd>(move |_| {
@@ -819,7 +821,7 @@ mod waiting_for_one {
         });
     }
 
-    /// The pid of somebody.
+    /// Returns the pid of a sleeping process.
     fn inert() -> Pid {
         sleeper().pid()
     }
@@ -930,7 +932,7 @@ mod waiting_for_many {
 mod wait_cycles {
     use super::*;
 
-    /// What a server's handler returned that ran a task which calls the server.
+    /// Runs, in a server's handler, a task that calls the server; returns the result of the handler.
     #[track_caller]
     fn in_a_server<T: Send + 'static>(
         handle: impl FnOnce(Task<Result<i64, CallError>>, Pid) -> T + Send + 'static,
@@ -947,7 +949,7 @@ mod wait_cycles {
         (promptly(|| hear.recv().expect("an answer")), server)
     }
 
-    /// Waits until the task waits in its call to the server.
+    /// Waits until the task is blocked in its call to the server.
     fn called(task: Pid) {
         waits_for(task, process::current().expect("a server"));
     }
@@ -1085,7 +1087,7 @@ mod wait_cycles {
 mod in_destructors {
     use super::*;
 
-    /// What this returns when it runs in a destructor of a process that is exiting.
+    /// Runs `act` in a destructor of an exiting process and returns its result.
     #[track_caller]
     fn at_the_end<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
         let _watchdog = watchdog();
@@ -1163,7 +1165,7 @@ mod in_destructors {
     #[test]
     fn values_nobody_wants_blow_up_unheard() {
         let _watchdog = watchdog();
-        // In the task, because the owner has left.
+        // In the task, because the owner has exited.
         let (task, gate) = gated(Bomb);
         let end = process::watch(&task);
         drop(task);
@@ -1181,7 +1183,7 @@ mod in_destructors {
             process::exit_with("out")
         });
         assert_eq!(reason, "out".into());
-        // In a task that was told to go.
+        // In a task that was asked to exit.
         let (task, gate) = gated(Bomb);
         let end = process::watch(&task);
         process::exit(&task, "stop");
@@ -1314,7 +1316,7 @@ mod callers_and_reports {
     }
 }
 
-/// Says good-bye twice: the first must not be its end.
+/// Sends two messages in its destructor: the first must not end it.
 struct LastWords(Address<&'static str>);
 
 impl Drop for LastWords {

@@ -1,5 +1,5 @@
-//! Streams of tasks: what comes out, in which order, how far ahead they take items, and that nothing is left of
-//! them however they end.
+//! Streams of tasks: their results, the order of results, how far ahead they take items, and that nothing
+//! of them is left however they end.
 
 #[path = "support/server_puppet.rs"]
 mod server_puppet;
@@ -34,13 +34,13 @@ fn links_of(pid: Pid) -> Vec<Pid> {
     process::info(pid).map_or_else(Vec::new, |info| info.links)
 }
 
-/// Neither a message nor a link is left of any task.
+/// Checks that neither a message nor a link of any task is left.
 #[track_caller]
 fn clean(inbox: &Inbox<()>) {
     assert_eq!((inbox.len(), links_of(inbox.pid())), (0, vec![]), "messages and links left");
 }
 
-/// What is returned at once must not need anybody's time limit.
+/// Checks that the call returns much earlier than any timeout.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -49,12 +49,12 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
-/// The pid of the task this is called in.
+/// Returns the pid of the calling task.
 fn here() -> Pid {
     process::current().expect("a task is a process")
 }
 
-/// Numbers from zero on, and how many were taken.
+/// Returns the numbers from zero on, and the count of numbers taken.
 fn counted() -> (impl Iterator<Item = usize>, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&taken);
@@ -66,7 +66,7 @@ fn counted() -> (impl Iterator<Item = usize>, Arc<AtomicUsize>) {
     )
 }
 
-/// The tasks that ran, as they reported themselves from within.
+/// The tasks that ran, as registered by themselves.
 #[derive(Clone, Default)]
 struct Roll(Arc<Mutex<Vec<Watch>>>);
 
@@ -75,24 +75,24 @@ impl Roll {
         self.0.lock().push(process::watch(here()));
     }
 
-    /// Waits until so many have reported themselves.
+    /// Waits until `count` tasks have registered themselves.
     #[track_caller]
     fn wait_for(&self, count: usize) {
         eventually("they have begun", || self.0.lock().len() >= count);
     }
 
-    /// Whether they all are gone, not only told to go.
+    /// Returns `true` if all have exited, and are not just exiting.
     fn gone(&self) -> bool {
         self.0.lock().iter().all(|watch| process::info(watch.pid()).is_none())
     }
 
-    /// How each ended, once they all have.
+    /// Waits for all to exit and returns their reasons.
     fn wait(&self) -> Vec<ExitReason> {
         self.0.lock().iter().map(Watch::wait).collect()
     }
 }
 
-/// The reason of a task that ended without a value.
+/// Returns the reason of a task that exited without a value.
 #[track_caller]
 fn reason_of<T: std::fmt::Debug>(element: Option<Result<T, JoinError>>) -> ExitReason {
     match element {
@@ -207,7 +207,8 @@ fn tk_31_what_is_not_used_is_killed() {
     });
 }
 
-/// Has the gate opened when the thread ends: by then everybody has heard of the end of its process.
+/// Opens the gate when the thread exits: by then all other processes have been notified of the exit of its
+/// process.
 fn open_at_the_end(gate: &Gate) {
     struct Over(Gate);
     impl Drop for Over {
@@ -221,7 +222,7 @@ fn open_at_the_end(gate: &Gate) {
     OVER.set(Some(Over(gate.clone())));
 }
 
-/// Has the task this is called in take so long from its value to its end, then count.
+/// Delays the calling task between its value and its exit, then counts it.
 fn end_late(time: Duration, gone: &Arc<AtomicUsize>) {
     struct Slow(Duration, Arc<AtomicUsize>);
     impl Drop for Slow {
@@ -232,7 +233,7 @@ fn end_late(time: Duration, gone: &Arc<AtomicUsize>) {
         }
     }
     let slow = Slow(time, Arc::clone(gone));
-    // Hooks that were not called are dropped in the burial.
+    // Hooks that were not called are dropped in the exit cleanup.
     std::mem::forget(process::on_exit_request(move || drop(slow)));
 }
 
@@ -298,7 +299,7 @@ mod how_far_ahead {
                     stream.next().unwrap().unwrap();
                     let running = taken.load(Ordering::SeqCst);
                     assert!(running < handed_out + max, "{running} after {handed_out}");
-                    // All that were started have ended by the time it is asked again.
+                    // All that were started have exited by the time the next element is requested.
                     roll.wait_for(running);
                     roll.wait();
                 }
@@ -325,7 +326,7 @@ mod how_far_ahead {
         gate.open();
         roll.wait();
         assert_eq!(stream.next(), Some(Ok(1)));
-        // The second was done already when it was asked for; the place of the first is taken all the same.
+        // The second was finished already when it was requested; the place of the first is still occupied.
         assert_eq!(taken.load(Ordering::SeqCst), 3);
         roll.wait_for(3);
     }
@@ -658,7 +659,7 @@ mod time_limits {
 
     #[test]
     fn the_end_of_a_task_whose_time_was_up_is_no_crash() {
-        // The owner does not trap exits; and a thread that does not listen becomes a zombie.
+        // The owner does not trap exits; and an uninterruptible thread becomes a zombie.
         attached(|inbox: &mut Inbox<()>| {
             for ordered in [true, false] {
                 let gate = Gate::new();
@@ -736,7 +737,7 @@ mod time_limits {
             let (owner, gone) = (inbox.pid(), Arc::new(AtomicUsize::new(0)));
             let count = Arc::clone(&gone);
             let stream = Task::stream(0..2, move |n| {
-                // Also if it answers while the owner waits for its time to run out.
+                // Also if it answers while the owner waits for its timeout.
                 waits_for(owner, here());
                 end_late(20 * SHORT, &count);
                 n
@@ -1075,7 +1076,7 @@ mod the_rest {
 
     #[test]
     fn a_stream_dropped_by_one_who_is_told_to_go_does_not_hold_it_up() {
-        // The task hears nothing and has an hour to unwind: whoever waits for it waits that long.
+        // The task is uninterruptible and has an hour to unwind: waiting for it would take that long.
         let _watchdog = watchdog();
         let (roll, gate) = (Roll::default(), Gate::new());
         let (enrol, pass) = (roll.clone(), gate.clone());
@@ -1089,7 +1090,7 @@ mod the_rest {
             stream.next().unwrap().unwrap();
             let (me, told) = (inbox.pid(), Gate::new());
             let tell = told.clone();
-            // Told while it waits in the drop, or before: both must do.
+            // The signal comes while it waits in the drop, or before: both must work.
             Task::start(move || {
                 tell.open();
                 process::exit(me, "enough");
@@ -1142,7 +1143,8 @@ mod the_rest {
         }
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
-            // Of a task that is dropped with its value in it, and of one whose result was kept for its turn.
+            // Of a task that is dropped with its value in it, and of one whose result was kept for its
+            // turn.
             for kept in [false, true] {
                 let (over, roll) = (Gate::new(), Roll::default());
                 let (end, enrol) = (over.clone(), roll.clone());
@@ -1191,7 +1193,7 @@ mod the_rest {
     }
 }
 
-/// The way to a supervisor, but for one time when the table of names is broken.
+/// A reference to a supervisor whose name table fails once.
 #[derive(Debug)]
 struct Moody(Pid, AtomicUsize);
 
@@ -1223,7 +1225,7 @@ fn a_start_that_panics_costs_its_item_and_not_the_stream() {
 
 #[test]
 fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
-    /// Dropped in the burial of a task, it holds that up.
+    /// Dropped in the exit cleanup of a task, which it delays.
     struct Stalls(Gate);
     impl Drop for Stalls {
         fn drop(&mut self) {
@@ -1239,7 +1241,7 @@ fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
             waits_for(owner, process::current().unwrap());
             7
         });
-        // The clock keeps the order: the task's time is over before this comes.
+        // The timer thread keeps the order: the task's time is over before this arrives.
         let opener = process::spawn::<()>(move |inbox| {
             inbox.recv();
             gate.open();

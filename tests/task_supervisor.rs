@@ -1,5 +1,5 @@
-//! Supervised tasks: linked with their owner or not, stopped with their supervisor, limited in number.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! Supervised tasks: linked with their owner or not, stopped with their supervisor, limited in number. The
+//! names are those of tests/scenarios/ids.txt.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn up() -> ServerRef<TaskSupervisor> {
     TaskSupervisor::new().start().expect("it starts")
 }
 
-/// Ends a process and waits until it is gone.
+/// Ends a process and waits for its exit.
 fn kill(pid: impl Into<Pid>, reason: impl Into<ExitReason>) -> ExitReason {
     let watch = process::watch(pid);
     process::exit(watch.pid(), reason);
@@ -103,7 +103,7 @@ fn a_crash_takes_the_owner_along_unless_there_is_no_link() {
         process::checkpoint();
         assert_eq!(inbox.try_recv(), None);
     });
-    // The owner goes before the supervisor hears of it.
+    // The owner exits before the supervisor is notified.
     eventually("both are gone", || tasks.children().unwrap().is_empty());
     tasks.stop().unwrap();
 }
@@ -144,7 +144,7 @@ fn a_task_that_is_over_at_once_still_gives_its_value_or_its_reason() {
             assert_eq!(exit_event(inbox), (pid, "gone".into()));
             assert!(!tasks.children().unwrap().contains(&pid), "its supervisor hears of it before its owner");
         }
-        // A value may be there before its task is buried.
+        // A value may be there before the cleanup of its task completes.
         eventually("all are gone", || tasks.children().unwrap().is_empty());
         tasks.stop().unwrap();
     });
@@ -262,7 +262,7 @@ fn a_stream_of_supervised_tasks() {
             results.into_iter().map(Result::ok).collect()
         };
         let expected: Vec<Option<u32>> = (0..50).map(|n| (n % 5 != 3).then_some(n * n)).collect();
-        // A place is free when the next task is asked for, each time.
+        // A place is free when the next task is requested, each time.
         assert_eq!(squares(tasks.stream(0..50, of).max_concurrency(2).collect()), expected);
         assert_eq!(squares(tasks.stream_nolink(0..50, of).max_concurrency(2).collect()), expected);
         assert_eq!(tasks.children().unwrap(), []);

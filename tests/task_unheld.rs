@@ -1,5 +1,5 @@
-//! Supervised tasks whose owner, or whose supervisor, ends between the request and the answer: nobody would ever
-//! hold them, so nothing is left of them.
+//! Supervised tasks whose owner, or whose supervisor, exits between the request and the answer: no process
+//! would ever hold them, so nothing of them may be left.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn up() -> ServerRef<TaskSupervisor> {
     TaskSupervisor::new().start().expect("it starts")
 }
 
-/// Has a supervisor wait for a child that does not go before the gate opens.
+/// Blocks a supervisor with a child that does not exit before the gate opens.
 #[track_caller]
 fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
     let (ready, gate) = (Gate::new(), Gate::new());
@@ -39,7 +39,7 @@ fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
     gate
 }
 
-/// An owner that asks for a task, and is killed before the supervisor gets to it.
+/// Starts an owner that requests a task, and is killed before the supervisor handles the request.
 #[track_caller]
 fn ask_and_die(
     tasks: &ServerRef<TaskSupervisor>,
@@ -68,13 +68,13 @@ fn an_owner_that_ends_while_a_task_is_started_leaves_none_behind() {
     assert_eq!(tasks.children().unwrap(), []);
     ask_and_die(&tasks, |tasks| drop(tasks.spawn_nolink(long)));
     assert_eq!(tasks.children().unwrap(), []);
-    // This one is wanted for what it does.
+    // This one is started for its effect.
     ask_and_die(&tasks, |tasks| drop(tasks.start_child(long)));
     assert_eq!(tasks.children().unwrap().len(), 1);
     tasks.stop().unwrap();
 }
 
-/// Kills a supervisor that says it has started a task, once the gate is open.
+/// Kills a supervisor that confirms the start of a task, once the gate is open.
 struct Kills;
 
 static VICTIM: Mutex<Option<(Pid, Gate)>> = Mutex::new(None);

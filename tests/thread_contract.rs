@@ -1,5 +1,5 @@
-//! What processes as threads promise: safe points, destructors, deadlines, zombies, hooks. Scenarios TH-01 to
-//! TH-17, but for those that need a supervisor.
+//! Processes as threads: safe points, destructors, deadlines, zombies, hooks. Scenarios TH-01 to TH-17,
+//! except for those that need a supervisor.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -28,7 +28,7 @@ const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// The zombie a process has become, if it has.
+/// Returns the zombie entry of a process, if there is one.
 fn zombie(pid: impl Into<Pid>) -> Option<Zombie> {
     let pid = pid.into();
     let mut found: Vec<Zombie> = process::zombies().into_iter().filter(|zombie| zombie.pid == pid).collect();
@@ -36,7 +36,7 @@ fn zombie(pid: impl Into<Pid>) -> Option<Zombie> {
     found.pop()
 }
 
-/// Runs something when it is dropped.
+/// Runs a closure when it is dropped.
 struct OnDrop<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
@@ -45,13 +45,13 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Runs user code that swallows whatever unwinds out of it; whether it returned.
+/// Runs user code that catches every panic; returns `None` if it caught one.
 #[expect(clippy::disallowed_methods, reason = "plays user code that catches what it should not")]
 fn swallow<T>(body: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).ok()
 }
 
-/// A process that computes without ever looking up, until the returned flag is set.
+/// Starts a process that computes without a safe point, until the returned flag is set.
 fn busy(builder: Builder) -> (Address<()>, Arc<AtomicBool>) {
     let (enough, begun) = (Arc::new(AtomicBool::new(false)), Gate::new());
     let (stop, ready) = (Arc::clone(&enough), begun.clone());
@@ -107,7 +107,7 @@ fn th_03_a_killed_parked_thread_has_tidied_up_before_the_down() {
         for _ in 0..100 {
             let (ready, tidied) = (Gate::new(), Arc::new(AtomicBool::new(false)));
             let (begun, done) = (ready.clone(), Arc::clone(&tidied));
-            // Nobody else buries it, however long it takes.
+            // No other thread cleans it up, however long it takes.
             let (child, monitor) = Builder::new()
                 .kill_grace(Duration::MAX)
                 .spawn_monitor::<()>(move |inbox| {
@@ -178,7 +178,7 @@ fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
             call("throw", &mut || process::throw("never"));
             call("info", &mut || drop(process::info(me)));
             assert!(process::exit_requested());
-            // Only its destructor may still speak.
+            // Only its destructor may still send.
             let _last_words = OnDrop(move || to.send(std::mem::take(&mut returned)));
             inbox.recv();
         })
@@ -363,7 +363,7 @@ fn th_14_a_hook_closes_the_socket_its_process_is_blocked_on() {
     });
 }
 
-/// A server that adds up.
+/// A server that adds numbers.
 struct Sum(i64);
 
 enum Ask {
@@ -445,10 +445,10 @@ fn a_foreign_thread_has_an_identity_as_a_sender_that_finds_nobody() {
     };
     assert_eq!(first, second);
     assert!(!process::is_alive(first));
-    process::exit(first, ExitReason::Kill); // nobody
+    process::exit(first, ExitReason::Kill); // no such process
 }
 
-/// What the destructor of a stuck process tries, one after the other.
+/// The operations that the destructor of a stuck process tries, one after the other.
 struct Tries {
     to: Address<&'static str>,
     victim: Address<()>,
@@ -649,11 +649,11 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
             || process::attempt(|| process::throw(1_u8)).catch_throw(|_: u8| ()),
             || {
                 swallow(|| panic!("caught by hand"));
-                process::checkpoint(); // the runtime cannot know of that catch before it is called
+                process::checkpoint(); // the runtime cannot detect that catch before it is called
             },
         ];
         let gate = Gate::new();
-        // Long enough to be caught before, on a machine that is busy too; so all of them at once.
+        // Long enough to be caught before the deadline, on a busy machine too; so all of them run at once.
         let patient = || Builder::new().exit_timeout(ms(800));
         let children = ways.map(|way| {
             let (caught, held) = (Gate::new(), gate.clone());
@@ -663,7 +663,7 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
                 told.open();
                 held.pass();
             });
-            caught.pass(); // the time of a deadline that was left behind runs from before this
+            caught.pass(); // the time of a stale deadline runs from before this
             child.unwrap()
         });
         assert_eq!(inbox.recv_timeout(ms(1200)), None);
@@ -737,7 +737,7 @@ fn hooks_are_called_once_and_in_order_by_whoever_signals() {
                 });
                 drop(dropped);
                 begun.open();
-                gate.pass(); // which only the hook opens
+                gate.pass(); // opened by the hook only
                 inbox.recv();
                 drop((first, second));
             })
@@ -796,7 +796,7 @@ fn attach_returns_the_value_or_the_reason() {
         inbox.recv();
     });
     assert_eq!(killed, ExitReason::Killed);
-    // The thread is as good as before.
+    // The thread works as before.
     assert_eq!(process::attach(|_: &mut Inbox<()>| 43).unwrap(), 43);
 }
 
@@ -856,7 +856,7 @@ fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
     assert_eq!(watch.wait(), ExitReason::Killed);
 }
 
-/// A server that is slow to let go of what it has.
+/// A server whose state is slow to drop.
 struct Slow(Gate);
 
 impl GenServer for Slow {
@@ -881,7 +881,7 @@ impl Drop for Slow {
     }
 }
 
-/// A process that blocks where the runtime cannot reach it, until the returned gate is open.
+/// Starts a process that blocks uninterruptibly until the returned gate is open.
 fn stuck(builder: Builder) -> (Address<()>, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (tell, wait) = (begun.clone(), gate.clone());
@@ -894,7 +894,7 @@ fn stuck(builder: Builder) -> (Address<()>, Gate) {
     (child, gate)
 }
 
-/// Returns when a deadline that began with this call, of so many milliseconds, is over, and all that began earlier.
+/// Returns when a deadline of `limit` milliseconds from now has passed, and all earlier ones.
 fn deadline_passes(limit: u64) {
     let (late, gate) = stuck(Builder::new().kill_grace(ms(limit)));
     let watch = process::watch(&late);
@@ -1020,7 +1020,7 @@ fn a_kill_during_an_unwinding_that_is_caught_is_not_forgotten() {
 
 #[test]
 fn a_zombie_does_not_answer_for_others() {
-    /// It has somebody else answer.
+    /// Forwards its calls to another process.
     struct Front;
     struct Ask(Caller<u8>);
     impl GenServer for Front {

@@ -1,4 +1,4 @@
-//! Timers, and receiving with a time limit. Scenarios TM-01 to TM-16.
+//! Timers, and receiving with a timeout. Scenarios TM-01 to TM-16.
 
 #[path = "support/puppet.rs"]
 mod puppet;
@@ -61,7 +61,7 @@ fn tm_04_a_very_long_timer_can_be_read() {
 #[test]
 fn tm_05_there_is_no_bad_time() {
     attached(|inbox: &mut Inbox<()>| {
-        // A negative or fractional time cannot be written; the longest there is does not overflow.
+        // A negative or fractional time cannot be written; the longest one does not overflow.
         let timer = send_after(Duration::MAX, &inbox.address(), ());
         let years = read_timer(timer).unwrap().as_secs() / (365 * 24 * 3600);
         assert!((29..=30).contains(&years), "{years}");
@@ -109,7 +109,7 @@ fn tm_09_a_name_is_looked_up_when_the_timer_fires() {
         let (name, base) = (Name::new(text), Instant::now());
         let _ = send_at(base + ms(1000), name, "for the holder");
         let _ = send_at(base + ms(10), name, "for nobody");
-        let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for anybody of that kind
+        let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for another process of that type
         let _ = send_at(base + ms(11), &inbox.address(), "these have fired");
         assert_eq!(message(inbox), "these have fired");
         process::register(text, inbox.pid()).unwrap();
@@ -167,7 +167,8 @@ fn tm_14_another_process_can_cancel_my_timer() {
 #[test]
 fn tm_16_unrelated_messages_do_not_restart_the_timeout() {
     attached(|inbox: &mut Inbox<u32>| {
-        // On a busy machine the clock may be late; then the wait has proved nothing, and is tried again.
+        // On a busy machine the timer thread may be late; then the wait has proved nothing, and is tried
+        // again.
         for _ in 0..50 {
             let (to, base) = (inbox.address(), Instant::now());
             let timers: Vec<_> = (1..=8).map(|n| send_at(base + ms(40) * n, &to, n)).collect();
@@ -225,7 +226,7 @@ fn a_timeout_is_never_early() {
 #[test]
 fn timers_fire_in_the_order_of_their_times() {
     attached(|inbox: &mut Inbox<u32>| {
-        // Whether all were set before the first was due is up to the machine; if not, it is tried again.
+        // Whether all were set before the first was due depends on the machine; if not, try again.
         for _ in 0..50 {
             let (to, base) = (inbox.address(), Instant::now() + ms(200));
             for n in [5, 1, 4, 2, 3] {

@@ -1,5 +1,5 @@
-//! How many zombies a supervisor restarts over: as many as the settings allow, and not one more. They are the whole
-//! program's, so this is a program with one test.
+//! How many zombies a supervisor replaces: as many as the settings allow, and not one more. They hold for
+//! the whole program, so this program has one test.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! actix as its documentation shows it: one `System`, which has one thread. Every client is a task on that thread.
+//! actix, used as in its documentation: one `System`, which has one thread. Every client is a task on that
+//! thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -325,14 +326,14 @@ async fn big(rounds: usize) -> Lap {
     let players: Vec<_> = (0..BIG).map(|me| player(me).start()).collect();
     let watch = Stopwatch::start();
     players.iter().for_each(|one| one.do_send(Meet(players.clone())));
-    players.iter().for_each(|one| one.do_send(Begin)); // nobody is pinged before it has met the others
+    players.iter().for_each(|one| one.do_send(Begin)); // no ping before all have their partners
     for _ in 0..BIG {
         all.recv().await.expect("each comes to an end");
     }
     watch.lap()
 }
 
-/// Ends as soon as it has begun, and says so.
+/// Stops as soon as it has started, and reports that.
 struct Brief(Option<oneshot::Sender<()>>);
 
 impl Actor for Brief {
@@ -390,7 +391,7 @@ async fn crowd(workload: Workload, count: usize) -> Vec<Figure> {
     while IDLE.load(Ordering::Relaxed) < count {
         yield_now().await;
     }
-    // On another thread: they are to be left alone, not kept from running.
+    // On another thread: idle actors must not be kept from running.
     let figures = spawn_blocking(move || crowd.there(workload, count)).await.expect("it ends well");
     assert!(all.iter().all(Addr::connected));
     figures
@@ -414,8 +415,8 @@ impl Handler<Toil> for Busy {
     }
 }
 
-/// The busy ones are kept so by tasks: an actor that always sends itself the next message, or notifies itself, never
-/// lets go of the thread.
+/// Keeps the busy actors so with tasks: an actor that always sends itself the next message, or notifies
+/// itself, never yields the thread.
 async fn blocked(workload: Workload, scale: Scale) -> Pace {
     for _ in 0..BUSY {
         let busy = Busy(workload).start();
@@ -434,7 +435,7 @@ async fn blocked(workload: Workload, scale: Scale) -> Pace {
 impl Supervised for Counter {}
 impl SystemService for Counter {}
 
-/// Its registry knows actors by their type, which stands for the name here.
+/// Measures calls through its registry, which finds actors by their type instead of a name.
 async fn name_call(count: usize) -> Vec<Figure> {
     let by_address = Counter::from_registry();
     let (mut address, mut name) = (Duration::ZERO, Duration::ZERO);
@@ -504,8 +505,8 @@ impl Handler<Fire> for Clock {
     }
 }
 
-/// An actor arms its own timers. Its context does the work after the handler, on the one thread, before the answer is
-/// seen: so that is in the times.
+/// Measures timers, which an actor sets for itself. Its context does the work after the handler, on the one
+/// thread, before the reply is seen: so that is in the times.
 async fn timers(count: usize) -> Vec<Figure> {
     let clock = Clock::default().start();
     let watch = Stopwatch::start();

@@ -18,7 +18,7 @@ use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, WATCHERS, Workload, ring
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = super::tokio::runtime();
-    // In a task: what `block_on` runs is on neither of the workers.
+    // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
     outcome.expect("it ends well")
@@ -71,7 +71,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-/// With an unbounded mailbox, as all the others have.
+/// Starts an actor with an unbounded mailbox, like the other peers.
 fn start<A: Actor<Args = A>>(actor: A) -> ActorRef<A> {
     A::spawn_with_mailbox(actor, mailbox::unbounded())
 }
@@ -307,7 +307,7 @@ async fn big(rounds: usize) -> Lap {
     watch.lap()
 }
 
-/// Has its supervision do nothing but start the counter again.
+/// A supervisor that only restarts the counter.
 struct Keeper;
 
 plain_actor!(Keeper);
@@ -331,7 +331,7 @@ async fn restart(count: usize) -> Vec<Duration> {
     times
 }
 
-/// Tells when one that it is linked with has crashed.
+/// Reports the crash of a linked actor.
 struct Watcher(UnboundedSender<()>);
 
 impl Actor for Watcher {

@@ -13,7 +13,7 @@ use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, WATCHERS, Workload, ring
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = super::tokio::runtime();
-    // In a task: what `block_on` runs is on neither of the workers.
+    // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
     outcome.expect("it ends well")
@@ -319,7 +319,7 @@ async fn big(rounds: usize) -> Lap {
     watch.lap()
 }
 
-/// Does nothing, or ends at once.
+/// Does nothing, or stops at once.
 struct Idle;
 
 impl Actor for Idle {
@@ -337,7 +337,7 @@ impl Actor for Idle {
 
 const NAME: &str = "counter";
 
-/// Starts the counter again, under its name, when it has crashed.
+/// Restarts the counter, under its name, when it has crashed.
 struct Keeper;
 
 impl Actor for Keeper {
@@ -384,7 +384,7 @@ async fn restart(count: usize) -> Vec<Duration> {
     times
 }
 
-/// Tells when one that it monitors has crashed.
+/// Reports the crash of a monitored actor.
 struct Watcher(UnboundedSender<()>);
 
 impl Actor for Watcher {

@@ -1,5 +1,5 @@
-//! rethread as its documentation shows it: GenServers for calls and casts, processes for messages, a supervisor and a
-//! name for restarts.
+//! rethread, used as in its documentation: GenServers for calls and casts, processes for messages, a
+//! supervisor and a name for restarts.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl GenServer for Counter {
     }
 }
 
-/// Runs `body` in a process and hands its value out.
+/// Runs `body` in a process and returns its value.
 fn in_process<T: Send + 'static>(body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static) -> T {
     let (done, result) = unbounded();
     process::spawn::<()>(move |inbox| done.send(body(inbox)).expect("main waits")).expect("a thread");

@@ -1,5 +1,5 @@
-//! spawned's `tasks` as its documentation shows it: protocols, actors on tokio's runtime with two workers, the default
-//! backend.
+//! spawned's `tasks`, used as in its documentation: protocols, actors on tokio's runtime with two workers,
+//! the default backend.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-/// For calls that may have to wait longer than the usual five seconds.
+/// For calls that may have to wait longer than the default five seconds.
 const LONG: Duration = Duration::from_secs(1000);
 
 #[protocol]
@@ -288,14 +288,14 @@ async fn big(rounds: usize) -> Lap {
     let players: Vec<_> = (0..BIG).map(player).collect();
     let watch = Stopwatch::start();
     players.iter().for_each(|one| one.meet(players.clone()));
-    players.iter().for_each(|one| one.begin()); // nobody is pinged before it has met the others
+    players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
         all.recv().await.expect("each comes to an end");
     }
     watch.lap()
 }
 
-/// Ends as soon as it has begun.
+/// Stops as soon as it has started.
 struct Brief;
 
 #[actor]
@@ -366,7 +366,8 @@ impl Watcher {
     }
 }
 
-/// There are no monitors, but an actor can have a message sent to itself when it could join another.
+/// Measures links. There are no monitors, but an actor can have a message sent to itself when it could join
+/// another.
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {

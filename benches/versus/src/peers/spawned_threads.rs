@@ -1,4 +1,4 @@
-//! spawned's `threads` as its documentation shows it: protocols, and a thread for each actor.
+//! spawned's `threads`, used as in its documentation: protocols, and a thread for each actor.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-/// For calls that may have to wait longer than the usual five seconds.
+/// For calls that may have to wait longer than the default five seconds.
 const LONG: Duration = Duration::from_secs(1000);
 
 #[protocol]
@@ -276,14 +276,14 @@ fn big(rounds: usize) -> Lap {
     let players: Vec<_> = (0..BIG).map(player).collect();
     let watch = Stopwatch::start();
     players.iter().for_each(|one| one.meet(players.clone()));
-    players.iter().for_each(|one| one.begin()); // nobody is pinged before it has met the others
+    players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
         all.recv().expect("each comes to an end");
     }
     watch.lap()
 }
 
-/// Ends as soon as it has begun.
+/// Stops as soon as it has started.
 struct Brief;
 
 #[actor]
@@ -354,7 +354,8 @@ impl Watcher {
     }
 }
 
-/// There are no monitors, but an actor can have a message sent to itself when it could join another.
+/// Measures links. There are no monitors, but an actor can have a message sent to itself when it could join
+/// another.
 fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {

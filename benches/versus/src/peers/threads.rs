@@ -1,4 +1,4 @@
-//! What a synchronous user writes by hand: std threads, a crossbeam channel for a mailbox, a new one for each answer.
+//! Handwritten synchronous code: std threads, a crossbeam channel for a mailbox, a new one for each reply.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -228,7 +228,8 @@ fn spawn_batch(count: usize) -> Lap {
     watch.lap()
 }
 
-/// A thread that starts the counter again when it has crashed, and keeps its mailbox in a table by name.
+/// Measures a thread that restarts the counter when it has crashed, and keeps its mailbox in a table by
+/// name.
 fn restart(count: usize) -> Vec<Duration> {
     let table = Arc::new(Mutex::new(HashMap::new()));
     let names = Arc::clone(&table);

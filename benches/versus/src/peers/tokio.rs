@@ -1,4 +1,4 @@
-//! What an asynchronous user writes by hand: a task with an mpsc channel for a mailbox, a oneshot for each answer, on
+//! Handwritten asynchronous code: a task with an mpsc channel for a mailbox, a oneshot for each reply, on
 //! tokio's runtime with two workers.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use ::tokio::{spawn, time};
 use crate::measure::{Crowd, Lap, Outcome, Pace, Random, Stopwatch, block, percentiles};
 use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, WATCHERS, Workload, ring_size};
 
-/// The runtime of all peers that live on tokio.
+/// Returns the runtime of all peers that use tokio.
 pub fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("two threads")
 }
@@ -22,7 +22,7 @@ pub fn runtime() -> Runtime {
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = runtime();
-    // In a task: what `block_on` runs is on neither of the workers.
+    // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
     outcome.expect("it ends well")
@@ -249,7 +249,7 @@ async fn big(rounds: usize) -> Lap {
     watch.lap()
 }
 
-/// A task that starts the counter again when it has crashed, and keeps its mailbox in a table by name.
+/// Measures a task that restarts the counter when it has crashed, and keeps its mailbox in a table by name.
 async fn restart(count: usize) -> Vec<Duration> {
     let table = Arc::new(Mutex::new(HashMap::new()));
     let names = Arc::clone(&table);
@@ -338,7 +338,7 @@ async fn blocked(workload: Workload, scale: Scale) -> Pace {
     pace
 }
 
-/// As its users do it: a task that sleeps, then sends; cancelled by ending the task.
+/// Measures the usual form of timer: a task that sleeps, then sends; cancelled by aborting the task.
 async fn timers(count: usize) -> Vec<(String, f64)> {
     use crate::measure::nanos;
     let (me, _messages) = unbounded_channel::<()>();
