@@ -1,10 +1,10 @@
 //! Applications: their start, the order of their shutdown, the processes left over, and the exit status.
 //! The names that start with an id are those of tests/scenarios/ids.txt.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::process::{ExitCode, Termination};
@@ -850,7 +850,7 @@ fn run_returns_how_it_ended() {
 
 #[test]
 fn the_exit_status_and_the_line_on_standard_error() {
-    let said = apart::apart(|| {
+    let said = child_program::in_child_program(|| {
         let status = |ending: ApplicationExit| format!("{:?}", ending.report());
         let (good, bad) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
         assert_ne!(good, bad);

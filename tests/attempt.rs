@@ -1,8 +1,8 @@
 //! `attempt`: which classes it catches, which continue to unwind, and that its clean-up always runs. And
 //! the conversion of an error into an exit reason: `or_exit`.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::panic::panic_any;

@@ -1,10 +1,10 @@
 //! Faulty user code that the runtime must survive: destructors, hooks, predicates and log sinks that panic
 //! or hang, values that cannot be printed.
 
-#[path = "support/apart.rs"]
-mod apart;
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::fmt;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apart::apart;
-use puppet::Puppet;
+use child_program::in_child_program;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, NameError, Via, attempt};
+use scripted_process::ScriptedProcess;
 use support::{Gate, Idle, Journal, attached, down, eventually, message, sleeper, unique, watchdog};
 
 /// A value whose destructor counts, and panics.
@@ -255,7 +255,7 @@ fn a_log_sink_that_panics() {
         }
         fn flush(&self) {}
     }
-    apart(|| {
+    in_child_program(|| {
         log::set_logger(&Touchy).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
         attached(|inbox: &mut Inbox<()>| {
@@ -325,7 +325,7 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
             assert!(Builder::new().stack_size(1 << 46).spawn::<()>(|_| ()).is_err());
         }
     }
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let name = unique("taken");
         let holder = Builder::new().name(name).spawn::<()>(|inbox| {
@@ -344,19 +344,19 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
 #[test]
 fn a_send_to_a_process_that_dies_meanwhile_harms_nobody() {
     attached(|inbox: &mut Inbox<()>| {
-        let senders = [(); 3].map(|()| Puppet::new());
+        let senders = [(); 3].map(|()| ScriptedProcess::new());
         for _ in 0..200 {
             let child = sleeper();
             let monitor = process::monitor(&child);
             for sender in &senders {
                 let child = child.clone();
-                sender.begins(move || (0..20).for_each(|_| child.send(())));
+                sender.start(move || (0..20).for_each(|_| child.send(())));
             }
             process::exit(&child, "in the middle");
             assert_eq!(down(inbox), (monitor, "in the middle".into()));
         }
         for sender in &senders {
-            assert_eq!(sender.does(|| "well"), "well");
+            assert_eq!(sender.run(|| "well"), "well");
         }
     });
 }

@@ -1,17 +1,17 @@
 //! Exit signals and exit reasons: which signals end a process, which events a trapping process receives,
 //! and with which reason. Scenarios EX-01 to EX-32.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::panic::panic_any;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, exit};
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Pid};
+use scripted_process::{ScriptedProcess, exit};
 use support::{
     Gate, Journal, attached, down, exit_event, message, reason_of_death, sleeper, unique, watchdog,
 };
@@ -48,10 +48,10 @@ fn ex_01_a_large_reason_arrives_whole() {
 fn ex_03_normal_from_another_does_nothing() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = Puppet::new();
+        let child = ScriptedProcess::new();
         process::link(&child).unwrap();
         process::exit(&child, ExitReason::Normal);
-        assert_eq!(child.does(|| "here"), "here");
+        assert_eq!(child.run(|| "here"), "here");
         assert!(process::is_alive(&child));
         assert_eq!(inbox.try_recv(), None);
         process::exit(&child, ExitReason::Kill);
@@ -153,9 +153,9 @@ fn ex_10_a_signal_shortly_before_a_receive_timeout() {
 #[test]
 fn ex_13_a_stranger_can_end_a_process() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stranger) = (sleeper(), Puppet::new());
+        let (child, stranger) = (sleeper(), ScriptedProcess::new());
         let monitor = process::monitor(&child);
-        stranger.does(move || process::exit(&child, "oops"));
+        stranger.run(move || process::exit(&child, "oops"));
         assert_eq!(down(inbox), (monitor, "oops".into()));
     });
 }
@@ -178,10 +178,10 @@ fn trapper(journal: &Journal) -> Address<()> {
 fn ex_14_kill_cannot_be_trapped() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
-        let (child, stranger) = (trapper(&journal), Puppet::new());
+        let (child, stranger) = (trapper(&journal), ScriptedProcess::new());
         journal.wait_for(1);
         let monitor = process::monitor(&child);
-        stranger.does(move || process::exit(&child, ExitReason::Kill));
+        stranger.run(move || process::exit(&child, ExitReason::Kill));
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(journal.all(), ["ready"]);
     });
@@ -249,10 +249,10 @@ fn ex_18_a_sent_kill_arrives_as_killed_along_a_chain() {
 #[test]
 fn ex_19_a_linked_process_dies_with_kill() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::new(), Puppet::new());
+        let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let (a_pid, monitor) = (a.pid(), process::monitor(&b));
-        b.does(move || process::link(a_pid)).unwrap();
-        a.begins(|| process::exit_with(ExitReason::Kill));
+        b.run(move || process::link(a_pid)).unwrap();
+        a.start(|| process::exit_with(ExitReason::Kill));
         assert_eq!(down(inbox), (monitor, ExitReason::Kill));
     });
 }
@@ -260,10 +260,10 @@ fn ex_19_a_linked_process_dies_with_kill() {
 #[test]
 fn ex_21_killed_is_a_reason_like_any_other() {
     attached(|_: &mut Inbox<()>| {
-        let (child, stranger) = (Puppet::trapping(), Puppet::new());
+        let (child, stranger) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         let pid = child.pid();
-        stranger.does(move || process::exit(pid, ExitReason::Killed));
-        assert_eq!(child.heard(), [exit(&stranger, ExitReason::Killed)]);
+        stranger.run(move || process::exit(pid, ExitReason::Killed));
+        assert_eq!(child.received(), [exit(&stranger, ExitReason::Killed)]);
         assert!(process::is_alive(&child));
     });
 }
@@ -284,9 +284,9 @@ fn ex_23_a_name_is_not_a_pid() {
     // Erlang's argument error has no counterpart: looking up the name is a separate step here.
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("ex_23");
-        let child = Puppet::with(process::Builder::new().name(name));
+        let child = ScriptedProcess::with(process::Builder::new().name(name));
         let monitor = process::monitor(&child);
-        assert_eq!(child.does(|| "unharmed"), "unharmed");
+        assert_eq!(child.run(|| "unharmed"), "unharmed");
         process::exit(process::whereis(name).unwrap(), "x");
         assert_eq!(down(inbox), (monitor, "x".into()));
     });
@@ -558,17 +558,18 @@ fn the_whole_table_of_links() {
     use ExitReason::{Kill, Killed, Normal, Shutdown};
     attached(|inbox: &mut Inbox<()>| {
         for reason in [Normal, Shutdown, Kill, Killed, ExitReason::new("oops")] {
-            let (a, plain, trapping) = (Puppet::new(), Puppet::new(), Puppet::trapping());
+            let (a, plain, trapping) =
+                (ScriptedProcess::new(), ScriptedProcess::new(), ScriptedProcess::trapping());
             let pid = a.pid();
-            plain.does(move || process::link(pid)).unwrap();
-            trapping.does(move || process::link(pid)).unwrap();
+            plain.run(move || process::link(pid)).unwrap();
+            trapping.run(move || process::link(pid)).unwrap();
             let (of_a, of_plain) = (process::monitor(&a), process::monitor(&plain));
             let own = reason.clone();
-            a.begins(move || process::exit_with(own));
-            assert_eq!(trapping.hears(1), [exit(&a, reason.clone())]);
+            a.start(move || process::exit_with(own));
+            assert_eq!(trapping.wait_for_events(1), [exit(&a, reason.clone())]);
             if reason == Normal {
                 assert_eq!(down(inbox), (of_a, Normal));
-                assert_eq!(plain.heard(), []);
+                assert_eq!(plain.received(), []);
                 assert!(process::demonitor(of_plain));
             } else {
                 let mut downs = [down(inbox), down(inbox)];

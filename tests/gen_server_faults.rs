@@ -1,8 +1,8 @@
 //! Faults in every callback of a server: the reason is true, the error typed, and other processes are not
 //! affected. And handlers that never return.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::mpsc::channel;
@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use rethread::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, ProcessState};
-use server_puppet::{Plan, Pull, Puppet, elsewhere, occupy, puppet, queued};
+use scripted_server::{
+    Plan, ScriptedCalls, ScriptedServer, block_server, spawn_body, start_server, wait_for_queue,
+};
 use support::{Gate, Journal, attached, capture, eventually, exit_event, logs, unique};
 
 const SHORT: Duration = Duration::from_millis(20);
 
 /// Returns a unique name.
-fn name(stem: &str) -> ServerRef<Puppet> {
+fn name(stem: &str) -> ServerRef<ScriptedServer> {
     ServerRef::from_name(unique(stem))
 }
 
@@ -41,31 +43,31 @@ impl Drop for Bomb {
 
 #[test]
 fn a_panic_in_any_callback_ends_only_that_server_with_the_true_reason() {
-    type Case = (&'static str, fn(Plan) -> Plan, fn(&ServerRef<Puppet>));
-    let poke = |server: &ServerRef<Puppet>| process::exit(server.pid(), "poke");
+    type Case = (&'static str, fn(Plan) -> Plan, fn(&ServerRef<ScriptedServer>));
+    let poke = |server: &ServerRef<ScriptedServer>| process::exit(server.pid(), "poke");
     let cases: [Case; 5] = [
-        ("in a call", |plan| plan, |server| drop(server.ask(|_, _, _| panic!("in a call")))),
-        ("in a cast", |plan| plan, |server| server.tell(|_, _| panic!("in a cast"))),
+        ("in a call", |plan| plan, |server| drop(server.call_with(|_, _, _| panic!("in a call")))),
+        ("in a cast", |plan| plan, |server| server.cast_with(|_, _| panic!("in a cast"))),
         (
             "in an info",
             |plan| plan.trapping().info(|_, _| panic!("in an info")),
             |server| {
                 let pid = server.pid();
-                drop(elsewhere(move |_| process::exit(pid, "poke")).join());
+                drop(spawn_body(move |_| process::exit(pid, "poke")).join());
             },
         ),
         (
             "in a continue",
             |plan| plan.on_continue(|_| panic!("in a continue")),
             |server| {
-                server.tell(|_, _| Next::wait().and_continue());
+                server.cast_with(|_, _| Next::wait().and_continue());
             },
         ),
         ("in terminate", |plan| plan.trapping().terminate(|_| panic!("in terminate")), poke),
     ];
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let bystander = puppet();
+        let bystander = start_server();
         for (message, prepare, strike) in cases {
             let (journal, name) = (Journal::new(), name("fault"));
             let spec = prepare(Plan::new(&journal)).spec().name(name.clone());
@@ -108,8 +110,8 @@ fn after_a_panic_terminate_sees_the_state_as_the_panic_left_it() {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         let watch = server.watch();
-        server.tell(|puppet, _| {
-            puppet.note("half done");
+        server.cast_with(|state, _| {
+            state.note("half done");
             panic!("midway")
         });
         watch.wait();
@@ -123,8 +125,8 @@ fn after_a_panic_terminate_sees_the_state_as_the_panic_left_it() {
 #[test]
 fn a_panic_whose_payload_is_no_text_keeps_it() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let error = server.ask(|_, _, _| std::panic::panic_any(42_u8)).unwrap_err();
+        let server = start_server();
+        let error = server.call_with(|_, _, _| std::panic::panic_any(42_u8)).unwrap_err();
         let CallError::Exited { reason: ExitReason::Panic(report), .. } = error else {
             panic!("not {error}")
         };
@@ -146,11 +148,11 @@ fn a_panic_in_the_states_destructor_changes_nothing() {
         process::exit(server.pid(), ExitReason::Kill);
         assert_eq!(exit_event(inbox), (server.pid(), ExitReason::Killed));
         let server = bomb();
-        server.tell(|_, _| panic!("the first one"));
+        server.cast_with(|_, _| panic!("the first one"));
         let (_, reason) = exit_event(inbox);
         assert_eq!(panic_message(&reason), "the first one");
         let server = bomb();
-        assert_eq!(server.ask(|_, from, _| from.reply(1).and_stop("done")), Ok(1));
+        assert_eq!(server.call_with(|_, from, _| from.reply(1).and_stop("done")), Ok(1));
         assert_eq!(exit_event(inbox), (server.pid(), "done".into()));
         assert!(inbox.is_empty());
         assert!(logs().iter().any(|line| line.starts_with("ERROR") && line.contains("bomb in the state")));
@@ -210,19 +212,19 @@ fn arguments_that_are_never_used_are_dropped_by_the_starter() {
 #[test]
 fn unread_messages_whose_destructors_panic_are_contained() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let watch = server.watch();
-        let gate = occupy(&server, || Next::stop("closing"));
+        let gate = block_server(&server, || Next::stop("closing"));
         let bombs: Vec<Bomb> = (0..3).map(|_| Bomb("unread")).collect();
         for bomb in bombs {
-            server.tell(move |_, _| {
+            server.cast_with(move |_, _| {
                 let _bomb = bomb;
                 Next::wait()
             });
         }
         let calls = server.clone();
-        let caller = elsewhere(move |_| calls.get());
-        queued(&server, 4);
+        let caller = spawn_body(move |_| calls.get());
+        wait_for_queue(&server, 4);
         gate.open();
         assert_eq!(watch.wait(), "closing".into());
         let due = CallError::Exited { server: server.to_string().into(), reason: "closing".into() };
@@ -251,7 +253,7 @@ fn a_handler_that_never_returns() {
         let limit = Duration::from_millis(50);
         let entered = Gate::new();
         let enter = entered.clone();
-        let stuck = server.ask_for(limit, move |_, from, _| {
+        let stuck = server.call_with_timeout(limit, move |_, from, _| {
             enter.open();
             pass.pass();
             tells.note("from beyond the grave");
@@ -303,7 +305,7 @@ fn a_stuck_handler_that_is_told_to_shut_down_is_declared_dead_in_time() {
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).spec().exit_timeout(SHORT).start().unwrap();
         let watch = server.watch();
-        let gate = occupy(&server, Next::wait);
+        let gate = block_server(&server, Next::wait);
         process::exit(server.pid(), ExitReason::Shutdown);
         assert_eq!(watch.wait(), ExitReason::Shutdown);
         assert!(process::zombies().iter().any(|zombie| zombie.pid == server.pid()));
@@ -323,8 +325,8 @@ fn a_terminate_that_never_returns_can_still_be_killed() {
         assert_eq!(server.stop_with(ExitReason::Normal, limit), Err(StopError::Timeout));
         assert_eq!(journal.wait_for(1), ["terminate normal"]);
         let stops = server.clone();
-        let stopper = elsewhere(move |_| stops.stop());
-        queued(&server, 1);
+        let stopper = spawn_body(move |_| stops.stop());
+        wait_for_queue(&server, 1);
         process::exit(server.pid(), ExitReason::Kill);
         assert_eq!(stopper.join().unwrap(), Err(StopError::Exited(ExitReason::Killed)));
         gate.open();
@@ -354,10 +356,10 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
 fn a_server_killed_in_a_runtime_call_of_its_handler_unwinds_it() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
-            let (journal, server) = (Journal::new(), puppet());
+            let (journal, server) = (Journal::new(), start_server());
             let (log, watch) = (journal.clone(), server.watch());
             let (tell, hear) = channel();
-            server.tell(move |_, _| {
+            server.cast_with(move |_, _| {
                 let _cleanup = NotesItsDrop(log);
                 tell.send(()).unwrap();
                 process::sleep(Duration::MAX);

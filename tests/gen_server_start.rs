@@ -1,8 +1,8 @@
 //! Starting servers: the result of each way of starting for each outcome of `init`, and the resources left
 //! behind.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError, ProcessState, Via};
-use server_puppet::{Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, puppet};
+use scripted_server::{Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, spawn_body, start_server};
 use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
 
 /// Returns a unique name.
-fn name(stem: &str) -> ServerRef<Puppet> {
+fn name(stem: &str) -> ServerRef<ScriptedServer> {
     ServerRef::from_name(unique(stem))
 }
 
@@ -32,7 +32,7 @@ fn assert_no_trace(inbox: &mut Inbox<()>) {
 fn gs_01_start_call_stop_then_noproc() {
     attached(|_: &mut Inbox<()>| {
         let name = name("gs01");
-        let server = puppet();
+        let server = start_server();
         let named = Plan::new(&Journal::new()).start_as(&name);
         for server in [&server, &named] {
             assert_eq!(server.get(), Ok(0));
@@ -130,7 +130,7 @@ fn gs_11_killed_in_init() {
         process::trap_exit(true);
         for _ in 0..10 {
             let (tell, hear) = channel();
-            let killer = elsewhere(move |_| process::exit(hear.recv().expect("a pid"), ExitReason::Kill));
+            let killer = spawn_body(move |_| process::exit(hear.recv().expect("a pid"), ExitReason::Kill));
             let slow = Plan::new(&Journal::new()).init(move |cx| {
                 tell.send(cx.pid()).unwrap();
                 process::sleep(Duration::MAX);
@@ -155,7 +155,7 @@ fn gs_11_killed_in_an_init_that_does_not_listen() {
             pass.pass();
             Ok(())
         });
-        let killer = elsewhere(move |_| {
+        let killer = spawn_body(move |_| {
             let pid = hear.recv().expect("a pid");
             process::exit(pid, ExitReason::Kill);
             pid
@@ -203,10 +203,10 @@ fn gs_12_of_starts_that_race_one_wins() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..30 {
             let name = name("race");
-            let starters: Vec<Elsewhere<_>> = (0..4)
+            let starters: Vec<SpawnedBody<_>> = (0..4)
                 .map(|_| {
                     let name = name.clone();
-                    elsewhere(move |_| Plan::new(&Journal::new()).spec().name(name).start())
+                    spawn_body(move |_| Plan::new(&Journal::new()).spec().name(name).start())
                 })
                 .collect();
             let results: Vec<_> = starters.into_iter().map(|starter| starter.join().unwrap()).collect();
@@ -425,7 +425,7 @@ impl Via for Refuses {
 fn gs_21_invalid_names_are_refused_before_any_process_runs() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let other = puppet();
+        let other = start_server();
         let cases = [
             (ServerRef::named(""), NameError::Empty),
             (ServerRef::from_name(String::new()), NameError::Empty),
@@ -455,10 +455,10 @@ fn gs_21_invalid_names_are_refused_before_any_process_runs() {
 #[test]
 fn gs_22_without_a_name_a_server_is_unnamed() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let info = process::info(server.pid()).unwrap();
         assert_eq!(info.name, None);
-        assert_eq!(info.label.as_deref(), Some("Puppet"), "listings call it by its type");
+        assert_eq!(info.label.as_deref(), Some("ScriptedServer"), "listings call it by its type");
         server.stop().unwrap();
     });
 }
@@ -482,7 +482,7 @@ fn the_name_is_registered_before_init_runs() {
 #[test]
 fn init_knows_its_process_and_its_parent() {
     attached(|inbox: &mut Inbox<()>| {
-        let known = |spec: fn(rethread::ServerSpec<Puppet>) -> ServerRef<Puppet>| {
+        let known = |spec: fn(rethread::ServerSpec<ScriptedServer>) -> ServerRef<ScriptedServer>| {
             let (tell, hear) = channel();
             let plan = Plan::new(&Journal::new()).init(move |cx| {
                 assert_eq!(process::current(), Some(cx.pid()));
@@ -509,7 +509,7 @@ fn init_knows_its_process_and_its_parent() {
 fn a_foreign_thread_can_start_servers() {
     let _watchdog = watchdog();
     assert_eq!(process::current(), None);
-    let server = Puppet::start_link(Plan::new(&Journal::new())).unwrap();
+    let server = ScriptedServer::start_link(Plan::new(&Journal::new())).unwrap();
     assert_eq!(server.get(), Ok(0));
     assert_eq!(process::info(server.pid()).unwrap().links, []);
     server.stop().unwrap();
@@ -532,7 +532,7 @@ fn messages_sent_during_init_are_handled_afterwards_in_order() {
             Ok(())
         });
         let spec = plan.spec().name(name.clone());
-        let starter = elsewhere(move |_| spec.start());
+        let starter = spawn_body(move |_| spec.start());
         hear.recv().unwrap();
         name.note("first");
         name.note("second");
@@ -555,11 +555,11 @@ fn a_call_during_a_failing_init_learns_its_reason() {
             Err(InitError::Stop("why".into()))
         });
         let spec = plan.spec().name(name.clone());
-        let starter = elsewhere(move |_| spec.start());
+        let starter = spawn_body(move |_| spec.start());
         let pid = hear.recv().unwrap();
         let calling = name.clone();
-        let caller = elsewhere(move |_| calling.get());
-        server_puppet::waits_for(caller.pid, pid);
+        let caller = spawn_body(move |_| calling.get());
+        scripted_server::wait_until_calling(caller.pid, pid);
         gate.open();
         assert_eq!(starter.join().unwrap().unwrap_err(), StartError::Failed("why".into()));
         let expected = CallError::Exited { server: name.to_string().into(), reason: "why".into() };
@@ -571,7 +571,7 @@ fn a_call_during_a_failing_init_learns_its_reason() {
 fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
     attached(|_: &mut Inbox<()>| {
         let (tell, hear) = channel();
-        let starter = elsewhere(move |_| {
+        let starter = spawn_body(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |cx| {
                 tell.send(process::watch(cx.pid())).unwrap();
                 process::sleep(Duration::MAX);
@@ -598,7 +598,7 @@ fn a_start_under_the_name_of_a_dying_server_waits_for_its_destructors() {
         let old = plan.start_as(&name);
         process::exit(old.pid(), "oops");
         let (new, log) = (name.clone(), journal.clone());
-        let starter = elsewhere(move |_| {
+        let starter = spawn_body(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |_| {
                 log.note("new one begins");
                 Ok(())
@@ -636,9 +636,9 @@ fn the_start_timeout_counts_while_it_waits_for_a_dying_holder() {
 
 #[test]
 fn a_spec_shows_what_it_is() {
-    let spec = Puppet::child_spec(Plan::new(&Journal::new())).name(ServerRef::named("the name"));
+    let spec = ScriptedServer::child_spec(Plan::new(&Journal::new())).name(ServerRef::named("the name"));
     let text = format!("{spec:?}");
-    assert!(text.contains("Puppet") && text.contains("the name"), "{text}");
+    assert!(text.contains("ScriptedServer") && text.contains("the name"), "{text}");
 }
 
 /// A compile-time check: state that is not `Send`, no casts, no calls.

@@ -1,12 +1,12 @@
 //! Destructors and `Debug` of user code that panic, block or query the runtime where it drops or prints
 //! user values: one regression test for each former abort, kill or hang.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::fmt;
@@ -15,11 +15,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use apart::apart;
 use child::{states, up};
+use child_program::in_child_program;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, NameError, Via, attempt};
-use server_puppet::Plan;
+use scripted_server::Plan;
 use support::{Gate, Journal, capture, eventually, unique, watchdog};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ impl GenServer for Holder {
 
 #[test]
 fn a_held_reply_whose_destructor_panics_does_not_abort_the_burial() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let (terminating, gate) = (Gate::new(), Gate::new());
         let args = (terminating.clone(), gate.clone());
@@ -211,7 +211,7 @@ impl Drop for Nosy {
 
 #[test]
 fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_end() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
         let stalls = Stalls { begun: begun.clone(), gate: gate.clone() };
@@ -271,7 +271,7 @@ impl Via for Table {
 
 #[test]
 fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let name = ServerRef::via(Table(Bomb));
         let server = Plan::new(&Journal::new()).spec().name(name).start().unwrap();
@@ -283,7 +283,7 @@ fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
 
 #[test]
 fn a_timed_message_that_nobody_takes_and_whose_destructor_blocks_does_not_stop_the_clock() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
         let nobody: process::Name<Stalls> = process::Name::new(unique("drops.nobody"));

@@ -3,10 +3,10 @@
 
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/puppet.rs"]
-mod puppet;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use child::{Child, child_pid, kill, pid_of, states, up};
 use parking_lot::Mutex;
-use puppet::{Puppet, exit};
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, LinkError, Name};
 use rethread::{ChildId, ChildInfo, DynamicSupervisor, StopError};
-use server_puppet::Pull;
+use scripted_process::{ScriptedProcess, exit};
+use scripted_server::ScriptedCalls;
 use support::{Gate, Journal, attached, down, message, sleeper, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -74,13 +74,13 @@ fn a_process_that_kills_itself_goes_no_further_and_tells_the_same_reason_to_all(
 
 #[test]
 fn a_server_that_calls_itself_also_by_its_name_is_told_so_and_goes_on() {
-    use server_puppet::Plan;
+    use scripted_server::Plan;
     let _watchdog = watchdog();
-    let name: ServerRef<server_puppet::Puppet> = ServerRef::named(unique("calls itself"));
+    let name: ServerRef<scripted_server::ScriptedServer> = ServerRef::named(unique("calls itself"));
     let server = Plan::new(&Journal::new()).start_as(&name);
     for through in [server.clone(), name] {
-        let outcome = server.ask(move |_, from, _| {
-            let own = through.ask(|_, from, _| from.reply(1));
+        let outcome = server.call_with(move |_, from, _| {
+            let own = through.call_with(|_, from, _| from.reply(1));
             assert!(matches!(own, Err(CallError::CallingSelf { .. })), "{own:?}");
             assert_eq!(through.stop(), Err(StopError::CallingSelf));
             from.reply(2)
@@ -92,9 +92,9 @@ fn a_server_that_calls_itself_also_by_its_name_is_told_so_and_goes_on() {
 
 /// Returns the pid that a foreign thread has as a sender of signals.
 fn foreign_pid() -> Pid {
-    let target = Puppet::trapping();
+    let target = ScriptedProcess::trapping();
     process::exit(&target, "from nowhere");
-    match target.hears(1)[..] {
+    match target.wait_for_events(1)[..] {
         [Event::Exit { from, .. }] => from,
         ref other => panic!("an exit was due, not {other:?}"),
     }
@@ -135,8 +135,8 @@ fn whoever_is_no_living_process_is_nobody_to_all_calls() {
             assert_eq!(down(inbox), (monitor, ExitReason::NoProc));
             assert_eq!(process::watch(nobody).wait(), ExitReason::NoProc);
             assert!(process::register(unique("nobody"), nobody).is_err());
-            let server = ServerRef::<server_puppet::Puppet>::from_pid(nobody);
-            let outcome = server.ask(|_, from, _| from.reply(1));
+            let server = ServerRef::<scripted_server::ScriptedServer>::from_pid(nobody);
+            let outcome = server.call_with(|_, from, _| from.reply(1));
             assert!(matches!(outcome, Err(CallError::NoProc { .. })), "{outcome:?}");
             assert_eq!(server.stop(), Err(StopError::NoProc));
             assert_eq!(inbox.try_recv(), None);
@@ -163,14 +163,14 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
             go_on.pass();
         }
     });
-    let linked = Puppet::trapping();
+    let linked = ScriptedProcess::trapping();
     let first: Address<()> = told.recv().unwrap();
     let pid = first.pid();
-    assert_eq!(linked.does(move || process::link(pid)), Ok(()));
+    assert_eq!(linked.run(move || process::link(pid)), Ok(()));
     first.send(());
-    assert_eq!(linked.hears(1), [exit(pid, ExitReason::Normal)]);
-    assert_eq!(linked.does(move || process::link(pid)), Ok(()), "it traps exits");
-    assert_eq!(linked.hears(2)[1], exit(pid, ExitReason::NoProc));
+    assert_eq!(linked.wait_for_events(1), [exit(pid, ExitReason::Normal)]);
+    assert_eq!(linked.run(move || process::link(pid)), Ok(()), "it traps exits");
+    assert_eq!(linked.wait_for_events(2)[1], exit(pid, ExitReason::NoProc));
     gate.open();
     again.open();
     let second: Address<()> = told.recv().unwrap();
@@ -192,10 +192,10 @@ fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() 
     let supervisor = strict(&a);
     let (pid, first) = (pid_of(&supervisor), a.pid());
     for reason in [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Kill, "stranger".into()] {
-        let stranger = Puppet::new();
-        assert_eq!(stranger.does(move || process::link(pid)), Ok(()));
+        let stranger = ScriptedProcess::new();
+        assert_eq!(stranger.run(move || process::link(pid)), Ok(()));
         let end = process::watch(&stranger);
-        stranger.begins(move || process::exit_with(reason));
+        stranger.start(move || process::exit_with(reason));
         end.wait();
     }
     // Nor is it if only the pid distinguishes the foreign process from a child.

@@ -1,17 +1,17 @@
 //! Log sinks that panic, query the runtime, or block. A program has one logger, so each test runs in a
 //! child program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apart::{again, apart};
 use child::{Begin, Child, kill, states, up};
+use child_program::{child_command, in_child_program};
 use log::{LevelFilter, Log, Metadata, Record};
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, ProcessState};
@@ -118,7 +118,7 @@ fn eventful_life() {
 
 #[test]
 fn a_sink_that_panics_at_every_line_disturbs_nobody() {
-    apart(|| {
+    in_child_program(|| {
         log_to(&Sink(|_| panic!("the log is full")));
         eventful_life();
     });
@@ -126,7 +126,7 @@ fn a_sink_that_panics_at_every_line_disturbs_nobody() {
 
 #[test]
 fn a_sink_that_asks_the_runtime_disturbs_nobody() {
-    apart(|| {
+    in_child_program(|| {
         fn asks(_: &str) {
             thread_local!(static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
             if INSIDE.replace(true) {
@@ -147,7 +147,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
 
 #[test]
 fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
-    apart(|| {
+    in_child_program(|| {
         fn ends(line: &str) {
             if line.contains("the victim") && process::current().is_some() {
                 process::exit_with("ended by the log");
@@ -177,7 +177,7 @@ static FREED: once_cell::sync::Lazy<Gate> = once_cell::sync::Lazy::new(Gate::new
 
 #[test]
 fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
-    apart(|| {
+    in_child_program(|| {
         fn blocks(line: &str) {
             let ends = line.contains("process") || line.contains("in time");
             if ends && !FREED.is_open() {
@@ -212,7 +212,7 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
 
 #[test]
 fn a_setting_that_is_not_understood_is_told_to_any_sink() {
-    let Some(mut command) = again() else {
+    let Some(mut command) = child_command() else {
         fn asks_and_panics(_: &str) {
             let _ = process::settings();
             let _ = process::spawn::<()>(|_| ());

@@ -2,8 +2,8 @@
 
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use child::{Child, states, up};
 use rethread::AutoShutdown::AllSignificant;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, ProcessState, attempt};
-use server_puppet::{Plan, Pull, puppet, waits_for};
+use scripted_server::{Plan, ScriptedCalls, start_server, wait_until_calling};
 use support::{Gate, Journal, attached, eventually, unique, watchdog};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -167,28 +167,28 @@ fn a_process_that_starts_its_successor_hands_on_a_bounded_list_of_ancestors() {
 #[test]
 fn a_handler_that_returns_late_does_not_hide_the_cycle_its_callers_next_call_makes() {
     let _watchdog = watchdog();
-    let (first, second) = (puppet(), puppet());
+    let (first, second) = (start_server(), start_server());
     let (give, outcome) = channel();
     let (answered, gate) = (Gate::new(), Gate::new());
     let (has_answer, held) = (answered.clone(), gate.clone());
     let (callee, caller) = (second.clone(), first.clone());
-    first.tell(move |_, _| {
-        let early = callee.ask(move |_, from, _| {
+    first.cast_with(move |_, _| {
+        let early = callee.call_with(move |_, from, _| {
             from.reply_now(1);
             held.pass();
             Next::wait()
         });
         assert_eq!(early, Ok(1));
         has_answer.open();
-        let back = callee.ask(move |_, from, _| {
-            let _ = give.send(caller.ask_for(Duration::from_secs(1), |_, from, _| from.reply(2)));
+        let back = callee.call_with(move |_, from, _| {
+            let _ = give.send(caller.call_with_timeout(Duration::from_secs(1), |_, from, _| from.reply(2)));
             from.reply(3)
         });
         assert_eq!(back, Ok(3));
         Next::wait()
     });
     answered.pass();
-    waits_for(first.pid(), second.pid());
+    wait_until_calling(first.pid(), second.pid());
     gate.open(); // the handler of the first call returns in the middle of the second one
     let outcome = outcome.recv().unwrap();
     assert!(matches!(outcome, Err(CallError::Deadlock { .. })), "{outcome:?}");
@@ -230,8 +230,8 @@ fn a_reply_dropped_by_a_resumed_unwinding_is_a_no_reply_at_once() {
         }
     });
     let helper = helper.unwrap();
-    let server = puppet();
-    let outcome = server.ask_for(LONG / 2, move |_, from, _| {
+    let server = start_server();
+    let outcome = server.call_with_timeout(LONG / 2, move |_, from, _| {
         helper.send(from);
         Next::wait()
     });

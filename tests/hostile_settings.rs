@@ -1,12 +1,12 @@
 //! Extreme settings and times: zero and the maximum. Settings hold for the whole program, so each test that
 //! changes them runs in a child program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 #[path = "layers/source.rs"]
 mod source;
 mod support;
@@ -14,12 +14,12 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use apart::apart;
 use child::{Begin, Child, up};
+use child_program::in_child_program;
 use rethread::DynamicSupervisor;
 use rethread::prelude::*;
 use rethread::process::{self, AttachError, Builder, Event, Inbox, Settings, SpawnError};
-use server_puppet::{Plan, Pull, puppet};
+use scripted_server::{Plan, ScriptedCalls, start_server};
 use support::{Gate, Journal, attached, down, eventually, message, unique, watchdog};
 
 const ALWAYS: Duration = Duration::MAX;
@@ -28,7 +28,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is_one() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let with_room =
             |max_processes| process::set_settings(Settings { max_processes, ..process::settings() });
@@ -86,7 +86,7 @@ fn deaths() {
 
 #[test]
 fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
-    apart(|| {
+    in_child_program(|| {
         let before = process::settings();
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
             let max_zombies = usize::MAX;
@@ -125,10 +125,10 @@ fn a_kill_with_all_time_to_die_waits_for_the_thread() {
 #[test]
 fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
     attached(|inbox: &mut Inbox<u32>| {
-        let server = puppet();
-        assert_eq!(server.ask_for(ALWAYS, |_, from, _| from.reply(1)), Ok(1));
-        let held = server.ask_for(NEVER, |puppet, from, _| {
-            puppet.kept.push(from);
+        let server = start_server();
+        assert_eq!(server.call_with_timeout(ALWAYS, |_, from, _| from.reply(1)), Ok(1));
+        let held = server.call_with_timeout(NEVER, |state, from, _| {
+            state.kept.push(from);
             Next::wait()
         });
         assert!(matches!(held, Err(CallError::Timeout { .. })), "{held:?}");
@@ -157,7 +157,7 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
             Next::wait().timeout(ALWAYS)
         });
         let idle = idle.start();
-        idle.tell(|_, _| Next::wait().timeout(NEVER));
+        idle.cast_with(|_, _| Next::wait().timeout(NEVER));
         assert_eq!(journal.wait_for(1), ["Timeout"]);
         assert_eq!(idle.stop_with(ExitReason::Normal, ALWAYS), Ok(()));
         let _ = process::send_at(Instant::now(), &inbox.address(), 3);
@@ -198,7 +198,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
 
 #[test]
 fn a_stack_of_no_bytes_is_the_least_there_is() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let little = Builder::new().stack_size(0).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
         let end = process::watch(&little);

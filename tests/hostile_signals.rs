@@ -1,8 +1,8 @@
 //! Signals to the whole program: SIGTERM with and without a handler, SIGSTOP and SIGCONT.
 #![cfg(unix)]
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use apart::{Program, again, apart, say};
+use child_program::{ChildProgram, child_command, in_child_program, send_line};
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -53,7 +53,7 @@ impl GenServer for Clerk {
     fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
         let _ = writeln!(self.out, "{} {reason}", self.id);
         if self.id == "b" {
-            say("stopping");
+            send_line("stopping");
             process::sleep(ms(50)); // so that signals arrive while it is stopping
         }
     }
@@ -69,27 +69,27 @@ fn office() {
     let stop = app.clone();
     let listens = move || signals.forever().for_each(|_| stop.request_stop());
     thread::Builder::new().spawn(listens).expect("a thread");
-    say("ready");
+    send_line("ready");
     let ending = app.wait();
-    say(&ending.to_string());
+    send_line(&ending.to_string());
     std::process::exit(i32::from(!ending.is_success()));
 }
 
 #[test]
 fn sigterm_and_sigint_stop_all_in_reverse_order_and_nothing_that_was_written_is_lost() {
-    let Some(_) = again() else { return office() };
+    let Some(_) = child_command() else { return office() };
     let _watchdog = watchdog();
     for signals in [&["TERM"][..], &["INT"], &["TERM", "TERM", "INT", "TERM"]] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("office");
-        let mut command = again().unwrap();
+        let mut command = child_command().unwrap();
         command.env(FILE, &path);
-        let mut office = Program::start(command);
-        assert_eq!(office.hears().as_deref(), Some("ready"));
+        let mut office = ChildProgram::start(command);
+        assert_eq!(office.next_line().as_deref(), Some("ready"));
         office.signal(signals[0]);
-        assert_eq!(office.hears().as_deref(), Some("stopping"));
+        assert_eq!(office.next_line().as_deref(), Some("stopping"));
         signals[1..].iter().for_each(|name| office.signal(name)); // and no more than that happens
-        let (said, status) = office.ends();
+        let (said, status) = office.wait();
         assert_eq!(said, ["the application ended: shutdown"], "{signals:?}");
         assert_eq!(status.code(), Some(0), "{signals:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "c shutdown\nb shutdown\na shutdown\n", "{signals:?}");
@@ -98,7 +98,7 @@ fn sigterm_and_sigint_stop_all_in_reverse_order_and_nothing_that_was_written_is_
 
 #[test]
 fn sigterm_ends_a_program_at_once_that_does_not_listen_to_it() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         let busy = process::spawn::<()>(|_| {
             loop {
                 std::hint::spin_loop();
@@ -106,15 +106,15 @@ fn sigterm_ends_a_program_at_once_that_does_not_listen_to_it() {
         });
         let _system =
             Supervisor::start_link([ChildSpec::worker("waits", wait)], Strategy::OneForOne).unwrap();
-        say("ready");
+        send_line("ready");
         process::watch(busy.unwrap()).wait();
         return;
     };
     let _watchdog = watchdog();
-    let mut program = Program::start(command);
-    assert_eq!(program.hears().as_deref(), Some("ready"));
+    let mut program = ChildProgram::start(command);
+    assert_eq!(program.next_line().as_deref(), Some("ready"));
     program.signal("TERM");
-    let (said, status) = program.ends();
+    let (said, status) = program.wait();
     assert_eq!((said, status.signal()), (vec![], Some(SIGTERM)));
 }
 
@@ -135,7 +135,7 @@ fn dispositions() -> Vec<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn rethread_catches_ignores_and_blocks_no_signal() {
-    apart(|| {
+    in_child_program(|| {
         let before = dispositions();
         assert_eq!(before.len(), 3, "{before:?}");
         let inside = attached(|inbox: &mut Inbox<()>| {
@@ -206,10 +206,10 @@ fn stopped_program() {
         for n in (0..5).rev() {
             let _ = process::send_at(later + TICK * n, &inbox.address(), n);
         }
-        say("ready");
-        (0..5).for_each(|_| say(&format!("timer {}", message(inbox))));
+        send_line("ready");
+        (0..5).for_each(|_| send_line(&format!("timer {}", message(inbox))));
         let counted = ticks.load(Ordering::SeqCst);
-        say(&format!("{counted} ticks in {} ms", began.elapsed().as_millis()));
+        send_line(&format!("{counted} ticks in {} ms", began.elapsed().as_millis()));
         assert_eq!(inbox.recv_timeout(ms(50)), None, "each fires once");
         let outcome = call.expect("a free thread").join().expect("its outcome");
         assert!(matches!(outcome, Err(CallError::Timeout { .. })), "{outcome:?}");
@@ -225,7 +225,7 @@ fn stopped_program() {
         assert_eq!(message(inbox), 7);
         process::exit(ticker.expect("a free thread"), ExitReason::Kill);
         system.stop().expect("it stops");
-        say("well");
+        send_line("well");
     });
 }
 
@@ -241,8 +241,8 @@ fn is_stopped(program: u32) -> bool {
 /// Stops the program when it is ready, for longer than its timers run, and continues it; returns the least
 /// duration of the stop.
 #[track_caller]
-fn stop_for_a_while(program: &mut Program) -> Duration {
-    assert_eq!(program.hears().as_deref(), Some("ready"));
+fn stop_for_a_while(program: &mut ChildProgram) -> Duration {
+    assert_eq!(program.next_line().as_deref(), Some("ready"));
     program.signal("STOP");
     eventually("it is stopped", || is_stopped(program.id()));
     let stopped = Instant::now();
@@ -254,13 +254,13 @@ fn stop_for_a_while(program: &mut Program) -> Duration {
 
 #[test]
 fn what_was_due_while_the_program_was_stopped_comes_once_and_in_order() {
-    let Some(_) = again() else { return stopped_program() };
+    let Some(_) = child_command() else { return stopped_program() };
     // On a busy machine the stop may come after the timers have fired; then try again.
     for _ in 0..20 {
         let _watchdog = watchdog();
-        let mut program = Program::start(again().unwrap());
+        let mut program = ChildProgram::start(child_command().unwrap());
         let stopped = stop_for_a_while(&mut program).as_millis();
-        let (said, status) = program.ends();
+        let (said, status) = program.wait();
         assert!(status.success(), "{status} {said:?}");
         assert_eq!(said[..5], ["timer 0", "timer 1", "timer 2", "timer 3", "timer 4"]);
         assert_eq!(said[6..], ["well"]);

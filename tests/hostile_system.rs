@@ -2,10 +2,10 @@
 //! the program while processes run. Each test runs in a child program.
 #![cfg(unix)]
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apart::{Program, again, apart, doomed_apart, say};
 use child::{Child, child_pid, states, up};
+use child_program::{ChildProgram, child_command, in_child_program, in_failing_child_program, send_line};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, Settings, SpawnError};
@@ -176,7 +176,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
 #[cfg(target_os = "linux")]
 #[test]
 fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         // Idle threads would be sufficient.
         process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max processes"));
@@ -187,7 +187,7 @@ fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
     let folder = tempfile::tempdir().unwrap();
     if sets_limits() {
         if let Some(command) = unprivileged(command, folder.path()) {
-            let (_, status) = Program::start(command).ends();
+            let (_, status) = ChildProgram::start(command).wait();
             assert!(status.success(), "{status}");
         }
     }
@@ -204,7 +204,7 @@ fn limit(called: &str) -> String {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         let _watchdog = watchdog();
         process::set_settings(Settings { max_idle_threads: 8, ..process::settings() });
         let (mut limits, before) = (Limits::new(), limit("Max processes"));
@@ -225,7 +225,7 @@ fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
     if sets_limits() {
         if let Some(command) = unprivileged(command, folder.path()) {
-            let (_, status) = Program::start(command).ends();
+            let (_, status) = ChildProgram::start(command).wait();
             assert!(status.success(), "{status}");
         }
     }
@@ -247,10 +247,10 @@ fn tighten(limits: &mut Limits) {
 #[cfg(target_os = "linux")]
 #[test]
 fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
-    if again().is_some() && !sets_limits() {
+    if child_command().is_some() && !sets_limits() {
         return;
     }
-    apart(|| {
+    in_child_program(|| {
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max address space"));
         let mut refuse = || {
             // From now on: running processes have small stacks, and leave no room behind.
@@ -266,10 +266,10 @@ fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_allocation_that_fails_ends_the_program() {
-    if again().is_some() && !sets_limits() {
+    if child_command().is_some() && !sets_limits() {
         return;
     }
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         let mut limits = Limits::new();
         let greedy = process::spawn::<()>(|inbox| {
             inbox.recv();
@@ -340,7 +340,7 @@ fn inherited() -> BTreeSet<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn rethread_opens_no_file_that_other_programs_inherit() {
-    apart(|| {
+    in_child_program(|| {
         let open = || fs::read_dir("/proc/self/fd").expect("Linux has it").count();
         let before = (inherited(), open());
         let after = attached(|inbox: &mut Inbox<()>| {
@@ -361,7 +361,7 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
 
 #[test]
 fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         let gate = Gate::new();
         let begun = Journal::new();
         let note = |what: &'static str| {
@@ -388,27 +388,27 @@ fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
                 gate.pass();
             }
         });
-        let waits = Child::new("waits", &Journal::new()).traps().ends_by(|_| say("its terminate runs"));
+        let waits = Child::new("waits", &Journal::new()).traps().ends_by(|_| send_line("its terminate runs"));
         let system = up(Supervisor::one_for_one().child(waits.spec()).child(hangs.spec()));
         process::spawn::<()>(move |_| drop(system.stop())).unwrap();
         begun.wait_for(3);
         return; // from the test, and from the `main` of the test harness
     };
     let _watchdog = watchdog();
-    let (said, status) = Program::start(command).ends();
+    let (said, status) = ChildProgram::start(command).wait();
     assert_eq!(said, [""; 0], "nobody was told");
     assert!(status.success(), "{status}");
 }
 
 #[test]
 fn an_exit_of_the_program_in_a_handler_does_not_wait_for_a_terminate_that_runs() {
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         let (terminating, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (terminating.clone(), gate.clone());
         let ends_slowly = Child::new("ends slowly", &Journal::new()).traps().ends_by(move |_| {
             begun.open();
             held.pass();
-            say("it ended");
+            send_line("it ended");
         });
         let exits = Child::new("exits", &Journal::new());
         let slow = up(Supervisor::one_for_one().child(ends_slowly.spec()));

@@ -1,12 +1,12 @@
 //! Misuse of unwinding: payloads that are swallowed, kept or resumed elsewhere, threads inside of a
 //! process, destructors that use the runtime at every moment, and what ends the whole program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::any::Any;
@@ -17,12 +17,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use apart::doomed_apart;
 use child::{Child, kill, states, up};
+use child_program::in_failing_child_program;
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, attempt};
-use server_puppet::{Plan, Pull, puppet};
+use scripted_server::{Plan, ScriptedCalls, start_server};
 use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -130,7 +130,7 @@ fn a_server_that_resumes_the_exit_signal_of_another_terminates_and_is_no_normal_
     let notes = journal.clone();
     let server = Plan::new(&Journal::new()).terminate(move |_| notes.note("terminate")).start();
     let end = server.watch();
-    server.tell(move |_, _| resume(payload));
+    server.cast_with(move |_, _| resume(payload));
     let reason = end.wait();
     assert!(misplaced(&reason), "{reason}");
     assert_eq!(journal.all(), ["terminate"]);
@@ -252,7 +252,7 @@ fn a_process_killed_while_it_joins_a_thread_ends_when_that_does() {
 struct Asks {
     done: Sender<()>,
     to: Address<u32>,
-    server: ServerRef<server_puppet::Puppet>,
+    server: ServerRef<scripted_server::ScriptedServer>,
 }
 
 impl Drop for Asks {
@@ -261,8 +261,8 @@ impl Drop for Asks {
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
         let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
         let _ = process::link(self.server.whereis().expect("it lives"));
-        let _ = self.server.ask_for(Duration::from_millis(100), |_, from, _| from.reply(1));
-        self.server.tell(|_, _| Next::wait());
+        let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
+        self.server.cast_with(|_, _| Next::wait());
         let _ = Task::spawn(|| 1).map(|task| task.join());
         let _ = Agent::start(|| 1).map(|agent| agent.stop());
         let _ = Supervisor::one_for_one().start().map(|supervisor| supervisor.stop());
@@ -292,7 +292,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
     ];
     attached(|inbox: &mut Inbox<u32>| {
         process::trap_exit(true);
-        let (to, server) = (inbox.address(), puppet());
+        let (to, server) = (inbox.address(), start_server());
         let (tell, done) = channel();
         let asks = || Asks { done: tell.clone(), to: to.clone(), server: server.clone() };
         let times = || Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
@@ -344,7 +344,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
             panic!("the destructor of a bomb");
         }
     }
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         let begun = Gate::new();
         let begins = begun.clone();
         let armed = process::spawn::<()>(move |inbox| {
@@ -373,7 +373,7 @@ fn a_stack_overflow_ends_the_program() {
     fn deeper(n: u64) -> u64 {
         std::hint::black_box(deeper(n + 1)) + n
     }
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         process::watch(process::spawn::<()>(|_| _ = deeper(0)).unwrap()).wait();
     });
     assert!(!status.success(), "{status}");

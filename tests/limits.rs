@@ -1,16 +1,16 @@
 //! The limits: the number of processes, and a system without available threads. Settings hold for the whole
 //! program, so each test runs in a child program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::time::{Duration, Instant};
 
-use apart::apart;
 use child::{Child, child_pid, kill, pid_of, states, up};
+use child_program::in_child_program;
 use rethread::DynamicSupervisor;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
@@ -25,7 +25,7 @@ fn another() -> Result<Address<()>, SpawnError> {
 
 #[test]
 fn the_process_limit_refuses_and_nothing_is_left_over() {
-    apart(|| {
+    in_child_program(|| {
         process::set_settings(Settings { max_processes: 20, ..process::settings() });
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
@@ -62,7 +62,7 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
 
 #[test]
 fn attached_processes_and_zombies_count() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         process::set_settings(Settings { max_processes: 2, ..process::settings() });
         let gate = Gate::new();
@@ -96,7 +96,7 @@ fn attached_processes_and_zombies_count() {
 
 #[test]
 fn a_lowered_limit_holds_for_what_comes() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let alive: Vec<_> = (0..10).map(|_| another().unwrap()).collect();
         process::set_settings(Settings { max_processes: 5, ..process::settings() });
@@ -110,7 +110,7 @@ fn a_lowered_limit_holds_for_what_comes() {
 
 #[test]
 fn settings_hold_for_processes_that_begin_afterwards() {
-    apart(|| {
+    in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
             let stuck = |gate: &Gate| {
                 let (ready, held) = (Gate::new(), gate.clone());
@@ -156,7 +156,7 @@ impl Drop for Baggage {
 
 #[test]
 fn a_thread_that_the_system_refuses_leaves_nothing_over() {
-    apart(|| {
+    in_child_program(|| {
         // Room for two besides the test: a refused start must give its place back.
         process::set_settings(Settings { max_processes: 3, ..process::settings() });
         attached(|inbox: &mut Inbox<()>| {
@@ -192,7 +192,7 @@ fn a_thread_that_the_system_refuses_leaves_nothing_over() {
 
 #[test]
 fn a_huge_stack_for_all_is_refused_too() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let before = process::settings();
         process::set_settings(Settings { stack_size: 1 << 46, ..before });
@@ -204,7 +204,7 @@ fn a_huge_stack_for_all_is_refused_too() {
 
 #[test]
 fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
-    apart(|| {
+    in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
             let (name, gate, journal) = (unique("dying"), Gate::new(), Journal::new());
             let (ready, held, notes) = (Gate::new(), gate.clone(), journal.clone());
@@ -234,7 +234,7 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
 
 #[test]
 fn as_many_processes_as_the_default_allows_do_work() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let began = Instant::now();
         // A big machine allows more than a test should use: 10,000 is enough then.
@@ -271,7 +271,7 @@ fn patient() -> SupervisorSpec {
 
 #[test]
 fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let journal = Journal::new();
         let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
@@ -298,7 +298,7 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
 
 #[test]
 fn a_whole_application_that_finds_no_room_in_time_gives_up() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec());
@@ -315,7 +315,7 @@ fn a_whole_application_that_finds_no_room_in_time_gives_up() {
 
 #[test]
 fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let journal = Journal::new();
         let children = ["a", "b", "c"].map(|id| Child::new(id, &journal));
@@ -339,7 +339,7 @@ fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
 
 #[test]
 fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let supervisor = DynamicSupervisor::new().max_restarts(u32::MAX, MINUTE).start().unwrap();
@@ -358,7 +358,7 @@ fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
 
 #[test]
 fn a_supervisor_is_stopped_and_killed_in_the_middle_of_restarts_without_room() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         for kills in [false, true] {
             room_for(100);

@@ -1,41 +1,41 @@
 //! Links: two processes that end each other. Scenarios LK-01 to LK-21.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
-use puppet::{Puppet, exit};
 use rethread::prelude::*;
 use rethread::process::{self, Event, Inbox, LinkError, ProcessState};
 use rethread::{ExitReason, Pid};
+use scripted_process::{ScriptedProcess, exit};
 use support::{
     Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, watchdog,
 };
 
 /// Links the process of one script with another process.
-fn link(a: &Puppet, b: impl Into<Pid>) {
+fn link(a: &ScriptedProcess, b: impl Into<Pid>) {
     let b = b.into();
-    a.does(move || process::link(b)).expect("both live");
+    a.run(move || process::link(b)).expect("both live");
 }
 
 #[test]
 fn lk_01_linked_unlinked_and_linked_again() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::new(), Puppet::new());
+        let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let a_pid = a.pid();
         link(&a, &b);
         assert_eq!((a.links(), b.links()), (vec![b.pid()], vec![a.pid()]));
-        b.does(move || process::unlink(a_pid));
+        b.run(move || process::unlink(a_pid));
         assert_eq!((a.links(), b.links()), (vec![], vec![]));
         link(&b, &a);
         assert_eq!((a.links(), b.links()), (vec![b.pid()], vec![a.pid()]));
-        b.does(|| process::trap_exit(true));
+        b.run(|| process::trap_exit(true));
         let monitor = process::monitor(&a);
-        a.begins(|| process::exit_with("died"));
-        assert_eq!(b.hears(1), [exit(a_pid, "died")]);
+        a.start(|| process::exit_with("died"));
+        assert_eq!(b.wait_for_events(1), [exit(a_pid, "died")]);
         assert_eq!(b.links(), []);
         assert_eq!(down(inbox), (monitor, "died".into()));
-        assert_eq!(b.heard().len(), 1);
+        assert_eq!(b.received().len(), 1);
     });
 }
 
@@ -56,32 +56,32 @@ fn lk_02_a_link_to_oneself_is_none() {
 #[test]
 fn lk_04_two_processes_have_one_link_whoever_made_it() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::trapping(), Puppet::new());
+        let (a, b) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
         link(&b, &a);
         link(&a, &b);
         assert_eq!((a.links(), b.links()), (vec![b.pid()], vec![a.pid()]));
         let a_pid = a.pid();
-        b.does(move || process::unlink(a_pid));
+        b.run(move || process::unlink(a_pid));
         assert_eq!((a.links(), b.links()), (vec![], vec![]));
         let monitor = process::monitor(&b);
         process::exit(&b, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-        assert_eq!(a.heard(), []);
+        assert_eq!(a.received(), []);
     });
 }
 
 #[test]
 fn two_links_give_one_exit() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::trapping(), Puppet::new());
+        let (a, b) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
         link(&b, &a);
         let monitor = process::monitor(&b);
         process::exit(&b, "once");
         assert_eq!(down(inbox), (monitor, "once".into()));
-        assert_eq!(a.hears(1), [exit(&b, "once")]);
-        assert_eq!(a.heard().len(), 1);
+        assert_eq!(a.wait_for_events(1), [exit(&b, "once")]);
+        assert_eq!(a.received().len(), 1);
     });
 }
 
@@ -235,33 +235,33 @@ fn lk_10_a_normal_end_is_told_to_a_trapping_process() {
 #[test]
 fn lk_11_a_chain_dies_up_to_the_trapping_member() {
     attached(|inbox: &mut Inbox<()>| {
-        let [a, b, c] = [(); 3].map(|()| Puppet::new());
-        let (d, e) = (Puppet::trapping(), Puppet::new());
+        let [a, b, c] = [(); 3].map(|()| ScriptedProcess::new());
+        let (d, e) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
         link(&b, &c);
         link(&c, &d);
         link(&d, &e);
         let monitors = [&a, &b, &c].map(process::monitor);
-        a.begins(|| process::exit_with(ExitReason::Shutdown));
+        a.start(|| process::exit_with(ExitReason::Shutdown));
         let mut downs = [(); 3].map(|()| down(inbox));
         downs.sort_by_key(|(monitor, _)| *monitor);
         assert_eq!(downs, monitors.map(|monitor| (monitor, ExitReason::Shutdown)));
-        assert_eq!(d.hears(1), [exit(&c, ExitReason::Shutdown)]);
-        assert_eq!(d.heard().len(), 1);
+        assert_eq!(d.wait_for_events(1), [exit(&c, ExitReason::Shutdown)]);
+        assert_eq!(d.received().len(), 1);
         assert_eq!((d.links(), e.links()), (vec![e.pid()], vec![d.pid()]));
-        assert_eq!(e.does(|| "well"), "well");
+        assert_eq!(e.run(|| "well"), "well");
     });
 }
 
 #[test]
 fn lk_12_a_ring_dies_whole_and_is_reported_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let [x, y, z] = [(); 3].map(|()| Puppet::new());
+        let [x, y, z] = [(); 3].map(|()| ScriptedProcess::new());
         link(&x, &y);
         link(&y, &z);
         link(&z, &x);
         let monitors = [&x, &y, &z].map(process::monitor);
-        y.begins(|| panic!("the ring breaks"));
+        y.start(|| panic!("the ring breaks"));
         let mut downs = [(); 3].map(|()| down(inbox));
         downs.sort_by_key(|(monitor, _)| *monitor);
         let reason = downs[1].1.clone();
@@ -274,7 +274,7 @@ fn lk_12_a_ring_dies_whole_and_is_reported_once() {
 #[test]
 fn a_hub_takes_everybody_along() {
     attached(|inbox: &mut Inbox<()>| {
-        let hub = Puppet::new();
+        let hub = ScriptedProcess::new();
         let hub_pid = hub.pid();
         let mut monitors = Vec::new();
         for _ in 0..200 {
@@ -423,11 +423,11 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
         for _ in 0..300 {
             // The test is linked to both, they are linked with each other: as a supervisor's children may
             // be.
-            let (a, b) = (Puppet::new(), Puppet::new());
+            let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
             link(&a, &b);
             process::link(&a).unwrap();
             process::link(&b).unwrap();
-            a.begins(|| process::exit_with("together"));
+            a.start(|| process::exit_with("together"));
             let (_, reason) = exit_event(inbox);
             assert_eq!(reason, "together".into());
             assert!(!process::is_alive(&a) && !process::is_alive(&b));
@@ -445,12 +445,12 @@ fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
             tell.open();
             wait.pass();
         });
-        let (a, b) = (a.expect("a free thread"), Puppet::new());
+        let (a, b) = (a.expect("a free thread"), ScriptedProcess::new());
         begun.pass();
         link(&b, &a);
         let watch = process::watch(&a);
         process::exit(&a, "first");
-        b.begins(|| process::exit_with("second"));
+        b.start(|| process::exit_with("second"));
         process::watch(&b).wait();
         gate.open();
         assert_eq!(watch.wait(), "first".into());

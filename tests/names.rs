@@ -1,7 +1,7 @@
 //! Names, and their takeover from a holder that is still exiting. Scenarios NM-02 to NM-16.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use rethread::ExitReason;
 use rethread::process::{
     self, Address, Builder, Inbox, Name, NameError, ProcessState, SendError, SpawnError,
 };
+use scripted_process::ScriptedProcess;
 use support::{Gate, Journal, attached, down, eventually, exit_event, message, sleeper, unique, watchdog};
 
 /// Returns a process that has exited.
@@ -77,9 +77,9 @@ fn nm_03_a_held_name_cannot_be_registered() {
 #[test]
 fn nm_05_anybody_may_unregister() {
     let _watchdog = watchdog();
-    let (name, stranger) = (unique("nm_05"), Puppet::new());
+    let (name, stranger) = (unique("nm_05"), ScriptedProcess::new());
     let v = named(name).unwrap();
-    assert_eq!(stranger.does(move || process::unregister(name)), Ok(()));
+    assert_eq!(stranger.run(move || process::unregister(name)), Ok(()));
     assert_eq!(process::whereis(name), None);
     assert!(process::is_alive(&v));
     assert_eq!(process::info(&v).unwrap().name, None);
@@ -340,14 +340,14 @@ fn a_successor_that_registers_by_hand_does_not_wait() {
     let old = held_up(Builder::new().name(name), &gate, &journal);
     let watch = process::watch(&old);
     process::exit(&old, ExitReason::Shutdown);
-    let new = Puppet::new();
+    let new = ScriptedProcess::new();
     assert_eq!(process::register(name, &new), Ok(()));
     assert_eq!(process::whereis(name), Some(new.pid()));
     gate.open();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     // The exit cleanup of the old holder leaves the name with the new one.
     assert_eq!(process::whereis(name), Some(new.pid()));
-    assert_eq!(new.does(|| "well"), "well");
+    assert_eq!(new.run(|| "well"), "well");
 }
 
 #[test]

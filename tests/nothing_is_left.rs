@@ -2,14 +2,14 @@
 //! concerned. The measure is the memory of the whole program, so each test runs in a child program; a
 //! smaller and quicker version of benches/leaks.rs, for rare paths.
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::fs;
 use std::time::Duration;
 
-use apart::apart;
+use child_program::in_child_program;
 use rethread::prelude::*;
 use support::{sleeper, watchdog};
 
@@ -24,7 +24,7 @@ fn resident_kb() -> usize {
 
 /// Runs an operation so often that a leak would be visible.
 fn leaves_nothing(turns: usize, mut turn: impl FnMut(usize)) {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         (0..turns / 10).for_each(&mut turn);
         let before = resident_kb();

@@ -1,17 +1,17 @@
 //! Introspection of a process: its listing, its label, its mailbox, its crash report. And the order in
 //! which selective receives take messages.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{Activity, Builder, Event, Inbox, MonitorTarget, ProcessState};
+use scripted_process::ScriptedProcess;
 use support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 
 #[test]
@@ -121,12 +121,12 @@ fn ancestors_are_listed_from_the_parent_up() {
 #[test]
 fn a_label_can_be_changed_and_need_not_be_unique() {
     let _watchdog = watchdog();
-    let (a, b) = (Puppet::new(), Puppet::with(Builder::new().label("first")));
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::with(Builder::new().label("first")));
     assert_eq!(process::info(&a).unwrap().label, None);
     assert_eq!(process::info(&b).unwrap().label.as_deref(), Some("first"));
-    for puppet in [&a, &b] {
-        puppet.does(|| process::set_label("second"));
-        let info = process::info(puppet).unwrap();
+    for process in [&a, &b] {
+        process.run(|| process::set_label("second"));
+        let info = process::info(process).unwrap();
         assert_eq!(info.label.as_deref(), Some("second"));
         assert!(info.to_string().contains("second"));
     }

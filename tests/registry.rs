@@ -1,7 +1,7 @@
 //! Registries: lookups by key, and the entries left when a process exits. Scenarios RG-01 to RG-16.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::fmt;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError};
+use scripted_process::ScriptedProcess;
 use support::{Journal, attached, down, eventually, message, unique, watchdog};
 
 /// A server that does nothing.
@@ -55,10 +55,10 @@ fn raised(body: impl FnOnce()) -> String {
 fn rg_01_a_key_is_held_by_one_process() {
     let _watchdog = watchdog();
     let keys: Registry<&str, u32> = Registry::new();
-    let (a, b) = (Puppet::new(), Puppet::new());
-    let registers = |who: &Puppet, key, value| {
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
+    let registers = |who: &ScriptedProcess, key, value| {
         let keys = keys.clone();
-        who.does(move || keys.register(key, value))
+        who.run(move || keys.register(key, value))
     };
     assert_eq!(registers(&a, "k", 1), Ok(()));
     assert_eq!(registers(&a, "k", 2), Err(NameError::Taken(a.pid())));
@@ -134,9 +134,9 @@ fn rg_05_the_dead_are_not_found() {
     let _watchdog = watchdog();
     for _ in 0..500 {
         let (unique, many) = (Registry::<&str>::new(), DuplicateRegistry::<&str>::new());
-        let holder = Puppet::new();
+        let holder = ScriptedProcess::new();
         let own = (unique.clone(), many.clone());
-        holder.does(move || (own.0.register("k", ()), own.1.register("k", ()))).0.unwrap();
+        holder.run(move || (own.0.register("k", ()), own.1.register("k", ()))).0.unwrap();
         let watch = process::watch(&holder);
         process::exit(&holder, ExitReason::Kill);
         for _ in 0..2 {
@@ -155,10 +155,10 @@ fn rg_05_the_dead_are_not_found() {
 fn rg_06_many_under_one_key() {
     let _watchdog = watchdog();
     let groups: DuplicateRegistry<String, u32> = DuplicateRegistry::new();
-    let (a, b) = (Puppet::new(), Puppet::new());
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
     for (who, key, value) in [(&a, "k", 1), (&b, "k", 2), (&a, "k", 3), (&a, "l", 4)] {
         let groups = groups.clone();
-        who.does(move || groups.register(key.to_owned(), value)).unwrap();
+        who.run(move || groups.register(key.to_owned(), value)).unwrap();
     }
     assert_eq!(groups.lookup("k"), [(a.pid(), 1), (b.pid(), 2), (a.pid(), 3)]);
     assert_eq!(groups.keys(&a), ["k", "k", "l"]);
@@ -194,9 +194,9 @@ fn rg_08_a_dispatch_that_panics_harms_nothing() {
 fn rg_09_only_the_owner_updates_its_value() {
     attached(|inbox: &mut Inbox<()>| {
         let keys: Registry<&str, u32> = Registry::new();
-        let other = Puppet::new();
+        let other = ScriptedProcess::new();
         let own = keys.clone();
-        other.does(move || own.register("theirs", 1)).unwrap();
+        other.run(move || own.register("theirs", 1)).unwrap();
         keys.register("mine", 10).unwrap();
         assert_eq!(keys.update_value("mine", |n| n + 1), Some((11, 10)));
         assert_eq!(keys.lookup("mine"), Some((inbox.pid(), 11)));
@@ -216,16 +216,16 @@ fn rg_09_only_the_owner_updates_its_value() {
 fn rg_10_one_unregisters_only_oneself() {
     let _watchdog = watchdog();
     let (unique, many) = (Registry::<&str, u32>::new(), DuplicateRegistry::<&str, u32>::new());
-    let (a, b) = (Puppet::new(), Puppet::new());
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
     let (u, m) = (unique.clone(), many.clone());
-    a.does(move || {
+    a.run(move || {
         u.unregister("k"); // nothing is registered yet
         m.unregister("k");
         u.register("k", 1).and(u.register("l", 2)).and(m.register("k", 3))
     })
     .unwrap();
     let (u, m) = (unique.clone(), many.clone());
-    b.does(move || {
+    b.run(move || {
         u.unregister("k"); // it belongs to another process
         m.register("k", 4).unwrap();
         m.register("k", 5).unwrap();
@@ -236,7 +236,7 @@ fn rg_10_one_unregisters_only_oneself() {
     assert_eq!(unique.lookup("k"), Some((a.pid(), 1)));
     assert_eq!(many.lookup("k"), [(a.pid(), 3), (b.pid(), 6)]);
     let (u, m) = (unique.clone(), many.clone());
-    a.does(move || {
+    a.run(move || {
         u.unregister("k");
         u.unregister("k");
         m.unregister("k");
@@ -245,7 +245,7 @@ fn rg_10_one_unregisters_only_oneself() {
     assert_eq!((unique.keys(&a), many.keys(&a)), (vec!["l"], vec![]));
     assert_eq!(many.entries(), [("k", b.pid(), 6)]);
     let u = unique.clone();
-    assert_eq!(b.does(move || u.register("k", 7)), Ok(()));
+    assert_eq!(b.run(move || u.register("k", 7)), Ok(()));
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn some_entries_are_unregistered_by_their_value() {
             groups.register(1, value).unwrap();
         }
         groups.register(2, 0).unwrap();
-        let other = Puppet::new();
+        let other = ScriptedProcess::new();
         let own = groups.clone();
-        other.does(move || own.register(1, 0)).unwrap();
+        other.run(move || own.register(1, 0)).unwrap();
         groups.unregister_match(&1, |value| value % 2 == 0);
         assert_eq!(groups.values(&1, inbox.pid()), [1, 3, 5]);
         assert_eq!(groups.values(&1, &other), [0]);
@@ -309,9 +309,9 @@ fn rg_16_listeners_are_told_in_order() {
         unique.listen(&inbox.address());
         unique.listen(&inbox.address()); // a second time has no effect
         many.listen(&inbox.address());
-        let holder = Puppet::new();
+        let holder = ScriptedProcess::new();
         let (u, m) = (unique.clone(), many.clone());
-        holder.does(move || {
+        holder.run(move || {
             u.register(1, 10).unwrap();
             assert!(u.register(1, 11).is_err()); // no event
             u.unregister(&2); // no event
@@ -338,9 +338,9 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
         let keys: Registry<u8> = Registry::new();
         keys.listen(&inbox.address());
         for _ in 0..200 {
-            let old = Puppet::new();
+            let old = ScriptedProcess::new();
             let own = keys.clone();
-            old.does(move || own.register(1, ())).unwrap();
+            old.run(move || own.register(1, ())).unwrap();
             let watch = process::watch(&old);
             process::exit(&old, ExitReason::Kill);
             keys.register(1, ()).unwrap();
@@ -484,9 +484,9 @@ fn other_threads_look_but_do_not_register() {
     many.unregister("k");
     many.unregister_match("k", |_| true);
     assert_eq!(unique.update_value("k", |n| n), None);
-    let holder = Puppet::new();
+    let holder = ScriptedProcess::new();
     let (u, m) = (unique.clone(), many.clone());
-    holder.does(move || u.register("k", 1).and(m.register("k", 2))).unwrap();
+    holder.run(move || u.register("k", 1).and(m.register("k", 2))).unwrap();
     assert_eq!((unique.lookup("k"), many.lookup("k")), (Some((holder.pid(), 1)), vec![(holder.pid(), 2)]));
     assert_eq!(unique.update_value("k", |_| unreachable!("it is not ours")), None);
     assert_eq!((unique.count(), many.count()), (1, 1));
@@ -556,9 +556,9 @@ fn nothing_is_left_of_an_entry() {
         assert!(most[1] <= most[0], "it grows: {most:?}");
         assert_eq!(Arc::strong_count(&token), 1);
         for reason in [ExitReason::Kill, ExitReason::Shutdown, "crash".into()] {
-            let holder = Puppet::new();
+            let holder = ScriptedProcess::new();
             let (u, m, t) = (unique.clone(), many.clone(), Arc::clone(&token));
-            holder.does(move || {
+            holder.run(move || {
                 for n in 0..20 {
                     u.register(Counted(n, Arc::clone(&t)), Counted(0, Arc::clone(&t))).unwrap();
                     m.register(Counted(n % 3, Arc::clone(&t)), Counted(0, Arc::clone(&t))).unwrap();

@@ -1,17 +1,17 @@
 //! The locks of a registry: one holder at a time, in order, and released however the holder ends. Scenario
 //! RG-20.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, ProcessState};
+use scripted_process::ScriptedProcess;
 use support::{Gate, Journal, attached, eventually, watchdog};
 
 type Keys = Registry<&'static str>;
@@ -233,8 +233,8 @@ fn to_lock_twice_is_refused() {
     let _watchdog = watchdog();
     let (keys, groups) = (Keys::new(), DuplicateRegistry::<&str>::new());
     let (own, many) = (keys.clone(), groups.clone());
-    let process = Puppet::new();
-    let refused = process.does(move || {
+    let process = ScriptedProcess::new();
+    let refused = process.run(move || {
         let twice = || own.lock("k", || own.lock("k", String::new));
         let again = || many.lock("k", || many.lock("k", String::new));
         [

@@ -1,8 +1,8 @@
 //! Idle threads kept for the next process: which threads are kept, which are not, and the state the next
 //! process finds.
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::cell::Cell;
@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use apart::apart;
+use child_program::in_child_program;
 use rethread::process::{self, Inbox, Settings};
 use rethread::{ExitReason, Task, task};
 use support::{Gate, attached, eventually};
@@ -136,7 +136,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
     if !std::path::Path::new("/proc/self/task").exists() {
         return; // not on this system
     }
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = support::watchdog();
         keep();
         let gate = Gate::new();

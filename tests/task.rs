@@ -1,8 +1,8 @@
 //! Tasks: the owner's result in every case, the link between owner and task, and that nothing of a task is
 //! left behind. Streams are in `task_stream`.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rethread::prelude::*;
 use rethread::process::{self, Address, AttachError, Builder, Event, Inbox, SpawnError};
 use rethread::{CallFailure, SpecError, TaskStream, task};
-use server_puppet::{Plan, Pull, elsewhere, puppet, waits_for};
+use scripted_server::{Plan, ScriptedCalls, spawn_body, start_server, wait_until_calling};
 use support::{
     Gate, Journal, attached, capture, down, eventually, exit_event, logs, message, reason_of_death, sleeper,
     unique, watchdog,
@@ -693,13 +693,13 @@ mod waiting_for_one {
     fn an_owner_that_is_told_to_go_stops_waiting() {
         let _watchdog = watchdog();
         let (tell, hear) = channel();
-        let owner = elsewhere(move |_| {
+        let owner = spawn_body(move |_| {
             let task = waiting::<()>();
             tell.send(task.pid()).unwrap();
             task.join()
         });
         let task = hear.recv().unwrap();
-        waits_for(owner.pid, task);
+        wait_until_calling(owner.pid, task);
         let end = process::watch(task);
         process::exit(owner.pid, "enough");
         assert_eq!(owner.join(), Err("enough".into()));
@@ -879,7 +879,7 @@ mod waiting_for_many {
             let tasks = [waiting::<()>(), waiting()];
             let (owner, first, victim) = (inbox.pid(), tasks[0].pid(), tasks[1].pid());
             let killer = Task::start(move || {
-                waits_for(owner, first);
+                wait_until_calling(owner, first);
                 process::exit(victim, "shot");
             });
             assert!(killer.is_ok());
@@ -936,10 +936,10 @@ mod wait_cycles {
     #[track_caller]
     fn in_a_server<T: Send + 'static>(
         handle: impl FnOnce(Task<Result<i64, CallError>>, Pid) -> T + Send + 'static,
-    ) -> (T, ServerRef<server_puppet::Puppet>) {
-        let server = puppet();
+    ) -> (T, ServerRef<scripted_server::ScriptedServer>) {
+        let server = start_server();
         let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let task = Task::spawn(move || this.get()).expect("a free thread");
             let pid = task.pid();
@@ -951,7 +951,7 @@ mod wait_cycles {
 
     /// Waits until the task is blocked in its call to the server.
     fn called(task: Pid) {
-        waits_for(task, process::current().expect("a server"));
+        wait_until_calling(task, process::current().expect("a server"));
     }
 
     #[test]
@@ -978,12 +978,12 @@ mod wait_cycles {
     #[test]
     fn a_call_of_a_task_to_an_owner_that_joins_it_is_refused() {
         let _watchdog = watchdog();
-        let server = puppet();
+        let server = start_server();
         let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        server.cast_with(move |_, cx| {
             let (this, me) = (cx.server_ref(), cx.pid());
             let task = Task::process::<()>(move |inbox| {
-                waits_for(me, inbox.pid());
+                wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
             tell.send(task.expect("a free thread").join()).expect("the test listens");
@@ -1002,7 +1002,7 @@ mod wait_cycles {
             let me = process::current().unwrap();
             let first = slow.pid();
             Task::start(move || {
-                waits_for(me, first);
+                wait_until_calling(me, first);
                 gate.open();
             })
             .unwrap();
@@ -1014,9 +1014,9 @@ mod wait_cycles {
     #[test]
     fn a_look_refuses_nobody() {
         let _watchdog = watchdog();
-        let server = puppet();
+        let server = start_server();
         let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = Task::spawn(move || this.get()).expect("a free thread");
             called(task.pid());
@@ -1033,9 +1033,9 @@ mod wait_cycles {
     #[test]
     fn a_task_that_calls_its_owner_when_it_is_shut_down_is_refused() {
         let _watchdog = watchdog();
-        let server = puppet();
+        let server = start_server();
         let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = trapping(move |_| this.get());
             tell.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test listens");
@@ -1074,7 +1074,7 @@ mod wait_cycles {
         let _watchdog = watchdog();
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        server.tell(move |_, cx| {
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let work = move || this.note(format!("done: {:?}", this.get()));
             let _ = Task::start_monitor(work).expect("a free thread");
@@ -1253,7 +1253,7 @@ mod callers_and_reports {
     #[test]
     fn other_processes_have_no_callers() {
         attached(|_: &mut Inbox<()>| {
-            let task = Task::spawn(|| elsewhere(|_| task::callers()).join());
+            let task = Task::spawn(|| spawn_body(|_| task::callers()).join());
             assert_eq!(task.unwrap().join(), Ok(Ok(vec![])));
         });
     }

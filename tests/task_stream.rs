@@ -1,8 +1,8 @@
 //! Streams of tasks: their results, the order of results, how far ahead they take items, and that nothing
 //! of them is left however they end.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, AttachError, Caught, Inbox, NameError, Via, Watch, attempt};
 use rethread::{OnTimeout, TaskStream, task};
-use server_puppet::{Pull, elsewhere, puppet, waits_for};
+use scripted_server::{ScriptedCalls, spawn_body, start_server, wait_until_calling};
 use support::{Gate, attached, capture, eventually, logs, reason_of_death, watchdog};
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -601,7 +601,7 @@ mod crashes {
         let _watchdog = watchdog();
         let roll = Roll::default();
         let enrol = roll.clone();
-        let owner = elsewhere(move |_| {
+        let owner = spawn_body(move |_| {
             let work = move |_: u32| -> () {
                 enrol.enter();
                 forever()
@@ -738,7 +738,7 @@ mod time_limits {
             let count = Arc::clone(&gone);
             let stream = Task::stream(0..2, move |n| {
                 // Also if it answers while the owner waits for its timeout.
-                waits_for(owner, here());
+                wait_until_calling(owner, here());
                 end_late(20 * SHORT, &count);
                 n
             });
@@ -889,12 +889,12 @@ mod wait_cycles {
     fn a_task_that_calls_the_server_that_waits_for_it_is_refused() {
         let _watchdog = watchdog();
         for ordered in [true, false] {
-            let server = puppet();
+            let server = start_server();
             let (tell, hear) = channel();
-            server.tell(move |_, cx| {
+            server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |_: u8| {
-                    waits_for(me, here());
+                    wait_until_calling(me, here());
                     this.get()
                 };
                 let results = Task::stream([1], work).ordered(ordered).collect::<Vec<_>>();
@@ -913,9 +913,9 @@ mod wait_cycles {
         for (ordered, items) in
             [(true, ["first", "last", "calls", "calls"]), (false, ["first", "calls", "calls", "last"])]
         {
-            let server = puppet();
+            let server = start_server();
             let (tell, hear) = channel();
-            server.tell(move |_, cx| {
+            server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |what: &str| match what {
                     "calls" => this.get(),
@@ -926,7 +926,7 @@ mod wait_cycles {
                         Ok(1)
                     }
                     _ => {
-                        waits_for(me, here());
+                        wait_until_calling(me, here());
                         Ok(2)
                     }
                 };
@@ -1080,7 +1080,7 @@ mod the_rest {
         let _watchdog = watchdog();
         let (roll, gate) = (Roll::default(), Gate::new());
         let (enrol, pass) = (roll.clone(), gate.clone());
-        let owner = elsewhere(move |inbox| {
+        let owner = spawn_body(move |inbox| {
             let work = move |n| {
                 enrol.enter();
                 if n == 0 { enrol.wait_for(2) } else { pass.pass() }
@@ -1238,7 +1238,7 @@ fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
         let mut stream = Task::stream([()], move |()| {
             let stalls = Stalls(held.clone());
             std::mem::forget(process::on_exit_request(move || drop(stalls)));
-            waits_for(owner, process::current().unwrap());
+            wait_until_calling(owner, process::current().unwrap());
             7
         });
         // The timer thread keeps the order: the task's time is over before this arrives.

@@ -1,8 +1,8 @@
 //! Processes as threads: safe points, destructors, deadlines, zombies, hooks. Scenarios TH-01 to TH-17,
 //! except for those that need a supervisor.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::cell::RefCell;
@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, exit};
 use rethread::MonitorRef;
 use rethread::prelude::*;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, LinkError, Name, NameError, ProcessState, SpawnError, Zombie,
 };
+use scripted_process::{ScriptedProcess, exit};
 use support::{
     Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, unique,
     watchdog,
@@ -308,7 +308,7 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
 #[test]
 fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
     attached(|inbox: &mut Inbox<()>| {
-        let a = Puppet::new();
+        let a = ScriptedProcess::new();
         let (a_pid, linked) = (a.pid(), Gate::new());
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, enough) = (linked.clone(), Arc::clone(&stop));
@@ -323,7 +323,7 @@ fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
         linked.pass();
         let (of_a, of_b) = (process::monitor(&a), process::monitor(&b));
         let crashed = Instant::now();
-        a.begins(|| process::exit_with("crash"));
+        a.start(|| process::exit_with("crash"));
         assert_eq!(down(inbox), (of_a, "crash".into()));
         assert!(!process::is_alive(&b));
         assert_eq!(down(inbox), (of_b, "crash".into()));
@@ -436,12 +436,12 @@ fn th_17_foreign_threads_call_send_and_watch() {
 #[test]
 fn a_foreign_thread_has_an_identity_as_a_sender_that_finds_nobody() {
     let _watchdog = watchdog();
-    let target = Puppet::trapping();
+    let target = ScriptedProcess::trapping();
     process::exit(&target, "from nowhere");
     process::exit(&target, "again");
-    let heard = target.heard();
-    let [Event::Exit { from: first, .. }, Event::Exit { from: second, .. }] = heard[..] else {
-        panic!("two exits were due, not {heard:?}")
+    let received = target.received();
+    let [Event::Exit { from: first, .. }, Event::Exit { from: second, .. }] = received[..] else {
+        panic!("two exits were due, not {received:?}")
     };
     assert_eq!(first, second);
     assert!(!process::is_alive(first));
@@ -791,8 +791,8 @@ fn attach_returns_the_value_or_the_reason() {
     let died = reason_of_death(|_: &mut Inbox<()>| process::exit_with("ended"));
     assert_eq!(died, "ended".into());
     let killed = reason_of_death(|inbox: &mut Inbox<()>| {
-        let (me, killer) = (inbox.pid(), Puppet::new());
-        killer.begins(move || process::exit(me, ExitReason::Kill));
+        let (me, killer) = (inbox.pid(), ScriptedProcess::new());
+        killer.start(move || process::exit(me, ExitReason::Kill));
         inbox.recv();
     });
     assert_eq!(killed, ExitReason::Killed);
@@ -803,14 +803,14 @@ fn attach_returns_the_value_or_the_reason() {
 #[test]
 fn an_attached_process_tells_its_links() {
     let _watchdog = watchdog();
-    let other = Puppet::trapping();
+    let other = ScriptedProcess::trapping();
     let target = other.pid();
     let me = process::attach(move |inbox: &mut Inbox<()>| {
         process::link(target).unwrap();
         inbox.pid()
     })
     .unwrap();
-    assert_eq!(other.hears(1), [exit(me, ExitReason::Normal)]);
+    assert_eq!(other.wait_for_events(1), [exit(me, ExitReason::Normal)]);
 }
 
 #[test]
@@ -952,13 +952,13 @@ fn reason_of<M: std::fmt::Debug>(event: Event<M>, of: MonitorRef) -> ExitReason 
 fn only_a_kill_that_is_sent_shortens_the_time() {
     attached(|_: &mut Inbox<()>| {
         let (child, gate) = stuck(Builder::new().exit_timeout(Duration::from_secs(3600)).kill_grace(ms(1)));
-        let other = Puppet::new();
+        let other = ScriptedProcess::new();
         let linked = child.pid();
-        other.does(move || process::link(linked).unwrap());
+        other.run(move || process::link(linked).unwrap());
         process::exit(&child, ExitReason::Shutdown);
         process::exit(&child, ExitReason::Shutdown);
         process::exit(&child, "another");
-        other.begins(|| process::exit_with(ExitReason::Kill));
+        other.start(|| process::exit_with(ExitReason::Kill));
         process::watch(&other).wait();
         deadline_passes(50);
         assert!(zombie(&child).is_none(), "its hour is not over");

@@ -1,16 +1,16 @@
 //! Timers, and receiving with a timeout. Scenarios TM-01 to TM-16.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use rethread::ExitReason;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, Name, cancel_timer, read_timer, send_after, send_at,
 };
+use scripted_process::ScriptedProcess;
 use support::{Journal, attached, down, eventually, message, sleeper, unique, watchdog};
 
 const fn ms(count: u64) -> Duration {
@@ -156,8 +156,8 @@ fn tm_12_absolute_times() {
 fn tm_14_another_process_can_cancel_my_timer() {
     attached(|inbox: &mut Inbox<()>| {
         let timer = send_after(ms(1000), &inbox.address(), ());
-        let stranger = Puppet::new();
-        let left = stranger.does(move || cancel_timer(timer)).unwrap();
+        let stranger = ScriptedProcess::new();
+        let left = stranger.run(move || cancel_timer(timer)).unwrap();
         assert!(left > ms(300) && left <= ms(1000), "{left:?}");
         assert_eq!(cancel_timer(timer), None);
         assert_eq!(inbox.recv_timeout(ms(1100)), None);

@@ -9,13 +9,13 @@ use std::thread;
 const MARK: &str = "RETHREAD_TEST_APART";
 
 /// Marks the lines printed by `send_line`: the test harness prints to the same stream.
-const SAYS: &str = "::";
+const LINE_PREFIX: &str = "::";
 
 /// Runs `body` in a child program: this test program, started again with the calling test only. Returns
 /// only in the parent program, with the output of the child, which must succeed.
 #[track_caller]
-pub(crate) fn apart(body: impl FnOnce()) -> String {
-    let Some(command) = again() else {
+pub(crate) fn in_child_program(body: impl FnOnce()) -> String {
+    let Some(command) = child_command() else {
         body();
         std::process::exit(0);
     };
@@ -26,8 +26,8 @@ pub(crate) fn apart(body: impl FnOnce()) -> String {
 
 /// Like `in_child_program`, but the child may fail; returns its exit status, too.
 #[track_caller]
-pub(crate) fn doomed_apart(body: impl FnOnce()) -> (ExitStatus, String) {
-    let Some(command) = again() else {
+pub(crate) fn in_failing_child_program(body: impl FnOnce()) -> (ExitStatus, String) {
+    let Some(command) = child_command() else {
         body();
         std::process::exit(0);
     };
@@ -38,7 +38,7 @@ pub(crate) fn doomed_apart(body: impl FnOnce()) -> (ExitStatus, String) {
 /// Returns the command that starts this test program again with the calling test only; `None` in the child
 /// program.
 #[track_caller]
-pub(crate) fn again() -> Option<Command> {
+pub(crate) fn child_command() -> Option<Command> {
     let test = thread::current().name().expect("a test's thread has its name").to_owned();
     if std::env::var(MARK).is_ok_and(|mark| mark == test) {
         return None;
@@ -57,19 +57,19 @@ fn run(mut command: Command) -> (Output, String) {
 }
 
 /// Sends a line from the child program to its parent.
-pub(crate) fn say(what: &str) {
+pub(crate) fn send_line(what: &str) {
     let mut out = io::stdout().lock();
     // The harness may have left an unfinished line.
-    writeln!(out, "\n{SAYS}{what}").and_then(|()| out.flush()).expect("the first program listens");
+    writeln!(out, "\n{LINE_PREFIX}{what}").and_then(|()| out.flush()).expect("the first program listens");
 }
 
 /// A running child program that exchanges lines with its parent; killed if the test fails.
-pub(crate) struct Program {
+pub(crate) struct ChildProgram {
     child: Child,
     out: BufReader<Box<dyn Read + Send>>,
 }
 
-impl Program {
+impl ChildProgram {
     #[track_caller]
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
@@ -79,10 +79,10 @@ impl Program {
 
     /// Returns the next line that the child program sent; `None` once it has exited.
     #[track_caller]
-    pub(crate) fn hears(&mut self) -> Option<String> {
+    pub(crate) fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
         while self.out.read_line(&mut line).expect("text") > 0 {
-            if let Some(said) = line.strip_prefix(SAYS) {
+            if let Some(said) = line.strip_prefix(LINE_PREFIX) {
                 return Some(said.trim_end().to_owned());
             }
             line.clear();
@@ -92,8 +92,8 @@ impl Program {
 
     /// Returns all remaining lines and the exit status.
     #[track_caller]
-    pub(crate) fn ends(&mut self) -> (Vec<String>, ExitStatus) {
-        let said = std::iter::from_fn(|| self.hears()).collect();
+    pub(crate) fn wait(&mut self) -> (Vec<String>, ExitStatus) {
+        let said = std::iter::from_fn(|| self.next_line()).collect();
         (said, self.child.wait().expect("it ends"))
     }
 
@@ -108,7 +108,7 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -12,9 +12,9 @@ use rethread::process::{self, Address, Event, MonitorTarget};
 use rethread::{ExitReason, Pid};
 
 /// A closure for the process to run.
-pub(crate) struct Act(Box<dyn FnOnce() + Send>);
+pub(crate) struct Action(Box<dyn FnOnce() + Send>);
 
-impl fmt::Debug for Act {
+impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Act(..)")
     }
@@ -22,15 +22,15 @@ impl fmt::Debug for Act {
 
 /// The `Exit` and `Down` events that the process has received, in order.
 #[derive(Clone, Default)]
-struct Heard(Arc<(Mutex<Vec<Event<()>>>, Condvar)>);
+struct Received(Arc<(Mutex<Vec<Event<()>>>, Condvar)>);
 
 /// A process controlled by the test.
-pub(crate) struct Puppet {
-    address: Address<Act>,
-    heard: Heard,
+pub(crate) struct ScriptedProcess {
+    address: Address<Action>,
+    received: Received,
 }
 
-impl Puppet {
+impl ScriptedProcess {
     /// Starts a process that does not trap exits.
     pub(crate) fn new() -> Self {
         Self::with(process::Builder::new())
@@ -38,19 +38,19 @@ impl Puppet {
 
     /// Starts a process that traps exits.
     pub(crate) fn trapping() -> Self {
-        let puppet = Self::new();
-        puppet.does(|| process::trap_exit(true));
-        puppet
+        let process = Self::new();
+        process.run(|| process::trap_exit(true));
+        process
     }
 
     /// Starts a process with the options of `builder`.
     pub(crate) fn with(builder: process::Builder) -> Self {
-        let heard = Heard::default();
-        let own = heard.clone();
-        let body = move |inbox: &mut process::Inbox<Act>| {
+        let received = Received::default();
+        let own = received.clone();
+        let body = move |inbox: &mut process::Inbox<Action>| {
             loop {
                 let event = match inbox.recv() {
-                    Event::Message(Act(act)) => {
+                    Event::Message(Action(act)) => {
                         act();
                         continue;
                     }
@@ -61,7 +61,7 @@ impl Puppet {
                 own.0.1.notify_all();
             }
         };
-        Self { address: builder.spawn(body).expect("a free thread"), heard }
+        Self { address: builder.spawn(body).expect("a free thread"), received }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -70,35 +70,35 @@ impl Puppet {
 
     /// Runs a closure in the process, and waits for its result.
     #[track_caller]
-    pub(crate) fn does<R: Send + 'static>(&self, act: impl FnOnce() -> R + Send + 'static) -> R {
+    pub(crate) fn run<R: Send + 'static>(&self, act: impl FnOnce() -> R + Send + 'static) -> R {
         let (done, result) = channel();
-        self.begins(move || {
+        self.start(move || {
             let _ = done.send(act());
         });
         result.recv().expect("the puppet lives and does it")
     }
 
     /// Runs a closure in the process without waiting: it may end the process.
-    pub(crate) fn begins(&self, act: impl FnOnce() + Send + 'static) {
-        self.address.send(Act(Box::new(act)));
+    pub(crate) fn start(&self, act: impl FnOnce() + Send + 'static) {
+        self.address.send(Action(Box::new(act)));
     }
 
     /// Returns the events received of everything that was sent before this call.
     #[track_caller]
-    pub(crate) fn heard(&self) -> Vec<Event<()>> {
-        self.does(|| ());
-        self.heard.0.0.lock().clone()
+    pub(crate) fn received(&self) -> Vec<Event<()>> {
+        self.run(|| ());
+        self.received.0.0.lock().clone()
     }
 
     /// Waits until `count` events have been received, and returns all.
     #[track_caller]
-    pub(crate) fn hears(&self, count: usize) -> Vec<Event<()>> {
-        let mut heard = self.heard.0.0.lock();
-        while heard.len() < count {
-            let timed_out = self.heard.0.1.wait_for(&mut heard, Duration::from_secs(30)).timed_out();
-            assert!(!timed_out, "only this was heard: {heard:?}");
+    pub(crate) fn wait_for_events(&self, count: usize) -> Vec<Event<()>> {
+        let mut received = self.received.0.0.lock();
+        while received.len() < count {
+            let timed_out = self.received.0.1.wait_for(&mut received, Duration::from_secs(30)).timed_out();
+            assert!(!timed_out, "only this was heard: {received:?}");
         }
-        heard.clone()
+        received.clone()
     }
 
     /// Returns the processes it is linked to.
@@ -108,9 +108,9 @@ impl Puppet {
     }
 }
 
-impl From<&Puppet> for Pid {
-    fn from(puppet: &Puppet) -> Self {
-        puppet.pid()
+impl From<&ScriptedProcess> for Pid {
+    fn from(process: &ScriptedProcess) -> Self {
+        process.pid()
     }
 }
 
