@@ -114,7 +114,7 @@ fn link_and_unlink(bencher: Bencher<'_, '_>) {
     attached(|_| {
         let other = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         bencher.bench_local(|| {
-            process::link(&other).expect("it lives");
+            process::link(&other).expect("it is running");
             process::unlink(&other);
         });
         process::exit(&other, ExitReason::Kill);

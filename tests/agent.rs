@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::Inbox;
-use support::{Gate, Journal, attached, exit_event, message, reason_of_death, unique, watchdog};
+use support::{Gate, Journal, attached, exit_event, exit_reason_of, message, unique, watchdog};
 
 type Number = ServerRef<Agent<i32>>;
 
@@ -44,7 +44,7 @@ fn ag_02_a_function_that_panics_ends_the_agent_and_fails_the_call() {
 
 #[test]
 fn a_caller_that_is_linked_and_does_not_trap_goes_down_with_it() {
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let agent = Agent::start_link(|| 1).unwrap();
         let _ = agent.update(|_| panic!("together"));
         process::sleep(Duration::MAX);
@@ -58,8 +58,8 @@ fn each_kind_of_call_brings_the_panic() {
     assert_eq!(panic_text(agent(0).update(|_| panic!("update"))), "update");
     let both = agent(0).get_and_update::<i32>(|_| panic!("both"));
     assert_eq!(panic_text(both), "both");
-    let forever = agent(0).get_and_update_timeout::<()>(Duration::MAX, |_| panic!("for ever"));
-    assert_eq!(panic_text(forever), "for ever");
+    let forever = agent(0).get_and_update_timeout::<()>(Duration::MAX, |_| panic!("no timeout"));
+    assert_eq!(panic_text(forever), "no timeout");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn ag_05_a_first_value_that_panics_is_a_failed_start() {
         assert_eq!(name.whereis(), None);
         assert!(inbox.is_empty(), "the error says it all");
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Agent::<i32>::start_link(|| panic!("linked"));
         process::checkpoint();
     });
@@ -106,9 +106,9 @@ fn ag_06_a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
     for failed in [agent.get(|n| *n), agent.update(|_| ()).map(|()| 0), agent.get_and_update(|n| *n)] {
         assert!(matches!(failed, Err(CallError::NoProc { .. })), "{failed:?}");
     }
-    let nobody: Number = ServerRef::named(unique("nobody"));
-    nobody.cast_update(|n| *n += 1);
-    assert!(matches!(nobody.get(|n| *n), Err(CallError::NoProc { .. })));
+    let unregistered: Number = ServerRef::named(unique("unregistered"));
+    unregistered.cast_update(|n| *n += 1);
+    assert!(matches!(unregistered.get(|n| *n), Err(CallError::NoProc { .. })));
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
     attached(|inbox: &mut Inbox<u32>| {
         let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
         let (begun, gate) = (Gate::new(), Gate::new());
-        let (tell, wait, own) = (begun.clone(), gate.clone(), alias.clone());
+        let (started_gate, wait, own) = (begun.clone(), gate.clone(), alias.clone());
         let zombie = process::Builder::new().kill_grace(Duration::from_millis(1)).spawn::<()>(move |_| {
             struct Speaks(Alias<u32>);
             impl Drop for Speaks {
@@ -121,7 +121,7 @@ fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
                 }
             }
             let _last = Speaks(own);
-            tell.open();
+            started_gate.open();
             wait.pass();
             process::checkpoint();
         });

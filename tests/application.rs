@@ -53,7 +53,7 @@ fn listed(name: &str) -> bool {
 #[track_caller]
 fn master(application: &ApplicationRef) -> Pid {
     let top = application.supervisor().whereis().expect("it started");
-    process::info(top).expect("it lives").ancestors[0]
+    process::info(top).expect("it is running").ancestors[0]
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn ap_05_a_killed_top_supervisor() {
     assert_eq!(happened, ["worker ends: killed", "stop worker", "on_stop"]);
     assert!(!app.is_running() && !listed(name));
     let line = format!("ERROR application {name} ended: killed");
-    assert_eq!(logs().iter().filter(|told| **told == line).count(), 1);
+    assert_eq!(logs().iter().filter(|logged| **logged == line).count(), 1);
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn ap_06_what_nobody_supervises_is_killed() {
             assert_eq!(watch.wait(), ExitReason::Killed);
         }
         assert!(process::is_alive(&bystander));
-        let told =
+        let logged =
             |line: &&String| line.starts_with(&format!("WARN application {name}: left over and killed"));
-        assert_eq!(logs().iter().filter(told).count(), 2);
+        assert_eq!(logs().iter().filter(logged).count(), 2);
         assert!(logs().iter().any(|line| line.contains(name) && line.contains("the stray")));
         process::exit(&bystander, ExitReason::Kill);
     });
@@ -182,7 +182,7 @@ fn the_name_is_taken_until_all_is_over() {
     }));
     app.request_stop();
     begun.pass();
-    assert!(!app.is_running() && !listed(name), "nobody may count on it any more");
+    assert!(!app.is_running() && !listed(name), "it is no longer running");
     assert_eq!(
         Application::new(name, plan()).start().unwrap_err(),
         ApplicationError::AlreadyStarted(name.into())
@@ -209,7 +209,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let plan = plan().child(first.spec()).child(spawns).child(last.spec());
     let failed = noting(name, plan, &journal).start();
     let Err(ApplicationError::Failed(StartError::Failed(reason))) = failed else { panic!("not {failed:?}") };
-    let child = reason.downcast_ref::<FailedToStartChild>().expect("it tells which");
+    let child = reason.downcast_ref::<FailedToStartChild>().expect("it carries the child");
     assert_eq!((child.id.as_str(), &child.error), ("last", &StartError::Failed("no disk".into())));
     let stray = stray.lock().take().expect("it was started");
     assert!(process::info(stray).is_none() && !process::is_alive(first.pid()));
@@ -332,8 +332,9 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
         );
         for what in ["prep_stop", "on_stop"] {
             let line = format!("ERROR application {name}: {what} failed");
-            let told = logs().iter().filter(|told| told.starts_with(&line) && told.contains(text)).count();
-            assert_eq!(told, usize::from(!text.is_empty()), "{what} {text}");
+            let logged =
+                logs().iter().filter(|logged| logged.starts_with(&line) && logged.contains(text)).count();
+            assert_eq!(logged, usize::from(!text.is_empty()), "{what} {text}");
         }
     }
 }
@@ -437,7 +438,7 @@ fn one_that_is_still_starting_can_be_stopped() {
         begun.pass();
         let found = Application::find(name).expect("it is there");
         assert!(!found.is_running() && !listed(name));
-        assert!(found.supervisor().which_children().is_err(), "nobody yet");
+        assert!(found.supervisor().which_children().is_err(), "no child yet");
         let twice = Application::new(name, plan()).start();
         assert_eq!(twice.unwrap_err(), ApplicationError::AlreadyStarted(name.into()));
         found.request_stop();
@@ -517,27 +518,27 @@ fn a_thread_that_does_not_end_is_left_behind_and_the_log_tells() {
     let (name, label, gate) = (unique("deaf"), unique("the deaf"), Gate::new());
     let held = gate.clone();
     let spawns = ChildSpec::new("spawns", move || {
-        deaf(label, &held);
+        unresponsive(label, &held);
         Err(StartError::Ignored)
     });
     started(Application::new(name, plan().child(spawns))).stop().unwrap();
     assert!(is_zombie(label));
-    let told = format!("ERROR application {name} leaves a thread behind: zombie");
-    assert!(logs().iter().any(|line| line.starts_with(&told) && line.contains(label)));
+    let logged = format!("ERROR application {name} leaves a thread behind: zombie");
+    assert!(logs().iter().any(|line| line.starts_with(&logged) && line.contains(label)));
     gate.open();
 }
 
 /// Starts a process that ignores its kill until the gate opens; a watcher finds a zombie.
-fn deaf(label: &'static str, gate: &Gate) -> Pid {
+fn unresponsive(label: &'static str, gate: &Gate) -> Pid {
     let (begun, pass) = (Gate::new(), gate.clone());
     let begins = begun.clone();
-    let deaf = process::Builder::new().label(label).kill_grace(Duration::from_millis(50));
-    let deaf = deaf.spawn::<()>(move |_| {
+    let unresponsive = process::Builder::new().label(label).kill_grace(Duration::from_millis(50));
+    let unresponsive = unresponsive.spawn::<()>(move |_| {
         begins.open();
         pass.pass();
     });
     begun.pass();
-    deaf.expect("a free thread").pid()
+    unresponsive.expect("a free thread").pid()
 }
 
 fn is_zombie(label: &str) -> bool {
@@ -550,7 +551,7 @@ fn a_start_that_fails_has_waited_for_what_it_kills() {
     let (label, gate) = (unique("the deaf of a failed start"), Gate::new());
     let held = gate.clone();
     let spawns = ChildSpec::new("spawns", move || {
-        deaf(label, &held);
+        unresponsive(label, &held);
         Err(StartError::Failed("no disk".into()))
     });
     assert!(Application::new(unique("waits"), plan().child(spawns)).start().is_err());
@@ -568,7 +569,7 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
         let stray = process::spawn::<()>(move |inbox| {
             // The hook runs on the thread that sends the kill: in the application, after the remaining
             // processes were listed.
-            let _hook = process::on_exit_request(move || _ = deaf(label, &held));
+            let _hook = process::on_exit_request(move || _ = unresponsive(label, &held));
             note.note("ready");
             inbox.recv();
         });
@@ -607,7 +608,7 @@ fn processes_that_start_others_while_they_are_killed_do_not_escape() {
     let master = master(&app);
     app.stop().unwrap();
     // The list of ancestors is truncated to the nearest ones, so it cannot identify the process.
-    eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
+    eventually("the last copy is dropped", || Arc::strong_count(&runs) == 1);
     runs.store(false, Ordering::SeqCst);
     assert!(process::processes().iter().all(|other| !other.ancestors.contains(&master)));
 }
@@ -694,7 +695,7 @@ fn a_killed_master_leaves_no_relay_behind() {
         process::exit(master(&app), ExitReason::Kill);
         assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
         // The list of ancestors is truncated to the nearest ones, so it cannot identify the process.
-        eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
+        eventually("the last copy is dropped", || Arc::strong_count(&runs) == 1);
     }
 }
 
@@ -708,10 +709,10 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
         Err(StartError::Ignored)
     });
     let (inside, gate) = (Gate::new(), Gate::new());
-    let (began, deaf) = (inside.clone(), gate.clone());
+    let (began, unresponsive) = (inside.clone(), gate.clone());
     let app = Application::new(unique("stuck"), plan().child(spawns)).prep_stop(move || {
         began.open();
-        deaf.pass();
+        unresponsive.pass();
     });
     let app = started(app);
     let (master, stray) = (master(&app), process::watch(stray.lock().unwrap()));
@@ -725,7 +726,7 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a start from a thread that is no process")]
+#[expect(clippy::disallowed_methods, reason = "a start from a foreign thread")]
 fn who_waits_for_a_start_that_fails_is_told_so() {
     let _watchdog = watchdog();
     let (name, inside, gate) = (unique("fails"), Gate::new(), Gate::new());
@@ -777,8 +778,8 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
     });
     let app = started(Application::new(name, plan().child(worker.spec())));
     app.stop().unwrap();
-    let told = journal.all();
-    assert!(matches!(&told[..], [only] if only.contains("would wait for ever")), "{told:?}");
+    let logged = journal.all();
+    assert!(matches!(&logged[..], [only] if only.contains("would wait for ever")), "{logged:?}");
     outside.stop().unwrap();
 }
 
@@ -808,7 +809,7 @@ fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
         }
     }
     let _watchdog = watchdog();
-    let (app, journal) = (started(Application::new(unique("dying"), plan())), Journal::new());
+    let (app, journal) = (started(Application::new(unique("exiting"), plan())), Journal::new());
     let stops = Stops(app.clone(), journal.clone());
     let process = process::spawn::<()>(move |inbox| {
         let _stops = stops;
@@ -827,7 +828,7 @@ fn a_handle_that_is_dropped_leaves_it_running() {
     let starter = process::spawn::<()>(move |_| drop(started(Application::new(name, plan())))).unwrap();
     let gone = process::watch(&starter).wait();
     assert!(matches!(gone, ExitReason::Normal | ExitReason::NoProc), "{gone}");
-    assert!(listed(name), "it is linked to nobody");
+    assert!(listed(name), "it has no link");
     Application::stop(name).unwrap();
 }
 

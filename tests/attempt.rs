@@ -10,7 +10,7 @@ use std::panic::panic_any;
 use rethread::prelude::*;
 use rethread::process::{self, Caught, Event, Inbox, attempt};
 use rethread::{CallFailure, ExitReason};
-use support::{Gate, Journal, attached, down, reason_of_death, sleeper, unique, watchdog};
+use support::{Gate, Journal, attached, down, exit_reason_of, sleeper, unique, watchdog};
 
 /// The outcomes of a piece of code.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ impl Class {
     }
 
     /// Returns `true` for the exit reason of a process that did not catch this.
-    fn is_the_end(self, reason: &ExitReason) -> bool {
+    fn ends_with(self, reason: &ExitReason) -> bool {
         match self {
             Self::Value => *reason == ExitReason::Normal,
             Self::Error => matches!(reason, ExitReason::Panic(report) if report.message() == "raised"),
@@ -140,7 +140,7 @@ fn every_class_with_every_handler_and_clean_up() {
                         expected.push(format!("returned {}", 1 + i32::from(caught)));
                         assert_eq!(reason, ExitReason::Normal, "{case}");
                     } else {
-                        assert!(class.is_the_end(&reason), "{case}: {reason}");
+                        assert!(class.ends_with(&reason), "{case}: {reason}");
                     }
                     assert_eq!(journal.all(), expected, "{case}");
                 }
@@ -163,7 +163,7 @@ fn clean_up_runs_after_a_handler_that_raises_itself() {
             .unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(class.is_the_end(&reason), "{reason}");
+            assert!(class.ends_with(&reason), "{reason}");
             assert_eq!(journal.all(), ["after"]);
         }
     });
@@ -220,7 +220,7 @@ fn clean_up_that_panics_on_an_exit_signal_does_not_make_the_process_deaf() {
                 inbox.recv()
             };
             let swallowed = swallow(|| attempt(body).after(|| panic!("in the clean-up")).result());
-            to.send(if swallowed.is_none() { "goes on" } else { "returned" });
+            to.send(if swallowed.is_none() { "continues" } else { "returned" });
             to.send("was not unwound");
         })
         .unwrap();
@@ -241,7 +241,7 @@ fn what_is_resumed_is_what_was_caught() {
             .unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(class.is_the_end(&reason), "{reason}");
+            assert!(class.ends_with(&reason), "{reason}");
         }
     });
 }
@@ -350,23 +350,23 @@ fn a_foreign_thread_can_attempt_too() {
 #[test]
 fn or_exit_gives_the_value_or_ends_with_the_error() {
     assert_eq!(attached(|_: &mut Inbox<()>| "42".parse::<i32>().or_exit()), 42);
-    let reason = reason_of_death(|_: &mut Inbox<()>| "forty-two".parse::<i32>().or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| "forty-two".parse::<i32>().or_exit());
     assert_eq!(reason.to_string(), "invalid digit found in string");
     assert!(reason.downcast_ref::<std::num::ParseIntError>().is_some());
     assert!(reason.is_abnormal());
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
-        let dead = sleeper();
-        process::exit(&dead, ExitReason::Kill);
-        process::watch(&dead).wait();
-        process::link(&dead).or_exit();
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
+        let exited = sleeper();
+        process::exit(&exited, ExitReason::Kill);
+        process::watch(&exited).wait();
+        process::link(&exited).or_exit();
     });
     assert_eq!(reason, ExitReason::NoProc);
 }
 
 /// A server that exits by the class it is called with.
-struct Mortal;
+struct Exiting;
 
-impl GenServer for Mortal {
+impl GenServer for Exiting {
     type Args = ();
     type Call = Caller<()>;
     type Cast = Never;
@@ -391,17 +391,17 @@ fn or_exit_of_a_failed_call_tells_why_and_whom() {
             other => panic!("a failed call was due, not {other}"),
         }
     };
-    let died = failure(reason_of_death(|_: &mut Inbox<()>| {
-        let mortal = ServerRef::<Mortal>::from_name(name);
-        Mortal::child_spec(()).name(mortal.clone()).start().or_exit();
+    let exit_reason = failure(exit_reason_of(|_: &mut Inbox<()>| {
+        let mortal = ServerRef::<Exiting>::from_name(name);
+        Exiting::child_spec(()).name(mortal.clone()).start().or_exit();
         mortal.call(|from| from).or_exit();
     }));
-    assert_eq!(died.reason, "asked too much".into());
-    assert!(died.server.contains(name), "{}", died.server);
-    let nobody = failure(reason_of_death(|_: &mut Inbox<()>| {
-        ServerRef::<Mortal>::from_name(name).call(|from| from).or_exit();
+    assert_eq!(exit_reason.reason, "asked too much".into());
+    assert!(exit_reason.server.contains(name), "{}", exit_reason.server);
+    let unregistered = failure(exit_reason_of(|_: &mut Inbox<()>| {
+        ServerRef::<Exiting>::from_name(name).call(|from| from).or_exit();
     }));
-    assert_eq!(nobody.reason, ExitReason::NoProc);
+    assert_eq!(unregistered.reason, ExitReason::NoProc);
 }
 
 #[test]

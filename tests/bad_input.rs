@@ -116,7 +116,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
                 eventually("it sleeps", || {
                     process::info(&child).is_some_and(|info| info.state == process::ProcessState::Waiting)
                 });
-                process::exit(&child, "told");
+                process::exit(&child, "requested");
             }
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
@@ -124,7 +124,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
                 0 => assert_eq!(reason, ExitReason::Normal),
                 1 => assert_eq!(reason, "own".into()),
                 2 => assert!(reason.to_string().ends_with("own"), "{reason}"),
-                _ => assert_eq!(reason, "told".into()),
+                _ => assert_eq!(reason, "requested".into()),
             }
             assert_eq!(exploded.load(Ordering::SeqCst), 10);
         }
@@ -168,8 +168,8 @@ fn hooks_that_panic() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&child, "told"); // on this very thread
-        assert_eq!(down(inbox), (monitor, "told".into()));
+        process::exit(&child, "requested"); // on this very thread
+        assert_eq!(down(inbox), (monitor, "requested".into()));
         assert_eq!(journal.all(), ["second", "fourth"]);
         assert!(!process::exit_requested());
     });
@@ -239,8 +239,8 @@ fn a_table_of_names_that_panics() {
     let server = Idle::child_spec(()).name(ServerRef::via(Careless)).start().unwrap();
     let watch = server.watch();
     // The process table no longer finds it, but its watch does.
-    process::exit(watch.pid(), "told");
-    assert_eq!(watch.wait(), "told".into());
+    process::exit(watch.pid(), "requested");
+    assert_eq!(watch.wait(), "requested".into());
 }
 
 #[test]
@@ -283,19 +283,19 @@ fn a_log_sink_that_panics() {
 #[test]
 fn a_reason_that_panics_when_it_is_printed() {
     #[derive(Clone, PartialEq)]
-    struct Unspeakable;
-    impl fmt::Debug for Unspeakable {
+    struct Unprintable;
+    impl fmt::Debug for Unprintable {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            panic!("it cannot be told");
+            panic!("it cannot be formatted");
         }
     }
     support::capture(); // so that the panic is printed
     attached(|inbox: &mut Inbox<()>| {
-        let body = |_: &mut Inbox<()>| process::exit_with(ExitReason::new(Unspeakable));
+        let body = |_: &mut Inbox<()>| process::exit_with(ExitReason::new(Unprintable));
         let (_, monitor) = process::spawn_monitor(body).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
-        assert_eq!(reason.downcast_ref(), Some(&Unspeakable));
+        assert_eq!(reason.downcast_ref(), Some(&Unprintable));
         let (ready, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (ready.clone(), gate.clone());
         let (stuck, monitor) = process::spawn_monitor::<()>(move |_| {
@@ -304,7 +304,7 @@ fn a_reason_that_panics_when_it_is_printed() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&stuck, ExitReason::new(Unspeakable));
+        process::exit(&stuck, ExitReason::new(Unprintable));
         process::exit(&stuck, ExitReason::Kill); // now it becomes a zombie, and is logged with its reason
         assert_eq!(down(inbox).0, monitor);
         gate.open();

@@ -13,7 +13,7 @@ use child::{Child, child_pid, ids, kill, states, up};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Caught, Event, Inbox, attempt};
-use support::{Gate, Journal, attached, down, exit_event, reason_of_death, sleeper, unique, watchdog};
+use support::{Gate, Journal, attached, down, exit_event, exit_reason_of, sleeper, unique, watchdog};
 
 /// Starts a plain process that panics on request.
 fn fragile() -> process::Address<()> {
@@ -51,8 +51,8 @@ fn the_crash_of_a_process_leaves_unrelated_processes_and_their_memory_alone() {
 #[test]
 fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
     let _watchdog = watchdog();
-    let (born, go) = (Arc::new(Mutex::new(None)), Gate::new());
-    let (slot, wait) = (Arc::clone(&born), go.clone());
+    let (own_child, go) = (Arc::new(Mutex::new(None)), Gate::new());
+    let (slot, wait) = (Arc::clone(&own_child), go.clone());
     let parent = process::spawn::<()>(move |_| {
         *slot.lock() = Some(sleeper());
         wait.pass();
@@ -61,7 +61,7 @@ fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
     let watch = process::watch(parent.unwrap());
     go.open();
     assert!(matches!(watch.wait(), ExitReason::Panic(_)));
-    let child = born.lock().take().unwrap();
+    let child = own_child.lock().take().unwrap();
     assert!(process::is_alive(&child));
     kill(child.pid(), ExitReason::Kill);
 }
@@ -115,7 +115,7 @@ fn the_after_part_always_runs_and_does_not_change_the_result() {
 
 #[test]
 fn a_link_takes_the_linked_process_down_with_the_same_reason() {
-    let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+    let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
         let other = fragile();
         process::link(&other).unwrap();
         other.send(());
@@ -134,10 +134,10 @@ fn a_link_works_both_ways() {
             process::info(&second).is_some_and(|info| info.links == [first.pid()])
         });
         assert_eq!(process::info(&first).unwrap().links, [second.pid()]);
-        let (dying, other) =
+        let (exiting, other) =
             if first_dies { (first.pid(), second.pid()) } else { (second.pid(), first.pid()) };
         let watch = process::watch(other);
-        process::exit(dying, "crash");
+        process::exit(exiting, "crash");
         assert_eq!(watch.wait(), "crash".into());
     }
 }
@@ -516,7 +516,7 @@ fn when_all_are_linked_one_error_restarts_the_whole_structure_and_leaks_no_proce
 #[test]
 fn more_than_three_restarts_in_five_seconds_end_the_supervisor_and_its_linked_starter() {
     let cache = Child::new("cache", &Journal::new());
-    let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+    let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
         Supervisor::start_link([cache.spec()], Strategy::OneForOne).unwrap();
         for round in 1..=3 {
             cache.kill();

@@ -59,7 +59,7 @@ fn a_supervisor_that_does_not_start_says_why_in_words() {
     assert_eq!(error.to_string(), text);
 
     let StartError::Failed(reason) = error else { panic!("it failed, for a reason") };
-    let child: &FailedToStartChild = reason.downcast_ref().expect("it tells which child");
+    let child: &FailedToStartChild = reason.downcast_ref().expect("it carries the child");
     assert_eq!(child.id, "disk".into());
     assert_eq!(with_causes(child), "child disk did not start: it failed to start: no space");
 }

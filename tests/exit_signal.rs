@@ -13,7 +13,7 @@ use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Pid};
 use scripted_process::{ScriptedProcess, exit};
 use support::{
-    Gate, Journal, attached, down, exit_event, message, reason_of_death, sleeper, unique, watchdog,
+    Gate, Journal, attached, down, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
 
 /// 128 KiB of bytes among other fields.
@@ -153,9 +153,9 @@ fn ex_10_a_signal_shortly_before_a_receive_timeout() {
 #[test]
 fn ex_13_a_stranger_can_end_a_process() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stranger) = (sleeper(), ScriptedProcess::new());
+        let (child, unrelated) = (sleeper(), ScriptedProcess::new());
         let monitor = process::monitor(&child);
-        stranger.run(move || process::exit(&child, "oops"));
+        unrelated.run(move || process::exit(&child, "oops"));
         assert_eq!(down(inbox), (monitor, "oops".into()));
     });
 }
@@ -178,10 +178,10 @@ fn trapper(journal: &Journal) -> Address<()> {
 fn ex_14_kill_cannot_be_trapped() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
-        let (child, stranger) = (trapper(&journal), ScriptedProcess::new());
+        let (child, unrelated) = (trapper(&journal), ScriptedProcess::new());
         journal.wait_for(1);
         let monitor = process::monitor(&child);
-        stranger.run(move || process::exit(&child, ExitReason::Kill));
+        unrelated.run(move || process::exit(&child, ExitReason::Kill));
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(journal.all(), ["ready"]);
     });
@@ -191,7 +191,7 @@ fn ex_14_kill_cannot_be_trapped() {
 fn ex_15_kill_to_oneself_cannot_be_trapped_either() {
     let journal = Journal::new();
     let notes = journal.clone();
-    let reason = reason_of_death(move |inbox: &mut Inbox<()>| {
+    let reason = exit_reason_of(move |inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         process::exit(inbox.pid(), ExitReason::Kill);
         notes.note("went on");
@@ -203,19 +203,19 @@ fn ex_15_kill_to_oneself_cannot_be_trapped_either() {
 /// Starts processes that are linked in a row, none of them trapping. The calling process is linked to the
 /// first; the last is returned, and exits with `Kill` when it receives a message.
 fn chain(length: usize) -> Address<()> {
-    let (tell, told) = channel();
-    extend(length, tell);
-    told.recv().expect("the chain is complete")
+    let (tx, rx) = channel();
+    extend(length, tx);
+    rx.recv().expect("the chain is complete")
 }
 
-fn extend(length: usize, tell: std::sync::mpsc::Sender<Address<()>>) {
+fn extend(length: usize, tx: std::sync::mpsc::Sender<Address<()>>) {
     let body = move |inbox: &mut Inbox<()>| {
         if length == 1 {
-            tell.send(inbox.address()).expect("the test waits for it");
+            tx.send(inbox.address()).expect("the test waits for it");
             inbox.recv();
             process::exit_with(ExitReason::Kill)
         } else {
-            extend(length - 1, tell);
+            extend(length - 1, tx);
             inbox.recv();
         }
     };
@@ -260,10 +260,10 @@ fn ex_19_a_linked_process_dies_with_kill() {
 #[test]
 fn ex_21_killed_is_a_reason_like_any_other() {
     attached(|_: &mut Inbox<()>| {
-        let (child, stranger) = (ScriptedProcess::trapping(), ScriptedProcess::new());
+        let (child, unrelated) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         let pid = child.pid();
-        stranger.run(move || process::exit(pid, ExitReason::Killed));
-        assert_eq!(child.received(), [exit(&stranger, ExitReason::Killed)]);
+        unrelated.run(move || process::exit(pid, ExitReason::Killed));
+        assert_eq!(child.received(), [exit(&unrelated, ExitReason::Killed)]);
         assert!(process::is_alive(&child));
     });
 }
@@ -353,14 +353,14 @@ fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
                 match inbox.recv() {
                     Event::Exit { from, reason } => exits.push((from, reason)),
                     Event::Down { monitor, reason, .. } => downs.push((monitor, reason)),
-                    Event::Message(()) => unreachable!("nobody sends"),
+                    Event::Message(()) => unreachable!("no process sends"),
                 }
             }
             assert_eq!(inbox.try_recv(), None, "{class}");
             assert_eq!((exits.len(), downs.len()), (1, 1), "{class}");
             assert_eq!(exits[0].0, child.pid());
             assert_eq!(downs[0].0, monitor);
-            assert_eq!(exits[0].1, downs[0].1, "{class}: one death, one reason");
+            assert_eq!(exits[0].1, downs[0].1, "{class}: one exit, one reason");
             let reason = exits[0].1.to_string();
             assert!(reason == "signal" || reason.contains("own"), "{class}: {reason}");
         }
@@ -478,7 +478,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                     }
                     Event::Message(Order::Ping) => tester.send(Answer::Alive),
                     Event::Exit { from, reason } => tester.send(Answer::Heard(from, reason)),
-                    Event::Down { .. } => unreachable!("it monitors nobody"),
+                    Event::Down { .. } => unreachable!("it has no monitor"),
                 }
             }
         };
@@ -507,14 +507,14 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                 Event::Exit { reason, .. } => through_link = Some(reason),
                 Event::Down { monitor: fired, reason, .. } => {
                     assert_eq!(fired, monitor);
-                    assert_eq!(outcome, Outcome::Nothing, "no message before the death");
+                    assert_eq!(outcome, Outcome::Nothing, "no message before the exit");
                     break Outcome::Death(reason);
                 }
             }
         };
         if let (Outcome::Death(reason), true) = (&outcome, linked) {
-            let told = through_link.unwrap_or_else(|| exit_event(inbox).1);
-            assert_eq!(told, *reason, "links and monitors are told the same");
+            let received = through_link.unwrap_or_else(|| exit_event(inbox).1);
+            assert_eq!(received, *reason, "links and monitors receive the same reason");
         } else {
             assert_eq!(through_link, None);
         }
@@ -612,16 +612,16 @@ fn a_signal_to_a_dead_process_is_ignored() {
 
 #[test]
 fn a_signal_to_oneself_cannot_be_caught() {
-    for reason in [ExitReason::new("die"), ExitReason::Normal, ExitReason::Shutdown] {
+    for reason in [ExitReason::new("stop now"), ExitReason::Normal, ExitReason::Shutdown] {
         let sent = reason.clone();
         let journal = Journal::new();
         let notes = journal.clone();
-        let died = reason_of_death(move |inbox: &mut Inbox<()>| {
+        let exit_reason = exit_reason_of(move |inbox: &mut Inbox<()>| {
             let me = inbox.pid();
             let caught = process::attempt(|| process::exit(me, sent)).result();
             notes.note(format!("went on with {caught:?}"));
         });
-        assert_eq!(died, reason);
+        assert_eq!(exit_reason, reason);
         assert_eq!(journal.all(), [""; 0]);
     }
 }

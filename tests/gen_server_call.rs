@@ -18,7 +18,7 @@ use scripted_server::{
     Ask, Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, block_server, spawn_body, start_server,
     wait_for_queue, wait_until_calling,
 };
-use support::{Gate, Journal, attached, capture, eventually, logs, reason_of_death, unique, watchdog};
+use support::{Gate, Journal, attached, capture, eventually, exit_reason_of, logs, unique, watchdog};
 
 /// Returns a unique name.
 fn name(stem: &str) -> ServerRef<ScriptedServer> {
@@ -41,7 +41,7 @@ fn no_reply(server: &ServerRef<ScriptedServer>) -> CallError {
 /// Returns the exit reason of a process that unwraps a failing call, and the panic message.
 #[track_caller]
 fn crash_of(call: impl FnOnce() -> Result<i64, CallError>) -> (ExitReason, String) {
-    let reason = reason_of_death(|_: &mut Inbox<()>| call().or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| call().or_exit());
     let ExitReason::Call(failure) = reason else { panic!("a failed call was due, not {reason}") };
     (failure.reason.clone(), failure.server.to_string())
 }
@@ -62,7 +62,7 @@ fn gc_02_a_call_that_takes_too_long() {
         let error = CallError::Timeout { server: server.to_string().into(), after: limit };
         assert_eq!(server.call_with_timeout(limit, late), Err(error));
         gate.open();
-        assert_eq!(server.get(), Ok(0), "the server goes on");
+        assert_eq!(server.get(), Ok(0), "the server keeps running");
     });
     let server = start_server();
     let gate = Gate::new();
@@ -109,24 +109,24 @@ fn gc_04_a_server_that_calls_itself() {
         let named = Plan::new(&Journal::new()).start_as(&by_name);
         let keyed = Plan::new(&Journal::new()).start_as(&by_key);
         for (server, itself) in [(&pinned, &pinned), (&named, &by_name), (&keyed, &by_key)] {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let call = itself.clone();
             assert_eq!(
                 server.call_with(move |_, from, _| {
-                    tell.send(call.get()).unwrap();
+                    tx.send(call.get()).unwrap();
                     from.reply(1)
                 }),
                 Ok(1)
             );
             let error = CallError::CallingSelf { server: itself.to_string().into() };
-            assert_eq!(hear.recv().unwrap(), Err(error));
+            assert_eq!(rx.recv().unwrap(), Err(error));
         }
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         pinned.cast_with(move |_, cx| {
-            tell.send(cx.server_ref().get()).unwrap();
+            tx.send(cx.server_ref().get()).unwrap();
             Next::wait()
         });
-        assert!(matches!(hear.recv().unwrap(), Err(CallError::CallingSelf { .. })));
+        assert!(matches!(rx.recv().unwrap(), Err(CallError::CallingSelf { .. })));
     });
 }
 
@@ -204,7 +204,7 @@ fn gc_10_a_server_killed_while_it_holds_the_request() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let server = start_server();
-            let (tell, held) = channel();
+            let (tx, held) = channel();
             let pid = server.pid();
             let killer = spawn_body(move |_| {
                 held.recv().expect("the request is held");
@@ -212,7 +212,7 @@ fn gc_10_a_server_killed_while_it_holds_the_request() {
             });
             let result = server.call_with(move |state, from, _| {
                 state.kept.push(from);
-                tell.send(()).unwrap();
+                tx.send(()).unwrap();
                 Next::wait()
             });
             assert_eq!(result, Err(exited(&server, ExitReason::Killed)));
@@ -282,10 +282,10 @@ fn gc_12_the_reply_is_sent_even_if_terminate_fails() {
 #[test]
 fn gc_15_a_cast_never_fails() {
     attached(|inbox: &mut Inbox<()>| {
-        let (journal, dead, nobody) = (Journal::new(), start_server(), name("nobody"));
+        let (journal, gone, unregistered) = (Journal::new(), start_server(), name("unregistered"));
         let server = Plan::new(&journal).start();
-        dead.stop().unwrap();
-        for target in [&server, &dead, &nobody] {
+        gone.stop().unwrap();
+        for target in [&server, &gone, &unregistered] {
             target.note("cast");
         }
         assert_eq!(server.get(), Ok(0));
@@ -301,24 +301,24 @@ fn gc_15_casts_arrive_in_the_order_sent_and_before_a_later_call() {
         let server = Plan::new(&journal).start();
         let senders: Vec<SpawnedBody<()>> = ["a", "b"]
             .into_iter()
-            .map(|who| {
+            .map(|label| {
                 let server = server.clone();
-                spawn_body(move |_| (0..500).for_each(|n| server.note(format!("{who} {n:03}"))))
+                spawn_body(move |_| (0..500).for_each(|n| server.note(format!("{label} {n:03}"))))
             })
             .collect();
         for n in 0..500 {
             server.note(format!("c {n:03}"));
         }
         server.get().unwrap();
-        let mine = |who: &str| -> Vec<String> {
-            journal.all().into_iter().filter(|note| note.starts_with(who)).collect()
+        let mine = |label: &str| -> Vec<String> {
+            journal.all().into_iter().filter(|note| note.starts_with(label)).collect()
         };
         assert_eq!(mine("c").len(), 500, "a call comes after the casts of the same sender");
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         server.get().unwrap();
-        for who in ["a", "b", "c"] {
-            assert_eq!(mine(who).len(), 500);
-            assert!(mine(who).is_sorted());
+        for label in ["a", "b", "c"] {
+            assert_eq!(mine(label).len(), 500);
+            assert!(mine(label).is_sorted());
         }
     });
 }
@@ -352,9 +352,9 @@ fn gc_16_what_the_runtime_sends_reaches_handle_info() {
 #[test]
 fn gc_16_an_info_tells_everything() {
     attached(|inbox: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).trapping().info(move |info, _| {
-            tell.send(info.clone()).unwrap();
+            tx.send(info.clone()).unwrap();
             Next::wait()
         });
         let (server, target) = (plan.start(), support::sleeper());
@@ -367,22 +367,22 @@ fn gc_16_an_info_tells_everything() {
         let monitor = monitor.recv().unwrap();
         process::exit(&target, "gone");
         let due = Info::Down { monitor, target: process::MonitorTarget::Pid(pid), reason: "gone".into() };
-        assert_eq!(hear.recv().unwrap(), due);
+        assert_eq!(rx.recv().unwrap(), due);
         process::exit(server.pid(), "hello");
-        assert_eq!(hear.recv().unwrap(), Info::Exit { from: inbox.pid(), reason: "hello".into() });
+        assert_eq!(rx.recv().unwrap(), Info::Exit { from: inbox.pid(), reason: "hello".into() });
     });
 }
 
 /// A server that leaves `handle_info` to the library.
-struct Deaf;
+struct DefaultInfo;
 
-impl GenServer for Deaf {
+impl GenServer for DefaultInfo {
     type Args = ();
     type Call = Caller<Pid>;
     type Cast = Pid;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(Deaf)
+        Ok(DefaultInfo)
     }
     fn handle_call(&mut self, from: Caller<Pid>, cx: &mut Context<Self>) -> Next {
         from.reply(cx.pid())
@@ -397,7 +397,7 @@ impl GenServer for Deaf {
 fn gc_17_without_handle_info_there_is_a_warning_and_the_server_goes_on() {
     capture();
     attached(|_: &mut Inbox<()>| {
-        let (server, watched) = (Deaf::start(()).unwrap(), support::sleeper());
+        let (server, watched) = (DefaultInfo::start(()).unwrap(), support::sleeper());
         let pid = server.call(|from| from).unwrap();
         server.cast(watched.pid());
         server.call(|from| from).unwrap();
@@ -543,7 +543,7 @@ fn fill(inbox: &mut Inbox<u64>, count: usize) -> usize {
     process::register(name, inbox.pid()).expect("a free name");
     let address = process::Name::<u64>::new(name);
     for n in 0..count {
-        address.send(n as u64).expect("I live");
+        address.send(n as u64).expect("the test process is running");
     }
     count
 }
@@ -591,11 +591,11 @@ fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
 
 #[test]
 fn gc_25_every_failing_call_says_whom_it_called() {
-    let nobody = name("nobody");
-    assert_eq!(crash_of(|| nobody.get()), (ExitReason::NoProc, nobody.to_string()));
-    let dead = start_server();
-    dead.stop().unwrap();
-    assert_eq!(crash_of(|| dead.get()), (ExitReason::NoProc, dead.to_string()));
+    let unregistered = name("unregistered");
+    assert_eq!(crash_of(|| unregistered.get()), (ExitReason::NoProc, unregistered.to_string()));
+    let gone = start_server();
+    gone.stop().unwrap();
+    assert_eq!(crash_of(|| gone.get()), (ExitReason::NoProc, gone.to_string()));
 
     let server = name("busy");
     Plan::new(&Journal::new()).start_as(&server);
@@ -645,10 +645,10 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
             let spec = Plan::new(&Journal::new()).spec().name(name.clone()).kill_grace(SHORT);
             let server = spec.start().unwrap();
             let (pass, calls) = (gate.clone(), name.clone());
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let caller = spawn_body(move |inbox| {
                 let first = calls.call_with(move |_, from, _| {
-                    tell.send(()).unwrap();
+                    tx.send(()).unwrap();
                     pass.pass();
                     if with_send {
                         from.reply_now(-1);
@@ -663,7 +663,7 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
                 });
                 (first, ready, second, inbox.len())
             });
-            hear.recv().unwrap();
+            rx.recv().unwrap();
             process::exit(server.pid(), ExitReason::Kill);
             eventually("it is a zombie", || process::zombies().iter().any(|z| z.pid == server.pid()));
             assert_eq!(name.whereis(), None, "its name is free");
@@ -683,8 +683,8 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
 /// Sends a `()` to a process of which only the pid is known.
 fn poke(pid: Pid) {
     let name: &'static str = unique("poked");
-    process::register(name, pid).expect("it lives");
-    process::Name::<()>::new(name).send(()).expect("it lives");
+    process::register(name, pid).expect("it is running");
+    process::Name::<()>::new(name).send(()).expect("it is running");
 }
 
 #[test]
@@ -693,12 +693,12 @@ fn th_18_a_zombie_cannot_answer_for_another_server() {
         let (gate, front) = (Gate::new(), start_server());
         let zombie = Plan::new(&Journal::new()).spec().kill_grace(SHORT).start().unwrap();
         let (pass, delegate) = (gate.clone(), zombie.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let (calls, mine) = (front.clone(), front.clone());
         let caller = spawn_body(move |_| {
             let first = calls.call_with(move |_, from, _| {
                 delegate.cast_with(move |_, _| {
-                    tell.send(()).unwrap();
+                    tx.send(()).unwrap();
                     pass.pass();
                     from.reply_now(-1);
                     Next::wait()
@@ -707,12 +707,12 @@ fn th_18_a_zombie_cannot_answer_for_another_server() {
             });
             (first, calls.get())
         });
-        hear.recv().unwrap();
+        rx.recv().unwrap();
         process::exit(zombie.pid(), ExitReason::Kill);
         eventually("it is a zombie", || process::zombies().iter().any(|z| z.pid == zombie.pid()));
         gate.open();
         let (first, second) = caller.join().unwrap();
-        assert_eq!(first, Err(no_reply(&mine)), "the answer is lost with the one who had it");
+        assert_eq!(first, Err(no_reply(&mine)), "the reply is lost with the process that held it");
         assert_eq!(second, Ok(0));
     });
 }
@@ -737,7 +737,7 @@ fn a_dropped_caller_is_told_at_once() {
         assert_eq!(result, Err(no_reply(&server)));
         let result = promptly(|| server.call_with(|_, _, _| Next::wait().and_continue()));
         assert_eq!(result, Err(no_reply(&server)));
-        assert_eq!(server.get(), Ok(0), "the server goes on");
+        assert_eq!(server.get(), Ok(0), "the server keeps running");
         assert!(inbox.is_empty());
     });
 }
@@ -926,11 +926,11 @@ fn a_request_that_never_carries_its_caller_is_unanswered() {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         // The field holds one call's handle; this one belongs to another call.
-        let (give, take) = channel();
+        let (tx, take) = channel();
         let calls = server.clone();
         let other = spawn_body(move |_| {
             calls.call_with(move |_, from, _| {
-                give.send(from).unwrap();
+                tx.send(from).unwrap();
                 Next::wait()
             })
         });
@@ -1099,7 +1099,7 @@ fn calls_by_name_across_restarts_get_an_answer_or_a_true_reason() {
         for _ in 0..100 {
             process::exit(name.pid(), ExitReason::Kill);
             Plan::new(&Journal::new()).start_as(&name);
-            assert_eq!(name.get(), Ok(0), "whoever started it finds it");
+            assert_eq!(name.get(), Ok(0), "its starter finds it");
         }
         gate.open();
         for caller in callers {
@@ -1114,20 +1114,20 @@ fn a_name_held_by_another_kind_of_server() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let text = unique("kinds");
-        let (deaf, wrong) =
-            (ServerRef::<Deaf>::from_name(text), ServerRef::<ScriptedServer>::from_name(text));
-        Deaf::child_spec(()).name(deaf.clone()).start().unwrap();
+        let (default_info, wrong) =
+            (ServerRef::<DefaultInfo>::from_name(text), ServerRef::<ScriptedServer>::from_name(text));
+        DefaultInfo::child_spec(()).name(default_info.clone()).start().unwrap();
         let error = wrong.get().unwrap_err();
         let CallError::WrongType { expected, found, .. } = &error else { panic!("not {error}") };
-        assert!(expected.contains("ScriptedServer") && found.contains("Deaf"), "{error}");
+        assert!(expected.contains("ScriptedServer") && found.contains("DefaultInfo"), "{error}");
         let calls = wrong.clone();
         let reason = spawn_body(move |_| calls.get().or_exit()).join().unwrap_err();
         assert_eq!(reason.downcast_ref(), Some(&error));
         wrong.note("lost");
         assert!(logs().iter().any(|line| line.starts_with("WARN") && line.contains(text)), "{:?}", logs());
         assert!(matches!(wrong.stop(), Err(rethread::StopError::WrongType { .. })));
-        assert!(deaf.call(|from| from).is_ok(), "it was not disturbed");
-        deaf.stop().unwrap();
+        assert!(default_info.call(|from| from).is_ok(), "it was not disturbed");
+        default_info.stop().unwrap();
     });
 }
 
@@ -1164,10 +1164,7 @@ fn a_foreign_thread_can_call() {
     assert_eq!(server.call_with(|_, _, _| Next::stop("why")), Err(exited(&server, "why")));
     assert_eq!(server.get(), Err(no_proc(&server)));
     let panicked = std::panic::AssertUnwindSafe(|| server.get().or_exit());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the panic of a thread that is no process is what is tested"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the panic of a foreign thread is what is tested")]
     let panicked = std::panic::catch_unwind(panicked);
     assert!(panicked.is_err(), "there is nothing to end on a foreign thread");
 }
@@ -1255,7 +1252,7 @@ fn a_server_can_be_reached_by_a_key_in_another_table() {
 #[test]
 fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
     attached(|_: &mut Inbox<()>| {
-        let (journal, key, gate) = (Journal::new(), ServerRef::via(Key(unique("dying"))), Gate::new());
+        let (journal, key, gate) = (Journal::new(), ServerRef::via(Key(unique("exiting"))), Gate::new());
         let (pass, log) = (gate.clone(), journal.clone());
         let plan = Plan::new(&Journal::new()).on_drop(move || {
             pass.pass();
@@ -1341,7 +1338,7 @@ fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
         let info = process::info(server.pid()).unwrap();
         assert_eq!((info.monitored_by, info.links, info.monitors), (vec![], vec![], vec![]));
         gate.open();
-        assert_eq!(server.get(), Ok(3), "the requests were carried out all the same");
+        assert_eq!(server.get(), Ok(3), "the requests were executed despite the timeout");
         let info = process::info(server.pid()).unwrap();
         assert_eq!((info.monitored_by, info.mailbox_len), (vec![], 0));
     });
@@ -1372,13 +1369,13 @@ fn a_trapping_caller_gets_its_exits_after_the_call() {
 /// Calls a server in its destructor.
 struct CallsInDrop {
     server: ServerRef<ScriptedServer>,
-    tell: std::sync::mpsc::Sender<Result<i64, CallError>>,
+    tx: std::sync::mpsc::Sender<Result<i64, CallError>>,
 }
 
 impl Drop for CallsInDrop {
     fn drop(&mut self) {
         self.server.note("last words");
-        let _ = self.tell.send(self.server.get());
+        let _ = self.tx.send(self.server.get());
     }
 }
 
@@ -1388,17 +1385,17 @@ fn a_call_in_a_destructor_of_a_dying_process_is_refused() {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         for panics in [true, false] {
-            let (tell, hear) = channel();
-            let calls = CallsInDrop { server: server.clone(), tell };
-            let dying = process::spawn::<()>(move |inbox| {
+            let (tx, rx) = channel();
+            let calls = CallsInDrop { server: server.clone(), tx };
+            let exiting = process::spawn::<()>(move |inbox| {
                 let _calls = calls;
                 if panics {
                     panic!("boom");
                 }
                 inbox.recv();
             });
-            process::exit(dying.unwrap(), "oops");
-            assert_eq!(hear.recv().unwrap(), Err(CallError::Exiting));
+            process::exit(exiting.unwrap(), "oops");
+            assert_eq!(rx.recv().unwrap(), Err(CallError::Exiting));
         }
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), ["last words", "last words"], "a cast is still possible");
@@ -1520,10 +1517,10 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
     let does = {
         let linked = linked.clone();
         move |act: Act| {
-            let (tell, done) = channel();
+            let (tx, done) = channel();
             linked.send(Box::new(move || {
                 act();
-                let _ = tell.send(());
+                let _ = tx.send(());
             }));
             done.recv().expect("it does it");
         }
@@ -1536,10 +1533,10 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
     };
     let table = Table(Mutex::new(Some(Box::new(untrapped))));
     let server = Plan::new(&Journal::new()).spec().name(ServerRef::via(table)).start().unwrap();
-    let (pid, called, (tell, told)) = (server.whereis().unwrap(), server.clone(), channel());
+    let (pid, called, (tx, rx)) = (server.whereis().unwrap(), server.clone(), channel());
     does(Box::new(move || {
         process::trap_exit(true);
-        process::link(pid).expect("it lives");
+        process::link(pid).expect("it is running");
         let hook = process::on_exit_request(move || {
             let (answer, answered) = channel();
             let call = move || {
@@ -1547,17 +1544,17 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
             };
             #[expect(
                 clippy::disallowed_methods,
-                reason = "on the thread of a dead process no other can be started"
+                reason = "no process can be started on the thread of an exited one"
             )]
             let caller = std::thread::spawn(call);
             let early = answered.recv_timeout(Duration::from_millis(100)).ok();
-            let _ = tell.send((early, answered, caller));
+            let _ = tx.send((early, answered, caller));
         });
         std::mem::forget(hook); // it is kept for the rest of the process
     }));
     process::exit(pid, "oops");
-    let (early, answered, caller) = told.recv().expect("the hook ran");
-    assert_eq!(early, None, "nobody hears of it before all who were linked");
+    let (early, answered, caller) = rx.recv().expect("the hook ran");
+    assert_eq!(early, None, "no caller is notified before all links are");
     let answer = answered.recv().expect("an answer");
     assert!(matches!(answer, Err(CallError::NoProc { .. })), "{answer:?}");
     caller.join().expect("it has ended");

@@ -48,32 +48,32 @@ impl Via for Key {
 /// Makes `first` call `second`, and so on, the last calling the first; returns the error of the last call.
 #[track_caller]
 fn close_cycle(servers: &[ServerRef<ScriptedServer>]) -> CallError {
-    fn onward(chain: Vec<ServerRef<ScriptedServer>>, tell: std::sync::mpsc::Sender<CallError>) -> Next {
+    fn onward(chain: Vec<ServerRef<ScriptedServer>>, tx: std::sync::mpsc::Sender<CallError>) -> Next {
         let mut chain = chain.into_iter();
         let next = chain.next().expect("a server to call");
         let rest: Vec<_> = chain.collect();
         if rest.is_empty() {
-            tell.send(next.get().expect_err("a wait cycle")).expect("the test listens");
+            tx.send(next.get().expect_err("a wait cycle")).expect("the test listens");
         } else {
             next.call_with(move |_, from, _| {
-                let _ = onward(rest, tell);
+                let _ = onward(rest, tx);
                 from.reply(1)
             })
             .expect("the cycle is broken at its end");
         }
         Next::wait()
     }
-    let (tell, hear) = channel();
+    let (tx, rx) = channel();
     let mut chain = servers[1..].to_vec();
     chain.push(servers[0].clone());
     let answer = promptly(|| {
         servers[0].call_with(move |_, from, _| {
-            let _ = onward(chain, tell);
+            let _ = onward(chain, tx);
             from.reply(1)
         })
     });
-    assert_eq!(answer, Ok(1), "everybody but the one who closed the cycle goes on");
-    hear.recv().expect("an error")
+    assert_eq!(answer, Ok(1), "every call except the one that closed the cycle succeeds");
+    rx.recv().expect("an error")
 }
 
 #[test]
@@ -134,17 +134,17 @@ fn close_at_once(size: usize, rounds: usize) {
         let servers: Vec<_> = (0..size).map(|_| start_server()).collect();
         for round in 0..rounds {
             let barrier = Arc::new(Barrier::new(size));
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             for at in 0..size {
-                let (next, barrier, tell) =
-                    (servers[(at + 1) % size].clone(), Arc::clone(&barrier), tell.clone());
+                let (next, barrier, tx) =
+                    (servers[(at + 1) % size].clone(), Arc::clone(&barrier), tx.clone());
                 servers[at].cast_with(move |_, _| {
                     barrier.wait();
-                    tell.send(next.get()).expect("the test listens");
+                    tx.send(next.get()).expect("the test listens");
                     Next::wait()
                 });
             }
-            let results: Vec<_> = promptly(|| (0..size).map(|_| hear.recv().expect("a result")).collect());
+            let results: Vec<_> = promptly(|| (0..size).map(|_| rx.recv().expect("a result")).collect());
             let refused = results.iter().filter(|r| matches!(r, Err(CallError::Deadlock { .. }))).count();
             let answered = results.iter().filter(|r| **r == Ok(0)).count();
             assert!(refused >= 1 && refused + answered == size, "round {round}: {results:?}");
@@ -167,13 +167,13 @@ fn a_postponed_reply_is_no_wait_cycle() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let (a, b) = (start_server(), start_server());
-            let (give, held) = channel();
+            let (tx, held) = channel();
             let (calls, answers) = (b.clone(), a.clone());
             // a calls b, b postpones the reply ...
             let caller = spawn_body(move |_| {
                 answers.call_with(move |_, from, _| {
                     let value = calls.call_with(move |_, from, _| {
-                        give.send(from).unwrap();
+                        tx.send(from).unwrap();
                         Next::wait()
                     });
                     from.reply(value.unwrap())
@@ -182,15 +182,15 @@ fn a_postponed_reply_is_no_wait_cycle() {
             let held = held.recv().unwrap();
             b.get().unwrap(); // the handler that postponed it has returned
             // ... and calls a, which can answer as soon as another process has answered it.
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let back = a.clone();
             b.cast_with(move |_, _| {
-                tell.send(back.get()).unwrap();
+                tx.send(back.get()).unwrap();
                 Next::wait()
             });
             wait_until_calling(b.pid(), a.pid());
             held.reply_now(7);
-            assert_eq!(hear.recv().unwrap(), Ok(0));
+            assert_eq!(rx.recv().unwrap(), Ok(0));
             assert_eq!(caller.join().unwrap(), Ok(7));
         }
     });
@@ -202,17 +202,17 @@ fn a_call_back_after_the_reply_is_no_wait_cycle() {
         let (a, b) = (start_server(), start_server());
         for round in 0..500 {
             let (calls, back) = (b.clone(), a.clone());
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let result = a.call_with(move |_, from, _| {
                 let value = calls.call_with(move |_, from, _| {
                     from.reply_now(7); // from here on a can continue
-                    tell.send(back.get()).unwrap();
+                    tx.send(back.get()).unwrap();
                     Next::wait()
                 });
                 from.reply(value.unwrap())
             });
             assert_eq!(result, Ok(7));
-            assert_eq!(hear.recv().unwrap(), Ok(0), "round {round}");
+            assert_eq!(rx.recv().unwrap(), Ok(0), "round {round}");
         }
     });
 }
@@ -221,11 +221,11 @@ fn a_call_back_after_the_reply_is_no_wait_cycle() {
 fn a_call_back_in_the_continuation_after_the_reply_is_no_wait_cycle() {
     attached(|_: &mut Inbox<()>| {
         let a = start_server();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let back = a.clone();
         let b = Plan::new(&Journal::new())
             .on_continue(move |_| {
-                tell.send(back.get()).unwrap();
+                tx.send(back.get()).unwrap();
                 Next::wait()
             })
             .start();
@@ -236,7 +236,7 @@ fn a_call_back_in_the_continuation_after_the_reply_is_no_wait_cycle() {
                 from.reply(value.unwrap())
             });
             assert_eq!(result, Ok(7));
-            assert_eq!(hear.recv().unwrap(), Ok(0), "round {round}");
+            assert_eq!(rx.recv().unwrap(), Ok(0), "round {round}");
         }
     });
 }
@@ -247,11 +247,11 @@ fn a_call_after_one_that_timed_out_is_no_wait_cycle() {
         let (a, b) = (start_server(), start_server());
         let gate = Gate::new();
         let (calls, back, pass) = (b.clone(), a.clone(), gate.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let result = a.call_with(move |_, from, _| {
             let late = calls.call_with_timeout(SHORT, move |_, from, _| {
                 pass.pass(); // until a has timed out
-                tell.send(back.get()).unwrap();
+                tx.send(back.get()).unwrap();
                 from.reply(7)
             });
             assert!(matches!(late, Err(CallError::Timeout { .. })));
@@ -259,7 +259,7 @@ fn a_call_after_one_that_timed_out_is_no_wait_cycle() {
         });
         assert_eq!(result, Ok(1));
         gate.open();
-        assert_eq!(hear.recv().unwrap(), Ok(0));
+        assert_eq!(rx.recv().unwrap(), Ok(0));
     });
 }
 
@@ -268,19 +268,19 @@ fn a_child_that_calls_its_parent_in_init_is_refused() {
     attached(|_: &mut Inbox<()>| {
         for round in 0..200 {
             let parent = start_server();
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let (name, called) = (parent.clone(), parent.pid());
             let began = Instant::now();
             let started = parent.call_with(move |_, from, _| {
                 let child = Plan::new(&Journal::new()).init(move |cx| {
-                    tell.send((cx.pid(), name.get())).unwrap();
+                    tx.send((cx.pid(), name.get())).unwrap();
                     Ok(())
                 });
                 let child = if round % 2 == 0 { child.start_link() } else { child.start() };
                 from.reply(i64::from(child.whereis().is_some()))
             });
             assert_eq!(started, Ok(1));
-            let (child, result) = hear.recv().unwrap();
+            let (child, result) = rx.recv().unwrap();
             assert_eq!(result, Err(CallError::Deadlock { cycle: vec![child, called] }), "round {round}");
             assert!(began.elapsed() < Duration::from_secs(4));
             parent.stop().unwrap();
@@ -320,7 +320,7 @@ fn the_mark_of_a_waiting_process_is_seen_and_goes_away() {
                 pass.pass();
                 from.reply(1)
             });
-            let me = process::info(inbox.pid()).expect("I live");
+            let me = process::info(inbox.pid()).expect("the test process is running");
             (value, me.waiting_on)
         });
         wait_until_calling(caller.pid, server.pid());
@@ -360,7 +360,7 @@ fn a_call_back_from_a_handler_that_answers_an_earlier_call_is_no_wait_cycle() {
             });
             assert_eq!(first.join().unwrap(), Ok(7));
             b.get().unwrap(); // the handler that kept the call of a has returned
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let back = a.clone();
             b.cast_with(move |state, _| {
                 let mine = state.kept.remove(0);
@@ -371,10 +371,10 @@ fn a_call_back_from_a_handler_that_answers_an_earlier_call_is_no_wait_cycle() {
                     mine.reply_now(8);
                 })
                 .unwrap();
-                tell.send(back.get()).unwrap();
+                tx.send(back.get()).unwrap();
                 Next::wait()
             });
-            assert_eq!(hear.recv().unwrap(), Ok(0));
+            assert_eq!(rx.recv().unwrap(), Ok(0));
             assert_eq!(second.join().unwrap(), Ok(8));
         }
     });
@@ -385,7 +385,7 @@ fn a_child_that_calls_its_parent_after_init_is_answered() {
     attached(|_: &mut Inbox<()>| {
         for round in 0..200 {
             let parent = start_server();
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let name = parent.clone();
             let started = parent.call_with(move |_, from, _| {
                 let child = Plan::new(&Journal::new())
@@ -394,7 +394,7 @@ fn a_child_that_calls_its_parent_after_init_is_answered() {
                         Ok(())
                     })
                     .on_continue(move |_| {
-                        tell.send(name.get()).unwrap();
+                        tx.send(name.get()).unwrap();
                         Next::stop(ExitReason::Normal)
                     });
                 if round % 2 == 0 {
@@ -405,7 +405,7 @@ fn a_child_that_calls_its_parent_after_init_is_answered() {
                 from.reply(1)
             });
             assert_eq!(started, Ok(1));
-            assert_eq!(hear.recv().unwrap(), Ok(0), "round {round}");
+            assert_eq!(rx.recv().unwrap(), Ok(0), "round {round}");
             parent.stop().unwrap();
         }
     });
@@ -416,7 +416,7 @@ fn a_wait_cycle_through_a_start_and_another_server() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..50 {
             let (parent, other) = (start_server(), start_server());
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let (back, helper) = (parent.clone(), other.clone());
             let started = promptly(|| {
                 parent.call_with(move |_, from, _| {
@@ -424,7 +424,7 @@ fn a_wait_cycle_through_a_start_and_another_server() {
                         let me = cx.pid();
                         helper
                             .call_with(move |_, from, _| {
-                                tell.send((me, back.get())).unwrap();
+                                tx.send((me, back.get())).unwrap();
                                 from.reply(1)
                             })
                             .map(drop)
@@ -436,7 +436,7 @@ fn a_wait_cycle_through_a_start_and_another_server() {
                 })
             });
             assert_eq!(started, Ok(1));
-            let (child, result) = hear.recv().unwrap();
+            let (child, result) = rx.recv().unwrap();
             let cycle = vec![other.pid(), parent.pid(), child];
             assert_eq!(result, Err(CallError::Deadlock { cycle }));
         }
@@ -446,10 +446,10 @@ fn a_wait_cycle_through_a_start_and_another_server() {
 #[test]
 fn a_server_that_calls_who_stops_it_is_refused() {
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let parent = start_server();
         let back = parent.clone();
-        let child = Plan::new(&Journal::new()).terminate(move |_| tell.send(back.get()).unwrap()).start();
+        let child = Plan::new(&Journal::new()).terminate(move |_| tx.send(back.get()).unwrap()).start();
         let stops = child.clone();
         let stopped = promptly(|| {
             parent.call_with(move |_, from, _| {
@@ -458,7 +458,7 @@ fn a_server_that_calls_who_stops_it_is_refused() {
             })
         });
         assert_eq!(stopped, Ok(1));
-        assert!(matches!(hear.recv().unwrap(), Err(CallError::Deadlock { .. })));
+        assert!(matches!(rx.recv().unwrap(), Err(CallError::Deadlock { .. })));
     });
 }
 
@@ -467,14 +467,14 @@ fn a_call_made_while_a_request_is_made_does_not_hide_a_wait_cycle() {
     attached(|_: &mut Inbox<()>| {
         let (a, b, other) = (start_server(), start_server(), start_server());
         let (calls, back) = (b.clone(), a.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let result = promptly(|| {
             a.call_with(move |_, from, _| {
                 let value = calls.call(|from| {
                     assert_eq!(other.get(), Ok(0));
                     Ask::Run(
                         Box::new(move |_, from, _| {
-                            tell.send(back.get()).unwrap();
+                            tx.send(back.get()).unwrap();
                             from.reply(1)
                         }),
                         from,
@@ -484,7 +484,7 @@ fn a_call_made_while_a_request_is_made_does_not_hide_a_wait_cycle() {
             })
         });
         assert_eq!(result, Ok(1));
-        assert!(matches!(hear.recv().unwrap(), Err(CallError::Deadlock { .. })));
+        assert!(matches!(rx.recv().unwrap(), Err(CallError::Deadlock { .. })));
     });
 }
 
@@ -513,7 +513,7 @@ fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
     attached(|_: &mut Inbox<()>| {
         let (late, asker, other) = (start_server(), start_server(), start_server());
         let (to_late, to_other, to_asker) = (late.clone(), other.clone(), asker.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let answer = promptly(|| {
             asker.call_with(move |_, from, _| {
                 // The first call has timed out, and its answer is still to come.
@@ -534,7 +534,7 @@ fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
                             from.reply(1)
                         };
                         to_late.call(|from| Ask::Run(Box::new(answer), from)).expect("it answers");
-                        let _ = tell.send(promptly(|| to_asker.get()));
+                        let _ = tx.send(promptly(|| to_asker.get()));
                         from.reply(2)
                     })
                     .expect("the cycle is broken at its end");
@@ -542,7 +542,7 @@ fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
             })
         });
         assert_eq!(answer, Ok(3));
-        let refused = hear.recv().expect("an answer");
+        let refused = rx.recv().expect("an answer");
         assert!(matches!(refused, Err(CallError::Deadlock { .. })), "{refused:?}");
         [late, asker, other].iter().for_each(|server| server.stop().unwrap());
     });

@@ -293,9 +293,13 @@ fn a_handler_that_never_returns() {
         eventually("its thread ends", || process::zombies().iter().all(|zombie| zombie.pid != pid));
         assert_eq!(process::info(pid).map(|info| info.state), None);
         assert_eq!(journal.all(), ["dropped"], "without terminate");
-        assert_eq!((name.whereis(), name.get()), (Some(second.pid()), Ok(0)), "its end disturbed nobody");
+        assert_eq!(
+            (name.whereis(), name.get()),
+            (Some(second.pid()), Ok(0)),
+            "its exit had no effect on the successor"
+        );
         assert_eq!(ear.get(), Ok(0));
-        assert_eq!(other.all(), [""; 0], "a zombie is not heard");
+        assert_eq!(other.all(), [""; 0], "messages of a zombie are dropped");
         second.stop().unwrap();
     });
 }
@@ -358,17 +362,17 @@ fn a_server_killed_in_a_runtime_call_of_its_handler_unwinds_it() {
         for _ in 0..20 {
             let (journal, server) = (Journal::new(), start_server());
             let (log, watch) = (journal.clone(), server.watch());
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             server.cast_with(move |_, _| {
                 let _cleanup = NotesItsDrop(log);
-                tell.send(()).unwrap();
+                tx.send(()).unwrap();
                 process::sleep(Duration::MAX);
                 unreachable!("it was killed in its sleep")
             });
-            hear.recv().unwrap();
+            rx.recv().unwrap();
             process::exit(server.pid(), ExitReason::Kill);
             assert_eq!(watch.wait(), ExitReason::Killed);
-            assert_eq!(journal.all(), ["cleaned up"], "before anybody heard of it");
+            assert_eq!(journal.all(), ["cleaned up"], "before any watcher was notified");
         }
     });
 }

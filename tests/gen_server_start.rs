@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError, ProcessState, Via};
 use scripted_server::{Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, spawn_body, start_server};
-use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
+use support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 
 /// Returns a unique name.
 fn name(stem: &str) -> ServerRef<ScriptedServer> {
@@ -23,7 +23,7 @@ fn name(stem: &str) -> ServerRef<ScriptedServer> {
 /// Checks that a failed start leaves nothing behind in its starter.
 #[track_caller]
 fn assert_no_trace(inbox: &mut Inbox<()>) {
-    let me = process::info(inbox.pid()).expect("I live");
+    let me = process::info(inbox.pid()).expect("the test process is running");
     assert_eq!((me.links, me.monitors), (vec![], vec![]));
     assert_eq!(inbox.try_recv(), None);
 }
@@ -61,13 +61,13 @@ fn gs_04_init_may_ask_not_to_be_started() {
 #[test]
 fn gs_05_init_may_stop_with_a_reason() {
     attached(|inbox: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let stopping = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(process::watch(cx.pid())).unwrap();
+            tx.send(process::watch(cx.pid())).unwrap();
             Err(InitError::Stop("stopped".into()))
         });
         assert_eq!(stopping.spec().start().unwrap_err(), StartError::Failed("stopped".into()));
-        assert_eq!(hear.recv().unwrap().wait(), "stopped".into(), "the process ends with the reason");
+        assert_eq!(rx.recv().unwrap().wait(), "stopped".into(), "the process ends with the reason");
         assert_no_trace(inbox);
     });
 }
@@ -77,13 +77,13 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
     attached(|inbox: &mut Inbox<()>| {
         for trapping in [false, true] {
             process::trap_exit(trapping);
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let quiet = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(process::watch(cx.pid())).unwrap();
+                tx.send(process::watch(cx.pid())).unwrap();
                 Err(InitError::Error("no paper".into()))
             });
             assert_eq!(quiet.spec().start_link().unwrap_err(), StartError::Failed("no paper".into()));
-            assert_eq!(hear.recv().unwrap().wait(), ExitReason::Normal);
+            assert_eq!(rx.recv().unwrap().wait(), ExitReason::Normal);
             assert_no_trace(inbox);
         }
     });
@@ -92,11 +92,11 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
 #[test]
 fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
     for _ in 0..20 {
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let _ =
                 Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into()))).spec().start_link();
             process::checkpoint();
-            unreachable!("it has been told to go");
+            unreachable!("it has been asked to exit");
         });
         assert_eq!(reason, "why".into());
     }
@@ -104,10 +104,10 @@ fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
 
 #[test]
 fn gs_06_so_it_does_of_a_panic_in_init() {
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Plan::new(&Journal::new()).init(|_| panic!("boom in init")).spec().start_link();
         process::checkpoint();
-        unreachable!("it has been told to go");
+        unreachable!("it has been asked to exit");
     });
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
     assert_eq!(report.message(), "boom in init");
@@ -129,10 +129,10 @@ fn gs_11_killed_in_init() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..10 {
-            let (tell, hear) = channel();
-            let killer = spawn_body(move |_| process::exit(hear.recv().expect("a pid"), ExitReason::Kill));
+            let (tx, rx) = channel();
+            let killer = spawn_body(move |_| process::exit(rx.recv().expect("a pid"), ExitReason::Kill));
             let slow = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(cx.pid()).unwrap();
+                tx.send(cx.pid()).unwrap();
                 process::sleep(Duration::MAX);
                 Ok(())
             });
@@ -148,15 +148,15 @@ fn gs_11_killed_in_an_init_that_does_not_listen() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (gate, name) = (Gate::new(), name("gs11"));
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let pass = gate.clone();
         let stuck = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             pass.pass();
             Ok(())
         });
         let killer = spawn_body(move |_| {
-            let pid = hear.recv().expect("a pid");
+            let pid = rx.recv().expect("a pid");
             process::exit(pid, ExitReason::Kill);
             pid
         });
@@ -296,10 +296,10 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
         for trapping in [false, true] {
             process::trap_exit(trapping);
             for how in 0..3 {
-                let (tell, hear) = channel();
+                let (tx, rx) = channel();
                 let spec = Plan::new(&Journal::new())
                     .init(move |cx| {
-                        tell.send(process::watch(cx.pid())).unwrap();
+                        tx.send(process::watch(cx.pid())).unwrap();
                         process::sleep(Duration::MAX);
                         Ok(())
                     })
@@ -313,7 +313,7 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
                 };
                 assert_eq!(failed.unwrap_err(), StartError::Timeout);
                 assert_eq!(name.whereis(), None, "the start waits until it is gone");
-                if let Ok(begun) = hear.recv() {
+                if let Ok(begun) = rx.recv() {
                     assert_eq!(begun.wait(), ExitReason::Killed);
                 } // otherwise it was killed before it came to its init
                 process::checkpoint();
@@ -483,15 +483,15 @@ fn the_name_is_registered_before_init_runs() {
 fn init_knows_its_process_and_its_parent() {
     attached(|inbox: &mut Inbox<()>| {
         let known = |spec: fn(rethread::ServerSpec<ScriptedServer>) -> ServerRef<ScriptedServer>| {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let plan = Plan::new(&Journal::new()).init(move |cx| {
                 assert_eq!(process::current(), Some(cx.pid()));
                 assert_eq!(cx.server_ref().whereis(), Some(cx.pid()));
-                tell.send((cx.parent(), std::thread::current().id())).unwrap();
+                tx.send((cx.parent(), std::thread::current().id())).unwrap();
                 Ok(())
             });
             let server = spec(plan.spec());
-            let (parent, thread) = hear.recv().unwrap();
+            let (parent, thread) = rx.recv().unwrap();
             assert_ne!(thread, std::thread::current().id());
             let info = process::info(server.pid()).unwrap();
             assert_eq!(info.ancestors.first(), Some(&process::current().unwrap()));
@@ -524,16 +524,16 @@ fn messages_sent_during_init_are_handled_afterwards_in_order() {
     attached(|_: &mut Inbox<()>| {
         let (journal, gate, name) = (Journal::new(), Gate::new(), name("during"));
         let (pass, log) = (gate.clone(), journal.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&journal).init(move |_| {
-            tell.send(()).unwrap();
+            tx.send(()).unwrap();
             pass.pass();
             log.note("init");
             Ok(())
         });
         let spec = plan.spec().name(name.clone());
         let starter = spawn_body(move |_| spec.start());
-        hear.recv().unwrap();
+        rx.recv().unwrap();
         name.note("first");
         name.note("second");
         gate.open();
@@ -548,15 +548,15 @@ fn a_call_during_a_failing_init_learns_its_reason() {
     attached(|_: &mut Inbox<()>| {
         let (gate, name) = (Gate::new(), name("failing"));
         let pass = gate.clone();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             pass.pass();
             Err(InitError::Stop("why".into()))
         });
         let spec = plan.spec().name(name.clone());
         let starter = spawn_body(move |_| spec.start());
-        let pid = hear.recv().unwrap();
+        let pid = rx.recv().unwrap();
         let calling = name.clone();
         let caller = spawn_body(move |_| calling.get());
         scripted_server::wait_until_calling(caller.pid, pid);
@@ -570,16 +570,16 @@ fn a_call_during_a_failing_init_learns_its_reason() {
 #[test]
 fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let starter = spawn_body(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(process::watch(cx.pid())).unwrap();
+                tx.send(process::watch(cx.pid())).unwrap();
                 process::sleep(Duration::MAX);
                 Ok(())
             });
             plan.spec().start_link()
         });
-        let server = hear.recv().unwrap();
+        let server = rx.recv().unwrap();
         process::exit(starter.pid, ExitReason::Kill);
         assert_eq!(starter.join().unwrap_err(), ExitReason::Killed);
         assert_eq!(server.wait(), ExitReason::Killed, "a link passes the reason on");

@@ -14,7 +14,7 @@ use rethread::{MonitorRef, StopError};
 use scripted_server::{
     Plan, ScriptedCalls, ScriptedServer, block_server, spawn_body, start_server, wait_for_queue,
 };
-use support::{Gate, Journal, attached, capture, down, exit_event, logs, reason_of_death, unique, watchdog};
+use support::{Gate, Journal, attached, capture, down, exit_event, exit_reason_of, logs, unique, watchdog};
 
 const SHORT: Duration = Duration::from_millis(30);
 
@@ -30,16 +30,16 @@ fn child_of_another(
     plan: Plan,
     end: impl FnOnce(&ServerRef<ScriptedServer>) + Send + 'static,
 ) -> (ServerRef<ScriptedServer>, process::Watch, Gate) {
-    let (tell, hear) = channel();
+    let (tx, rx) = channel();
     let gate = Gate::new();
     let pass = gate.clone();
     drop(elsewhere_detached(move |_| {
         let server = plan.start_link();
-        tell.send(server.clone()).expect("the test listens");
+        tx.send(server.clone()).expect("the test listens");
         pass.pass();
         end(&server);
     }));
-    let server = hear.recv().expect("it started");
+    let server = rx.recv().expect("it started");
     let watch = server.watch();
     (server, watch, gate)
 }
@@ -95,11 +95,11 @@ fn gt_01_each_callback_can_stop() {
 fn gt_02_a_panic_runs_terminate_with_the_panic() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
-        let (tell, hear) = channel();
-        let plan = Plan::new(&journal).terminate(move |reason| tell.send(reason.clone()).unwrap());
+        let (tx, rx) = channel();
+        let plan = Plan::new(&journal).terminate(move |reason| tx.send(reason.clone()).unwrap());
         let (server, monitor) = monitored(plan);
         server.cast_with(|_, _| panic!("boom"));
-        let reason = hear.recv().unwrap();
+        let reason = rx.recv().unwrap();
         let ExitReason::Panic(report) = &reason else { panic!("a panic was due, not {reason}") };
         assert_eq!(report.message(), "boom");
         assert!(report.location().unwrap().file.ends_with("gen_server_stop.rs"));
@@ -157,7 +157,7 @@ fn gt_07_a_server_that_does_not_trap_dies_without_terminate() {
         let (_, watch, gate) = child_of_another(Plan::new(&journal), |_| process::exit_with(exits));
         gate.open();
         assert_eq!(watch.wait(), reason);
-        assert_eq!(journal.all(), ["dropped"], "destructors run all the same");
+        assert_eq!(journal.all(), ["dropped"], "destructors run in any case");
     }
 }
 
@@ -181,12 +181,12 @@ fn gt_08_a_starter_without_a_link_is_no_parent() {
     for reason in [ExitReason::Normal, "oops".into()] {
         let (journal, exits) = (Journal::new(), reason.clone());
         let plan = Plan::new(&journal).trapping();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let starter = spawn_body(move |_| {
-            tell.send(plan.start()).unwrap();
+            tx.send(plan.start()).unwrap();
             process::exit_with(exits)
         });
-        let server = hear.recv().unwrap();
+        let server = rx.recv().unwrap();
         let _: Result<(), _> = starter.join();
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), [""; 0]);
@@ -200,11 +200,11 @@ fn gt_08_an_exit_of_somebody_else_is_an_info() {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
         let pid = server.pid();
-        let stranger = spawn_body(move |_| {
+        let unrelated = spawn_body(move |_| {
             process::link(pid).unwrap();
             process::exit_with("stranger")
         });
-        let _: Result<(), _> = stranger.join();
+        let _: Result<(), _> = unrelated.join();
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), ["exit stranger"]);
         server.stop().unwrap();
@@ -299,7 +299,7 @@ fn gt_14_a_linked_caller_hears_of_it_like_of_any_end() {
         server.stop().unwrap();
         assert_eq!(exit_event(inbox), (server.pid(), ExitReason::Normal));
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).start_link();
         let _ = server.stop_with("other_reason", Duration::MAX);
         process::checkpoint();
@@ -325,7 +325,7 @@ fn gt_15_a_stop_that_takes_too_long_kills_nobody() {
     let server = start_server();
     let gate = block_server(&server, Next::wait);
     let stops = server.clone();
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         stops.stop_with(ExitReason::Normal, SHORT).or_exit();
     });
     gate.open();
@@ -338,20 +338,20 @@ fn gt_17_a_server_cannot_wait_for_its_own_end() {
         let name = ServerRef::from_name(unique("gt17"));
         let server = Plan::new(&Journal::new()).start_as(&name);
         for itself in [server.clone(), name] {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             server.cast_with(move |_, _| {
-                tell.send(itself.stop()).unwrap();
+                tx.send(itself.stop()).unwrap();
                 Next::wait()
             });
-            assert_eq!(hear.recv().unwrap(), Err(StopError::CallingSelf));
+            assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf));
         }
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
-            tell.send(cx.server_ref().stop()).unwrap();
+            tx.send(cx.server_ref().stop()).unwrap();
             Next::wait()
         });
-        assert_eq!(hear.recv().unwrap(), Err(StopError::CallingSelf));
-        assert_eq!(server.get(), Ok(0), "it goes on");
+        assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf));
+        assert_eq!(server.get(), Ok(0), "it keeps running");
         server.stop().unwrap();
     });
 }
@@ -423,13 +423,13 @@ fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
             watch.wait();
             assert_eq!(errors_about(pid), [""; 0]);
         }
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             Err(InitError::Error("no".into()))
         });
         plan.spec().start().unwrap_err();
-        assert_eq!(errors_about(hear.recv().unwrap()), [""; 0]);
+        assert_eq!(errors_about(rx.recv().unwrap()), [""; 0]);
     });
 }
 
@@ -437,13 +437,13 @@ fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
 fn gt_20_a_failed_init_and_an_abnormal_stop_are_reported() {
     capture();
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             Err(InitError::Stop("no paper".into()))
         });
         plan.spec().start().unwrap_err();
-        let about = errors_about(hear.recv().unwrap());
+        let about = errors_about(rx.recv().unwrap());
         assert_eq!(about.len(), 1, "{about:#?}");
         assert!(about[0].contains("no paper"), "{}", about[0]);
 
@@ -525,7 +525,7 @@ fn a_stopper_that_is_killed_dies_at_once() {
         assert_eq!(stopper.join().unwrap_err(), ExitReason::Killed);
         assert!(began.elapsed() < Duration::from_secs(4));
         gate.open();
-        assert_eq!(watch.wait(), ExitReason::Normal, "what was asked for happens all the same");
+        assert_eq!(watch.wait(), ExitReason::Normal, "the request takes effect despite the timeout");
     });
 }
 
@@ -542,14 +542,14 @@ impl Drop for StopsInDrop {
 fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
-        let (tell, hear) = channel();
-        let stops = StopsInDrop(server.clone(), tell);
-        let dying = elsewhere_detached(move |inbox| {
+        let (tx, rx) = channel();
+        let stops = StopsInDrop(server.clone(), tx);
+        let exiting = elsewhere_detached(move |inbox| {
             let _stops = stops;
             inbox.recv();
         });
-        process::exit(&dying, "oops");
-        assert_eq!(hear.recv().unwrap(), Err(StopError::Exiting));
+        process::exit(&exiting, "oops");
+        assert_eq!(rx.recv().unwrap(), Err(StopError::Exiting));
         assert_eq!(server.get(), Ok(0));
     });
 }

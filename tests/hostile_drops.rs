@@ -49,7 +49,7 @@ impl Drop for Stalls {
 
 /// Checks that the timer thread still works.
 #[track_caller]
-fn the_clock_goes() {
+fn assert_timers_fire() {
     let waits = process::spawn::<()>(|inbox| {
         inbox.recv();
     });
@@ -100,7 +100,7 @@ fn a_held_reply_whose_destructor_panics_does_not_abort_the_burial() {
         process::exit(pid, ExitReason::Kill);
         let outcome = caller.unwrap().join().unwrap();
         assert!(outcome.is_err(), "{outcome:?}");
-        the_clock_goes();
+        assert_timers_fire();
         gate.open();
         eventually("its thread ends", || process::info(pid).is_none());
     });
@@ -215,22 +215,22 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
         let stalls = Stalls { begun: begun.clone(), gate: gate.clone() };
-        let doomed = Builder::new().exit_timeout(Duration::from_secs(1)).spawn::<()>(move |_| {
+        let exiting = Builder::new().exit_timeout(Duration::from_secs(1)).spawn::<()>(move |_| {
             let _stalls = stalls;
             panic!("own")
         });
-        let doomed = doomed.unwrap();
-        let end = process::watch(&doomed);
+        let exiting = exiting.unwrap();
+        let end = process::watch(&exiting);
         begun.pass();
-        process::exit(&doomed, ExitReason::new(Nosy(Arc::new(OnceLock::from(doomed.pid())))));
+        process::exit(&exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting.pid())))));
         gate.open();
-        let (tell, told) = channel();
-        thread::Builder::new().spawn(move || tell.send(end.wait())).unwrap();
+        let (tx, rx) = channel();
+        thread::Builder::new().spawn(move || tx.send(end.wait())).unwrap();
         // A query about a process that hangs under its own lock hangs too, also in the watchdog: abort
         // directly.
-        let reason = told.recv_timeout(SOON).unwrap_or_else(|_| std::process::abort());
+        let reason = rx.recv_timeout(SOON).unwrap_or_else(|_| std::process::abort());
         assert!(matches!(reason, ExitReason::Panic(_)), "{reason:?}");
-        the_clock_goes();
+        assert_timers_fire();
     });
 }
 
@@ -242,7 +242,7 @@ fn an_attached_body_whose_unwanted_value_panics_when_dropped_leaves_its_thread_i
             let outcome = process::attach(|inbox: &mut Inbox<()>| {
                 let me = inbox.pid();
                 let kills = thread::Builder::new().spawn(move || process::exit(me, ExitReason::Kill));
-                kills.expect("a thread").join().expect("it is told");
+                kills.expect("a thread").join().expect("it receives the event");
                 Bomb
             });
             drop(outcome.map(std::mem::forget));
@@ -286,11 +286,11 @@ fn a_timed_message_that_nobody_takes_and_whose_destructor_blocks_does_not_stop_t
     in_child_program(|| {
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
-        let nobody: process::Name<Stalls> = process::Name::new(unique("drops.nobody"));
+        let unregistered: process::Name<Stalls> = process::Name::new(unique("drops.unregistered"));
         let message = Stalls { begun: begun.clone(), gate: gate.clone() };
-        process::send_after(Duration::from_millis(1), nobody, message);
+        process::send_after(Duration::from_millis(1), unregistered, message);
         begun.pass();
-        the_clock_goes();
+        assert_timers_fire();
         gate.open();
     });
 }
@@ -315,12 +315,12 @@ thread_local! {
 #[test]
 fn a_wait_in_the_destructor_of_a_thread_local_is_woken() {
     let _watchdog = watchdog();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let foreign = thread::Builder::new().spawn(move || {
         // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
-        JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tell)));
+        JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tx)));
         assert_eq!(Task::spawn(|| 1).unwrap().join(), Ok(1));
     });
     foreign.unwrap().join().unwrap();
-    assert_eq!(told.recv_timeout(SOON), Ok(Some(7)));
+    assert_eq!(rx.recv_timeout(SOON), Ok(Some(7)));
 }

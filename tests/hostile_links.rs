@@ -118,24 +118,24 @@ fn zombie() -> (Pid, Gate) {
 #[test]
 fn whoever_is_no_living_process_is_nobody_to_all_calls() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper().pid();
-        kill(dead, ExitReason::Kill);
+        let exited = sleeper().pid();
+        kill(exited, ExitReason::Kill);
         let foreign = thread::scope(|scope| scope.spawn(foreign_pid).join()).unwrap();
         let (zombie, gate) = zombie();
-        for nobody in [dead, foreign, zombie] {
-            assert!(!process::is_alive(nobody));
-            process::exit(nobody, ExitReason::Kill);
-            process::unlink(nobody);
+        for unregistered in [exited, foreign, zombie] {
+            assert!(!process::is_alive(unregistered));
+            process::exit(unregistered, ExitReason::Kill);
+            process::unlink(unregistered);
             process::trap_exit(false);
-            assert_eq!(process::link(nobody), Err(LinkError::NoProc));
+            assert_eq!(process::link(unregistered), Err(LinkError::NoProc));
             process::trap_exit(true);
-            assert_eq!(process::link(nobody), Ok(()));
-            assert_eq!(inbox.recv(), Event::Exit { from: nobody, reason: ExitReason::NoProc });
-            let monitor = process::monitor(nobody);
+            assert_eq!(process::link(unregistered), Ok(()));
+            assert_eq!(inbox.recv(), Event::Exit { from: unregistered, reason: ExitReason::NoProc });
+            let monitor = process::monitor(unregistered);
             assert_eq!(down(inbox), (monitor, ExitReason::NoProc));
-            assert_eq!(process::watch(nobody).wait(), ExitReason::NoProc);
-            assert!(process::register(unique("nobody"), nobody).is_err());
-            let server = ServerRef::<scripted_server::ScriptedServer>::from_pid(nobody);
+            assert_eq!(process::watch(unregistered).wait(), ExitReason::NoProc);
+            assert!(process::register(unique("unregistered"), unregistered).is_err());
+            let server = ServerRef::<scripted_server::ScriptedServer>::from_pid(unregistered);
             let outcome = server.call_with(|_, from, _| from.reply(1));
             assert!(matches!(outcome, Err(CallError::NoProc { .. })), "{outcome:?}");
             assert_eq!(server.stop(), Err(StopError::NoProc));
@@ -149,13 +149,13 @@ fn whoever_is_no_living_process_is_nobody_to_all_calls() {
 #[test]
 fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
     let _watchdog = watchdog();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let (gate, again) = (Gate::new(), Gate::new());
     let (held, go_on) = (gate.clone(), again.clone());
     let foreign = thread::Builder::new().spawn(move || {
         for _ in 0..2 {
             let ended = process::attach(|inbox: &mut Inbox<()>| {
-                tell.send(inbox.address()).unwrap();
+                tx.send(inbox.address()).unwrap();
                 inbox.recv();
             });
             assert!(ended.is_ok(), "{ended:?}");
@@ -164,7 +164,7 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
         }
     });
     let linked = ScriptedProcess::trapping();
-    let first: Address<()> = told.recv().unwrap();
+    let first: Address<()> = rx.recv().unwrap();
     let pid = first.pid();
     assert_eq!(linked.run(move || process::link(pid)), Ok(()));
     first.send(());
@@ -173,7 +173,7 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
     assert_eq!(linked.wait_for_events(2)[1], exit(pid, ExitReason::NoProc));
     gate.open();
     again.open();
-    let second: Address<()> = told.recv().unwrap();
+    let second: Address<()> = rx.recv().unwrap();
     assert_ne!(second.pid(), pid, "the same thread, another process");
     process::exit(pid, ExitReason::Kill); // no such process
     second.send(());
@@ -192,10 +192,10 @@ fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() 
     let supervisor = strict(&a);
     let (pid, first) = (pid_of(&supervisor), a.pid());
     for reason in [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Kill, "stranger".into()] {
-        let stranger = ScriptedProcess::new();
-        assert_eq!(stranger.run(move || process::link(pid)), Ok(()));
-        let end = process::watch(&stranger);
-        stranger.start(move || process::exit_with(reason));
+        let unrelated = ScriptedProcess::new();
+        assert_eq!(unrelated.run(move || process::link(pid)), Ok(()));
+        let end = process::watch(&unrelated);
+        unrelated.start(move || process::exit_with(reason));
         end.wait();
     }
     // Nor is it if only the pid distinguishes the foreign process from a child.
@@ -203,7 +203,7 @@ fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() 
     let linked = grandchild.clone();
     a.run_and_wait(move || {
         process::spawn::<()>(move |_| {
-            process::link(pid).expect("it lives");
+            process::link(pid).expect("it is running");
             linked.open();
             process::exit_with("grandchild");
         })
@@ -390,15 +390,15 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
 #[test]
 fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
     attached(|_: &mut Inbox<()>| {
-        let dead: Address<Arc<()>> = process::spawn(|_| ()).unwrap();
-        process::watch(&dead).wait();
-        let name: Name<Arc<()>> = Name::new(unique("nobody"));
+        let exited: Address<Arc<()>> = process::spawn(|_| ()).unwrap();
+        process::watch(&exited).wait();
+        let name: Name<Arc<()>> = Name::new(unique("unregistered"));
         let counted = Arc::new(());
         for _ in 0..100_000 {
-            dead.send(Arc::clone(&counted));
+            exited.send(Arc::clone(&counted));
             assert!(name.send(Arc::clone(&counted)).is_err());
         }
-        let _ = process::send_after(Duration::ZERO, &dead, Arc::clone(&counted));
+        let _ = process::send_after(Duration::ZERO, &exited, Arc::clone(&counted));
         assert_eq!(Arc::strong_count(&counted), 1);
     });
 }
@@ -407,12 +407,12 @@ fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
 fn a_quarter_of_a_million_unread_messages_go_with_their_process() {
     attached(|inbox: &mut Inbox<()>| {
         let counted = Arc::new(());
-        let (deaf, monitor) =
+        let (unresponsive, monitor) =
             process::spawn_monitor::<Arc<()>>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
         for _ in 0..250_000 {
-            deaf.send(Arc::clone(&counted));
+            unresponsive.send(Arc::clone(&counted));
         }
-        process::exit(&deaf, ExitReason::Shutdown);
+        process::exit(&unresponsive, ExitReason::Shutdown);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
         assert_eq!(Arc::strong_count(&counted), 1);
     });
@@ -437,9 +437,9 @@ fn a_hundred_thousand_links_and_monitors_of_one_process_end_with_it() {
         }
         process::exit(&hub, ExitReason::Kill);
         assert_eq!(inbox.recv(), Event::Exit { from: hub.pid(), reason: ExitReason::Killed });
-        let mut told: Vec<_> = (0..MANY / 2).map(|_| down(inbox)).collect();
-        told.sort_by_key(|(monitor, _)| *monitor);
-        assert!(told.iter().map(|(monitor, _)| monitor).eq(&monitors[MANY / 2..]));
+        let mut received: Vec<_> = (0..MANY / 2).map(|_| down(inbox)).collect();
+        received.sort_by_key(|(monitor, _)| *monitor);
+        assert!(received.iter().map(|(monitor, _)| monitor).eq(&monitors[MANY / 2..]));
         assert_eq!(inbox.try_recv(), None);
         let me = process::info(inbox.pid()).unwrap();
         assert_eq!((me.links, me.monitors), (vec![], vec![]));
@@ -466,10 +466,10 @@ fn a_thousand_linked_processes_die_with_one() {
         linked.iter().for_each(|_| message(inbox));
         assert_eq!(process::info(&hub).unwrap().links.len(), linked.len());
         process::exit(&hub, "all together");
-        let mut told: Vec<_> = linked.iter().map(|_| down(inbox)).collect();
-        told.sort_by_key(|(monitor, _)| *monitor);
+        let mut received: Vec<_> = linked.iter().map(|_| down(inbox)).collect();
+        received.sort_by_key(|(monitor, _)| *monitor);
         let expected = linked.iter().map(|(_, monitor)| (*monitor, ExitReason::from("all together")));
-        assert!(told.into_iter().eq(expected));
+        assert!(received.into_iter().eq(expected));
     });
 }
 

@@ -42,7 +42,7 @@ fn log_to(sink: &'static Sink) {
 }
 
 /// Triggers every log message of the library: exits, crashes, restarts, refusals, zombies, stray messages.
-fn eventful_life() {
+fn trigger_all_logs() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -59,7 +59,7 @@ fn eventful_life() {
     slow.crash();
     slow.await_start(2);
     a.run_and_wait({
-        let pid = supervisor.whereis().expect("it lives");
+        let pid = supervisor.whereis().expect("it is running");
         move || process::exit(pid, "not the end of it")
     });
     assert!(
@@ -120,7 +120,7 @@ fn eventful_life() {
 fn a_sink_that_panics_at_every_line_disturbs_nobody() {
     in_child_program(|| {
         log_to(&Sink(|_| panic!("the log is full")));
-        eventful_life();
+        trigger_all_logs();
     });
 }
 
@@ -132,8 +132,12 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
             if INSIDE.replace(true) {
                 return; // its own actions are logged, too
             }
-            let _ =
-                (process::settings(), process::processes(), process::zombies(), process::whereis("nobody"));
+            let _ = (
+                process::settings(),
+                process::processes(),
+                process::zombies(),
+                process::whereis("unregistered"),
+            );
             let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
             let _ = Agent::start(|| 1).map(|agent| (agent.get(|n| *n), agent.stop()));
             let _ = Application::running();
@@ -141,7 +145,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
             INSIDE.set(false);
         }
         log_to(&Sink(asks));
-        eventful_life();
+        trigger_all_logs();
     });
 }
 
@@ -192,14 +196,14 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
         let ends: [fn(&mut Inbox<()>); 4] =
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
         for (at, end) in ends.into_iter().enumerate() {
-            let dying = soon().spawn::<()>(end).unwrap();
-            let watch = process::watch(&dying);
+            let exiting = soon().spawn::<()>(end).unwrap();
+            let watch = process::watch(&exiting);
             if at == 3 {
-                process::exit(&dying, "told");
+                process::exit(&exiting, "requested");
             }
             watch.wait(); // although its report cannot be written
             BLOCKED.pass();
-            assert!(matches!(process::info(&dying).map(|info| info.state), Some(ProcessState::Zombie(_))));
+            assert!(matches!(process::info(&exiting).map(|info| info.state), Some(ProcessState::Zombie(_))));
         }
         // Processes that log nothing continue, and so does the timer thread.
         let server = Agent::start(|| 1).unwrap();

@@ -17,14 +17,15 @@ impl Drop for Asks {
     fn drop(&mut self) {
         let (me, got) = (process::current(), self.0.get(|n| *n));
         let joined = Task::spawn(|| 7).map(|task| task.join());
-        let died = process::spawn::<()>(|inbox| drop(inbox.recv())).map(|child| {
-            process::exit(&child, "told");
+        let exit_reason = process::spawn::<()>(|inbox| drop(inbox.recv())).map(|child| {
+            process::exit(&child, "requested");
             process::watch(&child).wait_timeout(Duration::from_secs(30)).is_some()
         });
-        let _ = process::send_after(Duration::from_secs(3600), process::Name::new("nobody"), ());
+        let _ = process::send_after(Duration::from_secs(3600), process::Name::new("unregistered"), ());
         let attached = process::attach(|_: &mut Inbox<()>| 1).is_err(); // the thread-local for the identity is gone
         let stopped = self.0.stop();
-        let _ = writeln!(std::io::stdout(), "{me:?} {got:?} {joined:?} {died:?} {attached} {stopped:?}");
+        let _ =
+            writeln!(std::io::stdout(), "{me:?} {got:?} {joined:?} {exit_reason:?} {attached} {stopped:?}");
     }
 }
 

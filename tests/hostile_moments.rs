@@ -28,17 +28,17 @@ fn state(pid: impl Into<Pid>) -> Option<ProcessState> {
 fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (tell, told) = channel::<Pid>();
+        let (tx, rx) = channel::<Pid>();
         let gate = Gate::new();
         let held = gate.clone();
         let killer = Builder::new().spawn::<()>(move |_| {
-            let starting = told.recv().unwrap();
+            let starting = rx.recv().unwrap();
             process::exit(starting, ExitReason::Kill);
-            tell_of_the_end(starting, &gate);
+            release_and_await_exit(starting, &gate);
         });
         let killer = process::watch(killer.unwrap());
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             held.pass();
             Ok(())
         });
@@ -51,7 +51,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
 }
 
 /// Releases a process that is to exit, and waits until all its links have been notified.
-fn tell_of_the_end(of: Pid, gate: &Gate) {
+fn release_and_await_exit(of: Pid, gate: &Gate) {
     let end = process::watch(of);
     gate.open();
     end.wait();
@@ -142,13 +142,13 @@ fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
     let (gate, end) = before.unwrap();
     gate.open();
     drop(end.wait());
-    eventually("the dead are forgotten", || kept.load(Ordering::SeqCst) < 10);
+    eventually("exited processes are removed", || kept.load(Ordering::SeqCst) < 10);
 }
 
 fn relay(left: usize, last: Sender<usize>) {
     if left == 0 {
         let ancestors = process::current().and_then(process::info).map(|info| info.ancestors.len());
-        let _ = last.send(ancestors.expect("it lives"));
+        let _ = last.send(ancestors.expect("it is running"));
         return;
     }
     process::spawn::<()>(move |_| relay(left - 1, last)).expect("a free thread");
@@ -168,7 +168,7 @@ fn a_process_that_starts_its_successor_hands_on_a_bounded_list_of_ancestors() {
 fn a_handler_that_returns_late_does_not_hide_the_cycle_its_callers_next_call_makes() {
     let _watchdog = watchdog();
     let (first, second) = (start_server(), start_server());
-    let (give, outcome) = channel();
+    let (tx, outcome) = channel();
     let (answered, gate) = (Gate::new(), Gate::new());
     let (has_answer, held) = (answered.clone(), gate.clone());
     let (callee, caller) = (second.clone(), first.clone());
@@ -181,7 +181,7 @@ fn a_handler_that_returns_late_does_not_hide_the_cycle_its_callers_next_call_mak
         assert_eq!(early, Ok(1));
         has_answer.open();
         let back = callee.call_with(move |_, from, _| {
-            let _ = give.send(caller.call_with_timeout(Duration::from_secs(1), |_, from, _| from.reply(2)));
+            let _ = tx.send(caller.call_with_timeout(Duration::from_secs(1), |_, from, _| from.reply(2)));
             from.reply(3)
         });
         assert_eq!(back, Ok(3));

@@ -59,7 +59,7 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
 }
 
 /// Runs exits of all kinds, and checks what must hold for any times.
-fn deaths() {
+fn exits_of_all_kinds() {
     attached(|inbox: &mut Inbox<()>| {
         let ends: [fn(&mut Inbox<()>); 4] =
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
@@ -67,7 +67,7 @@ fn deaths() {
             let name = unique("times");
             let (child, monitor) = Builder::new().name(name).spawn_monitor(end).expect("a free thread");
             if at % 4 == 3 {
-                process::exit(&child, if at % 8 == 3 { ExitReason::Kill } else { "told".into() });
+                process::exit(&child, if at % 8 == 3 { ExitReason::Kill } else { "requested".into() });
             }
             assert_eq!(down(inbox).0, monitor);
             assert_eq!((process::whereis(name), inbox.try_recv()), (None, None));
@@ -91,14 +91,14 @@ fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
             let max_zombies = usize::MAX;
             process::set_settings(Settings { kill_grace: time, exit_timeout: time, max_zombies, ..before });
-            deaths();
+            exits_of_all_kinds();
         }
         // No zombie is tolerated, and there is none.
         process::set_settings(Settings { max_zombies: 0, ..before });
-        deaths();
+        exits_of_all_kinds();
         for spare_threads in [0, 1, usize::MAX] {
             process::set_settings(Settings { max_idle_threads: spare_threads, ..before });
-            deaths();
+            exits_of_all_kinds();
         }
     });
 }

@@ -140,7 +140,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
             let refused = Agent::start(|| 7).map(drop);
             assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
         }
-        assert_eq!(process::info(inbox.pid()).expect("it lives").links, []);
+        assert_eq!(process::info(inbox.pid()).expect("it is running").links, []);
         assert_eq!(states(&patient), [("a".into(), "running")]);
         // Time still passes: timers fire, and a process that ignores a kill becomes a zombie.
         let _ = process::send_after(ms(10), &inbox.address(), 1);
@@ -151,8 +151,8 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         assert_eq!(process::zombies().len(), 1);
         // So do running processes.
         let monitor = process::monitor(&other);
-        process::exit(&other, "told");
-        assert_eq!(down(inbox), (monitor, "told".into()));
+        process::exit(&other, "requested");
+        assert_eq!(down(inbox), (monitor, "requested".into()));
         // A restart is retried, and each attempt counts.
         a.crash();
         b.crash();
@@ -315,11 +315,11 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
 fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_hook() {
     attached(|inbox: &mut Inbox<()>| {
         for reason in [ExitReason::Kill, ExitReason::Shutdown] {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (tx, rx) = std::sync::mpsc::channel();
             // Long enough to show, by its not being a zombie, that the hook ended it.
             let spec = Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
-            let (waits, monitor) = spec.spawn_monitor(runs_another(tell)).unwrap();
-            let other = told.recv().unwrap();
+            let (waits, monitor) = spec.spawn_monitor(runs_another(tx)).unwrap();
+            let other = rx.recv().unwrap();
             let lives =
                 || Command::new("sh").args(["-c", &format!("kill -0 {other} 2>&-")]).status().unwrap();
             assert!(lives().success());
@@ -396,7 +396,7 @@ fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
     };
     let _watchdog = watchdog();
     let (said, status) = ChildProgram::start(command).wait();
-    assert_eq!(said, [""; 0], "nobody was told");
+    assert_eq!(said, [""; 0], "no process was notified");
     assert!(status.success(), "{status}");
 }
 
@@ -416,12 +416,12 @@ fn an_exit_of_the_program_in_a_handler_does_not_wait_for_a_terminate_that_runs()
         process::spawn::<()>(move |_| drop(slow.stop())).unwrap();
         terminating.pass();
         exits.run(|| std::process::exit(7));
-        gate_that_nobody_opens();
+        closed_gate();
     });
     assert_eq!(status.code(), Some(7), "{printed}");
     assert!(!printed.contains("it ended"), "{printed}");
 }
 
-fn gate_that_nobody_opens() {
+fn closed_gate() {
     Gate::new().pass();
 }

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, attempt};
 use scripted_server::{Plan, ScriptedCalls, start_server};
-use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
+use support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,14 +48,14 @@ fn is_zombie(pid: Pid) -> bool {
 #[test]
 fn who_swallows_exit_signals_for_ever_is_declared_dead() {
     attached(|inbox: &mut Inbox<()>| {
-        type Deaf = fn(&mut Inbox<()>);
-        let ways: [Deaf; 3] = [
+        type Unresponsive = fn(&mut Inbox<()>);
+        let ways: [Unresponsive; 3] = [
             |_| drop(swallow(process::checkpoint)),
             |inbox| drop(swallow(|| inbox.recv())),
             |_| drop(swallow(|| process::exit_with("own"))),
         ];
-        for deaf in ways {
-            for reason in [ExitReason::Kill, "told".into()] {
+        for unresponsive in ways {
+            for reason in [ExitReason::Kill, "requested".into()] {
                 let (begun, enough) = (Gate::new(), Arc::new(AtomicBool::new(false)));
                 let (begins, stop) = (begun.clone(), Arc::clone(&enough));
                 let times = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::from_millis(20));
@@ -63,16 +63,16 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
                     .spawn_monitor::<()>(move |inbox| {
                         begins.open();
                         while !stop.load(Ordering::Relaxed) {
-                            deaf(inbox);
+                            unresponsive(inbox);
                         }
                     })
                     .unwrap();
                 begun.pass();
                 process::exit(&child, reason.clone());
                 let reason = if reason == ExitReason::Kill { ExitReason::Killed } else { reason };
-                let (fired, told) = down(inbox);
+                let (fired, received) = down(inbox);
                 // A process that exits repeatedly by itself may be faster than the signal.
-                assert!(fired == monitor && (told == reason || told == "own".into()), "{told}");
+                assert!(fired == monitor && (received == reason || received == "own".into()), "{received}");
                 assert!(is_zombie(child.pid()));
                 enough.store(true, Ordering::Relaxed);
                 eventually("it is reaped", || !is_zombie(child.pid()));
@@ -83,19 +83,19 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
 
 /// Returns the payload that unwinds a process on an exit signal, caught by the process itself.
 fn stolen_payload() -> Payload {
-    let (give, payload) = channel();
+    let (tx, payload) = channel();
     let begun = Gate::new();
     let opens = begun.clone();
     let victim = process::spawn::<()>(move |inbox| {
         opens.open();
         let Err(payload) = swallow(|| inbox.recv()) else { return };
-        give.send(payload).expect("the test waits");
+        tx.send(payload).expect("the test waits");
         inbox.recv(); // unwinds once more
         unreachable!("a second signal is not needed");
     });
     let victim = victim.expect("a free thread").pid();
     begun.pass();
-    assert_eq!(kill(victim, "told"), "told".into());
+    assert_eq!(kill(victim, "requested"), "requested".into());
     payload.recv().expect("it was caught")
 }
 
@@ -108,7 +108,7 @@ fn misplaced(reason: &ExitReason) -> bool {
 fn the_exit_signal_of_another_process_resumed_here_is_a_panic() {
     let _watchdog = watchdog();
     let payload = stolen_payload();
-    let reason = reason_of_death(|_: &mut Inbox<()>| resume(payload));
+    let reason = exit_reason_of(|_: &mut Inbox<()>| resume(payload));
     assert!(misplaced(&reason), "{reason}");
     // Unlike the process's own, it can be caught.
     let payload = stolen_payload();
@@ -154,20 +154,20 @@ fn a_start_that_resumes_the_exit_signal_of_another_fails_and_the_supervisor_goes
 fn an_exit_or_a_throw_resumed_elsewhere_means_there_what_it_meant_here() {
     let _watchdog = watchdog();
     let stolen = |raise: fn()| {
-        let (give, payload) = channel();
+        let (tx, payload) = channel();
         process::spawn::<()>(move |_| {
-            give.send(swallow(raise).expect_err("it raises")).expect("the test waits")
+            tx.send(swallow(raise).expect_err("it raises")).expect("the test waits")
         })
         .unwrap();
         payload.recv().unwrap()
     };
     let payload = stolen(|| process::exit_with("mine"));
-    assert_eq!(reason_of_death(|_: &mut Inbox<()>| resume(payload)), "mine".into());
+    assert_eq!(exit_reason_of(|_: &mut Inbox<()>| resume(payload)), "mine".into());
     let payload = stolen(|| process::throw(7_u8));
     let caught = process::attach(|_: &mut Inbox<()>| attempt(|| resume(payload)).catch_throw(|n: u8| n));
     assert_eq!(caught.ok(), Some(7));
     let payload = stolen(|| panic!("theirs"));
-    let reason = reason_of_death(|_: &mut Inbox<()>| resume(payload));
+    let reason = exit_reason_of(|_: &mut Inbox<()>| resume(payload));
     assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "theirs"), "{reason}");
 }
 
@@ -179,8 +179,8 @@ fn with_a_scope(
     hooked: bool,
 ) -> impl FnOnce(&mut Inbox<()>) + Send {
     move |inbox| {
-        let told = Arc::clone(&enough);
-        let hook = move || told.store(true, Ordering::SeqCst);
+        let stop = Arc::clone(&enough);
+        let hook = move || stop.store(true, Ordering::SeqCst);
         let _hook = hooked.then(|| process::on_exit_request(hook));
         let inside = AtomicUsize::new(0);
         thread::scope(|scope| {
@@ -204,16 +204,16 @@ fn with_a_scope(
 fn a_process_killed_in_a_scope_of_threads_ends_when_these_do() {
     attached(|inbox: &mut Inbox<()>| {
         for hooked in [true, false] {
-            let (tell, ready) = channel();
+            let (tx, ready) = channel();
             let enough = Arc::new(AtomicBool::new(false));
             let grace = if hooked { MINUTE } else { Duration::from_millis(20) };
             let builder = Builder::new().kill_grace(grace);
             let (child, monitor) =
-                builder.spawn_monitor(with_a_scope(tell, Arc::clone(&enough), hooked)).unwrap();
+                builder.spawn_monitor(with_a_scope(tx, Arc::clone(&enough), hooked)).unwrap();
             ready.recv().unwrap();
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-            assert_eq!(is_zombie(child.pid()), !hooked, "std waits for the threads, whoever is killed");
+            assert_eq!(is_zombie(child.pid()), !hooked, "std waits for the threads, in any case");
             enough.store(true, Ordering::SeqCst);
             eventually("its thread ends", || !is_zombie(child.pid()));
         }
@@ -260,7 +260,7 @@ impl Drop for Asks {
         self.to.send(1);
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
         let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
-        let _ = process::link(self.server.whereis().expect("it lives"));
+        let _ = process::link(self.server.whereis().expect("it is running"));
         let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
         self.server.cast_with(|_, _| Next::wait());
         let _ = Task::spawn(|| 1).map(|task| task.join());
@@ -287,14 +287,14 @@ fn destructors_may_ask_anything_whenever_they_run() {
         (|_| panic!("own"), None),
         (|_| process::exit_with("own"), None),
         (|_| process::throw("own"), None),
-        (waits, Some("told".into())),
+        (waits, Some("requested".into())),
         (waits, Some(ExitReason::Kill)),
     ];
     attached(|inbox: &mut Inbox<u32>| {
         process::trap_exit(true);
         let (to, server) = (inbox.address(), start_server());
-        let (tell, done) = channel();
-        let asks = || Asks { done: tell.clone(), to: to.clone(), server: server.clone() };
+        let (tx, done) = channel();
+        let asks = || Asks { done: tx.clone(), to: to.clone(), server: server.clone() };
         let times = || Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
         for (end, signal) in ends {
             // One that it holds, one captured by its body, and two in its mailbox.
@@ -316,12 +316,12 @@ fn destructors_may_ask_anything_whenever_they_run() {
             let down = inbox.recv_where(|event| matches!(event, Event::Down { .. }));
             assert!(matches!(down, Event::Down { monitor: fired, .. } if fired == monitor), "{down:?}");
             (0..4).for_each(|_| {
-                done.try_recv().expect("its destructors have run before anybody hears of its end")
+                done.try_recv().expect("its destructors have run before any watcher is notified")
             });
             assert!(!is_zombie(child.pid()));
         }
         // One in a server's state.
-        for signal in [ExitReason::Kill, "told".into()] {
+        for signal in [ExitReason::Kill, "requested".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
             let server = server.spec().kill_grace(MINUTE).start().unwrap();
@@ -329,9 +329,9 @@ fn destructors_may_ask_anything_whenever_they_run() {
             done.try_recv().expect("the same");
         }
         // And one that is never received: the mailbox is closed.
-        let dead = process::spawn::<Asks>(|_| ()).unwrap();
-        process::watch(&dead).wait();
-        dead.send(asks());
+        let exited = process::spawn::<Asks>(|_| ()).unwrap();
+        process::watch(&exited).wait();
+        exited.send(asks());
         done.try_recv().expect("it is dropped by the sender");
     });
 }

@@ -132,12 +132,12 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             process::set_settings(short);
             assert_eq!(process::settings(), short);
             let (killed, of_killed) = stuck(&gate);
-            let (told, of_told) = stuck(&gate);
+            let (signalled, of_signalled) = stuck(&gate);
             process::exit(&old, ExitReason::Shutdown);
             process::exit(&killed, ExitReason::Kill);
             assert_eq!(down(inbox), (of_killed, ExitReason::Killed));
-            process::exit(&told, ExitReason::Shutdown);
-            assert_eq!(down(inbox), (of_told, ExitReason::Shutdown));
+            process::exit(&signalled, ExitReason::Shutdown);
+            assert_eq!(down(inbox), (of_signalled, ExitReason::Shutdown));
             assert_eq!(process::zombies().len(), 2);
             gate.open();
             assert_eq!(down(inbox), (of_old, ExitReason::Shutdown));
@@ -206,7 +206,7 @@ fn a_huge_stack_for_all_is_refused_too() {
 fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
     in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
-            let (name, gate, journal) = (unique("dying"), Gate::new(), Journal::new());
+            let (name, gate, journal) = (unique("exiting"), Gate::new(), Journal::new());
             let (ready, held, notes) = (Gate::new(), gate.clone(), journal.clone());
             let begun = ready.clone();
             let old = Builder::new().name(name).spawn_monitor::<()>(move |_| {
@@ -243,7 +243,7 @@ fn as_many_processes_as_the_default_allows_do_work() {
         let alive: Vec<Address<()>> = (0..limit).map(|_| another().unwrap()).collect();
         let refused = another();
         assert!(
-            matches!(refused, Err(SpawnError::SystemLimit { limit: told }) if told == limit),
+            matches!(refused, Err(SpawnError::SystemLimit { limit: signalled }) if signalled == limit),
             "{refused:?}"
         );
         println!("{limit} processes after {:?}", began.elapsed());

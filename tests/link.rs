@@ -9,7 +9,7 @@ use rethread::process::{self, Event, Inbox, LinkError, ProcessState};
 use rethread::{ExitReason, Pid};
 use scripted_process::{ScriptedProcess, exit};
 use support::{
-    Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, watchdog,
+    Gate, Journal, attached, down, eventually, exit_event, exit_reason_of, message, sleeper, watchdog,
 };
 
 /// Links the process of one script with another process.
@@ -89,13 +89,13 @@ fn two_links_give_one_exit() {
 fn lk_05_strangers_and_the_dead_can_be_unlinked() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (stranger, dead) = (sleeper(), sleeper());
-        let monitor = process::monitor(&dead);
-        process::exit(&dead, ExitReason::Kill);
+        let (unrelated, exited) = (sleeper(), sleeper());
+        let monitor = process::monitor(&exited);
+        process::exit(&exited, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-        process::unlink(&stranger);
-        process::unlink(&dead);
-        assert!(process::is_alive(&stranger));
+        process::unlink(&unrelated);
+        process::unlink(&exited);
+        assert!(process::is_alive(&unrelated));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -104,12 +104,12 @@ fn lk_05_strangers_and_the_dead_can_be_unlinked() {
 fn lk_06_a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let dead = sleeper();
-        let watch = process::watch(&dead);
-        process::exit(&dead, "long ago");
+        let exited = sleeper();
+        let watch = process::watch(&exited);
+        process::exit(&exited, "long ago");
         assert_eq!(watch.wait(), "long ago".into());
-        assert_eq!(process::link(&dead), Ok(()));
-        assert_eq!(exit_event(inbox), (dead.pid(), ExitReason::NoProc));
+        assert_eq!(process::link(&exited), Ok(()));
+        assert_eq!(exit_event(inbox), (exited.pid(), ExitReason::NoProc));
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);
         assert_eq!(inbox.try_recv(), None);
     });
@@ -118,11 +118,11 @@ fn lk_06_a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
 #[test]
 fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper();
-        let watch = process::watch(&dead);
-        process::exit(&dead, "long ago");
+        let exited = sleeper();
+        let watch = process::watch(&exited);
+        process::exit(&exited, "long ago");
         watch.wait();
-        assert_eq!(process::link(&dead), Err(LinkError::NoProc));
+        assert_eq!(process::link(&exited), Err(LinkError::NoProc));
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);
         assert_eq!(inbox.try_recv(), None);
     });
@@ -131,7 +131,7 @@ fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
 #[test]
 fn lk_08_who_links_to_a_just_killed_process_dies_of_noproc() {
     for _ in 0..50 {
-        let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+        let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let victim = sleeper();
             process::exit(&victim, ExitReason::Kill);
             process::link(&victim).or_exit();
@@ -147,18 +147,18 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let dying = process::spawn::<()>(move |_| {
+        let exiting = process::spawn::<()>(move |_| {
             began.open();
             open.pass();
             process::checkpoint();
         });
-        let dying = dying.unwrap();
+        let exiting = exiting.unwrap();
         ready.pass();
-        let old = process::monitor(&dying);
-        process::exit(&dying, "oops");
-        assert_eq!(process::link(&dying), Ok(()));
-        let new = process::monitor(&dying);
-        assert_eq!(inbox.try_recv(), None, "it is not dead yet");
+        let old = process::monitor(&exiting);
+        process::exit(&exiting, "oops");
+        assert_eq!(process::link(&exiting), Ok(()));
+        let new = process::monitor(&exiting);
+        assert_eq!(inbox.try_recv(), None, "it has not exited yet");
         gate.open();
         let mut events = [inbox.recv(), inbox.recv(), inbox.recv()].to_vec();
         for due in [(old, ExitReason::new("oops")), (new, ExitReason::NoProc)] {
@@ -166,7 +166,7 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
             let at = events.iter().position(is_due).unwrap_or_else(|| panic!("{due:?} is not in {events:?}"));
             events.remove(at);
         }
-        assert_eq!(events, [Event::Exit { from: dying.pid(), reason: ExitReason::NoProc }]);
+        assert_eq!(events, [Event::Exit { from: exiting.pid(), reason: ExitReason::NoProc }]);
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -177,17 +177,17 @@ fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let dying = process::spawn_link::<()>(move |_| {
+        let exiting = process::spawn_link::<()>(move |_| {
             began.open();
             open.pass();
             process::checkpoint();
         });
-        let dying = dying.unwrap();
+        let exiting = exiting.unwrap();
         ready.pass();
-        process::exit(&dying, "oops");
-        assert_eq!(process::link(&dying), Ok(()));
+        process::exit(&exiting, "oops");
+        assert_eq!(process::link(&exiting), Ok(()));
         gate.open();
-        assert_eq!(exit_event(inbox), (dying.pid(), "oops".into()));
+        assert_eq!(exit_event(inbox), (exiting.pid(), "oops".into()));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -199,22 +199,22 @@ fn a_dying_process_can_be_unlinked() {
         for late in [false, true] {
             let (ready, gate) = (Gate::new(), Gate::new());
             let (began, open) = (ready.clone(), gate.clone());
-            let dying = process::spawn::<()>(move |_| {
+            let exiting = process::spawn::<()>(move |_| {
                 began.open();
                 open.pass();
                 process::checkpoint();
             });
-            let dying = dying.unwrap();
+            let exiting = exiting.unwrap();
             ready.pass();
-            let monitor = process::monitor(&dying);
+            let monitor = process::monitor(&exiting);
             if late {
-                process::exit(&dying, "oops");
-                process::link(&dying).unwrap();
+                process::exit(&exiting, "oops");
+                process::link(&exiting).unwrap();
             } else {
-                process::link(&dying).unwrap();
-                process::exit(&dying, "oops");
+                process::link(&exiting).unwrap();
+                process::exit(&exiting, "oops");
             }
-            process::unlink(&dying);
+            process::unlink(&exiting);
             gate.open();
             assert_eq!(down(inbox), (monitor, "oops".into()));
             assert_eq!(inbox.try_recv(), None);
@@ -440,9 +440,9 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
 fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
     attached(|_: &mut Inbox<()>| {
         let (begun, gate) = (Gate::new(), Gate::new());
-        let (tell, wait) = (begun.clone(), gate.clone());
+        let (started_gate, wait) = (begun.clone(), gate.clone());
         let a = process::spawn::<()>(move |_| {
-            tell.open();
+            started_gate.open();
             wait.pass();
         });
         let (a, b) = (a.expect("a free thread"), ScriptedProcess::new());

@@ -23,7 +23,7 @@ fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, MonitorTarget, ExitReason) 
 
 /// Returns the processes that a process monitors, and those that monitor it.
 fn monitors(pid: impl Into<rethread::Pid>) -> (Vec<rethread::Pid>, Vec<rethread::Pid>) {
-    let info = process::info(pid).expect("it lives");
+    let info = process::info(pid).expect("it is running");
     (info.monitors, info.monitored_by)
 }
 
@@ -54,7 +54,7 @@ fn mn_03_a_monitor_by_name_names_the_name() {
 #[test]
 fn mn_04_an_unknown_name_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let name = unique("nobody");
+        let name = unique("unregistered");
         let monitor = process::monitor_name(name);
         let Some(Event::Down { monitor: fired, target, reason }) = inbox.try_recv() else {
             panic!("it is there when monitor returns")
@@ -67,15 +67,15 @@ fn mn_04_an_unknown_name_is_down_at_once() {
 #[test]
 fn a_dead_process_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper();
-        let watch = process::watch(&dead);
-        process::exit(&dead, "long ago");
+        let exited = sleeper();
+        let watch = process::watch(&exited);
+        process::exit(&exited, "long ago");
         watch.wait();
-        let monitor = process::monitor(&dead);
+        let monitor = process::monitor(&exited);
         let event = inbox.try_recv().expect("it is there when monitor returns");
         assert_eq!(
             event,
-            Event::Down { monitor, target: MonitorTarget::Pid(dead.pid()), reason: ExitReason::NoProc }
+            Event::Down { monitor, target: MonitorTarget::Pid(exited.pid()), reason: ExitReason::NoProc }
         );
     });
 }
@@ -148,7 +148,7 @@ fn a_flushed_down_is_not_counted_as_mail() {
         let (_, monitor) = process::spawn_monitor::<()>(|_| ()).unwrap();
         eventually("the down is queued", || inbox.len() == 1);
         assert!(!process::demonitor_flush(monitor));
-        assert!(inbox.is_empty(), "who receives while the mailbox is not empty would wait for ever");
+        assert!(inbox.is_empty(), "a receive with a non-empty mailbox would block without end");
         assert_eq!(process::info(inbox.pid()).unwrap().mailbox_len, 0);
         assert_eq!(inbox.try_recv(), None);
         assert!(inbox.is_empty());
@@ -298,10 +298,10 @@ fn monitors_have_nothing_to_do_with_trap_exit() {
 #[test]
 fn the_monitor_of_another_process_cannot_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stranger) = (sleeper(), ScriptedProcess::new());
+        let (child, unrelated) = (sleeper(), ScriptedProcess::new());
         let monitor = process::monitor(&child);
-        assert!(!stranger.run(move || process::demonitor(monitor)));
-        assert!(!stranger.run(move || process::demonitor_flush(monitor)));
+        assert!(!unrelated.run(move || process::demonitor(monitor)));
+        assert!(!unrelated.run(move || process::demonitor_flush(monitor)));
         process::exit(&child, "still seen");
         assert_eq!(down(inbox), (monitor, "still seen".into()));
     });
@@ -312,16 +312,16 @@ fn a_monitor_on_a_dying_process_can_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let (dying, kept) = process::spawn_monitor::<()>(move |_| {
+        let (exiting, kept) = process::spawn_monitor::<()>(move |_| {
             began.open();
             open.pass();
             process::checkpoint();
         })
         .unwrap();
         ready.pass();
-        let before = process::monitor(&dying);
-        process::exit(&dying, "oops");
-        let after = process::monitor(&dying);
+        let before = process::monitor(&exiting);
+        process::exit(&exiting, "oops");
+        let after = process::monitor(&exiting);
         assert!(process::demonitor(before));
         assert!(process::demonitor(after));
         gate.open();

@@ -17,7 +17,7 @@ use scripted_process::ScriptedProcess;
 use support::{Gate, Journal, attached, down, eventually, exit_event, message, sleeper, unique, watchdog};
 
 /// Returns a process that has exited.
-fn dead() -> Address<()> {
+fn exited() -> Address<()> {
     let address = sleeper();
     let watch = process::watch(&address);
     process::exit(&address, "long ago");
@@ -37,8 +37,8 @@ fn named(name: &str) -> Result<Address<()>, SpawnError> {
 #[test]
 fn nm_02_a_dead_process_cannot_have_a_name() {
     let _watchdog = watchdog();
-    let (name, dead) = (unique("nm_02"), dead());
-    assert_eq!(process::register(name, &dead), Err(NameError::NoProc));
+    let (name, exited) = (unique("nm_02"), exited());
+    assert_eq!(process::register(name, &exited), Err(NameError::NoProc));
     assert_eq!(process::whereis(name), None);
     let next = sleeper();
     assert_eq!(process::register(name, &next), Ok(()));
@@ -48,10 +48,10 @@ fn nm_02_a_dead_process_cannot_have_a_name() {
 #[test]
 fn a_dying_process_cannot_have_a_name() {
     let _watchdog = watchdog();
-    let (name, gate) = (unique("dying"), Gate::new());
-    let dying = held_up(Builder::new(), &gate, &Journal::new());
-    process::exit(&dying, "going");
-    assert_eq!(process::register(name, &dying), Err(NameError::NoProc));
+    let (name, gate) = (unique("exiting"), Gate::new());
+    let exiting = held_up(Builder::new(), &gate, &Journal::new());
+    process::exit(&exiting, "going");
+    assert_eq!(process::register(name, &exiting), Err(NameError::NoProc));
     gate.open();
     assert_eq!(process::whereis(name), None);
 }
@@ -77,9 +77,9 @@ fn nm_03_a_held_name_cannot_be_registered() {
 #[test]
 fn nm_05_anybody_may_unregister() {
     let _watchdog = watchdog();
-    let (name, stranger) = (unique("nm_05"), ScriptedProcess::new());
+    let (name, unrelated) = (unique("nm_05"), ScriptedProcess::new());
     let v = named(name).unwrap();
-    assert_eq!(stranger.run(move || process::unregister(name)), Ok(()));
+    assert_eq!(unrelated.run(move || process::unregister(name)), Ok(()));
     assert_eq!(process::whereis(name), None);
     assert!(process::is_alive(&v));
     assert_eq!(process::info(&v).unwrap().name, None);
@@ -91,7 +91,7 @@ fn nm_06_an_unknown_name_cannot_be_unregistered() {
     let _watchdog = watchdog();
     assert_eq!(process::unregister(unique("nm_06")), Err(NameError::Unknown));
     assert_eq!(process::unregister(""), Err(NameError::Unknown));
-    let name = unique("nm_06.dying");
+    let name = unique("nm_06.exiting");
     let holder = named(name).unwrap();
     process::exit(&holder, "going");
     assert_eq!(process::unregister(name), Err(NameError::Unknown));
@@ -101,11 +101,11 @@ fn nm_06_an_unknown_name_cannot_be_unregistered() {
 fn nm_08_a_message_to_a_dead_process_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let dead = dead();
+        let exited = exited();
         for _ in 0..10 {
-            dead.send(());
+            exited.send(());
         }
-        assert!(!process::is_alive(&dead));
+        assert!(!process::is_alive(&exited));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -171,8 +171,8 @@ fn nm_12_register_unregister_and_kill_in_turn() {
 fn nm_13_a_process_shows_its_name() {
     let _watchdog = watchdog();
     let (name, later) = (unique("nm_13"), unique("nm_13.later"));
-    let (born, plain) = (named(name).unwrap(), sleeper());
-    assert_eq!(process::info(&born).unwrap().name.as_deref(), Some(name));
+    let (child, plain) = (named(name).unwrap(), sleeper());
+    assert_eq!(process::info(&child).unwrap().name.as_deref(), Some(name));
     assert_eq!(process::info(&plain).unwrap().name, None);
     process::register(later, &plain).unwrap();
     assert_eq!(process::info(&plain).unwrap().name.as_deref(), Some(later));
@@ -232,13 +232,13 @@ fn a_typed_name_finds_its_holder_or_hands_the_message_back() {
         let name = Name::<String>::new(text);
         assert_eq!(name.as_str(), text);
         assert_eq!(name.whereis(), None);
-        let refused = name.send("nobody".to_owned()).unwrap_err();
-        assert_eq!(refused, SendError::NoProc("nobody".to_owned()));
-        assert_eq!(refused.into_inner(), "nobody");
+        let refused = name.send("unregistered".to_owned()).unwrap_err();
+        assert_eq!(refused, SendError::NoProc("unregistered".to_owned()));
+        assert_eq!(refused.into_inner(), "unregistered");
         process::register(text, inbox.pid()).unwrap();
         assert_eq!(name.whereis(), Some(inbox.pid()));
-        assert_eq!(name.send("somebody".to_owned()), Ok(()));
-        assert_eq!(message(inbox), "somebody");
+        assert_eq!(name.send("registered".to_owned()), Ok(()));
+        assert_eq!(message(inbox), "registered");
         let refused = Name::<u32>::new(text).send(7).unwrap_err();
         assert!(matches!(refused, SendError::WrongType { message: 7, expected: "u32", .. }));
         assert!(refused.to_string().contains("String, not u32"), "{refused}");
@@ -292,7 +292,7 @@ fn successor(name: &str, journal: &Journal, begins: &'static str) -> Address<()>
             inbox.recv();
         }
     };
-    Builder::new().name(name).spawn(body).expect("the name of one who is dying can be had")
+    Builder::new().name(name).spawn(body).expect("the name of an exiting process can be taken over")
 }
 
 fn waits(address: &Address<()>) {
@@ -376,7 +376,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
         process::exit(&old, ExitReason::Shutdown);
         for _ in 0..5 {
             // Each is killed while it waits: its body never runs.
-            let next = successor(name, &journal, "a dead one begins");
+            let next = successor(name, &journal, "a killed one begins");
             let watch = process::watch(&next);
             waits(&next);
             process::exit(&next, ExitReason::Shutdown);
@@ -458,19 +458,19 @@ fn a_name_never_has_two_living_holders() {
             let enough = |round: usize| round >= 300 && begun.load(Ordering::SeqCst) >= 100;
             for round in (0..).take_while(|round| !enough(*round)) {
                 let (inside, breaches, begun) = (Arc::clone(inside), Arc::clone(breaches), Arc::clone(begun));
-                let (tell, told) = channel::<()>();
+                let (tx, rx) = channel::<()>();
                 let body = move |inbox: &mut Inbox<()>| {
                     breaches.fetch_add(inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
                     begun.fetch_add(1, Ordering::SeqCst);
                     let _inside = Inside(inside);
-                    drop(tell);
+                    drop(tx);
                     inbox.recv();
                 };
                 match Builder::new().name(name).spawn(body) {
                     Ok(child) => {
                         holders.push(process::watch(&child));
                         if (round + number) % 4 > 0 {
-                            let _ = told.recv(); // it has begun, or exited before it could
+                            let _ = rx.recv(); // it has begun, or exited before it could
                             process::exit(&child, ExitReason::Kill);
                         } // otherwise the next process ends it, at any point
                     }
@@ -493,7 +493,7 @@ fn a_name_never_has_two_living_holders() {
         holder.wait();
     }
     let counts = [&inside, &breaches].map(|count| count.load(Ordering::SeqCst));
-    assert_eq!(counts, [0, 0], "nobody is left inside, nobody ever met another");
+    assert_eq!(counts, [0, 0], "none is left inside, no two were ever inside together");
     let begun = begun.load(Ordering::SeqCst);
     assert!((100..=holders.len()).contains(&begun), "{begun} of {} began", holders.len());
     assert_eq!(process::whereis(name), None);
@@ -543,7 +543,7 @@ fn a_name_can_be_waited_for_from_many_threads() {
         watch.wait();
     }
     assert_eq!(process::whereis_timeout(name, std::time::Duration::ZERO), Some(holder.pid()));
-    assert_eq!(process::whereis_timeout(unique("nobody"), std::time::Duration::ZERO), None);
+    assert_eq!(process::whereis_timeout(unique("unregistered"), std::time::Duration::ZERO), None);
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn threads_carry_the_names_of_their_processes() {
         });
         let child = child.expect("a thread");
         begun.pass();
-        let name = observer::info(&child).expect("it lives").info.thread_name.expect("it has one");
+        let name = observer::info(&child).expect("it is running").info.thread_name.expect("it has one");
         assert_eq!(name, "a label of more");
         // Compare with the kernel's figures, where available.
         if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
@@ -179,7 +179,7 @@ fn threads_carry_the_names_of_their_processes() {
             assert!(names.map(|comm| comm.trim_end().to_owned()).any(|comm| comm == name));
         }
         gate.open();
-        let own = observer::info(inbox.pid()).expect("it lives").info.thread_name;
+        let own = observer::info(inbox.pid()).expect("it is running").info.thread_name;
         assert_eq!(own.as_deref(), std::thread::current().name());
     });
 }
@@ -285,7 +285,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     assert!(snapshot.zombies.iter().any(|zombie| zombie.pid == stuck.pid()));
     assert!(snapshot.to_string().contains(&format!("zombie {}", stuck.pid())));
     assert_eq!(
-        observer::info(&stuck).expect("it is told of").info.state,
+        observer::info(&stuck).expect("it is listed").info.state,
         ProcessState::Zombie(ExitReason::Killed)
     );
     gate.open();
@@ -302,7 +302,7 @@ fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
         }
         let read = std::iter::from_fn(|| events.try_recv()).count();
         assert_eq!(read, 4);
-        assert!(events.dropped() >= 36, "twenty births and twenty deaths, other tests not counted");
+        assert!(events.dropped() >= 36, "twenty starts and twenty exits, other tests not counted");
         assert_eq!(events.dropped(), 0);
         assert!(events.recv_timeout(Duration::ZERO).is_none() || events.dropped() == 0);
     });

@@ -49,21 +49,21 @@ fn or_03_a_message_comes_before_the_end_of_its_sender() {
             let monitor = process::monitor(&child);
             child.send(());
             assert_eq!(message(inbox), round);
-            let mut told = [false, false];
+            let mut received = [false, false];
             for _ in 0..2 {
                 match inbox.recv() {
                     Event::Exit { from, reason } => {
                         assert_eq!((from, reason), (child.pid(), "said it".into()));
-                        told[0] = true;
+                        received[0] = true;
                     }
                     Event::Down { monitor: fired, reason, .. } => {
                         assert_eq!((fired, reason), (monitor, "said it".into()));
-                        told[1] = true;
+                        received[1] = true;
                     }
                     Event::Message(other) => panic!("{other} came after the end of its sender"),
                 }
             }
-            assert_eq!(told, [true, true]);
+            assert_eq!(received, [true, true]);
         }
     });
 }

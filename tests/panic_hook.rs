@@ -11,7 +11,7 @@ use std::thread;
 
 use child_program::{in_child_program, in_failing_child_program};
 use rethread::process::{self, Inbox, attempt};
-use support::{reason_of_death, watchdog};
+use support::{exit_reason_of, watchdog};
 
 /// Panics in a process, and waits for its exit.
 fn panicking_process(text: &'static str) {
@@ -33,7 +33,7 @@ fn panics_of_processes_are_silent_and_others_are_not() {
         panicking_process("in a process");
         panicking_thread("on a foreign thread");
         assert!(attempt(|| panic!("rescued on a foreign thread")).result().is_err());
-        reason_of_death(|_: &mut Inbox<()>| panic!("in an attached process"));
+        exit_reason_of(|_: &mut Inbox<()>| panic!("in an attached process"));
         panicking_thread("at the end");
     });
     for text in ["before any process", "on a foreign thread", "rescued on a foreign thread", "at the end"] {
@@ -79,7 +79,7 @@ fn a_hook_that_is_set_later_costs_the_place_but_not_the_containment() {
         panic::set_hook(Box::new(|_| {
             let _ = writeln!(std::io::stderr(), "later hook");
         }));
-        let reason = reason_of_death(|_: &mut Inbox<()>| panic!("the second"));
+        let reason = exit_reason_of(|_: &mut Inbox<()>| panic!("the second"));
         assert_eq!(reason.to_string(), "panic: the second");
     });
     assert_eq!(printed.matches("later hook").count(), 1, "{printed}");
@@ -95,7 +95,7 @@ fn a_hook_that_panics_is_not_called_for_processes_if_it_was_set_before() {
     in_child_program(|| {
         let _watchdog = watchdog();
         set_a_hook_that_panics();
-        let reason = reason_of_death(|_: &mut Inbox<()>| panic!("in a process"));
+        let reason = exit_reason_of(|_: &mut Inbox<()>| panic!("in a process"));
         assert_eq!(reason.to_string().rsplit(": ").next(), Some("in a process"));
     });
 }
@@ -138,7 +138,7 @@ fn a_hook_that_asks_the_runtime_gets_its_answers() {
     });
     assert!(
         printed.contains("a process: true, listed: true, false"),
-        "a dying process starts none: {printed}"
+        "an exiting process starts none: {printed}"
     );
     assert!(printed.contains("a process: false, listed: false, true"), "{printed}");
 }

@@ -56,9 +56,9 @@ fn rg_01_a_key_is_held_by_one_process() {
     let _watchdog = watchdog();
     let keys: Registry<&str, u32> = Registry::new();
     let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
-    let registers = |who: &ScriptedProcess, key, value| {
+    let registers = |process: &ScriptedProcess, key, value| {
         let keys = keys.clone();
-        who.run(move || keys.register(key, value))
+        process.run(move || keys.register(key, value))
     };
     assert_eq!(registers(&a, "k", 1), Ok(()));
     assert_eq!(registers(&a, "k", 2), Err(NameError::Taken(a.pid())));
@@ -78,7 +78,7 @@ fn rg_01_a_key_is_held_by_one_process() {
 
 #[test]
 fn an_attempt_shows_nowhere() {
-    attached(|inbox: &mut Inbox<Told>| {
+    attached(|inbox: &mut Inbox<EventText>| {
         let keys: Registry<u8, u32> = Registry::new();
         keys.register(1, 0).unwrap();
         keys.listen(&inbox.address());
@@ -144,8 +144,8 @@ fn rg_05_the_dead_are_not_found() {
             assert_eq!((unique.count(), unique.keys(&holder), unique.entries()), (0, vec![], vec![]));
             assert_eq!((many.lookup("k"), many.values("k", &holder)), (vec![], vec![]));
             assert_eq!((many.count(), many.keys(&holder), many.entries()), (0, vec![], vec![]));
-            unique.dispatch("k", |_| unreachable!("nobody is there"));
-            many.dispatch("k", |_| unreachable!("nobody is there"));
+            unique.dispatch("k", |_| unreachable!("there is no entry"));
+            many.dispatch("k", |_| unreachable!("there is no entry"));
             watch.wait(); // and now its cleanup has completed
         }
     }
@@ -156,9 +156,9 @@ fn rg_06_many_under_one_key() {
     let _watchdog = watchdog();
     let groups: DuplicateRegistry<String, u32> = DuplicateRegistry::new();
     let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
-    for (who, key, value) in [(&a, "k", 1), (&b, "k", 2), (&a, "k", 3), (&a, "l", 4)] {
+    for (process, key, value) in [(&a, "k", 1), (&b, "k", 2), (&a, "k", 3), (&a, "l", 4)] {
         let groups = groups.clone();
-        who.run(move || groups.register(key.to_owned(), value)).unwrap();
+        process.run(move || groups.register(key.to_owned(), value)).unwrap();
     }
     assert_eq!(groups.lookup("k"), [(a.pid(), 1), (b.pid(), 2), (a.pid(), 3)]);
     assert_eq!(groups.keys(&a), ["k", "k", "l"]);
@@ -166,7 +166,7 @@ fn rg_06_many_under_one_key() {
     assert_eq!(groups.values("k", &a), [1, 3]);
     assert_eq!(groups.count(), 4);
     let all = [("k", &a, 1), ("k", &b, 2), ("k", &a, 3), ("l", &a, 4)];
-    assert_eq!(groups.entries(), all.map(|(key, who, value)| (key.to_owned(), who.pid(), value)));
+    assert_eq!(groups.entries(), all.map(|(key, process, value)| (key.to_owned(), process.pid(), value)));
     let mut dispatched = Vec::new();
     groups.dispatch("k", |entries| dispatched.extend_from_slice(entries));
     assert_eq!(dispatched, groups.lookup("k"));
@@ -201,7 +201,7 @@ fn rg_09_only_the_owner_updates_its_value() {
         assert_eq!(keys.update_value("mine", |n| n + 1), Some((11, 10)));
         assert_eq!(keys.lookup("mine"), Some((inbox.pid(), 11)));
         assert_eq!(keys.update_value("theirs", |_| unreachable!("it is not ours")), None);
-        assert_eq!(keys.update_value("nobody's", |_| unreachable!("there is none")), None);
+        assert_eq!(keys.update_value("other", |_| unreachable!("there is none")), None);
         assert_eq!(keys.lookup("theirs"), Some((other.pid(), 1)));
         assert_eq!(raised(|| assert_eq!(keys.update_value("mine", |_| panic!("oops")), None)), "oops");
         assert_eq!(keys.lookup("mine"), Some((inbox.pid(), 11)));
@@ -290,9 +290,9 @@ fn rg_14_a_key_nobody_holds_is_no_process() {
 
 /// A registry event as text.
 #[derive(Debug, PartialEq)]
-struct Told(String);
+struct EventText(String);
 
-impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for Told {
+impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for EventText {
     fn from(event: RegistryEvent<K, u32>) -> Self {
         Self(match event {
             RegistryEvent::Register { key, value, .. } => format!("+{key:?}={value}"),
@@ -304,7 +304,7 @@ impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for Told {
 
 #[test]
 fn rg_16_listeners_are_told_in_order() {
-    attached(|inbox: &mut Inbox<Told>| {
+    attached(|inbox: &mut Inbox<EventText>| {
         let (unique, many) = (Registry::<u8, u32>::new(), DuplicateRegistry::<u8, u32>::new());
         unique.listen(&inbox.address());
         unique.listen(&inbox.address()); // a second time has no effect
@@ -322,12 +322,12 @@ fn rg_16_listeners_are_told_in_order() {
             m.unregister_match(&3, |n| *n == 30);
             u.register(4, 40).unwrap();
         });
-        let told = [(); 6].map(|()| message(inbox).0);
-        assert_eq!(told, ["+1=10", "-1", "+3=30", "+3=31", "-3", "+4=40"]);
+        let received = [(); 6].map(|()| message(inbox).0);
+        assert_eq!(received, ["+1=10", "-1", "+3=30", "+3=31", "-3", "+4=40"]);
         end(&holder, ExitReason::Kill);
-        let mut told = [(); 2].map(|()| message(inbox).0);
-        told.sort();
-        assert_eq!(told, ["-3", "-4"]);
+        let mut received = [(); 2].map(|()| message(inbox).0);
+        received.sort();
+        assert_eq!(received, ["-3", "-4"]);
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -346,12 +346,12 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
             keys.register(1, ()).unwrap();
             watch.wait();
             keys.unregister(&1);
-            let told = [(); 4].map(|()| message(inbox));
+            let received = [(); 4].map(|()| message(inbox));
             let (key, value, me) = (1, (), inbox.pid());
-            assert_eq!(told[0], RegistryEvent::Register { key, pid: old.pid(), value });
-            let mut then = told[1..].to_vec();
+            assert_eq!(received[0], RegistryEvent::Register { key, pid: old.pid(), value });
+            let mut then = received[1..].to_vec();
             // Its exit cleanup announces its end, possibly after our registration is announced.
-            let end = then.iter().position(|event| event.pid() == old.pid()).expect("its end is told");
+            let end = then.iter().position(|event| event.pid() == old.pid()).expect("its end is announced");
             assert_eq!(then.remove(end), RegistryEvent::Unregister { key, pid: old.pid() });
             assert_eq!(
                 then,
@@ -363,12 +363,12 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
 }
 
 /// A server that notes the events of a registry.
-struct Ear(Journal);
+struct ListeningServer(Journal);
 
-impl GenServer for Ear {
+impl GenServer for ListeningServer {
     type Args = (Journal, Registry<u8, u32>, Option<ServerRef<Self>>);
     type Call = Caller<()>;
-    type Cast = Told;
+    type Cast = EventText;
 
     fn init((journal, keys, name): Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError> {
         keys.listen_server(name.unwrap_or_else(|| cx.server_ref()));
@@ -377,7 +377,7 @@ impl GenServer for Ear {
     fn handle_call(&mut self, from: Caller<()>, _: &mut Context<Self>) -> Next {
         from.reply(())
     }
-    fn handle_cast(&mut self, Told(what): Told, _: &mut Context<Self>) -> Next {
+    fn handle_cast(&mut self, EventText(what): EventText, _: &mut Context<Self>) -> Next {
         self.0.note(what);
         Next::wait()
     }
@@ -390,7 +390,7 @@ fn a_server_that_is_started_again_hears_everything_once() {
         for name in [None, Some(ServerRef::from_name(unique("ear"))), Some(key.server("ear"))] {
             let (journal, keys) = (Journal::new(), Registry::<u8, u32>::new());
             let spec = || {
-                let spec = Ear::child_spec((journal.clone(), keys.clone(), name.clone()));
+                let spec = ListeningServer::child_spec((journal.clone(), keys.clone(), name.clone()));
                 match &name {
                     Some(name) => spec.name(name.clone()),
                     None => spec,
@@ -613,5 +613,5 @@ fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
     eventually("nothing is left of a key", || Arc::strong_count(&token) == 1);
     assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 0 }");
     assert_eq!(format!("{many:?}"), "DuplicateRegistry { count: 0, processes: 0 }");
-    assert!(process::zombies_total() > 0, "none was buried while it ran");
+    assert!(process::zombies_total() > 0, "none became a zombie");
 }

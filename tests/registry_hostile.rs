@@ -58,9 +58,9 @@ impl Drop for Nosy {
 
 /// A message that queries everything while it is converted from an event.
 #[derive(Debug)]
-struct Heard;
+struct EventMessage;
 
-impl From<RegistryEvent<u32, Nosy>> for Heard {
+impl From<RegistryEvent<u32, Nosy>> for EventMessage {
     fn from(event: RegistryEvent<u32, Nosy>) -> Self {
         ask();
         drop(event);
@@ -70,7 +70,7 @@ impl From<RegistryEvent<u32, Nosy>> for Heard {
 
 #[test]
 fn the_code_of_users_runs_under_no_lock() {
-    attached(|inbox: &mut Inbox<Heard>| {
+    attached(|inbox: &mut Inbox<EventMessage>| {
         UNIQUE.listen(&inbox.address());
         MANY.listen(&inbox.address());
         for _ in 0..3 {
@@ -132,9 +132,9 @@ impl Drop for Bomb {
 }
 
 /// A message that cannot be created.
-struct Unheard;
+struct Unconvertible;
 
-impl<V> From<RegistryEvent<u8, V>> for Unheard {
+impl<V> From<RegistryEvent<u8, V>> for Unconvertible {
     fn from(event: RegistryEvent<u8, V>) -> Self {
         std::mem::forget(event);
         panic!("a listener")
@@ -143,7 +143,7 @@ impl<V> From<RegistryEvent<u8, V>> for Unheard {
 
 #[test]
 fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
-    attached(|inbox: &mut Inbox<Unheard>| {
+    attached(|inbox: &mut Inbox<Unconvertible>| {
         let (unique, many) = (Registry::<u8, Bomb>::new(), DuplicateRegistry::<u8, Bomb>::new());
         unique.listen(&inbox.address());
         many.listen(&inbox.address());
@@ -280,12 +280,12 @@ impl Drop for Locks {
 fn a_burial_frees_all_locks_before_it_drops_a_value() {
     let _watchdog = watchdog();
     let (inside, gate) = (Gate::new(), Gate::new());
-    let (began, deaf) = (inside.clone(), gate.clone());
+    let (began, unresponsive) = (inside.clone(), gate.clone());
     let stuck = process::spawn::<()>(move |_| {
         LOCKING.register(1, Locks).unwrap();
         LOCKED.lock(1, || {
             began.open();
-            deaf.pass();
+            unresponsive.pass();
         });
     });
     let stuck = stuck.unwrap();
@@ -319,10 +319,10 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
     attached(|inbox: &mut Inbox<RegistryEvent<u8, Hurdle>>| {
         let keys: Registry<u8, Hurdle> = Registry::new();
         keys.listen(&inbox.address());
-        let (tell, first) = std::sync::mpsc::channel();
+        let (tx, first) = std::sync::mpsc::channel();
         let slow = process::spawn::<Slow>(move |inbox| {
             if let Some(Slow(pid)) = inbox.recv().into_message() {
-                tell.send(pid).unwrap();
+                tx.send(pid).unwrap();
             }
         });
         keys.listen(&slow.unwrap());

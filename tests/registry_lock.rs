@@ -123,11 +123,13 @@ fn a_zombie_never_gets_a_lock() {
             process::exit_with("enough");
         })
         .unwrap();
-    eventually("it is declared dead", || process::zombies().iter().any(|other| other.pid == zombie.pid()));
+    eventually("it is declared a zombie", || {
+        process::zombies().iter().any(|other| other.pid == zombie.pid())
+    });
     process::watch(&zombie).wait();
-    waiter(&keys, &journal, "somebody living has it");
+    waiter(&keys, &journal, "the next one has it");
     holder.send(());
-    assert_eq!(journal.wait_for(1), ["somebody living has it"]);
+    assert_eq!(journal.wait_for(1), ["the next one has it"]);
     keys.lock("k", || assert_eq!(journal.all().len(), 1));
 }
 
@@ -220,7 +222,7 @@ fn a_lock_is_for_one_key_and_has_nothing_to_do_with_its_holder() {
     attached(|inbox: &mut Inbox<()>| {
         let keys = Keys::new();
         let other = holder(&keys, receives);
-        keys.register("k", ()).expect("nobody registered");
+        keys.register("k", ()).expect("the key is free");
         assert_eq!(keys.lock("l", || keys.lock("m", || keys.whereis("k"))), Some(inbox.pid()));
         assert_eq!(Keys::new().lock("k", || 7), 7);
         other.send(());
@@ -261,7 +263,7 @@ impl<'a> Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        assert!(self.0.swap(false, Ordering::SeqCst), "somebody else left");
+        assert!(self.0.swap(false, Ordering::SeqCst), "another process left");
     }
 }
 

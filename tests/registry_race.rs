@@ -362,9 +362,12 @@ fn a_hundred_at_once_lose_nothing_and_leave_nothing() {
         }
         let at = round * 37 % WORKERS;
         // Time for all to make progress.
-        let dead = workers[at].wait_timeout(Duration::from_millis(2)).is_some();
-        if !dead {
-            process::exit(workers[at].pid(), if round % 2 == 0 { ExitReason::Kill } else { "told".into() });
+        let exited = workers[at].wait_timeout(Duration::from_millis(2)).is_some();
+        if !exited {
+            process::exit(
+                workers[at].pid(),
+                if round % 2 == 0 { ExitReason::Kill } else { "requested".into() },
+            );
             count(&arena.tally.killed);
         }
         let seed = seeds.next().expect("there are enough");

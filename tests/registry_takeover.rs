@@ -38,7 +38,8 @@ impl GenServer for Successor {
 fn successor(keys: &Keys, key: &'static str, journal: &Journal, begins: &'static str) -> Pid {
     let spec = Successor::child_spec((journal.clone(), begins)).name(keys.server(key));
     process::spawn::<()>(move |_| drop(spec.start())).expect("a free thread");
-    keys.whereis_timeout(key, Duration::from_secs(30)).expect("the key of one who is dying can be had")
+    keys.whereis_timeout(key, Duration::from_secs(30))
+        .expect("the key of an exiting process can be taken over")
 }
 
 /// Waits at a gate in its destructor, then notes that it is finished.
@@ -61,7 +62,7 @@ fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) 
     let body = move |inbox: &mut Inbox<()>| {
         let _held = held;
         for key in which {
-            keys.register(key, ()).expect("it is free, or its holder is dying");
+            keys.register(key, ()).expect("it is free, or its holder is exiting");
         }
         began.open();
         loop {
@@ -142,7 +143,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
         process::exit(&old, ExitReason::Shutdown);
         for _ in 0..5 {
             // Each is killed while it waits: it never begins.
-            let next = successor(&keys, "k", &journal, "a dead one begins");
+            let next = successor(&keys, "k", &journal, "a killed one begins");
             let watch = process::watch(next);
             waits(next);
             process::exit(next, ExitReason::Shutdown);
@@ -171,7 +172,7 @@ fn each_key_has_a_chain_of_its_own() {
     // Takes both keys over by hand, unregisters one of them, and exits.
     let own = keys.clone();
     let between = process::spawn::<()>(move |_| {
-        own.register("a", ()).and(own.register("b", ())).expect("their holders are dying");
+        own.register("a", ()).and(own.register("b", ())).expect("their holders are exiting");
         own.unregister("a");
     });
     process::watch(between.unwrap()).wait();
@@ -214,7 +215,9 @@ fn a_zombie_has_nothing_in_a_registry() {
         .unwrap();
     ready.pass();
     process::exit(&zombie, ExitReason::Kill);
-    eventually("it is declared dead", || process::zombies().iter().any(|other| other.pid == zombie.pid()));
+    eventually("it is declared a zombie", || {
+        process::zombies().iter().any(|other| other.pid == zombie.pid())
+    });
     process::watch(&zombie).wait();
     assert_eq!((keys.entries(), groups.entries()), (vec![], vec![]));
     let new = held_up(&keys, &["k"], &gate, &journal);

@@ -16,11 +16,10 @@ fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait()
     process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
     let mut seen = HashSet::new();
     for _ in 0..200 {
-        let (tell, told) = channel();
-        let body =
-            move |_: &mut process::Inbox<()>| tell.send(thread::current().id()).expect("the test waits");
+        let (tx, rx) = channel();
+        let body = move |_: &mut process::Inbox<()>| tx.send(thread::current().id()).expect("the test waits");
         process::watch(process::spawn(body).expect("a thread")).wait();
-        assert!(seen.insert(told.recv().expect("it told")), "a thread was kept");
+        assert!(seen.insert(rx.recv().expect("it sent a value")), "a thread was kept");
     }
     for waiting in [WaitStrategy::Park, WaitStrategy::Spin, WaitStrategy::Adaptive] {
         process::set_settings(Settings { wait_strategy: waiting, ..process::settings() });

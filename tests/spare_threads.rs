@@ -30,14 +30,14 @@ fn builder(kilobytes: usize) -> process::Builder {
 /// Runs a process and returns the thread it ran on, after its exit.
 fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId {
     keep();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let run = move |_: &mut Inbox<()>| {
-        tell.send(thread::current().id()).expect("the test waits");
+        tx.send(thread::current().id()).expect("the test waits");
         body();
     };
     let child = builder(kilobytes).spawn(run).expect("a thread");
     process::watch(&child).wait();
-    told.recv().expect("it told")
+    rx.recv().expect("it sent a value")
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn a_process_that_ended_normally_leaves_its_thread_to_the_next() {
 fn the_next_process_finds_the_thread_locals_of_the_one_before() {
     let _watchdog = support::watchdog();
     thread_local!(static LEFT: Cell<u32> = const { Cell::new(0) });
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     eventually("something was left", || {
-        let tell = tell.clone();
-        thread_of(302, move || tell.send(LEFT.replace(7)).expect("the test waits"));
-        told.recv() == Ok(7)
+        let tx = tx.clone();
+        thread_of(302, move || tx.send(LEFT.replace(7)).expect("the test waits"));
+        rx.recv() == Ok(7)
     });
 }
 
@@ -103,17 +103,17 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
         return; // not on this system
     }
     keep();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let named = |label: Option<&str>| {
-        let tell = tell.clone();
+        let tx = tx.clone();
         let builder = builder(305);
         let builder = match label {
             Some(label) => builder.label(label),
             None => builder,
         };
-        let child = builder.spawn(move |_: &mut Inbox<()>| tell.send(name()).expect("the test waits"));
+        let child = builder.spawn(move |_: &mut Inbox<()>| tx.send(name()).expect("the test waits"));
         process::watch(child.expect("a thread")).wait();
-        told.recv().expect("it told")
+        rx.recv().expect("it sent a value")
     };
     for _ in 0..20 {
         assert_eq!(named(Some("first")), "first\n");

@@ -59,8 +59,8 @@ fn in_04_the_second_crash_within_the_period_is_too_much() {
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(a.starts(), 2);
     assert_eq!(process::whereis(name), None);
-    let told = |line: &String| line.contains(name) && line.contains("reached_max_restart_intensity");
-    assert_eq!(logs().iter().filter(|line| told(line)).count(), 1);
+    let is_logged = |line: &String| line.contains(name) && line.contains("reached_max_restart_intensity");
+    assert_eq!(logs().iter().filter(|line| is_logged(line)).count(), 1);
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn in_17_a_shutdown_from_a_stranger_is_ignored() {
     // From a foreign thread, and from a process that is not its parent.
     process::exit(target, ExitReason::Shutdown);
     process::exit(target, ExitReason::Normal);
-    let stranger = process::spawn::<()>(move |_| process::exit(target, ExitReason::Shutdown)).unwrap();
-    process::watch(&stranger).wait();
+    let unrelated = process::spawn::<()>(move |_| process::exit(target, ExitReason::Shutdown)).unwrap();
+    process::watch(&unrelated).wait();
     assert_eq!(child_pid(&supervisor, "a"), a.pid());
     assert_eq!(a.starts(), 1);
     supervisor.stop().unwrap();
@@ -275,14 +275,14 @@ fn the_end_of_a_linked_stranger_is_ignored_too() {
     let a = Child::new("a", &Journal::new());
     let supervisor = up(none_allowed().child(a.spec()));
     let target = pid_of(&supervisor);
-    let stranger = process::spawn::<()>(move |inbox| {
-        process::link(target).expect("it lives");
+    let unrelated = process::spawn::<()>(move |inbox| {
+        process::link(target).expect("it is running");
         inbox.recv();
         process::exit_with("crash");
     });
-    let stranger = stranger.unwrap();
-    let watch = process::watch(&stranger);
-    stranger.send(());
+    let unrelated = unrelated.unwrap();
+    let watch = process::watch(&unrelated);
+    unrelated.send(());
     watch.wait();
     assert_eq!(child_pid(&supervisor, "a"), a.pid());
     supervisor.stop().unwrap();
@@ -328,7 +328,7 @@ fn a_supervisor_that_gives_up_takes_its_linked_starter_along_unless_that_traps()
     let journal = Journal::new();
     let a = Child::new("a", &journal);
     let plan = none_allowed().child(a.spec());
-    let reason = support::reason_of_death(|inbox: &mut Inbox<()>| {
+    let reason = support::exit_reason_of(|inbox: &mut Inbox<()>| {
         plan.start_link().expect("it starts");
         a.crash();
         inbox.recv();

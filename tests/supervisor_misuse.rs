@@ -104,7 +104,7 @@ fn whatever_an_init_does_the_starter_gets_one_error_and_no_message() {
 #[test]
 fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
     let ended = |make: fn() -> Result<SupervisorSpec, InitError>| {
-        support::reason_of_death(move |inbox: &mut Inbox<()>| {
+        support::exit_reason_of(move |inbox: &mut Inbox<()>| {
             drop(Module::start_link(make));
             inbox.recv();
         })
@@ -128,7 +128,7 @@ fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
 fn unknown_ids_are_not_found() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one());
-    for id in ["nobody", "", "ünknöwn\0"] {
+    for id in ["unregistered", "", "ünknöwn\0"] {
         assert_eq!(supervisor.terminate_child(id), Err(ChildError::NotFound));
         assert_eq!(supervisor.restart_child(id), Err(ChildError::NotFound));
         assert_eq!(supervisor.delete_child(id), Err(ChildError::NotFound));
@@ -140,10 +140,10 @@ fn unknown_ids_are_not_found() {
 #[test]
 fn every_call_to_a_dead_supervisor_is_an_error() {
     let _watchdog = watchdog();
-    let dead = up(Supervisor::one_for_one());
-    dead.stop().unwrap();
+    let exited = up(Supervisor::one_for_one());
+    exited.stop().unwrap();
     let never = ServerRef::<Supervisor>::named(unique("never"));
-    for gone in [dead, never] {
+    for gone in [exited, never] {
         let error = CallError::NoProc { server: gone.to_string().into() };
         let no_supervisor = ChildError::NoSupervisor(error.clone());
         let a = Child::new("a", &Journal::new());
@@ -395,7 +395,7 @@ fn echo(id: &'static str, address: &Arc<Mutex<SocketAddr>>, binds: &Journal) -> 
             process::checkpoint();
             let mut text = [0; 4];
             if stream.read_exact(&mut text).is_ok() {
-                assert_ne!(&text, b"die!", "told to crash");
+                assert_ne!(&text, b"die!", "crash on request");
                 let _ = stream.write_all(&text);
             }
         }
@@ -410,7 +410,7 @@ fn an_accept_loop_is_supervised_stopped_at_once_and_finds_its_port_free_when_it_
     let supervisor = up(Supervisor::one_for_one().child(echo("echo", &address, &binds)));
     let say = |text: &[u8; 4]| {
         let to = *address.lock();
-        let mut stream = TcpStream::connect(to).expect("somebody listens");
+        let mut stream = TcpStream::connect(to).expect("the port is open");
         stream.write_all(text).expect("it is sent");
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -461,12 +461,12 @@ fn a_worker_that_returns_has_ended_normally() {
 fn a_plain_process_with_a_name_is_supervised() {
     let _watchdog = watchdog();
     let name = unique("plain");
-    let heard = Journal::new();
-    let note = heard.clone();
+    let received = Journal::new();
+    let note = received.clone();
     let child =
         ChildSpec::process_with(Builder::new().name(name), "plain", move |inbox: &mut Inbox<String>| {
             while let Event::Message(text) = inbox.recv() {
-                assert_ne!(text, "crash", "told to crash");
+                assert_ne!(text, "crash", "crash on request");
                 note.note(text);
             }
         });
@@ -479,7 +479,7 @@ fn a_plain_process_with_a_name_is_supervised() {
     let after = child_pid(&supervisor, "plain");
     assert_eq!(process::whereis(name), Some(after));
     to.send("two".into()).unwrap();
-    assert_eq!(heard.wait_for(2), ["one", "two"]);
+    assert_eq!(received.wait_for(2), ["one", "two"]);
     supervisor.stop().unwrap();
     assert!(to.send("three".into()).is_err());
 }

@@ -374,7 +374,7 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
         a.await_start(round + 1);
     }
     let before = answers.load(Ordering::SeqCst);
-    eventually("they go on", || answers.load(Ordering::SeqCst) > before);
+    eventually("they keep running", || answers.load(Ordering::SeqCst) > before);
     stop.store(true, Ordering::SeqCst);
     for client in clients {
         let reason = client.wait();
@@ -403,13 +403,13 @@ fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
             .collect();
         others.iter().for_each(|_| assert_eq!(inbox.recv(), process::Event::Message(())));
         for _ in 0..20 {
-            let child = Child::new("heard of", &Journal::new());
+            let child = Child::new("notified", &Journal::new());
             let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(child.spec()));
             let pid = child.pid();
             let mut linked: Vec<Pid> = others.iter().map(Pid::from).collect();
             linked.push(inbox.pid());
             child.run_and_wait(move || {
-                linked.into_iter().for_each(|other| process::link(other).expect("it lives"))
+                linked.into_iter().for_each(|other| process::link(other).expect("it is running"))
             });
             process::exit(pid, ExitReason::Kill);
             assert_eq!(exit_event(inbox).0, pid);

@@ -202,8 +202,9 @@ fn sh_18_a_child_that_ended_before_is_left_alone() {
     supervisor.terminate_child("b").unwrap();
     assert_eq!(states(&supervisor), [("a".into(), "stopped"), ("b".into(), "stopped")]);
     supervisor.stop().unwrap();
-    let told = |line: &String| line.starts_with("ERROR") && line.contains(name) && line.contains("child a ");
-    assert_eq!(logs().iter().filter(|line| told(line)).count(), 0);
+    let is_logged =
+        |line: &String| line.starts_with("ERROR") && line.contains(name) && line.contains("child a ");
+    assert_eq!(logs().iter().filter(|line| is_logged(line)).count(), 0);
 }
 
 #[test]
@@ -347,7 +348,7 @@ fn exclusive(
 }
 
 /// Returns `true` if the process has an empty mailbox and waits.
-fn waits_with_empty_hands(pid: Pid) -> bool {
+fn is_idle(pid: Pid) -> bool {
     process::info(pid).is_some_and(|info| info.mailbox_len == 0 && info.state == ProcessState::Waiting)
 }
 
@@ -359,7 +360,7 @@ fn a_replacement_waits_for_the_old_thread_if_it_is_to() {
     await_count("it is stuck", &stuck, 1);
     let first = child_pid(&supervisor, "a");
     assert_eq!(kill(first, ExitReason::Kill), ExitReason::Killed);
-    eventually("the supervisor waits", || waits_with_empty_hands(pid_of(&supervisor)));
+    eventually("the supervisor waits", || is_idle(pid_of(&supervisor)));
     assert_eq!((asked.load(Ordering::SeqCst), zombies_of(&[first])), (1, 1));
     gate.open();
     await_count("the replacement runs", &stuck, 2);
@@ -413,7 +414,7 @@ fn restart_child_waits_for_the_old_thread_too() {
     eventually("the request is out", || {
         done.wait_timeout(Duration::ZERO).is_some()
             || (process::info(&restarting).is_some_and(|info| info.waiting_on.is_some())
-                && waits_with_empty_hands(pid_of(&supervisor)))
+                && is_idle(pid_of(&supervisor)))
     });
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the old thread still holds what is exclusive");
     gate.open();

@@ -362,8 +362,8 @@ fn sv_28_an_unexpected_message_is_reported_and_does_no_harm() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sv 28");
-    let stranger = sleeper();
-    let watched = stranger.pid();
+    let unrelated = sleeper();
+    let watched = unrelated.pid();
     // A start function runs in the supervisor: this one sets a monitor there.
     let child = ChildSpec::new("a", move || {
         let _ = process::monitor(watched);
@@ -371,8 +371,8 @@ fn sv_28_an_unexpected_message_is_reported_and_does_no_harm() {
     });
     let supervisor = up(Supervisor::one_for_one().name(ServerRef::named(name)).child(child));
     let before = supervisor.which_children().unwrap();
-    kill(stranger.pid(), ExitReason::Kill);
-    process::exit(pid_of(&supervisor), "a signal from nobody it knows");
+    kill(unrelated.pid(), ExitReason::Kill);
+    process::exit(pid_of(&supervisor), "a signal from an unknown process");
     let reported = || logs().iter().any(|line| line.contains(name) && line.contains("unexpected"));
     support::eventually("the Down is reported", reported);
     assert_eq!(supervisor.which_children().unwrap(), before);
@@ -524,7 +524,7 @@ fn a_failed_start_names_the_child_also_behind_temporary_ones_that_ignored() {
     let children = [ignores.temporary(), up_first.permanent(), another.temporary(), fails.permanent()];
     let error = Supervisor::one_for_one().children(children).start().unwrap_err();
     let StartError::Failed(reason) = error else { panic!("not {error:?}") };
-    let child: &FailedToStartChild = reason.downcast_ref().expect("it tells which child");
+    let child: &FailedToStartChild = reason.downcast_ref().expect("it carries the child");
     assert_eq!(child.id, "fails".into());
     assert_eq!(journal.all(), ["ignore ignores", "start up", "ignore another", "fail fails", "stop up"]);
 }

@@ -150,7 +150,7 @@ fn oa_08_a_child_that_can_never_restart_ends_the_supervisor() {
         .into_iter()
         .filter(|note| !note.contains("fail"))
         .partition(|note| note.contains("start"));
-    assert_eq!(starts.len(), stops.len(), "nobody is left");
+    assert_eq!(starts.len(), stops.len(), "none is left");
     assert!(!process::is_alive(a.pid()));
 }
 

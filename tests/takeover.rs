@@ -159,7 +159,7 @@ fn a_busy_linked_structure_heals_a_thousand_times_and_leaves_nothing_behind() {
         }
         let family = family();
         assert_eq!(family.len(), 5, "round {round}: {family:?}");
-        assert!(family.iter().all(|pid| seen.insert(*pid)), "round {round}: somebody survived: {family:?}");
+        assert!(family.iter().all(|pid| seen.insert(*pid)), "round {round}: a process survived: {family:?}");
         // Whichever process of the family exits, all do.
         let watch = process::watch(family[0]);
         process::exit(family[round % 5], if round % 2 == 0 { ExitReason::Kill } else { "crash".into() });

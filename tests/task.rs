@@ -15,7 +15,7 @@ use rethread::process::{self, Address, AttachError, Builder, Event, Inbox, Spawn
 use rethread::{CallFailure, SpecError, TaskStream, task};
 use scripted_server::{Plan, ScriptedCalls, spawn_body, start_server, wait_until_calling};
 use support::{
-    Gate, Journal, attached, capture, down, eventually, exit_event, logs, message, reason_of_death, sleeper,
+    Gate, Journal, attached, capture, down, eventually, exit_event, exit_reason_of, logs, message, sleeper,
     unique, watchdog,
 };
 
@@ -160,7 +160,7 @@ fn tk_04_a_crash_under_an_owner_that_traps_exits() {
         assert_eq!(exit_event(inbox), (pid, "boom".into()));
         clean(inbox);
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         process::trap_exit(true);
         Task::<()>::spawn(|| process::exit_with("boom")).unwrap().join().or_exit();
     });
@@ -181,7 +181,7 @@ fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
         assert_eq!(end.wait(), ExitReason::Normal);
         clean(inbox);
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| waiting::<()>().join_timeout(NOW).or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| waiting::<()>().join_timeout(NOW).or_exit());
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
     assert_eq!(failure.reason, ExitReason::Timeout);
 }
@@ -189,29 +189,29 @@ fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
 #[test]
 fn tk_07_a_task_that_is_given_up_goes_on() {
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let gate = Gate::new();
         let pass = gate.clone();
         let task = Task::spawn(move || {
             pass.pass();
             process::checkpoint();
-            tell.send("still here").unwrap();
+            tx.send("still here").unwrap();
         });
         assert!(task.unwrap().join_timeout(NOW).is_err());
         gate.open();
-        assert_eq!(hear.recv(), Ok("still here"));
+        assert_eq!(rx.recv(), Ok("still here"));
     });
 }
 
 #[test]
 fn tk_07_or_dies_with_an_owner_that_does_not_survive_the_timeout() {
-    let (tell, hear) = channel();
-    let reason = reason_of_death(move |_: &mut Inbox<()>| {
+    let (tx, rx) = channel();
+    let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         let task = waiting::<()>();
-        tell.send(process::watch(&task)).unwrap();
+        tx.send(process::watch(&task)).unwrap();
         task.join_timeout(NOW).or_exit();
     });
-    assert_eq!(hear.recv().unwrap().wait(), reason);
+    assert_eq!(rx.recv().unwrap().wait(), reason);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn tk_08_a_task_that_ends_normally_without_a_value() {
         assert_eq!(task.join(), Err(exited(pid, ExitReason::Normal)));
         clean(inbox);
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| ended::<()>(ExitReason::Normal).join().or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| ended::<()>(ExitReason::Normal).join().or_exit());
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
     assert_eq!(failure.reason, ExitReason::Normal);
 }
@@ -241,8 +241,8 @@ fn tk_13_a_look_at_many() {
     attached(|_: &mut Inbox<()>| {
         process::trap_exit(true);
         let mut tasks = [finished(1), waiting(), ended("boom")];
-        let dead = tasks[2].pid();
-        assert_eq!(Task::yield_many(&mut tasks, NOW), [Some(Ok(1)), None, Some(Err(exited(dead, "boom")))]);
+        let gone = tasks[2].pid();
+        assert_eq!(Task::yield_many(&mut tasks, NOW), [Some(Ok(1)), None, Some(Err(exited(gone, "boom")))]);
     });
 }
 
@@ -325,24 +325,24 @@ fn tk_20_a_task_that_is_ignored() {
         let task = ended::<()>("boom");
         let pid = task.pid();
         assert_eq!(task.ignore(), Some(Err(exited(pid, "boom"))));
-        assert_eq!(exit_event(inbox), (pid, "boom".into()), "the link has told this before");
+        assert_eq!(exit_event(inbox), (pid, "boom".into()), "the link has delivered this before");
     });
 }
 
 #[test]
 fn tk_32_a_task_as_a_child() {
     let _watchdog = watchdog();
-    let (tell, hear) = channel();
+    let (tx, rx) = channel();
     let gate = Gate::new();
     let pass = gate.clone();
     let spec = Task::child_spec("job", move || {
-        tell.send((process::current(), task::callers())).unwrap();
+        tx.send((process::current(), task::callers())).unwrap();
         pass.pass();
     });
     assert_eq!(spec.get_restart(), Restart::Temporary);
     let system = Supervisor::start_link([spec.clone()], Strategy::OneForOne).unwrap();
     let supervisor = system.whereis().unwrap();
-    let (first, callers) = hear.recv().unwrap();
+    let (first, callers) = rx.recv().unwrap();
     assert_eq!(callers, [supervisor]);
     let info = process::info(first.unwrap()).unwrap();
     assert_eq!((info.label.as_deref(), info.links), (Some("job"), vec![supervisor]));
@@ -353,7 +353,7 @@ fn tk_32_a_task_as_a_child() {
 
     let forever = spec.restart(Restart::Permanent);
     let system = Supervisor::start_link([forever], Strategy::OneForOne).unwrap();
-    assert_ne!(hear.recv().unwrap().0, hear.recv().unwrap().0, "started again");
+    assert_ne!(rx.recv().unwrap().0, rx.recv().unwrap().0, "started again");
     let _ = system.stop();
 }
 
@@ -396,7 +396,7 @@ mod the_tie_to_the_owner {
         ] {
             let survived = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&survived);
-            let reason = reason_of_death(move |_: &mut Inbox<()>| {
+            let reason = exit_reason_of(move |_: &mut Inbox<()>| {
                 wait(Task::spawn(|| process::exit_with("boom")).unwrap());
                 note.store(true, Ordering::Relaxed);
             });
@@ -408,7 +408,7 @@ mod the_tie_to_the_owner {
     #[test]
     fn a_panic_keeps_its_place_on_the_way_to_the_owner() {
         let line = line!() + 2;
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             Task::<()>::spawn(|| panic!("boom {}", 7)).unwrap().join().or_exit();
         });
         let ExitReason::Panic(report) = reason else { panic!("the panic was due, not {reason}") };
@@ -417,14 +417,14 @@ mod the_tie_to_the_owner {
 
     #[test]
     fn an_owner_that_crashes_takes_its_tasks_with_it() {
-        let (tell, hear) = channel();
-        let reason = reason_of_death(move |_: &mut Inbox<()>| {
+        let (tx, rx) = channel();
+        let reason = exit_reason_of(move |_: &mut Inbox<()>| {
             let task = waiting::<()>();
-            tell.send(process::watch(&task)).unwrap();
+            tx.send(process::watch(&task)).unwrap();
             process::exit_with("my fault")
         });
         assert_eq!(reason, "my fault".into());
-        assert_eq!(hear.recv().unwrap().wait(), "my fault".into());
+        assert_eq!(rx.recv().unwrap().wait(), "my fault".into());
     }
 
     #[test]
@@ -437,7 +437,7 @@ mod the_tie_to_the_owner {
 
     #[test]
     fn a_task_that_is_let_go_is_still_linked() {
-        let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+        let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
             drop(Task::<()>::spawn(move || {
@@ -562,9 +562,9 @@ mod on_a_foreign_thread {
 
         let tasks = [finished(1), finished(2)];
         assert_eq!(Task::join_many(tasks), Ok(vec![1, 2]));
-        let (tell, hear) = channel();
-        Task::start_link(move || tell.send(task::callers()).unwrap()).unwrap();
-        assert_eq!(hear.recv().unwrap(), []);
+        let (tx, rx) = channel();
+        Task::start_link(move || tx.send(task::callers()).unwrap()).unwrap();
+        assert_eq!(rx.recv().unwrap(), []);
     }
 
     #[test]
@@ -692,13 +692,13 @@ mod waiting_for_one {
     #[test]
     fn an_owner_that_is_told_to_go_stops_waiting() {
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let owner = spawn_body(move |_| {
             let task = waiting::<()>();
-            tell.send(task.pid()).unwrap();
+            tx.send(task.pid()).unwrap();
             task.join()
         });
-        let task = hear.recv().unwrap();
+        let task = rx.recv().unwrap();
         wait_until_calling(owner.pid, task);
         let end = process::watch(task);
         process::exit(owner.pid, "enough");
@@ -865,7 +865,7 @@ mod waiting_for_many {
             gate.open();
             assert_eq!(second_end.wait(), "second".into());
             assert_eq!(promptly(|| Task::join_many(tasks)), Err(exited(pids[2], "first")), "turn {turn}");
-            assert!(process::is_alive(pids[0]) && process::is_alive(pids[3]), "the others go on");
+            assert!(process::is_alive(pids[0]) && process::is_alive(pids[3]), "the others keep running");
             for pid in pids {
                 process::exit(pid, ExitReason::Kill);
             }
@@ -938,15 +938,15 @@ mod wait_cycles {
         handle: impl FnOnce(Task<Result<i64, CallError>>, Pid) -> T + Send + 'static,
     ) -> (T, ServerRef<scripted_server::ScriptedServer>) {
         let server = start_server();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let task = Task::spawn(move || this.get()).expect("a free thread");
             let pid = task.pid();
-            tell.send(handle(task, pid)).expect("the test listens");
+            tx.send(handle(task, pid)).expect("the test listens");
             Next::wait()
         });
-        (promptly(|| hear.recv().expect("an answer")), server)
+        (promptly(|| rx.recv().expect("an answer")), server)
     }
 
     /// Waits until the task is blocked in its call to the server.
@@ -971,7 +971,7 @@ mod wait_cycles {
             });
             let cycle = vec![server.pid(), found.1];
             assert_eq!(found.0, Some(JoinError::Deadlock { cycle }));
-            assert_eq!(server.get(), Ok(0), "it goes on");
+            assert_eq!(server.get(), Ok(0), "it keeps running");
         }
     }
 
@@ -979,17 +979,17 @@ mod wait_cycles {
     fn a_call_of_a_task_to_an_owner_that_joins_it_is_refused() {
         let _watchdog = watchdog();
         let server = start_server();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let (this, me) = (cx.server_ref(), cx.pid());
             let task = Task::process::<()>(move |inbox| {
                 wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
-            tell.send(task.expect("a free thread").join()).expect("the test listens");
+            tx.send(task.expect("a free thread").join()).expect("the test listens");
             Next::wait()
         });
-        let (refused, task) = promptly(|| hear.recv().unwrap()).unwrap();
+        let (refused, task) = promptly(|| rx.recv().unwrap()).unwrap();
         assert_eq!(refused, Err(CallError::Deadlock { cycle: vec![task, server.pid()] }));
     }
 
@@ -1015,7 +1015,7 @@ mod wait_cycles {
     fn a_look_refuses_nobody() {
         let _watchdog = watchdog();
         let server = start_server();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = Task::spawn(move || this.get()).expect("a free thread");
@@ -1024,24 +1024,24 @@ mod wait_cycles {
             assert_eq!(seen, (None, vec![None]));
             let end = process::watch(&task);
             drop(task);
-            tell.send(end).expect("the test listens");
+            tx.send(end).expect("the test listens");
             Next::wait()
         });
-        assert_eq!(promptly(|| hear.recv().unwrap().wait()), ExitReason::Normal, "the call was answered");
+        assert_eq!(promptly(|| rx.recv().unwrap().wait()), ExitReason::Normal, "the call was answered");
     }
 
     #[test]
     fn a_task_that_calls_its_owner_when_it_is_shut_down_is_refused() {
         let _watchdog = watchdog();
         let server = start_server();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = trapping(move |_| this.get());
-            tell.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test listens");
+            tx.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test listens");
             Next::wait()
         });
-        let (task, result) = promptly(|| hear.recv().unwrap());
+        let (task, result) = promptly(|| rx.recv().unwrap());
         let Some(Ok(Err(CallError::Deadlock { cycle }))) = result else { panic!("not {result:?}") };
         assert_eq!(cycle, [task, server.pid()]);
     }
@@ -1091,11 +1091,11 @@ mod in_destructors {
     #[track_caller]
     fn at_the_end<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let mut act = Some(act);
         let guard = OnDrop(move || {
             if let Some(act) = act.take() {
-                tell.send(act()).expect("the test listens");
+                tx.send(act()).expect("the test listens");
             }
         });
         let ended = process::attach(move |_: &mut Inbox<()>| {
@@ -1103,7 +1103,7 @@ mod in_destructors {
             process::exit_with("over")
         });
         assert!(matches!(ended, Err(AttachError::Exited(_))), "{ended:?}");
-        hear.recv().expect("the destructor ran")
+        rx.recv().expect("the destructor ran")
     }
 
     #[test]
@@ -1126,39 +1126,39 @@ mod in_destructors {
             |mut task| task.shutdown(Shutdown::Infinity),
         ];
         for wait in waits {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let ended = process::attach(move |_: &mut Inbox<()>| {
                 let mut task = Some(waiting::<()>());
                 let _guard = OnDrop(move || {
                     if let Some(task) = task.take() {
-                        tell.send(promptly(|| wait(task))).expect("the test listens");
+                        tx.send(promptly(|| wait(task))).expect("the test listens");
                     }
                 });
                 process::exit_with("over")
             });
             assert!(ended.is_err());
-            assert_eq!(hear.recv().unwrap(), Some(Err(JoinError::Exiting)));
+            assert_eq!(rx.recv().unwrap(), Some(Err(JoinError::Exiting)));
         }
     }
 
     #[test]
     fn but_a_task_can_be_told_to_go() {
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let ended = process::attach(move |_: &mut Inbox<()>| {
             let mut task = Some(waiting::<()>());
             let _guard = OnDrop(move || {
                 let mut task = task.take().unwrap();
-                tell.send(process::watch(&task)).unwrap();
+                tx.send(process::watch(&task)).unwrap();
                 assert_eq!(task.shutdown(Shutdown::Infinity), Some(Err(JoinError::Exiting)));
             });
             process::exit_with(ExitReason::Normal)
         });
         assert!(ended.is_err());
         assert_eq!(
-            hear.recv().unwrap().wait(),
+            rx.recv().unwrap().wait(),
             ExitReason::Shutdown,
-            "told, though the owner's end is normal"
+            "asked to exit, though the owner's exit is normal"
         );
     }
 
@@ -1178,7 +1178,7 @@ mod in_destructors {
             clean(inbox);
         });
         // In an owner that unwinds.
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let _task = finished(Bomb);
             process::exit_with("out")
         });
@@ -1267,18 +1267,18 @@ mod callers_and_reports {
             }
         }
         attached(|inbox: &mut Inbox<()>| {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let gate = Gate::new();
-            let (pass, held) = (gate.clone(), Tells(tell.clone()));
+            let (pass, held) = (gate.clone(), Tells(tx.clone()));
             let task = Task::process::<Tells>(move |_| {
                 pass.pass();
                 drop(held);
             });
             let task = task.unwrap();
-            Address::from_pid(task.pid()).unwrap().send(Tells(tell));
+            Address::from_pid(task.pid()).unwrap().send(Tells(tx));
             gate.open();
-            assert_eq!(hear.recv().unwrap(), [inbox.pid()]);
-            assert_eq!(hear.recv().unwrap(), [], "unread mail is dropped after the body");
+            assert_eq!(rx.recv().unwrap(), [inbox.pid()]);
+            assert_eq!(rx.recv().unwrap(), [], "unread mail is dropped after the body");
         });
     }
 
@@ -1331,9 +1331,9 @@ fn the_destructor_of_a_value_that_comes_too_late_runs_to_its_end() {
     attached(|inbox: &mut Inbox<&'static str>| {
         process::trap_exit(true);
         let (begun, gate) = (Gate::new(), Gate::new());
-        let (tell, held, to) = (begun.clone(), gate.clone(), inbox.address());
+        let (started_gate, held, to) = (begun.clone(), gate.clone(), inbox.address());
         let work = move || {
-            tell.open();
+            started_gate.open();
             held.pass();
             LastWords(to)
         };

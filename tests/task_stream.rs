@@ -19,7 +19,7 @@ use rethread::prelude::*;
 use rethread::process::{self, AttachError, Caught, Inbox, NameError, Via, Watch, attempt};
 use rethread::{OnTimeout, TaskStream, task};
 use scripted_server::{ScriptedCalls, spawn_body, start_server, wait_until_calling};
-use support::{Gate, attached, capture, eventually, logs, reason_of_death, watchdog};
+use support::{Gate, attached, capture, eventually, exit_reason_of, logs, watchdog};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
@@ -498,7 +498,7 @@ mod crashes {
         for ordered in [true, false] {
             let roll = Roll::default();
             let enrol = roll.clone();
-            let reason = reason_of_death(move |_: &mut Inbox<()>| {
+            let reason = exit_reason_of(move |_: &mut Inbox<()>| {
                 let work = move |n: u32| {
                     enrol.enter();
                     enrol.wait_for(3);
@@ -516,7 +516,7 @@ mod crashes {
 
     #[test]
     fn a_crash_while_nobody_asks_takes_it_with_it_too() {
-        let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+        let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
             let mut stream = Task::stream(0..2, move |n| {
@@ -571,7 +571,7 @@ mod crashes {
 
     #[test]
     fn an_owner_that_ends_takes_its_stream_with_it() {
-        for how in ["normal", "told", "panic"] {
+        for how in ["normal", "requested", "panic"] {
             let roll = Roll::default();
             let enrol = roll.clone();
             let waits = roll.clone();
@@ -586,7 +586,7 @@ mod crashes {
                 stream.next().unwrap().unwrap();
                 waits.wait_for(3);
                 match how {
-                    "told" => process::exit(inbox.pid(), "told"),
+                    "requested" => process::exit(inbox.pid(), "requested"),
                     "panic" => panic!("in the middle"),
                     _ => {}
                 }
@@ -685,7 +685,7 @@ mod time_limits {
     fn on_timeout_exit_ends_the_owner_and_the_others() {
         let roll = Roll::default();
         let enrol = roll.clone();
-        let reason = reason_of_death(move |_: &mut Inbox<()>| {
+        let reason = exit_reason_of(move |_: &mut Inbox<()>| {
             let work = move |_: u32| -> () {
                 enrol.enter();
                 forever()
@@ -817,7 +817,7 @@ mod the_item_iterator {
 
     #[test]
     fn it_may_end_its_process() {
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let items = (0..3).inspect(|n| {
                 if *n == 1 {
                     process::exit_with("no more")
@@ -890,7 +890,7 @@ mod wait_cycles {
         let _watchdog = watchdog();
         for ordered in [true, false] {
             let server = start_server();
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |_: u8| {
@@ -898,10 +898,10 @@ mod wait_cycles {
                     this.get()
                 };
                 let results = Task::stream([1], work).ordered(ordered).collect::<Vec<_>>();
-                tell.send(results).expect("the test listens");
+                tx.send(results).expect("the test listens");
                 Next::wait()
             });
-            let results = promptly(|| hear.recv().unwrap());
+            let results = promptly(|| rx.recv().unwrap());
             assert!(matches!(results[..], [Ok(Err(CallError::Deadlock { .. }))]), "{results:?}");
             assert_eq!(server.get(), Ok(0));
         }
@@ -914,7 +914,7 @@ mod wait_cycles {
             [(true, ["first", "last", "calls", "calls"]), (false, ["first", "calls", "calls", "last"])]
         {
             let server = start_server();
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |what: &str| match what {
@@ -932,17 +932,17 @@ mod wait_cycles {
                 };
                 let mut stream = Task::stream(items, work).max_concurrency(4).ordered(ordered);
                 let values = (stream.next(), stream.next());
-                tell.send((values, stream.collect::<Vec<_>>())).expect("the test listens");
+                tx.send((values, stream.collect::<Vec<_>>())).expect("the test listens");
                 Next::wait()
             });
-            let (values, others) = promptly(|| hear.recv().unwrap());
+            let (values, others) = promptly(|| rx.recv().unwrap());
             assert_eq!(values, (Some(Ok(Ok(1))), Some(Ok(Ok(2)))), "as long as one gets it further it waits");
             assert_eq!(others.len(), 2);
             for other in others {
                 let Err(JoinError::Deadlock { cycle }) = other else { panic!("not {other:?}") };
                 assert_eq!((cycle.len(), cycle[0]), (2, server.pid()));
             }
-            assert_eq!(server.get(), Ok(0), "it goes on");
+            assert_eq!(server.get(), Ok(0), "it keeps running");
         }
     }
 }
@@ -1065,13 +1065,13 @@ mod the_rest {
             }
         }
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let ended = process::attach(move |_: &mut Inbox<()>| {
-            let _iterates = Iterates(tell);
+            let _iterates = Iterates(tx);
             process::exit_with("over")
         });
         assert!(matches!(ended, Err(AttachError::Exited(_))), "{ended:?}");
-        assert_eq!(hear.recv().unwrap(), [Err(JoinError::Exiting)]);
+        assert_eq!(rx.recv().unwrap(), [Err(JoinError::Exiting)]);
     }
 
     #[test]
@@ -1088,15 +1088,15 @@ mod the_rest {
             let hour = Duration::from_secs(3600);
             let mut stream = Task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
             stream.next().unwrap().unwrap();
-            let (me, told) = (inbox.pid(), Gate::new());
-            let tell = told.clone();
+            let (me, notified) = (inbox.pid(), Gate::new());
+            let tx = notified.clone();
             // The signal comes while it waits in the drop, or before: both must work.
             Task::start(move || {
-                tell.open();
+                tx.open();
                 process::exit(me, "enough");
             })
             .unwrap();
-            told.pass();
+            notified.pass();
             drop(stream);
             process::sleep(LONG);
         });
@@ -1110,7 +1110,7 @@ mod the_rest {
         for foreign in [false, true] {
             let (roll, gate) = (Roll::default(), Gate::new());
             let (enrol, pass) = (roll.clone(), gate.clone());
-            let die = move || {
+            let exit_now = move || {
                 let work = move |n| {
                     enrol.enter();
                     if n == 0 { enrol.wait_for(2) } else { pass.pass() }
@@ -1122,14 +1122,14 @@ mod the_rest {
             };
             promptly(|| {
                 if foreign {
-                    let thread = thread::Builder::new().spawn(die).expect("a thread");
+                    let thread = thread::Builder::new().spawn(exit_now).expect("a thread");
                     assert!(thread.join().is_err());
                 } else {
-                    assert!(matches!(reason_of_death(|_: &mut Inbox<()>| die()), ExitReason::Panic(_)));
+                    assert!(matches!(exit_reason_of(|_: &mut Inbox<()>| exit_now()), ExitReason::Panic(_)));
                 }
             });
             gate.open();
-            assert!(roll.wait().contains(&ExitReason::Killed), "it was told to go");
+            assert!(roll.wait().contains(&ExitReason::Killed), "it was asked to exit");
         }
     }
 
@@ -1257,11 +1257,11 @@ fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
     let _watchdog = watchdog();
     let tasks = TaskSupervisor::new().start().unwrap();
     let (stuck, gate) = (Gate::new(), Gate::new());
-    let (tell, held, supervisor) = (stuck.clone(), gate.clone(), tasks.clone());
+    let (started_gate, held, supervisor) = (stuck.clone(), gate.clone(), tasks.clone());
     let owner = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
         let items = [false, true].into_iter().inspect(|last| {
             if *last {
-                tell.open();
+                started_gate.open();
                 held.pass();
             }
         });

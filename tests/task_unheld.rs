@@ -21,35 +21,35 @@ fn up() -> ServerRef<TaskSupervisor> {
 #[track_caller]
 fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
     let (ready, gate) = (Gate::new(), Gate::new());
-    let (tell, held) = (ready.clone(), gate.clone());
+    let (started_gate, held) = (ready.clone(), gate.clone());
     let stubborn = move || {
         process::trap_exit(true);
-        tell.open();
+        started_gate.open();
         held.pass();
     };
     let stubborn = tasks.builder().shutdown(Shutdown::Infinity).start_child(stubborn).expect("a free thread");
     ready.pass();
     let asked = tasks.clone();
     process::spawn::<()>(move |_| drop(asked.terminate_child(stubborn))).expect("a free thread");
-    let info = |pid| process::info(pid).expect("it lives");
-    eventually("the child is told", || info(stubborn).mailbox_len == 1);
+    let info = |pid| process::info(pid).expect("it is running");
+    eventually("the child has the request", || info(stubborn).mailbox_len == 1);
     eventually("the supervisor waits", || {
-        info(tasks.whereis().expect("it lives")).state == ProcessState::Waiting
+        info(tasks.whereis().expect("it is running")).state == ProcessState::Waiting
     });
     gate
 }
 
 /// Starts an owner that requests a task, and is killed before the supervisor handles the request.
 #[track_caller]
-fn ask_and_die(
+fn request_and_exit(
     tasks: &ServerRef<TaskSupervisor>,
     ask: impl FnOnce(ServerRef<TaskSupervisor>) + Send + 'static,
 ) {
     let gate = keep_busy(tasks);
     let asked = tasks.clone();
     let owner = process::spawn::<()>(move |_| ask(asked)).expect("a free thread");
-    let supervisor = tasks.whereis().expect("it lives");
-    eventually("it asks", || process::info(supervisor).expect("it lives").mailbox_len == 1);
+    let supervisor = tasks.whereis().expect("it is running");
+    eventually("it asks", || process::info(supervisor).expect("it is running").mailbox_len == 1);
     let end = process::watch(&owner);
     process::exit(&owner, ExitReason::Kill);
     end.wait();
@@ -64,12 +64,12 @@ fn long() {
 fn an_owner_that_ends_while_a_task_is_started_leaves_none_behind() {
     let _watchdog = watchdog();
     let tasks = up();
-    ask_and_die(&tasks, |tasks| tasks.stream_nolink([()], |()| long()).for_each(drop));
+    request_and_exit(&tasks, |tasks| tasks.stream_nolink([()], |()| long()).for_each(drop));
     assert_eq!(tasks.children().unwrap(), []);
-    ask_and_die(&tasks, |tasks| drop(tasks.spawn_nolink(long)));
+    request_and_exit(&tasks, |tasks| drop(tasks.spawn_nolink(long)));
     assert_eq!(tasks.children().unwrap(), []);
     // This one is started for its effect.
-    ask_and_die(&tasks, |tasks| drop(tasks.start_child(long)));
+    request_and_exit(&tasks, |tasks| drop(tasks.start_child(long)));
     assert_eq!(tasks.children().unwrap().len(), 1);
     tasks.stop().unwrap();
 }
@@ -103,15 +103,15 @@ fn a_start_that_is_not_answered_leaves_neither_a_task_nor_an_exit() {
         process::trap_exit(true);
         let (tasks, traps) = (up(), Gate::new());
         *VICTIM.lock() = Some((tasks.whereis().unwrap(), traps.clone()));
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let refused = tasks.builder().label("unanswered").spawn(move || {
             process::trap_exit(true);
-            tell.send(process::current().unwrap()).unwrap();
+            tx.send(process::current().unwrap()).unwrap();
             traps.open();
             process::sleep(MINUTE);
         });
         assert!(matches!(refused, Err(StartError::NoSupervisor(_))), "{refused:?}");
-        let ended = process::watch(told.recv().unwrap()).wait();
+        let ended = process::watch(rx.recv().unwrap()).wait();
         assert!([ExitReason::Killed, ExitReason::NoProc].contains(&ended), "{ended}");
         assert!(inbox.is_empty(), "{:?}", inbox.try_recv());
     });

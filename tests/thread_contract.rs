@@ -20,8 +20,7 @@ use rethread::process::{
 };
 use scripted_process::{ScriptedProcess, exit};
 use support::{
-    Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, unique,
-    watchdog,
+    Gate, Journal, attached, down, eventually, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
 
 const fn ms(count: u64) -> Duration {
@@ -78,11 +77,11 @@ fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
         process::exit(&child, ExitReason::Kill);
         assert!(!process::is_alive(&child));
         assert_eq!(zombie(&child).map(|zombie| zombie.pid), None);
-        let mut told = [inbox.recv(), inbox.recv()];
+        let mut received = [inbox.recv(), inbox.recv()];
         let took = killed.elapsed();
-        told.sort_by_key(|event| matches!(event, Event::Down { .. }));
-        assert_eq!(told[0], Event::Exit { from: child.pid(), reason: ExitReason::Killed });
-        let Event::Down { monitor: fired, reason, .. } = &told[1] else { panic!("not {told:?}") };
+        received.sort_by_key(|event| matches!(event, Event::Down { .. }));
+        assert_eq!(received[0], Event::Exit { from: child.pid(), reason: ExitReason::Killed });
+        let Event::Down { monitor: fired, reason, .. } = &received[1] else { panic!("not {received:?}") };
         assert_eq!((*fired, reason), (monitor, &ExitReason::Killed));
         assert!(took >= ms(100) && took < ms(3000), "{took:?}");
         assert_eq!(process::whereis(name), None);
@@ -148,10 +147,10 @@ fn th_05_an_unwind_that_is_swallowed_comes_again() {
 fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
     attached(|inbox: &mut Inbox<Vec<&'static str>>| {
         let (ready, open, to) = (Gate::new(), Gate::new(), inbox.address());
-        let (begun, told, other) = (ready.clone(), open.clone(), sleeper());
+        let (begun, notified, other) = (ready.clone(), open.clone(), sleeper());
         let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
             begun.open();
-            told.pass();
+            notified.pass();
             let me = inbox.pid();
             let mut returned = Vec::new();
             let mut call = |name, body: &mut dyn FnMut()| {
@@ -184,10 +183,10 @@ fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&child, "told");
+        process::exit(&child, "requested");
         open.open();
         assert_eq!(message(inbox), Vec::<&str>::new());
-        assert_eq!(down(inbox), (monitor, "told".into()));
+        assert_eq!(down(inbox), (monitor, "requested".into()));
     });
 }
 
@@ -197,10 +196,10 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
         let own_ends: [fn(); 3] = [|| (), || panic!("own"), || _ = swallow(process::checkpoint)];
         for own_end in own_ends {
             let (ready, open) = (Gate::new(), Gate::new());
-            let (begun, told) = (ready.clone(), open.clone());
+            let (begun, notified) = (ready.clone(), open.clone());
             let (child, monitor) = process::spawn_monitor::<()>(move |_| {
                 begun.open();
-                told.pass();
+                notified.pass();
                 own_end();
             })
             .unwrap();
@@ -218,9 +217,9 @@ fn th_06_destructors_can_speak_but_neither_listen_nor_beget() {
         process::trap_exit(true);
         for sent in [ExitReason::Shutdown, ExitReason::Kill] {
             let (ready, to, other) = (Gate::new(), inbox.address(), sleeper());
-            let (begun, stranger, name) = (ready.clone(), other.pid(), unique("th_06"));
+            let (begun, unrelated, name) = (ready.clone(), other.pid(), unique("th_06"));
             let (child, monitor) = process::spawn_monitor::<u32>(move |inbox| {
-                process::link(stranger).unwrap();
+                process::link(unrelated).unwrap();
                 let me = inbox.pid();
                 // A destructor that has the mailbox of its own process.
                 struct LastWords<'a, F: FnMut(&mut Inbox<u32>)>(&'a mut Inbox<u32>, F);
@@ -232,16 +231,19 @@ fn th_06_destructors_can_speak_but_neither_listen_nor_beget() {
                 let words = LastWords(inbox, |inbox| {
                     let say = |what: String| to.send(what);
                     say(format!("recv {}", matches!(inbox.recv(), Event::Exit { from, .. } if from == me)));
-                    let (spawn, link) = (process::spawn::<()>(|_| ()), process::link(stranger));
+                    let (spawn, link) = (process::spawn::<()>(|_| ()), process::link(unrelated));
                     say(format!("spawn {}", matches!(spawn, Err(SpawnError::Exiting))));
                     say(format!("link {}", link == Err(LinkError::Exiting)));
-                    say(format!("register {}", process::register(name, stranger) == Err(NameError::Exiting)));
+                    say(format!(
+                        "register {}",
+                        process::register(name, unrelated) == Err(NameError::Exiting)
+                    ));
                     say(format!("current {}", process::current() == Some(me)));
                     say(format!("requested {}", process::exit_requested()));
                     process::sleep(Duration::from_secs(3600));
                     process::checkpoint();
-                    let _ = process::monitor(stranger);
-                    process::unlink(stranger);
+                    let _ = process::monitor(unrelated);
+                    process::unlink(unrelated);
                     say("done".to_owned());
                 });
                 begun.open();
@@ -355,10 +357,10 @@ fn th_14_a_hook_closes_the_socket_its_process_is_blocked_on() {
         .unwrap();
         let (_peer, _) = listener.accept().unwrap();
         reading.pass();
-        let told = Instant::now();
+        let sent_at = Instant::now();
         process::exit(&child, ExitReason::Shutdown);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
-        assert!(told.elapsed() < ms(3000), "{:?}", told.elapsed());
+        assert!(sent_at.elapsed() < ms(3000), "{:?}", sent_at.elapsed());
         assert!(zombie(&child).is_none());
     });
 }
@@ -528,7 +530,7 @@ fn a_zombie_is_inert() {
             assert_eq!(process::info(&victim).unwrap().monitored_by, []);
             assert_eq!(process::whereis(names[0]), Some(inbox.pid()));
             assert_eq!(process::whereis(names[1]), None);
-            assert!(process::cancel_timer(timer).is_some(), "nobody cancelled it");
+            assert!(process::cancel_timer(timer).is_some(), "it was not cancelled");
             assert_eq!(inbox.recv_timeout(ms(20)), None);
             process::unregister(names[0]).unwrap();
         }
@@ -629,10 +631,10 @@ fn a_destructor_that_hangs_in_an_own_end_makes_a_zombie() {
                 own_end();
             });
             let (child, monitor) = child.unwrap();
-            let (fired, told) = down(inbox);
+            let (fired, received) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(told.to_string().contains(reason), "{told}");
-            assert!(zombie(&child).is_some_and(|zombie| zombie.reason == told));
+            assert!(received.to_string().contains(reason), "{received}");
+            assert!(zombie(&child).is_some_and(|zombie| zombie.reason == received));
             gate.open();
             eventually("it is reaped", || zombie(&child).is_none());
             assert_eq!(inbox.try_recv(), None);
@@ -657,10 +659,10 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
         let patient = || Builder::new().exit_timeout(ms(800));
         let children = ways.map(|way| {
             let (caught, held) = (Gate::new(), gate.clone());
-            let told = caught.clone();
+            let notified = caught.clone();
             let child = patient().spawn_monitor::<()>(move |_| {
                 way();
-                told.open();
+                notified.open();
                 held.pass();
             });
             caught.pass(); // the time of a stale deadline runs from before this
@@ -699,9 +701,9 @@ fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
             unwinding.pass();
             process::exit(&child, ExitReason::Shutdown);
             gate.open();
-            let (fired, told) = down(inbox);
+            let (fired, received) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(told.to_string().contains(reason), "{told} instead of {reason}");
+            assert!(received.to_string().contains(reason), "{received} instead of {reason}");
         }
     });
 }
@@ -788,9 +790,9 @@ fn attach_returns_the_value_or_the_reason() {
     });
     nested.unwrap();
     assert_eq!(process::current(), None);
-    let died = reason_of_death(|_: &mut Inbox<()>| process::exit_with("ended"));
-    assert_eq!(died, "ended".into());
-    let killed = reason_of_death(|inbox: &mut Inbox<()>| {
+    let exit_reason = exit_reason_of(|_: &mut Inbox<()>| process::exit_with("ended"));
+    assert_eq!(exit_reason, "ended".into());
+    let killed = exit_reason_of(|inbox: &mut Inbox<()>| {
         let (me, killer) = (inbox.pid(), ScriptedProcess::new());
         killer.start(move || process::exit(me, ExitReason::Kill));
         inbox.recv();
@@ -829,9 +831,9 @@ fn a_parked_process_uses_no_deadline_of_others() {
         for (number, child) in children.iter().enumerate() {
             process::exit(child, ExitReason::new(number));
         }
-        let mut told: Vec<(Pid, ExitReason)> = children.iter().map(|_| exit_event(inbox)).collect();
-        told.sort_by_key(|(pid, _)| *pid);
-        for (number, (child, (pid, reason))) in children.iter().zip(told).enumerate() {
+        let mut received: Vec<(Pid, ExitReason)> = children.iter().map(|_| exit_event(inbox)).collect();
+        received.sort_by_key(|(pid, _)| *pid);
+        for (number, (child, (pid, reason))) in children.iter().zip(received).enumerate() {
             assert_eq!((child.pid(), ExitReason::new(number)), (pid, reason));
             assert!(zombie(child).is_none());
         }
@@ -884,9 +886,9 @@ impl Drop for Slow {
 /// Starts a process that blocks uninterruptibly until the returned gate is open.
 fn stuck(builder: Builder) -> (Address<()>, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
-    let (tell, wait) = (begun.clone(), gate.clone());
+    let (started_gate, wait) = (begun.clone(), gate.clone());
     let body = move |_: &mut Inbox<()>| {
-        tell.open();
+        started_gate.open();
         wait.pass();
     };
     let child = builder.spawn(body).expect("a free thread");
@@ -971,12 +973,12 @@ fn only_a_kill_that_is_sent_shortens_the_time() {
 fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
     attached(|_: &mut Inbox<()>| {
         let [begin, received, end] = [(); 3].map(|()| Gate::new());
-        let (start, tell, wait) = (begin.clone(), received.clone(), end.clone());
+        let (start, started_gate, wait) = (begin.clone(), received.clone(), end.clone());
         let child = Builder::new().exit_timeout(ms(20)).spawn::<u8>(move |inbox| {
             start.pass();
             assert!(swallow(|| panic!("swallowed")).is_none());
             assert_eq!(inbox.recv(), Event::Message(1));
-            tell.open();
+            started_gate.open();
             wait.pass(); // a handler that computes for long
         });
         let child = child.unwrap();
@@ -984,7 +986,7 @@ fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
         begin.open();
         received.pass();
         deadline_passes(60);
-        assert!(process::is_alive(&child) && zombie(&child).is_none(), "it goes on");
+        assert!(process::is_alive(&child) && zombie(&child).is_none(), "it keeps running");
         end.open();
         process::watch(&child).wait();
     });
@@ -994,13 +996,13 @@ fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
 fn a_kill_during_an_unwinding_that_is_caught_is_not_forgotten() {
     attached(|inbox: &mut Inbox<()>| {
         let (unwinds, killed) = (Gate::new(), Gate::new());
-        let (tell, wait) = (unwinds.clone(), killed.clone());
+        let (started_gate, wait) = (unwinds.clone(), killed.clone());
         let (child, monitor) = Builder::new()
             .kill_grace(Duration::MAX)
             .spawn_monitor::<()>(move |inbox| {
                 let body = || {
                     let _held = OnDrop(|| {
-                        tell.open();
+                        started_gate.open();
                         wait.pass();
                     });
                     panic!("caught");
@@ -1043,7 +1045,7 @@ fn a_zombie_does_not_answer_for_others() {
     attached(|_: &mut Inbox<()>| {
         for by_next in [true, false] {
             let (ready, gate) = (Gate::new(), Gate::new());
-            let (tell, wait) = (ready.clone(), gate.clone());
+            let (started_gate, wait) = (ready.clone(), gate.clone());
             let back = Builder::new().kill_grace(ms(10)).spawn::<Caller<u8>>(move |inbox| {
                 let Event::Message(from) = inbox.recv() else { panic!("a request was due") };
                 let mut from = Some(from);
@@ -1051,7 +1053,7 @@ fn a_zombie_does_not_answer_for_others() {
                     let from = from.take().expect("it is dropped once");
                     if by_next { drop(from.reply(1)) } else { from.reply_now(1) }
                 });
-                tell.open();
+                started_gate.open();
                 wait.pass();
                 process::checkpoint();
             });
@@ -1077,17 +1079,17 @@ fn a_process_that_is_ending_monitors_nobody() {
     attached(|inbox: &mut Inbox<()>| {
         let watched = sleeper();
         for zombie_first in [true, false] {
-            let (ready, gate, (tell_seen, seen)) = (Gate::new(), Gate::new(), channel());
-            let (tell, wait) = (ready.clone(), gate.clone());
+            let (ready, gate, (seen_tx, seen)) = (Gate::new(), Gate::new(), channel());
+            let (tx, wait) = (ready.clone(), gate.clone());
             let pid = watched.pid();
             let (child, monitor) = Builder::new()
                 .kill_grace(if zombie_first { ms(10) } else { Duration::MAX })
                 .spawn_monitor::<()>(move |_| {
                     let _late = OnDrop(move || {
                         let _ = process::monitor(pid);
-                        let _ = tell_seen.send(process::info(pid).map(|info| info.monitored_by));
+                        let _ = seen_tx.send(process::info(pid).map(|info| info.monitored_by));
                     });
-                    tell.open();
+                    tx.open();
                     wait.pass();
                     process::checkpoint();
                 })

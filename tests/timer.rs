@@ -76,11 +76,11 @@ fn tm_05_there_is_no_bad_time() {
 #[test]
 fn tm_06_a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper();
-        let monitor = process::monitor(&dead);
-        process::exit(&dead, ExitReason::Kill);
+        let exited = sleeper();
+        let monitor = process::monitor(&exited);
+        process::exit(&exited, ExitReason::Kill);
         assert_eq!(down(inbox).0, monitor);
-        let never = send_after(ms(60_000), &dead, ());
+        let never = send_after(ms(60_000), &exited, ());
         assert_eq!((read_timer(never), cancel_timer(never)), (None, None));
         let fired = send_after(Duration::ZERO, &inbox.address(), ());
         message(inbox);
@@ -93,12 +93,12 @@ fn tm_08_a_timer_outlives_the_process_that_started_it() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let to = inbox.address();
         let (starter, monitor) = process::spawn_monitor::<()>(move |_| {
-            let _ = send_after(ms(100), &to, "from the dead");
+            let _ = send_after(ms(100), &to, "after the exit");
         })
         .unwrap();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
         assert!(!process::is_alive(&starter));
-        assert_eq!(message(inbox), "from the dead");
+        assert_eq!(message(inbox), "after the exit");
     });
 }
 
@@ -108,7 +108,7 @@ fn tm_09_a_name_is_looked_up_when_the_timer_fires() {
         let text = unique("tm_09");
         let (name, base) = (Name::new(text), Instant::now());
         let _ = send_at(base + ms(1000), name, "for the holder");
-        let _ = send_at(base + ms(10), name, "for nobody");
+        let _ = send_at(base + ms(10), name, "unclaimed");
         let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for another process of that type
         let _ = send_at(base + ms(11), &inbox.address(), "these have fired");
         assert_eq!(message(inbox), "these have fired");
@@ -156,8 +156,8 @@ fn tm_12_absolute_times() {
 fn tm_14_another_process_can_cancel_my_timer() {
     attached(|inbox: &mut Inbox<()>| {
         let timer = send_after(ms(1000), &inbox.address(), ());
-        let stranger = ScriptedProcess::new();
-        let left = stranger.run(move || cancel_timer(timer)).unwrap();
+        let unrelated = ScriptedProcess::new();
+        let left = unrelated.run(move || cancel_timer(timer)).unwrap();
         assert!(left > ms(300) && left <= ms(1000), "{left:?}");
         assert_eq!(cancel_timer(timer), None);
         assert_eq!(inbox.recv_timeout(ms(1100)), None);
@@ -293,10 +293,10 @@ fn a_message_that_panics_when_it_is_dropped_does_not_stop_the_clock() {
         }
     }
     attached(|inbox: &mut Inbox<()>| {
-        let (mine, nobody) = (inbox.address(), Name::<Bomb>::new(unique("nobody")));
-        let cancelled = send_after(ms(60_000), nobody, Bomb);
+        let (mine, unregistered) = (inbox.address(), Name::<Bomb>::new(unique("unregistered")));
+        let cancelled = send_after(ms(60_000), unregistered, Bomb);
         assert!(cancel_timer(cancelled).is_some());
-        let fired = send_after(ms(1), nobody, Bomb);
+        let fired = send_after(ms(1), unregistered, Bomb);
         eventually("it fired", || read_timer(fired).is_none());
         let _ = send_after(ms(5), &mine, ());
         message(inbox);

@@ -50,6 +50,8 @@ mod applications;
 mod auditor;
 #[path = "torture/books.rs"]
 mod books;
+#[path = "torture/overhear.rs"]
+mod check_exact_events;
 #[path = "torture/client.rs"]
 mod client;
 #[path = "torture/clocks.rs"]
@@ -70,8 +72,6 @@ mod links;
 mod listeners;
 #[path = "torture/naming.rs"]
 mod naming;
-#[path = "torture/overhear.rs"]
-mod overhear;
 #[path = "torture/own_agent.rs"]
 mod own_agent;
 #[path = "torture/own_app.rs"]
@@ -107,7 +107,7 @@ use rethread::process::{Event, Inbox, Settings};
 use books::Books;
 use dice::Dice;
 use hand::Hand;
-use listeners::{Heard, Ledger, Told};
+use listeners::{Announcement, Ledger, RegistryMessage};
 use plan::Plan;
 use support::{eventually, eventually_none};
 
@@ -154,13 +154,13 @@ fn nothing_that_is_promised_breaks() {
 
 /// Runs one system from its start to its end; returns the record and the size for which the tree was drawn.
 fn round(seed: u64) -> (Arc<Books>, usize) {
-    let nobody = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
-    process::watch(nobody).wait();
-    let books = Arc::new(Books::new(seed, nobody));
+    let exited_pid = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
+    process::watch(exited_pid).wait();
+    let books = Arc::new(Books::new(seed, exited_pid));
     let kept = Arc::clone(&books);
-    let done = process::attach(move |inbox: &mut Inbox<Heard>| {
+    let done = process::attach(move |inbox: &mut Inbox<RegistryMessage>| {
         process::trap_exit(true);
-        torment(inbox, &kept)
+        run_operations(inbox, &kept)
     });
     let size = done.unwrap_or_else(|error| panic!("seed {seed}: the round itself ended: {error}"));
     let broken = books.broken();
@@ -168,7 +168,7 @@ fn round(seed: u64) -> (Arc<Books>, usize) {
     (books, size)
 }
 
-fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
+fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usize {
     let mut dice = Dice::new(books.seed);
     keys::ROOMS.listen(&inbox.address());
     keys::TOPICS.listen(&inbox.address());
@@ -183,18 +183,18 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
         process::set_settings(Settings { max_processes: room, ..ample });
     }
     let events = observer::events_with_capacity(100_000);
-    let news = observer::events_with_capacity(1_000_000);
+    let event_receiver = observer::events_with_capacity(1_000_000);
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());
-        watchers.extend(process::spawn::<Never>(move |_| auditor::weather(&books, dice)));
+        watchers.extend(process::spawn::<Never>(move |_| auditor::change_settings(&books, dice)));
     }
     let mut watchdog = support::watchdog(); // one time limit for each part of the round
     let system = plan.start();
     if let Err(error) = &system {
         auditor::no_room(books, error);
     }
-    watchdog.again();
+    watchdog.restart();
     {
         let (books, field) = (Arc::clone(books), Arc::clone(&field));
         watchers.extend(process::spawn::<Never>(move |_| auditor::audit(&books, &field, events)));
@@ -214,7 +214,7 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
             books.breach("a foreign thread panicked".into());
         }
     }
-    watchdog.again();
+    watchdog.restart();
     if let Ok(system) = system {
         // It may have given up, or a client has killed it.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
@@ -222,24 +222,24 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
     applications::none_is_left(books);
     books.over.store(true, Ordering::Relaxed);
     watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
-    watchdog.again();
+    watchdog.restart();
     process::set_settings(ample);
     for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }
-    nothing_runs(inbox.pid(), books.seed, listeners::is_ear);
-    listeners::no_ear_is_left(books);
+    nothing_runs(inbox.pid(), books.seed, listeners::is_listening_server);
+    listeners::no_listening_server_is_left(books);
     nothing_runs(inbox.pid(), books.seed, |_| false);
     let mut ledger = Ledger::default();
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
-        if let Event::Message(heard) = event {
-            ledger.note(&Told::from(heard)).into_iter().for_each(|wrong| books.breach(wrong));
+        if let Event::Message(received) = event {
+            ledger.note(&Announcement::from(received)).into_iter().for_each(|wrong| books.breach(wrong));
         }
     }
     ledger.close(books);
-    books.judge(news);
+    books.report_suspects(event_receiver);
     let seed = books.seed;
-    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
+    eventually(&format!("seed {seed}: no state is left"), || books.all_have_exited());
     eventually(&format!("seed {seed}: no entry is left"), keys::empty);
     auditor::places_are_free(books);
     field.size()

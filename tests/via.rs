@@ -83,9 +83,9 @@ impl Via for Only {
 #[test]
 fn a_table_that_cannot_wait_looks_just_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let (found, nobody) =
+        let (found, unregistered) =
             (ServerRef::<Idle>::via(Only(Some(inbox.pid()))), ServerRef::<Idle>::via(Only(None)));
         assert_eq!(found.whereis_timeout(Duration::MAX), Some(inbox.pid()));
-        assert_eq!(nobody.whereis_timeout(Duration::MAX), None);
+        assert_eq!(unregistered.whereis_timeout(Duration::MAX), None);
     });
 }

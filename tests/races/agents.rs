@@ -27,7 +27,7 @@ fn agent(gone: &Arc<AtomicBool>) -> ServerRef<Agent<Value>> {
 }
 
 fn killer(agent: &ServerRef<Agent<Value>>) -> process::Address<u64> {
-    let pid = agent.whereis().expect("it lives");
+    let pid = agent.whereis().expect("it is running");
     process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
@@ -35,7 +35,7 @@ fn killer(agent: &ServerRef<Agent<Value>>) -> process::Address<u64> {
 fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
     race("agent: update, kill").run(|inbox| {
         let agent = agent(&Arc::default());
-        let pid = agent.whereis().expect("it lives");
+        let pid = agent.whereis().expect("it is running");
         let killer = killer(&agent);
         let done = Arc::new(AtomicU64::new(0));
         let doing = Arc::clone(&done);

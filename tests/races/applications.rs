@@ -81,11 +81,11 @@ fn of_two_starts_one_wins() {
     const APP: &str = "races.application.2";
     race("application: start, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
-        let (other, told) = (Arc::clone(&counts), inbox.address());
+        let (other, test) = (Arc::clone(&counts), inbox.address());
         let starting = process::spawn::<u64>(move |_| {
             let started = plan(APP, &other).start();
             assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
-            told.send(started.is_ok().into());
+            test.send(started.is_ok().into());
         });
         let starting = starting.expect("a thread");
         let started = plan(APP, &counts).start();
@@ -105,12 +105,12 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
     race("application: stop, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
         let app = plan(APP, &counts).start().expect("it starts");
-        let (other, told) = (Arc::clone(&counts), inbox.address());
+        let (other, test) = (Arc::clone(&counts), inbox.address());
         let starting = process::spawn::<u64>(move |_| match plan(APP, &other).start() {
-            Ok(_) => told.send(other.ends.load(Ordering::SeqCst) as u64),
+            Ok(_) => test.send(other.ends.load(Ordering::SeqCst) as u64),
             Err(error) => {
                 assert_eq!(error, ApplicationError::AlreadyStarted(APP.into()));
-                told.send(0);
+                test.send(0);
             }
         });
         let starting = starting.expect("a thread");
@@ -149,10 +149,10 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
 fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
     const APP: &str = "races.application.5";
     race("application: stop, a process of it ends").run_as::<process::Address<u64>>(|inbox| {
-        let told = inbox.address();
+        let test = inbox.address();
         let parent = ChildSpec::worker("parent", move || {
             // No supervisor and no link.
-            told.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
+            test.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
         let app = Application::new(APP, top).start().expect("it starts");
@@ -160,6 +160,6 @@ fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
         stray.send(0);
         app.stop().expect("it runs");
         let end = process::watch(&stray).wait_timeout(Duration::ZERO);
-        assert_eq!(end, Some(ExitReason::NoProc), "all have heard of it");
+        assert_eq!(end, Some(ExitReason::NoProc), "all have been notified");
     });
 }

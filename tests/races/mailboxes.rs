@@ -6,9 +6,9 @@ use rethread::process::{self, Address, Event};
 use crate::harness::{drained, end_of, race};
 
 /// Reports its drop.
-struct Told(Address<u64>);
+struct ReportsDrop(Address<u64>);
 
-impl Drop for Told {
+impl Drop for ReportsDrop {
     fn drop(&mut self) {
         self.0.send(1);
     }
@@ -17,9 +17,9 @@ impl Drop for Told {
 #[test]
 fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
     race("message, end of the mailbox").run(|inbox| {
-        let ending = process::spawn::<Told>(|_| ()).expect("a thread");
-        let (kept, told) = (ending.clone(), inbox.address());
-        let sender = process::spawn::<u64>(move |_| ending.send(Told(told))).expect("a thread");
+        let ending = process::spawn::<ReportsDrop>(|_| ()).expect("a thread");
+        let (kept, test) = (ending.clone(), inbox.address());
+        let sender = process::spawn::<u64>(move |_| ending.send(ReportsDrop(test))).expect("a thread");
         assert_eq!(inbox.recv(), Event::Message(1));
         end_of(&sender);
         end_of(&kept);

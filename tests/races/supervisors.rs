@@ -53,7 +53,7 @@ impl Family {
         self.supervisor.watch().wait();
         let names = self.children.each_ref().map(|child| Some(child.to_string()));
         let left = |info: &process::ProcessInfo| names.contains(&info.name.as_deref().map(str::to_owned));
-        assert!(!process::processes().iter().any(left), "somebody is left: {:?}", process::processes());
+        assert!(!process::processes().iter().any(left), "some are left: {:?}", process::processes());
     }
 }
 
@@ -83,7 +83,7 @@ fn a_stop_meets_the_ends_of_all_children() {
 fn two_that_crash_at_once_are_both_back() {
     race("supervisor: child ends, child ends").run(|inbox| {
         let family = family(Strategy::OneForAll, ["races.crash.a", "races.crash.b"]);
-        let pids = || family.children.each_ref().map(|child| child.call(|from| from).expect("it lives"));
+        let pids = || family.children.each_ref().map(|child| child.call(|from| from).expect("it is running"));
         let before = pids();
         let watched = before.map(process::watch);
         family.crash();
@@ -101,7 +101,7 @@ fn two_that_crash_at_once_are_both_back() {
 fn a_supervisor_that_is_killed_takes_all_with_it() {
     race("supervisor: kill, restart").run(|inbox| {
         let family = family(Strategy::RestForOne, ["races.kill.a", "races.kill.b"]);
-        let pid = family.supervisor.whereis().expect("it lives");
+        let pid = family.supervisor.whereis().expect("it is running");
         let watched = family.children.each_ref().map(ServerRef::watch);
         family.children[0].cast("crash");
         process::exit(pid, rethread::ExitReason::Kill);

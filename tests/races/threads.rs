@@ -10,7 +10,7 @@ fn no_wake_up_is_lost() {
     race("park, wake").run(|inbox| {
         let myself = inbox.pid();
         let echo = process::spawn::<u64>(move |inbox| {
-            let back = process::Address::<u64>::from_pid(myself).expect("it lives");
+            let back = process::Address::<u64>::from_pid(myself).expect("it is running");
             while let Event::Message(number) = inbox.recv() {
                 back.send(number);
                 if number == 0 {
@@ -34,7 +34,7 @@ fn no_wake_up_of_several_senders_is_lost() {
         let myself = inbox.pid();
         let senders = [1, 2, 3].map(|number| {
             let sender = process::spawn::<u64>(move |_| {
-                let to = process::Address::<u64>::from_pid(myself).expect("it lives");
+                let to = process::Address::<u64>::from_pid(myself).expect("it is running");
                 to.send(number);
                 to.send(number + 10);
             });

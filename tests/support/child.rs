@@ -132,7 +132,7 @@ impl Child {
     #[track_caller]
     pub(crate) fn run_and_wait(&self, what: impl FnOnce() + Send + 'static) {
         self.run(what);
-        self.server().call(Ask).expect("it goes on");
+        self.server().call(Ask).expect("it keeps running");
     }
 
     /// Makes the latest incarnation exit by itself and waits for the exit: its links have been notified
@@ -149,7 +149,7 @@ impl Child {
     #[track_caller]
     pub(crate) fn crash(&self) -> ExitReason {
         let watch = self.server().watch();
-        self.run(|| panic!("told to crash"));
+        self.run(|| panic!("crash on request"));
         watch.wait()
     }
 
@@ -261,13 +261,13 @@ pub(crate) fn up(plan: SupervisorSpec) -> ServerRef<Supervisor> {
 
 #[track_caller]
 pub(crate) fn pid_of(supervisor: &ServerRef<Supervisor>) -> Pid {
-    supervisor.whereis().expect("it lives")
+    supervisor.whereis().expect("it is running")
 }
 
 /// Returns the ids and states of the children, in start order.
 #[track_caller]
 pub(crate) fn states(supervisor: &ServerRef<Supervisor>) -> Vec<(String, &'static str)> {
-    let listed = supervisor.which_children().expect("the supervisor lives");
+    let listed = supervisor.which_children().expect("the supervisor is running");
     listed.iter().map(|child| (child.id.to_string(), state_name(child.state))).collect()
 }
 
@@ -282,7 +282,7 @@ pub(crate) fn state_name(state: ChildState) -> &'static str {
 /// Returns the pid of a running child.
 #[track_caller]
 pub(crate) fn child_pid(supervisor: &ServerRef<Supervisor>, id: &str) -> Pid {
-    let listed = supervisor.which_children().expect("the supervisor lives");
+    let listed = supervisor.which_children().expect("the supervisor is running");
     let found = listed.iter().find(|child| child.id == ChildId::from(id));
     let found = found.unwrap_or_else(|| panic!("no child {id}"));
     found.pid().unwrap_or_else(|| panic!("{id} does not run: {:?}", found.state))

@@ -21,7 +21,7 @@ pub(crate) struct Watchdog(#[expect(dead_code, reason = "its drop is the signal"
 
 impl Watchdog {
     /// Restarts the time limit.
-    pub(crate) fn again(&mut self) {
+    pub(crate) fn restart(&mut self) {
         *self = watchdog();
     }
 }
@@ -57,12 +57,12 @@ pub(crate) fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) ->
 
 /// Like `attached`, but for a body that ends with an exit; returns the exit reason.
 #[track_caller]
-pub(crate) fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
+pub(crate) fn exit_reason_of<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
     let _watchdog = watchdog();
     match process::attach(body) {
         Err(process::AttachError::Exited(reason)) => reason,
         Err(other) => panic!("the test's process did not start: {other}"),
-        Ok(_) => panic!("the test's process was to die, and did not"),
+        Ok(_) => panic!("the process of the test was to exit, and did not"),
     }
 }
 

@@ -75,7 +75,7 @@ impl ScriptedProcess {
         self.start(move || {
             let _ = done.send(act());
         });
-        result.recv().expect("the puppet lives and does it")
+        result.recv().expect("the process runs the closure")
     }
 
     /// Runs a closure in the process without waiting: it may end the process.
@@ -96,7 +96,7 @@ impl ScriptedProcess {
         let mut received = self.received.0.0.lock();
         while received.len() < count {
             let timed_out = self.received.0.1.wait_for(&mut received, Duration::from_secs(30)).timed_out();
-            assert!(!timed_out, "only this was heard: {received:?}");
+            assert!(!timed_out, "only this was received: {received:?}");
         }
         received.clone()
     }
@@ -104,7 +104,7 @@ impl ScriptedProcess {
     /// Returns the processes it is linked to.
     #[track_caller]
     pub(crate) fn links(&self) -> Vec<Pid> {
-        process::info(self).expect("the puppet lives").links
+        process::info(self).expect("the process is running").links
     }
 }
 

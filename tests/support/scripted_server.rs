@@ -239,7 +239,7 @@ impl ScriptedCalls for ServerRef<ScriptedServer> {
 
     #[track_caller]
     fn pid(&self) -> Pid {
-        self.whereis().expect("somebody is there")
+        self.whereis().expect("the reference resolves")
     }
 }
 
@@ -255,11 +255,11 @@ pub(crate) struct SpawnedBody<T> {
 pub(crate) fn spawn_body<T: Send + 'static>(
     body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static,
 ) -> SpawnedBody<T> {
-    let (give, value) = std::sync::mpsc::channel();
+    let (tx, value) = std::sync::mpsc::channel();
     let (go, start) = std::sync::mpsc::channel::<()>();
     let process = process::spawn::<()>(move |inbox| {
         let _ = start.recv();
-        let _ = give.send(body(inbox));
+        let _ = tx.send(body(inbox));
     })
     .expect("a free thread");
     let watch = process::watch(&process);

@@ -58,7 +58,7 @@ impl Tally {
 
     fn first(slot: &Arc<Slot>, books: &Arc<Books>) -> Self {
         static LIVES: AtomicU64 = AtomicU64::new(1);
-        let pid = process::current().unwrap_or(books.nobody);
+        let pid = process::current().unwrap_or(books.exited_pid);
         let above = books.begins(slot, pid);
         let mut dice = slot.temper.fate(books);
         if slot.temper.fails(&mut dice) {
@@ -154,7 +154,7 @@ impl Hand {
                 2 => process::throw(n),
                 3 => process::sleep(time),
                 4 => {
-                    let (_nobody, nothing) = channel::<Never>();
+                    let (_sender, nothing) = channel::<Never>();
                     let _ = nothing.recv_timeout(time);
                 }
                 5 | 6 => match other.get_and_update_timeout(Duration::from_millis(50), |tally| tally.life) {
@@ -192,17 +192,17 @@ impl Hand {
     fn kill_an_agent(&mut self, server: &ServerRef<Agent<Tally>>) {
         let Some(pid) = server.whereis() else { return };
         process::exit(pid, ExitReason::Kill);
-        let dead = ServerRef::<Agent<Tally>>::from_pid(pid);
-        dead.cast_update(|tally| {
+        let exited = ServerRef::<Agent<Tally>>::from_pid(pid);
+        exited.cast_update(|tally| {
             tally.books.breach(format!("{} does a thing after it was killed", tally.pid))
         });
         match process::watch(pid).wait_timeout(crate::hand::SLACK) {
             Some(reason) if can_be(&reason) => {}
             end => self.breach(format!("the agent {pid} was killed: {end:?}")),
         }
-        let outcome = dead.get(|tally| tally.life);
+        let outcome = exited.get(|tally| tally.life);
         if !matches!(outcome, Err(CallError::NoProc { .. })) {
-            self.breach(format!("{pid} is dead and was asked: {outcome:?}"));
+            self.breach(format!("{pid} has exited and was called: {outcome:?}"));
         }
     }
 }

@@ -79,7 +79,7 @@ fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Never>, Spaw
             }
         }
         // Exits by itself, before it is asked to, or soon after it was declared a zombie.
-        let (_nobody, nothing) = channel::<Never>();
+        let (_sender, nothing) = channel::<Never>();
         let _ = nothing.recv_timeout(Duration::from_millis(30));
     })
 }
@@ -133,12 +133,12 @@ impl Hand {
                 match kind {
                     5 => found.request_stop(),
                     6 => top.into_iter().for_each(|top| {
-                        self.books.behead(top);
+                        self.books.kill_supervisor(top);
                         process::exit(top, ExitReason::Kill);
                     }),
                     7 => top.into_iter().for_each(|top| {
                         let Some(master) = master(top) else { return };
-                        self.books.behead(top); // it exits with its master
+                        self.books.kill_supervisor(top); // it exits with its master
                         process::exit(master, ExitReason::Kill);
                     }),
                     8 | 9 => {
@@ -201,14 +201,14 @@ impl Hand {
 impl Client<'_> {
     /// Kills a process while it starts an application: afterwards the application runs, or nothing is left
     /// of it.
-    pub(crate) fn start_an_app_and_die(&mut self) {
+    pub(crate) fn start_an_app_and_exit(&mut self) {
         let field = Arc::clone(&self.hand.field);
         let app = self.hand.dice.pick(&field.apps);
         let (plan, time) = (app.plan(&self.hand.books, |_| ()), self.hand.dice.up_to_ms(2));
-        let Some(doomed) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
+        let Some(exiting) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
         process::sleep(time);
-        process::exit(&doomed, ExitReason::Kill);
-        self.gone(doomed.pid());
+        process::exit(&exiting, ExitReason::Kill);
+        self.gone(exiting.pid());
         if self.hand.dice.one_in(2) {
             // It may exit by itself meanwhile, or another client may start the next one.
             match Application::find(app.name).map(|found| found.stop()) {

@@ -45,7 +45,7 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
 }
 
 /// Changes the settings while the round runs: all but the limit, and those fixed by the environment.
-pub(crate) fn weather(books: &Books, mut dice: Dice) {
+pub(crate) fn change_settings(books: &Books, mut dice: Dice) {
     let fixed = |variable| std::env::var_os(variable).is_some();
     while !books.over.load(Ordering::Relaxed) {
         let before = process::settings();

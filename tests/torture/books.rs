@@ -27,7 +27,7 @@ struct State {
     /// The places below each supervisor in which a server ever started.
     begun: HashMap<Pid, BTreeSet<usize>>,
     /// Killed supervisors: the servers below them exit later, and in no order.
-    beheaded: HashSet<Pid>,
+    killed_supervisors: HashSet<Pid>,
     /// Processes linked with more than their supervisor: they may exit with the other end.
     tied: HashSet<Pid>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Books {
     pub(crate) limit: AtomicUsize,
     pub(crate) over: AtomicBool,
     /// The pid of an exited process.
-    pub(crate) nobody: Pid,
+    pub(crate) exited_pid: Pid,
     /// Places that belong to one client each.
     private: AtomicUsize,
     state: Mutex<State>,
@@ -50,14 +50,14 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    pub(crate) fn new(seed: u64, nobody: Pid) -> Self {
+    pub(crate) fn new(seed: u64, exited_pid: Pid) -> Self {
         Self {
             seed,
             calls: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             limit: AtomicUsize::new(0),
             over: AtomicBool::new(false),
-            nobody,
+            exited_pid,
             private: AtomicUsize::new(1_000_000),
             state: Mutex::default(),
             broken: Mutex::default(),
@@ -84,16 +84,16 @@ impl Books {
     }
 
     /// Reports the suspected violations of processes that, by the events, never became zombies.
-    pub(crate) fn judge(&self, mut news: EventReceiver) {
-        let mut excused = HashSet::new();
-        while let Some(event) = news.try_recv() {
+    pub(crate) fn report_suspects(&self, mut events: EventReceiver) {
+        let mut zombies = HashSet::new();
+        while let Some(event) = events.try_recv() {
             if matches!(event.kind, ProcessEventKind::BecameZombie) {
-                excused.insert(event.pid);
+                zombies.insert(event.pid);
             }
         }
         let suspected = std::mem::take(&mut *self.suspected.lock());
-        if news.dropped() == 0 {
-            let guilty = suspected.into_iter().filter(|(pid, _)| !excused.contains(pid));
+        if events.dropped() == 0 {
+            let guilty = suspected.into_iter().filter(|(pid, _)| !zombies.contains(pid));
             self.broken.lock().extend(guilty.map(|(_, what)| what));
         }
     }
@@ -102,7 +102,7 @@ impl Books {
         self.broken.lock().clone()
     }
 
-    pub(crate) fn nobody_lives(&self) -> bool {
+    pub(crate) fn all_have_exited(&self) -> bool {
         self.state.lock().living.values().all(Vec::is_empty)
     }
 
@@ -129,8 +129,8 @@ impl Books {
     }
 
     /// Records that a supervisor is about to be killed.
-    pub(crate) fn behead(&self, supervisor: Pid) {
-        self.state.lock().beheaded.insert(supervisor);
+    pub(crate) fn kill_supervisor(&self, supervisor: Pid) {
+        self.state.lock().killed_supervisors.insert(supervisor);
     }
 
     /// Records that two processes are about to be linked.
@@ -142,7 +142,7 @@ impl Books {
     pub(crate) fn begins(&self, slot: &Slot, pid: Pid) -> Arc<[Pid]> {
         let above = process::info(pid).map_or_else(|| Arc::from([]), |info| info.ancestors);
         let mut state = self.state.lock();
-        let orderly = above.first().filter(|parent| !state.beheaded.contains(parent)).copied();
+        let orderly = above.first().filter(|parent| !state.killed_supervisors.contains(parent)).copied();
         for supervisor in above.iter() {
             let begun = state.begun.entry(*supervisor).or_default();
             let first = begun.insert(slot.number) && orderly == Some(*supervisor);
@@ -180,12 +180,12 @@ impl Books {
         let mut state = self.state.lock();
         // Read under the lock: if the process is declared a zombie while it waits for the lock, it may have
         // a successor by then, and that one later siblings.
-        let told = process::info(pid).map(|info| info.state);
+        let process_state = process::info(pid).map(|info| info.state);
         let lives = state.living.entry(slot.number).or_default();
         let Some(at) = lives.iter().position(|life| life.pid == pid) else { return };
         let life = lives.remove(at);
         // Only supervisors use exactly this reason, and only for children they stop.
-        if told == Some(ProcessState::Exiting(ExitReason::Shutdown)) && !state.tied.contains(&pid) {
+        if process_state == Some(ProcessState::Exiting(ExitReason::Shutdown)) && !state.tied.contains(&pid) {
             if let Some(other) = state.later_sibling(slot, &life.above) {
                 self.breach(format!(
                     "{pid}, {}, is stopped while the later sibling {other} lives",
@@ -199,10 +199,10 @@ impl Books {
 impl State {
     /// Returns a process that was started later below the same supervisor and is still running.
     fn later_sibling(&self, slot: &Slot, above: &[Pid]) -> Option<Pid> {
-        let parent = above.first().filter(|parent| !self.beheaded.contains(parent))?;
+        let parent = above.first().filter(|parent| !self.killed_supervisors.contains(parent))?;
         let below_it = |life: &&Life| {
             let way = life.above.iter().position(|pid| pid == parent);
-            way.is_some_and(|way| life.above[..way].iter().all(|pid| !self.beheaded.contains(pid)))
+            way.is_some_and(|way| life.above[..way].iter().all(|pid| !self.killed_supervisors.contains(pid)))
         };
         let later = self.living.range(slot.later()).flat_map(|(_, lives)| lives);
         later.filter(below_it).map(|life| life.pid).find(|pid| counts(*pid))

@@ -37,13 +37,13 @@ impl<'a> Client<'a> {
         for _ in 0..times {
             // Forked, so that the outcome of one operation does not change the choice of the next.
             let next = self.hand.dice.fork();
-            self.torment();
+            self.run_operations();
             self.hand.dice = next;
         }
         self.look();
     }
 
-    fn torment(&mut self) {
+    fn run_operations(&mut self) {
         match self.hand.dice.below(120) {
             0..20 => self.hand.call(),
             20..28 => self.hand.flood(),
@@ -51,7 +51,7 @@ impl<'a> Client<'a> {
             30..35 => self.hand.kill_and_send(),
             35..38 => self.hand.tie(),
             38..40 => self.hand.bomb(),
-            40 => self.hand.behead(),
+            40 => self.hand.kill_supervisor(),
             41..47 => self.hand.take_over(),
             47..51 => self.monitor(),
             51..53 => self.demonitor(),
@@ -65,7 +65,7 @@ impl<'a> Client<'a> {
             73 => self.steal_a_name(),
             74..77 => self.hold_a_key(),
             77..79 => self.subscribe(),
-            79..81 => self.die_with_keys(),
+            79..81 => self.exit_with_keys(),
             81..83 => self.lock(),
             83..86 => self.alias(),
             86..90 => self.bring_a_child(),
@@ -81,9 +81,9 @@ impl<'a> Client<'a> {
             111 => self.private_partitions(),
             112..114 => self.hand.play_with_an_app(),
             114 => self.private_app(),
-            115 => self.start_an_app_and_die(),
-            116 => self.hand.renew_an_ear(),
-            117..119 => self.overhear(),
+            115 => self.start_an_app_and_exit(),
+            116 => self.hand.restart_a_listening_server(),
+            117..119 => self.check_exact_events(),
             _ => process::sleep(self.hand.dice.up_to_ms(3)),
         }
     }
@@ -130,7 +130,7 @@ impl<'a> Client<'a> {
 
     /// Waits until a helper has exited, or reports a violation.
     pub(crate) fn gone(&self, helper: Pid) {
-        self.hand.dies(helper);
+        self.hand.exits(helper);
     }
 
     pub(crate) fn books(&self) -> Arc<crate::books::Books> {

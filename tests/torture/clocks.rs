@@ -82,7 +82,7 @@ impl Client<'_> {
         timers.push(process::send_after(Duration::from_secs(100), &target, 0));
         let left = timers.iter().filter(|timer| process::read_timer(**timer).is_some()).count();
         if left > 0 {
-            self.breach(format!("{left} of {} timers are left of one that is dead", timers.len()));
+            self.breach(format!("{left} of {} timers are left of an exited process", timers.len()));
         }
     }
 

@@ -70,13 +70,13 @@ impl Hand {
         Arc::clone(self.dice.pick(&self.field.slots))
     }
 
-    pub(crate) fn someone(&mut self) -> ServerRef<Worker> {
+    pub(crate) fn any_server(&mut self) -> ServerRef<Worker> {
         self.slot().server()
     }
 
     pub(crate) fn call(&mut self) {
         self.books.calls.fetch_add(1, Ordering::Relaxed);
-        let (n, server, other) = (self.number(), self.someone(), self.slot());
+        let (n, server, other) = (self.number(), self.any_server(), self.slot());
         let while_ = self.dice.up_to_ms(30);
         let reasons = [ExitReason::Normal, reasons::odd_shutdown(), ExitReason::new("odd")];
         let reason = self.dice.pick(&reasons).clone();
@@ -90,7 +90,7 @@ impl Hand {
             2 => Ask::Stop(reason, n, from),
             3 => Ask::Never(from),
             4 => Ask::Slowly(while_, n, from),
-            5 => Ask::Deaf(while_, n, from),
+            5 => Ask::Unresponsive(while_, n, from),
             6 | 7 => Ask::Later(while_ / 4, n, from),
             8 | 9 => Ask::Through(other, n, from),
             _ => Ask::Echo(n, from),
@@ -114,37 +114,37 @@ impl Hand {
 
     /// Sends many numbered messages: they arrive in the order sent, or not at all.
     pub(crate) fn flood(&mut self) {
-        let server = self.someone();
+        let server = self.any_server();
         for _ in 0..self.dice.below(40) {
             server.cast(Tell::Numbered(self.id, self.number()));
         }
     }
 
     pub(crate) fn crash(&mut self) {
-        self.someone().cast(Tell::Crash);
+        self.any_server().cast(Tell::Crash);
     }
 
     /// Links two servers anywhere in the tree, so that the exit of one can end the other.
     pub(crate) fn tie(&mut self) {
-        if let Some(other) = self.someone().whereis() {
-            self.someone().cast(Tell::Link(other));
+        if let Some(other) = self.any_server().whereis() {
+            self.any_server().cast(Tell::Link(other));
         }
     }
 
     pub(crate) fn bomb(&mut self) {
         let next = self.slot();
-        self.someone().cast(Tell::Bomb(Bomb::new(&next)));
+        self.any_server().cast(Tell::Bomb(Bomb::new(&next)));
     }
 
     /// Kills a server, then sends to it: what the same sender sends after the kill is never handled, and a
     /// call fails with the right error.
     pub(crate) fn kill_and_send(&mut self) {
-        let Some(pid) = self.someone().whereis() else { return };
+        let Some(pid) = self.any_server().whereis() else { return };
         process::exit(pid, ExitReason::Kill);
         let server = ServerRef::<Worker>::from_pid(pid);
-        server.cast(Tell::AfterYourDeath(pid));
+        server.cast(Tell::AfterKill(pid));
         match self.dice.below(4) {
-            0 | 1 => self.dies(pid),
+            0 | 1 => self.exits(pid),
             2 => {
                 let n = self.number();
                 match server.call_timeout(SLACK, |from| Ask::Echo(n, from)) {
@@ -159,21 +159,21 @@ impl Hand {
     }
 
     /// Checks that a killed process exits.
-    pub(crate) fn dies(&self, pid: Pid) {
+    pub(crate) fn exits(&self, pid: Pid) {
         match process::watch(pid).wait_timeout(SLACK) {
             Some(reason) if reasons::can_be(&reason) => {}
             Some(reason) => self.breach(format!("{pid} was killed and ended with {reason}")),
-            None => self.breach(format!("{pid} does not die")),
+            None => self.breach(format!("{pid} does not exit")),
         }
     }
 
     /// Kills a supervisor, seldom the top one.
-    pub(crate) fn behead(&mut self) {
+    pub(crate) fn kill_supervisor(&mut self) {
         let supervisors = &self.field.supervisors;
         let at = self.dice.below(supervisors.len());
         if at > 0 || self.dice.one_in(8) {
             if let Some(pid) = process::whereis(&supervisors[at]) {
-                self.books.behead(pid);
+                self.books.kill_supervisor(pid);
                 process::exit(pid, ExitReason::Kill);
             }
         }

@@ -13,7 +13,7 @@ use crate::places::Slot;
 use crate::worker::{Ask, Tell};
 
 /// Runs in an exiting process: performs what is allowed there, and checks that the rest is refused.
-pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
+pub(crate) fn act_while_exiting(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
     let refused = match dice.below(9) {
         0 => matches!(process::spawn(|_: &mut Inbox<Never>| ()), Err(SpawnError::Exiting)),
         1 => ROOMS.register(2000, 0) == Err(NameError::Exiting),
@@ -29,15 +29,15 @@ pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
             true
         }
         7 => {
-            let _ =
-                process::watch(slot.server().whereis().unwrap_or(books.nobody)).wait_timeout(Duration::ZERO);
+            let _ = process::watch(slot.server().whereis().unwrap_or(books.exited_pid))
+                .wait_timeout(Duration::ZERO);
             process::sleep(Duration::from_secs(60)); // returns at once
             true
         }
-        _ => matches!(process::link(books.nobody), Err(LinkError::Exiting)),
+        _ => matches!(process::link(books.exited_pid), Err(LinkError::Exiting)),
     };
     if !refused {
-        books.breach(format!("{} could do in a destructor what nobody can", slot.name));
+        books.breach(format!("{} could do in a destructor what is refused there", slot.name));
     }
 }
 
@@ -60,7 +60,7 @@ impl Drop for Bomb {
             return;
         }
         let server = self.next.server();
-        self.maker.into_iter().for_each(|maker| server.cast(Tell::AfterYourDeath(maker)));
+        self.maker.into_iter().for_each(|maker| server.cast(Tell::AfterKill(maker)));
         let _ = server.whereis();
         if !std::thread::panicking() {
             panic!("a bomb");

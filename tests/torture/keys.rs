@@ -65,19 +65,19 @@ impl Client<'_> {
         let odd = |n: &u64| n % 2 == 1;
         TOPICS.unregister_match(&topic, odd);
         mine.retain(|n| !odd(n));
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         TOPICS.dispatch(&topic, |all| {
-            told.extend(all.iter().filter(|(pid, _)| *pid == me).map(|(_, n)| *n));
+            received.extend(all.iter().filter(|(pid, _)| *pid == me).map(|(_, n)| *n));
         });
         let values = TOPICS.values(&topic, me);
         TOPICS.unregister(&topic);
-        if values != mine || told != mine || !TOPICS.values(&topic, me).is_empty() {
-            self.breach(format!("{me} subscribed with {mine:?}; told {told:?}, found {values:?}"));
+        if values != mine || received != mine || !TOPICS.values(&topic, me).is_empty() {
+            self.breach(format!("{me} subscribed with {mine:?}; received {received:?}, found {values:?}"));
         }
     }
 
     /// Checks that the entries of a process are removed before any watcher is notified of its exit.
-    pub(crate) fn die_with_keys(&mut self) {
+    pub(crate) fn exit_with_keys(&mut self) {
         let (key, topic) = (100 + self.hand.dice.below(2) as u32, self.hand.dice.below(3) as u8);
         let Some(helper) = self.helper::<u64>(move |inbox| {
             let _ = ROOMS.register(key, 0);
@@ -96,7 +96,7 @@ impl Client<'_> {
         let keys = (ROOMS.keys(helper), TOPICS.keys(helper));
         if ROOMS.whereis(&key) == Some(helper) || subscribed || keys != (Vec::new(), Vec::new()) {
             self.breach(format!(
-                "the dead {helper} is found in a registry; subscribed: {subscribed}, {keys:?}"
+                "the exited {helper} is found in a registry; subscribed: {subscribed}, {keys:?}"
             ));
         }
     }
@@ -118,14 +118,14 @@ impl Client<'_> {
             process::sleep(time);
         };
         if self.hand.dice.one_in(4) {
-            self.die_within();
+            self.become_zombie_within();
         } else if self.hand.dice.one_in(3) {
-            let doomed = self.helper::<u64>(move |_| ROOMS.lock(0, within));
-            if let Some(doomed) = doomed {
+            let exiting = self.helper::<u64>(move |_| ROOMS.lock(0, within));
+            if let Some(exiting) = exiting {
                 process::sleep(time / 2);
-                process::exit(&doomed, ExitReason::Kill);
-                if process::watch(&doomed).wait_timeout(SLACK).is_none() {
-                    self.breach(format!("{doomed:?} does not die within a lock"));
+                process::exit(&exiting, ExitReason::Kill);
+                if process::watch(&exiting).wait_timeout(SLACK).is_none() {
+                    self.breach(format!("{exiting:?} does not exit within a lock"));
                 }
             }
         } else {
@@ -136,13 +136,13 @@ impl Client<'_> {
 
 impl Client<'_> {
     /// Becomes a zombie inside the lock: the lock is lost, and others get it before that thread continues.
-    fn die_within(&mut self) {
+    fn become_zombie_within(&mut self) {
         let (go_on, waits) = channel::<Never>();
         let body = move || assert!(waits.recv().is_err());
-        let Some(deaf) = self.helper::<u64>(move |_| ROOMS.lock(1, body)) else { return };
+        let Some(unresponsive) = self.helper::<u64>(move |_| ROOMS.lock(1, body)) else { return };
         process::sleep(self.hand.dice.up_to_ms(2));
-        process::exit(&deaf, ExitReason::Kill);
-        self.gone(deaf.pid());
+        process::exit(&unresponsive, ExitReason::Kill);
+        self.gone(unresponsive.pid());
         ROOMS.lock(1, || ());
         drop(go_on);
     }

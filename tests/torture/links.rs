@@ -17,7 +17,7 @@ type Trapped = Arc<Mutex<Vec<(Pid, ExitReason)>>>;
 
 impl Client<'_> {
     pub(crate) fn monitor(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
+        let Some(pid) = self.hand.any_server().whereis() else { return };
         let monitor = process::monitor(pid);
         let reasons = [ExitReason::Kill, ExitReason::new("monitored"), reasons::odd_shutdown()];
         let reason = self.hand.dice.pick(&reasons).clone();
@@ -32,7 +32,7 @@ impl Client<'_> {
                     self.breach(format!("two Downs for one monitor of {pid}"));
                 }
                 if !reasons::can_be(&reason) {
-                    self.breach(format!("{pid} ended with {reason}, which nobody said"));
+                    self.breach(format!("{pid} ended with {reason}, which was never sent"));
                 }
             }
             Some(_) => unreachable!("nothing else is wanted"),
@@ -43,7 +43,7 @@ impl Client<'_> {
     }
 
     pub(crate) fn demonitor(&mut self) {
-        let server = self.hand.someone();
+        let server = self.hand.any_server();
         let Some(pid) = server.whereis() else { return };
         let by_name = self.hand.dice.one_in(3);
         let monitor = if by_name { server.monitor() } else { process::monitor(pid) };
@@ -56,19 +56,19 @@ impl Client<'_> {
 
     /// Checks that no `Exit` arrives after `unlink`.
     pub(crate) fn unlink(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
+        let Some(pid) = self.hand.any_server().whereis() else { return };
         if process::link(pid).is_err() {
             return;
         }
-        let doomed = self.hand.dice.one_in(2);
-        if doomed {
+        let exiting = self.hand.dice.one_in(2);
+        if exiting {
             process::exit(pid, ExitReason::Kill);
         }
         process::unlink(pid);
         // An event that arrived before stays in the mailbox.
         self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid));
         process::exit(pid, ExitReason::Kill);
-        self.hand.dies(pid);
+        self.hand.exits(pid);
         if !self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid)).is_empty() {
             self.breach(format!("an Exit of {pid} after the unlink"));
         }
@@ -76,7 +76,7 @@ impl Client<'_> {
 
     /// Checks that one link yields one `Exit`, however often it was made.
     pub(crate) fn bind(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
+        let Some(pid) = self.hand.any_server().whereis() else { return };
         let from_it = move |event: &Event<u64>| matches!(event, Event::Exit { from, .. } if *from == pid);
         process::unlink(pid);
         self.take(from_it);
@@ -86,7 +86,7 @@ impl Client<'_> {
             let _ = process::link(pid);
         }
         process::exit(pid, ExitReason::Kill);
-        self.hand.dies(pid);
+        self.hand.exits(pid);
         // A monitor set during the exit cleanup may fire before a link made meanwhile is answered.
         let mut exits: Vec<_> = self.inbox.recv_where_timeout(SLACK, from_it).into_iter().collect();
         exits.extend(self.take(from_it));
@@ -153,8 +153,8 @@ impl Client<'_> {
             traps || (at != first && trapper != first && way.contains(&trapper))
         };
         // First wait for the processes that exit: by then the trapping process has received the exit.
-        let (lasting, dying): (Vec<_>, Vec<_>) = (0..row.len()).partition(|at| goes_on(*at));
-        for at in dying.into_iter().chain(lasting) {
+        let (lasting, exiting): (Vec<_>, Vec<_>) = (0..row.len()).partition(|at| goes_on(*at));
+        for at in exiting.into_iter().chain(lasting) {
             let expected = if goes_on(at) { ExitReason::Normal } else { passed.clone() };
             if goes_on(at) {
                 row[at].send(0); // exits now
@@ -180,7 +180,7 @@ impl Client<'_> {
         due.sort_by_key(|(pid, _)| *pid);
         found.sort_by_key(|(pid, _)| *pid);
         if found != due {
-            self.breach(format!("who traps exits got {found:?}, due were {due:?}"));
+            self.breach(format!("the trapping process received {found:?}, expected {due:?}"));
         }
     }
 }

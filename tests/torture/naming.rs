@@ -61,7 +61,7 @@ impl Client<'_> {
     pub(crate) fn hold_a_name(&mut self) {
         let at = self.hand.dice.below(WILD.len());
         if self.hand.dice.one_in(3) {
-            return self.die_with_a_name(at);
+            return self.exit_with_a_name(at);
         }
         if !self.claim(at) {
             return;
@@ -78,7 +78,7 @@ impl Client<'_> {
     }
 
     /// Checks that a watcher that is notified of an exit finds the name free, or with another holder.
-    fn die_with_a_name(&mut self, at: usize) {
+    fn exit_with_a_name(&mut self, at: usize) {
         let Some(helper) = self.helper::<u64>(move |inbox| {
             let me = inbox.pid();
             if process::register(WILD[at].as_str(), me).is_ok() && note(at, me).is_err() {
@@ -101,10 +101,10 @@ impl Client<'_> {
         process::exit(&helper, ExitReason::Kill);
         match watch.wait() {
             ExitReason::Killed => {}
-            other => self.breach(format!("who took a name and was killed ended with {other}")),
+            other => self.breach(format!("the process that took a name and was killed exited with {other}")),
         }
         if WILD[at].whereis() == Some(helper.pid()) {
-            self.breach(format!("{:?} is held by {helper:?}, which is dead", WILD[at]));
+            self.breach(format!("{:?} is held by {helper:?}, which has exited", WILD[at]));
         }
     }
 

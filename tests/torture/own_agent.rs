@@ -31,7 +31,7 @@ impl Client<'_> {
             Ok(agent) => agent,
             Err(error) => return self.no_private_agent(&error),
         };
-        let pid = agent.whereis().unwrap_or(self.hand.books.nobody);
+        let pid = agent.whereis().unwrap_or(self.hand.books.exited_pid);
         let mut model = vec![first];
         for _ in 0..self.hand.dice.below(20) {
             self.change_exactly(&agent, &mut model);
@@ -43,13 +43,14 @@ impl Client<'_> {
         let reason = self.end_exactly(&agent, pid);
         let end = process::watch(pid).wait_timeout(SLACK); // callers see the exit before the cleanup completes
         let exits = self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid));
-        let told = |event: &Event<u64>| matches!(event, Event::Exit { reason: told, .. } if *told == reason);
-        let right = exits.len() == usize::from(linked) && exits.iter().all(told);
+        let received =
+            |event: &Event<u64>| matches!(event, Event::Exit { reason: received, .. } if *received == reason);
+        let right = exits.len() == usize::from(linked) && exits.iter().all(received);
         agent.cast_update(|value| push(value, 0)); // sending to an exited agent is no error
         let after = agent.get(|value| value.len());
         if end.is_none() || !right || !matches!(after, Err(CallError::NoProc { .. })) {
             self.breach(format!(
-                "{pid}, linked: {linked}, ended with {reason}; told {exits:?}, then {after:?}"
+                "{pid}, linked: {linked}, ended with {reason}; received {exits:?}, then {after:?}"
             ));
         }
     }
@@ -66,9 +67,9 @@ impl Client<'_> {
             Err(error) => self.no_private_agent(&error),
             Ok(agent) => self.breach(format!("an agent without a value: {agent:?}")),
         }
-        let told = self.take(|event| matches!(event, Event::Exit { reason, .. } if odd(reason)));
-        if !told.is_empty() {
-            self.breach(format!("an agent that did not start told its end: {told:?}"));
+        let received = self.take(|event| matches!(event, Event::Exit { reason, .. } if odd(reason)));
+        if !received.is_empty() {
+            self.breach(format!("an agent that did not start sent its exit: {received:?}"));
         }
     }
 
@@ -160,15 +161,15 @@ impl Client<'_> {
             5 => reason == ExitReason::Normal,
             _ => reason == reasons::odd_shutdown(),
         };
-        let heard = match (&failed, kind) {
-            (Some(CallError::Exited { reason: heard, .. }), 0..3) => *heard == reason,
+        let received = match (&failed, kind) {
+            (Some(CallError::Exited { reason: received, .. }), 0..3) => *received == reason,
             (Some(CallError::Timeout { after, .. }), 0..3) => *after == DEFAULT_CALL_TIMEOUT,
             (failed, 3..) => failed.is_none(),
             _ => false,
         };
-        if !right || !heard {
+        if !right || !received {
             self.breach(format!(
-                "{pid}, ended by {kind}, ended with {reason}, and its caller heard {failed:?}"
+                "{pid}, ended by {kind}, ended with {reason}, and its caller received {failed:?}"
             ));
         }
         reason

@@ -221,12 +221,12 @@ impl Client<'_> {
             }
             End::BeginStopInside => self.stop_inside(house, app),
             End::KillTop => {
-                self.hand.books.behead(top);
+                self.hand.books.kill_supervisor(top);
                 process::exit(top, ExitReason::Kill);
                 Ok(())
             }
             End::KillMaster => {
-                self.hand.books.behead(top);
+                self.hand.books.kill_supervisor(top);
                 master(top).into_iter().for_each(|master| process::exit(master, ExitReason::Kill));
                 Ok(())
             }
@@ -271,8 +271,8 @@ impl Client<'_> {
         });
         let started = app.supervisor().start_child(inside);
         if started.is_ok() {
-            let told = |event: &Event<u64>| matches!(event, Event::Message(m) if *m == n);
-            if self.inbox.recv_where_timeout(SLACK, told).is_none() {
+            let confirmed = |event: &Event<u64>| matches!(event, Event::Message(m) if *m == n);
+            if self.inbox.recv_where_timeout(SLACK, confirmed).is_none() {
                 self.breach(format!("{} has a process that did not ask for its end", house.name));
             }
             return Ok(());

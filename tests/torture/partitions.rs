@@ -99,9 +99,9 @@ impl Parts {
     /// Checks everything that can be observed from outside at any time.
     pub(crate) fn is_as_planned(&self, books: &Books) {
         let count = self.slots.len();
-        let told = self.name.partitions();
-        if told.is_some_and(|told| told != count) {
-            books.breach(format!("{} has {count} partitions, and says {told:?}", self.name));
+        let reported = self.name.partitions();
+        if reported.is_some_and(|reported| reported != count) {
+            books.breach(format!("{} has {count} partitions, and reports {reported:?}", self.name));
         }
         // The same pid before and after means the same in between; but nothing is found while there is no
         // supervisor.

@@ -23,7 +23,7 @@ impl Client<'_> {
             }
             Err(error) => return self.breach(format!("a private server did not start: {error}")),
         };
-        let pid = server.whereis().unwrap_or(books.nobody);
+        let pid = server.whereis().unwrap_or(books.exited_pid);
         while process::is_alive(pid) {
             self.ask_exactly(&server, pid, &slot);
         }
@@ -31,7 +31,7 @@ impl Client<'_> {
         let after = server.call(|from| Ask::Echo(1, from));
         if !matches!(after, Err(CallError::NoProc { .. })) || slot.server().whereis().is_some() {
             self.breach(format!(
-                "{pid} is dead; a call of it: {after:?}, by name: {:?}",
+                "{pid} has exited; a call of it: {after:?}, by name: {:?}",
                 slot.server().whereis()
             ));
         }
@@ -71,7 +71,7 @@ impl Client<'_> {
                 // The reply comes in time, or too late: then it is never delivered.
                 let outcome = server.call_timeout(limit, |from| match kind {
                     4 => Ask::Slowly(time, n, from),
-                    5 => Ask::Deaf(time, n, from),
+                    5 => Ask::Unresponsive(time, n, from),
                     _ => Ask::Later(time, n, from),
                 });
                 let late = |after: Duration| after == limit && began.elapsed() >= limit;
@@ -119,11 +119,11 @@ impl Client<'_> {
             false => (ExitReason::new("odd"), ExitReason::new("odd")),
         };
         let before = self.hand.dice.up_to_ms(4);
-        let assassin = self.helper::<Never>(move |_| {
+        let killer = self.helper::<Never>(move |_| {
             process::sleep(before);
             process::exit(pid, signal);
         });
-        if assassin.is_none() {
+        if killer.is_none() {
             process::exit(pid, ExitReason::Kill);
         }
         let outcome = server.call_timeout(SLACK, |from| Ask::Slowly(time, n, from));

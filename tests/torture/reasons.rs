@@ -6,7 +6,7 @@ use rethread::prelude::*;
 const PANICS: [&str; 7] = [
     "no start",
     "asked to crash",
-    "told to crash",
+    "crash on request",
     "in terminate",
     "in a destructor",
     "a bomb",

@@ -44,7 +44,7 @@ impl Starter {
             4 => return Err(StartError::Ignored),
             5 => process::sleep(dice.up_to_ms(5)),
             6 => {
-                let (_nobody, nothing) = channel::<Never>();
+                let (_sender, nothing) = channel::<Never>();
                 let _ = nothing.recv_timeout(dice.up_to_ms(5));
             }
             7 => {

@@ -73,7 +73,7 @@ pub(crate) struct Worker {
     dice: Dice,
     deferred: HashMap<u64, Caller<u64>>,
     /// The last number received from each client.
-    heard: HashMap<u64, u64>,
+    received: HashMap<u64, u64>,
 }
 
 /// The calls of the server.
@@ -82,7 +82,7 @@ pub(crate) enum Ask {
     /// Replies after an interruptible pause.
     Slowly(Duration, u64, Caller<u64>),
     /// Replies after an uninterruptible pause.
-    Deaf(Duration, u64, Caller<u64>),
+    Unresponsive(Duration, u64, Caller<u64>),
     /// Replies from a later message.
     Later(Duration, u64, Caller<u64>),
     /// Calls another server first.
@@ -97,7 +97,7 @@ pub(crate) enum Tell {
     Crash,
     Deferred(u64),
     /// Sent by the process that has killed this very process before.
-    AfterYourDeath(Pid),
+    AfterKill(Pid),
     Link(Pid),
     /// Numbered by each client across all targets.
     Numbered(u64, u64),
@@ -142,7 +142,7 @@ impl GenServer for Worker {
             process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter runs that long
         }
         books.enters(&slot, cx.pid(), above);
-        Ok(Self { slot, books, pid: cx.pid(), dice, deferred: HashMap::new(), heard: HashMap::new() })
+        Ok(Self { slot, books, pid: cx.pid(), dice, deferred: HashMap::new(), received: HashMap::new() })
     }
 
     fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
@@ -152,8 +152,8 @@ impl GenServer for Worker {
                 process::sleep(time);
                 from.reply(n)
             }
-            Ask::Deaf(time, n, from) => {
-                let (_nobody, nothing) = channel::<Never>();
+            Ask::Unresponsive(time, n, from) => {
+                let (_sender, nothing) = channel::<Never>();
                 let _ = nothing.recv_timeout(time);
                 from.reply(n)
             }
@@ -178,24 +178,24 @@ impl GenServer for Worker {
         }
     }
 
-    fn handle_cast(&mut self, tell: Tell, _: &mut Context<Self>) -> Next {
-        match tell {
-            Tell::Crash => panic!("told to crash"),
+    fn handle_cast(&mut self, tx: Tell, _: &mut Context<Self>) -> Next {
+        match tx {
+            Tell::Crash => panic!("crash on request"),
             Tell::Deferred(n) => {
                 if let Some(from) = self.deferred.remove(&n) {
                     from.reply_now(n);
                 }
             }
-            Tell::AfterYourDeath(pid) if pid == self.pid => {
+            Tell::AfterKill(pid) if pid == self.pid => {
                 self.books.breach(format!("{pid} handles a message that was sent to it after it was killed"));
             }
-            Tell::AfterYourDeath(_) => {}
+            Tell::AfterKill(_) => {}
             Tell::Link(other) => {
                 self.books.tie(self.pid, other);
                 let _ = process::link(other);
             }
             Tell::Numbered(client, n) => {
-                let last = self.heard.insert(client, n).unwrap_or(0);
+                let last = self.received.insert(client, n).unwrap_or(0);
                 if last >= n {
                     self.books.breach(format!("{} got {n} of {client} after {last}", self.pid));
                 }
@@ -220,7 +220,7 @@ impl GenServer for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.dice.one_in(3) {
-            hostile::last_words(&mut self.dice, &self.books, &self.slot);
+            hostile::act_while_exiting(&mut self.dice, &self.books, &self.slot);
         }
         self.books.leaves(&self.slot, self.pid);
         let n = self.slot.temper.crashes_in_drop;

@@ -31,7 +31,7 @@ impl Role {
 
 /// One attempt to start a label.
 #[derive(Clone)]
-pub(super) struct Person {
+pub(super) struct Attempt {
     pub(super) pid: Pid,
     pub(super) label: String,
     pub(super) attempt: u32,
@@ -79,7 +79,7 @@ pub(super) struct Board {
     pub(super) clients: Clients,
     supervisors: Mutex<HashMap<String, SupDef>>,
     servers: Mutex<HashMap<String, Flags>>,
-    people: Mutex<Vec<Person>>,
+    attempts: Mutex<Vec<Attempt>>,
     log: Mutex<Vec<Line>>,
 }
 
@@ -90,7 +90,7 @@ impl Board {
             clients: Clients::default(),
             supervisors: Mutex::default(),
             servers: Mutex::default(),
-            people: Mutex::default(),
+            attempts: Mutex::default(),
             log: Mutex::default(),
         }
     }
@@ -124,45 +124,45 @@ impl Board {
 /// The known processes.
 impl Board {
     /// Records a new attempt, at the very start of `init`; returns the next attempt number of the label.
-    pub(super) fn born(&self, pid: Pid, label: &str, role: Role, crew: Option<String>) -> u32 {
-        let mut people = self.people.lock();
-        let earlier = people.iter().filter(|person| person.label == label).count();
+    pub(super) fn starting(&self, pid: Pid, label: &str, role: Role, crew: Option<String>) -> u32 {
+        let mut attempts = self.attempts.lock();
+        let earlier = attempts.iter().filter(|entry| entry.label == label).count();
         let attempt = u32::try_from(earlier).expect("a short script") + 1;
-        people.push(Person { pid, label: label.to_owned(), attempt, role, crew, up: false, gone: false });
-        drop(people);
+        attempts.push(Attempt { pid, label: label.to_owned(), attempt, role, crew, up: false, gone: false });
+        drop(attempts);
         self.note(pid, "starts", String::new());
         attempt
     }
 
     /// Records that a start has succeeded.
     pub(super) fn is_up(&self, pid: Pid, role: Role) {
-        if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
-            person.up = true;
-            person.role = role;
+        if let Some(entry) = self.attempts.lock().iter_mut().find(|entry| entry.pid == pid) {
+            entry.up = true;
+            entry.role = role;
         }
     }
 
     pub(super) fn mark_gone(&self, pid: Pid) {
-        if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
-            person.gone = true;
+        if let Some(entry) = self.attempts.lock().iter_mut().find(|entry| entry.pid == pid) {
+            entry.gone = true;
         }
     }
 
-    pub(super) fn people(&self) -> Vec<Person> {
-        self.people.lock().clone()
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        self.attempts.lock().clone()
     }
 
-    pub(super) fn person(&self, pid: Pid) -> Option<Person> {
-        self.people.lock().iter().find(|person| person.pid == pid).cloned()
+    pub(super) fn entry(&self, pid: Pid) -> Option<Attempt> {
+        self.attempts.lock().iter().find(|entry| entry.pid == pid).cloned()
     }
 
     /// Resolves `name`, `label#K` or `@name`.
     pub(super) fn pid(&self, word: &str) -> Option<Pid> {
         match word.split_once('#') {
             Some((label, attempt)) => {
-                let people = self.people.lock();
-                let meant = |person: &&Person| person.label == label && person.attempt.to_string() == attempt;
-                people.iter().find(meant).map(|person| person.pid)
+                let attempts = self.attempts.lock();
+                let meant = |entry: &&Attempt| entry.label == label && entry.attempt.to_string() == attempt;
+                attempts.iter().find(meant).map(|entry| entry.pid)
             }
             None => process::whereis(&self.name(word.trim_start_matches('@'))),
         }
@@ -172,7 +172,7 @@ impl Board {
 /// The log of events.
 impl Board {
     pub(super) fn note(&self, pid: Pid, verb: &'static str, text: String) {
-        if let Some(Person { label, attempt, .. }) = self.person(pid) {
+        if let Some(Attempt { label, attempt, .. }) = self.entry(pid) {
             self.log.lock().push(Line { pid: Some(pid), label, attempt, verb, text });
         }
     }
@@ -184,7 +184,7 @@ impl Board {
     }
 
     /// Records the exit of a process, on its own thread and before any other process is notified.
-    pub(super) fn dies(&self, pid: Pid) {
+    pub(super) fn note_exit(&self, pid: Pid) {
         let reason = match process::info(pid).map(|info| info.state) {
             Some(ProcessState::Exiting(reason) | ProcessState::Zombie(reason)) => self.reason(&reason),
             other => format!("while it is {other:?}"),
@@ -198,16 +198,15 @@ impl Board {
 
     /// Returns a number that grows with every event.
     pub(super) fn extent(&self) -> usize {
-        let people = self.people.lock().len();
-        people + self.log.lock().len()
+        let attempts = self.attempts.lock().len();
+        attempts + self.log.lock().len()
     }
 }
 
 /// The words of the scripts.
 impl Board {
-    pub(super) fn who(&self, pid: Pid) -> String {
-        self.person(pid)
-            .map_or_else(|| "?".to_owned(), |person| format!("{}#{}", person.label, person.attempt))
+    pub(super) fn attempt_name(&self, pid: Pid) -> String {
+        self.entry(pid).map_or_else(|| "?".to_owned(), |entry| format!("{}#{}", entry.label, entry.attempt))
     }
 
     pub(super) fn reason(&self, reason: &ExitReason) -> String {
@@ -223,7 +222,7 @@ impl Board {
     pub(super) fn start_error(&self, error: &StartError) -> String {
         match error {
             StartError::Ignored => "ignore".to_owned(),
-            StartError::AlreadyStarted(pid) => format!("already_started({})", self.who(*pid)),
+            StartError::AlreadyStarted(pid) => format!("already_started({})", self.attempt_name(*pid)),
             StartError::AlreadyPresent => "already_present".to_owned(),
             StartError::Failed(reason) => self.reason(reason),
             StartError::Timeout => "timeout".to_owned(),

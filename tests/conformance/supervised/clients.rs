@@ -81,7 +81,7 @@ impl Clients {
     /// Blocks a supervisor until it is released, by the slow drop of a refused child.
     pub(super) fn hold(&self, pid: Pid, supervisor: Boss) {
         let gate = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
-        let (inside, heard) = mpsc::channel();
+        let (inside, holding) = mpsc::channel();
         let held = Held { inside, gate: gate.clone() };
         let child = ChildSpec::new("held", move || {
             let _ = &held;
@@ -89,7 +89,7 @@ impl Clients {
         });
         let child = child.restart(Restart::Temporary);
         process::spawn::<()>(move |_| drop(supervisor.start_child(child))).expect("a free thread");
-        heard.recv().expect("the supervisor throws the child away");
+        holding.recv().expect("the supervisor throws the child away");
         self.gates.lock().insert(pid, gate);
     }
 

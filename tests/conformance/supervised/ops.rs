@@ -29,9 +29,9 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
                 Some(error) => format!("error:{error}"),
                 None => format!("stop:{reason}"),
             };
-            tell(board, word, Tell::Do(request)).unwrap_or(noproc)
+            cast_to(board, word, Tell::Do(request)).unwrap_or(noproc)
         }
-        ["info", word, text] => tell(board, word, Tell::Word((*text).to_owned())).unwrap_or(noproc),
+        ["info", word, text] => cast_to(board, word, Tell::Word((*text).to_owned())).unwrap_or(noproc),
         ["cast", word, request] => match server(board, word) {
             Some(server) => {
                 server.cast(Tell::Do((*request).to_owned()));
@@ -52,12 +52,12 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
         }),
         ["sexit", word, reason] => board.pid(word).map_or(noproc, |pid| {
             let reason = parse(reason);
-            let stranger = process::spawn::<()>(move |_| process::exit(pid, reason));
-            drop(process::watch(stranger.expect("a free thread")).wait());
+            let unrelated = process::spawn::<()>(move |_| process::exit(pid, reason));
+            drop(process::watch(unrelated.expect("a free thread")).wait());
             ok()
         }),
         ["stop", word, reason, time @ ..] => stop(board, word, reason, limit(time)).unwrap_or(noproc),
-        ["whereis", name] => board.pid(name).map_or("undefined".to_owned(), |pid| board.who(pid)),
+        ["whereis", name] => board.pid(name).map_or("undefined".to_owned(), |pid| board.attempt_name(pid)),
         ["sleep", ms] => {
             process::sleep(millis(ms));
             ok()
@@ -89,7 +89,7 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
                 _ if args.iter().any(|arg| arg.contains(['@', '#']) && board.pid(arg).is_none()) => noproc,
                 Some(Boss::Static(supervisor)) => supervise(board, operation, &supervisor, args),
                 Some(Boss::Dynamic(supervisor)) => {
-                    let crew = board.pid(word).and_then(|pid| board.person(pid)).map(|person| person.label);
+                    let crew = board.pid(word).and_then(|pid| board.entry(pid)).map(|entry| entry.label);
                     let crew = crew.as_deref().unwrap_or(word);
                     supervise_dynamic(board, operation, &supervisor, crew, args)
                 }
@@ -134,7 +134,7 @@ fn start(board: &Arc<Board>, label: &str, linked: bool) -> Option<Result<Pid, St
 
 fn started(board: &Board, result: Option<Result<Pid, StartError>>) -> String {
     match result {
-        Some(Ok(pid)) => format!("ok {}", board.who(pid)),
+        Some(Ok(pid)) => format!("ok {}", board.attempt_name(pid)),
         Some(Err(StartError::Ignored)) => "ignore".to_owned(),
         Some(Err(error)) => format!("error {}", board.start_error(&error)),
         None => "skipped(no such definition)".to_owned(),
@@ -147,7 +147,7 @@ fn server(board: &Board, word: &str) -> Option<ServerRef<Scripted>> {
     if !word.contains(['@', '#']) {
         return Some(ServerRef::from_name(board.name(word)));
     }
-    match board.person(board.pid(word)?)?.role {
+    match board.entry(board.pid(word)?)?.role {
         Role::Server(server) => Some(server),
         Role::Supervisor(_) => None,
     }
@@ -162,14 +162,14 @@ fn supervisor(board: &Board, word: &str) -> Option<Boss> {
             Some(Kind::Static(_)) | None => Boss::Static(ServerRef::from_name(name)),
         });
     }
-    match board.person(board.pid(word)?)?.role {
+    match board.entry(board.pid(word)?)?.role {
         Role::Server(_) => None,
         Role::Supervisor(supervisor) => supervisor,
     }
 }
 
 /// Casts to a process that must exist, or have existed.
-fn tell(board: &Board, word: &str, message: Tell) -> Option<String> {
+fn cast_to(board: &Board, word: &str, message: Tell) -> Option<String> {
     board.pid(word)?;
     if let Some(server) = server(board, word) {
         server.cast(message);
@@ -178,8 +178,8 @@ fn tell(board: &Board, word: &str, message: Tell) -> Option<String> {
 }
 
 fn stop(board: &Board, word: &str, reason: &str, time: Duration) -> Option<String> {
-    let holder = board.pid(word).and_then(|pid| board.person(pid));
-    let stopped = if holder.is_some_and(|person| person.role.supervises()) {
+    let holder = board.pid(word).and_then(|pid| board.entry(pid));
+    let stopped = if holder.is_some_and(|entry| entry.role.supervises()) {
         supervisor(board, word)?.stop_with(parse(reason), time)
     } else {
         server(board, word)?.stop_with(parse(reason), time)
@@ -321,7 +321,7 @@ fn done(board: &Board, result: Result<Option<Option<Pid>>, ChildError>) -> Strin
 }
 
 fn process_text(board: &Board, pid: Option<Pid>) -> String {
-    format!("ok {}", pid.map_or("undefined".to_owned(), |pid| board.who(pid)))
+    format!("ok {}", pid.map_or("undefined".to_owned(), |pid| board.attempt_name(pid)))
 }
 
 fn child_text(board: &Board, child: &ChildInfo) -> String {
@@ -330,7 +330,7 @@ fn child_text(board: &Board, child: &ChildInfo) -> String {
 
 fn process_and_type(board: &Board, child: &ChildInfo) -> String {
     let process = match child.state {
-        ChildState::Running(pid) => board.who(pid),
+        ChildState::Running(pid) => board.attempt_name(pid),
         ChildState::Restarting => "restarting".to_owned(),
         ChildState::Stopped => "undefined".to_owned(),
     };

@@ -56,7 +56,7 @@ impl GenServer for Scripted {
             cx.trap_exit(true);
         }
         let pid = cx.pid();
-        let attempt = board.born(pid, &label, Role::Server(cx.server_ref()), crew);
+        let attempt = board.starting(pid, &label, Role::Server(cx.server_ref()), crew);
         if let Some(time) = flags.millis("slow_init") {
             process::sleep(time);
         }
@@ -214,7 +214,7 @@ impl Scripted {
 /// The state is dropped once the exit is decided, before any other process is notified.
 impl Drop for Scripted {
     fn drop(&mut self) {
-        self.board.dies(self.pid);
+        self.board.note_exit(self.pid);
     }
 }
 

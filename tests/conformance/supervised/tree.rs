@@ -85,7 +85,7 @@ struct Scheme;
 impl Scheme {
     fn read(board: &Board, label: &str) -> Result<SupDef, InitError> {
         let me = process::current().expect("init runs in a process");
-        board.born(me, label, Role::Supervisor(None), None);
+        board.starting(me, label, Role::Supervisor(None), None);
         Ok(board.supervisor(label).ok_or(ExitReason::new("no definition"))?)
     }
 }
@@ -140,6 +140,6 @@ impl Via for Registered {
     }
 
     fn unregister(&self, pid: Pid) {
-        self.board.dies(pid);
+        self.board.note_exit(pid);
     }
 }

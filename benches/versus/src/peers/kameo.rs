@@ -165,7 +165,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         let counter = counter.clone();
         spawn(async move {
             for _ in 0..count {
-                counter.tell(Bump).await.expect("it lives");
+                counter.tell(Bump).await.expect("it is running");
             }
         })
     };
@@ -188,7 +188,7 @@ impl Message<Ball> for Player {
     async fn handle(&mut self, Ball(other, left): Ball, cx: &mut Context<Self, ()>) {
         match left {
             0 => self.0.send(()).expect("it is waited for"),
-            _ => other.tell(Ball(cx.actor_ref().clone(), left - 1)).await.expect("it lives"),
+            _ => other.tell(Ball(cx.actor_ref().clone(), left - 1)).await.expect("it is running"),
         }
     }
 }
@@ -199,7 +199,7 @@ async fn pingpong(count: usize) -> Lap {
     let mut watch = Stopwatch::start();
     for hops in [2000, count * 2] {
         watch = Stopwatch::start();
-        one.tell(Ball(other.clone(), hops)).await.expect("it lives");
+        one.tell(Ball(other.clone(), hops)).await.expect("it is running");
         over.recv().await.expect("the ball comes to rest");
     }
     watch.lap()
@@ -226,7 +226,7 @@ impl Message<Token> for Member {
     async fn handle(&mut self, Token(left): Token, _: &mut Context<Self, ()>) {
         match (left, &self.next) {
             (0, _) => self.done.send(()).expect("it is waited for"),
-            (_, Some(next)) => next.tell(Token(left - 1)).await.expect("it lives"),
+            (_, Some(next)) => next.tell(Token(left - 1)).await.expect("it is running"),
             (_, None) => unreachable!("first the neighbour"),
         }
     }
@@ -236,12 +236,12 @@ async fn ring(size: usize, hops: usize) -> Lap {
     let (done, mut arrived) = unbounded_channel();
     let members: Vec<_> = (0..size).map(|_| start(Member { done: done.clone(), next: None })).collect();
     for (at, member) in members.iter().enumerate() {
-        member.tell(Neighbour(members[(at + 1) % size].clone())).await.expect("it lives");
+        member.tell(Neighbour(members[(at + 1) % size].clone())).await.expect("it is running");
     }
     let mut watch = Stopwatch::start();
     for hops in [size * 2, hops] {
         watch = Stopwatch::start();
-        members[0].tell(Token(hops)).await.expect("it lives");
+        members[0].tell(Token(hops)).await.expect("it is running");
         arrived.recv().await.expect("the token arrives");
     }
     watch.lap()
@@ -265,7 +265,7 @@ impl Pinger {
             return self.done.send(()).expect("it is waited for");
         }
         let other = &self.others[self.random.below(BIG)];
-        other.tell(Ping(me.clone())).await.expect("it lives");
+        other.tell(Ping(me.clone())).await.expect("it is running");
     }
 }
 
@@ -280,7 +280,7 @@ impl Message<Begin> for Pinger {
 impl Message<Ping> for Pinger {
     type Reply = ();
     async fn handle(&mut self, Ping(from): Ping, _: &mut Context<Self, ()>) {
-        from.tell(Pong).await.expect("it lives");
+        from.tell(Pong).await.expect("it is running");
     }
 }
 
@@ -299,7 +299,7 @@ async fn big(rounds: usize) -> Lap {
     let players: Arc<Vec<_>> = Arc::new((0..BIG).map(|seed| start(player(seed))).collect());
     let watch = Stopwatch::start();
     for one in &*players {
-        one.tell(Begin(Arc::clone(&players))).await.expect("it lives");
+        one.tell(Begin(Arc::clone(&players))).await.expect("it is running");
     }
     for _ in 0..BIG {
         all.recv().await.expect("each comes to an end");
@@ -355,9 +355,9 @@ impl Actor for Watcher {
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let victim = start(Counter(0));
-        let watchers: Vec<_> = (0..WATCHERS).map(|_| start(Watcher(told.clone()))).collect();
+        let watchers: Vec<_> = (0..WATCHERS).map(|_| start(Watcher(tx.clone()))).collect();
         for watcher in &watchers {
             watcher.link(&victim).await;
         }
@@ -365,7 +365,7 @@ async fn link_fanout(count: usize) -> Lap {
         let watch = Stopwatch::start();
         let _ = victim.tell(Crash).await;
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -383,7 +383,7 @@ impl Message<Again> for Busy {
     type Reply = ();
     async fn handle(&mut self, _: Again, cx: &mut Context<Self, ()>) {
         block(self.0);
-        cx.actor_ref().tell(Again).await.expect("it lives");
+        cx.actor_ref().tell(Again).await.expect("it is running");
     }
 }
 
@@ -392,7 +392,7 @@ async fn blocked(workload: Workload, scale: Scale) -> Pace {
     next(&light).await;
     let busy: Vec<_> = (0..BUSY).map(|_| start(Busy(workload))).collect();
     for one in &busy {
-        one.tell(Again).await.expect("it lives");
+        one.tell(Again).await.expect("it is running");
     }
     let mut pace = Pace::new(scale.pick(Duration::from_millis(1500), Duration::from_secs(5)));
     while let Some(due) = pace.due() {

@@ -413,16 +413,16 @@ impl Actor for Watcher {
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let (victim, _) = start(Counter, ()).await;
         for _ in 0..WATCHERS {
-            start(Watcher(told.clone()), victim.clone()).await;
+            start(Watcher(tx.clone()), victim.clone()).await;
         }
         time::sleep(Duration::from_millis(50)).await; // until all wait
         let watch = Stopwatch::start();
         assert!(victim.cast(Message::Crash).is_ok());
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;

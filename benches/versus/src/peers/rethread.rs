@@ -275,23 +275,23 @@ fn link_fanout(count: usize) -> Lap {
             panic!("on request");
         });
         let victim = victim.expect("a thread");
-        let (told, tellers) = unbounded();
+        let (tx, rx) = unbounded();
         for _ in 0..WATCHERS {
-            let (pid, told) = (victim.pid(), told.clone());
+            let (pid, tx) = (victim.pid(), tx.clone());
             let watcher = move |inbox: &mut Inbox<()>| {
                 let monitor = process::monitor(pid);
-                told.send(()).expect("main waits");
-                let Event::Down { monitor: fired, .. } = inbox.recv() else { panic!("a death was due") };
+                tx.send(()).expect("main waits");
+                let Event::Down { monitor: fired, .. } = inbox.recv() else { panic!("a down was due") };
                 assert_eq!(fired, monitor);
-                told.send(()).expect("main waits");
+                tx.send(()).expect("main waits");
             };
             process::spawn(watcher).expect("a thread");
         }
-        tellers.iter().take(WATCHERS).for_each(drop);
+        rx.iter().take(WATCHERS).for_each(drop);
         std::thread::sleep(Duration::from_millis(50)); // until all wait
         let watch = Stopwatch::start();
         victim.send(());
-        tellers.iter().take(WATCHERS).for_each(drop);
+        rx.iter().take(WATCHERS).for_each(drop);
         let lap = watch.lap();
         all.wall += lap.wall;
         all.cpu += lap.cpu;

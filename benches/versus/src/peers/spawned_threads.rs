@@ -335,7 +335,7 @@ trait WatcherProtocol: Send + Sync {
 
 struct Watcher {
     victim: ActorRef<Victim>,
-    told: mpsc::Sender<()>,
+    tx: mpsc::Sender<()>,
 }
 
 #[actor(protocol = WatcherProtocol)]
@@ -344,12 +344,12 @@ impl Watcher {
     fn started(&mut self, context: &Context<Self>) {
         let victim = self.victim.clone();
         send_message_on(context.clone(), move || victim.join(), watcher_protocol::Down);
-        self.told.send(()).expect("it is waited for");
+        self.tx.send(()).expect("it is waited for");
     }
 
     #[send_handler]
     fn handle_down(&mut self, _: watcher_protocol::Down, context: &Context<Self>) {
-        self.told.send(()).expect("it is waited for");
+        self.tx.send(()).expect("it is waited for");
         context.stop();
     }
 }
@@ -359,19 +359,19 @@ impl Watcher {
 fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, tellers) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let victim = Victim.start();
         for _ in 0..WATCHERS {
-            Watcher { victim: victim.clone(), told: told.clone() }.start();
+            Watcher { victim: victim.clone(), tx: tx.clone() }.start();
         }
         for _ in 0..WATCHERS {
-            tellers.recv().expect("each begins");
+            rx.recv().expect("each begins");
         }
         rt::sleep(Duration::from_millis(50)); // until all wait
         let watch = Stopwatch::start();
         victim.crash();
         for _ in 0..WATCHERS {
-            tellers.recv().expect("each tells");
+            rx.recv().expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -392,7 +392,7 @@ impl Busy {
     #[send_handler]
     fn handle_toil(&mut self, toil: busy_protocol::Toil, context: &Context<Self>) {
         block(self.0);
-        context.send(toil).expect("it lives");
+        context.send(toil).expect("it is running");
     }
 }
 

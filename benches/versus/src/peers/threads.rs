@@ -119,7 +119,7 @@ fn cast(producers: usize, count: usize) -> Lap {
     let watch = Stopwatch::start();
     let producer = || {
         let counter = counter.clone();
-        start(move || (0..count).for_each(|_| counter.send(Message::Bump).expect("it lives")))
+        start(move || (0..count).for_each(|_| counter.send(Message::Bump).expect("it is running")))
     };
     let all: Vec<_> = (0..producers).map(|_| producer()).collect();
     all.into_iter().for_each(|producer| producer.join().expect("it ends well"));
@@ -137,7 +137,7 @@ fn pingpong(count: usize) -> Lap {
     let client = start(move || {
         let (me, pongs) = unbounded();
         let round = || {
-            echo.send(me.clone()).expect("it lives");
+            echo.send(me.clone()).expect("it is running");
             pongs.recv().expect("a pong");
         };
         (0..1000).for_each(|_| round());
@@ -162,10 +162,10 @@ fn ring(size: usize, hops: usize) -> Lap {
             }
         });
     }
-    mailboxes[0].send(size * 2).expect("it lives");
+    mailboxes[0].send(size * 2).expect("it is running");
     arrived.recv().expect("the token arrives");
     let watch = Stopwatch::start();
-    mailboxes[0].send(hops).expect("it lives");
+    mailboxes[0].send(hops).expect("it is running");
     arrived.recv().expect("the token arrives");
     watch.lap()
 }
@@ -194,7 +194,7 @@ fn big(rounds: usize) -> Lap {
             early.into_iter().for_each(pong);
             let mut random = Random::new(me);
             for _ in 0..rounds {
-                others[random.below(BIG)].send(Play::Ping(me)).expect("it lives");
+                others[random.below(BIG)].send(Play::Ping(me)).expect("it is running");
                 while let Ok(Play::Ping(from)) = messages.recv() {
                     pong(from);
                 }
@@ -207,7 +207,7 @@ fn big(rounds: usize) -> Lap {
     }
     let watch = Stopwatch::start();
     for mailbox in &mailboxes {
-        mailbox.send(Play::Begin(mailboxes.clone())).expect("it lives");
+        mailbox.send(Play::Begin(mailboxes.clone())).expect("it is running");
     }
     all.iter().take(BIG).for_each(drop);
     watch.lap()
@@ -260,13 +260,13 @@ fn restart(count: usize) -> Vec<Duration> {
 fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, tellers) = unbounded();
+        let (tx, rx) = unbounded();
         let (watchers, receivers): (Vec<_>, Vec<_>) = (0..WATCHERS).map(|_| unbounded::<&str>()).unzip();
         for downs in receivers {
-            let told = told.clone();
+            let tx = tx.clone();
             start(move || {
-                downs.recv().expect("a death is due");
-                told.send(()).expect("main waits");
+                downs.recv().expect("a down is due");
+                tx.send(()).expect("main waits");
             });
         }
         let (victim, go) = unbounded::<()>();
@@ -281,8 +281,8 @@ fn link_fanout(count: usize) -> Lap {
         });
         thread::sleep(Duration::from_millis(50)); // until all wait
         let watch = Stopwatch::start();
-        victim.send(()).expect("it lives");
-        tellers.iter().take(WATCHERS).for_each(drop);
+        victim.send(()).expect("it is running");
+        rx.iter().take(WATCHERS).for_each(drop);
         let lap = watch.lap();
         all.wall += lap.wall;
         all.cpu += lap.cpu;
@@ -293,11 +293,11 @@ fn link_fanout(count: usize) -> Lap {
 fn blocked(workload: Workload, scale: Scale) -> Pace {
     for _ in 0..BUSY {
         let (me, messages) = unbounded();
-        me.send(()).expect("it lives");
+        me.send(()).expect("it is running");
         start(move || {
             for () in &messages {
                 block(workload);
-                me.send(()).expect("it lives");
+                me.send(()).expect("it is running");
             }
         });
     }

@@ -175,7 +175,7 @@ async fn pingpong(count: usize) -> Lap {
         if round == 1000 {
             watch = Stopwatch::start();
         }
-        echo.send(me.clone()).expect("it lives");
+        echo.send(me.clone()).expect("it is running");
         pongs.recv().await.expect("a pong");
     }
     watch.lap()
@@ -195,10 +195,10 @@ async fn ring(size: usize, hops: usize) -> Lap {
             }
         });
     }
-    mailboxes[0].send(size * 2).expect("it lives");
+    mailboxes[0].send(size * 2).expect("it is running");
     arrived.recv().await.expect("the token arrives");
     let watch = Stopwatch::start();
-    mailboxes[0].send(hops).expect("it lives");
+    mailboxes[0].send(hops).expect("it is running");
     arrived.recv().await.expect("the token arrives");
     watch.lap()
 }
@@ -228,7 +228,7 @@ async fn big(rounds: usize) -> Lap {
             early.into_iter().for_each(pong);
             let mut random = Random::new(me);
             for _ in 0..rounds {
-                others[random.below(BIG)].send(Play::Ping(me)).expect("it lives");
+                others[random.below(BIG)].send(Play::Ping(me)).expect("it is running");
                 while let Some(Play::Ping(from)) = messages.recv().await {
                     pong(from);
                 }
@@ -241,7 +241,7 @@ async fn big(rounds: usize) -> Lap {
     }
     let watch = Stopwatch::start();
     for mailbox in &mailboxes {
-        mailbox.send(Play::Begin(mailboxes.clone())).expect("it lives");
+        mailbox.send(Play::Begin(mailboxes.clone())).expect("it is running");
     }
     for _ in 0..BIG {
         all.recv().await.expect("each comes to an end");
@@ -284,14 +284,14 @@ async fn restart(count: usize) -> Vec<Duration> {
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let (watchers, receivers): (Vec<_>, Vec<_>) =
             (0..WATCHERS).map(|_| unbounded_channel::<&str>()).unzip();
         for mut downs in receivers {
-            let told = told.clone();
+            let tx = tx.clone();
             spawn(async move {
-                downs.recv().await.expect("a death is due");
-                told.send(()).expect("it is waited for");
+                downs.recv().await.expect("a down is due");
+                tx.send(()).expect("it is waited for");
             });
         }
         let (go, gone) = oneshot::channel::<()>();
@@ -308,7 +308,7 @@ async fn link_fanout(count: usize) -> Lap {
         let watch = Stopwatch::start();
         let _ = go.send(());
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -320,11 +320,11 @@ async fn link_fanout(count: usize) -> Lap {
 async fn blocked(workload: Workload, scale: Scale) -> Pace {
     for _ in 0..BUSY {
         let (me, mut messages) = unbounded_channel();
-        me.send(()).expect("it lives");
+        me.send(()).expect("it is running");
         spawn(async move {
             while let Some(()) = messages.recv().await {
                 block(workload);
-                me.send(()).expect("it lives");
+                me.send(()).expect("it is running");
             }
         });
     }
