@@ -130,6 +130,7 @@ fn ap_06_what_nobody_supervises_is_killed() {
         capture();
         let (name, strays) = (unique("ap 06"), Arc::new(Mutex::new(Vec::new())));
         let own = Arc::clone(&strays);
+        // The worker starts an unsupervised process, which starts another one.
         let parent = ChildSpec::worker("parent", move || {
             let grand = Arc::clone(&own);
             let stray = process::Builder::new().label("the stray").spawn::<()>(move |inbox| {
@@ -146,6 +147,7 @@ fn ap_06_what_nobody_supervises_is_killed() {
         eventually("both were started", || strays.lock().len() == 2);
         let strays = strays.lock().clone();
         let watches = strays.clone().into_iter().map(process::watch).collect::<Vec<_>>();
+        // A process outside the application is not affected.
         let bystander = sleeper();
         app.stop().unwrap();
         assert!(strays.iter().all(|stray| process::info(*stray).is_none()), "gone when stop returns");
@@ -153,6 +155,7 @@ fn ap_06_what_nobody_supervises_is_killed() {
             assert_eq!(watch.wait(), ExitReason::Killed);
         }
         assert!(process::is_alive(&bystander));
+        // Each of the two is logged.
         let logged =
             |line: &&String| line.starts_with(&format!("WARN application {name}: left over and killed"));
         assert_eq!(logs().iter().filter(logged).count(), 2);
@@ -307,6 +310,7 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
         let worker = worker("worker", &journal);
         let own = Arc::clone(&Arc::new(AtomicBool::new(false)));
         let stray = Arc::clone(&own);
+        // A child that is ignored leaves an unsupervised process behind.
         let spawns = ChildSpec::new("spawns", move || {
             sleeper();
             stray.store(true, Ordering::SeqCst);
@@ -322,6 +326,7 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
             ),
         );
         let master = master(&app);
+        // The callbacks fail, and the stop completes despite that.
         app.stop().unwrap();
         assert!(own.load(Ordering::SeqCst));
         assert_eq!(journal.all(), ["start worker", "worker ends: shutdown", "stop worker", "on_stop"]);
@@ -330,6 +335,7 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
             process::processes().iter().all(|other| !other.ancestors.contains(&master)),
             "nothing is left"
         );
+        // Each failure is logged once. The last callback, without a text, does not fail.
         for what in ["prep_stop", "on_stop"] {
             let line = format!("ERROR application {name}: {what} failed");
             let logged =

@@ -259,11 +259,13 @@ fn a_log_sink_that_panics() {
         log::set_logger(&Touchy).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
         attached(|inbox: &mut Inbox<()>| {
+            // Every way to exit is logged, and each exit still reaches its monitor.
             let ends: [fn(); 3] = [|| (), || panic!("own"), || process::exit_with("own")];
             for end in ends {
                 let (_, monitor) = process::spawn_monitor::<()>(move |_| end()).unwrap();
                 assert_eq!(down(inbox).0, monitor);
             }
+            // So does the exit of a zombie.
             let (ready, gate) = (Gate::new(), Gate::new());
             let (begun, held) = (ready.clone(), gate.clone());
             let stuck = Builder::new().kill_grace(Duration::ZERO).spawn_monitor::<()>(move |_| {

@@ -338,6 +338,7 @@ fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
         for (class, own_end) in own_ends {
             let (gate, signalled) = (Gate::new(), Gate::new());
             let (begun, wait) = (gate.clone(), signalled.clone());
+            // The child ends itself while an exit signal is pending.
             let child = process::spawn_link::<()>(move |_| {
                 begun.open();
                 wait.pass();
@@ -348,6 +349,7 @@ fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
             gate.pass();
             process::exit(&child, "signal");
             signalled.open();
+            // The link and the monitor must report the same one of the two reasons.
             let (mut exits, mut downs) = (Vec::new(), Vec::new());
             for _ in 0..2 {
                 match inbox.recv() {

@@ -646,6 +646,7 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
             let server = spec.start().unwrap();
             let (pass, calls) = (gate.clone(), name.clone());
             let (tx, rx) = channel();
+            // The first call blocks its server; the second goes to the successor.
             let caller = spawn_body(move |inbox| {
                 let first = calls.call_with(move |_, from, _| {
                     tx.send(()).unwrap();
@@ -664,10 +665,12 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
                 (first, ready, second, inbox.len())
             });
             rx.recv().unwrap();
+            // Turn the server into a zombie, and start a successor under its name.
             process::exit(server.pid(), ExitReason::Kill);
             eventually("it is a zombie", || process::zombies().iter().any(|z| z.pid == server.pid()));
             assert_eq!(name.whereis(), None, "its name is free");
             let second = Plan::new(&Journal::new()).start_as(&name);
+            // The zombie replies late, while the second call may be waiting.
             gate.open();
             eventually("it has ended", || process::zombies().iter().all(|z| z.pid != server.pid()));
             poke(caller.pid);
@@ -754,12 +757,14 @@ fn a_caller_dropped_later_is_told_then() {
                     Next::wait()
                 })
             });
+            // Wait until the server keeps the handle of the call.
             eventually("it is kept", || {
                 server.call_with(|state, from, _| {
                     let kept = state.kept.len();
                     from.reply(kept as i64)
                 }) == Ok(1)
             });
+            // Drop the handle in a cast, in a call, or in another process.
             match how {
                 0 => server.cast_with(|state, _| {
                     state.kept.clear();
@@ -795,7 +800,7 @@ fn a_caller_dropped_by_another_thread_is_told() {
             Next::wait()
         });
         assert_eq!(by_process, Err(no_reply(&server)));
-        let by_one_that_dies = server.call_with_timeout(Duration::MAX, |_, from, _| {
+        let by_crash = server.call_with_timeout(Duration::MAX, |_, from, _| {
             process::spawn::<()>(move |_| {
                 let _held = from;
                 panic!("with the handle in hand");
@@ -803,8 +808,8 @@ fn a_caller_dropped_by_another_thread_is_told() {
             .unwrap();
             Next::wait()
         });
-        assert_eq!(by_one_that_dies, Err(no_reply(&server)));
-        let by_one_that_is_killed = server.call_with_timeout(Duration::MAX, |_, from, _| {
+        assert_eq!(by_crash, Err(no_reply(&server)));
+        let by_kill = server.call_with_timeout(Duration::MAX, |_, from, _| {
             let process = process::spawn::<()>(move |inbox| {
                 let _held = from;
                 inbox.recv();
@@ -812,7 +817,7 @@ fn a_caller_dropped_by_another_thread_is_told() {
             process::exit(process.unwrap(), ExitReason::Kill);
             Next::wait()
         });
-        assert_eq!(by_one_that_is_killed, Err(no_reply(&server)));
+        assert_eq!(by_kill, Err(no_reply(&server)));
         let in_a_foreign_panic = server.call_with_timeout(Duration::MAX, |_, from, _| {
             std::thread::spawn(move || {
                 let _held = from;

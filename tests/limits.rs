@@ -123,6 +123,7 @@ fn settings_hold_for_processes_that_begin_afterwards() {
                 pair.expect("a free thread")
             };
             let gate = Gate::new();
+            // Started under the default settings.
             let (old, of_old) = stuck(&gate);
             let short = Settings {
                 kill_grace: Duration::ZERO,
@@ -131,6 +132,7 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             };
             process::set_settings(short);
             assert_eq!(process::settings(), short);
+            // Started under the short ones: they become zombies soon, the old one does not.
             let (killed, of_killed) = stuck(&gate);
             let (signalled, of_signalled) = stuck(&gate);
             process::exit(&old, ExitReason::Shutdown);

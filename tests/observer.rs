@@ -130,6 +130,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     eventually("it waits", || {
         observer::info(server.whereis().unwrap()).unwrap().info.state == ProcessState::Waiting
     });
+    // Block the handler of a call, and queue five messages behind it.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (held, holds) = (gate.clone(), begun.clone());
     let (caller, asked) = (server.clone(), move |from| Ask::Hold(holds, held, from));
@@ -137,6 +138,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     begun.pass();
     (0..5).for_each(|_| server.cast(Tell::Nothing));
     let pid = server.whereis().expect("it runs");
+    // The observer shows the handler, the queue, and a growing time.
     let hung = observer::info(pid).expect("it is there");
     assert_eq!((hung.info.state.clone(), hung.info.activity), (ProcessState::Running, Activity::Call));
     assert_eq!((hung.info.mailbox_len, hung.info.received), (5, 2));
@@ -151,6 +153,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
         line.starts_with(name) && line.contains("handling a call for") && line.ends_with("mail 5"),
         "{line}"
     );
+    // The caller is shown as waiting for the server.
     let asking = observer::info(&call).expect("it waits").info;
     assert_eq!(asking.waiting_on, Some(pid));
     gate.open();
@@ -231,6 +234,7 @@ fn events_tell_of_restarts_and_of_giving_up() {
     let system = system(top, &[a]);
     let root = system.whereis().expect("it runs");
     let worker: ServerRef<Worker> = ServerRef::named(a);
+    // Three restarts are within the budget.
     for times in 1..=3 {
         let before = worker.whereis().expect("it runs");
         worker.cast(Tell::Crash);
@@ -250,6 +254,7 @@ fn events_tell_of_restarts_and_of_giving_up() {
         );
         assert_eq!(Some(again.pid), worker.whereis());
     }
+    // The fourth crash exceeds it.
     worker.cast(Tell::Crash);
     let gave_up = next(&mut events, |event| event.pid == root);
     let ProcessEventKind::GaveUp { reason: why } = &gave_up.kind else { panic!("{gave_up}") };

@@ -379,9 +379,11 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
     attached(|_: &mut Inbox<()>| {
         let worker = Worker::start(()).unwrap();
         let pid = worker.whereis().unwrap();
+        // This query makes the worker record the start time of each message.
         let _ = process::info(pid);
         let (all_sent, (tx, rx)) = (Gate::new(), channel());
         let (wait, first_over) = (all_sent.clone(), tx.clone());
+        // The first message ends after both are queued, and reports when.
         worker.cast(Box::new(move || {
             wait.pass();
             let _ = first_over.send(Instant::now());
@@ -392,6 +394,7 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
             begun.open();
             held.pass();
         }));
+        // The second message must not count the time of the first.
         all_sent.open();
         second.pass();
         let info = process::info(pid).expect("it is running");

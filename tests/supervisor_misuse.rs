@@ -421,6 +421,7 @@ fn an_accept_loop_is_supervised_stopped_at_once_and_finds_its_port_free_when_it_
     assert_eq!(say(b"ping"), b"ping");
     for round in 2..=5 {
         let before = child_pid(&supervisor, "echo");
+        // Crash it in even rounds, terminate and restart it in odd ones.
         if round % 2 == 0 {
             let watch = process::watch(before);
             assert_eq!(say(b"die!"), b"");
@@ -432,6 +433,7 @@ fn an_accept_loop_is_supervised_stopped_at_once_and_finds_its_port_free_when_it_
             assert!(process::zombies().iter().all(|zombie| zombie.pid != before));
             supervisor.restart_child("echo").unwrap();
         }
+        // The replacement listens on the same port.
         binds.wait_for(round);
         assert_eq!(*address.lock(), own, "the same port");
         assert_eq!(say(b"pong"), b"pong");

@@ -354,6 +354,7 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
     let supervisor =
         up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec().name(name.clone())));
     let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    // Clients call by name without a pause; only these two errors are correct.
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let (stop, answers, name) = (Arc::clone(&stop), Arc::clone(&answers), name.clone());
@@ -373,6 +374,7 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
         a.kill();
         a.await_start(round + 1);
     }
+    // After the last restart the clients get answers again.
     let before = answers.load(Ordering::SeqCst);
     eventually("they keep running", || answers.load(Ordering::SeqCst) > before);
     stop.store(true, Ordering::SeqCst);

@@ -915,6 +915,7 @@ mod wait_cycles {
         {
             let server = start_server();
             let (tx, rx) = channel();
+            // The handler reads a stream whose tasks call this very server.
             server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |what: &str| match what {
@@ -935,6 +936,7 @@ mod wait_cycles {
                 tx.send((values, stream.collect::<Vec<_>>())).expect("the test listens");
                 Next::wait()
             });
+            // Two tasks yield values; the other two form a cycle with the server and are refused.
             let (values, others) = promptly(|| rx.recv().unwrap());
             assert_eq!(values, (Some(Ok(Ok(1))), Some(Ok(Ok(2)))), "as long as one gets it further it waits");
             assert_eq!(others.len(), 2);

@@ -490,6 +490,8 @@ fn a_zombie_is_inert() {
             let tries =
                 Tries { to: inbox.address(), victim: victim.clone(), timer, names, results: results.clone() };
             let (begun, held, end) = (ready.clone(), gate.clone(), results.clone());
+            // The child blocks uninterruptibly; once released, it tries every operation either in a
+            // destructor or not at all.
             let child = Builder::new().kill_grace(ms(30)).spawn_monitor::<()>(move |_| {
                 let end = OnDrop(move || end.note("end"));
                 let tries = OnDrop(move || {
@@ -507,11 +509,14 @@ fn a_zombie_is_inert() {
             });
             let (child, monitor) = child.unwrap();
             ready.pass();
+            // Turn it into a zombie, then let its thread continue.
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
             assert!(zombie(&child).is_some());
             gate.open();
             eventually("it is reaped", || zombie(&child).is_none());
+            // Each operation was refused; outside of a destructor the thread unwinds at its next
+            // checkpoint.
             if in_destructor {
                 let expected = [
                     "send by name refused",
@@ -526,6 +531,7 @@ fn a_zombie_is_inert() {
             } else {
                 assert_eq!(results.all(), ["end"]);
             }
+            // None of the operations has had an effect.
             assert!(process::is_alive(&victim));
             assert_eq!(process::info(&victim).unwrap().monitored_by, []);
             assert_eq!(process::whereis(names[0]), Some(inbox.pid()));
@@ -1046,6 +1052,8 @@ fn a_zombie_does_not_answer_for_others() {
         for by_next in [true, false] {
             let (ready, gate) = (Gate::new(), Gate::new());
             let (started_gate, wait) = (ready.clone(), gate.clone());
+            // The back end holds the request of another caller and replies only in a destructor, as a
+            // zombie.
             let back = Builder::new().kill_grace(ms(10)).spawn::<Caller<u8>>(move |inbox| {
                 let Event::Message(from) = inbox.recv() else { panic!("a request was due") };
                 let mut from = Some(from);
@@ -1063,9 +1071,11 @@ fn a_zombie_does_not_answer_for_others() {
             let answer = Task::spawn(move || asked.call(Ask)).unwrap();
             ready.pass();
             let watch = process::watch(&back);
+            // It becomes a zombie while it is blocked.
             process::exit(&back, ExitReason::Kill);
             watch.wait();
             assert!(zombie(&back).is_some());
+            // Its late reply is dropped: the caller gets an error instead.
             gate.open();
             let answer = answer.join().unwrap();
             assert!(matches!(answer, Err(CallError::NoReply { .. })), "{answer:?}");

@@ -80,6 +80,8 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         registry.listen(&inbox.address());
         let sought = registry.clone();
         let test = inbox.address();
+        // The killer finds the process by its key, possibly before its thread begins, and sends `Other`
+        // after the exit.
         let killer = process::spawn::<Message>(move |_| {
             if let Some(found) = sought.whereis_timeout("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
@@ -94,6 +96,7 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
             watch.wait();
         }
         end_of(killer.expect("a thread"));
+        // All events must precede the exit, which `Other` marks.
         let mut received: Vec<_> = drained(inbox).into_iter().filter_map(Event::into_message).collect();
         if let Some(at) = received.iter().position(|received| *received == Message::Other) {
             assert!(

@@ -20,7 +20,7 @@ pub(crate) fn in_child_program(body: impl FnOnce()) -> String {
         std::process::exit(0);
     };
     let (output, text) = run(command);
-    assert!(output.status.success(), "the program apart ended with {}:\n{text}", output.status);
+    assert!(output.status.success(), "the child program exited with {}:\n{text}", output.status);
     text
 }
 
@@ -60,7 +60,7 @@ fn run(mut command: Command) -> (Output, String) {
 pub(crate) fn send_line(what: &str) {
     let mut out = io::stdout().lock();
     // The harness may have left an unfinished line.
-    writeln!(out, "\n{LINE_PREFIX}{what}").and_then(|()| out.flush()).expect("the first program listens");
+    writeln!(out, "\n{LINE_PREFIX}{what}").and_then(|()| out.flush()).expect("the parent program reads");
 }
 
 /// A running child program that exchanges lines with its parent; killed if the test fails.

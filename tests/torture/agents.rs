@@ -136,6 +136,7 @@ impl Hand {
         if self.dice.one_in(8) {
             self.kill_an_agent(&server);
         }
+        // Changes sent before the call must be applied before it.
         let casts = self.dice.below(5) as u64;
         for _ in 0..casts {
             let n = self.number();
@@ -146,6 +147,7 @@ impl Hand {
         let (n, kind, time) = (self.number(), self.dice.below(24), self.dice.up_to_ms(10));
         let limit = if self.dice.one_in(4) { self.dice.up_to_ms(3) } else { Duration::from_millis(300) };
         let (books, began) = (Arc::clone(&self.books), Instant::now());
+        // The function fails, blocks, or calls another agent, by `kind`.
         let answer = server.get_and_update_timeout(limit, move |tally| {
             let seen = tally.change(id, n);
             match kind {
@@ -174,6 +176,7 @@ impl Hand {
             seen
         });
         let took = began.elapsed();
+        // Compare with what this client knew of the agent.
         let known = self.agents.entry(slot.number).or_default();
         known.sent += casts + 1;
         let before = format!("{known:?}");

@@ -22,6 +22,7 @@ impl Client<'_> {
         });
         let name = PartitionRef::named(own_name(self.hand.id()));
         let parts = Parts { name, max: 1000, slots, homes: Mutex::default() };
+        // A supervisor without partitions is refused.
         let none = parts.spec(&books).partitions(0).start().err();
         if none != Some(StartError::BadSpec(SpecError::NoPartitions)) || name.partitions().is_some() {
             self.breach(format!("no partitions: {none:?}, {:?}", name.partitions()));
@@ -30,6 +31,7 @@ impl Client<'_> {
             Ok(system) => system,
             Err(error) => return self.hand.no_system(&error),
         };
+        // A second start under the same name is refused.
         let again = parts.spec(&books).start().map(|_| ());
         let twice = matches!(&again, Err(StartError::AlreadyStarted(pid)) if Some(*pid) == system.whereis());
         if !twice && !again.as_ref().is_err_and(|error| auditor::no_room(&books, error)) {
@@ -39,6 +41,7 @@ impl Client<'_> {
         if all.iter().any(Option::is_none) || name.partitions() != Some(count) {
             self.breach(format!("{name} was started with {count}, and has {:?}, {all:?}", name.partitions()));
         }
+        // End one partition at a time: only this one is replaced.
         for _ in 0..self.hand.dice.below(5) {
             let at = self.hand.dice.below(count);
             let Some(pid) = all[at] else { break };
@@ -60,6 +63,7 @@ impl Client<'_> {
                 self.breach(format!("{next} is {at} of {name}, and answers {answer:?}"));
             }
         }
+        // After the stop nothing is left.
         parts.is_as_planned(&books);
         let _ = system.stop();
         let left = all.into_iter().flatten().filter(|pid| process::is_alive(*pid)).count();

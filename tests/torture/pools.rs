@@ -81,6 +81,7 @@ impl Client<'_> {
             Err(error) => return self.hand.no_spawn(&error),
         };
         let pid = task.pid();
+        // Kind 2 is killed, in addition to the ways to end above.
         if kind == 2 {
             process::exit(pid, ExitReason::Kill);
         }
@@ -107,6 +108,7 @@ impl Client<'_> {
             }
             process::watch(pid).wait_timeout(SLACK);
         }
+        // The link may add one `Exit`, and not two.
         let exits = self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid));
         if exits.len() > 1 {
             self.breach(format!("a task ended more than once: {exits:?}"));
