@@ -88,7 +88,7 @@ fn ag_05_a_first_value_that_panics_is_a_failed_start() {
         let name: Number = ServerRef::named(unique("ag 05"));
         assert_eq!(failed(Agent::child_spec(|| panic!("named")).name(name.clone()).start()), "named");
         assert_eq!(name.whereis(), None);
-        assert!(inbox.is_empty(), "the error says it all");
+        assert!(inbox.is_empty(), "the failure arrives in the error only");
     });
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Agent::<i32>::start_link(|| panic!("linked"));
@@ -174,7 +174,7 @@ fn a_caller_that_waits_no_longer_does_not_stop_the_function() {
         });
         slow.unwrap();
         assert_eq!(message(inbox), 2);
-        assert_eq!(agent.get(|n| *n).unwrap(), 12, "the one in the mailbox took effect too");
+        assert_eq!(agent.get(|n| *n).unwrap(), 12, "the message in the mailbox took effect too");
         agent.stop().unwrap();
     });
 }

@@ -66,7 +66,7 @@ fn ap_01_it_starts_and_not_twice() {
     assert_eq!(journal.all(), ["start worker"]);
     let again = Application::new(name, plan()).start();
     assert_eq!(again.unwrap_err(), ApplicationError::AlreadyStarted(name.into()));
-    assert!(app.is_running() && process::is_alive(worker.pid()), "the first is not disturbed");
+    assert!(app.is_running() && process::is_alive(worker.pid()), "the first is not affected");
     assert_eq!(
         Application::find(name).map(|found| found.supervisor().whereis()),
         Some(app.supervisor().whereis())
@@ -99,7 +99,7 @@ fn ap_03_what_does_not_run_cannot_be_stopped() {
     assert_eq!(Application::stop(name), Ok(()));
     assert_eq!(first.stop(), not_started);
     let second = started(Application::new(name, plan()));
-    assert_eq!(first.stop(), not_started, "it is not the one that runs now");
+    assert_eq!(first.stop(), not_started, "it is not the current incarnation");
     first.request_stop();
     assert!(second.is_running() && !first.is_running());
     second.stop().unwrap();
@@ -272,7 +272,7 @@ fn a_top_supervisor_of_a_type_of_its_own() {
     assert_eq!(app.supervisor().count_children().unwrap().active, 3);
     let victim = app.supervisor().which_children().unwrap()[0].pid().unwrap();
     kill(victim, ExitReason::Kill);
-    assert!(matches!(app.wait(), ApplicationExit::GaveUp(_)), "its plan is watched as well");
+    assert!(matches!(app.wait(), ApplicationExit::GaveUp(_)), "its plan is supervised as well");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn it_starts_only_after_what_it_depends_on() {
     let place = |app: &ApplicationRef| running.iter().position(|name| **name == *app.name()).unwrap();
     assert!(place(&db) < place(&cache) && place(&cache) < place(&web));
     db.stop().unwrap();
-    assert!(web.is_running(), "what depends on it is not stopped with it");
+    assert!(web.is_running(), "dependent applications keep running");
     web.stop().unwrap();
     cache.stop().unwrap();
 }

@@ -522,7 +522,7 @@ fn more_than_three_restarts_in_five_seconds_end_the_supervisor_and_its_linked_st
             cache.kill();
             cache.await_start(round + 1);
         }
-        assert_eq!(inbox.try_recv(), None, "three are endured");
+        assert_eq!(inbox.try_recv(), None, "three restarts are within the budget");
         cache.kill();
         inbox.recv();
     });

@@ -445,7 +445,7 @@ fn au_10_a_significant_child_is_refused_before_the_supervisor_is_asked() {
     assert_eq!(supervisor.start_child(significant()), refused);
     assert_eq!(a.attempts(), 0);
     supervisor.stop().unwrap();
-    assert_eq!(supervisor.start_child(significant()), refused, "though there is no supervisor any more");
+    assert_eq!(supervisor.start_child(significant()), refused, "although the supervisor has exited");
 }
 
 #[test]

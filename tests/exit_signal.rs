@@ -211,7 +211,7 @@ fn chain(length: usize) -> Address<()> {
 fn extend(length: usize, tx: std::sync::mpsc::Sender<Address<()>>) {
     let body = move |inbox: &mut Inbox<()>| {
         if length == 1 {
-            tx.send(inbox.address()).expect("the test waits for it");
+            tx.send(inbox.address()).expect("the test receives");
             inbox.recv();
             process::exit_with(ExitReason::Kill)
         } else {

@@ -95,7 +95,7 @@ fn gc_03_a_late_reply_is_dropped() {
             });
             assert!(matches!(late, Err(CallError::Timeout { .. })));
             gate.open();
-            assert_eq!(server.get(), Ok(round), "it was carried out, and the next call gets its own answer");
+            assert_eq!(server.get(), Ok(round), "it was executed, and the next call gets its own answer");
             assert!(inbox.is_empty());
         }
     });
@@ -584,7 +584,7 @@ fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
         for caller in callers {
             let (first, second, mail) = caller.join().unwrap();
             assert!(matches!(first, Err(CallError::Timeout { .. })), "{first:?}");
-            assert_eq!((second, mail), (Ok(0), 0), "the late reply went nowhere");
+            assert_eq!((second, mail), (Ok(0), 0), "the late reply was dropped");
         }
     });
 }
@@ -859,7 +859,11 @@ fn a_caller_dropped_in_a_caught_panic_is_told() {
                 Next::wait()
             })
         });
-        assert_eq!(in_a_process, Err(no_reply(&server)), "though the process that dropped it lives on");
+        assert_eq!(
+            in_a_process,
+            Err(no_reply(&server)),
+            "although the process that dropped it keeps running"
+        );
     });
 }
 
@@ -947,7 +951,7 @@ fn a_request_that_never_carries_its_caller_is_unanswered() {
             })
         });
         assert_eq!(result, Err(no_reply(&server)));
-        assert_eq!(other.join().unwrap(), Ok(0), "that one got the answer");
+        assert_eq!(other.join().unwrap(), Ok(0), "that caller got the answer");
     });
 }
 
@@ -1131,7 +1135,7 @@ fn a_name_held_by_another_kind_of_server() {
         wrong.note("lost");
         assert!(logs().iter().any(|line| line.starts_with("WARN") && line.contains(text)), "{:?}", logs());
         assert!(matches!(wrong.stop(), Err(rethread::StopError::WrongType { .. })));
-        assert!(default_info.call(|from| from).is_ok(), "it was not disturbed");
+        assert!(default_info.call(|from| from).is_ok(), "it was not affected");
         default_info.stop().unwrap();
     });
 }
@@ -1171,7 +1175,7 @@ fn a_foreign_thread_can_call() {
     let panicked = std::panic::AssertUnwindSafe(|| server.get().or_exit());
     #[expect(clippy::disallowed_methods, reason = "the panic of a foreign thread is what is tested")]
     let panicked = std::panic::catch_unwind(panicked);
-    assert!(panicked.is_err(), "there is nothing to end on a foreign thread");
+    assert!(panicked.is_err(), "a foreign thread cannot exit");
 }
 
 #[test]
@@ -1277,7 +1281,7 @@ fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
         gate.open();
         let new = starter.join().unwrap();
         assert_eq!(journal.all(), ["old one gone", "new one begins"]);
-        assert_eq!(key.whereis(), Some(new), "the old one's end does not take it away");
+        assert_eq!(key.whereis(), Some(new), "the exit of the old holder leaves the name");
         key.stop().unwrap();
     });
 }

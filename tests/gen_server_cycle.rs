@@ -53,7 +53,7 @@ fn close_cycle(servers: &[ServerRef<ScriptedServer>]) -> CallError {
         let next = chain.next().expect("a server to call");
         let rest: Vec<_> = chain.collect();
         if rest.is_empty() {
-            tx.send(next.get().expect_err("a wait cycle")).expect("the test listens");
+            tx.send(next.get().expect_err("a wait cycle")).expect("the test receives");
         } else {
             next.call_with(move |_, from, _| {
                 let _ = onward(rest, tx);
@@ -140,7 +140,7 @@ fn close_at_once(size: usize, rounds: usize) {
                     (servers[(at + 1) % size].clone(), Arc::clone(&barrier), tx.clone());
                 servers[at].cast_with(move |_, _| {
                     barrier.wait();
-                    tx.send(next.get()).expect("the test listens");
+                    tx.send(next.get()).expect("the test receives");
                     Next::wait()
                 });
             }

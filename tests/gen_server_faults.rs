@@ -131,7 +131,7 @@ fn a_panic_whose_payload_is_no_text_keeps_it() {
             panic!("not {error}")
         };
         assert_eq!(report.take_payload().unwrap().downcast_ref(), Some(&42_u8));
-        assert!(report.take_payload().is_none(), "only the first to ask gets it");
+        assert!(report.take_payload().is_none(), "only the first call gets it");
     });
 }
 
@@ -200,7 +200,7 @@ fn arguments_that_are_never_used_are_dropped_by_the_starter() {
         let spec = Armed::child_spec(Some(Bomb("unused"))).name(name.clone());
         let message = process::attempt(|| spec.start_link().unwrap_err().to_string())
             .rescue(|report| report.message().to_owned());
-        assert_eq!(message, "unused", "the panic is where the drop is");
+        assert_eq!(message, "unused", "the panic location is that of the drop");
         assert_eq!(name.whereis(), holder.whereis());
         assert_eq!(name.call(|from| from), Ok(()));
         let me = process::info(inbox.pid()).unwrap();
@@ -346,7 +346,7 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
         let pass = gate.clone();
         let plan = Plan::new(&Journal::new()).on_drop(move || pass.pass());
         let server = plan.spec().name(name.clone()).exit_timeout(SHORT).start().unwrap();
-        assert_eq!(server.stop(), Ok(()), "it stopped, for the reason it was given");
+        assert_eq!(server.stop(), Ok(()), "it stopped with the requested reason");
         assert_eq!(name.whereis(), None);
         let pid = server.pid();
         let zombie = process::zombies().into_iter().find(|zombie| zombie.pid == pid).unwrap();

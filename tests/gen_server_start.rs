@@ -312,7 +312,7 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
                     _ => spec.start_monitor().map(|(server, _)| server),
                 };
                 assert_eq!(failed.unwrap_err(), StartError::Timeout);
-                assert_eq!(name.whereis(), None, "the start waits until it is gone");
+                assert_eq!(name.whereis(), None, "the start waits for the exit of the old one");
                 if let Ok(begun) = rx.recv() {
                     assert_eq!(begun.wait(), ExitReason::Killed);
                 } // otherwise it was killed before it came to its init
@@ -458,7 +458,7 @@ fn gs_22_without_a_name_a_server_is_unnamed() {
         let server = start_server();
         let info = process::info(server.pid()).unwrap();
         assert_eq!(info.name, None);
-        assert_eq!(info.label.as_deref(), Some("ScriptedServer"), "listings call it by its type");
+        assert_eq!(info.label.as_deref(), Some("ScriptedServer"), "the label defaults to the type name");
         server.stop().unwrap();
     });
 }

@@ -35,7 +35,7 @@ fn child_of_another(
     let pass = gate.clone();
     drop(elsewhere_detached(move |_| {
         let server = plan.start_link();
-        tx.send(server.clone()).expect("the test listens");
+        tx.send(server.clone()).expect("the test receives");
         pass.pass();
         end(&server);
     }));

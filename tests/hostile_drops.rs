@@ -56,7 +56,7 @@ fn assert_timers_fire() {
     let waits = waits.expect("a free thread");
     let end = process::watch(&waits);
     process::send_after(Duration::from_millis(1), &waits, ());
-    assert_eq!(end.wait_timeout(SOON), Some(ExitReason::Normal), "the clock stands still");
+    assert_eq!(end.wait_timeout(SOON), Some(ExitReason::Normal), "the timer thread is stuck");
 }
 
 /// Keeps its answer until its `terminate` returns, which waits.

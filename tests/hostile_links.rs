@@ -222,7 +222,7 @@ fn a_child_that_links_and_unlinks_its_supervisor_is_stopped_with_it() {
     let supervisor = strict(&a);
     let pid = pid_of(&supervisor);
     a.run_and_wait(move || {
-        assert_eq!(process::link(pid), Ok(()), "there is one already, and there stays one");
+        assert_eq!(process::link(pid), Ok(()), "the existing link is kept");
         process::unlink(pid);
         assert_eq!(process::link(pid), Ok(()));
         process::unlink(pid);
@@ -271,7 +271,7 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
         assert_eq!(end.wait(), ExitReason::Killed);
         let second = a.await_start(2);
         assert!(second != first && !process::is_alive(first));
-        assert_eq!(journal.all()[..2], ["start a", "stop a"], "never two of it");
+        assert_eq!(journal.all()[..2], ["start a", "stop a"], "never two incarnations at a time");
         assert!(name.whereis().is_some_and(|now| now != supervisor));
         top.stop().unwrap();
     }
@@ -291,7 +291,7 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
     a.run_and_wait(move || signals().into_iter().for_each(|reason| process::exit(pid, reason)));
     assert_eq!(child_pid(&supervisor, "a"), first);
     supervisor.stop().unwrap();
-    assert_eq!(a.starts(), 1, "never two of it");
+    assert_eq!(a.starts(), 1, "it was started again");
     // The exit that comes last is noticed.
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));

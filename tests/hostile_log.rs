@@ -172,7 +172,7 @@ fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
         });
         let end = process::watch(victim.unwrap());
         gate.open();
-        assert!(matches!(end.wait(), ExitReason::Panic(_)), "its own reason counts");
+        assert!(matches!(end.wait(), ExitReason::Panic(_)), "its own reason is kept");
     });
 }
 

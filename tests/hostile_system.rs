@@ -162,7 +162,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         let reported =
             |line: &String| line.contains("child a did not start again: the operating system refused");
         assert!(support::logs().iter().any(reported));
-        assert_eq!(inbox.try_recv(), None, "neither an exit nor a down of what was refused");
+        assert_eq!(inbox.try_recv(), None, "no exit and no down of a refused process");
         allow();
         let second = a.await_start(2);
         assert_eq!(child_pid(&patient, "a"), second);
@@ -304,7 +304,7 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
         let handle = Arc::clone(&other.0);
         let _hook = process::on_exit_request(move || drop(handle.lock().kill()));
         out.read_line(&mut String::new()).expect("it says that it has begun");
-        pid.send(other.0.lock().id()).expect("the test waits");
+        pid.send(other.0.lock().id()).expect("the test receives");
         // Blocks while the other program runs, without holding a lock.
         out.read_to_string(&mut String::new()).expect("text");
         let _ = other.0.lock().wait();

@@ -89,7 +89,7 @@ fn stolen_payload() -> Payload {
     let victim = process::spawn::<()>(move |inbox| {
         opens.open();
         let Err(payload) = swallow(|| inbox.recv()) else { return };
-        tx.send(payload).expect("the test waits");
+        tx.send(payload).expect("the test receives");
         inbox.recv(); // unwinds once more
         unreachable!("a second signal is not needed");
     });
@@ -156,7 +156,7 @@ fn an_exit_or_a_throw_resumed_elsewhere_means_there_what_it_meant_here() {
     let stolen = |raise: fn()| {
         let (tx, payload) = channel();
         process::spawn::<()>(move |_| {
-            tx.send(swallow(raise).expect_err("it raises")).expect("the test waits")
+            tx.send(swallow(raise).expect_err("it raises")).expect("the test receives")
         })
         .unwrap();
         payload.recv().unwrap()
@@ -186,9 +186,9 @@ fn with_a_scope(
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    assert_eq!(process::current(), None, "they are no processes");
+                    assert_eq!(process::current(), None, "they are foreign threads");
                     if inside.fetch_add(1, Ordering::SeqCst) == 2 {
-                        ready.send(()).expect("the test waits");
+                        ready.send(()).expect("the test receives");
                     }
                     while !enough.load(Ordering::SeqCst) {
                         std::hint::spin_loop();
@@ -274,7 +274,7 @@ impl Drop for Asks {
         let _ = attempt(|| 1).result();
         process::sleep(Duration::from_millis(1));
         process::checkpoint();
-        self.done.send(()).expect("the test waits");
+        self.done.send(()).expect("the test receives");
     }
 }
 

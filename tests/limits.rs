@@ -331,7 +331,7 @@ fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
         room_for(100);
         c.await_start(2);
         eventually("all run", || states(&supervisor).iter().all(|(_, state)| *state == "running"));
-        assert_eq!(process::processes().len(), 4, "none of them twice");
+        assert_eq!(process::processes().len(), 4, "no child runs twice");
         supervisor.stop().unwrap();
         let (starts, stops): (Vec<_>, Vec<_>) =
             journal.all().into_iter().partition(|note| note.starts_with("start"));

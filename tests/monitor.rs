@@ -346,7 +346,7 @@ fn a_foreign_thread_watches_instead() {
     assert_eq!(first.wait_timeout(Duration::ZERO), None);
     child.start(|| process::exit_with("seen from outside"));
     assert_eq!(first.wait(), "seen from outside".into());
-    assert_eq!(first.wait(), "seen from outside".into(), "it can be asked again");
+    assert_eq!(first.wait(), "seen from outside".into(), "a second wait returns the same reason");
     assert_eq!(second.wait_timeout(Duration::from_secs(30)), Some("seen from outside".into()));
     assert_eq!(process::watch(&child).wait(), ExitReason::NoProc);
 }

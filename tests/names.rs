@@ -393,7 +393,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
         });
         gate.open();
         let expected = ["the old one is gone", "the last one begins"];
-        assert_eq!(journal.wait_for(2), expected, "waited for the end of each: {wait_for_the_end_of_each}");
+        assert_eq!(journal.wait_for(2), expected, "waited for each exit: {wait_for_the_end_of_each}");
     }
 }
 

@@ -221,7 +221,7 @@ fn events_tell_a_life_from_the_start_to_the_end() {
         assert_eq!(started.name.as_deref(), Some(name));
         let exited = next(&mut events, mine);
         assert_eq!(exited.kind, ProcessEventKind::Exited { reason: ExitReason::Normal });
-        assert_eq!(exited.name.as_deref(), Some(name), "though the name is free again");
+        assert_eq!(exited.name.as_deref(), Some(name), "although the name is free again");
         assert!(exited.to_string().ends_with("exited: normal"), "{exited}");
     });
 }

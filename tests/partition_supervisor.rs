@@ -252,7 +252,7 @@ fn each_partition_gets_its_own_spec_at_each_start() {
             _ => Part::child_spec(index),
         });
         let Err(StartError::Failed(ExitReason::Panic(report))) = broken.partitions(2).start() else {
-            panic!("it was to panic")
+            panic!("a panic was expected")
         };
         assert_eq!(report.message(), "no spec");
         assert_eq!((name.partitions(), name.partition(0).whereis()), (None, None));

@@ -51,7 +51,7 @@ fn all_fields_of_info() {
         gate.open();
         eventually("it waits", || process::info(&child).unwrap().state == ProcessState::Waiting);
         let info = process::info(&child).unwrap();
-        assert_eq!(info.mailbox_len, 3, "what a receive has passed over still waits");
+        assert_eq!(info.mailbox_len, 3, "skipped messages stay in the mailbox");
         let text = info.to_string();
         for part in [&child.pid().to_string(), name, "waiting", "mail 3", "process_info.rs"] {
             assert!(text.contains(part), "{part} is not in: {text}");

@@ -182,7 +182,7 @@ fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
     }
     let entered: Vec<usize> = entered.iter().map(|inside| inside.load(Ordering::SeqCst)).collect();
     assert!(entered.iter().all(|times| *times <= 1), "a zombie had the lock: {entered:?}");
-    assert!(entered.contains(&1), "none ever had it");
+    assert!(entered.contains(&1), "none ever held it");
 }
 
 #[test]

@@ -233,7 +233,7 @@ struct Exclusive(Arc<AtomicBool>);
 
 impl Exclusive {
     fn take(it: &Arc<AtomicBool>) -> Self {
-        assert!(!it.swap(true, Ordering::SeqCst), "two have it");
+        assert!(!it.swap(true, Ordering::SeqCst), "two hold it");
         Self(Arc::clone(it))
     }
 }
@@ -295,6 +295,6 @@ fn many_start_and_kill_under_one_key_and_one_begins_at_a_time() {
         let reason = starter.wait();
         assert!(matches!(reason, ExitReason::Normal | ExitReason::NoProc), "{reason}");
     }
-    assert!(refused.load(Ordering::SeqCst) > 0, "they never met");
+    assert!(refused.load(Ordering::SeqCst) > 0, "they never ran at the same time");
     eventually("all are gone", || !it.load(Ordering::SeqCst) && keys.count() == 0);
 }

@@ -17,7 +17,8 @@ fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait()
     let mut seen = HashSet::new();
     for _ in 0..200 {
         let (tx, rx) = channel();
-        let body = move |_: &mut process::Inbox<()>| tx.send(thread::current().id()).expect("the test waits");
+        let body =
+            move |_: &mut process::Inbox<()>| tx.send(thread::current().id()).expect("the test receives");
         process::watch(process::spawn(body).expect("a thread")).wait();
         assert!(seen.insert(rx.recv().expect("it sent a value")), "a thread was kept");
     }
@@ -26,7 +27,7 @@ fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait()
         assert_eq!(process::settings().wait_strategy, waiting);
         let echo = process::spawn::<Sender<u8>>(|inbox| {
             while let Event::Message(back) = inbox.recv() {
-                back.send(1).expect("the test waits");
+                back.send(1).expect("the test receives");
             }
         });
         let echo = echo.expect("a thread");

@@ -32,7 +32,7 @@ fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId
     keep();
     let (tx, rx) = channel();
     let run = move |_: &mut Inbox<()>| {
-        tx.send(thread::current().id()).expect("the test waits");
+        tx.send(thread::current().id()).expect("the test receives");
         body();
     };
     let child = builder(kilobytes).spawn(run).expect("a thread");
@@ -54,7 +54,7 @@ fn the_next_process_finds_the_thread_locals_of_the_one_before() {
     let (tx, rx) = channel();
     eventually("something was left", || {
         let tx = tx.clone();
-        thread_of(302, move || tx.send(LEFT.replace(7)).expect("the test waits"));
+        thread_of(302, move || tx.send(LEFT.replace(7)).expect("the test receives"));
         rx.recv() == Ok(7)
     });
 }
@@ -111,7 +111,7 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
             Some(label) => builder.label(label),
             None => builder,
         };
-        let child = builder.spawn(move |_: &mut Inbox<()>| tx.send(name()).expect("the test waits"));
+        let child = builder.spawn(move |_: &mut Inbox<()>| tx.send(name()).expect("the test receives"));
         process::watch(child.expect("a thread")).wait();
         rx.recv().expect("it sent a value")
     };

@@ -139,7 +139,7 @@ fn in_12_a_permanent_sub_supervisor_is_restarted_with_fresh_static_children() {
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(states(&top), [("sub".into(), "running")]);
     assert_ne!(sub.whereis(), first);
-    assert_eq!(ids(&sub), ["worker", "other"], "what was added at run time is lost");
+    assert_eq!(ids(&sub), ["worker", "other"], "children added at run time are not restored");
     assert_eq!((worker.starts(), other.starts(), added.starts()), (2, 2, 1));
     assert_eq!(top.count_children().unwrap().supervisors, 1);
     top.stop().unwrap();
@@ -204,10 +204,10 @@ fn in_14_a_sub_supervisors_limit_restarts_all_under_one_for_all() {
     tree.dynamic.crash();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     let listed = ["sub1", "sub2", "sub3"].map(|id| (id.to_owned(), "running"));
-    assert_eq!(states(&tree.top), listed, "sub3 is back too");
+    assert_eq!(states(&tree.top), listed, "sub3 was restarted too");
     assert_eq!(ids(&tree.sub1), ["a", "b"]);
     assert_eq!((tree.a.starts(), tree.b.starts()), (2, 2));
-    assert_eq!(ids(&tree.sub2), [""; 0], "what was added at run time is gone");
+    assert_eq!(ids(&tree.sub2), [""; 0], "children added at run time are removed");
     assert_eq!(ids(&tree.sub3), [""; 0]);
     assert!([&tree.sub1, &tree.sub2].iter().all(|sub| !before.contains(&sub.whereis().unwrap())));
     tree.top.stop().unwrap();

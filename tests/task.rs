@@ -86,7 +86,7 @@ fn links_of(pid: Pid) -> Vec<Pid> {
 #[track_caller]
 fn clean(inbox: &Inbox<()>) {
     eventually("no link is left", || links_of(inbox.pid()).is_empty());
-    assert_eq!(inbox.len(), 0, "messages left");
+    assert_eq!(inbox.len(), 0, "messages are left");
 }
 
 /// Checks that the owner has no link, though the task may be running.
@@ -146,7 +146,7 @@ fn tk_02_callers_from_the_nearest_on() {
         });
         let (outer, callers) = outer.unwrap().join().unwrap();
         assert_eq!(callers.unwrap(), [outer.unwrap(), inbox.pid()]);
-        assert_eq!(task::callers(), [], "the owner has none");
+        assert_eq!(task::callers(), [], "the owner has no callers");
     });
 }
 
@@ -401,7 +401,7 @@ mod the_tie_to_the_owner {
                 note.store(true, Ordering::Relaxed);
             });
             assert_eq!(reason, "boom".into(), "the task's own reason, not that of a failed join");
-            assert!(!survived.load(Ordering::Relaxed), "it ends where it learns of it");
+            assert!(!survived.load(Ordering::Relaxed), "the owner exits in the failing join");
         }
     }
 
@@ -575,7 +575,7 @@ mod on_a_foreign_thread {
             assert_eq!(before.join(), Ok("before"));
             let (within, gate) = gated("within");
             let mut within = within;
-            assert_eq!(within.yield_for(NOW), None, "it listens as a process");
+            assert_eq!(within.yield_for(NOW), None, "it is still running");
             gate.open();
             within
         });
@@ -943,7 +943,7 @@ mod wait_cycles {
             let this = cx.server_ref();
             let task = Task::spawn(move || this.get()).expect("a free thread");
             let pid = task.pid();
-            tx.send(handle(task, pid)).expect("the test listens");
+            tx.send(handle(task, pid)).expect("the test receives");
             Next::wait()
         });
         (promptly(|| rx.recv().expect("an answer")), server)
@@ -986,7 +986,7 @@ mod wait_cycles {
                 wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
-            tx.send(task.expect("a free thread").join()).expect("the test listens");
+            tx.send(task.expect("a free thread").join()).expect("the test receives");
             Next::wait()
         });
         let (refused, task) = promptly(|| rx.recv().unwrap()).unwrap();
@@ -1024,7 +1024,7 @@ mod wait_cycles {
             assert_eq!(seen, (None, vec![None]));
             let end = process::watch(&task);
             drop(task);
-            tx.send(end).expect("the test listens");
+            tx.send(end).expect("the test receives");
             Next::wait()
         });
         assert_eq!(promptly(|| rx.recv().unwrap().wait()), ExitReason::Normal, "the call was answered");
@@ -1038,7 +1038,7 @@ mod wait_cycles {
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = trapping(move |_| this.get());
-            tx.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test listens");
+            tx.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test receives");
             Next::wait()
         });
         let (task, result) = promptly(|| rx.recv().unwrap());
@@ -1095,7 +1095,7 @@ mod in_destructors {
         let mut act = Some(act);
         let guard = OnDrop(move || {
             if let Some(act) = act.take() {
-                tx.send(act()).expect("the test listens");
+                tx.send(act()).expect("the test receives");
             }
         });
         let ended = process::attach(move |_: &mut Inbox<()>| {
@@ -1131,7 +1131,7 @@ mod in_destructors {
                 let mut task = Some(waiting::<()>());
                 let _guard = OnDrop(move || {
                     if let Some(task) = task.take() {
-                        tx.send(promptly(|| wait(task))).expect("the test listens");
+                        tx.send(promptly(|| wait(task))).expect("the test receives");
                     }
                 });
                 process::exit_with("over")
@@ -1278,7 +1278,7 @@ mod callers_and_reports {
             Address::from_pid(task.pid()).unwrap().send(Tells(tx));
             gate.open();
             assert_eq!(rx.recv().unwrap(), [inbox.pid()]);
-            assert_eq!(rx.recv().unwrap(), [], "unread mail is dropped after the body");
+            assert_eq!(rx.recv().unwrap(), [], "unread messages are dropped after the body");
         });
     }
 

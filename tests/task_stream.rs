@@ -126,7 +126,7 @@ fn tk_27_no_more_is_taken_than_can_run() {
             let (items, taken) = counted();
             let work = |n| if n > 0 { forever() } else { n };
             let mut stream = Task::stream(items.take(100), work).max_concurrency(2).ordered(ordered);
-            assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing before it is asked for");
+            assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing is produced before the request");
             assert_eq!(stream.next(), Some(Ok(0)));
             assert_eq!(taken.load(Ordering::SeqCst), 2);
             drop(stream);
@@ -406,7 +406,7 @@ mod how_far_ahead {
                 });
                 let mut stream = stream.max_concurrency(1).ordered(ordered);
                 for n in 0..4 {
-                    assert_eq!(stream.next(), Some(Ok(n)), "those before it were gone when it began");
+                    assert_eq!(stream.next(), Some(Ok(n)), "its predecessors had exited when it started");
                     assert_eq!(gone.load(Ordering::SeqCst), n + 1, "and so is it");
                 }
             }
@@ -506,11 +506,15 @@ mod crashes {
                 };
                 let mut stream = Task::stream(0..9, work).max_concurrency(3).ordered(ordered);
                 let element: Option<Result<u32, _>> = stream.next();
-                panic!("the owner lives on: {element:?}");
+                panic!("the owner is still running: {element:?}");
             });
             assert_eq!(reason, "boom".into(), "the task's own reason");
             let ends = roll.wait();
-            assert_eq!((ends.len(), ends.contains(&"boom".into())), (3, true), "nothing runs on: {ends:?}");
+            assert_eq!(
+                (ends.len(), ends.contains(&"boom".into())),
+                (3, true),
+                "some threads are still running: {ends:?}"
+            );
         }
     }
 
@@ -692,7 +696,7 @@ mod time_limits {
             };
             let stream = Task::stream(0..9, work).max_concurrency(3);
             let element = stream.timeout(SHORT).on_timeout(OnTimeout::Exit).next();
-            panic!("the owner lives on: {element:?}");
+            panic!("the owner is still running: {element:?}");
         });
         let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
         assert_eq!(failure.reason, ExitReason::Timeout);
@@ -898,7 +902,7 @@ mod wait_cycles {
                     this.get()
                 };
                 let results = Task::stream([1], work).ordered(ordered).collect::<Vec<_>>();
-                tx.send(results).expect("the test listens");
+                tx.send(results).expect("the test receives");
                 Next::wait()
             });
             let results = promptly(|| rx.recv().unwrap());
@@ -933,12 +937,16 @@ mod wait_cycles {
                 };
                 let mut stream = Task::stream(items, work).max_concurrency(4).ordered(ordered);
                 let values = (stream.next(), stream.next());
-                tx.send((values, stream.collect::<Vec<_>>())).expect("the test listens");
+                tx.send((values, stream.collect::<Vec<_>>())).expect("the test receives");
                 Next::wait()
             });
             // Two tasks yield values; the other two form a cycle with the server and are refused.
             let (values, others) = promptly(|| rx.recv().unwrap());
-            assert_eq!(values, (Some(Ok(Ok(1))), Some(Ok(Ok(2)))), "as long as one gets it further it waits");
+            assert_eq!(
+                values,
+                (Some(Ok(Ok(1))), Some(Ok(Ok(2)))),
+                "it waits as long as one task can make progress"
+            );
             assert_eq!(others.len(), 2);
             for other in others {
                 let Err(JoinError::Deadlock { cycle }) = other else { panic!("not {other:?}") };

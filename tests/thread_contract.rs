@@ -969,7 +969,7 @@ fn only_a_kill_that_is_sent_shortens_the_time() {
         other.start(|| process::exit_with(ExitReason::Kill));
         process::watch(&other).wait();
         deadline_passes(50);
-        assert!(zombie(&child).is_none(), "its hour is not over");
+        assert!(zombie(&child).is_none(), "its hour has not passed");
         gate.open();
         process::watch(&child).wait();
     });

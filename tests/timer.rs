@@ -110,8 +110,8 @@ fn tm_09_a_name_is_looked_up_when_the_timer_fires() {
         let _ = send_at(base + ms(1000), name, "for the holder");
         let _ = send_at(base + ms(10), name, "unclaimed");
         let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for another process of that type
-        let _ = send_at(base + ms(11), &inbox.address(), "these have fired");
-        assert_eq!(message(inbox), "these have fired");
+        let _ = send_at(base + ms(11), &inbox.address(), "the other timers were due before");
+        assert_eq!(message(inbox), "the other timers were due before");
         process::register(text, inbox.pid()).unwrap();
         assert_eq!(message(inbox), "for the holder");
         assert_eq!(inbox.try_recv(), None);
@@ -130,7 +130,7 @@ fn a_name_that_has_moved_takes_the_timer_along() {
         let monitor = process::monitor(&first);
         process::exit(&first, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-        assert!(read_timer(timer).is_some(), "it is aimed at the name, not at the process");
+        assert!(read_timer(timer).is_some(), "its target is the name, not the process");
         process::register(text, inbox.pid()).unwrap();
         message(inbox);
     });

@@ -185,7 +185,7 @@ kind: 1 of 3 scripts agree";
         let text = compared(&[("scripts/a.txt", "1\n")]).unwrap_err();
         assert!(text.contains("golden/a.out: ") && text.ends_with("kind: 0 of 1 scripts agree"), "{text}");
         let corpus = corpus("kind", &[("scripts/a.txt", "1\n"), ("golden/a.out", "1\n")]);
-        let panics = |_: &str| panic!("the interpreter does not know this");
+        let panics = |_: &str| panic!("unknown step");
         let text = compare("kind", &corpus.path().join("kind"), panics).unwrap_err();
         assert_eq!(text, "a: panicked\nkind: 0 of 1 scripts agree");
         assert_eq!(compared(&[]), Err("kind: 0 of 0 scripts agree".to_owned()));

@@ -37,7 +37,7 @@ fn plan(name: &'static str, counts: &Arc<Counts>) -> Application {
     let (child, end) = (Arc::clone(counts), Arc::clone(counts));
     let spec = Agent::child_spec(move || Alive::begin(&child));
     Application::new(name, Supervisor::one_for_one().child(spec)).on_stop(move || {
-        assert_eq!(end.alive.load(Ordering::SeqCst), 0, "it has ended and its child lives");
+        assert_eq!(end.alive.load(Ordering::SeqCst), 0, "it has exited and its child is running");
         end.ends.fetch_add(1, Ordering::SeqCst);
     })
 }
@@ -91,7 +91,7 @@ fn of_two_starts_one_wins() {
         let started = plan(APP, &counts).start();
         assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
         let theirs = inbox.recv().into_message().expect("a message");
-        assert_eq!(theirs + u64::from(started.is_ok()), 1, "so many started it");
+        assert_eq!(theirs + u64::from(started.is_ok()), 1, "it was started more than once");
         assert!(Application::running().contains(&APP.into()));
         Application::stop(APP).expect("it runs");
         counts.all_ended(APP, 1);

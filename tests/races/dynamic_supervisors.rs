@@ -42,7 +42,7 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
         let by_others = inbox.recv_where(|event| matches!(event, process::Event::Message(_))).into_message();
         let terminations = u64::from(terminated.is_ok()) + by_others.expect("a message");
         let left = supervisor.which_children().expect("it is running");
-        assert_eq!(left.len() as u64 + terminations, 1, "{left:?} are left of one");
+        assert_eq!(left.len() as u64 + terminations, 1, "{left:?} are left of one agent");
         assert_eq!(CHILD.whereis(), left.first().and_then(rethread::ChildInfo::pid));
         assert!(CHILD.whereis() != Some(pid));
         end_of(terminating.expect("a thread"));

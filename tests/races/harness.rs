@@ -64,15 +64,15 @@ fn each_time(race: Race, once: impl Fn()) {
         let late_before = process::zombies_total();
         once();
         run_until_stalled();
-        assert!(process::processes().is_empty(), "left over: {:?}", process::processes());
-        assert!(process::zombies().is_empty(), "left over: {:?}", process::zombies());
+        assert!(process::processes().is_empty(), "still left: {:?}", process::processes());
+        assert!(process::zombies().is_empty(), "still left: {:?}", process::zombies());
         let late = process::zombies_total() - late_before;
         assert!(impatient || late == 0, "a process became a zombie without early timeouts");
     });
     match explored {
         Ok(explored) => {
             println!("{title}: {} orders, at most {} steps", explored.interleavings, explored.max_steps);
-            assert!(explored.interleavings > 1, "that is no race");
+            assert!(explored.interleavings > 1, "that is not a race");
         }
         Err(broken) => {
             let text = |payload: &(dyn std::any::Any + Send)| {

@@ -24,7 +24,7 @@ fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
     race("link without trap, exit").run(|_| {
         let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
         let linking = process::spawn::<u64>(move |inbox| match process::link(&exiting) {
-            Ok(()) => panic!("it lives: {:?}", inbox.recv()),
+            Ok(()) => panic!("it is still running: {:?}", inbox.recv()),
             Err(error) => assert_eq!(error, process::LinkError::NoProc),
         });
         let reason = end_of(linking.expect("a thread"));

@@ -85,7 +85,7 @@ impl Client<'_> {
                 // Unless it was killed before it could note itself: then another holder is legitimate.
                 process::checkpoint();
                 HOLDERS.lock()[at] = None;
-                panic!("two have one name");
+                panic!("two hold one name");
             }
             loop {
                 inbox.recv();

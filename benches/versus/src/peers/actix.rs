@@ -14,7 +14,7 @@ use crate::measure::{Crowd, Figure, Lap, Outcome, Pace, Random, Stopwatch, block
 use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, Workload, ring_size};
 
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
-    System::new().block_on(async move { spawn(work(workload, scale)).await }).expect("it ends well")
+    System::new().block_on(async move { spawn(work(workload, scale)).await }).expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -104,7 +104,7 @@ async fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(call(&counter).await, (count * CLIENTS) as u64 + 1);
@@ -125,7 +125,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(call(&counter).await, (count * producers) as u64 + 1);
     watch.lap()
@@ -184,7 +184,7 @@ impl Handler<Pong> for Pinger {
         if self.left > 0 {
             self.echo.do_send(Ping(context.address()));
         } else if let Some(done) = self.done.take() {
-            done.send(()).expect("it is waited for");
+            done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -194,7 +194,7 @@ async fn pingpong(count: usize) -> Lap {
     let play = async |rounds| {
         let (done, played) = oneshot::channel();
         pinger.do_send(Serve(rounds, done));
-        played.await.expect("it comes to an end");
+        played.await.expect("the thread is joined");
     };
     play(1000).await;
     let watch = Stopwatch::start();
@@ -232,7 +232,7 @@ impl Handler<Token> for Member {
 
     fn handle(&mut self, Token(left): Token, _: &mut Context<Self>) {
         match left {
-            0 => self.done.send(()).expect("it is waited for"),
+            0 => self.done.send(()).expect("the receiver exists"),
             _ => self.next.as_ref().expect("it is linked first").do_send(Token(left - 1)),
         }
     }
@@ -314,7 +314,7 @@ impl Handler<Pong> for Player {
         if self.left > 0 {
             self.ping();
         } else {
-            self.done.send(()).expect("it is waited for");
+            self.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -328,7 +328,7 @@ async fn big(rounds: usize) -> Lap {
     players.iter().for_each(|one| one.do_send(Meet(players.clone())));
     players.iter().for_each(|one| one.do_send(Begin)); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each thread is joined");
     }
     watch.lap()
 }
@@ -344,7 +344,7 @@ impl Actor for Brief {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.0.take().expect("it ends once").send(()).expect("it is waited for");
+        self.0.take().expect("it ends once").send(()).expect("the receiver exists");
     }
 }
 
@@ -357,7 +357,7 @@ fn brief() -> oneshot::Receiver<()> {
 async fn spawn_exit(count: usize) -> Lap {
     let watch = Stopwatch::start();
     for _ in 0..count {
-        brief().await.expect("it ends well");
+        brief().await.expect("the task succeeds");
     }
     watch.lap()
 }
@@ -367,7 +367,7 @@ async fn spawn_batch(count: usize) -> Lap {
     for _ in 0..count {
         let all: Vec<_> = (0..BATCH).map(|_| brief()).collect();
         for one in all {
-            one.await.expect("it ends well");
+            one.await.expect("the task succeeds");
         }
     }
     watch.lap()
@@ -392,7 +392,7 @@ async fn crowd(workload: Workload, count: usize) -> Vec<Figure> {
         yield_now().await;
     }
     // On another thread: idle actors must not be kept from running.
-    let figures = spawn_blocking(move || crowd.there(workload, count)).await.expect("it ends well");
+    let figures = spawn_blocking(move || crowd.there(workload, count)).await.expect("the task succeeds");
     assert!(all.iter().all(Addr::connected));
     figures
 }

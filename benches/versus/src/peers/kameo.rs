@@ -21,7 +21,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -151,7 +151,7 @@ async fn call_contended(count: usize) -> Lap {
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(next(&counter).await, (count * CLIENTS) as u64 + 1);
@@ -171,7 +171,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
     };
     let all: Vec<_> = (0..producers).map(producer).collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(next(&counter).await, (count * producers) as u64 + 1);
     watch.lap()
@@ -187,7 +187,7 @@ impl Message<Ball> for Player {
     type Reply = ();
     async fn handle(&mut self, Ball(other, left): Ball, cx: &mut Context<Self, ()>) {
         match left {
-            0 => self.0.send(()).expect("it is waited for"),
+            0 => self.0.send(()).expect("the receiver exists"),
             _ => other.tell(Ball(cx.actor_ref().clone(), left - 1)).await.expect("it is running"),
         }
     }
@@ -225,7 +225,7 @@ impl Message<Token> for Member {
     type Reply = ();
     async fn handle(&mut self, Token(left): Token, _: &mut Context<Self, ()>) {
         match (left, &self.next) {
-            (0, _) => self.done.send(()).expect("it is waited for"),
+            (0, _) => self.done.send(()).expect("the receiver exists"),
             (_, Some(next)) => next.tell(Token(left - 1)).await.expect("it is running"),
             (_, None) => unreachable!("first the neighbour"),
         }
@@ -262,7 +262,7 @@ plain_actor!(Pinger);
 impl Pinger {
     async fn ping(&mut self, me: &ActorRef<Self>) {
         if self.left == 0 {
-            return self.done.send(()).expect("it is waited for");
+            return self.done.send(()).expect("the receiver exists");
         }
         let other = &self.others[self.random.below(BIG)];
         other.tell(Ping(me.clone())).await.expect("it is running");
@@ -302,7 +302,7 @@ async fn big(rounds: usize) -> Lap {
         one.tell(Begin(Arc::clone(&players))).await.expect("it is running");
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each thread is joined");
     }
     watch.lap()
 }
@@ -347,7 +347,7 @@ impl Actor for Watcher {
         _: ActorId,
         reason: ActorStopReason,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
-        self.0.send(()).expect("it is waited for");
+        self.0.send(()).expect("the receiver exists");
         Ok(ControlFlow::Break(reason))
     }
 }

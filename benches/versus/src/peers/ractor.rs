@@ -16,7 +16,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -34,7 +34,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
         Workload::SpawnExit => {
             let watch = Stopwatch::start();
             for _ in 0..count {
-                start(Idle, true).await.1.await.expect("it ends well");
+                start(Idle, true).await.1.await.expect("the task succeeds");
             }
             watch.lap().micros(workload, count)
         }
@@ -46,7 +46,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
                     all.push(start(Idle, true).await.1);
                 }
                 for one in all {
-                    one.await.expect("it ends well");
+                    one.await.expect("the task succeeds");
                 }
             }
             watch.lap().micros(workload, count * BATCH)
@@ -141,7 +141,7 @@ async fn call_contended(count: usize) -> Lap {
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(next(&counter).await, (count * CLIENTS) as u64 + 1);
@@ -161,7 +161,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
     };
     let all: Vec<_> = (0..producers).map(producer).collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(next(&counter).await, (count * producers) as u64 + 1);
     watch.lap()
@@ -314,7 +314,7 @@ async fn big(rounds: usize) -> Lap {
         assert!(player.send_message(Play::Begin(Arc::clone(&players))).is_ok());
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each thread is joined");
     }
     watch.lap()
 }

@@ -17,7 +17,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     let runtime = super::tokio::runtime();
     let outcome = runtime.block_on(async { rt::spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -106,7 +106,7 @@ async fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(counter.next().await.ok(), Some((count * CLIENTS) as u64 + 1));
@@ -127,7 +127,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     let bumped = counter.request_with_timeout(counter_protocol::Next, LONG).await;
     assert_eq!(bumped.ok(), Some((count * producers) as u64 + 1));
@@ -176,7 +176,7 @@ impl Pinger {
             self.echo.ping(game.me.clone());
             self.game = Some(game);
         } else {
-            game.done.send(()).expect("it is waited for");
+            game.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -185,11 +185,11 @@ async fn pingpong(count: usize) -> Lap {
     let pinger = Pinger { echo: Echo.start().to_echo_ref(), game: None }.start().to_pinger_ref();
     let (done, played) = oneshot::channel();
     pinger.play(pinger.clone(), 1000, done);
-    played.await.expect("it comes to an end");
+    played.await.expect("the thread is joined");
     let (done, played) = oneshot::channel();
     let watch = Stopwatch::start();
     pinger.play(pinger.clone(), count, done);
-    played.await.expect("it comes to an end");
+    played.await.expect("the thread is joined");
     watch.lap()
 }
 
@@ -214,7 +214,7 @@ impl Member {
     #[send_handler]
     async fn handle_token(&mut self, token: member_protocol::Token, _: &Context<Self>) {
         match token.left {
-            0 => self.done.send(()).expect("it is waited for"),
+            0 => self.done.send(()).expect("the receiver exists"),
             left => self.next.as_ref().expect("it is linked first").token(left - 1),
         }
     }
@@ -274,7 +274,7 @@ impl Player {
         if self.left > 0 {
             self.others[self.random.below(BIG)].ping(self.me);
         } else {
-            self.done.send(()).expect("it is waited for");
+            self.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -290,7 +290,7 @@ async fn big(rounds: usize) -> Lap {
     players.iter().for_each(|one| one.meet(players.clone()));
     players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each thread is joined");
     }
     watch.lap()
 }
@@ -356,12 +356,12 @@ impl Watcher {
     async fn started(&mut self, context: &Context<Self>) {
         let victim = self.victim.clone();
         send_message_on(context.clone(), async move { victim.join().await }, watcher_protocol::Down);
-        self.tx.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
     }
 
     #[send_handler]
     async fn handle_down(&mut self, _: watcher_protocol::Down, context: &Context<Self>) {
-        self.tx.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
         context.stop();
     }
 }

@@ -94,7 +94,7 @@ fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.join().expect("it ends well");
+        client.join().expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(counter.next().unwrap(), (count * CLIENTS) as u64 + 1);
@@ -115,7 +115,7 @@ fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.join().expect("it ends well");
+        producer.join().expect("the task succeeds");
     }
     let bumped = counter.request_with_timeout(counter_protocol::Next, LONG);
     assert_eq!(bumped.ok(), Some((count * producers) as u64 + 1));
@@ -164,7 +164,7 @@ impl Pinger {
             self.echo.ping(game.me.clone());
             self.game = Some(game);
         } else {
-            game.done.send(()).expect("it is waited for");
+            game.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -173,11 +173,11 @@ fn pingpong(count: usize) -> Lap {
     let pinger = Pinger { echo: Echo.start().to_echo_ref(), game: None }.start().to_pinger_ref();
     let (done, played) = mpsc::channel();
     pinger.play(pinger.clone(), 1000, done);
-    played.recv().expect("it comes to an end");
+    played.recv().expect("the thread is joined");
     let (done, played) = mpsc::channel();
     let watch = Stopwatch::start();
     pinger.play(pinger.clone(), count, done);
-    played.recv().expect("it comes to an end");
+    played.recv().expect("the thread is joined");
     watch.lap()
 }
 
@@ -202,7 +202,7 @@ impl Member {
     #[send_handler]
     fn handle_token(&mut self, token: member_protocol::Token, _: &Context<Self>) {
         match token.left {
-            0 => self.done.send(()).expect("it is waited for"),
+            0 => self.done.send(()).expect("the receiver exists"),
             left => self.next.as_ref().expect("it is linked first").token(left - 1),
         }
     }
@@ -262,7 +262,7 @@ impl Player {
         if self.left > 0 {
             self.others[self.random.below(BIG)].ping(self.me);
         } else {
-            self.done.send(()).expect("it is waited for");
+            self.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -278,7 +278,7 @@ fn big(rounds: usize) -> Lap {
     players.iter().for_each(|one| one.meet(players.clone()));
     players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().expect("each comes to an end");
+        all.recv().expect("each thread is joined");
     }
     watch.lap()
 }
@@ -344,12 +344,12 @@ impl Watcher {
     fn started(&mut self, context: &Context<Self>) {
         let victim = self.victim.clone();
         send_message_on(context.clone(), move || victim.join(), watcher_protocol::Down);
-        self.tx.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
     }
 
     #[send_handler]
     fn handle_down(&mut self, _: watcher_protocol::Down, context: &Context<Self>) {
-        self.tx.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
         context.stop();
     }
 }

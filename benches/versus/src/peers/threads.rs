@@ -93,7 +93,7 @@ fn call_roundtrip(count: usize) -> Lap {
         assert_eq!(call(&counter), Some(count as u64 + 1001));
         lap
     });
-    client.join().expect("it ends well")
+    client.join().expect("the task succeeds")
 }
 
 fn call_contended(count: usize) -> Lap {
@@ -108,7 +108,7 @@ fn call_contended(count: usize) -> Lap {
         })
     };
     let clients: Vec<_> = (0..CLIENTS).map(|_| client()).collect();
-    clients.into_iter().for_each(|client| client.join().expect("it ends well"));
+    clients.into_iter().for_each(|client| client.join().expect("the task succeeds"));
     let lap = watch.lap();
     assert_eq!(call(&counter), Some((count * CLIENTS) as u64 + 1));
     lap
@@ -122,7 +122,7 @@ fn cast(producers: usize, count: usize) -> Lap {
         start(move || (0..count).for_each(|_| counter.send(Message::Bump).expect("it is running")))
     };
     let all: Vec<_> = (0..producers).map(|_| producer()).collect();
-    all.into_iter().for_each(|producer| producer.join().expect("it ends well"));
+    all.into_iter().for_each(|producer| producer.join().expect("the task succeeds"));
     assert_eq!(call(&counter), Some((count * producers) as u64 + 1));
     watch.lap()
 }
@@ -145,7 +145,7 @@ fn pingpong(count: usize) -> Lap {
         (0..count).for_each(|_| round());
         watch.lap()
     });
-    client.join().expect("it ends well")
+    client.join().expect("the task succeeds")
 }
 
 fn ring(size: usize, hops: usize) -> Lap {
@@ -199,7 +199,7 @@ fn big(rounds: usize) -> Lap {
                     pong(from);
                 }
             }
-            done.send(()).expect("main waits");
+            done.send(()).expect("main receives");
             while let Ok(Play::Ping(from)) = messages.recv() {
                 pong(from);
             }
@@ -215,7 +215,7 @@ fn big(rounds: usize) -> Lap {
 
 fn spawn_exit(count: usize) -> Lap {
     let watch = Stopwatch::start();
-    (0..count).for_each(|_| start(|| ()).join().expect("it ends well"));
+    (0..count).for_each(|_| start(|| ()).join().expect("the task succeeds"));
     watch.lap()
 }
 
@@ -223,7 +223,7 @@ fn spawn_batch(count: usize) -> Lap {
     let watch = Stopwatch::start();
     for _ in 0..count {
         let all: Vec<_> = (0..BATCH).map(|_| start(|| ())).collect();
-        all.into_iter().for_each(|one| one.join().expect("it ends well"));
+        all.into_iter().for_each(|one| one.join().expect("the task succeeds"));
     }
     watch.lap()
 }
@@ -266,7 +266,7 @@ fn link_fanout(count: usize) -> Lap {
             let tx = tx.clone();
             start(move || {
                 downs.recv().expect("a down is due");
-                tx.send(()).expect("main waits");
+                tx.send(()).expect("main receives");
             });
         }
         let (victim, go) = unbounded::<()>();
@@ -311,5 +311,5 @@ fn blocked(workload: Workload, scale: Scale) -> Pace {
         }
         pace
     });
-    client.join().expect("it ends well")
+    client.join().expect("the task succeeds")
 }

@@ -25,7 +25,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -43,7 +43,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
         Workload::SpawnExit => {
             let watch = Stopwatch::start();
             for _ in 0..count {
-                spawn(async {}).await.expect("it ends well");
+                spawn(async {}).await.expect("the task succeeds");
             }
             watch.lap().micros(workload, count)
         }
@@ -52,7 +52,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
             for _ in 0..count {
                 let all: Vec<_> = (0..BATCH).map(|_| spawn(async {})).collect();
                 for one in all {
-                    one.await.expect("it ends well");
+                    one.await.expect("the task succeeds");
                 }
             }
             watch.lap().micros(workload, count * BATCH)
@@ -135,7 +135,7 @@ async fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(call(&counter).await, Some((count * CLIENTS) as u64 + 1));
@@ -156,7 +156,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(call(&counter).await, Some((count * producers) as u64 + 1));
     watch.lap()
@@ -233,7 +233,7 @@ async fn big(rounds: usize) -> Lap {
                     pong(from);
                 }
             }
-            done.send(()).expect("it is waited for");
+            done.send(()).expect("the receiver exists");
             while let Some(Play::Ping(from)) = messages.recv().await {
                 pong(from);
             }
@@ -244,7 +244,7 @@ async fn big(rounds: usize) -> Lap {
         mailbox.send(Play::Begin(mailboxes.clone())).expect("it is running");
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each thread is joined");
     }
     watch.lap()
 }
@@ -291,7 +291,7 @@ async fn link_fanout(count: usize) -> Lap {
             let tx = tx.clone();
             spawn(async move {
                 downs.recv().await.expect("a down is due");
-                tx.send(()).expect("it is waited for");
+                tx.send(()).expect("the receiver exists");
             });
         }
         let (go, gone) = oneshot::channel::<()>();
