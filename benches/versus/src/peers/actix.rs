@@ -194,7 +194,7 @@ async fn pingpong(count: usize) -> Lap {
     let play = async |rounds| {
         let (done, played) = oneshot::channel();
         pinger.do_send(Serve(rounds, done));
-        played.await.expect("the thread is joined");
+        played.await.expect("it finishes");
     };
     play(1000).await;
     let watch = Stopwatch::start();
@@ -328,7 +328,7 @@ async fn big(rounds: usize) -> Lap {
     players.iter().for_each(|one| one.do_send(Meet(players.clone())));
     players.iter().for_each(|one| one.do_send(Begin)); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().await.expect("each thread is joined");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }

@@ -302,7 +302,7 @@ async fn big(rounds: usize) -> Lap {
         one.tell(Begin(Arc::clone(&players))).await.expect("it is running");
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each thread is joined");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }

@@ -314,7 +314,7 @@ async fn big(rounds: usize) -> Lap {
         assert!(player.send_message(Play::Begin(Arc::clone(&players))).is_ok());
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each thread is joined");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }

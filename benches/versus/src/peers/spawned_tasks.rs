@@ -185,11 +185,11 @@ async fn pingpong(count: usize) -> Lap {
     let pinger = Pinger { echo: Echo.start().to_echo_ref(), game: None }.start().to_pinger_ref();
     let (done, played) = oneshot::channel();
     pinger.play(pinger.clone(), 1000, done);
-    played.await.expect("the thread is joined");
+    played.await.expect("it finishes");
     let (done, played) = oneshot::channel();
     let watch = Stopwatch::start();
     pinger.play(pinger.clone(), count, done);
-    played.await.expect("the thread is joined");
+    played.await.expect("it finishes");
     watch.lap()
 }
 
@@ -290,7 +290,7 @@ async fn big(rounds: usize) -> Lap {
     players.iter().for_each(|one| one.meet(players.clone()));
     players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().await.expect("each thread is joined");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }

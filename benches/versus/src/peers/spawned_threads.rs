@@ -173,11 +173,11 @@ fn pingpong(count: usize) -> Lap {
     let pinger = Pinger { echo: Echo.start().to_echo_ref(), game: None }.start().to_pinger_ref();
     let (done, played) = mpsc::channel();
     pinger.play(pinger.clone(), 1000, done);
-    played.recv().expect("the thread is joined");
+    played.recv().expect("it finishes");
     let (done, played) = mpsc::channel();
     let watch = Stopwatch::start();
     pinger.play(pinger.clone(), count, done);
-    played.recv().expect("the thread is joined");
+    played.recv().expect("it finishes");
     watch.lap()
 }
 
@@ -278,7 +278,7 @@ fn big(rounds: usize) -> Lap {
     players.iter().for_each(|one| one.meet(players.clone()));
     players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().expect("each thread is joined");
+        all.recv().expect("each finishes");
     }
     watch.lap()
 }

@@ -244,7 +244,7 @@ async fn big(rounds: usize) -> Lap {
         mailbox.send(Play::Begin(mailboxes.clone())).expect("it is running");
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each thread is joined");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }
