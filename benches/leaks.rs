@@ -1,14 +1,14 @@
-//! What is left of a million processes? Each load is run a little to warm up, then twice: what the second run leaves
-//! behind beyond the first has leaked. It prints the figures and fails on growth. How much memory is resident depends
-//! also on how much was in use at once, and that on the machine: where a run ends with more, it is done again, since a
-//! leak grows every time, and a peak is reached some time.
+//! Checks for leaks over a million processes. Each load is run a little to warm up, then twice: growth in
+//! the second run is a leak. Prints the figures and fails on growth. Resident memory also depends on how
+//! much was in use at once, and that on the machine: a run that ends with more is repeated, since a leak
+//! grows every time, while a peak is reached some time.
 //!
 //! ```text
 //! cargo bench --bench leaks               a hundredth of everything, some seconds
 //! cargo bench --bench leaks -- full       1,000,000 processes, 100,000 restarts, ..: some minutes
 //! ```
 //!
-//! The figures are those of Linux; elsewhere only the library's own tables are looked at.
+//! The figures are available on Linux; elsewhere only the library's own tables are checked.
 
 use std::fmt;
 use std::fs;
@@ -21,19 +21,19 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Event, Inbox, Settings};
 
-/// How much more memory may be resident after the second run: the allocator's own moods.
+/// The tolerated growth of resident memory after the second run: the variation of the allocator.
 const MOODS_KB: i64 = 1024;
 
-/// So often is a load run that ends with more memory every time.
+/// The most repetitions of a load that ends with more memory every time.
 const MOST_RUNS: usize = 5;
 
-/// So many threads are kept for the next processes, and may be there or not.
+/// The number of idle threads that may be there or not.
 const SPARE: i64 = 2;
 
-/// How long the program may take to come to rest.
+/// How long to wait for the program to become idle.
 const REST: Duration = Duration::from_secs(20);
 
-/// What the program holds at one moment.
+/// The resources of the program at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     processes: usize,
@@ -59,8 +59,8 @@ impl Held {
         }
     }
 
-    /// Waits until there are no more threads and files than before, or for the longest. (A kept thread that writes its
-    /// name has a file open for a moment.)
+    /// Waits until there are no more threads and files than before, up to `REST`. (An idle thread that
+    /// writes its name has a file open for a moment.)
     fn at_rest(threads: i64, files: i64) -> Self {
         let began = Instant::now();
         loop {
@@ -103,7 +103,7 @@ impl GenServer for Server {
         match ask {
             Ask::Echo(n, from) => from.reply(n),
             Ask::Never(from) => {
-                // Answered, much too late, by the next but some.
+                // Answered, much too late, by one of the next calls.
                 self.held.push(from);
                 if self.held.len() > 16 {
                     self.held.drain(..).for_each(|from| from.reply_now(0));
@@ -119,7 +119,7 @@ impl GenServer for Server {
     }
 }
 
-/// Processes that begin and end, some with a name, a link, a monitor, mail that nobody reads.
+/// Starts and ends processes, some with a name, a link, a monitor, unread messages.
 fn lives(times: u64, inbox: &mut Inbox<u64>) {
     for n in 0..times {
         if n % 64 == 0 {
@@ -142,12 +142,12 @@ fn lives(times: u64, inbox: &mut Inbox<u64>) {
     assert_eq!(process::whereis("leaks 0"), None);
 }
 
-/// Exits and Downs of what has ended.
+/// Removes the `Exit` and `Down` events.
 fn drain(inbox: &mut Inbox<u64>) {
     while inbox.recv_timeout(Duration::ZERO).is_some() {}
 }
 
-/// A server that crashes and is started again.
+/// Runs a server that crashes and is restarted.
 fn restarts(times: u64) {
     const CRASHER: ServerRef<Server> = ServerRef::named("leaks.crasher");
     let plan = Supervisor::one_for_one().max_restarts(u32::MAX, Duration::from_millis(1));
@@ -161,7 +161,7 @@ fn restarts(times: u64) {
     system.stop().expect("it stops");
 }
 
-/// Calls whose answer comes too late, or never.
+/// Makes calls whose reply comes too late, or never.
 fn late_answers(times: u64) {
     let server = Server::start(()).expect("it starts");
     // One may come just in time: the one that has all of them answered.
@@ -171,7 +171,7 @@ fn late_answers(times: u64) {
     server.stop().expect("it stops");
 }
 
-/// Timers, every other one cancelled.
+/// Sets timers, and cancels every other one.
 fn timers(times: u64, inbox: &mut Inbox<u64>) {
     let me = inbox.address();
     let mut due = 0;
@@ -189,7 +189,7 @@ fn timers(times: u64, inbox: &mut Inbox<u64>) {
     }
 }
 
-/// Threads that do not listen: declared dead, and let go later.
+/// Creates uninterruptible threads: declared zombies, and released later.
 fn zombies(times: u64) {
     const AT_ONCE: u64 = 32;
     for _ in 0..times.div_ceil(AT_ONCE) {
@@ -222,14 +222,14 @@ fn zombies(times: u64) {
 fn main() -> ExitCode {
     let full = std::env::args().any(|arg| arg == "full");
     let share = if full { 1 } else { 100 };
-    // Reasons of crashes are not of interest here.
+    // Crash reports are of no interest here.
     std::panic::set_hook(Box::new(|_| {}));
     let (max_zombies, spare_threads) = (1_000, SPARE as usize);
     process::set_settings(Settings { max_zombies, max_idle_threads: spare_threads, ..process::settings() });
     let done = process::attach(move |inbox: &mut Inbox<u64>| {
         process::trap_exit(true);
         let mut grown = Vec::new();
-        lives(1, inbox); // and with it come the threads that the library has for itself
+        lives(1, inbox); // it starts the threads that the library keeps
         let least = Held::now();
         println!("{:<40} | processes | zombies | threads | files | resident KB | time", "after");
         let mut load = |name: &str, times: u64, run: &dyn Fn(u64, &mut Inbox<u64>)| {

@@ -1,5 +1,4 @@
-//! What the pieces of the runtime cost: messages, calls, births, deaths, restarts. `cargo bench` runs it;
-//! compare figures of one run only.
+//! The costs of the runtime: messages, calls, starts, exits, restarts. Compare figures of one run only.
 
 use divan::Bencher;
 use rethread::prelude::*;
@@ -89,7 +88,7 @@ fn message_there_and_back(bencher: Bencher<'_, '_>) {
     process::exit(&echo, ExitReason::Kill);
 }
 
-/// Runs `body` as a process, which some of the pieces need.
+/// Runs `body` as a process.
 fn attached(body: impl FnOnce(&mut Inbox<()>)) {
     process::attach(body).expect("nothing ends the bench");
 }
@@ -115,7 +114,7 @@ fn link_and_unlink(bencher: Bencher<'_, '_>) {
     attached(|_| {
         let other = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         bencher.bench_local(|| {
-            process::link(&other).expect("it lives");
+            process::link(&other).expect("it is running");
             process::unlink(&other);
         });
         process::exit(&other, ExitReason::Kill);
@@ -166,7 +165,7 @@ fn panic_to_watch(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// In milliseconds: with the long one the budget remembers all crashes of the bench.
+/// Measures with a window in milliseconds: with the long one the budget counts all crashes of the bench.
 #[divan::bench(args = [1, 3_600_000])]
 fn crash_to_next_answer_by_name(bencher: Bencher<'_, '_>, window: u64) {
     const COUNTER: ServerRef<Counter> = ServerRef::named("bench.restarted");

@@ -1,4 +1,4 @@
-//! Agents: a value, functions that run where it lives, and what happens if one fails. The names that start
+//! Agents: a value, functions that run inside the agent, and the outcome if one fails. The names that start
 //! with an id are those of tests/scenarios/ids.txt.
 
 mod support;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::Inbox;
-use support::{Gate, Journal, attached, exit_event, message, reason_of_death, unique, watchdog};
+use support::{Gate, Journal, attached, exit_event, exit_reason_of, message, unique, watchdog};
 
 type Number = ServerRef<Agent<i32>>;
 
@@ -18,7 +18,7 @@ fn agent(first: i32) -> Number {
     Agent::start(move || first).expect("it starts")
 }
 
-/// The message of the panic that a failed call carries.
+/// Returns the message of the panic that a failed call carries.
 #[track_caller]
 fn panic_text<T: std::fmt::Debug>(failed: Result<T, CallError>) -> String {
     match failed {
@@ -44,7 +44,7 @@ fn ag_02_a_function_that_panics_ends_the_agent_and_fails_the_call() {
 
 #[test]
 fn a_caller_that_is_linked_and_does_not_trap_goes_down_with_it() {
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let agent = Agent::start_link(|| 1).unwrap();
         let _ = agent.update(|_| panic!("together"));
         process::sleep(Duration::MAX);
@@ -58,8 +58,8 @@ fn each_kind_of_call_brings_the_panic() {
     assert_eq!(panic_text(agent(0).update(|_| panic!("update"))), "update");
     let both = agent(0).get_and_update::<i32>(|_| panic!("both"));
     assert_eq!(panic_text(both), "both");
-    let forever = agent(0).get_and_update_timeout::<()>(Duration::MAX, |_| panic!("for ever"));
-    assert_eq!(panic_text(forever), "for ever");
+    let forever = agent(0).get_and_update_timeout::<()>(Duration::MAX, |_| panic!("no timeout"));
+    assert_eq!(panic_text(forever), "no timeout");
 }
 
 #[test]
@@ -88,9 +88,9 @@ fn ag_05_a_first_value_that_panics_is_a_failed_start() {
         let name: Number = ServerRef::named(unique("ag 05"));
         assert_eq!(failed(Agent::child_spec(|| panic!("named")).name(name.clone()).start()), "named");
         assert_eq!(name.whereis(), None);
-        assert!(inbox.is_empty(), "the error says it all");
+        assert!(inbox.is_empty(), "the failure arrives in the error only");
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Agent::<i32>::start_link(|| panic!("linked"));
         process::checkpoint();
     });
@@ -106,9 +106,9 @@ fn ag_06_a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
     for failed in [agent.get(|n| *n), agent.update(|_| ()).map(|()| 0), agent.get_and_update(|n| *n)] {
         assert!(matches!(failed, Err(CallError::NoProc { .. })), "{failed:?}");
     }
-    let nobody: Number = ServerRef::named(unique("nobody"));
-    nobody.cast_update(|n| *n += 1);
-    assert!(matches!(nobody.get(|n| *n), Err(CallError::NoProc { .. })));
+    let unregistered: Number = ServerRef::named(unique("unregistered"));
+    unregistered.cast_update(|n| *n += 1);
+    assert!(matches!(unregistered.get(|n| *n), Err(CallError::NoProc { .. })));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_caller_that_waits_no_longer_does_not_stop_the_function() {
             let agent = agent.clone();
             move |_| {
                 begun.pass();
-                // Waits for its turn behind the first: that is what its time runs out with.
+                // It is queued behind the first call, and times out there.
                 let late = agent.get_and_update_timeout(Duration::from_millis(1), |n| *n += 10);
                 assert!(matches!(late, Err(CallError::Timeout { .. })), "{late:?}");
                 gate.open();
@@ -174,7 +174,7 @@ fn a_caller_that_waits_no_longer_does_not_stop_the_function() {
         });
         slow.unwrap();
         assert_eq!(message(inbox), 2);
-        assert_eq!(agent.get(|n| *n).unwrap(), 12, "the one in the mailbox took effect too");
+        assert_eq!(agent.get(|n| *n).unwrap(), 12, "the message in the mailbox took effect too");
         agent.stop().unwrap();
     });
 }

@@ -1,4 +1,4 @@
-//! Aliases: what is sent through one that is switched off never arrives. Scenarios MN-19 to MN-23.
+//! Aliases: a message sent through a deactivated alias never arrives. Scenarios MN-19 to MN-23.
 
 mod support;
 
@@ -8,7 +8,7 @@ use rethread::process::{self, Alias, AliasMode, Event, Inbox};
 use rethread::{ExitReason, MonitorRef, Pid};
 use support::{Gate, attached, down, eventually, message, sleeper};
 
-/// A process that sends what it is told through an alias, and says when it has.
+/// A process that sends numbers through an alias on request, and confirms each.
 struct Talker(process::Address<(Alias<u32>, u32, process::Address<&'static str>)>);
 
 impl Talker {
@@ -21,7 +21,7 @@ impl Talker {
         Self(process::spawn(body).expect("a free thread"))
     }
 
-    /// Sends a number through an alias and waits until that has happened.
+    /// Sends a number through an alias and waits for the confirmation.
     fn say(&self, alias: &Alias<u32>, number: u32) {
         let talker = self.0.clone();
         let alias = alias.clone();
@@ -112,7 +112,7 @@ fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
     attached(|inbox: &mut Inbox<u32>| {
         let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
         let (begun, gate) = (Gate::new(), Gate::new());
-        let (tell, wait, own) = (begun.clone(), gate.clone(), alias.clone());
+        let (started_gate, wait, own) = (begun.clone(), gate.clone(), alias.clone());
         let zombie = process::Builder::new().kill_grace(Duration::from_millis(1)).spawn::<()>(move |_| {
             struct Speaks(Alias<u32>);
             impl Drop for Speaks {
@@ -121,7 +121,7 @@ fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
                 }
             }
             let _last = Speaks(own);
-            tell.open();
+            started_gate.open();
             wait.pass();
             process::checkpoint();
         });

@@ -1,10 +1,10 @@
-//! Applications: their start, the order of their end, what is left of them, and the exit status. The names that
-//! start with an id are those of tests/scenarios/ids.txt.
+//! Applications: their start, the order of their shutdown, the processes left over, and the exit status.
+//! The names that start with an id are those of tests/scenarios/ids.txt.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::process::{ExitCode, Termination};
@@ -19,20 +19,20 @@ use rethread::process::Inbox;
 use rethread::{ApplicationError, FailedToStartChild, SpecError};
 use support::{Gate, Journal, attached, capture, eventually, logs, sleeper, unique, watchdog};
 
-/// Room for the processes of an application to be listed by.
+/// A generous deadline for exits.
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn plan() -> SupervisorSpec {
     Supervisor::one_for_one().max_restarts(0, MINUTE)
 }
 
-/// A child that traps exits and notes why it ends.
+/// Returns a child that traps exits and notes its exit reason.
 fn worker(id: &'static str, journal: &Journal) -> Child {
     let note = journal.clone();
     Child::new(id, journal).traps().ends_by(move |reason| note.note(format!("{id} ends: {reason}")))
 }
 
-/// An application whose end is noted.
+/// Returns an application that notes its callbacks.
 fn noting(name: &'static str, plan: SupervisorSpec, journal: &Journal) -> Application {
     let (first, last) = (journal.clone(), journal.clone());
     Application::new(name, plan)
@@ -49,11 +49,11 @@ fn listed(name: &str) -> bool {
     Application::running().iter().any(|running| **running == *name)
 }
 
-/// The master: who started the top supervisor.
+/// Returns the master: the process that started the top supervisor.
 #[track_caller]
 fn master(application: &ApplicationRef) -> Pid {
     let top = application.supervisor().whereis().expect("it started");
-    process::info(top).expect("it lives").ancestors[0]
+    process::info(top).expect("it is running").ancestors[0]
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn ap_01_it_starts_and_not_twice() {
     assert_eq!(journal.all(), ["start worker"]);
     let again = Application::new(name, plan()).start();
     assert_eq!(again.unwrap_err(), ApplicationError::AlreadyStarted(name.into()));
-    assert!(app.is_running() && process::is_alive(worker.pid()), "the first is not disturbed");
+    assert!(app.is_running() && process::is_alive(worker.pid()), "the first is not affected");
     assert_eq!(
         Application::find(name).map(|found| found.supervisor().whereis()),
         Some(app.supervisor().whereis())
@@ -99,7 +99,7 @@ fn ap_03_what_does_not_run_cannot_be_stopped() {
     assert_eq!(Application::stop(name), Ok(()));
     assert_eq!(first.stop(), not_started);
     let second = started(Application::new(name, plan()));
-    assert_eq!(first.stop(), not_started, "it is not the one that runs now");
+    assert_eq!(first.stop(), not_started, "it is not the current incarnation");
     first.request_stop();
     assert!(second.is_running() && !first.is_running());
     second.stop().unwrap();
@@ -121,7 +121,7 @@ fn ap_05_a_killed_top_supervisor() {
     assert_eq!(happened, ["worker ends: killed", "stop worker", "on_stop"]);
     assert!(!app.is_running() && !listed(name));
     let line = format!("ERROR application {name} ended: killed");
-    assert_eq!(logs().iter().filter(|told| **told == line).count(), 1);
+    assert_eq!(logs().iter().filter(|logged| **logged == line).count(), 1);
 }
 
 #[test]
@@ -130,6 +130,7 @@ fn ap_06_what_nobody_supervises_is_killed() {
         capture();
         let (name, strays) = (unique("ap 06"), Arc::new(Mutex::new(Vec::new())));
         let own = Arc::clone(&strays);
+        // The worker starts an unsupervised process, which starts another one.
         let parent = ChildSpec::worker("parent", move || {
             let grand = Arc::clone(&own);
             let stray = process::Builder::new().label("the stray").spawn::<()>(move |inbox| {
@@ -146,6 +147,7 @@ fn ap_06_what_nobody_supervises_is_killed() {
         eventually("both were started", || strays.lock().len() == 2);
         let strays = strays.lock().clone();
         let watches = strays.clone().into_iter().map(process::watch).collect::<Vec<_>>();
+        // A process outside the application is not affected.
         let bystander = sleeper();
         app.stop().unwrap();
         assert!(strays.iter().all(|stray| process::info(*stray).is_none()), "gone when stop returns");
@@ -153,9 +155,10 @@ fn ap_06_what_nobody_supervises_is_killed() {
             assert_eq!(watch.wait(), ExitReason::Killed);
         }
         assert!(process::is_alive(&bystander));
-        let told =
+        // Each of the two is logged.
+        let logged =
             |line: &&String| line.starts_with(&format!("WARN application {name}: left over and killed"));
-        assert_eq!(logs().iter().filter(told).count(), 2);
+        assert_eq!(logs().iter().filter(logged).count(), 2);
         assert!(logs().iter().any(|line| line.contains(name) && line.contains("the stray")));
         process::exit(&bystander, ExitReason::Kill);
     });
@@ -182,7 +185,7 @@ fn the_name_is_taken_until_all_is_over() {
     }));
     app.request_stop();
     begun.pass();
-    assert!(!app.is_running() && !listed(name), "nobody may count on it any more");
+    assert!(!app.is_running() && !listed(name), "it is no longer running");
     assert_eq!(
         Application::new(name, plan()).start().unwrap_err(),
         ApplicationError::AlreadyStarted(name.into())
@@ -209,7 +212,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let plan = plan().child(first.spec()).child(spawns).child(last.spec());
     let failed = noting(name, plan, &journal).start();
     let Err(ApplicationError::Failed(StartError::Failed(reason))) = failed else { panic!("not {failed:?}") };
-    let child = reason.downcast_ref::<FailedToStartChild>().expect("it tells which");
+    let child = reason.downcast_ref::<FailedToStartChild>().expect("it carries the child");
     assert_eq!((child.id.as_str(), &child.error), ("last", &StartError::Failed("no disk".into())));
     let stray = stray.lock().take().expect("it was started");
     assert!(process::info(stray).is_none() && !process::is_alive(first.pid()));
@@ -269,7 +272,7 @@ fn a_top_supervisor_of_a_type_of_its_own() {
     assert_eq!(app.supervisor().count_children().unwrap().active, 3);
     let victim = app.supervisor().which_children().unwrap()[0].pid().unwrap();
     kill(victim, ExitReason::Kill);
-    assert!(matches!(app.wait(), ApplicationExit::GaveUp(_)), "its plan is watched as well");
+    assert!(matches!(app.wait(), ApplicationExit::GaveUp(_)), "its plan is supervised as well");
 }
 
 #[test]
@@ -286,7 +289,7 @@ fn it_starts_only_after_what_it_depends_on() {
     let place = |app: &ApplicationRef| running.iter().position(|name| **name == *app.name()).unwrap();
     assert!(place(&db) < place(&cache) && place(&cache) < place(&web));
     db.stop().unwrap();
-    assert!(web.is_running(), "what depends on it is not stopped with it");
+    assert!(web.is_running(), "dependent applications keep running");
     web.stop().unwrap();
     cache.stop().unwrap();
 }
@@ -307,6 +310,7 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
         let worker = worker("worker", &journal);
         let own = Arc::clone(&Arc::new(AtomicBool::new(false)));
         let stray = Arc::clone(&own);
+        // A child that is ignored leaves an unsupervised process behind.
         let spawns = ChildSpec::new("spawns", move || {
             sleeper();
             stray.store(true, Ordering::SeqCst);
@@ -322,6 +326,7 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
             ),
         );
         let master = master(&app);
+        // The callbacks fail, and the stop completes despite that.
         app.stop().unwrap();
         assert!(own.load(Ordering::SeqCst));
         assert_eq!(journal.all(), ["start worker", "worker ends: shutdown", "stop worker", "on_stop"]);
@@ -330,10 +335,12 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
             process::processes().iter().all(|other| !other.ancestors.contains(&master)),
             "nothing is left"
         );
+        // Each failure is logged once. The last callback, without a text, does not fail.
         for what in ["prep_stop", "on_stop"] {
             let line = format!("ERROR application {name}: {what} failed");
-            let told = logs().iter().filter(|told| told.starts_with(&line) && told.contains(text)).count();
-            assert_eq!(told, usize::from(!text.is_empty()), "{what} {text}");
+            let logged =
+                logs().iter().filter(|logged| logged.starts_with(&line) && logged.contains(text)).count();
+            assert_eq!(logged, usize::from(!text.is_empty()), "{what} {text}");
         }
     }
 }
@@ -437,7 +444,7 @@ fn one_that_is_still_starting_can_be_stopped() {
         begun.pass();
         let found = Application::find(name).expect("it is there");
         assert!(!found.is_running() && !listed(name));
-        assert!(found.supervisor().which_children().is_err(), "nobody yet");
+        assert!(found.supervisor().which_children().is_err(), "no child yet");
         let twice = Application::new(name, plan()).start();
         assert_eq!(twice.unwrap_err(), ApplicationError::AlreadyStarted(name.into()));
         found.request_stop();
@@ -517,27 +524,27 @@ fn a_thread_that_does_not_end_is_left_behind_and_the_log_tells() {
     let (name, label, gate) = (unique("deaf"), unique("the deaf"), Gate::new());
     let held = gate.clone();
     let spawns = ChildSpec::new("spawns", move || {
-        deaf(label, &held);
+        unresponsive(label, &held);
         Err(StartError::Ignored)
     });
     started(Application::new(name, plan().child(spawns))).stop().unwrap();
     assert!(is_zombie(label));
-    let told = format!("ERROR application {name} leaves a thread behind: zombie");
-    assert!(logs().iter().any(|line| line.starts_with(&told) && line.contains(label)));
+    let logged = format!("ERROR application {name} leaves a thread behind: zombie");
+    assert!(logs().iter().any(|line| line.starts_with(&logged) && line.contains(label)));
     gate.open();
 }
 
-/// A process that takes no notice of its kill until the gate opens; who has waited for its end finds a zombie.
-fn deaf(label: &'static str, gate: &Gate) -> Pid {
+/// Starts a process that ignores its kill until the gate opens; a watcher finds a zombie.
+fn unresponsive(label: &'static str, gate: &Gate) -> Pid {
     let (begun, pass) = (Gate::new(), gate.clone());
     let begins = begun.clone();
-    let deaf = process::Builder::new().label(label).kill_grace(Duration::from_millis(50));
-    let deaf = deaf.spawn::<()>(move |_| {
+    let unresponsive = process::Builder::new().label(label).kill_grace(Duration::from_millis(50));
+    let unresponsive = unresponsive.spawn::<()>(move |_| {
         begins.open();
         pass.pass();
     });
     begun.pass();
-    deaf.expect("a free thread").pid()
+    unresponsive.expect("a free thread").pid()
 }
 
 fn is_zombie(label: &str) -> bool {
@@ -550,7 +557,7 @@ fn a_start_that_fails_has_waited_for_what_it_kills() {
     let (label, gate) = (unique("the deaf of a failed start"), Gate::new());
     let held = gate.clone();
     let spawns = ChildSpec::new("spawns", move || {
-        deaf(label, &held);
+        unresponsive(label, &held);
         Err(StartError::Failed("no disk".into()))
     });
     assert!(Application::new(unique("waits"), plan().child(spawns)).start().is_err());
@@ -566,8 +573,9 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
     let spawns = ChildSpec::worker("spawns", move || {
         let (held, note) = (held.clone(), note.clone());
         let stray = process::spawn::<()>(move |inbox| {
-            // It runs where the kill is sent: in the application, after it was looked at who is left.
-            let _hook = process::on_exit_request(move || _ = deaf(label, &held));
+            // The hook runs on the thread that sends the kill: in the application, after the remaining
+            // processes were listed.
+            let _hook = process::on_exit_request(move || _ = unresponsive(label, &held));
             note.note("ready");
             inbox.recv();
         });
@@ -581,7 +589,7 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
     gate.open();
 }
 
-/// A process that starts its successor and ends, again and again, for as long as it is allowed to.
+/// Starts a successor and exits, repeatedly, while `runs` is `true`.
 fn relay(runs: Arc<AtomicBool>) {
     if runs.load(Ordering::SeqCst) {
         let _ = process::spawn::<()>(move |_| relay(runs));
@@ -605,8 +613,8 @@ fn processes_that_start_others_while_they_are_killed_do_not_escape() {
     began.pass();
     let master = master(&app);
     app.stop().unwrap();
-    // Ancestors alone say too little: only the nearest are kept.
-    eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
+    // The list of ancestors is truncated to the nearest ones, so it cannot identify the process.
+    eventually("the last copy is dropped", || Arc::strong_count(&runs) == 1);
     runs.store(false, Ordering::SeqCst);
     assert!(process::processes().iter().all(|other| !other.ancestors.contains(&master)));
 }
@@ -692,8 +700,8 @@ fn a_killed_master_leaves_no_relay_behind() {
         began.pass();
         process::exit(master(&app), ExitReason::Kill);
         assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
-        // Ancestors say nothing: only the nearest are kept.
-        eventually("nobody has it any more", || Arc::strong_count(&runs) == 1);
+        // The list of ancestors is truncated to the nearest ones, so it cannot identify the process.
+        eventually("the last copy is dropped", || Arc::strong_count(&runs) == 1);
     }
 }
 
@@ -707,10 +715,10 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
         Err(StartError::Ignored)
     });
     let (inside, gate) = (Gate::new(), Gate::new());
-    let (began, deaf) = (inside.clone(), gate.clone());
+    let (began, unresponsive) = (inside.clone(), gate.clone());
     let app = Application::new(unique("stuck"), plan().child(spawns)).prep_stop(move || {
         began.open();
-        deaf.pass();
+        unresponsive.pass();
     });
     let app = started(app);
     let (master, stray) = (master(&app), process::watch(stray.lock().unwrap()));
@@ -724,7 +732,7 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a start from a thread that is no process")]
+#[expect(clippy::disallowed_methods, reason = "a start from a foreign thread")]
 fn who_waits_for_a_start_that_fails_is_told_so() {
     let _watchdog = watchdog();
     let (name, inside, gate) = (unique("fails"), Gate::new(), Gate::new());
@@ -742,7 +750,7 @@ fn who_waits_for_a_start_that_fails_is_told_so() {
     assert_eq!(app.wait(), ApplicationExit::NotStarted(error));
 }
 
-/// A server outside that runs what it is told.
+/// A server outside the application that runs closures.
 struct Outside;
 struct Do<R: Send + 'static>(Box<dyn FnOnce() -> R + Send>, Caller<R>);
 
@@ -769,17 +777,17 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
     let outside = Outside::start(()).unwrap();
     let (server, note) = (outside.clone(), journal.clone());
     let worker = Child::new("worker", &Journal::new()).traps().ends_by(move |_| {
-        // We wait for the server outside, it for the stop, and that for us.
+        // A cycle: the test waits for the outside server, that for the stop, and the stop for the test.
         let stop = move || format!("{:?}", Application::stop(name).map_err(|error| error.to_string()));
         let answer = server.call_timeout(Duration::MAX, |from| Do(Box::new(stop), from));
         note.note(format!("{answer:?}"));
     });
     let app = started(Application::new(name, plan().child(worker.spec())));
     app.stop().unwrap();
-    let told = journal.all();
+    let logged = journal.all();
     assert!(
-        matches!(&told[..], [only] if only.contains("deadlock: the stop of the application waits")),
-        "{told:?}"
+        matches!(&logged[..], [only] if only.contains("deadlock: the stop of the application waits")),
+        "{logged:?}"
     );
     outside.stop().unwrap();
 }
@@ -810,7 +818,7 @@ fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
         }
     }
     let _watchdog = watchdog();
-    let (app, journal) = (started(Application::new(unique("dying"), plan())), Journal::new());
+    let (app, journal) = (started(Application::new(unique("exiting"), plan())), Journal::new());
     let stops = Stops(app.clone(), journal.clone());
     let process = process::spawn::<()>(move |inbox| {
         let _stops = stops;
@@ -829,7 +837,7 @@ fn a_handle_that_is_dropped_leaves_it_running() {
     let starter = process::spawn::<()>(move |_| drop(started(Application::new(name, plan())))).unwrap();
     let gone = process::watch(&starter).wait();
     assert!(matches!(gone, ExitReason::Normal | ExitReason::NoProc), "{gone}");
-    assert!(listed(name), "it is linked to nobody");
+    assert!(listed(name), "it has no link");
     Application::stop(name).unwrap();
 }
 
@@ -852,7 +860,7 @@ fn run_returns_how_it_ended() {
 
 #[test]
 fn the_exit_status_and_the_line_on_standard_error() {
-    let said = apart::apart(|| {
+    let said = child_program::in_child_program(|| {
         let status = |ending: ApplicationExit| format!("{:?}", ending.report());
         let (good, bad) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
         assert_ne!(good, bad);

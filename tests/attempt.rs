@@ -1,8 +1,8 @@
-//! `attempt`: what it catches, by class, what goes on unwinding, and that its clean-up always runs. And how
-//! an error becomes the reason of an end: `or_exit`.
+//! `attempt`: which classes it catches, which continue to unwind, and that its clean-up always runs. And
+//! the conversion of an error into an exit reason: `or_exit`.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::panic::panic_any;
@@ -10,9 +10,9 @@ use std::panic::panic_any;
 use rethread::prelude::*;
 use rethread::process::{self, Caught, Event, Inbox, attempt};
 use rethread::{CallFailure, ExitReason};
-use support::{Gate, Journal, attached, down, reason_of_death, sleeper, unique, watchdog};
+use support::{Gate, Journal, attached, down, exit_reason_of, sleeper, unique, watchdog};
 
-/// What a piece of code does.
+/// The outcomes of a piece of code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Class {
     Value,
@@ -37,8 +37,8 @@ impl Class {
         }
     }
 
-    /// The reason of a process that this was not caught in.
-    fn is_the_end(self, reason: &ExitReason) -> bool {
+    /// Returns `true` for the exit reason of a process that did not catch this.
+    fn ends_with(self, reason: &ExitReason) -> bool {
         match self {
             Self::Value => *reason == ExitReason::Normal,
             Self::Error => matches!(reason, ExitReason::Panic(report) if report.message() == "raised"),
@@ -48,7 +48,7 @@ impl Class {
     }
 }
 
-/// Who listens.
+/// The handlers of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Handler {
     Result,
@@ -69,7 +69,7 @@ impl Handler {
         }
     }
 
-    /// Runs it; 1 is the value, 2 comes from the handler.
+    /// Runs an attempt; 1 is the value, 2 comes from the handler.
     fn run(self, class: Class, notes: &Journal, after: bool) -> i32 {
         let caught = |text: String| {
             notes.note(format!("caught {text}"));
@@ -134,13 +134,13 @@ fn every_class_with_every_handler_and_clean_up() {
                         expected.push("after".to_owned());
                     }
                     if caught && handler == Result {
-                        expected.push("caught raised".to_owned()); // by the caller of result, after it is over
+                        expected.push("caught raised".to_owned()); // by the caller of result, after the attempt
                     }
                     if caught || class == Value {
                         expected.push(format!("returned {}", 1 + i32::from(caught)));
                         assert_eq!(reason, ExitReason::Normal, "{case}");
                     } else {
-                        assert!(class.is_the_end(&reason), "{case}: {reason}");
+                        assert!(class.ends_with(&reason), "{case}: {reason}");
                     }
                     assert_eq!(journal.all(), expected, "{case}");
                 }
@@ -163,7 +163,7 @@ fn clean_up_runs_after_a_handler_that_raises_itself() {
             .unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(class.is_the_end(&reason), "{reason}");
+            assert!(class.ends_with(&reason), "{reason}");
             assert_eq!(journal.all(), ["after"]);
         }
     });
@@ -220,7 +220,7 @@ fn clean_up_that_panics_on_an_exit_signal_does_not_make_the_process_deaf() {
                 inbox.recv()
             };
             let swallowed = swallow(|| attempt(body).after(|| panic!("in the clean-up")).result());
-            to.send(if swallowed.is_none() { "goes on" } else { "returned" });
+            to.send(if swallowed.is_none() { "continues" } else { "returned" });
             to.send("was not unwound");
         })
         .unwrap();
@@ -241,7 +241,7 @@ fn what_is_resumed_is_what_was_caught() {
             .unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(class.is_the_end(&reason), "{reason}");
+            assert!(class.ends_with(&reason), "{reason}");
         }
     });
 }
@@ -251,7 +251,7 @@ fn a_resumed_panic_keeps_its_place_and_its_value() {
     attached(|inbox: &mut Inbox<()>| {
         let (_, monitor) = process::spawn_monitor::<()>(|_| {
             let rescued = attempt(|| {
-                attempt(|| -> i32 { panic_any(vec![1, 2, 3]) }).catch_exit(|_| 0) // goes through
+                attempt(|| -> i32 { panic_any(vec![1, 2, 3]) }).catch_exit(|_| 0) // passes through
             });
             rescued.after(|| ()).result().unwrap_err().resume();
         })
@@ -303,7 +303,7 @@ fn a_catch_in_a_destructor_does_not_lift_the_deadline() {
     attached(|inbox: &mut Inbox<()>| {
         let gate = Gate::new();
         let slow = Slow(gate.clone());
-        // Long enough that the panic inside comes before it is over, on a machine that is busy too.
+        // Long enough for the inner panic to come before the timeout, on a busy machine too.
         let times = process::Builder::new().exit_timeout(std::time::Duration::from_millis(500));
         let (child, monitor) = times
             .spawn_monitor::<()>(move |_| {
@@ -340,7 +340,7 @@ fn a_foreign_thread_can_attempt_too() {
         .rescue(|report| report.message().len() as i32);
     assert_eq!(value, 7);
     assert_eq!(notes.all(), ["after"]);
-    // There is nothing to end: exit_with and throw are panics there.
+    // Outside a process, exit_with and throw panic.
     for body in [|| process::exit_with("x"), || process::throw(1_u8)] {
         let caught = attempt(body).result().unwrap_err();
         assert!(matches!(&caught, Caught::Error(report) if report.message().contains("not a process")));
@@ -350,23 +350,23 @@ fn a_foreign_thread_can_attempt_too() {
 #[test]
 fn or_exit_gives_the_value_or_ends_with_the_error() {
     assert_eq!(attached(|_: &mut Inbox<()>| "42".parse::<i32>().or_exit()), 42);
-    let reason = reason_of_death(|_: &mut Inbox<()>| "forty-two".parse::<i32>().or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| "forty-two".parse::<i32>().or_exit());
     assert_eq!(reason.to_string(), "invalid digit found in string");
     assert!(reason.downcast_ref::<std::num::ParseIntError>().is_some());
     assert!(reason.is_abnormal());
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
-        let dead = sleeper();
-        process::exit(&dead, ExitReason::Kill);
-        process::watch(&dead).wait();
-        process::link(&dead).or_exit();
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
+        let exited = sleeper();
+        process::exit(&exited, ExitReason::Kill);
+        process::watch(&exited).wait();
+        process::link(&exited).or_exit();
     });
     assert_eq!(reason, ExitReason::NoProc);
 }
 
-/// A server that dies of whatever it is asked.
-struct Mortal;
+/// A server that exits by the class it is called with.
+struct Exiting;
 
-impl GenServer for Mortal {
+impl GenServer for Exiting {
     type Args = ();
     type Call = Caller<()>;
     type Cast = Never;
@@ -391,17 +391,17 @@ fn or_exit_of_a_failed_call_tells_why_and_whom() {
             other => panic!("a failed call was due, not {other}"),
         }
     };
-    let died = failure(reason_of_death(|_: &mut Inbox<()>| {
-        let mortal = ServerRef::<Mortal>::from_name(name);
-        Mortal::child_spec(()).name(mortal.clone()).start().or_exit();
+    let exit_reason = failure(exit_reason_of(|_: &mut Inbox<()>| {
+        let mortal = ServerRef::<Exiting>::from_name(name);
+        Exiting::child_spec(()).name(mortal.clone()).start().or_exit();
         mortal.call(|from| from).or_exit();
     }));
-    assert_eq!(died.reason, "asked too much".into());
-    assert!(died.server.contains(name), "{}", died.server);
-    let nobody = failure(reason_of_death(|_: &mut Inbox<()>| {
-        ServerRef::<Mortal>::from_name(name).call(|from| from).or_exit();
+    assert_eq!(exit_reason.reason, "asked too much".into());
+    assert!(exit_reason.server.contains(name), "{}", exit_reason.server);
+    let unregistered = failure(exit_reason_of(|_: &mut Inbox<()>| {
+        ServerRef::<Exiting>::from_name(name).call(|from| from).or_exit();
     }));
-    assert_eq!(nobody.reason, ExitReason::NoProc);
+    assert_eq!(unregistered.reason, ExitReason::NoProc);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What may cross threads, held at compile time: handles, specs, reasons and errors can, a mailbox cannot.
+//! Types that may cross threads, checked at compile time: handles, specs, reasons and errors can, a mailbox
+//! cannot.
 
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::{
@@ -12,7 +13,7 @@ fn crosses_threads<T: Send + Sync>() {}
 fn moves_to_threads<T: Send>() {}
 fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
 
-/// A server whose state may stay on its thread.
+/// A server whose state is not `Send`.
 struct Local(#[expect(dead_code, reason = "only its type matters")] std::rc::Rc<()>);
 
 impl GenServer for Local {

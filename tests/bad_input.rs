@@ -1,10 +1,10 @@
-//! What user code can do wrong and the runtime must survive: destructors, hooks, predicates and log sinks
-//! that panic or hang, values that cannot be printed.
+//! Faulty user code that the runtime must survive: destructors, hooks, predicates and log sinks that panic
+//! or hang, values that cannot be printed.
 
-#[path = "support/apart.rs"]
-mod apart;
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::fmt;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apart::apart;
-use puppet::Puppet;
+use child_program::in_child_program;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, NameError, Via, attempt};
+use scripted_process::ScriptedProcess;
 use support::{Gate, Idle, Journal, attached, down, eventually, message, sleeper, unique, watchdog};
 
 /// A value whose destructor counts, and panics.
@@ -95,7 +95,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
         |_| process::exit_with("own"),
         |_| panic!("own"),
         |inbox| {
-            assert_eq!(inbox.recv_where_timeout(Duration::ZERO, |_| false), None); // some are put aside
+            assert_eq!(inbox.recv_where_timeout(Duration::ZERO, |_| false), None); // some messages are set aside
             process::sleep(Duration::from_secs(3600));
         },
     ];
@@ -116,7 +116,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
                 eventually("it sleeps", || {
                     process::info(&child).is_some_and(|info| info.state == process::ProcessState::Waiting)
                 });
-                process::exit(&child, "told");
+                process::exit(&child, "requested");
             }
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
@@ -124,7 +124,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
                 0 => assert_eq!(reason, ExitReason::Normal),
                 1 => assert_eq!(reason, "own".into()),
                 2 => assert!(reason.to_string().ends_with("own"), "{reason}"),
-                _ => assert_eq!(reason, "told".into()),
+                _ => assert_eq!(reason, "requested".into()),
             }
             assert_eq!(exploded.load(Ordering::SeqCst), 10);
         }
@@ -168,8 +168,8 @@ fn hooks_that_panic() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&child, "told"); // on this very thread
-        assert_eq!(down(inbox), (monitor, "told".into()));
+        process::exit(&child, "requested"); // on this very thread
+        assert_eq!(down(inbox), (monitor, "requested".into()));
         assert_eq!(journal.all(), ["second", "fourth"]);
         assert!(!process::exit_requested());
     });
@@ -179,7 +179,7 @@ fn hooks_that_panic() {
 fn hooks_whose_captures_panic_when_they_are_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        // Never called: it goes with its process.
+        // Never called: dropped when its process exits.
         let (_, monitor) = process::spawn_monitor::<()>(move |_| {
             std::mem::forget(process::on_exit_request(move || drop(bomb)));
         })
@@ -238,9 +238,9 @@ fn a_table_of_names_that_panics() {
     let _watchdog = watchdog();
     let server = Idle::child_spec(()).name(ServerRef::via(Careless)).start().unwrap();
     let watch = server.watch();
-    // Through the table it cannot be found, but its watch knows it.
-    process::exit(watch.pid(), "told");
-    assert_eq!(watch.wait(), "told".into());
+    // The process table no longer finds it, but its watch does.
+    process::exit(watch.pid(), "requested");
+    assert_eq!(watch.wait(), "requested".into());
 }
 
 #[test]
@@ -255,15 +255,17 @@ fn a_log_sink_that_panics() {
         }
         fn flush(&self) {}
     }
-    apart(|| {
+    in_child_program(|| {
         log::set_logger(&Touchy).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
         attached(|inbox: &mut Inbox<()>| {
+            // Every way to exit is logged, and each exit still reaches its monitor.
             let ends: [fn(); 3] = [|| (), || panic!("own"), || process::exit_with("own")];
             for end in ends {
                 let (_, monitor) = process::spawn_monitor::<()>(move |_| end()).unwrap();
                 assert_eq!(down(inbox).0, monitor);
             }
+            // So does the exit of a zombie.
             let (ready, gate) = (Gate::new(), Gate::new());
             let (begun, held) = (ready.clone(), gate.clone());
             let stuck = Builder::new().kill_grace(Duration::ZERO).spawn_monitor::<()>(move |_| {
@@ -283,19 +285,19 @@ fn a_log_sink_that_panics() {
 #[test]
 fn a_reason_that_panics_when_it_is_printed() {
     #[derive(Clone, PartialEq)]
-    struct Unspeakable;
-    impl fmt::Debug for Unspeakable {
+    struct Unprintable;
+    impl fmt::Debug for Unprintable {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            panic!("it cannot be told");
+            panic!("it cannot be formatted");
         }
     }
-    support::capture(); // so that somebody does print it
+    support::capture(); // so that the panic is printed
     attached(|inbox: &mut Inbox<()>| {
-        let body = |_: &mut Inbox<()>| process::exit_with(ExitReason::new(Unspeakable));
+        let body = |_: &mut Inbox<()>| process::exit_with(ExitReason::new(Unprintable));
         let (_, monitor) = process::spawn_monitor(body).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
-        assert_eq!(reason.downcast_ref(), Some(&Unspeakable));
+        assert_eq!(reason.downcast_ref(), Some(&Unprintable));
         let (ready, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (ready.clone(), gate.clone());
         let (stuck, monitor) = process::spawn_monitor::<()>(move |_| {
@@ -304,12 +306,12 @@ fn a_reason_that_panics_when_it_is_printed() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&stuck, ExitReason::new(Unspeakable));
-        process::exit(&stuck, ExitReason::Kill); // now a zombie is made, and reported with its reason
+        process::exit(&stuck, ExitReason::new(Unprintable));
+        process::exit(&stuck, ExitReason::Kill); // now it becomes a zombie, and is logged with its reason
         assert_eq!(down(inbox).0, monitor);
         gate.open();
         eventually("it is reaped", || process::info(&stuck).is_none());
-        // And the clock goes on.
+        // And the timer thread still works.
         let _ = process::send_after(Duration::from_millis(1), &inbox.address(), ());
         message(inbox);
     });
@@ -325,7 +327,7 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
             assert!(Builder::new().stack_size(1 << 46).spawn::<()>(|_| ()).is_err());
         }
     }
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let name = unique("taken");
         let holder = Builder::new().name(name).spawn::<()>(|inbox| {
@@ -344,19 +346,19 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
 #[test]
 fn a_send_to_a_process_that_dies_meanwhile_harms_nobody() {
     attached(|inbox: &mut Inbox<()>| {
-        let senders = [(); 3].map(|()| Puppet::new());
+        let senders = [(); 3].map(|()| ScriptedProcess::new());
         for _ in 0..200 {
             let child = sleeper();
             let monitor = process::monitor(&child);
             for sender in &senders {
                 let child = child.clone();
-                sender.begins(move || (0..20).for_each(|_| child.send(())));
+                sender.start(move || (0..20).for_each(|_| child.send(())));
             }
             process::exit(&child, "in the middle");
             assert_eq!(down(inbox), (monitor, "in the middle".into()));
         }
         for sender in &senders {
-            assert_eq!(sender.does(|| "well"), "well");
+            assert_eq!(sender.run(|| "well"), "well");
         }
     });
 }

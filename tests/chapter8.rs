@@ -1,5 +1,5 @@
 //! The statements of the chapter that introduces fault tolerance, one test for each, in its order: errors,
-//! links, traps, monitors, supervisors, linked structures, restart frequency. `cargo test` runs it.
+//! links, traps, monitors, supervisors, linked structures, restart frequency.
 
 #[path = "support/child.rs"]
 mod child;
@@ -13,9 +13,9 @@ use child::{Child, child_pid, ids, kill, states, up};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Caught, Event, Inbox, attempt};
-use support::{Gate, Journal, attached, down, exit_event, reason_of_death, sleeper, unique, watchdog};
+use support::{Gate, Journal, attached, down, exit_event, exit_reason_of, sleeper, unique, watchdog};
 
-/// A bare process that panics when it is told to.
+/// Starts a plain process that panics on request.
 fn fragile() -> process::Address<()> {
     process::spawn(|inbox| {
         inbox.recv();
@@ -24,7 +24,7 @@ fn fragile() -> process::Address<()> {
     .expect("a free thread")
 }
 
-/// Ends it and waits until it is gone.
+/// Makes the process panic and waits for its exit.
 fn break_down(process: &process::Address<()>) -> ExitReason {
     let watch = process::watch(process);
     process.send(());
@@ -51,8 +51,8 @@ fn the_crash_of_a_process_leaves_unrelated_processes_and_their_memory_alone() {
 #[test]
 fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
     let _watchdog = watchdog();
-    let (born, go) = (Arc::new(Mutex::new(None)), Gate::new());
-    let (slot, wait) = (Arc::clone(&born), go.clone());
+    let (own_child, go) = (Arc::new(Mutex::new(None)), Gate::new());
+    let (slot, wait) = (Arc::clone(&own_child), go.clone());
     let parent = process::spawn::<()>(move |_| {
         *slot.lock() = Some(sleeper());
         wait.pass();
@@ -61,7 +61,7 @@ fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
     let watch = process::watch(parent.unwrap());
     go.open();
     assert!(matches!(watch.wait(), ExitReason::Panic(_)));
-    let child = born.lock().take().unwrap();
+    let child = own_child.lock().take().unwrap();
     assert!(process::is_alive(&child));
     kill(child.pid(), ExitReason::Kill);
 }
@@ -115,7 +115,7 @@ fn the_after_part_always_runs_and_does_not_change_the_result() {
 
 #[test]
 fn a_link_takes_the_linked_process_down_with_the_same_reason() {
-    let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+    let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
         let other = fragile();
         process::link(&other).unwrap();
         other.send(());
@@ -134,15 +134,15 @@ fn a_link_works_both_ways() {
             process::info(&second).is_some_and(|info| info.links == [first.pid()])
         });
         assert_eq!(process::info(&first).unwrap().links, [second.pid()]);
-        let (dying, other) =
+        let (exiting, other) =
             if first_dies { (first.pid(), second.pid()) } else { (second.pid(), first.pid()) };
         let watch = process::watch(other);
-        process::exit(dying, "crash");
+        process::exit(exiting, "crash");
         assert_eq!(watch.wait(), "crash".into());
     }
 }
 
-/// A process that links itself to whomever it is sent.
+/// Starts a process that links itself to each pid it receives.
 fn linker() -> process::Address<Pid> {
     process::spawn(|inbox| {
         while let Event::Message(pid) = inbox.recv() {
@@ -164,7 +164,7 @@ fn there_is_at_most_one_link_between_two_processes() {
         let reason = break_down(&other);
         assert_eq!(exit_event(inbox), (other.pid(), reason));
         assert_eq!(inbox.try_recv(), None, "one link, one message");
-        // And one unlink undoes it.
+        // And one unlink removes it.
         let another = fragile();
         process::link(&another).unwrap();
         process::link(&another).unwrap();
@@ -212,7 +212,7 @@ fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
         let ExitReason::Panic(report) = reason else { panic!("not {reason}") };
         assert_eq!(report.message(), "something went wrong");
         assert!(report.location().unwrap().file.ends_with("chapter8.rs"), "where it happened comes along");
-        // Normal ends arrive too.
+        // Normal exits arrive too.
         let child = process::spawn_link::<()>(|_| ()).unwrap();
         assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
     });
@@ -228,7 +228,7 @@ fn a_monitor_is_one_way_and_its_message_has_reference_pid_and_reason() {
         let expected = Event::Down { monitor, target: process::MonitorTarget::Pid(pid), reason };
         assert_eq!(inbox.recv(), expected);
     });
-    // The other way round nothing happens.
+    // In the opposite direction nothing happens.
     let _watchdog = watchdog();
     let target = sleeper();
     let watched = target.pid();
@@ -285,7 +285,7 @@ fn a_call_notices_the_crash_of_the_server() {
         CallError::Exited { reason: ExitReason::Panic(report), .. } => {
             assert_eq!(report.message(), "crashed with a request waiting");
         }
-        CallError::NoProc { .. } => {} // the caller was slow
+        CallError::NoProc { .. } => {} // the call came after the exit
         other => panic!("{other}"),
     }
     let afterwards = server.server().call(child::Ask);
@@ -343,8 +343,8 @@ fn the_default_child_spec_has_the_type_as_id_and_is_restarted_always() {
     assert_eq!(spec.get_shutdown(), Shutdown::Timeout(Duration::from_secs(5)));
 }
 
-/// The book's system in small: a cache that starts a database that starts three workers, and one server per
-/// list. All linked, all but the lists named.
+/// A small version of the book's system: a cache that starts a database that starts three workers, and one
+/// server per list. All are linked, and all but the lists are named.
 #[derive(Clone)]
 struct Names {
     cache: &'static str,
@@ -369,7 +369,7 @@ impl Names {
         ServerRef::named(self.cache)
     }
 
-    /// Everybody who lives now: the named ones, and the servers of these lists.
+    /// Returns all running processes: the named ones, and the servers of these lists.
     fn family(&self, lists: &[&'static str]) -> Vec<Pid> {
         let mut family: Vec<Pid> = self.all().filter_map(process::whereis).collect();
         let cache = self.cache();
@@ -492,7 +492,7 @@ fn a_supervisor_can_be_wrapped_in_a_module_or_be_one() {
 fn when_all_are_linked_one_error_restarts_the_whole_structure_and_leaks_no_process() {
     let _watchdog = watchdog();
     let lists = ["alice", "bob"];
-    // Whoever dies: the cache, the database, a worker, a list.
+    // Each process in turn: the cache, the database, a worker, a list.
     for victim in 0..7 {
         let names = Names::new();
         let system = system::start_link(&names).unwrap();
@@ -516,13 +516,13 @@ fn when_all_are_linked_one_error_restarts_the_whole_structure_and_leaks_no_proce
 #[test]
 fn more_than_three_restarts_in_five_seconds_end_the_supervisor_and_its_linked_starter() {
     let cache = Child::new("cache", &Journal::new());
-    let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+    let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
         Supervisor::start_link([cache.spec()], Strategy::OneForOne).unwrap();
         for round in 1..=3 {
             cache.kill();
             cache.await_start(round + 1);
         }
-        assert_eq!(inbox.try_recv(), None, "three are endured");
+        assert_eq!(inbox.try_recv(), None, "three restarts are within the budget");
         cache.kill();
         inbox.recv();
     });
@@ -550,7 +550,7 @@ fn max_restarts_and_its_period_change_that() {
     for round in 1..=4 {
         shorter.kill();
         assert_eq!(child_pid(&system, "shorter"), shorter.await_start(round + 1));
-        process::sleep(period + Duration::from_millis(10)); // the gap is what the statement is about
+        process::sleep(period + Duration::from_millis(10)); // the statement is about this pause
     }
     system.stop().unwrap();
 }

@@ -1,5 +1,5 @@
-//! rethread against the BEAM: scripts whose traces were recorded on a real Erlang are run here, and the
-//! traces must be the same. `RETHREAD_CONFORMANCE=DIR` runs another folder of the same layout.
+//! rethread against the BEAM: runs scripts whose traces were recorded on a real Erlang, and compares the
+//! traces. `RETHREAD_CONFORMANCE=DIR` runs another folder of the same layout.
 
 #[path = "conformance/corpus.rs"]
 mod corpus;
@@ -15,12 +15,13 @@ use std::time::Duration;
 use corpus::Found;
 use rethread::process::{self, Settings};
 
-/// Which folder of scripts is run.
+/// The variable that selects another folder of scripts.
 const OTHER: &str = "RETHREAD_CONFORMANCE";
 
-/// Runs all scripts of a kind and returns the line to print; fails with what differs.
+/// Runs all scripts of a kind and returns the line to print; panics with the differences.
 fn compare(kind: &str, run: fn(&str) -> String) -> String {
-    // A busy machine must not make zombies of processes that do unwind: where their ends stand is compared.
+    // The order of exits is compared, so a busy machine must not turn slowly unwinding processes into
+    // zombies.
     let patient = Duration::from_secs(50);
     process::set_settings(Settings { kill_grace: patient, exit_timeout: patient, ..process::settings() });
     let found = match std::env::var_os(OTHER) {

@@ -1,4 +1,4 @@
-//! The page "Differences from Erlang": every row names a test, and the test is there. `cargo test` runs it.
+//! The page "Differences from Erlang": every row names an existing test.
 
 #[path = "layers/source.rs"]
 mod source;
@@ -46,7 +46,7 @@ fn every_hostile_moment_has_its_test() {
     }
 }
 
-/// What is wrong with the rows of the page.
+/// Returns the faults in the rows of the page.
 fn gaps(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let rows: Vec<Vec<&str>> = page.lines().filter_map(cells).collect();
     let mut found: Vec<String> = rows.iter().filter_map(|row| gap(row, tests)).collect();
@@ -56,7 +56,7 @@ fn gaps(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
     found
 }
 
-/// The cells of a row that is neither a head nor a rule.
+/// Splits a row into cells; `None` for a heading or a rule.
 fn cells(line: &str) -> Option<Vec<&str>> {
     let row = line.strip_prefix("| ")?.strip_suffix('|')?;
     let cells: Vec<&str> = row.split(" |").map(str::trim).collect();
@@ -64,7 +64,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 }
 
 fn gap(row: &[&str], tests: &BTreeSet<String>) -> Option<String> {
-    // What is not there at all cannot be tested.
+    // A missing feature cannot be tested.
     let absent = row[0].starts_with("no ");
     match row {
         [here, theirs, why, ..] if here.is_empty() || theirs.is_empty() || why.is_empty() => {
@@ -79,7 +79,7 @@ fn gap(row: &[&str], tests: &BTreeSet<String>) -> Option<String> {
     }
 }
 
-/// The check itself, on small pages.
+/// Tests of the check itself, on small pages.
 mod the_check {
     use super::gaps;
 

@@ -1,5 +1,5 @@
-//! Dynamic supervisors: children that come and go, known by their pids, stopped all at once. `cargo test` runs
-//! it; the names are those of tests/scenarios/ids.txt.
+//! Dynamic supervisors: children started and terminated at run time, known by their pids, stopped all at
+//! once. The names are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, Inbox, Settings};
 use rethread::{ChildError, ChildInfo, SpecError};
-use support::{Gate, Journal, attached, eventually, logs, reason_of_death, sleeper, unique, watchdog};
+use support::{Gate, Journal, attached, eventually, exit_reason_of, logs, sleeper, unique, watchdog};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,18 +38,18 @@ fn add(supervisor: &Dynamic, spec: impl Into<ChildSpec>) -> Pid {
 
 #[track_caller]
 fn listed(supervisor: &Dynamic) -> Vec<(String, &'static str)> {
-    let children = supervisor.which_children().expect("the supervisor lives");
+    let children = supervisor.which_children().expect("the supervisor is running");
     children.iter().map(|child| (child.id.to_string(), state_name(child.state))).collect()
 }
 
-/// Specs, active, supervisors, workers.
+/// Counts specs, active children, supervisors and workers.
 #[track_caller]
 fn counted(supervisor: &Dynamic) -> [usize; 4] {
-    let count = supervisor.count_children().expect("the supervisor lives");
+    let count = supervisor.count_children().expect("the supervisor is running");
     [count.specs, count.active, count.supervisors, count.workers]
 }
 
-/// A child that cannot start again while the flag is up.
+/// Returns a child that cannot start again while the flag is set.
 fn breaks(id: &'static str, broken: &Arc<AtomicBool>) -> Child {
     let look = Arc::clone(broken);
     Child::new(id, &Journal::new()).starts_as(move |k| {
@@ -73,9 +73,9 @@ fn dy_02_a_child_is_terminated_by_its_pid() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let a = Child::new("a", &Journal::new());
-    let (pid, stranger) = (add(&supervisor, a.permanent()), sleeper());
-    assert_eq!(supervisor.terminate_child(&stranger), Err(ChildError::NotFound));
-    assert!(process::is_alive(&stranger));
+    let (pid, unrelated) = (add(&supervisor, a.permanent()), sleeper());
+    assert_eq!(supervisor.terminate_child(&unrelated), Err(ChildError::NotFound));
+    assert!(process::is_alive(&unrelated));
     assert_eq!(supervisor.terminate_child(pid), Ok(()));
     assert!(!process::is_alive(pid));
     assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
@@ -88,7 +88,7 @@ fn dy_04_a_child_is_restarted_with_its_own_arguments() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let started = Journal::new();
-    // What Erlang calls simple_one_for_one: one function from arguments to a spec.
+    // Erlang's simple_one_for_one: one function from arguments to a spec.
     let template = |argument: i32| {
         let started = started.clone();
         ChildSpec::process("worker", move |inbox: &mut Inbox<()>| {
@@ -266,7 +266,7 @@ fn dy_17_a_restart_gets_the_supervisors_own_argument_again() {
         .restart(Restart::Transient)
     };
     let pid = add(&supervisor, with_extra("own"));
-    got.wait_for(1); // else it might die before its first step
+    got.wait_for(1); // otherwise it might exit before its first step
     kill(pid, "oops");
     assert_eq!(got.wait_for(2), ["extra own", "extra own"]);
     supervisor.stop().unwrap();
@@ -299,7 +299,7 @@ fn dy_21_termination_is_by_the_childs_own_shutdown() {
         let pid = add(&supervisor, Child::new("a", &Journal::new()).spec().shutdown(shutdown));
         let watch = process::watch(pid);
         assert_eq!(supervisor.terminate_child(pid), Ok(()));
-        assert!(!process::is_alive(pid), "{shutdown:?}: it is gone when we hear of it");
+        assert!(!process::is_alive(pid), "{shutdown:?}: it has exited when the call returns");
         assert_eq!(watch.wait(), reason, "{shutdown:?}");
         assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
     }
@@ -322,7 +322,7 @@ fn dy_22_a_child_in_restarting_is_terminated_once() {
     assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     let tries = a.attempts();
-    // Whatever it told itself before is handled by now.
+    // It has handled its own earlier messages by now.
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     assert_eq!(a.attempts(), tries);
     supervisor.stop().unwrap();
@@ -343,7 +343,7 @@ fn dy_23_ids_need_not_differ() {
 fn dy_25_who_does_not_go_within_its_time_is_killed() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
-    // Time enough for those that do go, on a loaded machine too.
+    // Time enough for the well-behaved ones, on a loaded machine too.
     let soon = |spec: ChildSpec| spec.shutdown(Shutdown::Timeout(ms(500)));
     let sleeper = || ChildSpec::worker("sleeper", || process::sleep(MINUTE));
     let pids = [soon(sleeper()), soon(stubborn("deaf")), soon(sleeper())].map(|spec| add(&supervisor, spec));
@@ -357,23 +357,23 @@ fn dy_25_who_does_not_go_within_its_time_is_killed() {
 fn sh_13_children_stop_at_the_same_time() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
-    // Each goes only when all three have been told to.
-    let told = Arc::new((parking_lot::Mutex::new(0), parking_lot::Condvar::new()));
+    // Each exits only when all three have been asked to shut down.
+    let notified = Arc::new((parking_lot::Mutex::new(0), parking_lot::Condvar::new()));
     for id in ["a", "b", "c"] {
-        let told = Arc::clone(&told);
+        let notified = Arc::clone(&notified);
         let child = Child::new(id, &Journal::new()).traps().ends_by(move |reason| {
             assert_eq!(*reason, ExitReason::Shutdown);
-            *told.0.lock() += 1;
-            told.1.notify_all();
-            let mut count = told.0.lock();
+            *notified.0.lock() += 1;
+            notified.1.notify_all();
+            let mut count = notified.0.lock();
             while *count < 3 {
-                told.1.wait(&mut count);
+                notified.1.wait(&mut count);
             }
         });
         add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
     }
     supervisor.stop().unwrap();
-    assert_eq!(*told.0.lock(), 3);
+    assert_eq!(*notified.0.lock(), 3);
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn each_childs_time_is_its_own() {
         })
         .unwrap()
     };
-    // It goes only when the impatient one has been killed.
+    // It exits only when the impatient one has been killed.
     add(&supervisor, patient.spec().shutdown(Shutdown::Timeout(MINUTE * 60)));
     supervisor.stop().unwrap();
     process::watch(waits_for_short).wait();
@@ -428,7 +428,10 @@ fn sh_15_ten_children_are_killed() {
         .map(|_| process::watch(add(&supervisor, stubborn("deaf").shutdown(Shutdown::BrutalKill))))
         .collect();
     supervisor.stop().unwrap();
-    assert!(!watches.iter().any(|watch| process::is_alive(watch.pid())), "they are gone when we hear of it");
+    assert!(
+        !watches.iter().any(|watch| process::is_alive(watch.pid())),
+        "they have exited when the call returns"
+    );
     assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Killed));
 }
 
@@ -442,7 +445,7 @@ fn au_10_a_significant_child_is_refused_before_the_supervisor_is_asked() {
     assert_eq!(supervisor.start_child(significant()), refused);
     assert_eq!(a.attempts(), 0);
     supervisor.stop().unwrap();
-    assert_eq!(supervisor.start_child(significant()), refused, "though there is no supervisor any more");
+    assert_eq!(supervisor.start_child(significant()), refused, "although the supervisor has exited");
 }
 
 #[test]
@@ -538,17 +541,17 @@ fn a_typed_handle_of_a_new_child() {
 
 #[test]
 fn it_ends_with_its_parent_and_takes_its_children_along() {
-    let (told, journal) = (Gate::new(), Journal::new());
+    let (notified, journal) = (Gate::new(), Journal::new());
     let child = Child::new("a", &journal);
-    let (start, tell) = (child.clone(), told.clone());
-    let reason = reason_of_death(move |_: &mut Inbox<()>| {
+    let (start, started_gate) = (child.clone(), notified.clone());
+    let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         let supervisor = DynamicSupervisor::start_link().unwrap();
         add(&supervisor, start.permanent());
-        tell.open();
+        started_gate.open();
         process::exit_with("oops")
     });
     assert_eq!(reason, "oops".into());
-    assert!(told.is_open());
+    assert!(notified.is_open());
     assert_eq!(process::watch(child.pid()).wait_timeout(MINUTE).map(|_| ()), Some(()));
     assert_eq!(journal.all(), ["start a", "stop a"]);
 }
@@ -575,7 +578,7 @@ fn a_child_that_was_stopped_by_hand_is_restarted_before_it_is_terminated() {
     let supervisor = up(DynamicSupervisor::new());
     let a = Child::new("a", &Journal::new());
     let pid = add(&supervisor, a.permanent());
-    kill(pid, "oops"); // its end is in the supervisor's mailbox when this returns
+    kill(pid, "oops"); // its exit is in the supervisor's mailbox when this returns
     assert_eq!(supervisor.terminate_child(pid), Err(ChildError::NotFound));
     assert_eq!(a.starts(), 2);
     supervisor.stop().unwrap();
@@ -596,7 +599,7 @@ fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let answers = Journal::new();
-    // Two of them, so that the supervisor waits for another than the one that asks.
+    // Two children, so that the supervisor waits for another than the caller.
     for id in ["a", "b"] {
         let (asked, answers) = (supervisor.clone(), answers.clone());
         let child = Child::new(id, &Journal::new()).traps().ends_by(move |_| {
@@ -792,7 +795,7 @@ fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
     let (dynamic, fixed) = (up(DynamicSupervisor::new()), Supervisor::one_for_one().start().unwrap());
     let answers = Journal::new();
     let starts = Starts(dynamic.clone(), fixed.clone(), answers.clone());
-    reason_of_death(move |_: &mut Inbox<()>| {
+    exit_reason_of(move |_: &mut Inbox<()>| {
         let _starts = starts;
         process::exit_with("enough");
     });
@@ -806,12 +809,12 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
     let _watchdog = watchdog();
     let (supervisor, other) = (up(DynamicSupervisor::new()), up(DynamicSupervisor::new()));
     let (hooked, called) = (Gate::new(), other.clone());
-    let tell = hooked.clone();
+    let started_gate = hooked.clone();
     let hook = ChildSpec::worker("hooked", move || {
         let called = called.clone();
-        // It runs on the thread of whoever sends the signal: the supervisor.
+        // The hook runs on the thread that sends the signal: that of the supervisor.
         let _hook = process::on_exit_request(move || drop(called.count_children()));
-        tell.open();
+        started_gate.open();
         process::sleep(MINUTE);
     });
     add(&supervisor, hook);
@@ -833,8 +836,8 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
     let supervisor = up(DynamicSupervisor::new());
     let (asked, answers) = (supervisor.clone(), Journal::new());
     let note = answers.clone();
-    let stranger = Agent::start(|| ()).unwrap();
-    let of = stranger.clone();
+    let unrelated = Agent::start(|| ()).unwrap();
+    let of = unrelated.clone();
     let child = Child::new("asks", &Journal::new()).traps().ends_by(move |_| {
         let (asked, note) = (asked.clone(), note.clone());
         let ask = move |(): &mut ()| {
@@ -845,7 +848,7 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
     add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
     supervisor.stop().unwrap();
     assert!(answers.wait_for(1)[0].contains("deadlock"), "{:?}", answers.all());
-    stranger.stop().unwrap();
+    unrelated.stop().unwrap();
 }
 
 #[test]
@@ -855,12 +858,13 @@ fn who_has_less_time_is_killed_first_whoever_is_waited_for() {
     let journal = Journal::new();
     for _ in 0..8 {
         let (short, note, begun) = (Arc::new(Mutex::new(None)), journal.clone(), Gate::new());
-        let (waits_for, tell) = (Arc::clone(&short), begun.clone());
+        let (waits_for, started_gate) = (Arc::clone(&short), begun.clone());
         let patient = ChildSpec::new("patient", move || {
-            let (waits_for, note, tell) = (Arc::clone(&waits_for), note.clone(), tell.clone());
+            let (waits_for, note, started_gate) =
+                (Arc::clone(&waits_for), note.clone(), started_gate.clone());
             let child = process::spawn_link::<()>(move |inbox| {
                 process::trap_exit(true);
-                tell.open();
+                started_gate.open();
                 inbox.recv();
                 let other: Pid = waits_for.lock().expect("it was started");
                 note.note(process::watch(other).wait().to_string());

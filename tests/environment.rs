@@ -1,4 +1,4 @@
-//! The settings that can be given in the environment. They are read once, so each look at them is a program of its own.
+//! Settings from environment variables. They are read once, so each check runs in a child program.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::logs;
 
 const MARK: &str = "RETHREAD_TEST_ENVIRONMENT";
 
-/// What this program says of its settings when it runs with these variables.
+/// Returns the settings of this program with these variables set, as text.
 fn with(waiting: &str, spare_threads: &str) -> String {
     let program = std::env::current_exe().expect("the test program has a path");
     let output = Command::new(program)
@@ -54,7 +54,8 @@ fn the_environment_sets_what_the_program_does_not() {
 fn by_default_there_are_fewer_processes_than_the_kernel_has_room_for() {
     let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
     if let Ok(maps) = text.trim().parse::<usize>() {
-        // A thread needs up to four: its stack, its guard page, and the same for signals. Half is for others.
+        // A thread needs up to four mappings: its stack, its guard page, and the same for signals. Half of
+        // the limit is left for other uses.
         let most = process::Settings::default().max_processes;
         assert!(most <= (maps / 8).max(16), "{most} processes, {maps} maps");
     }

@@ -1,4 +1,4 @@
-//! The errors as a user meets them: printed by themselves, with their causes, and as exit reasons.
+//! Errors as users see them: printed alone, with their causes, and as exit reasons.
 
 mod support;
 
@@ -11,7 +11,7 @@ use rethread::process::SpawnError;
 use rethread::{ApplicationError, ChildError, FailedToStartChild, JoinError};
 use support::watchdog;
 
-/// As `anyhow` and its like print an error.
+/// Formats an error with its causes, like `anyhow` and similar crates.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -59,7 +59,7 @@ fn a_supervisor_that_does_not_start_says_why_in_words() {
     assert_eq!(error.to_string(), text);
 
     let StartError::Failed(reason) = error else { panic!("it failed, for a reason") };
-    let child: &FailedToStartChild = reason.downcast_ref().expect("it tells which child");
+    let child: &FailedToStartChild = reason.downcast_ref().expect("it carries the child");
     assert_eq!(child.id, "disk".into());
     assert_eq!(with_causes(child), "child disk did not start: failed to start: no space");
 }

@@ -1,22 +1,22 @@
-//! Exit signals and exit reasons: who dies of what, what a trapping process hears, and with which reason.
-//! Scenarios EX-01 to EX-32.
+//! Exit signals and exit reasons: which signals end a process, which events a trapping process receives,
+//! and with which reason. Scenarios EX-01 to EX-32.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::panic::panic_any;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use puppet::{Puppet, exit};
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Pid};
+use scripted_process::{ScriptedProcess, exit};
 use support::{
-    Gate, Journal, attached, down, exit_event, message, reason_of_death, sleeper, unique, watchdog,
+    Gate, Journal, attached, down, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
 
-/// 128 KiB of bytes among other things.
+/// 128 KiB of bytes among other fields.
 #[derive(Debug, Clone, PartialEq)]
 struct Big {
     bytes: Vec<u8>,
@@ -48,10 +48,10 @@ fn ex_01_a_large_reason_arrives_whole() {
 fn ex_03_normal_from_another_does_nothing() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = Puppet::new();
+        let child = ScriptedProcess::new();
         process::link(&child).unwrap();
         process::exit(&child, ExitReason::Normal);
-        assert_eq!(child.does(|| "here"), "here");
+        assert_eq!(child.run(|| "here"), "here");
         assert!(process::is_alive(&child));
         assert_eq!(inbox.try_recv(), None);
         process::exit(&child, ExitReason::Kill);
@@ -153,14 +153,14 @@ fn ex_10_a_signal_shortly_before_a_receive_timeout() {
 #[test]
 fn ex_13_a_stranger_can_end_a_process() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stranger) = (sleeper(), Puppet::new());
+        let (child, unrelated) = (sleeper(), ScriptedProcess::new());
         let monitor = process::monitor(&child);
-        stranger.does(move || process::exit(&child, "oops"));
+        unrelated.run(move || process::exit(&child, "oops"));
         assert_eq!(down(inbox), (monitor, "oops".into()));
     });
 }
 
-/// A trapping process that notes when it is ready and whatever it is told.
+/// Starts a trapping process that notes when it is ready and each event it receives.
 fn trapper(journal: &Journal) -> Address<()> {
     let notes = journal.clone();
     let body = move |inbox: &mut Inbox<()>| {
@@ -178,10 +178,10 @@ fn trapper(journal: &Journal) -> Address<()> {
 fn ex_14_kill_cannot_be_trapped() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
-        let (child, stranger) = (trapper(&journal), Puppet::new());
+        let (child, unrelated) = (trapper(&journal), ScriptedProcess::new());
         journal.wait_for(1);
         let monitor = process::monitor(&child);
-        stranger.does(move || process::exit(&child, ExitReason::Kill));
+        unrelated.run(move || process::exit(&child, ExitReason::Kill));
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(journal.all(), ["ready"]);
     });
@@ -191,7 +191,7 @@ fn ex_14_kill_cannot_be_trapped() {
 fn ex_15_kill_to_oneself_cannot_be_trapped_either() {
     let journal = Journal::new();
     let notes = journal.clone();
-    let reason = reason_of_death(move |inbox: &mut Inbox<()>| {
+    let reason = exit_reason_of(move |inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         process::exit(inbox.pid(), ExitReason::Kill);
         notes.note("went on");
@@ -200,22 +200,22 @@ fn ex_15_kill_to_oneself_cannot_be_trapped_either() {
     assert_eq!(journal.all(), [""; 0]);
 }
 
-/// Processes that are linked in a row, none of them trapping. The calling process is linked to the first;
-/// the last is returned, and exits with `Kill` by itself when it gets a message.
+/// Starts processes that are linked in a row, none of them trapping. The calling process is linked to the
+/// first; the last is returned, and exits with `Kill` when it receives a message.
 fn chain(length: usize) -> Address<()> {
-    let (tell, told) = channel();
-    extend(length, tell);
-    told.recv().expect("the chain is complete")
+    let (tx, rx) = channel();
+    extend(length, tx);
+    rx.recv().expect("the chain is complete")
 }
 
-fn extend(length: usize, tell: std::sync::mpsc::Sender<Address<()>>) {
+fn extend(length: usize, tx: std::sync::mpsc::Sender<Address<()>>) {
     let body = move |inbox: &mut Inbox<()>| {
         if length == 1 {
-            tell.send(inbox.address()).expect("the test waits for it");
+            tx.send(inbox.address()).expect("the test receives");
             inbox.recv();
             process::exit_with(ExitReason::Kill)
         } else {
-            extend(length - 1, tell);
+            extend(length - 1, tx);
             inbox.recv();
         }
     };
@@ -249,10 +249,10 @@ fn ex_18_a_sent_kill_arrives_as_killed_along_a_chain() {
 #[test]
 fn ex_19_a_linked_process_dies_with_kill() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::new(), Puppet::new());
+        let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let (a_pid, monitor) = (a.pid(), process::monitor(&b));
-        b.does(move || process::link(a_pid)).unwrap();
-        a.begins(|| process::exit_with(ExitReason::Kill));
+        b.run(move || process::link(a_pid)).unwrap();
+        a.start(|| process::exit_with(ExitReason::Kill));
         assert_eq!(down(inbox), (monitor, ExitReason::Kill));
     });
 }
@@ -260,17 +260,17 @@ fn ex_19_a_linked_process_dies_with_kill() {
 #[test]
 fn ex_21_killed_is_a_reason_like_any_other() {
     attached(|_: &mut Inbox<()>| {
-        let (child, stranger) = (Puppet::trapping(), Puppet::new());
+        let (child, unrelated) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         let pid = child.pid();
-        stranger.does(move || process::exit(pid, ExitReason::Killed));
-        assert_eq!(child.heard(), [exit(&stranger, ExitReason::Killed)]);
+        unrelated.run(move || process::exit(pid, ExitReason::Killed));
+        assert_eq!(child.received(), [exit(&unrelated, ExitReason::Killed)]);
         assert!(process::is_alive(&child));
     });
 }
 
 #[test]
 fn ex_23_a_name_is_not_a_pid() {
-    /// Two implementations for whatever converts into a pid, one for all else: the call below is
+    /// Two implementations for types that convert into a pid, one for all others: the call below is
     /// ambiguous, and does not compile, as soon as text can be passed for a pid.
     trait NoPid<Case> {
         fn checked() {}
@@ -281,12 +281,12 @@ fn ex_23_a_name_is_not_a_pid() {
     <&'static str as NoPid<_>>::checked();
     <String as NoPid<_>>::checked();
 
-    // What Erlang's argument error guards against; here it takes the step that says who is meant.
+    // Erlang's argument error has no counterpart: looking up the name is a separate step here.
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("ex_23");
-        let child = Puppet::with(process::Builder::new().name(name));
+        let child = ScriptedProcess::with(process::Builder::new().name(name));
         let monitor = process::monitor(&child);
-        assert_eq!(child.does(|| "unharmed"), "unharmed");
+        assert_eq!(child.run(|| "unharmed"), "unharmed");
         process::exit(process::whereis(name).unwrap(), "x");
         assert_eq!(down(inbox), (monitor, "x".into()));
     });
@@ -338,6 +338,7 @@ fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
         for (class, own_end) in own_ends {
             let (gate, signalled) = (Gate::new(), Gate::new());
             let (begun, wait) = (gate.clone(), signalled.clone());
+            // The child ends itself while an exit signal is pending.
             let child = process::spawn_link::<()>(move |_| {
                 begun.open();
                 wait.pass();
@@ -348,19 +349,20 @@ fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
             gate.pass();
             process::exit(&child, "signal");
             signalled.open();
+            // The link and the monitor must report the same one of the two reasons.
             let (mut exits, mut downs) = (Vec::new(), Vec::new());
             for _ in 0..2 {
                 match inbox.recv() {
                     Event::Exit { from, reason } => exits.push((from, reason)),
                     Event::Down { monitor, reason, .. } => downs.push((monitor, reason)),
-                    Event::Message(()) => unreachable!("nobody sends"),
+                    Event::Message(()) => unreachable!("no process sends"),
                 }
             }
             assert_eq!(inbox.try_recv(), None, "{class}");
             assert_eq!((exits.len(), downs.len()), (1, 1), "{class}");
             assert_eq!(exits[0].0, child.pid());
             assert_eq!(downs[0].0, monitor);
-            assert_eq!(exits[0].1, downs[0].1, "{class}: one death, one reason");
+            assert_eq!(exits[0].1, downs[0].1, "{class}: one exit, one reason");
             let reason = exits[0].1.to_string();
             assert!(reason == "signal" || reason.contains("own"), "{class}: {reason}");
         }
@@ -441,7 +443,7 @@ fn ex_32_normal_is_ignored_and_abnormal_is_not() {
     });
 }
 
-/// What a signal did to its target.
+/// The effect of a signal on its target.
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     Nothing,
@@ -462,7 +464,7 @@ enum Order {
     Ping,
 }
 
-/// Sends a signal to a process of the given kind and watches what comes of it.
+/// Sends a signal to a process of the given kind and returns the effect.
 fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -> Outcome {
     attached(|inbox: &mut Inbox<Answer>| {
         process::trap_exit(true);
@@ -478,7 +480,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                     }
                     Event::Message(Order::Ping) => tester.send(Answer::Alive),
                     Event::Exit { from, reason } => tester.send(Answer::Heard(from, reason)),
-                    Event::Down { .. } => unreachable!("it monitors nobody"),
+                    Event::Down { .. } => unreachable!("it has no monitor"),
                 }
             }
         };
@@ -507,14 +509,14 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                 Event::Exit { reason, .. } => through_link = Some(reason),
                 Event::Down { monitor: fired, reason, .. } => {
                     assert_eq!(fired, monitor);
-                    assert_eq!(outcome, Outcome::Nothing, "no message before the death");
+                    assert_eq!(outcome, Outcome::Nothing, "no message before the exit");
                     break Outcome::Death(reason);
                 }
             }
         };
         if let (Outcome::Death(reason), true) = (&outcome, linked) {
-            let told = through_link.unwrap_or_else(|| exit_event(inbox).1);
-            assert_eq!(told, *reason, "links and monitors are told the same");
+            let received = through_link.unwrap_or_else(|| exit_event(inbox).1);
+            assert_eq!(received, *reason, "links and monitors receive the same reason");
         } else {
             assert_eq!(through_link, None);
         }
@@ -558,17 +560,18 @@ fn the_whole_table_of_links() {
     use ExitReason::{Kill, Killed, Normal, Shutdown};
     attached(|inbox: &mut Inbox<()>| {
         for reason in [Normal, Shutdown, Kill, Killed, ExitReason::new("oops")] {
-            let (a, plain, trapping) = (Puppet::new(), Puppet::new(), Puppet::trapping());
+            let (a, plain, trapping) =
+                (ScriptedProcess::new(), ScriptedProcess::new(), ScriptedProcess::trapping());
             let pid = a.pid();
-            plain.does(move || process::link(pid)).unwrap();
-            trapping.does(move || process::link(pid)).unwrap();
+            plain.run(move || process::link(pid)).unwrap();
+            trapping.run(move || process::link(pid)).unwrap();
             let (of_a, of_plain) = (process::monitor(&a), process::monitor(&plain));
             let own = reason.clone();
-            a.begins(move || process::exit_with(own));
-            assert_eq!(trapping.hears(1), [exit(&a, reason.clone())]);
+            a.start(move || process::exit_with(own));
+            assert_eq!(trapping.wait_for_events(1), [exit(&a, reason.clone())]);
             if reason == Normal {
                 assert_eq!(down(inbox), (of_a, Normal));
-                assert_eq!(plain.heard(), []);
+                assert_eq!(plain.received(), []);
                 assert!(process::demonitor(of_plain));
             } else {
                 let mut downs = [down(inbox), down(inbox)];
@@ -611,16 +614,16 @@ fn a_signal_to_a_dead_process_is_ignored() {
 
 #[test]
 fn a_signal_to_oneself_cannot_be_caught() {
-    for reason in [ExitReason::new("die"), ExitReason::Normal, ExitReason::Shutdown] {
+    for reason in [ExitReason::new("stop now"), ExitReason::Normal, ExitReason::Shutdown] {
         let sent = reason.clone();
         let journal = Journal::new();
         let notes = journal.clone();
-        let died = reason_of_death(move |inbox: &mut Inbox<()>| {
+        let exit_reason = exit_reason_of(move |inbox: &mut Inbox<()>| {
             let me = inbox.pid();
             let caught = process::attempt(|| process::exit(me, sent)).result();
             notes.note(format!("went on with {caught:?}"));
         });
-        assert_eq!(died, reason);
+        assert_eq!(exit_reason, reason);
         assert_eq!(journal.all(), [""; 0]);
     }
 }

@@ -1,8 +1,8 @@
-//! Calling servers: what a caller gets in every case, and that nothing of a call outlives it. Casts, infos and
+//! Calls to servers: the result in every case, and that nothing of a call is left behind. Casts, infos and
 //! timeouts of a handler are here too.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::collections::HashMap;
@@ -14,31 +14,34 @@ use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Event, Inbox, NameError, Via};
-use server_puppet::{Ask, Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, occupy, puppet, queued, waits_for};
-use support::{Gate, Journal, attached, capture, eventually, logs, reason_of_death, unique, watchdog};
+use scripted_server::{
+    Ask, Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, block_server, spawn_body, start_server,
+    wait_for_queue, wait_until_calling,
+};
+use support::{Gate, Journal, attached, capture, eventually, exit_reason_of, logs, unique, watchdog};
 
-/// A name for one test.
-fn name(stem: &str) -> ServerRef<Puppet> {
+/// Returns a unique name.
+fn name(stem: &str) -> ServerRef<ScriptedServer> {
     ServerRef::from_name(unique(stem))
 }
 
-/// The error of a call whose server ended.
-fn exited(server: &ServerRef<Puppet>, reason: impl Into<ExitReason>) -> CallError {
+/// Returns the error of a call whose server exited.
+fn exited(server: &ServerRef<ScriptedServer>, reason: impl Into<ExitReason>) -> CallError {
     CallError::Exited { server: server.to_string().into(), reason: reason.into() }
 }
 
-fn no_proc(server: &ServerRef<Puppet>) -> CallError {
+fn no_proc(server: &ServerRef<ScriptedServer>) -> CallError {
     CallError::NoProc { server: server.to_string().into() }
 }
 
-fn no_reply(server: &ServerRef<Puppet>) -> CallError {
+fn no_reply(server: &ServerRef<ScriptedServer>) -> CallError {
     CallError::NoReply { server: server.to_string().into() }
 }
 
-/// What a process ends with that makes a failing call and lets it crash.
+/// Returns the exit reason of a process that unwraps a failing call, and the panic message.
 #[track_caller]
 fn crash_of(call: impl FnOnce() -> Result<i64, CallError>) -> (ExitReason, String) {
-    let reason = reason_of_death(|_: &mut Inbox<()>| call().or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| call().or_exit());
     let ExitReason::Call(failure) = reason else { panic!("a failed call was due, not {reason}") };
     (failure.reason.clone(), failure.server.to_string())
 }
@@ -48,24 +51,24 @@ const SHORT: Duration = Duration::from_millis(20);
 #[test]
 fn gc_02_a_call_that_takes_too_long() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let limit = Duration::from_millis(1);
         let gate = Gate::new();
         let pass = gate.clone();
-        let late = move |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
+        let late = move |_: &mut ScriptedServer, from: Caller<i64>, _: &mut Context<ScriptedServer>| {
             pass.pass();
             from.reply(1)
         };
         let error = CallError::Timeout { server: server.to_string().into(), after: limit };
-        assert_eq!(server.ask_for(limit, late), Err(error));
+        assert_eq!(server.call_with_timeout(limit, late), Err(error));
         gate.open();
-        assert_eq!(server.get(), Ok(0), "the server goes on");
+        assert_eq!(server.get(), Ok(0), "the server keeps running");
     });
-    let server = puppet();
+    let server = start_server();
     let gate = Gate::new();
     let pass = gate.clone();
     let crash = crash_of(|| {
-        server.ask_for(SHORT, move |_, from, _| {
+        server.call_with_timeout(SHORT, move |_, from, _| {
             pass.pass();
             from.reply(1)
         })
@@ -77,13 +80,13 @@ fn gc_02_a_call_that_takes_too_long() {
 #[test]
 fn gc_03_a_late_reply_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         for round in 1..=10 {
             let gate = Gate::new();
             let pass = gate.clone();
-            let late = server.ask_for(SHORT, move |puppet, from, _| {
+            let late = server.call_with_timeout(SHORT, move |state, from, _| {
                 pass.pass();
-                puppet.value = round;
+                state.value = round;
                 if round % 2 == 0 {
                     from.reply_now(-1);
                     return Next::wait();
@@ -92,7 +95,7 @@ fn gc_03_a_late_reply_is_dropped() {
             });
             assert!(matches!(late, Err(CallError::Timeout { .. })));
             gate.open();
-            assert_eq!(server.get(), Ok(round), "it was carried out, and the next call gets its own answer");
+            assert_eq!(server.get(), Ok(round), "it was executed, and the next call gets its own answer");
             assert!(inbox.is_empty());
         }
     });
@@ -102,28 +105,28 @@ fn gc_03_a_late_reply_is_dropped() {
 fn gc_04_a_server_that_calls_itself() {
     attached(|_: &mut Inbox<()>| {
         let (by_name, by_key) = (name("self"), ServerRef::via(Key(unique("self"))));
-        let pinned = puppet();
+        let pinned = start_server();
         let named = Plan::new(&Journal::new()).start_as(&by_name);
         let keyed = Plan::new(&Journal::new()).start_as(&by_key);
         for (server, itself) in [(&pinned, &pinned), (&named, &by_name), (&keyed, &by_key)] {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let call = itself.clone();
             assert_eq!(
-                server.ask(move |_, from, _| {
-                    tell.send(call.get()).unwrap();
+                server.call_with(move |_, from, _| {
+                    tx.send(call.get()).unwrap();
                     from.reply(1)
                 }),
                 Ok(1)
             );
             let error = CallError::CallingSelf { server: itself.to_string().into() };
-            assert_eq!(hear.recv().unwrap(), Err(error));
+            assert_eq!(rx.recv().unwrap(), Err(error));
         }
-        let (tell, hear) = channel();
-        pinned.tell(move |_, cx| {
-            tell.send(cx.server_ref().get()).unwrap();
+        let (tx, rx) = channel();
+        pinned.cast_with(move |_, cx| {
+            tx.send(cx.server_ref().get()).unwrap();
             Next::wait()
         });
-        assert!(matches!(hear.recv().unwrap(), Err(CallError::CallingSelf { .. })));
+        assert!(matches!(rx.recv().unwrap(), Err(CallError::CallingSelf { .. })));
     });
 }
 
@@ -131,29 +134,32 @@ fn gc_04_a_server_that_calls_itself() {
 fn gc_06_a_stop_without_a_reply() {
     attached(|_: &mut Inbox<()>| {
         for keep in [false, true] {
-            let server = puppet();
-            let result = server.ask(move |puppet, from, _| {
+            let server = start_server();
+            let result = server.call_with(move |state, from, _| {
                 if keep {
-                    puppet.kept.push(from);
+                    state.kept.push(from);
                 }
                 Next::stop("why")
             });
             assert_eq!(result, Err(exited(&server, "why")));
         }
     });
-    let server = puppet();
-    assert_eq!(crash_of(|| server.ask(|_, _, _| Next::stop("why"))), ("why".into(), server.to_string()));
+    let server = start_server();
+    assert_eq!(
+        crash_of(|| server.call_with(|_, _, _| Next::stop("why"))),
+        ("why".into(), server.to_string())
+    );
 }
 
 #[test]
 fn gc_07_a_normal_stop_without_a_reply() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let result = server.ask(|_, _, _| Next::stop(ExitReason::Normal));
+        let server = start_server();
+        let result = server.call_with(|_, _, _| Next::stop(ExitReason::Normal));
         assert_eq!(result, Err(exited(&server, ExitReason::Normal)));
     });
-    let server = puppet();
-    let crash = crash_of(|| server.ask(|_, _, _| Next::stop(ExitReason::Normal)));
+    let server = start_server();
+    let crash = crash_of(|| server.call_with(|_, _, _| Next::stop(ExitReason::Normal)));
     assert_eq!(crash, (ExitReason::Normal, server.to_string()));
 }
 
@@ -161,11 +167,11 @@ fn gc_07_a_normal_stop_without_a_reply() {
 fn gc_08_a_handler_that_panics() {
     attached(|_: &mut Inbox<()>| {
         for keep in [false, true] {
-            let server = puppet();
+            let server = start_server();
             let line = line!() + 5;
-            let result = server.ask(move |puppet, from, _| {
+            let result = server.call_with(move |state, from, _| {
                 if keep {
-                    puppet.kept.push(from);
+                    state.kept.push(from);
                 }
                 panic!("boom {}", 7)
             });
@@ -183,10 +189,10 @@ fn gc_08_a_handler_that_panics() {
 #[test]
 fn gc_08_a_handler_that_exits_or_throws() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        assert_eq!(server.ask(|_, _, _| process::exit_with("out")), Err(exited(&server, "out")));
-        let server = puppet();
-        let thrown = server.ask(|_, _, _| process::throw("ball"));
+        let server = start_server();
+        assert_eq!(server.call_with(|_, _, _| process::exit_with("out")), Err(exited(&server, "out")));
+        let server = start_server();
+        let thrown = server.call_with(|_, _, _| process::throw("ball"));
         let Err(CallError::Exited { reason: ExitReason::NoCatch(_), .. }) = thrown else {
             panic!("an uncaught throw was due, not {thrown:?}")
         };
@@ -197,16 +203,16 @@ fn gc_08_a_handler_that_exits_or_throws() {
 fn gc_10_a_server_killed_while_it_holds_the_request() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
-            let server = puppet();
-            let (tell, held) = channel();
+            let server = start_server();
+            let (tx, held) = channel();
             let pid = server.pid();
-            let killer = elsewhere(move |_| {
+            let killer = spawn_body(move |_| {
                 held.recv().expect("the request is held");
                 process::exit(pid, ExitReason::Kill);
             });
-            let result = server.ask(move |puppet, from, _| {
-                puppet.kept.push(from);
-                tell.send(()).unwrap();
+            let result = server.call_with(move |state, from, _| {
+                state.kept.push(from);
+                tx.send(()).unwrap();
                 Next::wait()
             });
             assert_eq!(result, Err(exited(&server, ExitReason::Killed)));
@@ -218,21 +224,21 @@ fn gc_10_a_server_killed_while_it_holds_the_request() {
 #[test]
 fn gc_10_the_holder_of_many_requests_is_killed() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let callers: Vec<Elsewhere<_>> = (0..8)
+        let server = start_server();
+        let callers: Vec<SpawnedBody<_>> = (0..8)
             .map(|_| {
                 let server = server.clone();
-                elsewhere(move |_| {
-                    server.ask_for(Duration::MAX, |puppet, from, _| {
-                        puppet.kept.push(from);
+                spawn_body(move |_| {
+                    server.call_with_timeout(Duration::MAX, |state, from, _| {
+                        state.kept.push(from);
                         Next::wait()
                     })
                 })
             })
             .collect();
         eventually("all are held", || {
-            server.ask(|puppet, from, _| {
-                let held = puppet.kept.len();
+            server.call_with(|state, from, _| {
+                let held = state.kept.len();
                 from.reply(held as i64)
             }) == Ok(8)
         });
@@ -256,7 +262,7 @@ fn gc_12_a_reply_with_a_stop_is_sent_after_terminate() {
             .start();
         let watch = server.watch();
         let began = Instant::now();
-        assert_eq!(server.ask(|_, from, _| from.reply(5).and_stop("done")), Ok(5));
+        assert_eq!(server.call_with(|_, from, _| from.reply(5).and_stop("done")), Ok(5));
         assert!(began.elapsed() >= Duration::from_millis(100));
         assert_eq!(journal.all()[..2], ["terminate done", "terminated"]);
         assert_eq!(watch.wait(), "done".into());
@@ -268,7 +274,7 @@ fn gc_12_the_reply_is_sent_even_if_terminate_fails() {
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).terminate(|_| panic!("in terminate")).start();
         let watch = server.watch();
-        assert_eq!(server.ask(|_, from, _| from.reply(5).and_stop(ExitReason::Normal)), Ok(5));
+        assert_eq!(server.call_with(|_, from, _| from.reply(5).and_stop(ExitReason::Normal)), Ok(5));
         assert!(matches!(watch.wait(), ExitReason::Panic(_)));
     });
 }
@@ -276,10 +282,10 @@ fn gc_12_the_reply_is_sent_even_if_terminate_fails() {
 #[test]
 fn gc_15_a_cast_never_fails() {
     attached(|inbox: &mut Inbox<()>| {
-        let (journal, dead, nobody) = (Journal::new(), puppet(), name("nobody"));
+        let (journal, gone, unregistered) = (Journal::new(), start_server(), name("unregistered"));
         let server = Plan::new(&journal).start();
-        dead.stop().unwrap();
-        for target in [&server, &dead, &nobody] {
+        gone.stop().unwrap();
+        for target in [&server, &gone, &unregistered] {
             target.note("cast");
         }
         assert_eq!(server.get(), Ok(0));
@@ -293,26 +299,26 @@ fn gc_15_casts_arrive_in_the_order_sent_and_before_a_later_call() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        let senders: Vec<Elsewhere<()>> = ["a", "b"]
+        let senders: Vec<SpawnedBody<()>> = ["a", "b"]
             .into_iter()
-            .map(|who| {
+            .map(|label| {
                 let server = server.clone();
-                elsewhere(move |_| (0..500).for_each(|n| server.note(format!("{who} {n:03}"))))
+                spawn_body(move |_| (0..500).for_each(|n| server.note(format!("{label} {n:03}"))))
             })
             .collect();
         for n in 0..500 {
             server.note(format!("c {n:03}"));
         }
         server.get().unwrap();
-        let mine = |who: &str| -> Vec<String> {
-            journal.all().into_iter().filter(|note| note.starts_with(who)).collect()
+        let mine = |label: &str| -> Vec<String> {
+            journal.all().into_iter().filter(|note| note.starts_with(label)).collect()
         };
         assert_eq!(mine("c").len(), 500, "a call comes after the casts of the same sender");
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         server.get().unwrap();
-        for who in ["a", "b", "c"] {
-            assert_eq!(mine(who).len(), 500);
-            assert!(mine(who).is_sorted());
+        for label in ["a", "b", "c"] {
+            assert_eq!(mine(label).len(), 500);
+            assert!(mine(label).is_sorted());
         }
     });
 }
@@ -325,7 +331,7 @@ fn gc_16_what_the_runtime_sends_reaches_handle_info() {
         let (watched, linked) = (support::sleeper(), support::sleeper());
         let (watch, link) = (watched.pid(), linked.pid());
         assert_eq!(
-            server.ask(move |_, from, _| {
+            server.call_with(move |_, from, _| {
                 let _ = process::monitor(watch);
                 process::link(link).unwrap();
                 from.reply(1)
@@ -346,37 +352,37 @@ fn gc_16_what_the_runtime_sends_reaches_handle_info() {
 #[test]
 fn gc_16_an_info_tells_everything() {
     attached(|inbox: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).trapping().info(move |info, _| {
-            tell.send(info.clone()).unwrap();
+            tx.send(info.clone()).unwrap();
             Next::wait()
         });
         let (server, target) = (plan.start(), support::sleeper());
         let (made, monitor) = channel();
         let pid = target.pid();
-        server.tell(move |_, _| {
+        server.cast_with(move |_, _| {
             made.send(process::monitor(pid)).unwrap();
             Next::wait()
         });
         let monitor = monitor.recv().unwrap();
         process::exit(&target, "gone");
         let due = Info::Down { monitor, target: process::MonitorTarget::Pid(pid), reason: "gone".into() };
-        assert_eq!(hear.recv().unwrap(), due);
+        assert_eq!(rx.recv().unwrap(), due);
         process::exit(server.pid(), "hello");
-        assert_eq!(hear.recv().unwrap(), Info::Exit { from: inbox.pid(), reason: "hello".into() });
+        assert_eq!(rx.recv().unwrap(), Info::Exit { from: inbox.pid(), reason: "hello".into() });
     });
 }
 
 /// A server that leaves `handle_info` to the library.
-struct Deaf;
+struct DefaultInfo;
 
-impl GenServer for Deaf {
+impl GenServer for DefaultInfo {
     type Args = ();
     type Call = Caller<Pid>;
     type Cast = Pid;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(Deaf)
+        Ok(DefaultInfo)
     }
     fn handle_call(&mut self, from: Caller<Pid>, cx: &mut Context<Self>) -> Next {
         from.reply(cx.pid())
@@ -391,7 +397,7 @@ impl GenServer for Deaf {
 fn gc_17_without_handle_info_there_is_a_warning_and_the_server_goes_on() {
     capture();
     attached(|_: &mut Inbox<()>| {
-        let (server, watched) = (Deaf::start(()).unwrap(), support::sleeper());
+        let (server, watched) = (DefaultInfo::start(()).unwrap(), support::sleeper());
         let pid = server.call(|from| from).unwrap();
         server.cast(watched.pid());
         server.call(|from| from).unwrap();
@@ -418,7 +424,7 @@ fn gc_20_the_caller_has_the_reply_before_the_continuation_is_done() {
             })
             .start();
         server.note("before");
-        assert_eq!(server.ask(|_, from, _| from.reply(1).and_continue()), Ok(1));
+        assert_eq!(server.call_with(|_, from, _| from.reply(1).and_continue()), Ok(1));
         server.note("after");
         assert!(!journal.all().contains(&"worked".to_owned()));
         gate.open();
@@ -439,7 +445,7 @@ fn gc_20_a_continuation_can_go_on_continuing() {
             })
             .start();
         let watch = server.watch();
-        server.tell(|_, _| Next::wait().and_continue());
+        server.cast_with(|_, _| Next::wait().and_continue());
         assert_eq!(watch.wait(), "done".into());
         assert_eq!(journal.all(), ["continue", "continue", "continue", "terminate done", "dropped"]);
     });
@@ -451,13 +457,13 @@ fn gc_21_a_timeout_fires_once_and_any_message_cancels_it() {
         let limit = Duration::from_millis(400);
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        assert_eq!(server.ask(move |_, from, _| from.reply(1).timeout(limit)), Ok(1));
+        assert_eq!(server.call_with(move |_, from, _| from.reply(1).timeout(limit)), Ok(1));
         assert_eq!(server.get(), Ok(0));
         assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
         assert_eq!(journal.all(), [""; 0], "the call in between cancelled it");
 
         let began = Instant::now();
-        assert_eq!(server.ask(move |_, from, _| from.reply(1).timeout(limit)), Ok(1));
+        assert_eq!(server.call_with(move |_, from, _| from.reply(1).timeout(limit)), Ok(1));
         journal.wait_for(1);
         assert!(began.elapsed() >= limit);
         assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
@@ -471,7 +477,7 @@ fn gc_21_a_timeout_can_be_renewed_each_time() {
         let journal = Journal::new();
         let tick = Duration::from_millis(1);
         let server = Plan::new(&journal).info(move |_, _| Next::wait().timeout(tick)).start();
-        server.tell(move |_, _| Next::wait().timeout(tick));
+        server.cast_with(move |_, _| Next::wait().timeout(tick));
         assert!(journal.wait_for(5).iter().all(|note| note == "timeout"));
         server.stop().unwrap();
     });
@@ -483,10 +489,10 @@ fn gc_21_a_cast_cancels_a_timeout_too_and_so_does_an_info() {
         let limit = Duration::from_millis(400);
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start();
-        server.tell(move |_, _| Next::wait().timeout(limit));
+        server.cast_with(move |_, _| Next::wait().timeout(limit));
         server.note("cast");
         assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
-        server.tell(move |_, _| Next::wait().timeout(limit));
+        server.cast_with(move |_, _| Next::wait().timeout(limit));
         process::exit(server.pid(), "hello");
         assert_eq!(inbox.recv_timeout(limit + limit / 2), None);
         assert_eq!(journal.all(), ["cast", "exit hello"]);
@@ -498,7 +504,7 @@ fn gc_21_a_timeout_of_for_ever_never_fires() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        assert_eq!(server.ask(|_, from, _| from.reply(1).timeout(Duration::MAX)), Ok(1));
+        assert_eq!(server.call_with(|_, from, _| from.reply(1).timeout(Duration::MAX)), Ok(1));
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), [""; 0]);
     });
@@ -507,7 +513,7 @@ fn gc_21_a_timeout_of_for_ever_never_fires() {
 #[test]
 fn gc_22_a_full_mailbox_of_the_caller_does_not_slow_its_calls() {
     const CALLS: u32 = 100;
-    fn time(server: &ServerRef<Puppet>) -> Duration {
+    fn time(server: &ServerRef<ScriptedServer>) -> Duration {
         let began = Instant::now();
         for _ in 0..CALLS {
             server.get().expect("an answer");
@@ -516,15 +522,15 @@ fn gc_22_a_full_mailbox_of_the_caller_does_not_slow_its_calls() {
     }
     attached(|inbox: &mut Inbox<u64>| {
         let junk = fill(inbox, 500_000);
-        let server = puppet();
+        let server = start_server();
         let (mut empty, mut full) = (Duration::MAX, Duration::MAX);
         for _ in 0..20 {
             let calls = server.clone();
-            empty = empty.min(elsewhere(move |_| time(&calls)).join().unwrap());
+            empty = empty.min(spawn_body(move |_| time(&calls)).join().unwrap());
             full = full.min(time(&server));
         }
-        // A call that looked at every message would take milliseconds; one that parks and is woken may
-        // take a hundred times as long as one that does not, whatever is in the mailbox.
+        // A call that scanned every message would take milliseconds; one that parks and is woken may take a
+        // hundred times as long as one that does not, whatever is in the mailbox.
         let limit = 10 * empty + CALLS * Duration::from_micros(500);
         assert!(full < limit, "{full:?} with a full mailbox, {empty:?} with an empty one");
         assert_eq!((inbox.len(), junk), (500_000, 500_000));
@@ -537,7 +543,7 @@ fn fill(inbox: &mut Inbox<u64>, count: usize) -> usize {
     process::register(name, inbox.pid()).expect("a free name");
     let address = process::Name::<u64>::new(name);
     for n in 0..count {
-        address.send(n as u64).expect("I live");
+        address.send(n as u64).expect("the test process is running");
     }
     count
 }
@@ -547,14 +553,14 @@ fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
     attached(|_: &mut Inbox<()>| {
         let gate = Gate::new();
         let (enter, entered) = channel();
-        let servers: Vec<_> = (0..3).map(|_| puppet()).collect();
-        let callers: Vec<Elsewhere<_>> = servers
+        let servers: Vec<_> = (0..3).map(|_| start_server()).collect();
+        let callers: Vec<SpawnedBody<_>> = servers
             .iter()
             .enumerate()
             .map(|(n, server)| {
                 let (server, pass, enter) = (server.clone(), gate.clone(), enter.clone());
-                elsewhere(move |inbox| {
-                    let first = server.ask_for(Duration::from_millis(100), move |_, from, _| {
+                spawn_body(move |inbox| {
+                    let first = server.call_with_timeout(Duration::from_millis(100), move |_, from, _| {
                         if n > 0 {
                             enter.send(()).unwrap();
                             pass.pass();
@@ -572,35 +578,35 @@ fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
         }
         // The first call has timed out once the second is sent.
         for server in &servers[1..] {
-            queued(server, 1);
+            wait_for_queue(server, 1);
         }
         gate.open();
         for caller in callers {
             let (first, second, mail) = caller.join().unwrap();
             assert!(matches!(first, Err(CallError::Timeout { .. })), "{first:?}");
-            assert_eq!((second, mail), (Ok(0), 0), "the late reply went nowhere");
+            assert_eq!((second, mail), (Ok(0), 0), "the late reply was dropped");
         }
     });
 }
 
 #[test]
 fn gc_25_every_failing_call_says_whom_it_called() {
-    let nobody = name("nobody");
-    assert_eq!(crash_of(|| nobody.get()), (ExitReason::NoProc, nobody.to_string()));
-    let dead = puppet();
-    dead.stop().unwrap();
-    assert_eq!(crash_of(|| dead.get()), (ExitReason::NoProc, dead.to_string()));
+    let unregistered = name("unregistered");
+    assert_eq!(crash_of(|| unregistered.get()), (ExitReason::NoProc, unregistered.to_string()));
+    let gone = start_server();
+    gone.stop().unwrap();
+    assert_eq!(crash_of(|| gone.get()), (ExitReason::NoProc, gone.to_string()));
 
     let server = name("busy");
     Plan::new(&Journal::new()).start_as(&server);
-    let gate = occupy(&server, Next::wait);
+    let gate = block_server(&server, Next::wait);
     let timed_out = crash_of(|| server.call_timeout(SHORT, Ask::Get));
     assert_eq!(timed_out, (ExitReason::Timeout, server.to_string()));
     gate.open();
 
     let _watchdog = watchdog();
     let (watch, itself) = (server.watch(), server.clone());
-    server.tell(move |_, _| {
+    server.cast_with(move |_, _| {
         itself.get().or_exit();
         unreachable!("it called itself")
     });
@@ -609,18 +615,20 @@ fn gc_25_every_failing_call_says_whom_it_called() {
     assert_eq!((&failure.reason, &*failure.server), (&"calling_self".into(), &*server.to_string()));
     assert_eq!(reason.to_string(), format!("call to {server} failed: calling_self"));
 
-    let server = puppet();
-    let crash = crash_of(|| server.ask(|_, from, _| from.reply(0)).and(server.ask(|_, _, _| Next::wait())));
+    let server = start_server();
+    let crash = crash_of(|| {
+        server.call_with(|_, from, _| from.reply(0)).and(server.call_with(|_, _, _| Next::wait()))
+    });
     assert_eq!(crash, ("noreply".into(), server.to_string()));
 }
 
 #[test]
 fn gc_25_chains_of_failed_calls_carry_the_first_reason() {
-    let (back, middle) = (puppet(), puppet());
+    let (back, middle) = (start_server(), start_server());
     let calls = back.clone();
     let crash = crash_of(|| {
-        middle.ask(move |_, from, _| {
-            let value = calls.ask(|_, _, _| Next::stop("root cause")).or_exit();
+        middle.call_with(move |_, from, _| {
+            let value = calls.call_with(|_, _, _| Next::stop("root cause")).or_exit();
             from.reply(value)
         })
     });
@@ -637,10 +645,11 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
             let spec = Plan::new(&Journal::new()).spec().name(name.clone()).kill_grace(SHORT);
             let server = spec.start().unwrap();
             let (pass, calls) = (gate.clone(), name.clone());
-            let (tell, hear) = channel();
-            let caller = elsewhere(move |inbox| {
-                let first = calls.ask(move |_, from, _| {
-                    tell.send(()).unwrap();
+            let (tx, rx) = channel();
+            // The first call blocks its server; the second goes to the successor.
+            let caller = spawn_body(move |inbox| {
+                let first = calls.call_with(move |_, from, _| {
+                    tx.send(()).unwrap();
                     pass.pass();
                     if with_send {
                         from.reply_now(-1);
@@ -649,17 +658,19 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
                     from.reply(-1)
                 });
                 let ready: Event<()> = inbox.recv();
-                let second = calls.ask(|_, from, _| {
+                let second = calls.call_with(|_, from, _| {
                     process::sleep(SHORT);
                     from.reply(2)
                 });
                 (first, ready, second, inbox.len())
             });
-            hear.recv().unwrap();
+            rx.recv().unwrap();
+            // Turn the server into a zombie, and start a successor under its name.
             process::exit(server.pid(), ExitReason::Kill);
             eventually("it is a zombie", || process::zombies().iter().any(|z| z.pid == server.pid()));
             assert_eq!(name.whereis(), None, "its name is free");
             let second = Plan::new(&Journal::new()).start_as(&name);
+            // The zombie replies late, while the second call may be waiting.
             gate.open();
             eventually("it has ended", || process::zombies().iter().all(|z| z.pid != server.pid()));
             poke(caller.pid);
@@ -675,22 +686,22 @@ fn th_18_the_late_reply_of_a_zombie_is_dropped() {
 /// Sends a `()` to a process of which only the pid is known.
 fn poke(pid: Pid) {
     let name: &'static str = unique("poked");
-    process::register(name, pid).expect("it lives");
-    process::Name::<()>::new(name).send(()).expect("it lives");
+    process::register(name, pid).expect("it is running");
+    process::Name::<()>::new(name).send(()).expect("it is running");
 }
 
 #[test]
 fn th_18_a_zombie_cannot_answer_for_another_server() {
     attached(|_: &mut Inbox<()>| {
-        let (gate, front) = (Gate::new(), puppet());
+        let (gate, front) = (Gate::new(), start_server());
         let zombie = Plan::new(&Journal::new()).spec().kill_grace(SHORT).start().unwrap();
         let (pass, delegate) = (gate.clone(), zombie.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let (calls, mine) = (front.clone(), front.clone());
-        let caller = elsewhere(move |_| {
-            let first = calls.ask(move |_, from, _| {
-                delegate.tell(move |_, _| {
-                    tell.send(()).unwrap();
+        let caller = spawn_body(move |_| {
+            let first = calls.call_with(move |_, from, _| {
+                delegate.cast_with(move |_, _| {
+                    tx.send(()).unwrap();
                     pass.pass();
                     from.reply_now(-1);
                     Next::wait()
@@ -699,17 +710,17 @@ fn th_18_a_zombie_cannot_answer_for_another_server() {
             });
             (first, calls.get())
         });
-        hear.recv().unwrap();
+        rx.recv().unwrap();
         process::exit(zombie.pid(), ExitReason::Kill);
         eventually("it is a zombie", || process::zombies().iter().any(|z| z.pid == zombie.pid()));
         gate.open();
         let (first, second) = caller.join().unwrap();
-        assert_eq!(first, Err(no_reply(&mine)), "the answer is lost with the one who had it");
+        assert_eq!(first, Err(no_reply(&mine)), "the reply is lost with the process that held it");
         assert_eq!(second, Ok(0));
     });
 }
 
-/// What is returned at once must not need the five seconds of the default timeout.
+/// Checks that the call returns much earlier than the default timeout of five seconds.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -721,15 +732,15 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
 #[test]
 fn a_dropped_caller_is_told_at_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let server = puppet();
-        let result = promptly(|| server.ask_for(Duration::MAX, |_, _, _| Next::wait()));
+        let server = start_server();
+        let result = promptly(|| server.call_with_timeout(Duration::MAX, |_, _, _| Next::wait()));
         assert_eq!(result, Err(no_reply(&server)));
-        // Also when the handler has something else to do next.
-        let result = promptly(|| server.ask(|_, _, _| Next::wait().timeout(Duration::from_secs(60))));
+        // Also when the handler asks for another timeout.
+        let result = promptly(|| server.call_with(|_, _, _| Next::wait().timeout(Duration::from_secs(60))));
         assert_eq!(result, Err(no_reply(&server)));
-        let result = promptly(|| server.ask(|_, _, _| Next::wait().and_continue()));
+        let result = promptly(|| server.call_with(|_, _, _| Next::wait().and_continue()));
         assert_eq!(result, Err(no_reply(&server)));
-        assert_eq!(server.get(), Ok(0), "the server goes on");
+        assert_eq!(server.get(), Ok(0), "the server keeps running");
         assert!(inbox.is_empty());
     });
 }
@@ -737,33 +748,35 @@ fn a_dropped_caller_is_told_at_once() {
 #[test]
 fn a_caller_dropped_later_is_told_then() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         for how in 0..3 {
             let calls = server.clone();
-            let caller = elsewhere(move |_| {
-                calls.ask_for(Duration::MAX, |puppet, from, _| {
-                    puppet.kept.push(from);
+            let caller = spawn_body(move |_| {
+                calls.call_with_timeout(Duration::MAX, |state, from, _| {
+                    state.kept.push(from);
                     Next::wait()
                 })
             });
+            // Wait until the server keeps the handle of the call.
             eventually("it is kept", || {
-                server.ask(|puppet, from, _| {
-                    let kept = puppet.kept.len();
+                server.call_with(|state, from, _| {
+                    let kept = state.kept.len();
                     from.reply(kept as i64)
                 }) == Ok(1)
             });
+            // Drop the handle in a cast, in a call, or in another process.
             match how {
-                0 => server.tell(|puppet, _| {
-                    puppet.kept.clear();
+                0 => server.cast_with(|state, _| {
+                    state.kept.clear();
                     Next::wait()
                 }),
-                1 => drop(server.ask(|puppet, from, _| {
-                    puppet.kept.clear();
+                1 => drop(server.call_with(|state, from, _| {
+                    state.kept.clear();
                     from.reply(1)
                 })),
-                _ => server.tell(|puppet, _| {
-                    let kept = std::mem::take(&mut puppet.kept);
-                    drop(elsewhere(move |_| drop(kept)).join());
+                _ => server.cast_with(|state, _| {
+                    let kept = std::mem::take(&mut state.kept);
+                    drop(spawn_body(move |_| drop(kept)).join());
                     Next::wait()
                 }),
             }
@@ -776,18 +789,18 @@ fn a_caller_dropped_later_is_told_then() {
 #[expect(clippy::disallowed_methods, reason = "a foreign thread drops the handle")]
 fn a_caller_dropped_by_another_thread_is_told() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let by_foreign_thread = server.ask_for(Duration::MAX, |_, from, _| {
+        let server = start_server();
+        let by_foreign_thread = server.call_with_timeout(Duration::MAX, |_, from, _| {
             std::thread::spawn(move || drop(from));
             Next::wait()
         });
         assert_eq!(by_foreign_thread, Err(no_reply(&server)));
-        let by_process = server.ask_for(Duration::MAX, |_, from, _| {
+        let by_process = server.call_with_timeout(Duration::MAX, |_, from, _| {
             process::spawn::<()>(move |_| drop(from)).unwrap();
             Next::wait()
         });
         assert_eq!(by_process, Err(no_reply(&server)));
-        let by_one_that_dies = server.ask_for(Duration::MAX, |_, from, _| {
+        let by_crash = server.call_with_timeout(Duration::MAX, |_, from, _| {
             process::spawn::<()>(move |_| {
                 let _held = from;
                 panic!("with the handle in hand");
@@ -795,8 +808,8 @@ fn a_caller_dropped_by_another_thread_is_told() {
             .unwrap();
             Next::wait()
         });
-        assert_eq!(by_one_that_dies, Err(no_reply(&server)));
-        let by_one_that_is_killed = server.ask_for(Duration::MAX, |_, from, _| {
+        assert_eq!(by_crash, Err(no_reply(&server)));
+        let by_kill = server.call_with_timeout(Duration::MAX, |_, from, _| {
             let process = process::spawn::<()>(move |inbox| {
                 let _held = from;
                 inbox.recv();
@@ -804,8 +817,8 @@ fn a_caller_dropped_by_another_thread_is_told() {
             process::exit(process.unwrap(), ExitReason::Kill);
             Next::wait()
         });
-        assert_eq!(by_one_that_is_killed, Err(no_reply(&server)));
-        let in_a_foreign_panic = server.ask_for(Duration::MAX, |_, from, _| {
+        assert_eq!(by_kill, Err(no_reply(&server)));
+        let in_a_foreign_panic = server.call_with_timeout(Duration::MAX, |_, from, _| {
             std::thread::spawn(move || {
                 let _held = from;
                 std::panic::resume_unwind(Box::new("foreign"));
@@ -820,9 +833,9 @@ fn a_caller_dropped_by_another_thread_is_told() {
 #[test]
 fn a_caller_dropped_in_a_caught_panic_is_told() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let result = promptly(|| {
-            server.ask_for(Duration::MAX, |_, from, _| {
+            server.call_with_timeout(Duration::MAX, |_, from, _| {
                 process::attempt(move || {
                     let _held = from;
                     panic!("caught below")
@@ -833,7 +846,7 @@ fn a_caller_dropped_in_a_caught_panic_is_told() {
         });
         assert_eq!(result, Err(no_reply(&server)));
         let in_a_process = promptly(|| {
-            server.ask_for(Duration::MAX, |_, from, _| {
+            server.call_with_timeout(Duration::MAX, |_, from, _| {
                 process::spawn::<()>(move |inbox| {
                     process::attempt(move || {
                         let _held = from;
@@ -846,7 +859,11 @@ fn a_caller_dropped_in_a_caught_panic_is_told() {
                 Next::wait()
             })
         });
-        assert_eq!(in_a_process, Err(no_reply(&server)), "though the process that dropped it lives on");
+        assert_eq!(
+            in_a_process,
+            Err(no_reply(&server)),
+            "although the process that dropped it keeps running"
+        );
     });
 }
 
@@ -854,14 +871,14 @@ fn a_caller_dropped_in_a_caught_panic_is_told() {
 fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
-            let server = puppet();
-            let result = server.ask(|_, from, _| {
+            let server = start_server();
+            let result = server.call_with(|_, from, _| {
                 drop(from);
                 Next::stop("why")
             });
             assert_eq!(result, Err(exited(&server, "why")));
-            let server = puppet();
-            let result = server.ask(|_, from, _| {
+            let server = start_server();
+            let result = server.call_with(|_, from, _| {
                 drop(from);
                 panic!("after the drop")
             });
@@ -869,23 +886,23 @@ fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
                 matches!(result, Err(CallError::Exited { reason: ExitReason::Panic(_), .. })),
                 "{result:?}"
             );
-            let server = puppet();
-            let result = server.ask(|_, from, _| {
+            let server = start_server();
+            let result = server.call_with(|_, from, _| {
                 drop(from);
                 process::exit_with("out")
             });
             assert_eq!(result, Err(exited(&server, "out")));
-            let server = puppet();
-            let result = server.ask(|_, from, cx| {
+            let server = start_server();
+            let result = server.call_with(|_, from, cx| {
                 drop(from);
                 process::exit(cx.pid(), ExitReason::Kill);
                 unreachable!("a kill of oneself takes effect at once")
             });
             assert_eq!(result, Err(exited(&server, ExitReason::Killed)));
-            // Dropped by the state's own end.
-            let server = puppet();
-            let result = server.ask(|puppet, from, _| {
-                puppet.kept.push(from);
+            // Dropped together with the state.
+            let server = start_server();
+            let result = server.call_with(|state, from, _| {
+                state.kept.push(from);
                 Next::stop("with the state")
             });
             assert_eq!(result, Err(exited(&server, "with the state")));
@@ -896,15 +913,15 @@ fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
 #[test]
 fn a_request_still_unread_when_the_server_ends_learns_its_reason() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let gate = occupy(&server, || Next::stop("closing time"));
+        let server = start_server();
+        let gate = block_server(&server, || Next::stop("closing time"));
         let callers: Vec<_> = (0..4)
             .map(|_| {
                 let server = server.clone();
-                elsewhere(move |_| server.get())
+                spawn_body(move |_| server.get())
             })
             .collect();
-        queued(&server, 4);
+        wait_for_queue(&server, 4);
         gate.open();
         for caller in callers {
             assert_eq!(caller.join().unwrap(), Err(exited(&server, "closing time")));
@@ -917,12 +934,12 @@ fn a_request_that_never_carries_its_caller_is_unanswered() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        // The variant has a place for one call's handle; this one is of another call.
-        let (give, take) = channel();
+        // The field holds one call's handle; this one belongs to another call.
+        let (tx, take) = channel();
         let calls = server.clone();
-        let other = elsewhere(move |_| {
-            calls.ask(move |_, from, _| {
-                give.send(from).unwrap();
+        let other = spawn_body(move |_| {
+            calls.call_with(move |_, from, _| {
+                tx.send(from).unwrap();
                 Next::wait()
             })
         });
@@ -934,14 +951,14 @@ fn a_request_that_never_carries_its_caller_is_unanswered() {
             })
         });
         assert_eq!(result, Err(no_reply(&server)));
-        assert_eq!(other.join().unwrap(), Ok(0), "that one got the answer");
+        assert_eq!(other.join().unwrap(), Ok(0), "that caller got the answer");
     });
 }
 
 #[test]
 fn a_request_that_panics_while_it_is_made_is_not_sent() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let caught =
             process::attempt(|| server.call(|_: Caller<i64>| -> Ask { panic!("no request") }).is_ok())
                 .rescue(|report| report.message() == "no request");
@@ -956,20 +973,20 @@ fn a_request_that_panics_while_it_is_made_is_not_sent() {
 #[expect(clippy::disallowed_methods, reason = "a foreign thread answers")]
 fn replies_can_come_from_anywhere() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let from_foreign_thread = server.ask(|_, from, _| {
+        let server = start_server();
+        let from_foreign_thread = server.call_with(|_, from, _| {
             std::thread::spawn(move || from.reply_now(1));
             Next::wait()
         });
         assert_eq!(from_foreign_thread, Ok(1));
-        let from_process = server.ask(|_, from, _| {
+        let from_process = server.call_with(|_, from, _| {
             process::spawn::<()>(move |_| from.reply_now(2)).unwrap();
             Next::wait()
         });
         assert_eq!(from_process, Ok(2));
-        let other = puppet();
-        let from_server = server.ask(move |_, from, _| {
-            other.tell(move |_, _| from.reply(3));
+        let other = start_server();
+        let from_server = server.call_with(move |_, from, _| {
+            other.cast_with(move |_, _| from.reply(3));
             Next::wait()
         });
         assert_eq!(from_server, Ok(3));
@@ -979,27 +996,27 @@ fn replies_can_come_from_anywhere() {
 #[test]
 fn replies_can_be_postponed_and_given_in_any_order() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let callers: Vec<_> = (0..5)
             .map(|n| {
                 let calls = server.clone();
-                let caller = elsewhere(move |_| {
-                    calls.ask(|puppet, from, _| {
-                        puppet.kept.push(from);
+                let caller = spawn_body(move |_| {
+                    calls.call_with(|state, from, _| {
+                        state.kept.push(from);
                         Next::wait()
                     })
                 });
                 eventually("it is kept", || {
-                    server.ask(|puppet, from, _| {
-                        let kept = puppet.kept.len() as i64;
+                    server.call_with(|state, from, _| {
+                        let kept = state.kept.len() as i64;
                         from.reply(kept)
                     }) == Ok(n + 1)
                 });
                 caller
             })
             .collect();
-        server.tell(|puppet, _| {
-            for (n, from) in puppet.kept.drain(..).enumerate().rev().collect::<Vec<_>>() {
+        server.cast_with(|state, _| {
+            for (n, from) in state.kept.drain(..).enumerate().rev().collect::<Vec<_>>() {
                 from.reply_now(10 * n as i64);
             }
             Next::wait()
@@ -1013,9 +1030,9 @@ fn replies_can_be_postponed_and_given_in_any_order() {
 #[test]
 fn a_reply_sent_in_the_handler_arrives_before_the_handler_returns() {
     attached(|_: &mut Inbox<()>| {
-        let (server, gate) = (puppet(), Gate::new());
+        let (server, gate) = (start_server(), Gate::new());
         let pass = gate.clone();
-        let result = server.ask(move |_, from, _| {
+        let result = server.call_with(move |_, from, _| {
             from.reply_now(1);
             pass.pass();
             Next::wait()
@@ -1029,9 +1046,9 @@ fn a_reply_sent_in_the_handler_arrives_before_the_handler_returns() {
 fn a_reply_given_before_a_crash_counts() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
-            let server = puppet();
+            let server = start_server();
             let watch = server.watch();
-            let result = server.ask(|_, from, _| {
+            let result = server.call_with(|_, from, _| {
                 from.reply_now(1);
                 panic!("after the answer")
             });
@@ -1050,13 +1067,13 @@ fn a_name_is_looked_up_at_each_call() {
         for round in 0..50 {
             let server = Plan::new(&Journal::new()).start_as(&name);
             pids.push(server.pid());
-            let value = name.ask(move |puppet, from, _| {
-                puppet.value = round;
+            let value = name.call_with(move |state, from, _| {
+                state.value = round;
                 from.reply(round)
             });
             assert_eq!(value, Ok(round));
             assert_eq!(name.get(), Ok(round));
-            // Without waiting for its end: the next start takes the name over.
+            // Without waiting for its exit: the next start takes the name over.
             process::exit(server.pid(), ExitReason::Kill);
             let stale = server.get().unwrap_err();
             assert!(stale == no_proc(&server) || stale == exited(&server, ExitReason::Killed));
@@ -1074,7 +1091,7 @@ fn calls_by_name_across_restarts_get_an_answer_or_a_true_reason() {
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let (name, over) = (name.clone(), gate.clone());
-                elsewhere(move |_| {
+                spawn_body(move |_| {
                     let mut answered = 0;
                     while !over.is_open() {
                         match name.get() {
@@ -1091,7 +1108,7 @@ fn calls_by_name_across_restarts_get_an_answer_or_a_true_reason() {
         for _ in 0..100 {
             process::exit(name.pid(), ExitReason::Kill);
             Plan::new(&Journal::new()).start_as(&name);
-            assert_eq!(name.get(), Ok(0), "whoever started it finds it");
+            assert_eq!(name.get(), Ok(0), "its starter finds it");
         }
         gate.open();
         for caller in callers {
@@ -1106,19 +1123,20 @@ fn a_name_held_by_another_kind_of_server() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let text = unique("kinds");
-        let (deaf, wrong) = (ServerRef::<Deaf>::from_name(text), ServerRef::<Puppet>::from_name(text));
-        Deaf::child_spec(()).name(deaf.clone()).start().unwrap();
+        let (default_info, wrong) =
+            (ServerRef::<DefaultInfo>::from_name(text), ServerRef::<ScriptedServer>::from_name(text));
+        DefaultInfo::child_spec(()).name(default_info.clone()).start().unwrap();
         let error = wrong.get().unwrap_err();
         let CallError::WrongType { expected, found, .. } = &error else { panic!("not {error}") };
-        assert!(expected.contains("Puppet") && found.contains("Deaf"), "{error}");
+        assert!(expected.contains("ScriptedServer") && found.contains("DefaultInfo"), "{error}");
         let calls = wrong.clone();
-        let reason = elsewhere(move |_| calls.get().or_exit()).join().unwrap_err();
+        let reason = spawn_body(move |_| calls.get().or_exit()).join().unwrap_err();
         assert_eq!(reason.downcast_ref(), Some(&error));
         wrong.note("lost");
         assert!(logs().iter().any(|line| line.starts_with("WARN") && line.contains(text)), "{:?}", logs());
         assert!(matches!(wrong.stop(), Err(rethread::StopError::WrongType { .. })));
-        assert!(deaf.call(|from| from).is_ok(), "it was not disturbed");
-        deaf.stop().unwrap();
+        assert!(default_info.call(|from| from).is_ok(), "it was not affected");
+        default_info.stop().unwrap();
     });
 }
 
@@ -1128,7 +1146,7 @@ fn a_name_held_by_a_process_that_is_no_server() {
         let sleeper = support::sleeper();
         let text = unique("plain");
         process::register(text, &sleeper).unwrap();
-        let wrong = ServerRef::<Puppet>::from_name(text);
+        let wrong = ServerRef::<ScriptedServer>::from_name(text);
         assert!(matches!(wrong.get(), Err(CallError::WrongType { .. })));
         wrong.note("lost");
         assert!(process::is_alive(&sleeper));
@@ -1139,45 +1157,43 @@ fn a_name_held_by_a_process_that_is_no_server() {
 fn a_foreign_thread_can_call() {
     let _watchdog = watchdog();
     assert_eq!(process::current(), None);
-    let server = puppet();
+    let server = start_server();
     assert_eq!(server.get(), Ok(0));
-    assert_eq!(server.ask_for(Duration::MAX, |_, from, _| from.reply(3)), Ok(3));
-    assert_eq!(server.ask(|_, _, _| Next::wait()), Err(no_reply(&server)));
+    assert_eq!(server.call_with_timeout(Duration::MAX, |_, from, _| from.reply(3)), Ok(3));
+    assert_eq!(server.call_with(|_, _, _| Next::wait()), Err(no_reply(&server)));
     let gate = Gate::new();
     let pass = gate.clone();
-    let late = server.ask_for(SHORT, move |_, from, _| {
+    let late = server.call_with_timeout(SHORT, move |_, from, _| {
         pass.pass();
         from.reply(-1)
     });
     assert!(matches!(late, Err(CallError::Timeout { .. })));
     gate.open();
     assert_eq!(server.get(), Ok(0));
-    assert_eq!(server.ask(|_, _, _| Next::stop("why")), Err(exited(&server, "why")));
+    assert_eq!(server.call_with(|_, _, _| Next::stop("why")), Err(exited(&server, "why")));
     assert_eq!(server.get(), Err(no_proc(&server)));
     let panicked = std::panic::AssertUnwindSafe(|| server.get().or_exit());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the panic of a thread that is no process is what is tested"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the panic of a foreign thread is what is tested")]
     let panicked = std::panic::catch_unwind(panicked);
-    assert!(panicked.is_err(), "there is nothing to end on a foreign thread");
+    assert!(panicked.is_err(), "a foreign thread cannot exit");
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "foreign threads are what is tested")]
 fn many_foreign_threads_call_one_server() {
     let _watchdog = watchdog();
-    let server = puppet();
+    let server = start_server();
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let server = server.clone();
             std::thread::spawn(move || {
                 for _ in 0..250 {
-                    let add = |puppet: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
-                        puppet.value += 1;
-                        from.reply(puppet.value)
-                    };
-                    server.ask(add).expect("an answer");
+                    let add =
+                        |state: &mut ScriptedServer, from: Caller<i64>, _: &mut Context<ScriptedServer>| {
+                            state.value += 1;
+                            from.reply(state.value)
+                        };
+                    server.call_with(add).expect("an answer");
                 }
             })
         })
@@ -1187,7 +1203,7 @@ fn many_foreign_threads_call_one_server() {
     server.stop().unwrap();
 }
 
-/// A table of names beside the runtime's own.
+/// A name table beside the runtime's own.
 #[derive(Debug)]
 struct Key(&'static str);
 
@@ -1219,7 +1235,7 @@ impl Via for Key {
 fn a_server_can_be_reached_by_a_key_in_another_table() {
     attached(|inbox: &mut Inbox<()>| {
         let text = unique("key");
-        let key = ServerRef::<Puppet>::via(Key(text));
+        let key = ServerRef::<ScriptedServer>::via(Key(text));
         assert_eq!((key.whereis(), key.get()), (None, Err(no_proc(&key))));
         for round in 0..20 {
             let server = Plan::new(&Journal::new()).start_as(&key);
@@ -1245,7 +1261,7 @@ fn a_server_can_be_reached_by_a_key_in_another_table() {
 #[test]
 fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
     attached(|_: &mut Inbox<()>| {
-        let (journal, key, gate) = (Journal::new(), ServerRef::via(Key(unique("dying"))), Gate::new());
+        let (journal, key, gate) = (Journal::new(), ServerRef::via(Key(unique("exiting"))), Gate::new());
         let (pass, log) = (gate.clone(), journal.clone());
         let plan = Plan::new(&Journal::new()).on_drop(move || {
             pass.pass();
@@ -1254,7 +1270,7 @@ fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
         let old = plan.start_as(&key);
         process::exit(old.pid(), "oops");
         let (new, log) = (key.clone(), journal.clone());
-        let starter = elsewhere(move |_| {
+        let starter = spawn_body(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |_| {
                 log.note("new one begins");
                 Ok(())
@@ -1265,7 +1281,7 @@ fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
         gate.open();
         let new = starter.join().unwrap();
         assert_eq!(journal.all(), ["old one gone", "new one begins"]);
-        assert_eq!(key.whereis(), Some(new), "the old one's end does not take it away");
+        assert_eq!(key.whereis(), Some(new), "the exit of the old holder leaves the name");
         key.stop().unwrap();
     });
 }
@@ -1273,28 +1289,28 @@ fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
 #[test]
 fn a_call_may_wait_for_ever() {
     attached(|_: &mut Inbox<()>| {
-        let (server, gate) = (puppet(), Gate::new());
+        let (server, gate) = (start_server(), Gate::new());
         let (calls, pass) = (server.clone(), gate.clone());
-        let caller = elsewhere(move |_| {
-            calls.ask_for(Duration::MAX, move |_, from, _| {
+        let caller = spawn_body(move |_| {
+            calls.call_with_timeout(Duration::MAX, move |_, from, _| {
                 pass.pass();
                 from.reply(1)
             })
         });
-        waits_for(caller.pid, server.pid());
+        wait_until_calling(caller.pid, server.pid());
         gate.open();
         assert_eq!(caller.join().unwrap(), Ok(1));
         let almost = Duration::from_secs(u64::MAX);
-        assert_eq!(server.ask_for(almost, |_, from, _| from.reply(2)), Ok(2));
+        assert_eq!(server.call_with_timeout(almost, |_, from, _| from.reply(2)), Ok(2));
     });
 }
 
 #[test]
 fn a_call_without_any_time_does_not_hang() {
     attached(|inbox: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         for _ in 0..100 {
-            let result = server.ask_for(Duration::ZERO, |_, from, _| from.reply(1));
+            let result = server.call_with_timeout(Duration::ZERO, |_, from, _| from.reply(1));
             assert!(matches!(result, Ok(1) | Err(CallError::Timeout { .. })), "{result:?}");
         }
         assert_eq!(server.get(), Ok(0));
@@ -1305,14 +1321,14 @@ fn a_call_without_any_time_does_not_hang() {
 #[test]
 fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let gate = occupy(&server, Next::wait);
+        let server = start_server();
+        let gate = block_server(&server, Next::wait);
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let calls = server.clone();
-                elsewhere(move |_| {
-                    calls.ask_for(Duration::MAX, |puppet, from, _| {
-                        puppet.value += 1;
+                spawn_body(move |_| {
+                    calls.call_with_timeout(Duration::MAX, |state, from, _| {
+                        state.value += 1;
                         from.reply(1)
                     })
                 })
@@ -1321,7 +1337,7 @@ fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
         let reasons = [ExitReason::Kill, ExitReason::Shutdown, "oops".into()];
         for (caller, reason) in callers.into_iter().zip(reasons) {
             let pid = caller.pid;
-            waits_for(pid, server.pid());
+            wait_until_calling(pid, server.pid());
             process::exit(pid, reason.clone());
             let due = if reason == ExitReason::Kill { ExitReason::Killed } else { reason };
             let ended = promptly(|| caller.join());
@@ -1331,7 +1347,7 @@ fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
         let info = process::info(server.pid()).unwrap();
         assert_eq!((info.monitored_by, info.links, info.monitors), (vec![], vec![], vec![]));
         gate.open();
-        assert_eq!(server.get(), Ok(3), "the requests were carried out all the same");
+        assert_eq!(server.get(), Ok(3), "the requests were executed despite the timeout");
         let info = process::info(server.pid()).unwrap();
         assert_eq!((info.monitored_by, info.mailbox_len), (vec![], 0));
     });
@@ -1341,15 +1357,15 @@ fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
 fn a_trapping_caller_gets_its_exits_after_the_call() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (server, gate) = (puppet(), Gate::new());
+        let (server, gate) = (start_server(), Gate::new());
         let (pass, me) = (gate.clone(), inbox.pid());
         let called = server.pid();
-        let other = elsewhere(move |_| {
-            waits_for(me, called);
+        let other = spawn_body(move |_| {
+            wait_until_calling(me, called);
             process::exit(me, "hello");
             gate.open();
         });
-        let result = server.ask(move |_, from, _| {
+        let result = server.call_with(move |_, from, _| {
             pass.pass();
             from.reply(1)
         });
@@ -1361,14 +1377,14 @@ fn a_trapping_caller_gets_its_exits_after_the_call() {
 
 /// Calls a server in its destructor.
 struct CallsInDrop {
-    server: ServerRef<Puppet>,
-    tell: std::sync::mpsc::Sender<Result<i64, CallError>>,
+    server: ServerRef<ScriptedServer>,
+    tx: std::sync::mpsc::Sender<Result<i64, CallError>>,
 }
 
 impl Drop for CallsInDrop {
     fn drop(&mut self) {
         self.server.note("last words");
-        let _ = self.tell.send(self.server.get());
+        let _ = self.tx.send(self.server.get());
     }
 }
 
@@ -1378,17 +1394,17 @@ fn a_call_in_a_destructor_of_a_dying_process_is_refused() {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         for panics in [true, false] {
-            let (tell, hear) = channel();
-            let calls = CallsInDrop { server: server.clone(), tell };
-            let dying = process::spawn::<()>(move |inbox| {
+            let (tx, rx) = channel();
+            let calls = CallsInDrop { server: server.clone(), tx };
+            let exiting = process::spawn::<()>(move |inbox| {
                 let _calls = calls;
                 if panics {
                     panic!("boom");
                 }
                 inbox.recv();
             });
-            process::exit(dying.unwrap(), "oops");
-            assert_eq!(hear.recv().unwrap(), Err(CallError::Exiting));
+            process::exit(exiting.unwrap(), "oops");
+            assert_eq!(rx.recv().unwrap(), Err(CallError::Exiting));
         }
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), ["last words", "last words"], "a cast is still possible");
@@ -1398,22 +1414,22 @@ fn a_call_in_a_destructor_of_a_dying_process_is_refused() {
 #[test]
 fn or_exit_gives_the_value_if_there_is_one() {
     attached(|_: &mut Inbox<()>| {
-        assert_eq!(puppet().ask(|_, from, _| from.reply(4)).or_exit(), 4);
+        assert_eq!(start_server().call_with(|_, from, _| from.reply(4)).or_exit(), 4);
     });
 }
 
 #[test]
 fn or_exit_after_a_failed_call_names_the_true_reason() {
-    let (killed, panics) = (puppet(), puppet());
+    let (killed, panics) = (start_server(), start_server());
     let crash = crash_of(|| {
-        killed.ask(|_, from, cx| {
+        killed.call_with(|_, from, cx| {
             let _held = from;
             process::exit(cx.pid(), ExitReason::Kill);
             unreachable!("killed")
         })
     });
     assert_eq!(crash, (ExitReason::Killed, killed.to_string()));
-    let (why, _) = crash_of(|| panics.ask(|_, _, _| panic!("boom")));
+    let (why, _) = crash_of(|| panics.call_with(|_, _, _| panic!("boom")));
     assert!(matches!(why, ExitReason::Panic(report) if report.message() == "boom"));
 }
 
@@ -1422,7 +1438,7 @@ fn a_timer_sends_a_server_a_cast() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        server.tell(|_, cx| {
+        server.cast_with(|_, cx| {
             cx.send_after(Duration::from_millis(30), Tell::Note("later".into()));
             let never = cx.send_after(Duration::from_secs(600), Tell::Note("never".into()));
             assert!(process::cancel_timer(never).is_some());
@@ -1439,9 +1455,9 @@ fn a_timer_sends_a_server_a_cast() {
 #[test]
 fn a_handle_by_pid_names_that_pid_for_ever() {
     let _watchdog = watchdog();
-    let server = puppet();
+    let server = start_server();
     let pid = server.whereis().unwrap();
-    let by_pid = ServerRef::<Puppet>::from_pid(pid);
+    let by_pid = ServerRef::<ScriptedServer>::from_pid(pid);
     server.stop().unwrap();
     assert_eq!((server.whereis(), by_pid.whereis()), (Some(pid), Some(pid)));
     assert_eq!(by_pid.watch().wait(), ExitReason::NoProc);
@@ -1457,13 +1473,14 @@ fn a_request_dropped_by_somebody_else_is_answered_at_once() {
             held.pass();
         });
         let other = other.unwrap();
-        let server = puppet();
+        let server = start_server();
         let asked = server.clone();
         let waits = move |from| {
-            let pass_on = move |_: &mut Puppet, from: Caller<i64>, _: &mut Context<Puppet>| {
-                other.send(from);
-                Next::wait()
-            };
+            let pass_on =
+                move |_: &mut ScriptedServer, from: Caller<i64>, _: &mut Context<ScriptedServer>| {
+                    other.send(from);
+                    Next::wait()
+                };
             Ask::Run(Box::new(pass_on), from)
         };
         let answer = asked.call(waits);
@@ -1476,7 +1493,7 @@ fn a_request_dropped_by_somebody_else_is_answered_at_once() {
 
 #[test]
 fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
-    /// A table that has something done when its holder is buried.
+    /// A name table that runs a closure when its holder is cleaned up.
     struct Table(Mutex<Option<Box<dyn FnOnce() + Send>>>);
     impl std::fmt::Debug for Table {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -1497,8 +1514,8 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
         }
     }
     let _watchdog = watchdog();
-    // Linked with the server, it traps exits until the burial has begun; so it is told last of all, and while its
-    // hook runs the others are still being told.
+    // Linked with the server, it traps exits until the exit cleanup has begun; so it is notified last, and
+    // while its hook runs other notifications are still pending.
     type Act = Box<dyn FnOnce() + Send>;
     let linked = process::spawn::<Act>(|inbox| {
         while let Event::Message(act) = inbox.recv() {
@@ -1509,10 +1526,10 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
     let does = {
         let linked = linked.clone();
         move |act: Act| {
-            let (tell, done) = channel();
+            let (tx, done) = channel();
             linked.send(Box::new(move || {
                 act();
-                let _ = tell.send(());
+                let _ = tx.send(());
             }));
             done.recv().expect("it does it");
         }
@@ -1525,10 +1542,10 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
     };
     let table = Table(Mutex::new(Some(Box::new(untrapped))));
     let server = Plan::new(&Journal::new()).spec().name(ServerRef::via(table)).start().unwrap();
-    let (pid, called, (tell, told)) = (server.whereis().unwrap(), server.clone(), channel());
+    let (pid, called, (tx, rx)) = (server.whereis().unwrap(), server.clone(), channel());
     does(Box::new(move || {
         process::trap_exit(true);
-        process::link(pid).expect("it lives");
+        process::link(pid).expect("it is running");
         let hook = process::on_exit_request(move || {
             let (answer, answered) = channel();
             let call = move || {
@@ -1536,17 +1553,17 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
             };
             #[expect(
                 clippy::disallowed_methods,
-                reason = "on the thread of a dead process no other can be started"
+                reason = "no process can be started on the thread of an exited one"
             )]
             let caller = std::thread::spawn(call);
             let early = answered.recv_timeout(Duration::from_millis(100)).ok();
-            let _ = tell.send((early, answered, caller));
+            let _ = tx.send((early, answered, caller));
         });
-        std::mem::forget(hook); // it stays as long as the process
+        std::mem::forget(hook); // it is kept for the rest of the process
     }));
     process::exit(pid, "oops");
-    let (early, answered, caller) = told.recv().expect("the hook ran");
-    assert_eq!(early, None, "nobody hears of it before all who were linked");
+    let (early, answered, caller) = rx.recv().expect("the hook ran");
+    assert_eq!(early, None, "no caller is notified before all links are");
     let answer = answered.recv().expect("an answer");
     assert!(matches!(answer, Err(CallError::NoProc { .. })), "{answer:?}");
     caller.join().expect("it has ended");

@@ -1,8 +1,8 @@
-//! Faults in the code of a server, wherever they strike: the reason is true, the error typed, and nobody else
-//! is disturbed. And handlers that never return.
+//! Faults in every callback of a server: the reason is true, the error typed, and other processes are not
+//! affected. And handlers that never return.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::mpsc::channel;
@@ -11,17 +11,19 @@ use std::time::{Duration, Instant};
 use rethread::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, ProcessState};
-use server_puppet::{Plan, Pull, Puppet, elsewhere, occupy, puppet, queued};
+use scripted_server::{
+    Plan, ScriptedCalls, ScriptedServer, block_server, spawn_body, start_server, wait_for_queue,
+};
 use support::{Gate, Journal, attached, capture, eventually, exit_event, logs, unique};
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// A name for one test.
-fn name(stem: &str) -> ServerRef<Puppet> {
+/// Returns a unique name.
+fn name(stem: &str) -> ServerRef<ScriptedServer> {
     ServerRef::from_name(unique(stem))
 }
 
-/// The message of a reason that must be a panic of this file.
+/// Returns the message of a reason that must be a panic of this file.
 #[track_caller]
 fn panic_message(reason: &ExitReason) -> String {
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
@@ -41,31 +43,31 @@ impl Drop for Bomb {
 
 #[test]
 fn a_panic_in_any_callback_ends_only_that_server_with_the_true_reason() {
-    type Case = (&'static str, fn(Plan) -> Plan, fn(&ServerRef<Puppet>));
-    let poke = |server: &ServerRef<Puppet>| process::exit(server.pid(), "poke");
+    type Case = (&'static str, fn(Plan) -> Plan, fn(&ServerRef<ScriptedServer>));
+    let poke = |server: &ServerRef<ScriptedServer>| process::exit(server.pid(), "poke");
     let cases: [Case; 5] = [
-        ("in a call", |plan| plan, |server| drop(server.ask(|_, _, _| panic!("in a call")))),
-        ("in a cast", |plan| plan, |server| server.tell(|_, _| panic!("in a cast"))),
+        ("in a call", |plan| plan, |server| drop(server.call_with(|_, _, _| panic!("in a call")))),
+        ("in a cast", |plan| plan, |server| server.cast_with(|_, _| panic!("in a cast"))),
         (
             "in an info",
             |plan| plan.trapping().info(|_, _| panic!("in an info")),
             |server| {
                 let pid = server.pid();
-                drop(elsewhere(move |_| process::exit(pid, "poke")).join());
+                drop(spawn_body(move |_| process::exit(pid, "poke")).join());
             },
         ),
         (
             "in a continue",
             |plan| plan.on_continue(|_| panic!("in a continue")),
             |server| {
-                server.tell(|_, _| Next::wait().and_continue());
+                server.cast_with(|_, _| Next::wait().and_continue());
             },
         ),
         ("in terminate", |plan| plan.trapping().terminate(|_| panic!("in terminate")), poke),
     ];
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let bystander = puppet();
+        let bystander = start_server();
         for (message, prepare, strike) in cases {
             let (journal, name) = (Journal::new(), name("fault"));
             let spec = prepare(Plan::new(&journal)).spec().name(name.clone());
@@ -79,7 +81,7 @@ fn a_panic_in_any_callback_ends_only_that_server_with_the_true_reason() {
             assert_eq!(notes.last().unwrap(), "dropped", "{notes:?}");
             let terminated = notes.iter().filter(|note| note.starts_with("terminate ")).count();
             assert_eq!(terminated, 1, "{notes:?}");
-            // Its place can be taken at once, and nobody else noticed.
+            // Its name can be taken at once, and other processes were not affected.
             Plan::new(&Journal::new()).start_as(&name).stop().unwrap();
             assert_eq!(bystander.get(), Ok(0));
             assert!(inbox.is_empty());
@@ -108,8 +110,8 @@ fn after_a_panic_terminate_sees_the_state_as_the_panic_left_it() {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
         let watch = server.watch();
-        server.tell(|puppet, _| {
-            puppet.note("half done");
+        server.cast_with(|state, _| {
+            state.note("half done");
             panic!("midway")
         });
         watch.wait();
@@ -123,13 +125,13 @@ fn after_a_panic_terminate_sees_the_state_as_the_panic_left_it() {
 #[test]
 fn a_panic_whose_payload_is_no_text_keeps_it() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let error = server.ask(|_, _, _| std::panic::panic_any(42_u8)).unwrap_err();
+        let server = start_server();
+        let error = server.call_with(|_, _, _| std::panic::panic_any(42_u8)).unwrap_err();
         let CallError::Exited { reason: ExitReason::Panic(report), .. } = error else {
             panic!("not {error}")
         };
         assert_eq!(report.take_payload().unwrap().downcast_ref(), Some(&42_u8));
-        assert!(report.take_payload().is_none(), "only the first to ask gets it");
+        assert!(report.take_payload().is_none(), "only the first call gets it");
     });
 }
 
@@ -146,18 +148,18 @@ fn a_panic_in_the_states_destructor_changes_nothing() {
         process::exit(server.pid(), ExitReason::Kill);
         assert_eq!(exit_event(inbox), (server.pid(), ExitReason::Killed));
         let server = bomb();
-        server.tell(|_, _| panic!("the first one"));
+        server.cast_with(|_, _| panic!("the first one"));
         let (_, reason) = exit_event(inbox);
         assert_eq!(panic_message(&reason), "the first one");
         let server = bomb();
-        assert_eq!(server.ask(|_, from, _| from.reply(1).and_stop("done")), Ok(1));
+        assert_eq!(server.call_with(|_, from, _| from.reply(1).and_stop("done")), Ok(1));
         assert_eq!(exit_event(inbox), (server.pid(), "done".into()));
         assert!(inbox.is_empty());
         assert!(logs().iter().any(|line| line.starts_with("ERROR") && line.contains("bomb in the state")));
     });
 }
 
-/// A server whose arguments are a bomb that `init` may or may not defuse.
+/// A server whose arguments panic when dropped, unless `init` forgets them.
 struct Armed;
 
 impl GenServer for Armed {
@@ -198,7 +200,7 @@ fn arguments_that_are_never_used_are_dropped_by_the_starter() {
         let spec = Armed::child_spec(Some(Bomb("unused"))).name(name.clone());
         let message = process::attempt(|| spec.start_link().unwrap_err().to_string())
             .rescue(|report| report.message().to_owned());
-        assert_eq!(message, "unused", "the panic is where the drop is");
+        assert_eq!(message, "unused", "the panic location is that of the drop");
         assert_eq!(name.whereis(), holder.whereis());
         assert_eq!(name.call(|from| from), Ok(()));
         let me = process::info(inbox.pid()).unwrap();
@@ -210,19 +212,19 @@ fn arguments_that_are_never_used_are_dropped_by_the_starter() {
 #[test]
 fn unread_messages_whose_destructors_panic_are_contained() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let watch = server.watch();
-        let gate = occupy(&server, || Next::stop("closing"));
+        let gate = block_server(&server, || Next::stop("closing"));
         let bombs: Vec<Bomb> = (0..3).map(|_| Bomb("unread")).collect();
         for bomb in bombs {
-            server.tell(move |_, _| {
+            server.cast_with(move |_, _| {
                 let _bomb = bomb;
                 Next::wait()
             });
         }
         let calls = server.clone();
-        let caller = elsewhere(move |_| calls.get());
-        queued(&server, 4);
+        let caller = spawn_body(move |_| calls.get());
+        wait_for_queue(&server, 4);
         gate.open();
         assert_eq!(watch.wait(), "closing".into());
         let due = CallError::Exited { server: server.to_string().into(), reason: "closing".into() };
@@ -251,7 +253,7 @@ fn a_handler_that_never_returns() {
         let limit = Duration::from_millis(50);
         let entered = Gate::new();
         let enter = entered.clone();
-        let stuck = server.ask_for(limit, move |_, from, _| {
+        let stuck = server.call_with_timeout(limit, move |_, from, _| {
             enter.open();
             pass.pass();
             tells.note("from beyond the grave");
@@ -280,7 +282,7 @@ fn a_handler_that_never_returns() {
         assert_eq!(process::info(pid).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
         assert!(process::processes().iter().all(|info| info.pid != pid));
 
-        // Its name is free, and calls to it fail as to any dead process.
+        // Its name is free, and calls to it fail as to any exited process.
         assert_eq!(name.whereis(), None);
         assert!(matches!(server.get(), Err(CallError::NoProc { .. })));
         assert_eq!(server.stop(), Err(StopError::NoProc));
@@ -291,9 +293,13 @@ fn a_handler_that_never_returns() {
         eventually("its thread ends", || process::zombies().iter().all(|zombie| zombie.pid != pid));
         assert_eq!(process::info(pid).map(|info| info.state), None);
         assert_eq!(journal.all(), ["dropped"], "without terminate");
-        assert_eq!((name.whereis(), name.get()), (Some(second.pid()), Ok(0)), "its end disturbed nobody");
+        assert_eq!(
+            (name.whereis(), name.get()),
+            (Some(second.pid()), Ok(0)),
+            "its exit had no effect on the successor"
+        );
         assert_eq!(ear.get(), Ok(0));
-        assert_eq!(other.all(), [""; 0], "a zombie is not heard");
+        assert_eq!(other.all(), [""; 0], "messages of a zombie are dropped");
         second.stop().unwrap();
     });
 }
@@ -303,7 +309,7 @@ fn a_stuck_handler_that_is_told_to_shut_down_is_declared_dead_in_time() {
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).spec().exit_timeout(SHORT).start().unwrap();
         let watch = server.watch();
-        let gate = occupy(&server, Next::wait);
+        let gate = block_server(&server, Next::wait);
         process::exit(server.pid(), ExitReason::Shutdown);
         assert_eq!(watch.wait(), ExitReason::Shutdown);
         assert!(process::zombies().iter().any(|zombie| zombie.pid == server.pid()));
@@ -323,8 +329,8 @@ fn a_terminate_that_never_returns_can_still_be_killed() {
         assert_eq!(server.stop_with(ExitReason::Normal, limit), Err(StopError::Timeout));
         assert_eq!(journal.wait_for(1), ["terminate normal"]);
         let stops = server.clone();
-        let stopper = elsewhere(move |_| stops.stop());
-        queued(&server, 1);
+        let stopper = spawn_body(move |_| stops.stop());
+        wait_for_queue(&server, 1);
         process::exit(server.pid(), ExitReason::Kill);
         assert_eq!(stopper.join().unwrap(), Err(StopError::Exited(ExitReason::Killed)));
         gate.open();
@@ -340,7 +346,7 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
         let pass = gate.clone();
         let plan = Plan::new(&Journal::new()).on_drop(move || pass.pass());
         let server = plan.spec().name(name.clone()).exit_timeout(SHORT).start().unwrap();
-        assert_eq!(server.stop(), Ok(()), "it stopped, for the reason it was given");
+        assert_eq!(server.stop(), Ok(()), "it stopped with the requested reason");
         assert_eq!(name.whereis(), None);
         let pid = server.pid();
         let zombie = process::zombies().into_iter().find(|zombie| zombie.pid == pid).unwrap();
@@ -354,19 +360,19 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
 fn a_server_killed_in_a_runtime_call_of_its_handler_unwinds_it() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
-            let (journal, server) = (Journal::new(), puppet());
+            let (journal, server) = (Journal::new(), start_server());
             let (log, watch) = (journal.clone(), server.watch());
-            let (tell, hear) = channel();
-            server.tell(move |_, _| {
+            let (tx, rx) = channel();
+            server.cast_with(move |_, _| {
                 let _cleanup = NotesItsDrop(log);
-                tell.send(()).unwrap();
+                tx.send(()).unwrap();
                 process::sleep(Duration::MAX);
                 unreachable!("it was killed in its sleep")
             });
-            hear.recv().unwrap();
+            rx.recv().unwrap();
             process::exit(server.pid(), ExitReason::Kill);
             assert_eq!(watch.wait(), ExitReason::Killed);
-            assert_eq!(journal.all(), ["cleaned up"], "before anybody heard of it");
+            assert_eq!(journal.all(), ["cleaned up"], "before any watcher was notified");
         }
     });
 }

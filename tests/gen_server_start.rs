@@ -1,7 +1,8 @@
-//! Starting servers: what each way of starting returns for each outcome of `init`, and what it leaves behind.
+//! Starting servers: the result of each way of starting for each outcome of `init`, and the resources left
+//! behind.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -11,18 +12,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError, ProcessState, Via};
-use server_puppet::{Elsewhere, Plan, Pull, Puppet, Tell, elsewhere, puppet};
-use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
+use scripted_server::{Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, spawn_body, start_server};
+use support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 
-/// A name for one test.
-fn name(stem: &str) -> ServerRef<Puppet> {
+/// Returns a unique name.
+fn name(stem: &str) -> ServerRef<ScriptedServer> {
     ServerRef::from_name(unique(stem))
 }
 
-/// What every failed start must leave behind in its starter: nothing.
+/// Checks that a failed start leaves nothing behind in its starter.
 #[track_caller]
 fn assert_no_trace(inbox: &mut Inbox<()>) {
-    let me = process::info(inbox.pid()).expect("I live");
+    let me = process::info(inbox.pid()).expect("the test process is running");
     assert_eq!((me.links, me.monitors), (vec![], vec![]));
     assert_eq!(inbox.try_recv(), None);
 }
@@ -31,7 +32,7 @@ fn assert_no_trace(inbox: &mut Inbox<()>) {
 fn gs_01_start_call_stop_then_noproc() {
     attached(|_: &mut Inbox<()>| {
         let name = name("gs01");
-        let server = puppet();
+        let server = start_server();
         let named = Plan::new(&Journal::new()).start_as(&name);
         for server in [&server, &named] {
             assert_eq!(server.get(), Ok(0));
@@ -60,13 +61,13 @@ fn gs_04_init_may_ask_not_to_be_started() {
 #[test]
 fn gs_05_init_may_stop_with_a_reason() {
     attached(|inbox: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let stopping = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(process::watch(cx.pid())).unwrap();
+            tx.send(process::watch(cx.pid())).unwrap();
             Err(InitError::Stop("stopped".into()))
         });
         assert_eq!(stopping.spec().start().unwrap_err(), StartError::Failed("stopped".into()));
-        assert_eq!(hear.recv().unwrap().wait(), "stopped".into(), "the process ends with the reason");
+        assert_eq!(rx.recv().unwrap().wait(), "stopped".into(), "the process ends with the reason");
         assert_no_trace(inbox);
     });
 }
@@ -76,13 +77,13 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
     attached(|inbox: &mut Inbox<()>| {
         for trapping in [false, true] {
             process::trap_exit(trapping);
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let quiet = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(process::watch(cx.pid())).unwrap();
+                tx.send(process::watch(cx.pid())).unwrap();
                 Err(InitError::Error("no paper".into()))
             });
             assert_eq!(quiet.spec().start_link().unwrap_err(), StartError::Failed("no paper".into()));
-            assert_eq!(hear.recv().unwrap().wait(), ExitReason::Normal);
+            assert_eq!(rx.recv().unwrap().wait(), ExitReason::Normal);
             assert_no_trace(inbox);
         }
     });
@@ -91,11 +92,11 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
 #[test]
 fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
     for _ in 0..20 {
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let _ =
                 Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into()))).spec().start_link();
             process::checkpoint();
-            unreachable!("it has been told to go");
+            unreachable!("it has been asked to exit");
         });
         assert_eq!(reason, "why".into());
     }
@@ -103,10 +104,10 @@ fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
 
 #[test]
 fn gs_06_so_it_does_of_a_panic_in_init() {
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Plan::new(&Journal::new()).init(|_| panic!("boom in init")).spec().start_link();
         process::checkpoint();
-        unreachable!("it has been told to go");
+        unreachable!("it has been asked to exit");
     });
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
     assert_eq!(report.message(), "boom in init");
@@ -128,10 +129,10 @@ fn gs_11_killed_in_init() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..10 {
-            let (tell, hear) = channel();
-            let killer = elsewhere(move |_| process::exit(hear.recv().expect("a pid"), ExitReason::Kill));
+            let (tx, rx) = channel();
+            let killer = spawn_body(move |_| process::exit(rx.recv().expect("a pid"), ExitReason::Kill));
             let slow = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(cx.pid()).unwrap();
+                tx.send(cx.pid()).unwrap();
                 process::sleep(Duration::MAX);
                 Ok(())
             });
@@ -147,15 +148,15 @@ fn gs_11_killed_in_an_init_that_does_not_listen() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (gate, name) = (Gate::new(), name("gs11"));
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let pass = gate.clone();
         let stuck = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             pass.pass();
             Ok(())
         });
-        let killer = elsewhere(move |_| {
-            let pid = hear.recv().expect("a pid");
+        let killer = spawn_body(move |_| {
+            let pid = rx.recv().expect("a pid");
             process::exit(pid, ExitReason::Kill);
             pid
         });
@@ -202,10 +203,10 @@ fn gs_12_of_starts_that_race_one_wins() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..30 {
             let name = name("race");
-            let starters: Vec<Elsewhere<_>> = (0..4)
+            let starters: Vec<SpawnedBody<_>> = (0..4)
                 .map(|_| {
                     let name = name.clone();
-                    elsewhere(move |_| Plan::new(&Journal::new()).spec().name(name).start())
+                    spawn_body(move |_| Plan::new(&Journal::new()).spec().name(name).start())
                 })
                 .collect();
             let results: Vec<_> = starters.into_iter().map(|starter| starter.join().unwrap()).collect();
@@ -295,10 +296,10 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
         for trapping in [false, true] {
             process::trap_exit(trapping);
             for how in 0..3 {
-                let (tell, hear) = channel();
+                let (tx, rx) = channel();
                 let spec = Plan::new(&Journal::new())
                     .init(move |cx| {
-                        tell.send(process::watch(cx.pid())).unwrap();
+                        tx.send(process::watch(cx.pid())).unwrap();
                         process::sleep(Duration::MAX);
                         Ok(())
                     })
@@ -311,10 +312,10 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
                     _ => spec.start_monitor().map(|(server, _)| server),
                 };
                 assert_eq!(failed.unwrap_err(), StartError::Timeout);
-                assert_eq!(name.whereis(), None, "the start waits until it is gone");
-                if let Ok(begun) = hear.recv() {
+                assert_eq!(name.whereis(), None, "the start waits for the exit of the old one");
+                if let Ok(begun) = rx.recv() {
                     assert_eq!(begun.wait(), ExitReason::Killed);
-                } // else it was killed before it came to its init
+                } // otherwise it was killed before it came to its init
                 process::checkpoint();
                 assert_no_trace(inbox);
             }
@@ -363,7 +364,7 @@ fn gs_18_the_continuation_runs_before_any_message_and_after_the_start() {
                     Next::wait()
                 })
                 .start();
-            gate.open(); // had the start waited for the continuation, this would never be reached
+            gate.open(); // never reached if the start waited for the continuation
             assert_eq!(server.get(), Ok(0));
             assert_eq!(journal.all(), ["continue", "early"]);
             server.stop().unwrap();
@@ -406,7 +407,7 @@ fn gs_20_a_timeout_after_init_fires_once() {
     });
 }
 
-/// A table of names that refuses everything.
+/// A name table that refuses every registration.
 #[derive(Debug)]
 struct Refuses;
 
@@ -424,7 +425,7 @@ impl Via for Refuses {
 fn gs_21_invalid_names_are_refused_before_any_process_runs() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let other = puppet();
+        let other = start_server();
         let cases = [
             (ServerRef::named(""), NameError::Empty),
             (ServerRef::from_name(String::new()), NameError::Empty),
@@ -454,10 +455,10 @@ fn gs_21_invalid_names_are_refused_before_any_process_runs() {
 #[test]
 fn gs_22_without_a_name_a_server_is_unnamed() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
+        let server = start_server();
         let info = process::info(server.pid()).unwrap();
         assert_eq!(info.name, None);
-        assert_eq!(info.label.as_deref(), Some("Puppet"), "listings call it by its type");
+        assert_eq!(info.label.as_deref(), Some("ScriptedServer"), "the label defaults to the type name");
         server.stop().unwrap();
     });
 }
@@ -481,16 +482,16 @@ fn the_name_is_registered_before_init_runs() {
 #[test]
 fn init_knows_its_process_and_its_parent() {
     attached(|inbox: &mut Inbox<()>| {
-        let known = |spec: fn(rethread::ServerSpec<Puppet>) -> ServerRef<Puppet>| {
-            let (tell, hear) = channel();
+        let known = |spec: fn(rethread::ServerSpec<ScriptedServer>) -> ServerRef<ScriptedServer>| {
+            let (tx, rx) = channel();
             let plan = Plan::new(&Journal::new()).init(move |cx| {
                 assert_eq!(process::current(), Some(cx.pid()));
                 assert_eq!(cx.server_ref().whereis(), Some(cx.pid()));
-                tell.send((cx.parent(), std::thread::current().id())).unwrap();
+                tx.send((cx.parent(), std::thread::current().id())).unwrap();
                 Ok(())
             });
             let server = spec(plan.spec());
-            let (parent, thread) = hear.recv().unwrap();
+            let (parent, thread) = rx.recv().unwrap();
             assert_ne!(thread, std::thread::current().id());
             let info = process::info(server.pid()).unwrap();
             assert_eq!(info.ancestors.first(), Some(&process::current().unwrap()));
@@ -508,7 +509,7 @@ fn init_knows_its_process_and_its_parent() {
 fn a_foreign_thread_can_start_servers() {
     let _watchdog = watchdog();
     assert_eq!(process::current(), None);
-    let server = Puppet::start_link(Plan::new(&Journal::new())).unwrap();
+    let server = ScriptedServer::start_link(Plan::new(&Journal::new())).unwrap();
     assert_eq!(server.get(), Ok(0));
     assert_eq!(process::info(server.pid()).unwrap().links, []);
     server.stop().unwrap();
@@ -523,16 +524,16 @@ fn messages_sent_during_init_are_handled_afterwards_in_order() {
     attached(|_: &mut Inbox<()>| {
         let (journal, gate, name) = (Journal::new(), Gate::new(), name("during"));
         let (pass, log) = (gate.clone(), journal.clone());
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&journal).init(move |_| {
-            tell.send(()).unwrap();
+            tx.send(()).unwrap();
             pass.pass();
             log.note("init");
             Ok(())
         });
         let spec = plan.spec().name(name.clone());
-        let starter = elsewhere(move |_| spec.start());
-        hear.recv().unwrap();
+        let starter = spawn_body(move |_| spec.start());
+        rx.recv().unwrap();
         name.note("first");
         name.note("second");
         gate.open();
@@ -547,18 +548,18 @@ fn a_call_during_a_failing_init_learns_its_reason() {
     attached(|_: &mut Inbox<()>| {
         let (gate, name) = (Gate::new(), name("failing"));
         let pass = gate.clone();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             pass.pass();
             Err(InitError::Stop("why".into()))
         });
         let spec = plan.spec().name(name.clone());
-        let starter = elsewhere(move |_| spec.start());
-        let pid = hear.recv().unwrap();
+        let starter = spawn_body(move |_| spec.start());
+        let pid = rx.recv().unwrap();
         let calling = name.clone();
-        let caller = elsewhere(move |_| calling.get());
-        server_puppet::waits_for(caller.pid, pid);
+        let caller = spawn_body(move |_| calling.get());
+        scripted_server::wait_until_calling(caller.pid, pid);
         gate.open();
         assert_eq!(starter.join().unwrap().unwrap_err(), StartError::Failed("why".into()));
         let expected = CallError::Exited { server: name.to_string().into(), reason: "why".into() };
@@ -569,16 +570,16 @@ fn a_call_during_a_failing_init_learns_its_reason() {
 #[test]
 fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
-        let starter = elsewhere(move |_| {
+        let (tx, rx) = channel();
+        let starter = spawn_body(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |cx| {
-                tell.send(process::watch(cx.pid())).unwrap();
+                tx.send(process::watch(cx.pid())).unwrap();
                 process::sleep(Duration::MAX);
                 Ok(())
             });
             plan.spec().start_link()
         });
-        let server = hear.recv().unwrap();
+        let server = rx.recv().unwrap();
         process::exit(starter.pid, ExitReason::Kill);
         assert_eq!(starter.join().unwrap_err(), ExitReason::Killed);
         assert_eq!(server.wait(), ExitReason::Killed, "a link passes the reason on");
@@ -597,7 +598,7 @@ fn a_start_under_the_name_of_a_dying_server_waits_for_its_destructors() {
         let old = plan.start_as(&name);
         process::exit(old.pid(), "oops");
         let (new, log) = (name.clone(), journal.clone());
-        let starter = elsewhere(move |_| {
+        let starter = spawn_body(move |_| {
             let plan = Plan::new(&Journal::new()).init(move |_| {
                 log.note("new one begins");
                 Ok(())
@@ -635,12 +636,12 @@ fn the_start_timeout_counts_while_it_waits_for_a_dying_holder() {
 
 #[test]
 fn a_spec_shows_what_it_is() {
-    let spec = Puppet::child_spec(Plan::new(&Journal::new())).name(ServerRef::named("the name"));
+    let spec = ScriptedServer::child_spec(Plan::new(&Journal::new())).name(ServerRef::named("the name"));
     let text = format!("{spec:?}");
-    assert!(text.contains("Puppet") && text.contains("the name"), "{text}");
+    assert!(text.contains("ScriptedServer") && text.contains("the name"), "{text}");
 }
 
-/// A server that needs the compiler only: state that is not `Send`, no casts, no calls.
+/// A compile-time check: state that is not `Send`, no casts, no calls.
 struct Bare(#[expect(dead_code, reason = "it only must not be Send")] std::rc::Rc<()>);
 
 impl GenServer for Bare {

@@ -1,7 +1,8 @@
-//! Stopping servers: when `terminate` runs and with what, what `stop` says, and what the log hears.
+//! Stopping servers: when `terminate` runs and with which reason, the result of `stop`, and the log
+//! messages.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::mpsc::channel;
@@ -10,38 +11,40 @@ use std::time::{Duration, Instant};
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 use rethread::{MonitorRef, StopError};
-use server_puppet::{Plan, Pull, Puppet, elsewhere, occupy, puppet, queued};
-use support::{Gate, Journal, attached, capture, down, exit_event, logs, reason_of_death, unique, watchdog};
+use scripted_server::{
+    Plan, ScriptedCalls, ScriptedServer, block_server, spawn_body, start_server, wait_for_queue,
+};
+use support::{Gate, Journal, attached, capture, down, exit_event, exit_reason_of, logs, unique, watchdog};
 
 const SHORT: Duration = Duration::from_millis(30);
 
-/// Starts it monitored.
+/// Starts a server and monitors it.
 #[track_caller]
-fn monitored(plan: Plan) -> (ServerRef<Puppet>, MonitorRef) {
+fn monitored(plan: Plan) -> (ServerRef<ScriptedServer>, MonitorRef) {
     plan.spec().start_monitor().expect("it starts")
 }
 
-/// A parent process that starts the plan with a link, hands out the server, and ends as it is told.
+/// Starts a process that starts the plan with a link, sends the server to the test, and exits as requested.
 #[track_caller]
 fn child_of_another(
     plan: Plan,
-    end: impl FnOnce(&ServerRef<Puppet>) + Send + 'static,
-) -> (ServerRef<Puppet>, process::Watch, Gate) {
-    let (tell, hear) = channel();
+    end: impl FnOnce(&ServerRef<ScriptedServer>) + Send + 'static,
+) -> (ServerRef<ScriptedServer>, process::Watch, Gate) {
+    let (tx, rx) = channel();
     let gate = Gate::new();
     let pass = gate.clone();
     drop(elsewhere_detached(move |_| {
         let server = plan.start_link();
-        tell.send(server.clone()).expect("the test listens");
+        tx.send(server.clone()).expect("the test receives");
         pass.pass();
         end(&server);
     }));
-    let server = hear.recv().expect("it started");
+    let server = rx.recv().expect("it started");
     let watch = server.watch();
     (server, watch, gate)
 }
 
-/// As `elsewhere`, for a process that may end as it likes.
+/// Like `spawn_body`, but for a process that may exit in any way.
 fn elsewhere_detached(body: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> process::Address<()> {
     process::spawn(body).expect("a free thread")
 }
@@ -51,7 +54,7 @@ fn gt_01_a_stop_runs_terminate() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
-        server.tell(|_, _| Next::stop(ExitReason::Normal));
+        server.cast_with(|_, _| Next::stop(ExitReason::Normal));
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
         assert_eq!(journal.all(), ["terminate normal", "dropped"]);
     });
@@ -64,16 +67,16 @@ fn gt_01_each_callback_can_stop() {
         let watched = |plan: Plan| monitored(plan).0;
         let by_call = || {
             let server = watched(Plan::new(&Journal::new()));
-            drop(server.ask(move |_, _, _| stop()));
+            drop(server.call_with(move |_, _, _| stop()));
         };
-        let by_cast = || watched(Plan::new(&Journal::new())).tell(move |_, _| stop());
+        let by_cast = || watched(Plan::new(&Journal::new())).cast_with(move |_, _| stop());
         let by_info = || {
             let plan = Plan::new(&Journal::new()).trapping().info(move |_, _| stop());
             process::exit(watched(plan).pid(), "hello");
         };
         let by_continue = || {
             let plan = Plan::new(&Journal::new()).on_continue(move |_| stop());
-            watched(plan).tell(|_, _| Next::wait().and_continue());
+            watched(plan).cast_with(|_, _| Next::wait().and_continue());
         };
         let by_init = || {
             drop(watched(Plan::new(&Journal::new()).init(move |cx| {
@@ -92,11 +95,11 @@ fn gt_01_each_callback_can_stop() {
 fn gt_02_a_panic_runs_terminate_with_the_panic() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
-        let (tell, hear) = channel();
-        let plan = Plan::new(&journal).terminate(move |reason| tell.send(reason.clone()).unwrap());
+        let (tx, rx) = channel();
+        let plan = Plan::new(&journal).terminate(move |reason| tx.send(reason.clone()).unwrap());
         let (server, monitor) = monitored(plan);
-        server.tell(|_, _| panic!("boom"));
-        let reason = hear.recv().unwrap();
+        server.cast_with(|_, _| panic!("boom"));
+        let reason = rx.recv().unwrap();
         let ExitReason::Panic(report) = &reason else { panic!("a panic was due, not {reason}") };
         assert_eq!(report.message(), "boom");
         assert!(report.location().unwrap().file.ends_with("gen_server_stop.rs"));
@@ -110,12 +113,12 @@ fn gt_02_so_does_an_exit_and_a_throw() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, _) = monitored(Plan::new(&journal));
-        server.tell(|_, _| process::exit_with("out"));
+        server.cast_with(|_, _| process::exit_with("out"));
         assert_eq!(down(inbox).1, "out".into());
         assert_eq!(journal.all(), ["terminate out", "dropped"]);
         journal.clear();
         let (server, _) = monitored(Plan::new(&journal));
-        server.tell(|_, _| process::throw("ball"));
+        server.cast_with(|_, _| process::throw("ball"));
         assert_eq!(down(inbox).1.to_string(), "nocatch(ball)");
         assert_eq!(journal.all(), ["terminate nocatch(ball)", "dropped"]);
     });
@@ -154,7 +157,7 @@ fn gt_07_a_server_that_does_not_trap_dies_without_terminate() {
         let (_, watch, gate) = child_of_another(Plan::new(&journal), |_| process::exit_with(exits));
         gate.open();
         assert_eq!(watch.wait(), reason);
-        assert_eq!(journal.all(), ["dropped"], "destructors run all the same");
+        assert_eq!(journal.all(), ["dropped"], "destructors run in any case");
     }
 }
 
@@ -178,12 +181,12 @@ fn gt_08_a_starter_without_a_link_is_no_parent() {
     for reason in [ExitReason::Normal, "oops".into()] {
         let (journal, exits) = (Journal::new(), reason.clone());
         let plan = Plan::new(&journal).trapping();
-        let (tell, hear) = channel();
-        let starter = elsewhere(move |_| {
-            tell.send(plan.start()).unwrap();
+        let (tx, rx) = channel();
+        let starter = spawn_body(move |_| {
+            tx.send(plan.start()).unwrap();
             process::exit_with(exits)
         });
-        let server = hear.recv().unwrap();
+        let server = rx.recv().unwrap();
         let _: Result<(), _> = starter.join();
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), [""; 0]);
@@ -197,11 +200,11 @@ fn gt_08_an_exit_of_somebody_else_is_an_info() {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
         let pid = server.pid();
-        let stranger = elsewhere(move |_| {
+        let unrelated = spawn_body(move |_| {
             process::link(pid).unwrap();
             process::exit_with("stranger")
         });
-        let _: Result<(), _> = stranger.join();
+        let _: Result<(), _> = unrelated.join();
         assert_eq!(server.get(), Ok(0));
         assert_eq!(journal.all(), ["exit stranger"]);
         server.stop().unwrap();
@@ -227,7 +230,7 @@ fn gt_10_what_waits_in_the_mailbox_is_handled_before_the_parents_exit() {
         process::trap_exit(true);
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
-        let gate = occupy(&server, Next::wait);
+        let gate = block_server(&server, Next::wait);
         server.note("before");
         process::exit(server.pid(), ExitReason::Shutdown);
         server.note("after");
@@ -241,16 +244,16 @@ fn gt_10_what_waits_in_the_mailbox_is_handled_before_the_parents_exit() {
 fn gt_12_if_terminate_fails_that_is_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (server, monitor) = monitored(Plan::new(&Journal::new()).terminate(|_| process::exit_with("tc")));
-        server.tell(|_, _| Next::stop(ExitReason::Normal));
+        server.cast_with(|_, _| Next::stop(ExitReason::Normal));
         assert_eq!(down(inbox), (monitor, "tc".into()));
 
         let (server, _) = monitored(Plan::new(&Journal::new()).terminate(|_| panic!("tp")));
-        server.tell(|_, _| panic!("first"));
+        server.cast_with(|_, _| panic!("first"));
         let (_, reason) = down(inbox);
         assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "tp"), "{reason}");
 
         let (server, _) = monitored(Plan::new(&Journal::new()).terminate(|_| process::throw("tt")));
-        server.tell(|_, _| Next::stop(ExitReason::Shutdown));
+        server.cast_with(|_, _| Next::stop(ExitReason::Shutdown));
         assert_eq!(down(inbox).1.to_string(), "nocatch(tt)");
 
         let (server, _) = monitored(Plan::new(&Journal::new()).terminate(|_| process::exit_with("tc")));
@@ -262,7 +265,7 @@ fn gt_12_if_terminate_fails_that_is_the_reason() {
 #[test]
 fn gt_13_stop_twice() {
     attached(|inbox: &mut Inbox<()>| {
-        let name = ServerRef::<Puppet>::from_name(unique("gt13"));
+        let name = ServerRef::<ScriptedServer>::from_name(unique("gt13"));
         let server = Plan::new(&Journal::new()).start_as(&name);
         let pid = server.pid();
         assert_eq!(name.stop(), Ok(()));
@@ -296,7 +299,7 @@ fn gt_14_a_linked_caller_hears_of_it_like_of_any_end() {
         server.stop().unwrap();
         assert_eq!(exit_event(inbox), (server.pid(), ExitReason::Normal));
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).start_link();
         let _ = server.stop_with("other_reason", Duration::MAX);
         process::checkpoint();
@@ -310,7 +313,7 @@ fn gt_15_a_stop_that_takes_too_long_kills_nobody() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
-        let gate = occupy(&server, Next::wait);
+        let gate = block_server(&server, Next::wait);
         assert_eq!(server.stop_with(ExitReason::Normal, SHORT), Err(StopError::Timeout));
         assert!(process::is_alive(server.pid()));
         assert!(inbox.is_empty());
@@ -319,10 +322,10 @@ fn gt_15_a_stop_that_takes_too_long_kills_nobody() {
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
         assert_eq!(journal.all(), ["terminate normal", "dropped"]);
     });
-    let server = puppet();
-    let gate = occupy(&server, Next::wait);
+    let server = start_server();
+    let gate = block_server(&server, Next::wait);
     let stops = server.clone();
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         stops.stop_with(ExitReason::Normal, SHORT).or_exit();
     });
     gate.open();
@@ -335,20 +338,20 @@ fn gt_17_a_server_cannot_wait_for_its_own_end() {
         let name = ServerRef::from_name(unique("gt17"));
         let server = Plan::new(&Journal::new()).start_as(&name);
         for itself in [server.clone(), name] {
-            let (tell, hear) = channel();
-            server.tell(move |_, _| {
-                tell.send(itself.stop()).unwrap();
+            let (tx, rx) = channel();
+            server.cast_with(move |_, _| {
+                tx.send(itself.stop()).unwrap();
                 Next::wait()
             });
-            assert_eq!(hear.recv().unwrap(), Err(StopError::CallingSelf));
+            assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf));
         }
-        let (tell, hear) = channel();
-        server.tell(move |_, cx| {
-            tell.send(cx.server_ref().stop()).unwrap();
+        let (tx, rx) = channel();
+        server.cast_with(move |_, cx| {
+            tx.send(cx.server_ref().stop()).unwrap();
             Next::wait()
         });
-        assert_eq!(hear.recv().unwrap(), Err(StopError::CallingSelf));
-        assert_eq!(server.get(), Ok(0), "it goes on");
+        assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf));
+        assert_eq!(server.get(), Ok(0), "it keeps running");
         server.stop().unwrap();
     });
 }
@@ -357,17 +360,17 @@ fn gt_17_a_server_cannot_wait_for_its_own_end() {
 fn gt_18_killed_while_it_is_being_stopped() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
-            let (server, busy) = (puppet(), Gate::new());
+            let (server, busy) = (start_server(), Gate::new());
             let begun = busy.clone();
-            server.tell(move |_, _| {
+            server.cast_with(move |_, _| {
                 begun.open();
                 process::sleep(Duration::MAX);
                 Next::wait()
             });
             let stops = server.clone();
-            let stopper = elsewhere(move |_| stops.stop());
+            let stopper = spawn_body(move |_| stops.stop());
             busy.pass();
-            queued(&server, 1);
+            wait_for_queue(&server, 1);
             process::exit(server.pid(), ExitReason::Kill);
             assert_eq!(stopper.join().unwrap(), Err(StopError::Exited(ExitReason::Killed)));
         }
@@ -380,7 +383,7 @@ fn gt_20_a_crash_is_reported_by_the_server_and_by_the_process() {
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).spec().label("the crashing one").start().unwrap();
         let (pid, watch) = (server.pid(), server.watch());
-        let error = server.ask(|_, _, _| panic!("boom in the log")).unwrap_err();
+        let error = server.call_with(|_, _, _| panic!("boom in the log")).unwrap_err();
         assert!(matches!(error, CallError::Exited { .. }));
         watch.wait();
         let about: Vec<String> = errors_about(pid);
@@ -396,7 +399,7 @@ fn gt_20_a_crash_is_reported_by_the_server_and_by_the_process() {
     });
 }
 
-/// What the log says of a process, at level error.
+/// Returns the log messages about a process, at level error.
 fn errors_about(pid: Pid) -> Vec<String> {
     let name = pid.to_string();
     logs().into_iter().filter(|line| line.starts_with("ERROR") && line.contains(&name)).collect()
@@ -408,25 +411,25 @@ fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
     attached(|_: &mut Inbox<()>| {
         let quiet = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with("upgrade")];
         for reason in quiet {
-            let server = puppet();
+            let server = start_server();
             let pid = server.pid();
             server.stop_with(reason, Duration::MAX).unwrap();
             assert_eq!(errors_about(pid), [""; 0]);
         }
         for signal in [ExitReason::Kill, "oops".into()] {
-            let server = puppet();
+            let server = start_server();
             let (pid, watch) = (server.pid(), server.watch());
             process::exit(pid, signal);
             watch.wait();
             assert_eq!(errors_about(pid), [""; 0]);
         }
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             Err(InitError::Error("no".into()))
         });
         plan.spec().start().unwrap_err();
-        assert_eq!(errors_about(hear.recv().unwrap()), [""; 0]);
+        assert_eq!(errors_about(rx.recv().unwrap()), [""; 0]);
     });
 }
 
@@ -434,17 +437,17 @@ fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
 fn gt_20_a_failed_init_and_an_abnormal_stop_are_reported() {
     capture();
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             Err(InitError::Stop("no paper".into()))
         });
         plan.spec().start().unwrap_err();
-        let about = errors_about(hear.recv().unwrap());
+        let about = errors_about(rx.recv().unwrap());
         assert_eq!(about.len(), 1, "{about:#?}");
         assert!(about[0].contains("no paper"), "{}", about[0]);
 
-        let server = puppet();
+        let server = start_server();
         let pid = server.pid();
         server.stop_with("on fire", Duration::MAX).unwrap();
         let about = errors_about(pid);
@@ -458,11 +461,11 @@ fn a_stop_comes_after_what_was_sent_before() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        let gate = occupy(&server, Next::wait);
+        let gate = block_server(&server, Next::wait);
         (0..100).for_each(|n| server.note(format!("cast {n:02}")));
         let stops = server.clone();
-        let stopper = elsewhere(move |_| stops.stop());
-        queued(&server, 101);
+        let stopper = spawn_body(move |_| stops.stop());
+        wait_for_queue(&server, 101);
         server.note("too late");
         gate.open();
         assert_eq!(stopper.join().unwrap(), Ok(()));
@@ -475,15 +478,15 @@ fn a_stop_comes_after_what_was_sent_before() {
 #[test]
 fn everybody_who_stops_it_learns_how_it_ended() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let gate = occupy(&server, Next::wait);
+        let server = start_server();
+        let gate = block_server(&server, Next::wait);
         let stoppers: Vec<_> = ["first", "second", "first"]
             .into_iter()
             .enumerate()
             .map(|(n, reason)| {
                 let stops = server.clone();
-                let stopper = elsewhere(move |_| stops.stop_with(reason, Duration::MAX));
-                queued(&server, n + 1);
+                let stopper = spawn_body(move |_| stops.stop_with(reason, Duration::MAX));
+                wait_for_queue(&server, n + 1);
                 stopper
             })
             .collect();
@@ -497,13 +500,13 @@ fn everybody_who_stops_it_learns_how_it_ended() {
 fn a_foreign_thread_can_stop_servers() {
     let _watchdog = watchdog();
     assert_eq!(process::current(), None);
-    let server = puppet();
+    let server = start_server();
     assert_eq!(server.stop(), Ok(()));
     assert_eq!(server.stop(), Err(StopError::NoProc));
-    let server = puppet();
+    let server = start_server();
     let this = server.clone();
-    server.tell(move |_, _| {
-        queued(&this, 1); // the stop
+    server.cast_with(move |_, _| {
+        wait_for_queue(&this, 1); // the stop
         process::exit_with("by itself")
     });
     assert_eq!(server.stop(), Err(StopError::Exited("by itself".into())));
@@ -512,22 +515,22 @@ fn a_foreign_thread_can_stop_servers() {
 #[test]
 fn a_stopper_that_is_killed_dies_at_once() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let gate = occupy(&server, Next::wait);
+        let server = start_server();
+        let gate = block_server(&server, Next::wait);
         let (stops, watch) = (server.clone(), server.watch());
-        let stopper = elsewhere(move |_| stops.stop());
-        queued(&server, 1);
+        let stopper = spawn_body(move |_| stops.stop());
+        wait_for_queue(&server, 1);
         let began = Instant::now();
         process::exit(stopper.pid, ExitReason::Kill);
         assert_eq!(stopper.join().unwrap_err(), ExitReason::Killed);
         assert!(began.elapsed() < Duration::from_secs(4));
         gate.open();
-        assert_eq!(watch.wait(), ExitReason::Normal, "what was asked for happens all the same");
+        assert_eq!(watch.wait(), ExitReason::Normal, "the request takes effect despite the timeout");
     });
 }
 
 /// Stops a server in its destructor.
-struct StopsInDrop(ServerRef<Puppet>, std::sync::mpsc::Sender<Result<(), StopError>>);
+struct StopsInDrop(ServerRef<ScriptedServer>, std::sync::mpsc::Sender<Result<(), StopError>>);
 
 impl Drop for StopsInDrop {
     fn drop(&mut self) {
@@ -538,15 +541,15 @@ impl Drop for StopsInDrop {
 #[test]
 fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
     attached(|_: &mut Inbox<()>| {
-        let server = puppet();
-        let (tell, hear) = channel();
-        let stops = StopsInDrop(server.clone(), tell);
-        let dying = elsewhere_detached(move |inbox| {
+        let server = start_server();
+        let (tx, rx) = channel();
+        let stops = StopsInDrop(server.clone(), tx);
+        let exiting = elsewhere_detached(move |inbox| {
             let _stops = stops;
             inbox.recv();
         });
-        process::exit(&dying, "oops");
-        assert_eq!(hear.recv().unwrap(), Err(StopError::Exiting));
+        process::exit(&exiting, "oops");
+        assert_eq!(rx.recv().unwrap(), Err(StopError::Exiting));
         assert_eq!(server.get(), Ok(0));
     });
 }
@@ -555,9 +558,9 @@ fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
 fn destructors_run_before_anybody_hears_of_the_end() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let ends: [fn(&ServerRef<Puppet>); 4] = [
-            |server| server.tell(|_, _| Next::stop("one")),
-            |server| server.tell(|_, _| panic!("two")),
+        let ends: [fn(&ServerRef<ScriptedServer>); 4] = [
+            |server| server.cast_with(|_, _| Next::stop("one")),
+            |server| server.cast_with(|_, _| panic!("two")),
             |server| process::exit(server.pid(), ExitReason::Kill),
             |server| process::exit(server.pid(), "four"),
         ];

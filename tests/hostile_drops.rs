@@ -1,12 +1,12 @@
-//! Destructors and `Debug` of user code that panic, block or ask questions where the runtime drops or prints
-//! what it holds: what aborted, killed or hung once, a test for each.
+//! Destructors and `Debug` of user code that panic, block or query the runtime where it drops or prints
+//! user values: one regression test for each former abort, kill or hang.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::fmt;
@@ -15,16 +15,16 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use apart::apart;
 use child::{states, up};
+use child_program::in_child_program;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, NameError, Via, attempt};
-use server_puppet::Plan;
+use scripted_server::Plan;
 use support::{Gate, Journal, capture, eventually, unique, watchdog};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Its destructor panics.
+/// Panics in its destructor.
 #[derive(Debug)]
 struct Bomb;
 
@@ -34,7 +34,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Its destructor says that it runs, then waits.
+/// Reports that its destructor runs, then waits.
 struct Stalls {
     begun: Gate,
     gate: Gate,
@@ -47,19 +47,19 @@ impl Drop for Stalls {
     }
 }
 
-/// What only the clock's thread can bring about still comes about.
+/// Checks that the timer thread still works.
 #[track_caller]
-fn the_clock_goes() {
+fn assert_timers_fire() {
     let waits = process::spawn::<()>(|inbox| {
         inbox.recv();
     });
     let waits = waits.expect("a free thread");
     let end = process::watch(&waits);
     process::send_after(Duration::from_millis(1), &waits, ());
-    assert_eq!(end.wait_timeout(SOON), Some(ExitReason::Normal), "the clock stands still");
+    assert_eq!(end.wait_timeout(SOON), Some(ExitReason::Normal), "the timer thread is stuck");
 }
 
-/// Holds its answer until its `terminate` returns, which waits.
+/// Keeps its answer until its `terminate` returns, which waits.
 struct Holder {
     terminating: Gate,
     gate: Gate,
@@ -89,7 +89,7 @@ impl GenServer for Holder {
 
 #[test]
 fn a_held_reply_whose_destructor_panics_does_not_abort_the_burial() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let (terminating, gate) = (Gate::new(), Gate::new());
         let args = (terminating.clone(), gate.clone());
@@ -100,7 +100,7 @@ fn a_held_reply_whose_destructor_panics_does_not_abort_the_burial() {
         process::exit(pid, ExitReason::Kill);
         let outcome = caller.unwrap().join().unwrap();
         assert!(outcome.is_err(), "{outcome:?}");
-        the_clock_goes();
+        assert_timers_fire();
         gate.open();
         eventually("its thread ends", || process::info(pid).is_none());
     });
@@ -191,7 +191,7 @@ fn a_refused_child_whose_captures_panic_when_dropped_does_not_end_the_supervisor
     supervisor.stop().unwrap();
 }
 
-/// A reason that asks for a process when it is dropped.
+/// A reason that queries a process when it is dropped.
 #[derive(Debug)]
 struct Nosy(Arc<OnceLock<Pid>>);
 
@@ -211,25 +211,26 @@ impl Drop for Nosy {
 
 #[test]
 fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_end() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
         let stalls = Stalls { begun: begun.clone(), gate: gate.clone() };
-        let doomed = Builder::new().exit_timeout(Duration::from_secs(1)).spawn::<()>(move |_| {
+        let exiting = Builder::new().exit_timeout(Duration::from_secs(1)).spawn::<()>(move |_| {
             let _stalls = stalls;
             panic!("own")
         });
-        let doomed = doomed.unwrap();
-        let end = process::watch(&doomed);
+        let exiting = exiting.unwrap();
+        let end = process::watch(&exiting);
         begun.pass();
-        process::exit(&doomed, ExitReason::new(Nosy(Arc::new(OnceLock::from(doomed.pid())))));
+        process::exit(&exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting.pid())))));
         gate.open();
-        let (tell, told) = channel();
-        thread::Builder::new().spawn(move || tell.send(end.wait())).unwrap();
-        // Whoever asks for a process that hangs under its own lock hangs too, the watchdog included.
-        let reason = told.recv_timeout(SOON).unwrap_or_else(|_| std::process::abort());
+        let (tx, rx) = channel();
+        thread::Builder::new().spawn(move || tx.send(end.wait())).unwrap();
+        // A query about a process that hangs under its own lock hangs too, also in the watchdog: abort
+        // directly.
+        let reason = rx.recv_timeout(SOON).unwrap_or_else(|_| std::process::abort());
         assert!(matches!(reason, ExitReason::Panic(_)), "{reason:?}");
-        the_clock_goes();
+        assert_timers_fire();
     });
 }
 
@@ -241,7 +242,7 @@ fn an_attached_body_whose_unwanted_value_panics_when_dropped_leaves_its_thread_i
             let outcome = process::attach(|inbox: &mut Inbox<()>| {
                 let me = inbox.pid();
                 let kills = thread::Builder::new().spawn(move || process::exit(me, ExitReason::Kill));
-                kills.expect("a thread").join().expect("it is told");
+                kills.expect("a thread").join().expect("it receives the event");
                 Bomb
             });
             drop(outcome.map(std::mem::forget));
@@ -254,7 +255,7 @@ fn an_attached_body_whose_unwanted_value_panics_when_dropped_leaves_its_thread_i
     assert_eq!(foreign.join().unwrap(), 7);
 }
 
-/// A table of names whose destructor panics.
+/// A name table whose destructor panics.
 #[derive(Debug)]
 struct Table(Bomb);
 
@@ -270,7 +271,7 @@ impl Via for Table {
 
 #[test]
 fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let name = ServerRef::via(Table(Bomb));
         let server = Plan::new(&Journal::new()).spec().name(name).start().unwrap();
@@ -282,19 +283,19 @@ fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
 
 #[test]
 fn a_timed_message_that_nobody_takes_and_whose_destructor_blocks_does_not_stop_the_clock() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
-        let nobody: process::Name<Stalls> = process::Name::new(unique("drops.nobody"));
+        let unregistered: process::Name<Stalls> = process::Name::new(unique("drops.unregistered"));
         let message = Stalls { begun: begun.clone(), gate: gate.clone() };
-        process::send_after(Duration::from_millis(1), nobody, message);
+        process::send_after(Duration::from_millis(1), unregistered, message);
         begun.pass();
-        the_clock_goes();
+        assert_timers_fire();
         gate.open();
     });
 }
 
-/// Joins a task, and tells with what.
+/// Joins a task, and reports the result.
 struct Joins(std::sync::mpsc::Sender<Option<u32>>);
 
 impl Drop for Joins {
@@ -314,12 +315,12 @@ thread_local! {
 #[test]
 fn a_wait_in_the_destructor_of_a_thread_local_is_woken() {
     let _watchdog = watchdog();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let foreign = thread::Builder::new().spawn(move || {
-        // Before the runtime has any of its own on this thread, so that it is dropped after those.
-        JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tell)));
+        // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
+        JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tx)));
         assert_eq!(Task::spawn(|| 1).unwrap().join(), Ok(1));
     });
     foreign.unwrap().join().unwrap();
-    assert_eq!(told.recv_timeout(SOON), Ok(Some(7)));
+    assert_eq!(rx.recv_timeout(SOON), Ok(Some(7)));
 }

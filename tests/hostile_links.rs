@@ -1,12 +1,12 @@
-//! Links, monitors, signals and calls to whom they make least sense: oneself, one's supervisor, the dead, zombies, threads
-//! that are no process; and a great many of them.
+//! Links, monitors, signals and calls with unusual targets: the caller itself, its supervisor, exited
+//! processes, zombies, foreign threads; and very many of them.
 
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/puppet.rs"]
-mod puppet;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use child::{Child, child_pid, kill, pid_of, states, up};
 use parking_lot::Mutex;
-use puppet::{Puppet, exit};
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, LinkError, Name};
 use rethread::{ChildId, ChildInfo, DynamicSupervisor, StopError};
-use server_puppet::Pull;
+use scripted_process::{ScriptedProcess, exit};
+use scripted_server::ScriptedCalls;
 use support::{Gate, Journal, attached, down, message, sleeper, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ fn a_process_does_everything_to_itself() {
         address.send(1);
         let _ = process::send_after(Duration::ZERO, &address, 2);
         assert_eq!((message(inbox), message(inbox)), (1, 2));
-        // Signals of its own come as those of others, but for a kill.
+        // Signals from the process itself arrive like those of others, except for a kill.
         for reason in [ExitReason::Normal, ExitReason::Killed, "own".into()] {
             process::exit(me, reason.clone());
             assert_eq!(inbox.recv(), Event::Exit { from: me, reason });
@@ -74,13 +74,13 @@ fn a_process_that_kills_itself_goes_no_further_and_tells_the_same_reason_to_all(
 
 #[test]
 fn a_server_that_calls_itself_also_by_its_name_is_told_so_and_goes_on() {
-    use server_puppet::Plan;
+    use scripted_server::Plan;
     let _watchdog = watchdog();
-    let name: ServerRef<server_puppet::Puppet> = ServerRef::named(unique("calls itself"));
+    let name: ServerRef<scripted_server::ScriptedServer> = ServerRef::named(unique("calls itself"));
     let server = Plan::new(&Journal::new()).start_as(&name);
     for through in [server.clone(), name] {
-        let outcome = server.ask(move |_, from, _| {
-            let own = through.ask(|_, from, _| from.reply(1));
+        let outcome = server.call_with(move |_, from, _| {
+            let own = through.call_with(|_, from, _| from.reply(1));
             assert!(matches!(own, Err(CallError::CallingSelf { .. })), "{own:?}");
             assert_eq!(through.stop(), Err(StopError::CallingSelf));
             from.reply(2)
@@ -90,17 +90,17 @@ fn a_server_that_calls_itself_also_by_its_name_is_told_so_and_goes_on() {
     server.stop().unwrap();
 }
 
-/// The pid as which a thread sends signals that is no process.
+/// Returns the pid that a foreign thread has as a sender of signals.
 fn foreign_pid() -> Pid {
-    let target = Puppet::trapping();
+    let target = ScriptedProcess::trapping();
     process::exit(&target, "from nowhere");
-    match target.hears(1)[..] {
+    match target.wait_for_events(1)[..] {
         [Event::Exit { from, .. }] => from,
         ref other => panic!("an exit was due, not {other:?}"),
     }
 }
 
-/// A process that is a zombie already, and what ends its thread.
+/// Returns a process that is a zombie, and the gate that lets its thread finish.
 fn zombie() -> (Pid, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
@@ -118,25 +118,25 @@ fn zombie() -> (Pid, Gate) {
 #[test]
 fn whoever_is_no_living_process_is_nobody_to_all_calls() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper().pid();
-        kill(dead, ExitReason::Kill);
+        let exited = sleeper().pid();
+        kill(exited, ExitReason::Kill);
         let foreign = thread::scope(|scope| scope.spawn(foreign_pid).join()).unwrap();
         let (zombie, gate) = zombie();
-        for nobody in [dead, foreign, zombie] {
-            assert!(!process::is_alive(nobody));
-            process::exit(nobody, ExitReason::Kill);
-            process::unlink(nobody);
+        for unregistered in [exited, foreign, zombie] {
+            assert!(!process::is_alive(unregistered));
+            process::exit(unregistered, ExitReason::Kill);
+            process::unlink(unregistered);
             process::trap_exit(false);
-            assert_eq!(process::link(nobody), Err(LinkError::NoProc));
+            assert_eq!(process::link(unregistered), Err(LinkError::NoProc));
             process::trap_exit(true);
-            assert_eq!(process::link(nobody), Ok(()));
-            assert_eq!(inbox.recv(), Event::Exit { from: nobody, reason: ExitReason::NoProc });
-            let monitor = process::monitor(nobody);
+            assert_eq!(process::link(unregistered), Ok(()));
+            assert_eq!(inbox.recv(), Event::Exit { from: unregistered, reason: ExitReason::NoProc });
+            let monitor = process::monitor(unregistered);
             assert_eq!(down(inbox), (monitor, ExitReason::NoProc));
-            assert_eq!(process::watch(nobody).wait(), ExitReason::NoProc);
-            assert!(process::register(unique("nobody"), nobody).is_err());
-            let server = ServerRef::<server_puppet::Puppet>::from_pid(nobody);
-            let outcome = server.ask(|_, from, _| from.reply(1));
+            assert_eq!(process::watch(unregistered).wait(), ExitReason::NoProc);
+            assert!(process::register(unique("unregistered"), unregistered).is_err());
+            let server = ServerRef::<scripted_server::ScriptedServer>::from_pid(unregistered);
+            let outcome = server.call_with(|_, from, _| from.reply(1));
             assert!(matches!(outcome, Err(CallError::NoProc { .. })), "{outcome:?}");
             assert_eq!(server.stop(), Err(StopError::NoProc));
             assert_eq!(inbox.try_recv(), None);
@@ -149,13 +149,13 @@ fn whoever_is_no_living_process_is_nobody_to_all_calls() {
 #[test]
 fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
     let _watchdog = watchdog();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let (gate, again) = (Gate::new(), Gate::new());
     let (held, go_on) = (gate.clone(), again.clone());
     let foreign = thread::Builder::new().spawn(move || {
         for _ in 0..2 {
             let ended = process::attach(|inbox: &mut Inbox<()>| {
-                tell.send(inbox.address()).unwrap();
+                tx.send(inbox.address()).unwrap();
                 inbox.recv();
             });
             assert!(ended.is_ok(), "{ended:?}");
@@ -163,24 +163,24 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
             go_on.pass();
         }
     });
-    let linked = Puppet::trapping();
-    let first: Address<()> = told.recv().unwrap();
+    let linked = ScriptedProcess::trapping();
+    let first: Address<()> = rx.recv().unwrap();
     let pid = first.pid();
-    assert_eq!(linked.does(move || process::link(pid)), Ok(()));
+    assert_eq!(linked.run(move || process::link(pid)), Ok(()));
     first.send(());
-    assert_eq!(linked.hears(1), [exit(pid, ExitReason::Normal)]);
-    assert_eq!(linked.does(move || process::link(pid)), Ok(()), "it traps exits");
-    assert_eq!(linked.hears(2)[1], exit(pid, ExitReason::NoProc));
+    assert_eq!(linked.wait_for_events(1), [exit(pid, ExitReason::Normal)]);
+    assert_eq!(linked.run(move || process::link(pid)), Ok(()), "it traps exits");
+    assert_eq!(linked.wait_for_events(2)[1], exit(pid, ExitReason::NoProc));
     gate.open();
     again.open();
-    let second: Address<()> = told.recv().unwrap();
+    let second: Address<()> = rx.recv().unwrap();
     assert_ne!(second.pid(), pid, "the same thread, another process");
-    process::exit(pid, ExitReason::Kill); // nobody
+    process::exit(pid, ExitReason::Kill); // no such process
     second.send(());
     foreign.unwrap().join().unwrap();
 }
 
-/// A supervisor that may not restart anything, with one child.
+/// Starts a supervisor that allows no restart, with one child.
 fn strict(child: &Child) -> ServerRef<Supervisor> {
     up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(child.spec()))
 }
@@ -192,18 +192,18 @@ fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() 
     let supervisor = strict(&a);
     let (pid, first) = (pid_of(&supervisor), a.pid());
     for reason in [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Kill, "stranger".into()] {
-        let stranger = Puppet::new();
-        assert_eq!(stranger.does(move || process::link(pid)), Ok(()));
-        let end = process::watch(&stranger);
-        stranger.begins(move || process::exit_with(reason));
+        let unrelated = ScriptedProcess::new();
+        assert_eq!(unrelated.run(move || process::link(pid)), Ok(()));
+        let end = process::watch(&unrelated);
+        unrelated.start(move || process::exit_with(reason));
         end.wait();
     }
-    // Nor is it if the supervisor cannot tell the stranger from a child by anything but its pid.
+    // Nor is it if only the pid distinguishes the foreign process from a child.
     let grandchild = Gate::new();
     let linked = grandchild.clone();
     a.run_and_wait(move || {
         process::spawn::<()>(move |_| {
-            process::link(pid).expect("it lives");
+            process::link(pid).expect("it is running");
             linked.open();
             process::exit_with("grandchild");
         })
@@ -222,7 +222,7 @@ fn a_child_that_links_and_unlinks_its_supervisor_is_stopped_with_it() {
     let supervisor = strict(&a);
     let pid = pid_of(&supervisor);
     a.run_and_wait(move || {
-        assert_eq!(process::link(pid), Ok(()), "there is one already, and there stays one");
+        assert_eq!(process::link(pid), Ok(()), "the existing link is kept");
         process::unlink(pid);
         assert_eq!(process::link(pid), Ok(()));
         process::unlink(pid);
@@ -259,10 +259,11 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
             a = a.traps();
         }
         let name: ServerRef<Supervisor> = ServerRef::named(unique("killed from below"));
-        // By its name each waits until the one before is gone: the supervisor is dead before its children are.
+        // With a name, each start waits until its predecessor has exited: the supervisor exits before its
+        // children do.
         let child = a.spec().name(ServerRef::named(unique("a")));
         let inner = Supervisor::one_for_one().name(name.clone()).child(child);
-        // One that traps exits may hold its name for a moment longer: then the next try finds it free.
+        // One that traps exits may hold its name for a moment longer: then the next attempt finds it free.
         let top = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(inner));
         let (first, end) = (a.pid(), name.watch());
         let supervisor = end.pid();
@@ -270,13 +271,13 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
         assert_eq!(end.wait(), ExitReason::Killed);
         let second = a.await_start(2);
         assert!(second != first && !process::is_alive(first));
-        assert_eq!(journal.all()[..2], ["start a", "stop a"], "never two of it");
+        assert_eq!(journal.all()[..2], ["start a", "stop a"], "never two incarnations at a time");
         assert!(name.whereis().is_some_and(|now| now != supervisor));
         top.stop().unwrap();
     }
 }
 
-/// All a process can send somebody, but a kill.
+/// Returns every signal that can be sent, except for a kill.
 fn signals() -> [ExitReason; 5] {
     [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Killed, ExitReason::NoProc, "below".into()]
 }
@@ -290,8 +291,8 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
     a.run_and_wait(move || signals().into_iter().for_each(|reason| process::exit(pid, reason)));
     assert_eq!(child_pid(&supervisor, "a"), first);
     supervisor.stop().unwrap();
-    assert_eq!(a.starts(), 1, "never two of it");
-    // The end that comes after all is noticed.
+    assert_eq!(a.starts(), 1, "it was started again");
+    // The exit that comes last is noticed.
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));
     let pid = pid_of(&supervisor);
@@ -318,13 +319,13 @@ fn an_exit_signal_of_a_dynamic_child_that_lives_is_not_taken_for_its_end() {
 #[test]
 fn a_child_that_stops_its_own_supervisor_ends_with_it() {
     let _watchdog = watchdog();
-    // It is told to shut down while it waits for that very thing: it goes at once.
+    // It is asked to shut down while it waits for that very thing: it exits at once.
     let a = Child::new("a", &Journal::new());
     let supervisor = strict(&a);
     let (ends, above) = ((supervisor.watch(), a.server().watch()), supervisor.clone());
     a.run(move || drop(above.stop()));
     assert_eq!((ends.0.wait(), ends.1.wait()), (ExitReason::Normal, ExitReason::Shutdown));
-    // One that traps exits does not hear it while it waits: it is killed when its time is up.
+    // One that traps exits does not receive the signal while it waits: it is killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
     let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     let supervisor = up(Supervisor::one_for_one().child(limited));
@@ -372,14 +373,14 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
     let bottom = process::info(deepest.pid()).unwrap().ancestors[0];
     deepest.crash();
     deepest.await_start(2);
-    // The last supervisor dies, and the one above it repairs that.
+    // The last supervisor exits, and the one above restarts it.
     kill(bottom, ExitReason::Kill);
     deepest.await_start(3);
     let end = deepest.server().watch();
     top.stop().unwrap();
     assert_eq!(end.wait_timeout(Duration::ZERO), Some(ExitReason::Shutdown));
     assert_eq!(journal.all().len(), 6, "{:?}", journal.all());
-    // The top one is killed: each of those below stops what it has.
+    // The top one is killed: each of those below stops its children.
     let top = up(nested(DEPTH, &deepest));
     let end = deepest.server().watch();
     kill(pid_of(&top), ExitReason::Kill);
@@ -389,15 +390,15 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
 #[test]
 fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
     attached(|_: &mut Inbox<()>| {
-        let dead: Address<Arc<()>> = process::spawn(|_| ()).unwrap();
-        process::watch(&dead).wait();
-        let name: Name<Arc<()>> = Name::new(unique("nobody"));
+        let exited: Address<Arc<()>> = process::spawn(|_| ()).unwrap();
+        process::watch(&exited).wait();
+        let name: Name<Arc<()>> = Name::new(unique("unregistered"));
         let counted = Arc::new(());
         for _ in 0..100_000 {
-            dead.send(Arc::clone(&counted));
+            exited.send(Arc::clone(&counted));
             assert!(name.send(Arc::clone(&counted)).is_err());
         }
-        let _ = process::send_after(Duration::ZERO, &dead, Arc::clone(&counted));
+        let _ = process::send_after(Duration::ZERO, &exited, Arc::clone(&counted));
         assert_eq!(Arc::strong_count(&counted), 1);
     });
 }
@@ -406,12 +407,12 @@ fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
 fn a_quarter_of_a_million_unread_messages_go_with_their_process() {
     attached(|inbox: &mut Inbox<()>| {
         let counted = Arc::new(());
-        let (deaf, monitor) =
+        let (unresponsive, monitor) =
             process::spawn_monitor::<Arc<()>>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
         for _ in 0..250_000 {
-            deaf.send(Arc::clone(&counted));
+            unresponsive.send(Arc::clone(&counted));
         }
-        process::exit(&deaf, ExitReason::Shutdown);
+        process::exit(&unresponsive, ExitReason::Shutdown);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
         assert_eq!(Arc::strong_count(&counted), 1);
     });
@@ -436,9 +437,9 @@ fn a_hundred_thousand_links_and_monitors_of_one_process_end_with_it() {
         }
         process::exit(&hub, ExitReason::Kill);
         assert_eq!(inbox.recv(), Event::Exit { from: hub.pid(), reason: ExitReason::Killed });
-        let mut told: Vec<_> = (0..MANY / 2).map(|_| down(inbox)).collect();
-        told.sort_by_key(|(monitor, _)| *monitor);
-        assert!(told.iter().map(|(monitor, _)| monitor).eq(&monitors[MANY / 2..]));
+        let mut received: Vec<_> = (0..MANY / 2).map(|_| down(inbox)).collect();
+        received.sort_by_key(|(monitor, _)| *monitor);
+        assert!(received.iter().map(|(monitor, _)| monitor).eq(&monitors[MANY / 2..]));
         assert_eq!(inbox.try_recv(), None);
         let me = process::info(inbox.pid()).unwrap();
         assert_eq!((me.links, me.monitors), (vec![], vec![]));
@@ -465,10 +466,10 @@ fn a_thousand_linked_processes_die_with_one() {
         linked.iter().for_each(|_| message(inbox));
         assert_eq!(process::info(&hub).unwrap().links.len(), linked.len());
         process::exit(&hub, "all together");
-        let mut told: Vec<_> = linked.iter().map(|_| down(inbox)).collect();
-        told.sort_by_key(|(monitor, _)| *monitor);
+        let mut received: Vec<_> = linked.iter().map(|_| down(inbox)).collect();
+        received.sort_by_key(|(monitor, _)| *monitor);
         let expected = linked.iter().map(|(_, monitor)| (*monitor, ExitReason::from("all together")));
-        assert!(told.into_iter().eq(expected));
+        assert!(received.into_iter().eq(expected));
     });
 }
 
@@ -483,7 +484,7 @@ fn odd_names_ids_and_labels_are_names_ids_and_labels() {
         assert_eq!(process::whereis(odd), Some(named.pid()));
         let info = process::info(&named).unwrap();
         assert_eq!((info.name.as_deref(), info.label.as_deref()), (Some(odd), Some(odd)));
-        // It has none before its first step.
+        // It has no thread before its first step.
         assert!(info.thread_name.is_none_or(|name| name.len() <= 15 && odd.starts_with(&name)));
         let taken = Builder::new().name(odd).spawn::<()>(|_| ());
         assert!(matches!(taken, Err(process::SpawnError::Name(process::NameError::Taken(_)))));

@@ -1,17 +1,17 @@
-//! Sinks of the log that panic, that ask the runtime, that block. There is one logger a program, so each test is a program of
-//! its own.
+//! Log sinks that panic, query the runtime, or block. A program has one logger, so each test runs in a
+//! child program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apart::{again, apart};
 use child::{Begin, Child, kill, states, up};
+use child_program::{child_command, in_child_program};
 use log::{LevelFilter, Log, Metadata, Record};
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, ProcessState};
@@ -20,7 +20,7 @@ use support::{Gate, Journal, attached, down, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A sink that does something with each line, and counts them.
+/// A sink that runs a function on each line, and counts the lines.
 struct Sink(fn(&str));
 
 static LINES: AtomicUsize = AtomicUsize::new(0);
@@ -41,8 +41,8 @@ fn log_to(sink: &'static Sink) {
     log::set_max_level(LevelFilter::Trace);
 }
 
-/// Everything the library logs, on every path there is: ends, crashes, restarts, refusals, zombies, stray messages.
-fn eventful_life() {
+/// Triggers every log message of the library: exits, crashes, restarts, refusals, zombies, stray messages.
+fn trigger_all_logs() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -59,7 +59,7 @@ fn eventful_life() {
     slow.crash();
     slow.await_start(2);
     a.run_and_wait({
-        let pid = supervisor.whereis().expect("it lives");
+        let pid = supervisor.whereis().expect("it is running");
         move || process::exit(pid, "not the end of it")
     });
     assert!(
@@ -81,7 +81,7 @@ fn eventful_life() {
     d.crash();
     assert_eq!(gone.wait(), ExitReason::Shutdown);
 
-    // A cast to somebody of another kind.
+    // A cast to a server of another type.
     let name = unique("of another kind");
     let other = Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
     let wrong: ServerRef<Supervisor> = ServerRef::named(name);
@@ -90,7 +90,7 @@ fn eventful_life() {
     mistaken.cast(child::Tell(Box::new(|| ())));
     kill(other.pid(), ExitReason::Kill);
 
-    // A zombie, made and reaped.
+    // A zombie, created and reaped.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
     let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
@@ -118,22 +118,26 @@ fn eventful_life() {
 
 #[test]
 fn a_sink_that_panics_at_every_line_disturbs_nobody() {
-    apart(|| {
+    in_child_program(|| {
         log_to(&Sink(|_| panic!("the log is full")));
-        eventful_life();
+        trigger_all_logs();
     });
 }
 
 #[test]
 fn a_sink_that_asks_the_runtime_disturbs_nobody() {
-    apart(|| {
+    in_child_program(|| {
         fn asks(_: &str) {
             thread_local!(static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
             if INSIDE.replace(true) {
-                return; // what it does is logged, too
+                return; // its own actions are logged, too
             }
-            let _ =
-                (process::settings(), process::processes(), process::zombies(), process::whereis("nobody"));
+            let _ = (
+                process::settings(),
+                process::processes(),
+                process::zombies(),
+                process::whereis("unregistered"),
+            );
             let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
             let _ = Agent::start(|| 1).map(|agent| (agent.get(|n| *n), agent.stop()));
             let _ = Application::running();
@@ -141,13 +145,13 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
             INSIDE.set(false);
         }
         log_to(&Sink(asks));
-        eventful_life();
+        trigger_all_logs();
     });
 }
 
 #[test]
 fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
-    apart(|| {
+    in_child_program(|| {
         fn ends(line: &str) {
             if line.contains("the victim") && process::current().is_some() {
                 process::exit_with("ended by the log");
@@ -157,7 +161,7 @@ fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let supervisor = up(Supervisor::one_for_one().child(a.spec()));
-        a.end("the victim"); // the supervisor tells of it
+        a.end("the victim"); // logged by the supervisor
         a.await_start(2);
         supervisor.stop().unwrap();
         let gate = Gate::new();
@@ -168,7 +172,7 @@ fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
         });
         let end = process::watch(victim.unwrap());
         gate.open();
-        assert!(matches!(end.wait(), ExitReason::Panic(_)), "its own reason counts");
+        assert!(matches!(end.wait(), ExitReason::Panic(_)), "its own reason is kept");
     });
 }
 
@@ -177,7 +181,7 @@ static FREED: once_cell::sync::Lazy<Gate> = once_cell::sync::Lazy::new(Gate::new
 
 #[test]
 fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
-    apart(|| {
+    in_child_program(|| {
         fn blocks(line: &str) {
             let ends = line.contains("process") || line.contains("in time");
             if ends && !FREED.is_open() {
@@ -192,16 +196,16 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
         let ends: [fn(&mut Inbox<()>); 4] =
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
         for (at, end) in ends.into_iter().enumerate() {
-            let dying = soon().spawn::<()>(end).unwrap();
-            let watch = process::watch(&dying);
+            let exiting = soon().spawn::<()>(end).unwrap();
+            let watch = process::watch(&exiting);
             if at == 3 {
-                process::exit(&dying, "told");
+                process::exit(&exiting, "requested");
             }
-            watch.wait(); // though its report cannot be written
+            watch.wait(); // although its report cannot be written
             BLOCKED.pass();
-            assert!(matches!(process::info(&dying).map(|info| info.state), Some(ProcessState::Zombie(_))));
+            assert!(matches!(process::info(&exiting).map(|info| info.state), Some(ProcessState::Zombie(_))));
         }
-        // Those that have nothing to tell go on, and the clock with them.
+        // Processes that log nothing continue, and so does the timer thread.
         let server = Agent::start(|| 1).unwrap();
         assert_eq!(server.get(|n| *n), Ok(1));
         FREED.open();
@@ -212,7 +216,7 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
 
 #[test]
 fn a_setting_that_is_not_understood_is_told_to_any_sink() {
-    let Some(mut command) = again() else {
+    let Some(mut command) = child_command() else {
         fn asks_and_panics(_: &str) {
             let _ = process::settings();
             let _ = process::spawn::<()>(|_| ());

@@ -1,5 +1,5 @@
-//! The end of a program as its `main` thread sees it: thread-locals of that thread that ask the runtime when they are dropped,
-//! after `main` has returned. Without the test harness, which has a `main` of its own.
+//! The end of a program on its `main` thread: thread-locals of that thread that query the runtime when they
+//! are dropped, after `main` has returned. Without the test harness, which has a `main` of its own.
 
 use std::io::Write;
 use std::process::Command;
@@ -10,28 +10,29 @@ use rethread::process::{self, Inbox};
 
 const MARK: &str = "RETHREAD_TEST_MAIN";
 
-/// Asks the runtime when it is dropped, and tells what came of it.
+/// Queries the runtime when it is dropped, and prints the results.
 struct Asks(ServerRef<Agent<u32>>);
 
 impl Drop for Asks {
     fn drop(&mut self) {
         let (me, got) = (process::current(), self.0.get(|n| *n));
         let joined = Task::spawn(|| 7).map(|task| task.join());
-        let died = process::spawn::<()>(|inbox| drop(inbox.recv())).map(|child| {
-            process::exit(&child, "told");
+        let exit_reason = process::spawn::<()>(|inbox| drop(inbox.recv())).map(|child| {
+            process::exit(&child, "requested");
             process::watch(&child).wait_timeout(Duration::from_secs(30)).is_some()
         });
-        let _ = process::send_after(Duration::from_secs(3600), process::Name::new("nobody"), ());
-        let attached = process::attach(|_: &mut Inbox<()>| 1).is_err(); // there is no place for its identity
+        let _ = process::send_after(Duration::from_secs(3600), process::Name::new("unregistered"), ());
+        let attached = process::attach(|_: &mut Inbox<()>| 1).is_err(); // the thread-local for the identity is gone
         let stopped = self.0.stop();
-        let _ = writeln!(std::io::stdout(), "{me:?} {got:?} {joined:?} {died:?} {attached} {stopped:?}");
+        let _ =
+            writeln!(std::io::stdout(), "{me:?} {got:?} {joined:?} {exit_reason:?} {attached} {stopped:?}");
     }
 }
 
 thread_local!(static ASKS: std::cell::RefCell<Option<Asks>> = const { std::cell::RefCell::new(None) });
 
 fn program() {
-    // Before the runtime has any of its own on this thread, so that it is dropped after those.
+    // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
     ASKS.with(|asks| asks.borrow().is_none());
     let agent = Agent::start(|| 5).expect("a free thread");
     process::attach(|_: &mut Inbox<()>| process::spawn_link::<()>(|inbox| drop(inbox.recv())).map(drop))

@@ -1,9 +1,9 @@
-//! Exit signals, calls and hand-overs at the worst moment: what came out wrong once, a test for each.
+//! Exit signals, calls and takeovers at the worst moment: one regression test for each former fault.
 
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use child::{Child, states, up};
 use rethread::AutoShutdown::AllSignificant;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, ProcessState, attempt};
-use server_puppet::{Plan, Pull, puppet, waits_for};
+use scripted_server::{Plan, ScriptedCalls, start_server, wait_until_calling};
 use support::{Gate, Journal, attached, eventually, unique, watchdog};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -28,17 +28,17 @@ fn state(pid: impl Into<Pid>) -> Option<ProcessState> {
 fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (tell, told) = channel::<Pid>();
+        let (tx, rx) = channel::<Pid>();
         let gate = Gate::new();
         let held = gate.clone();
         let killer = Builder::new().spawn::<()>(move |_| {
-            let starting = told.recv().unwrap();
+            let starting = rx.recv().unwrap();
             process::exit(starting, ExitReason::Kill);
-            tell_of_the_end(starting, &gate);
+            release_and_await_exit(starting, &gate);
         });
         let killer = process::watch(killer.unwrap());
         let plan = Plan::new(&Journal::new()).init(move |cx| {
-            tell.send(cx.pid()).unwrap();
+            tx.send(cx.pid()).unwrap();
             held.pass();
             Ok(())
         });
@@ -50,8 +50,8 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
     });
 }
 
-/// Lets a process that is to end go on, and waits until all its links have heard of its end.
-fn tell_of_the_end(of: Pid, gate: &Gate) {
+/// Releases a process that is to exit, and waits until all its links have been notified.
+fn release_and_await_exit(of: Pid, gate: &Gate) {
     let end = process::watch(of);
     gate.open();
     end.wait();
@@ -76,7 +76,8 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     let sender = sender.unwrap();
     let end = process::watch(&sender);
     sent.pass();
-    // The clock keeps the order: when this comes, a deadline of the sender would have been over.
+    // The timer thread keeps the order: when this arrives, an earlier deadline of the sender would have
+    // passed.
     let later = process::spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
     let reached = process::watch(&later);
     process::send_after(Duration::from_millis(50), &later, ());
@@ -86,7 +87,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     assert_eq!(end.wait(), ExitReason::Normal);
 }
 
-/// A reason that is counted as long as somebody keeps it.
+/// A reason that counts its copies.
 #[derive(Debug)]
 struct Counted(Arc<AtomicUsize>);
 
@@ -102,7 +103,7 @@ impl Drop for Counted {
     }
 }
 
-/// Keeps an unwinding thread until the gate opens.
+/// Blocks an unwinding thread until the gate opens.
 struct Holds(Gate);
 
 impl Drop for Holds {
@@ -118,7 +119,7 @@ fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
     let kept = Arc::new(AtomicUsize::new(0));
     let mut before: Option<(Gate, process::Watch)> = None;
     for _ in 0..300 {
-        // It takes the name while the one before is doomed, not dead.
+        // It takes the name over while the previous holder is exiting.
         let (ready, gate) = (Gate::new(), Gate::new());
         let (registered, held) = (ready.clone(), gate.clone());
         let holder = process::spawn::<()>(move |inbox| {
@@ -141,13 +142,13 @@ fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
     let (gate, end) = before.unwrap();
     gate.open();
     drop(end.wait());
-    eventually("the dead are forgotten", || kept.load(Ordering::SeqCst) < 10);
+    eventually("exited processes are removed", || kept.load(Ordering::SeqCst) < 10);
 }
 
 fn relay(left: usize, last: Sender<usize>) {
     if left == 0 {
         let ancestors = process::current().and_then(process::info).map(|info| info.ancestors.len());
-        let _ = last.send(ancestors.expect("it lives"));
+        let _ = last.send(ancestors.expect("it is running"));
         return;
     }
     process::spawn::<()>(move |_| relay(left - 1, last)).expect("a free thread");
@@ -166,28 +167,28 @@ fn a_process_that_starts_its_successor_hands_on_a_bounded_list_of_ancestors() {
 #[test]
 fn a_handler_that_returns_late_does_not_hide_the_cycle_its_callers_next_call_makes() {
     let _watchdog = watchdog();
-    let (first, second) = (puppet(), puppet());
-    let (give, outcome) = channel();
+    let (first, second) = (start_server(), start_server());
+    let (tx, outcome) = channel();
     let (answered, gate) = (Gate::new(), Gate::new());
     let (has_answer, held) = (answered.clone(), gate.clone());
     let (callee, caller) = (second.clone(), first.clone());
-    first.tell(move |_, _| {
-        let early = callee.ask(move |_, from, _| {
+    first.cast_with(move |_, _| {
+        let early = callee.call_with(move |_, from, _| {
             from.reply_now(1);
             held.pass();
             Next::wait()
         });
         assert_eq!(early, Ok(1));
         has_answer.open();
-        let back = callee.ask(move |_, from, _| {
-            let _ = give.send(caller.ask_for(Duration::from_secs(1), |_, from, _| from.reply(2)));
+        let back = callee.call_with(move |_, from, _| {
+            let _ = tx.send(caller.call_with_timeout(Duration::from_secs(1), |_, from, _| from.reply(2)));
             from.reply(3)
         });
         assert_eq!(back, Ok(3));
         Next::wait()
     });
     answered.pass();
-    waits_for(first.pid(), second.pid());
+    wait_until_calling(first.pid(), second.pid());
     gate.open(); // the handler of the first call returns in the middle of the second one
     let outcome = outcome.recv().unwrap();
     assert!(matches!(outcome, Err(CallError::Deadlock { .. })), "{outcome:?}");
@@ -229,8 +230,8 @@ fn a_reply_dropped_by_a_resumed_unwinding_is_a_no_reply_at_once() {
         }
     });
     let helper = helper.unwrap();
-    let server = puppet();
-    let outcome = server.ask_for(LONG / 2, move |_, from, _| {
+    let server = start_server();
+    let outcome = server.call_with_timeout(LONG / 2, move |_, from, _| {
         helper.send(from);
         Next::wait()
     });

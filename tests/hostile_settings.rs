@@ -1,12 +1,12 @@
-//! Settings and times that make no sense: nothing and everything. Settings hold for the whole program, so who sets them does
-//! so in a program of its own.
+//! Extreme settings and times: zero and the maximum. Settings hold for the whole program, so each test that
+//! changes them runs in a child program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 #[path = "layers/source.rs"]
 mod source;
 mod support;
@@ -14,12 +14,12 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use apart::apart;
 use child::{Begin, Child, up};
+use child_program::in_child_program;
 use rethread::DynamicSupervisor;
 use rethread::prelude::*;
 use rethread::process::{self, AttachError, Builder, Event, Inbox, Settings, SpawnError};
-use server_puppet::{Plan, Pull, puppet};
+use scripted_server::{Plan, ScriptedCalls, start_server};
 use support::{Gate, Journal, attached, down, eventually, message, unique, watchdog};
 
 const ALWAYS: Duration = Duration::MAX;
@@ -28,7 +28,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is_one() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let with_room =
             |max_processes| process::set_settings(Settings { max_processes, ..process::settings() });
@@ -50,7 +50,7 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
             only.send(());
             assert_eq!(end.wait(), ExitReason::Normal);
         }
-        // A supervisor has no room for its child, nor a server's start for anything it starts.
+        // There is no room for a supervisor's child, nor for a process that a server's `init` starts.
         let alone = Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()).start();
         assert!(matches!(alone.map(drop), Err(StartError::Failed(_))));
         with_room(usize::MAX);
@@ -58,8 +58,8 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
     });
 }
 
-/// Deaths of all kinds, and what must hold whatever the times are.
-fn deaths() {
+/// Runs exits of all kinds, and checks what must hold for any times.
+fn exits_of_all_kinds() {
     attached(|inbox: &mut Inbox<()>| {
         let ends: [fn(&mut Inbox<()>); 4] =
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
@@ -67,14 +67,14 @@ fn deaths() {
             let name = unique("times");
             let (child, monitor) = Builder::new().name(name).spawn_monitor(end).expect("a free thread");
             if at % 4 == 3 {
-                process::exit(&child, if at % 8 == 3 { ExitReason::Kill } else { "told".into() });
+                process::exit(&child, if at % 8 == 3 { ExitReason::Kill } else { "requested".into() });
             }
             assert_eq!(down(inbox).0, monitor);
             assert_eq!((process::whereis(name), inbox.try_recv()), (None, None));
         }
     });
     let a = Child::new("a", &Journal::new());
-    // With no time at all a thread may count as a zombie for the moment that it takes to end.
+    // With no time at all a thread may count as a zombie for the moment that it takes to exit.
     let supervisor = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
     for count in 2..20 {
         a.crash();
@@ -86,19 +86,19 @@ fn deaths() {
 
 #[test]
 fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
-    apart(|| {
+    in_child_program(|| {
         let before = process::settings();
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
             let max_zombies = usize::MAX;
             process::set_settings(Settings { kill_grace: time, exit_timeout: time, max_zombies, ..before });
-            deaths();
+            exits_of_all_kinds();
         }
-        // No zombie is endured, and there is none.
+        // No zombie is tolerated, and there is none.
         process::set_settings(Settings { max_zombies: 0, ..before });
-        deaths();
+        exits_of_all_kinds();
         for spare_threads in [0, 1, usize::MAX] {
             process::set_settings(Settings { max_idle_threads: spare_threads, ..before });
-            deaths();
+            exits_of_all_kinds();
         }
     });
 }
@@ -125,10 +125,10 @@ fn a_kill_with_all_time_to_die_waits_for_the_thread() {
 #[test]
 fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
     attached(|inbox: &mut Inbox<u32>| {
-        let server = puppet();
-        assert_eq!(server.ask_for(ALWAYS, |_, from, _| from.reply(1)), Ok(1));
-        let held = server.ask_for(NEVER, |puppet, from, _| {
-            puppet.kept.push(from);
+        let server = start_server();
+        assert_eq!(server.call_with_timeout(ALWAYS, |_, from, _| from.reply(1)), Ok(1));
+        let held = server.call_with_timeout(NEVER, |state, from, _| {
+            state.kept.push(from);
             Next::wait()
         });
         assert!(matches!(held, Err(CallError::Timeout { .. })), "{held:?}");
@@ -149,7 +149,7 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         process::exit(&sleeper, "woken");
         let end = process::watch(&sleeper).wait_timeout(ALWAYS);
         assert!(end == Some("woken".into()) || end == Some(ExitReason::NoProc), "{end:?}");
-        // A timeout that is over at once, in a server, still lets what is there go first.
+        // A timeout of zero, in a server, still handles pending messages first.
         let journal = Journal::new();
         let notes = journal.clone();
         let idle = Plan::new(&Journal::new()).info(move |info, _| {
@@ -157,7 +157,7 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
             Next::wait().timeout(ALWAYS)
         });
         let idle = idle.start();
-        idle.tell(|_, _| Next::wait().timeout(NEVER));
+        idle.cast_with(|_, _| Next::wait().timeout(NEVER));
         assert_eq!(journal.wait_for(1), ["Timeout"]);
         assert_eq!(idle.stop_with(ExitReason::Normal, ALWAYS), Ok(()));
         let _ = process::send_at(Instant::now(), &inbox.address(), 3);
@@ -184,7 +184,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     supervisor.stop().unwrap();
     assert_eq!(ends.0.wait(), ExitReason::Shutdown);
     assert!(matches!(ends.1.wait(), ExitReason::Shutdown | ExitReason::Killed), "it had no time");
-    // No time to start: whether it makes it or not, nothing is left over.
+    // No time to start: whether it succeeds or not, nothing is left over.
     let rooms = DynamicSupervisor::new().start().unwrap();
     for _ in 0..20 {
         let a = Child::new("a", &journal).starts_as(|_| Begin::Up);
@@ -198,7 +198,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
 
 #[test]
 fn a_stack_of_no_bytes_is_the_least_there_is() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let little = Builder::new().stack_size(0).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
         let end = process::watch(&little);
@@ -207,7 +207,7 @@ fn a_stack_of_no_bytes_is_the_least_there_is() {
     });
 }
 
-/// The clock of the wall may jump: nothing but a time stamp may come from it.
+/// The wall clock may jump: nothing but a time stamp may come from it.
 #[test]
 fn the_wall_clock_is_asked_for_time_stamps_only() {
     let stamps = ["observer/mod.rs", "process/observe/events.rs"];

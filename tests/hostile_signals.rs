@@ -1,8 +1,8 @@
-//! Signals to the whole program: SIGTERM where the program listens to it and where it does not, SIGSTOP and SIGCONT.
+//! Signals to the whole program: SIGTERM with and without a handler, SIGSTOP and SIGCONT.
 #![cfg(unix)]
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::fs::{self, File};
@@ -15,21 +15,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use apart::{Program, again, apart, say};
+use child_program::{ChildProgram, child_command, in_child_program, send_line};
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use support::{attached, eventually, message, watchdog};
 
-/// Where the program under test writes.
+/// The variable with the output file of the child program.
 const FILE: &str = "RETHREAD_TEST_FILE";
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Writes down its end; what it wrote is in the file when it is gone.
+/// Writes a line at its exit, so that it is in the file when the program has exited.
 struct Clerk {
     id: &'static str,
     out: BufWriter<File>,
@@ -53,13 +53,13 @@ impl GenServer for Clerk {
     fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
         let _ = writeln!(self.out, "{} {reason}", self.id);
         if self.id == "b" {
-            say("stopping");
-            process::sleep(ms(50)); // so that signals find it stopping
+            send_line("stopping");
+            process::sleep(ms(50)); // so that signals arrive while it is stopping
         }
     }
 }
 
-/// A program as the guide has it: its clerks stop on SIGTERM and SIGINT.
+/// Runs a program as the guide shows it: its clerks stop on SIGTERM and SIGINT.
 fn office() {
     let path = PathBuf::from(std::env::var_os(FILE).expect("the test names a file"));
     let clerks = ["a", "b", "c"].map(|id| Clerk::child_spec((id, path.clone())).id(id));
@@ -69,27 +69,27 @@ fn office() {
     let stop = app.clone();
     let listens = move || signals.forever().for_each(|_| stop.request_stop());
     thread::Builder::new().spawn(listens).expect("a thread");
-    say("ready");
+    send_line("ready");
     let ending = app.wait();
-    say(&ending.to_string());
+    send_line(&ending.to_string());
     std::process::exit(i32::from(!ending.is_success()));
 }
 
 #[test]
 fn sigterm_and_sigint_stop_all_in_reverse_order_and_nothing_that_was_written_is_lost() {
-    let Some(_) = again() else { return office() };
+    let Some(_) = child_command() else { return office() };
     let _watchdog = watchdog();
     for signals in [&["TERM"][..], &["INT"], &["TERM", "TERM", "INT", "TERM"]] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("office");
-        let mut command = again().unwrap();
+        let mut command = child_command().unwrap();
         command.env(FILE, &path);
-        let mut office = Program::start(command);
-        assert_eq!(office.hears().as_deref(), Some("ready"));
+        let mut office = ChildProgram::start(command);
+        assert_eq!(office.next_line().as_deref(), Some("ready"));
         office.signal(signals[0]);
-        assert_eq!(office.hears().as_deref(), Some("stopping"));
+        assert_eq!(office.next_line().as_deref(), Some("stopping"));
         signals[1..].iter().for_each(|name| office.signal(name)); // and no more than that happens
-        let (said, status) = office.ends();
+        let (said, status) = office.wait();
         assert_eq!(said, ["the application ended: shutdown"], "{signals:?}");
         assert_eq!(status.code(), Some(0), "{signals:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "c shutdown\nb shutdown\na shutdown\n", "{signals:?}");
@@ -98,7 +98,7 @@ fn sigterm_and_sigint_stop_all_in_reverse_order_and_nothing_that_was_written_is_
 
 #[test]
 fn sigterm_ends_a_program_at_once_that_does_not_listen_to_it() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         let busy = process::spawn::<()>(|_| {
             loop {
                 std::hint::spin_loop();
@@ -106,15 +106,15 @@ fn sigterm_ends_a_program_at_once_that_does_not_listen_to_it() {
         });
         let _system =
             Supervisor::start_link([ChildSpec::worker("waits", wait)], Strategy::OneForOne).unwrap();
-        say("ready");
+        send_line("ready");
         process::watch(busy.unwrap()).wait();
         return;
     };
     let _watchdog = watchdog();
-    let mut program = Program::start(command);
-    assert_eq!(program.hears().as_deref(), Some("ready"));
+    let mut program = ChildProgram::start(command);
+    assert_eq!(program.next_line().as_deref(), Some("ready"));
     program.signal("TERM");
-    let (said, status) = program.ends();
+    let (said, status) = program.wait();
     assert_eq!((said, status.signal()), (vec![], Some(SIGTERM)));
 }
 
@@ -122,8 +122,8 @@ fn wait() {
     process::sleep(Duration::MAX);
 }
 
-/// How the calling thread stands to signals: which it catches, ignores, blocks. (All are blocked for a moment in a thread that
-/// starts another, as the main one of a test program may.)
+/// Returns how the calling thread treats signals: caught, ignored, blocked. (All are blocked for a moment
+/// in a thread that starts another, as the main thread of a test program may do.)
 #[cfg(target_os = "linux")]
 fn dispositions() -> Vec<String> {
     let status = fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
@@ -135,7 +135,7 @@ fn dispositions() -> Vec<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn rethread_catches_ignores_and_blocks_no_signal() {
-    apart(|| {
+    in_child_program(|| {
         let before = dispositions();
         assert_eq!(before.len(), 3, "{before:?}");
         let inside = attached(|inbox: &mut Inbox<()>| {
@@ -151,7 +151,7 @@ fn rethread_catches_ignores_and_blocks_no_signal() {
     });
 }
 
-/// Keeps who calls it waiting, but for those that only want to know whether it lives.
+/// Keeps its callers waiting, except those that only check whether it runs.
 struct Keeps(Vec<Caller<()>>);
 
 enum Ask {
@@ -183,7 +183,7 @@ impl GenServer for Keeps {
 
 const TICK: Duration = ms(20);
 
-/// Tells what became of what was due while the program was stopped.
+/// Reports the effects of a pause on everything that was due meanwhile.
 fn stopped_program() {
     attached(|inbox: &mut Inbox<u32>| {
         let keeps: ServerRef<Keeps> = ServerRef::named("keeps");
@@ -206,14 +206,14 @@ fn stopped_program() {
         for n in (0..5).rev() {
             let _ = process::send_at(later + TICK * n, &inbox.address(), n);
         }
-        say("ready");
-        (0..5).for_each(|_| say(&format!("timer {}", message(inbox))));
+        send_line("ready");
+        (0..5).for_each(|_| send_line(&format!("timer {}", message(inbox))));
         let counted = ticks.load(Ordering::SeqCst);
-        say(&format!("{counted} ticks in {} ms", began.elapsed().as_millis()));
+        send_line(&format!("{counted} ticks in {} ms", began.elapsed().as_millis()));
         assert_eq!(inbox.recv_timeout(ms(50)), None, "each fires once");
         let outcome = call.expect("a free thread").join().expect("its outcome");
         assert!(matches!(outcome, Err(CallError::Timeout { .. })), "{outcome:?}");
-        // It is as good as before: calls, restarts, new timers.
+        // It works as before: calls, restarts, new timers.
         let first = keeps.whereis();
         keeps.call(Ask::Ping).expect("it answers");
         let end = keeps.watch();
@@ -225,11 +225,11 @@ fn stopped_program() {
         assert_eq!(message(inbox), 7);
         process::exit(ticker.expect("a free thread"), ExitReason::Kill);
         system.stop().expect("it stops");
-        say("well");
+        send_line("well");
     });
 }
 
-/// What the first word in `ps` says, as Linux tells it: `T` for a stopped program.
+/// Returns `true` if Linux shows the program as stopped (state `T` in /proc).
 fn is_stopped(program: u32) -> bool {
     let listed = Command::new("ps").args(["-o", "stat=", "-p", &program.to_string()]).output();
     match fs::read_to_string(format!("/proc/{program}/stat")) {
@@ -238,14 +238,15 @@ fn is_stopped(program: u32) -> bool {
     }
 }
 
-/// Stops the program when it is ready, for longer than its timers run, and lets it go on; how long that was at least.
+/// Stops the program when it is ready, for longer than its timers run, and continues it; returns the least
+/// duration of the stop.
 #[track_caller]
-fn stop_for_a_while(program: &mut Program) -> Duration {
-    assert_eq!(program.hears().as_deref(), Some("ready"));
+fn stop_for_a_while(program: &mut ChildProgram) -> Duration {
+    assert_eq!(program.next_line().as_deref(), Some("ready"));
     program.signal("STOP");
     eventually("it is stopped", || is_stopped(program.id()));
     let stopped = Instant::now();
-    process::sleep(ms(600)); // the time that passes is what this is about
+    process::sleep(ms(600)); // the passing of time is the point here
     let stopped = stopped.elapsed();
     program.signal("CONT");
     stopped
@@ -253,20 +254,20 @@ fn stop_for_a_while(program: &mut Program) -> Duration {
 
 #[test]
 fn what_was_due_while_the_program_was_stopped_comes_once_and_in_order() {
-    let Some(_) = again() else { return stopped_program() };
-    // On a busy machine the stop may come when the timers have fired; then once more.
+    let Some(_) = child_command() else { return stopped_program() };
+    // On a busy machine the stop may come after the timers have fired; then try again.
     for _ in 0..20 {
         let _watchdog = watchdog();
-        let mut program = Program::start(again().unwrap());
+        let mut program = ChildProgram::start(child_command().unwrap());
         let stopped = stop_for_a_while(&mut program).as_millis();
-        let (said, status) = program.ends();
+        let (said, status) = program.wait();
         assert!(status.success(), "{status} {said:?}");
         assert_eq!(said[..5], ["timer 0", "timer 1", "timer 2", "timer 3", "timer 4"]);
         assert_eq!(said[6..], ["well"]);
         let numbers: Vec<u128> = said[5].split(' ').filter_map(|word| word.parse().ok()).collect();
         let &[ticks, lasted] = &numbers[..] else { panic!("{said:?}") };
         if lasted >= stopped {
-            // Nothing is made up for: at most one tick was due when it went on.
+            // Missed ticks are not made up for: at most one was due when it continued.
             assert!(ticks <= (lasted - stopped) / TICK.as_millis() + 2, "{said:?}, stopped for {stopped} ms");
             return;
         }

@@ -1,11 +1,11 @@
-//! An operating system that refuses: no thread to be had, no memory, children of other programs, the end of the program
-//! while processes run. Each test is a program of its own.
+//! An operating system that refuses: no threads, no memory, child processes of other programs, the end of
+//! the program while processes run. Each test runs in a child program.
 #![cfg(unix)]
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apart::{Program, again, apart, doomed_apart, say};
 use child::{Child, child_pid, states, up};
+use child_program::{ChildProgram, child_command, in_child_program, in_failing_child_program, send_line};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, Settings, SpawnError};
@@ -31,7 +31,8 @@ const fn ms(count: u64) -> Duration {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A shell beside this program that changes its limits: the program itself may be unable to start anything then.
+/// A shell beside this program that changes its limits: the program itself may be unable to start anything
+/// then.
 struct Limits {
     _shell: std::process::Child,
     orders: ChildStdin,
@@ -47,7 +48,7 @@ impl Limits {
         Self { _shell: shell, orders, answers: BufReader::new(answers) }
     }
 
-    /// Sets the limit `what` of this program to `value`, for as long as it likes.
+    /// Sets the limit `what` of this program to `value`; it can be changed back.
     #[track_caller]
     fn set(&mut self, what: &str, value: &str) {
         let order =
@@ -59,7 +60,7 @@ impl Limits {
     }
 }
 
-/// Whether this machine has what a test cannot do without; if not, says so.
+/// Returns `true` if this machine has what a test requires; if not, prints that.
 fn works(what: &str, command: &mut Command) -> bool {
     let works =
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
@@ -79,8 +80,8 @@ fn is_root() -> bool {
     id.stdout == b"0\n"
 }
 
-/// The program as a user who is not root: the kernel lets root start as many threads as it likes. `None`, with a word, if
-/// that cannot be done. The folder has what that user may run.
+/// Returns the command for a user other than root: the kernel lets root start any number of threads.
+/// `None`, with a printed message, if that is impossible. `folder` is for the executable of that user.
 fn unprivileged(command: Command, folder: &Path) -> Option<Command> {
     if !is_root() {
         return Some(command);
@@ -106,7 +107,7 @@ fn unprivileged(command: Command, folder: &Path) -> Option<Command> {
     Some(other)
 }
 
-/// What must hold when no thread is to be had: between `refuse` and `allow`.
+/// Checks the behaviour without available threads: between `refuse` and `allow`.
 fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     let _watchdog = watchdog();
     support::capture();
@@ -128,7 +129,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     attached(|inbox: &mut Inbox<u8>| {
         process::trap_exit(true);
         refuse();
-        // Whatever is started is refused, with an error that says why, and nothing is left of it.
+        // Each start is refused, with an error that says why, and leaves nothing behind.
         for _ in 0..3 {
             let refused = process::spawn_link::<()>(|_| ());
             let Err(SpawnError::Thread(cause)) = refused else { panic!("{refused:?}") };
@@ -139,20 +140,20 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
             let refused = Agent::start(|| 7).map(drop);
             assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
         }
-        assert_eq!(process::info(inbox.pid()).expect("it lives").links, []);
+        assert_eq!(process::info(inbox.pid()).expect("it is running").links, []);
         assert_eq!(states(&patient), [("a".into(), "running")]);
-        // Time goes on: timers fire, and who does not listen to a kill is declared dead.
+        // Time still passes: timers fire, and a process that ignores a kill becomes a zombie.
         let _ = process::send_after(ms(10), &inbox.address(), 1);
         assert_eq!(message(inbox), 1);
         let monitor = process::monitor(&stuck);
         process::exit(&stuck, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(process::zombies().len(), 1);
-        // So do those that live.
+        // So do running processes.
         let monitor = process::monitor(&other);
-        process::exit(&other, "told");
-        assert_eq!(down(inbox), (monitor, "told".into()));
-        // A restart is tried again and again, and each try counts.
+        process::exit(&other, "requested");
+        assert_eq!(down(inbox), (monitor, "requested".into()));
+        // A restart is retried, and each attempt counts.
         a.crash();
         b.crash();
         let ending = app.wait();
@@ -161,7 +162,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         let reported =
             |line: &String| line.contains("child a did not start again: the operating system refused");
         assert!(support::logs().iter().any(reported));
-        assert_eq!(inbox.try_recv(), None, "neither an exit nor a down of what was refused");
+        assert_eq!(inbox.try_recv(), None, "no exit and no down of a refused process");
         allow();
         let second = a.await_start(2);
         assert_eq!(child_pid(&patient, "a"), second);
@@ -175,8 +176,8 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
 #[cfg(target_os = "linux")]
 #[test]
 fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
-    let Some(command) = again() else {
-        // Of kept threads there would be enough.
+    let Some(command) = child_command() else {
+        // Idle threads would be sufficient.
         process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max processes"));
         return without_threads(&mut || limits.lock().set("nproc", "1"), &mut || {
@@ -186,13 +187,13 @@ fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
     let folder = tempfile::tempdir().unwrap();
     if sets_limits() {
         if let Some(command) = unprivileged(command, folder.path()) {
-            let (_, status) = Program::start(command).ends();
+            let (_, status) = ChildProgram::start(command).wait();
             assert!(status.success(), "{status}");
         }
     }
 }
 
-/// A limit of this program, as `prlimit` wants it.
+/// Returns a limit of this program in the form of `prlimit`.
 #[cfg(target_os = "linux")]
 fn limit(called: &str) -> String {
     let limits = fs::read_to_string("/proc/self/limits").expect("Linux has it");
@@ -203,7 +204,7 @@ fn limit(called: &str) -> String {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         let _watchdog = watchdog();
         process::set_settings(Settings { max_idle_threads: 8, ..process::settings() });
         let (mut limits, before) = (Limits::new(), limit("Max processes"));
@@ -214,7 +215,7 @@ fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
         process::watch(process::spawn::<()>(|_| ()).unwrap()).wait();
         limits.set("nproc", "1");
         eventually("its thread is free", || process::spawn::<()>(|_| ()).is_ok());
-        // One that dies badly is no more to be had, and leaves no successor behind.
+        // The thread of a panicking process is not reused, and leaves no successor behind.
         eventually("it panics", || process::spawn::<()>(|_| panic!("the last thread")).is_ok());
         eventually("there is none", || process::spawn::<()>(|_| ()).is_err());
         limits.set("nproc", &before);
@@ -224,13 +225,13 @@ fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
     if sets_limits() {
         if let Some(command) = unprivileged(command, folder.path()) {
-            let (_, status) = Program::start(command).ends();
+            let (_, status) = ChildProgram::start(command).wait();
             assert!(status.success(), "{status}");
         }
     }
 }
 
-/// So much of it no stack finds room, and all else does.
+/// Too large for any stack, while everything else fits.
 #[cfg(target_os = "linux")]
 const STACK: usize = 512 << 20;
 
@@ -246,16 +247,16 @@ fn tighten(limits: &mut Limits) {
 #[cfg(target_os = "linux")]
 #[test]
 fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
-    if again().is_some() && !sets_limits() {
+    if child_command().is_some() && !sets_limits() {
         return;
     }
-    apart(|| {
+    in_child_program(|| {
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max address space"));
         let mut refuse = || {
-            // From now on: those that live have little ones, and leave no room behind.
+            // From now on: running processes have small stacks, and leave no room behind.
             process::set_settings(Settings { max_idle_threads: 0, stack_size: STACK, ..process::settings() });
             tighten(&mut limits.lock());
-            // Code that asks before it takes lives on.
+            // Fallible allocations are not affected.
             assert!(Vec::<u8>::new().try_reserve_exact(STACK).is_err());
         };
         without_threads(&mut refuse, &mut || limits.lock().set("as", &before));
@@ -265,10 +266,10 @@ fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_allocation_that_fails_ends_the_program() {
-    if again().is_some() && !sets_limits() {
+    if child_command().is_some() && !sets_limits() {
         return;
     }
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         let mut limits = Limits::new();
         let greedy = process::spawn::<()>(|inbox| {
             inbox.recv();
@@ -283,9 +284,9 @@ fn an_allocation_that_fails_ends_the_program() {
     assert!(printed.contains("memory allocation of"), "{printed}");
 }
 
-/// A process that runs another program, and ends it when it is told to end itself.
+/// Returns a process body that runs another program, and kills it when asked to exit.
 fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>) + Send {
-    /// The other program: ended and waited for whatever happens, so that nothing is left of it.
+    /// The other program: killed and waited for in any case, so that nothing of it is left.
     struct Other(Arc<Mutex<std::process::Child>>);
     impl Drop for Other {
         fn drop(&mut self) {
@@ -303,8 +304,8 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
         let handle = Arc::clone(&other.0);
         let _hook = process::on_exit_request(move || drop(handle.lock().kill()));
         out.read_line(&mut String::new()).expect("it says that it has begun");
-        pid.send(other.0.lock().id()).expect("the test waits");
-        // Blocks for as long as the other program lives, and holds no lock meanwhile.
+        pid.send(other.0.lock().id()).expect("the test receives");
+        // Blocks while the other program runs, without holding a lock.
         out.read_to_string(&mut String::new()).expect("text");
         let _ = other.0.lock().wait();
     }
@@ -314,11 +315,11 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
 fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_hook() {
     attached(|inbox: &mut Inbox<()>| {
         for reason in [ExitReason::Kill, ExitReason::Shutdown] {
-            let (tell, told) = std::sync::mpsc::channel();
-            // Time enough to tell, by its being no zombie, that the hook did it.
+            let (tx, rx) = std::sync::mpsc::channel();
+            // Long enough to show, by its not being a zombie, that the hook ended it.
             let spec = Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
-            let (waits, monitor) = spec.spawn_monitor(runs_another(tell)).unwrap();
-            let other = told.recv().unwrap();
+            let (waits, monitor) = spec.spawn_monitor(runs_another(tx)).unwrap();
+            let other = rx.recv().unwrap();
             let lives =
                 || Command::new("sh").args(["-c", &format!("kill -0 {other} 2>&-")]).status().unwrap();
             assert!(lives().success());
@@ -329,7 +330,7 @@ fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_ho
     });
 }
 
-/// The file descriptors that a program has which this one starts.
+/// Returns the file descriptors of a program started by this one.
 #[cfg(target_os = "linux")]
 fn inherited() -> BTreeSet<String> {
     let listed = Command::new("ls").arg("/proc/self/fd").output().expect("ls, as everywhere");
@@ -339,7 +340,7 @@ fn inherited() -> BTreeSet<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn rethread_opens_no_file_that_other_programs_inherit() {
-    apart(|| {
+    in_child_program(|| {
         let open = || fs::read_dir("/proc/self/fd").expect("Linux has it").count();
         let before = (inherited(), open());
         let after = attached(|inbox: &mut Inbox<()>| {
@@ -360,7 +361,7 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
 
 #[test]
 fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
-    let Some(command) = again() else {
+    let Some(command) = child_command() else {
         let gate = Gate::new();
         let begun = Journal::new();
         let note = |what: &'static str| {
@@ -387,27 +388,27 @@ fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
                 gate.pass();
             }
         });
-        let waits = Child::new("waits", &Journal::new()).traps().ends_by(|_| say("its terminate runs"));
+        let waits = Child::new("waits", &Journal::new()).traps().ends_by(|_| send_line("its terminate runs"));
         let system = up(Supervisor::one_for_one().child(waits.spec()).child(hangs.spec()));
         process::spawn::<()>(move |_| drop(system.stop())).unwrap();
         begun.wait_for(3);
         return; // from the test, and from the `main` of the test harness
     };
     let _watchdog = watchdog();
-    let (said, status) = Program::start(command).ends();
-    assert_eq!(said, [""; 0], "nobody was told");
+    let (said, status) = ChildProgram::start(command).wait();
+    assert_eq!(said, [""; 0], "no process was notified");
     assert!(status.success(), "{status}");
 }
 
 #[test]
 fn an_exit_of_the_program_in_a_handler_does_not_wait_for_a_terminate_that_runs() {
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         let (terminating, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (terminating.clone(), gate.clone());
         let ends_slowly = Child::new("ends slowly", &Journal::new()).traps().ends_by(move |_| {
             begun.open();
             held.pass();
-            say("it ended");
+            send_line("it ended");
         });
         let exits = Child::new("exits", &Journal::new());
         let slow = up(Supervisor::one_for_one().child(ends_slowly.spec()));
@@ -415,12 +416,12 @@ fn an_exit_of_the_program_in_a_handler_does_not_wait_for_a_terminate_that_runs()
         process::spawn::<()>(move |_| drop(slow.stop())).unwrap();
         terminating.pass();
         exits.run(|| std::process::exit(7));
-        gate_that_nobody_opens();
+        closed_gate();
     });
     assert_eq!(status.code(), Some(7), "{printed}");
     assert!(!printed.contains("it ended"), "{printed}");
 }
 
-fn gate_that_nobody_opens() {
+fn closed_gate() {
     Gate::new().pass();
 }

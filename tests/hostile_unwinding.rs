@@ -1,12 +1,12 @@
-//! Unwinding in the wrong hands: payloads that are swallowed, kept or resumed elsewhere, threads inside of a process,
-//! destructors that ask everything of the runtime at every moment, and what ends the whole program.
+//! Misuse of unwinding: payloads that are swallowed, kept or resumed elsewhere, threads inside of a
+//! process, destructors that use the runtime at every moment, and what ends the whole program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/child_program.rs"]
+mod child_program;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::any::Any;
@@ -17,25 +17,25 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use apart::doomed_apart;
 use child::{Child, kill, states, up};
+use child_program::in_failing_child_program;
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, attempt};
-use server_puppet::{Plan, Pull, puppet};
-use support::{Gate, Journal, attached, down, eventually, reason_of_death, unique, watchdog};
+use scripted_server::{Plan, ScriptedCalls, start_server};
+use support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 type Payload = Box<dyn Any + Send>;
 
-/// Plays user code that catches whatever unwinds.
+/// Stands for user code that catches every panic.
 #[expect(clippy::disallowed_methods, reason = "plays user code that catches what it should not")]
 fn swallow<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
     std::panic::catch_unwind(AssertUnwindSafe(body))
 }
 
-/// Plays user code that hands on what somebody else caught, as thread pools do.
+/// Stands for user code that resumes a payload caught elsewhere, like thread pools.
 #[expect(clippy::disallowed_methods, reason = "plays user code that resumes what it should not")]
 fn resume(payload: Payload) -> ! {
     std::panic::resume_unwind(payload)
@@ -48,14 +48,14 @@ fn is_zombie(pid: Pid) -> bool {
 #[test]
 fn who_swallows_exit_signals_for_ever_is_declared_dead() {
     attached(|inbox: &mut Inbox<()>| {
-        type Deaf = fn(&mut Inbox<()>);
-        let ways: [Deaf; 3] = [
+        type Unresponsive = fn(&mut Inbox<()>);
+        let ways: [Unresponsive; 3] = [
             |_| drop(swallow(process::checkpoint)),
             |inbox| drop(swallow(|| inbox.recv())),
             |_| drop(swallow(|| process::exit_with("own"))),
         ];
-        for deaf in ways {
-            for reason in [ExitReason::Kill, "told".into()] {
+        for unresponsive in ways {
+            for reason in [ExitReason::Kill, "requested".into()] {
                 let (begun, enough) = (Gate::new(), Arc::new(AtomicBool::new(false)));
                 let (begins, stop) = (begun.clone(), Arc::clone(&enough));
                 let times = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::from_millis(20));
@@ -63,16 +63,16 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
                     .spawn_monitor::<()>(move |inbox| {
                         begins.open();
                         while !stop.load(Ordering::Relaxed) {
-                            deaf(inbox);
+                            unresponsive(inbox);
                         }
                     })
                     .unwrap();
                 begun.pass();
                 process::exit(&child, reason.clone());
                 let reason = if reason == ExitReason::Kill { ExitReason::Killed } else { reason };
-                let (fired, told) = down(inbox);
-                // Who ends itself all the time may be faster than the signal.
-                assert!(fired == monitor && (told == reason || told == "own".into()), "{told}");
+                let (fired, received) = down(inbox);
+                // A process that exits repeatedly by itself may be faster than the signal.
+                assert!(fired == monitor && (received == reason || received == "own".into()), "{received}");
                 assert!(is_zombie(child.pid()));
                 enough.store(true, Ordering::Relaxed);
                 eventually("it is reaped", || !is_zombie(child.pid()));
@@ -81,25 +81,25 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
     });
 }
 
-/// What unwinds a process that is told to go, caught by the process itself.
+/// Returns the payload that unwinds a process on an exit signal, caught by the process itself.
 fn stolen_payload() -> Payload {
-    let (give, payload) = channel();
+    let (tx, payload) = channel();
     let begun = Gate::new();
     let opens = begun.clone();
     let victim = process::spawn::<()>(move |inbox| {
         opens.open();
         let Err(payload) = swallow(|| inbox.recv()) else { return };
-        give.send(payload).expect("the test waits");
+        tx.send(payload).expect("the test receives");
         inbox.recv(); // unwinds once more
         unreachable!("a second signal is not needed");
     });
     let victim = victim.expect("a free thread").pid();
     begun.pass();
-    assert_eq!(kill(victim, "told"), "told".into());
+    assert_eq!(kill(victim, "requested"), "requested".into());
     payload.recv().expect("it was caught")
 }
 
-/// Whether it says that somebody resumed what was not his.
+/// Returns `true` if the message reports a payload resumed in the wrong place.
 fn misplaced(reason: &ExitReason) -> bool {
     matches!(reason, ExitReason::Panic(report) if report.message().contains("resumed"))
 }
@@ -108,15 +108,15 @@ fn misplaced(reason: &ExitReason) -> bool {
 fn the_exit_signal_of_another_process_resumed_here_is_a_panic() {
     let _watchdog = watchdog();
     let payload = stolen_payload();
-    let reason = reason_of_death(|_: &mut Inbox<()>| resume(payload));
+    let reason = exit_reason_of(|_: &mut Inbox<()>| resume(payload));
     assert!(misplaced(&reason), "{reason}");
-    // Unlike one's own it can be caught.
+    // Unlike the process's own, it can be caught.
     let payload = stolen_payload();
     let caught = process::attach(|_: &mut Inbox<()>| {
         attempt(|| resume(payload)).rescue(|report| report.message().len())
     });
     assert!(caught.is_ok_and(|length| length > 0));
-    // On a thread that is no process it goes as far as any panic.
+    // On a foreign thread it unwinds like any panic.
     let payload = stolen_payload();
     let foreign = thread::Builder::new().spawn(move || resume(payload)).unwrap();
     assert!(foreign.join().is_err());
@@ -130,7 +130,7 @@ fn a_server_that_resumes_the_exit_signal_of_another_terminates_and_is_no_normal_
     let notes = journal.clone();
     let server = Plan::new(&Journal::new()).terminate(move |_| notes.note("terminate")).start();
     let end = server.watch();
-    server.tell(move |_, _| resume(payload));
+    server.cast_with(move |_, _| resume(payload));
     let reason = end.wait();
     assert!(misplaced(&reason), "{reason}");
     assert_eq!(journal.all(), ["terminate"]);
@@ -154,40 +154,41 @@ fn a_start_that_resumes_the_exit_signal_of_another_fails_and_the_supervisor_goes
 fn an_exit_or_a_throw_resumed_elsewhere_means_there_what_it_meant_here() {
     let _watchdog = watchdog();
     let stolen = |raise: fn()| {
-        let (give, payload) = channel();
+        let (tx, payload) = channel();
         process::spawn::<()>(move |_| {
-            give.send(swallow(raise).expect_err("it raises")).expect("the test waits")
+            tx.send(swallow(raise).expect_err("it raises")).expect("the test receives")
         })
         .unwrap();
         payload.recv().unwrap()
     };
     let payload = stolen(|| process::exit_with("mine"));
-    assert_eq!(reason_of_death(|_: &mut Inbox<()>| resume(payload)), "mine".into());
+    assert_eq!(exit_reason_of(|_: &mut Inbox<()>| resume(payload)), "mine".into());
     let payload = stolen(|| process::throw(7_u8));
     let caught = process::attach(|_: &mut Inbox<()>| attempt(|| resume(payload)).catch_throw(|n: u8| n));
     assert_eq!(caught.ok(), Some(7));
     let payload = stolen(|| panic!("theirs"));
-    let reason = reason_of_death(|_: &mut Inbox<()>| resume(payload));
+    let reason = exit_reason_of(|_: &mut Inbox<()>| resume(payload));
     assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "theirs"), "{reason}");
 }
 
-/// A process with threads of its own in a scope, which go on until they are told; whether its hook tells them.
+/// Starts a process with scoped threads that run until a flag is set; `hook` selects whether its exit hook
+/// sets it.
 fn with_a_scope(
     ready: Sender<()>,
     enough: Arc<AtomicBool>,
     hooked: bool,
 ) -> impl FnOnce(&mut Inbox<()>) + Send {
     move |inbox| {
-        let told = Arc::clone(&enough);
-        let hook = move || told.store(true, Ordering::SeqCst);
+        let stop = Arc::clone(&enough);
+        let hook = move || stop.store(true, Ordering::SeqCst);
         let _hook = hooked.then(|| process::on_exit_request(hook));
         let inside = AtomicUsize::new(0);
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    assert_eq!(process::current(), None, "they are no processes");
+                    assert_eq!(process::current(), None, "they are foreign threads");
                     if inside.fetch_add(1, Ordering::SeqCst) == 2 {
-                        ready.send(()).expect("the test waits");
+                        ready.send(()).expect("the test receives");
                     }
                     while !enough.load(Ordering::SeqCst) {
                         std::hint::spin_loop();
@@ -203,16 +204,16 @@ fn with_a_scope(
 fn a_process_killed_in_a_scope_of_threads_ends_when_these_do() {
     attached(|inbox: &mut Inbox<()>| {
         for hooked in [true, false] {
-            let (tell, ready) = channel();
+            let (tx, ready) = channel();
             let enough = Arc::new(AtomicBool::new(false));
             let grace = if hooked { MINUTE } else { Duration::from_millis(20) };
             let builder = Builder::new().kill_grace(grace);
             let (child, monitor) =
-                builder.spawn_monitor(with_a_scope(tell, Arc::clone(&enough), hooked)).unwrap();
+                builder.spawn_monitor(with_a_scope(tx, Arc::clone(&enough), hooked)).unwrap();
             ready.recv().unwrap();
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-            assert_eq!(is_zombie(child.pid()), !hooked, "std waits for the threads, whoever is killed");
+            assert_eq!(is_zombie(child.pid()), !hooked, "std waits for the threads, in any case");
             enough.store(true, Ordering::SeqCst);
             eventually("its thread ends", || !is_zombie(child.pid()));
         }
@@ -247,11 +248,11 @@ fn a_process_killed_while_it_joins_a_thread_ends_when_that_does() {
     });
 }
 
-/// Asks everything of the runtime when it is dropped, and tells that it got through.
+/// Uses every operation of the runtime when it is dropped, and reports that it finished.
 struct Asks {
     done: Sender<()>,
     to: Address<u32>,
-    server: ServerRef<server_puppet::Puppet>,
+    server: ServerRef<scripted_server::ScriptedServer>,
 }
 
 impl Drop for Asks {
@@ -259,9 +260,9 @@ impl Drop for Asks {
         self.to.send(1);
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
         let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
-        let _ = process::link(self.server.whereis().expect("it lives"));
-        let _ = self.server.ask_for(Duration::from_millis(100), |_, from, _| from.reply(1));
-        self.server.tell(|_, _| Next::wait());
+        let _ = process::link(self.server.whereis().expect("it is running"));
+        let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
+        self.server.cast_with(|_, _| Next::wait());
         let _ = Task::spawn(|| 1).map(|task| task.join());
         let _ = Agent::start(|| 1).map(|agent| agent.stop());
         let _ = Supervisor::one_for_one().start().map(|supervisor| supervisor.stop());
@@ -273,7 +274,7 @@ impl Drop for Asks {
         let _ = attempt(|| 1).result();
         process::sleep(Duration::from_millis(1));
         process::checkpoint();
-        self.done.send(()).expect("the test waits");
+        self.done.send(()).expect("the test receives");
     }
 }
 
@@ -286,17 +287,17 @@ fn destructors_may_ask_anything_whenever_they_run() {
         (|_| panic!("own"), None),
         (|_| process::exit_with("own"), None),
         (|_| process::throw("own"), None),
-        (waits, Some("told".into())),
+        (waits, Some("requested".into())),
         (waits, Some(ExitReason::Kill)),
     ];
     attached(|inbox: &mut Inbox<u32>| {
         process::trap_exit(true);
-        let (to, server) = (inbox.address(), puppet());
-        let (tell, done) = channel();
-        let asks = || Asks { done: tell.clone(), to: to.clone(), server: server.clone() };
+        let (to, server) = (inbox.address(), start_server());
+        let (tx, done) = channel();
+        let asks = || Asks { done: tx.clone(), to: to.clone(), server: server.clone() };
         let times = || Builder::new().kill_grace(MINUTE).exit_timeout(MINUTE);
         for (end, signal) in ends {
-            // One that it holds, one that its body captured, and two in its mailbox.
+            // One that it holds, one captured by its body, and two in its mailbox.
             let (held, captured, ready) = (asks(), asks(), Gate::new());
             let begins = ready.clone();
             let body = move |inbox: &mut Inbox<Asks>| {
@@ -315,22 +316,22 @@ fn destructors_may_ask_anything_whenever_they_run() {
             let down = inbox.recv_where(|event| matches!(event, Event::Down { .. }));
             assert!(matches!(down, Event::Down { monitor: fired, .. } if fired == monitor), "{down:?}");
             (0..4).for_each(|_| {
-                done.try_recv().expect("its destructors have run before anybody hears of its end")
+                done.try_recv().expect("its destructors have run before any watcher is notified")
             });
             assert!(!is_zombie(child.pid()));
         }
-        // One that a server's state holds.
-        for signal in [ExitReason::Kill, "told".into()] {
+        // One in a server's state.
+        for signal in [ExitReason::Kill, "requested".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
             let server = server.spec().kill_grace(MINUTE).start().unwrap();
             kill(server.whereis().unwrap(), signal);
             done.try_recv().expect("the same");
         }
-        // And one nobody takes: the mailbox is closed.
-        let dead = process::spawn::<Asks>(|_| ()).unwrap();
-        process::watch(&dead).wait();
-        dead.send(asks());
+        // And one that is never received: the mailbox is closed.
+        let exited = process::spawn::<Asks>(|_| ()).unwrap();
+        process::watch(&exited).wait();
+        exited.send(asks());
         done.try_recv().expect("it is dropped by the sender");
     });
 }
@@ -343,7 +344,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
             panic!("the destructor of a bomb");
         }
     }
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         let begun = Gate::new();
         let begins = begun.clone();
         let armed = process::spawn::<()>(move |inbox| {
@@ -359,7 +360,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
     {
         assert!(printed.contains(part), "{part:?} is missing: {printed}");
     }
-    // What the runtime itself drops is dropped after the unwinding: that does no harm.
+    // Values dropped by the runtime itself are dropped after the unwinding, where a panic does no harm.
     let _watchdog = watchdog();
     let held = process::spawn::<Bomb>(|inbox| std::mem::forget(inbox.recv_where(|_| false))).unwrap();
     held.send(Bomb);
@@ -372,7 +373,7 @@ fn a_stack_overflow_ends_the_program() {
     fn deeper(n: u64) -> u64 {
         std::hint::black_box(deeper(n + 1)) + n
     }
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         process::watch(process::spawn::<()>(|_| _ = deeper(0)).unwrap()).wait();
     });
     assert!(!status.success(), "{status}");

@@ -1,22 +1,22 @@
-//! The limits: how many processes, and what happens when the system has no thread. Settings hold for the whole
-//! program, so each test here is one of its own.
+//! The limits: the number of processes, and a system without available threads. Settings hold for the whole
+//! program, so each test runs in a child program.
 
-#[path = "support/apart.rs"]
-mod apart;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::time::{Duration, Instant};
 
-use apart::apart;
 use child::{Child, child_pid, kill, pid_of, states, up};
+use child_program::in_child_program;
 use rethread::DynamicSupervisor;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
 use support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
 
-/// As `sleeper`, which may fail.
+/// Like `sleeper`, but may fail.
 fn another() -> Result<Address<()>, SpawnError> {
     process::spawn(|inbox| {
         inbox.recv();
@@ -25,7 +25,7 @@ fn another() -> Result<Address<()>, SpawnError> {
 
 #[test]
 fn the_process_limit_refuses_and_nothing_is_left_over() {
-    apart(|| {
+    in_child_program(|| {
         process::set_settings(Settings { max_processes: 20, ..process::settings() });
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
@@ -44,7 +44,7 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
                 assert_eq!(process::whereis(name), None);
                 assert_eq!(process::processes().len(), 20);
                 assert_eq!(inbox.try_recv(), None);
-                // One ends, one can begin.
+                // For each exit, one start.
                 for _ in 0..=round {
                     let gone = alive.pop().unwrap();
                     let monitor = process::monitor(&gone);
@@ -62,7 +62,7 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
 
 #[test]
 fn attached_processes_and_zombies_count() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         process::set_settings(Settings { max_processes: 2, ..process::settings() });
         let gate = Gate::new();
@@ -96,7 +96,7 @@ fn attached_processes_and_zombies_count() {
 
 #[test]
 fn a_lowered_limit_holds_for_what_comes() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let alive: Vec<_> = (0..10).map(|_| another().unwrap()).collect();
         process::set_settings(Settings { max_processes: 5, ..process::settings() });
@@ -110,7 +110,7 @@ fn a_lowered_limit_holds_for_what_comes() {
 
 #[test]
 fn settings_hold_for_processes_that_begin_afterwards() {
-    apart(|| {
+    in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
             let stuck = |gate: &Gate| {
                 let (ready, held) = (Gate::new(), gate.clone());
@@ -123,6 +123,7 @@ fn settings_hold_for_processes_that_begin_afterwards() {
                 pair.expect("a free thread")
             };
             let gate = Gate::new();
+            // Started under the default settings.
             let (old, of_old) = stuck(&gate);
             let short = Settings {
                 kill_grace: Duration::ZERO,
@@ -131,13 +132,14 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             };
             process::set_settings(short);
             assert_eq!(process::settings(), short);
+            // Started under the short ones: they become zombies soon, the old one does not.
             let (killed, of_killed) = stuck(&gate);
-            let (told, of_told) = stuck(&gate);
+            let (signalled, of_signalled) = stuck(&gate);
             process::exit(&old, ExitReason::Shutdown);
             process::exit(&killed, ExitReason::Kill);
             assert_eq!(down(inbox), (of_killed, ExitReason::Killed));
-            process::exit(&told, ExitReason::Shutdown);
-            assert_eq!(down(inbox), (of_told, ExitReason::Shutdown));
+            process::exit(&signalled, ExitReason::Shutdown);
+            assert_eq!(down(inbox), (of_signalled, ExitReason::Shutdown));
             assert_eq!(process::zombies().len(), 2);
             gate.open();
             assert_eq!(down(inbox), (of_old, ExitReason::Shutdown));
@@ -156,8 +158,8 @@ impl Drop for Baggage {
 
 #[test]
 fn a_thread_that_the_system_refuses_leaves_nothing_over() {
-    apart(|| {
-        // Room for two besides the test: what is refused must give its place back.
+    in_child_program(|| {
+        // Room for two besides the test: a refused start must give its place back.
         process::set_settings(Settings { max_processes: 3, ..process::settings() });
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
@@ -192,7 +194,7 @@ fn a_thread_that_the_system_refuses_leaves_nothing_over() {
 
 #[test]
 fn a_huge_stack_for_all_is_refused_too() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let before = process::settings();
         process::set_settings(Settings { stack_size: 1 << 46, ..before });
@@ -204,9 +206,9 @@ fn a_huge_stack_for_all_is_refused_too() {
 
 #[test]
 fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
-    apart(|| {
+    in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
-            let (name, gate, journal) = (unique("dying"), Gate::new(), Journal::new());
+            let (name, gate, journal) = (unique("exiting"), Gate::new(), Journal::new());
             let (ready, held, notes) = (Gate::new(), gate.clone(), journal.clone());
             let begun = ready.clone();
             let old = Builder::new().name(name).spawn_monitor::<()>(move |_| {
@@ -234,20 +236,20 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
 
 #[test]
 fn as_many_processes_as_the_default_allows_do_work() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let began = Instant::now();
-        // A big machine allows more than a test should take: 10,000 is enough then.
+        // A big machine allows more than a test should use: 10,000 is enough then.
         let limit = process::settings().max_processes.min(10_000);
         process::set_settings(Settings { max_processes: limit, ..process::settings() });
         let alive: Vec<Address<()>> = (0..limit).map(|_| another().unwrap()).collect();
         let refused = another();
         assert!(
-            matches!(refused, Err(SpawnError::SystemLimit { limit: told }) if told == limit),
+            matches!(refused, Err(SpawnError::SystemLimit { limit: signalled }) if signalled == limit),
             "{refused:?}"
         );
         println!("{limit} processes after {:?}", began.elapsed());
-        // They all live, and they all can be ended.
+        // They all run, and they all can be ended.
         let watches: Vec<_> = alive.iter().map(process::watch).collect();
         alive.iter().for_each(|one| one.send(()));
         assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Normal));
@@ -259,19 +261,19 @@ fn as_many_processes_as_the_default_allows_do_work() {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Leaves room for so many processes, threads that are ending included.
+/// Sets the process limit so that this many may run, exiting threads included.
 fn room_for(max_processes: usize) {
     process::set_settings(Settings { max_processes, ..process::settings() });
 }
 
-/// All the restarts that a test can need.
+/// Allows all the restarts that a test can need.
 fn patient() -> SupervisorSpec {
     Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE)
 }
 
 #[test]
 fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let journal = Journal::new();
         let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
@@ -280,8 +282,9 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
         let first = child_pid(&top, "inner");
         room_for(3); // the two supervisors, and b
         a.crash();
-        // Two tries, a third one is too many: the inner one ends b and itself, and cannot be started again either.
-        process::watch(first).wait(); // and the top one has heard of it before us
+        // Two attempts are allowed, a third is too many: the inner one stops b and itself, and cannot be
+        // restarted either.
+        process::watch(first).wait(); // and the top one has been notified before us
         for _ in 0..10 {
             assert_eq!(states(&top), [("inner".into(), "restarting")], "and the top one answers meanwhile");
         }
@@ -297,7 +300,7 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
 
 #[test]
 fn a_whole_application_that_finds_no_room_in_time_gives_up() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec());
@@ -314,7 +317,7 @@ fn a_whole_application_that_finds_no_room_in_time_gives_up() {
 
 #[test]
 fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let journal = Journal::new();
         let children = ["a", "b", "c"].map(|id| Child::new(id, &journal));
@@ -328,7 +331,7 @@ fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
         room_for(100);
         c.await_start(2);
         eventually("all run", || states(&supervisor).iter().all(|(_, state)| *state == "running"));
-        assert_eq!(process::processes().len(), 4, "none of them twice");
+        assert_eq!(process::processes().len(), 4, "no child runs twice");
         supervisor.stop().unwrap();
         let (starts, stops): (Vec<_>, Vec<_>) =
             journal.all().into_iter().partition(|note| note.starts_with("start"));
@@ -338,7 +341,7 @@ fn a_group_restart_that_runs_out_of_room_begins_anew_when_there_is_some() {
 
 #[test]
 fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let supervisor = DynamicSupervisor::new().max_restarts(u32::MAX, MINUTE).start().unwrap();
@@ -357,7 +360,7 @@ fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
 
 #[test]
 fn a_supervisor_is_stopped_and_killed_in_the_middle_of_restarts_without_room() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         for kills in [false, true] {
             room_for(100);

@@ -1,41 +1,41 @@
 //! Links: two processes that end each other. Scenarios LK-01 to LK-21.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
-use puppet::{Puppet, exit};
 use rethread::prelude::*;
 use rethread::process::{self, Event, Inbox, LinkError, ProcessState};
 use rethread::{ExitReason, Pid};
+use scripted_process::{ScriptedProcess, exit};
 use support::{
-    Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, watchdog,
+    Gate, Journal, attached, down, eventually, exit_event, exit_reason_of, message, sleeper, watchdog,
 };
 
-/// Has one puppet link itself with another.
-fn link(a: &Puppet, b: impl Into<Pid>) {
+/// Links the process of one script with another process.
+fn link(a: &ScriptedProcess, b: impl Into<Pid>) {
     let b = b.into();
-    a.does(move || process::link(b)).expect("both live");
+    a.run(move || process::link(b)).expect("both live");
 }
 
 #[test]
 fn lk_01_linked_unlinked_and_linked_again() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::new(), Puppet::new());
+        let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let a_pid = a.pid();
         link(&a, &b);
         assert_eq!((a.links(), b.links()), (vec![b.pid()], vec![a.pid()]));
-        b.does(move || process::unlink(a_pid));
+        b.run(move || process::unlink(a_pid));
         assert_eq!((a.links(), b.links()), (vec![], vec![]));
         link(&b, &a);
         assert_eq!((a.links(), b.links()), (vec![b.pid()], vec![a.pid()]));
-        b.does(|| process::trap_exit(true));
+        b.run(|| process::trap_exit(true));
         let monitor = process::monitor(&a);
-        a.begins(|| process::exit_with("died"));
-        assert_eq!(b.hears(1), [exit(a_pid, "died")]);
+        a.start(|| process::exit_with("died"));
+        assert_eq!(b.wait_for_events(1), [exit(a_pid, "died")]);
         assert_eq!(b.links(), []);
         assert_eq!(down(inbox), (monitor, "died".into()));
-        assert_eq!(b.heard().len(), 1);
+        assert_eq!(b.received().len(), 1);
     });
 }
 
@@ -56,32 +56,32 @@ fn lk_02_a_link_to_oneself_is_none() {
 #[test]
 fn lk_04_two_processes_have_one_link_whoever_made_it() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::trapping(), Puppet::new());
+        let (a, b) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
         link(&b, &a);
         link(&a, &b);
         assert_eq!((a.links(), b.links()), (vec![b.pid()], vec![a.pid()]));
         let a_pid = a.pid();
-        b.does(move || process::unlink(a_pid));
+        b.run(move || process::unlink(a_pid));
         assert_eq!((a.links(), b.links()), (vec![], vec![]));
         let monitor = process::monitor(&b);
         process::exit(&b, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-        assert_eq!(a.heard(), []);
+        assert_eq!(a.received(), []);
     });
 }
 
 #[test]
 fn two_links_give_one_exit() {
     attached(|inbox: &mut Inbox<()>| {
-        let (a, b) = (Puppet::trapping(), Puppet::new());
+        let (a, b) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
         link(&b, &a);
         let monitor = process::monitor(&b);
         process::exit(&b, "once");
         assert_eq!(down(inbox), (monitor, "once".into()));
-        assert_eq!(a.hears(1), [exit(&b, "once")]);
-        assert_eq!(a.heard().len(), 1);
+        assert_eq!(a.wait_for_events(1), [exit(&b, "once")]);
+        assert_eq!(a.received().len(), 1);
     });
 }
 
@@ -89,13 +89,13 @@ fn two_links_give_one_exit() {
 fn lk_05_strangers_and_the_dead_can_be_unlinked() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (stranger, dead) = (sleeper(), sleeper());
-        let monitor = process::monitor(&dead);
-        process::exit(&dead, ExitReason::Kill);
+        let (unrelated, exited) = (sleeper(), sleeper());
+        let monitor = process::monitor(&exited);
+        process::exit(&exited, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-        process::unlink(&stranger);
-        process::unlink(&dead);
-        assert!(process::is_alive(&stranger));
+        process::unlink(&unrelated);
+        process::unlink(&exited);
+        assert!(process::is_alive(&unrelated));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -104,12 +104,12 @@ fn lk_05_strangers_and_the_dead_can_be_unlinked() {
 fn lk_06_a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let dead = sleeper();
-        let watch = process::watch(&dead);
-        process::exit(&dead, "long ago");
+        let exited = sleeper();
+        let watch = process::watch(&exited);
+        process::exit(&exited, "long ago");
         assert_eq!(watch.wait(), "long ago".into());
-        assert_eq!(process::link(&dead), Ok(()));
-        assert_eq!(exit_event(inbox), (dead.pid(), ExitReason::NoProc));
+        assert_eq!(process::link(&exited), Ok(()));
+        assert_eq!(exit_event(inbox), (exited.pid(), ExitReason::NoProc));
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);
         assert_eq!(inbox.try_recv(), None);
     });
@@ -118,11 +118,11 @@ fn lk_06_a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
 #[test]
 fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper();
-        let watch = process::watch(&dead);
-        process::exit(&dead, "long ago");
+        let exited = sleeper();
+        let watch = process::watch(&exited);
+        process::exit(&exited, "long ago");
         watch.wait();
-        assert_eq!(process::link(&dead), Err(LinkError::NoProc));
+        assert_eq!(process::link(&exited), Err(LinkError::NoProc));
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);
         assert_eq!(inbox.try_recv(), None);
     });
@@ -131,7 +131,7 @@ fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
 #[test]
 fn lk_08_who_links_to_a_just_killed_process_dies_of_noproc() {
     for _ in 0..50 {
-        let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+        let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let victim = sleeper();
             process::exit(&victim, ExitReason::Kill);
             process::link(&victim).or_exit();
@@ -147,18 +147,18 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let dying = process::spawn::<()>(move |_| {
+        let exiting = process::spawn::<()>(move |_| {
             began.open();
             open.pass();
             process::checkpoint();
         });
-        let dying = dying.unwrap();
+        let exiting = exiting.unwrap();
         ready.pass();
-        let old = process::monitor(&dying);
-        process::exit(&dying, "oops");
-        assert_eq!(process::link(&dying), Ok(()));
-        let new = process::monitor(&dying);
-        assert_eq!(inbox.try_recv(), None, "it is not dead yet");
+        let old = process::monitor(&exiting);
+        process::exit(&exiting, "oops");
+        assert_eq!(process::link(&exiting), Ok(()));
+        let new = process::monitor(&exiting);
+        assert_eq!(inbox.try_recv(), None, "it has not exited yet");
         gate.open();
         let mut events = [inbox.recv(), inbox.recv(), inbox.recv()].to_vec();
         for due in [(old, ExitReason::new("oops")), (new, ExitReason::NoProc)] {
@@ -166,7 +166,7 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
             let at = events.iter().position(is_due).unwrap_or_else(|| panic!("{due:?} is not in {events:?}"));
             events.remove(at);
         }
-        assert_eq!(events, [Event::Exit { from: dying.pid(), reason: ExitReason::NoProc }]);
+        assert_eq!(events, [Event::Exit { from: exiting.pid(), reason: ExitReason::NoProc }]);
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -177,17 +177,17 @@ fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let dying = process::spawn_link::<()>(move |_| {
+        let exiting = process::spawn_link::<()>(move |_| {
             began.open();
             open.pass();
             process::checkpoint();
         });
-        let dying = dying.unwrap();
+        let exiting = exiting.unwrap();
         ready.pass();
-        process::exit(&dying, "oops");
-        assert_eq!(process::link(&dying), Ok(()));
+        process::exit(&exiting, "oops");
+        assert_eq!(process::link(&exiting), Ok(()));
         gate.open();
-        assert_eq!(exit_event(inbox), (dying.pid(), "oops".into()));
+        assert_eq!(exit_event(inbox), (exiting.pid(), "oops".into()));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -199,22 +199,22 @@ fn a_dying_process_can_be_unlinked() {
         for late in [false, true] {
             let (ready, gate) = (Gate::new(), Gate::new());
             let (began, open) = (ready.clone(), gate.clone());
-            let dying = process::spawn::<()>(move |_| {
+            let exiting = process::spawn::<()>(move |_| {
                 began.open();
                 open.pass();
                 process::checkpoint();
             });
-            let dying = dying.unwrap();
+            let exiting = exiting.unwrap();
             ready.pass();
-            let monitor = process::monitor(&dying);
+            let monitor = process::monitor(&exiting);
             if late {
-                process::exit(&dying, "oops");
-                process::link(&dying).unwrap();
+                process::exit(&exiting, "oops");
+                process::link(&exiting).unwrap();
             } else {
-                process::link(&dying).unwrap();
-                process::exit(&dying, "oops");
+                process::link(&exiting).unwrap();
+                process::exit(&exiting, "oops");
             }
-            process::unlink(&dying);
+            process::unlink(&exiting);
             gate.open();
             assert_eq!(down(inbox), (monitor, "oops".into()));
             assert_eq!(inbox.try_recv(), None);
@@ -235,33 +235,33 @@ fn lk_10_a_normal_end_is_told_to_a_trapping_process() {
 #[test]
 fn lk_11_a_chain_dies_up_to_the_trapping_member() {
     attached(|inbox: &mut Inbox<()>| {
-        let [a, b, c] = [(); 3].map(|()| Puppet::new());
-        let (d, e) = (Puppet::trapping(), Puppet::new());
+        let [a, b, c] = [(); 3].map(|()| ScriptedProcess::new());
+        let (d, e) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
         link(&b, &c);
         link(&c, &d);
         link(&d, &e);
         let monitors = [&a, &b, &c].map(process::monitor);
-        a.begins(|| process::exit_with(ExitReason::Shutdown));
+        a.start(|| process::exit_with(ExitReason::Shutdown));
         let mut downs = [(); 3].map(|()| down(inbox));
         downs.sort_by_key(|(monitor, _)| *monitor);
         assert_eq!(downs, monitors.map(|monitor| (monitor, ExitReason::Shutdown)));
-        assert_eq!(d.hears(1), [exit(&c, ExitReason::Shutdown)]);
-        assert_eq!(d.heard().len(), 1);
+        assert_eq!(d.wait_for_events(1), [exit(&c, ExitReason::Shutdown)]);
+        assert_eq!(d.received().len(), 1);
         assert_eq!((d.links(), e.links()), (vec![e.pid()], vec![d.pid()]));
-        assert_eq!(e.does(|| "well"), "well");
+        assert_eq!(e.run(|| "well"), "well");
     });
 }
 
 #[test]
 fn lk_12_a_ring_dies_whole_and_is_reported_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let [x, y, z] = [(); 3].map(|()| Puppet::new());
+        let [x, y, z] = [(); 3].map(|()| ScriptedProcess::new());
         link(&x, &y);
         link(&y, &z);
         link(&z, &x);
         let monitors = [&x, &y, &z].map(process::monitor);
-        y.begins(|| panic!("the ring breaks"));
+        y.start(|| panic!("the ring breaks"));
         let mut downs = [(); 3].map(|()| down(inbox));
         downs.sort_by_key(|(monitor, _)| *monitor);
         let reason = downs[1].1.clone();
@@ -274,7 +274,7 @@ fn lk_12_a_ring_dies_whole_and_is_reported_once() {
 #[test]
 fn a_hub_takes_everybody_along() {
     attached(|inbox: &mut Inbox<()>| {
-        let hub = Puppet::new();
+        let hub = ScriptedProcess::new();
         let hub_pid = hub.pid();
         let mut monitors = Vec::new();
         for _ in 0..200 {
@@ -375,7 +375,7 @@ fn lk_20_a_linked_body_that_ends_at_once_gives_its_reason() {
     });
 }
 
-/// Notes the reason its process ends with, also if the body it was given to never ran.
+/// Notes the exit reason of its process, also if the body that owns it never ran.
 struct LastWords(Journal);
 
 impl Drop for LastWords {
@@ -412,7 +412,7 @@ fn a_link_needs_a_process() {
     let other = sleeper();
     assert_eq!(process::link(&other), Err(LinkError::NotAProcess));
     assert!(matches!(process::spawn_link::<()>(|_| ()), Err(process::SpawnError::NotAProcess)));
-    process::unlink(&other); // nothing to take away
+    process::unlink(&other); // no link to remove
     assert_eq!(process::info(&other).unwrap().links, []);
 }
 
@@ -421,12 +421,13 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..300 {
-            // The test is linked to both, they are linked with each other: as a supervisor's children may be.
-            let (a, b) = (Puppet::new(), Puppet::new());
+            // The test is linked to both, they are linked with each other: as a supervisor's children may
+            // be.
+            let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
             link(&a, &b);
             process::link(&a).unwrap();
             process::link(&b).unwrap();
-            a.begins(|| process::exit_with("together"));
+            a.start(|| process::exit_with("together"));
             let (_, reason) = exit_event(inbox);
             assert_eq!(reason, "together".into());
             assert!(!process::is_alive(&a) && !process::is_alive(&b));
@@ -439,17 +440,17 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
 fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
     attached(|_: &mut Inbox<()>| {
         let (begun, gate) = (Gate::new(), Gate::new());
-        let (tell, wait) = (begun.clone(), gate.clone());
+        let (started_gate, wait) = (begun.clone(), gate.clone());
         let a = process::spawn::<()>(move |_| {
-            tell.open();
+            started_gate.open();
             wait.pass();
         });
-        let (a, b) = (a.expect("a free thread"), Puppet::new());
+        let (a, b) = (a.expect("a free thread"), ScriptedProcess::new());
         begun.pass();
         link(&b, &a);
         let watch = process::watch(&a);
         process::exit(&a, "first");
-        b.begins(|| process::exit_with("second"));
+        b.start(|| process::exit_with("second"));
         process::watch(&b).wait();
         gate.open();
         assert_eq!(watch.wait(), "first".into());

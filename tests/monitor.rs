@@ -1,18 +1,18 @@
 //! Monitors: one-way, one `Down` each. Scenarios MN-01 to MN-25; those about aliases are in `alias.rs`.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use puppet::{Puppet, down_of};
 use rethread::process::{self, Event, Inbox, MonitorTarget, ProcessState};
 use rethread::{ExitReason, MonitorRef};
+use scripted_process::{ScriptedProcess, down_of};
 use support::{Gate, attached, down, eventually, sleeper, unique, watchdog};
 
-/// The next event, which must be a down, whole.
+/// Returns all fields of the next event, which must be a `Down`.
 #[track_caller]
 fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, MonitorTarget, ExitReason) {
     match inbox.recv() {
@@ -21,18 +21,18 @@ fn whole_down(inbox: &mut Inbox<()>) -> (MonitorRef, MonitorTarget, ExitReason) 
     }
 }
 
-/// Whom a process monitors, and who monitors it.
+/// Returns the processes that a process monitors, and those that monitor it.
 fn monitors(pid: impl Into<rethread::Pid>) -> (Vec<rethread::Pid>, Vec<rethread::Pid>) {
-    let info = process::info(pid).expect("it lives");
+    let info = process::info(pid).expect("it is running");
     (info.monitors, info.monitored_by)
 }
 
 #[test]
 fn mn_01_a_down_carries_monitor_pid_and_reason() {
     attached(|inbox: &mut Inbox<()>| {
-        let child = Puppet::new();
+        let child = ScriptedProcess::new();
         let monitor = process::monitor(&child);
-        child.begins(|| process::exit_with("frop"));
+        child.start(|| process::exit_with("frop"));
         assert_eq!(whole_down(inbox), (monitor, MonitorTarget::Pid(child.pid()), "frop".into()));
         assert_eq!(inbox.try_recv(), None);
         assert_eq!(monitors(inbox.pid()), (vec![], vec![]));
@@ -43,10 +43,10 @@ fn mn_01_a_down_carries_monitor_pid_and_reason() {
 fn mn_03_a_monitor_by_name_names_the_name() {
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("jeeves");
-        let child = Puppet::with(process::Builder::new().name(name));
+        let child = ScriptedProcess::with(process::Builder::new().name(name));
         let monitor = process::monitor_name(name);
         assert_eq!(monitors(inbox.pid()).0, [child.pid()]);
-        child.begins(|| process::exit_with(ExitReason::Normal));
+        child.start(|| process::exit_with(ExitReason::Normal));
         assert_eq!(whole_down(inbox), (monitor, MonitorTarget::Name(name.into()), ExitReason::Normal));
     });
 }
@@ -54,7 +54,7 @@ fn mn_03_a_monitor_by_name_names_the_name() {
 #[test]
 fn mn_04_an_unknown_name_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let name = unique("nobody");
+        let name = unique("unregistered");
         let monitor = process::monitor_name(name);
         let Some(Event::Down { monitor: fired, target, reason }) = inbox.try_recv() else {
             panic!("it is there when monitor returns")
@@ -67,15 +67,15 @@ fn mn_04_an_unknown_name_is_down_at_once() {
 #[test]
 fn a_dead_process_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper();
-        let watch = process::watch(&dead);
-        process::exit(&dead, "long ago");
+        let exited = sleeper();
+        let watch = process::watch(&exited);
+        process::exit(&exited, "long ago");
         watch.wait();
-        let monitor = process::monitor(&dead);
+        let monitor = process::monitor(&exited);
         let event = inbox.try_recv().expect("it is there when monitor returns");
         assert_eq!(
             event,
-            Event::Down { monitor, target: MonitorTarget::Pid(dead.pid()), reason: ExitReason::NoProc }
+            Event::Down { monitor, target: MonitorTarget::Pid(exited.pid()), reason: ExitReason::NoProc }
         );
     });
 }
@@ -88,7 +88,7 @@ fn mn_06_monitoring_oneself_never_fires() {
         assert!(!process::demonitor(monitor));
         assert_eq!(inbox.try_recv(), None);
         assert_eq!(monitors(inbox.pid()), (vec![], vec![]));
-        let _ = process::monitor(inbox.pid()); // and may stand at the end
+        let _ = process::monitor(inbox.pid()); // and it may still be set at the exit
     });
 }
 
@@ -123,7 +123,7 @@ fn mn_10_demonitor_tells_the_truth() {
             assert_eq!(inbox.try_recv(), None);
         }
         assert_eq!(was_active + had_fired, 2500);
-        // Afterwards nothing comes either.
+        // Nothing arrives later either.
         eventually("all are gone", || monitors(inbox.pid()).0.is_empty());
         assert_eq!(inbox.try_recv(), None);
     });
@@ -148,7 +148,7 @@ fn a_flushed_down_is_not_counted_as_mail() {
         let (_, monitor) = process::spawn_monitor::<()>(|_| ()).unwrap();
         eventually("the down is queued", || inbox.len() == 1);
         assert!(!process::demonitor_flush(monitor));
-        assert!(inbox.is_empty(), "who receives while the mailbox is not empty would wait for ever");
+        assert!(inbox.is_empty(), "a receive with a non-empty mailbox would block without end");
         assert_eq!(process::info(inbox.pid()).unwrap().mailbox_len, 0);
         assert_eq!(inbox.try_recv(), None);
         assert!(inbox.is_empty());
@@ -199,7 +199,7 @@ fn mn_12_every_monitor_has_its_own_down() {
 fn mn_14_a_monitor_by_name_stays_with_the_process_it_found() {
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("mn_14");
-        let (v, w) = (Puppet::with(process::Builder::new().name(name)), Puppet::new());
+        let (v, w) = (ScriptedProcess::with(process::Builder::new().name(name)), ScriptedProcess::new());
         let monitor = process::monitor_name(name);
         process::unregister(name).unwrap();
         process::register(name, &w).unwrap();
@@ -229,16 +229,16 @@ fn mn_15_a_large_reason_arrives_whole() {
 #[test]
 fn mn_16_monitored_by_is_emptied() {
     attached(|inbox: &mut Inbox<()>| {
-        let (watcher, watched) = (Puppet::new(), Puppet::new());
+        let (watcher, watched) = (ScriptedProcess::new(), ScriptedProcess::new());
         let pid = watched.pid();
-        let monitor = watcher.does(move || process::monitor(pid));
+        let monitor = watcher.run(move || process::monitor(pid));
         assert_eq!(monitors(&watched), (vec![], vec![watcher.pid()]));
         assert_eq!(monitors(&watcher), (vec![watched.pid()], vec![]));
-        assert!(watcher.does(move || process::demonitor(monitor)));
+        assert!(watcher.run(move || process::demonitor(monitor)));
         assert_eq!(monitors(&watched), (vec![], vec![]));
         assert_eq!(monitors(&watcher), (vec![], vec![]));
-        let _ = watcher.does(move || process::monitor(pid));
-        let _ = watcher.does(move || process::monitor(pid));
+        let _ = watcher.run(move || process::monitor(pid));
+        let _ = watcher.run(move || process::monitor(pid));
         assert_eq!(monitors(&watched).1, [watcher.pid(); 2]);
         let own = process::monitor(&watcher);
         process::exit(&watcher, ExitReason::Kill);
@@ -265,11 +265,11 @@ fn mn_24_a_monitored_body_that_ends_at_once_gives_its_reason() {
 #[test]
 fn mn_25_an_end_after_demonitor_is_not_told() {
     attached(|inbox: &mut Inbox<()>| {
-        let child = Puppet::new();
+        let child = ScriptedProcess::new();
         let monitor = process::monitor(&child);
         let watch = process::watch(&child);
         assert!(process::demonitor(monitor));
-        child.begins(|| process::exit_with("quietly"));
+        child.start(|| process::exit_with("quietly"));
         assert_eq!(watch.wait(), "quietly".into());
         assert_eq!(inbox.try_recv(), None);
     });
@@ -278,15 +278,18 @@ fn mn_25_an_end_after_demonitor_is_not_told() {
 #[test]
 fn monitors_have_nothing_to_do_with_trap_exit() {
     attached(|inbox: &mut Inbox<()>| {
-        let (plain, trapping, child) = (Puppet::new(), Puppet::trapping(), sleeper());
-        for puppet in [&plain, &trapping] {
+        let (plain, trapping, child) = (ScriptedProcess::new(), ScriptedProcess::trapping(), sleeper());
+        for process in [&plain, &trapping] {
             let pid = child.pid();
-            let _ = puppet.does(move || process::monitor(pid));
+            let _ = process.run(move || process::monitor(pid));
         }
         process::exit(&child, "oops");
-        for puppet in [&plain, &trapping] {
-            assert_eq!(down_of(&puppet.hears(1)[0]), (MonitorTarget::Pid(child.pid()), "oops".into()));
-            assert!(process::is_alive(puppet));
+        for process in [&plain, &trapping] {
+            assert_eq!(
+                down_of(&process.wait_for_events(1)[0]),
+                (MonitorTarget::Pid(child.pid()), "oops".into())
+            );
+            assert!(process::is_alive(process));
         }
         assert_eq!(inbox.try_recv(), None);
     });
@@ -295,10 +298,10 @@ fn monitors_have_nothing_to_do_with_trap_exit() {
 #[test]
 fn the_monitor_of_another_process_cannot_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
-        let (child, stranger) = (sleeper(), Puppet::new());
+        let (child, unrelated) = (sleeper(), ScriptedProcess::new());
         let monitor = process::monitor(&child);
-        assert!(!stranger.does(move || process::demonitor(monitor)));
-        assert!(!stranger.does(move || process::demonitor_flush(monitor)));
+        assert!(!unrelated.run(move || process::demonitor(monitor)));
+        assert!(!unrelated.run(move || process::demonitor_flush(monitor)));
         process::exit(&child, "still seen");
         assert_eq!(down(inbox), (monitor, "still seen".into()));
     });
@@ -309,16 +312,16 @@ fn a_monitor_on_a_dying_process_can_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let (dying, kept) = process::spawn_monitor::<()>(move |_| {
+        let (exiting, kept) = process::spawn_monitor::<()>(move |_| {
             began.open();
             open.pass();
             process::checkpoint();
         })
         .unwrap();
         ready.pass();
-        let before = process::monitor(&dying);
-        process::exit(&dying, "oops");
-        let after = process::monitor(&dying);
+        let before = process::monitor(&exiting);
+        process::exit(&exiting, "oops");
+        let after = process::monitor(&exiting);
         assert!(process::demonitor(before));
         assert!(process::demonitor(after));
         gate.open();
@@ -337,13 +340,13 @@ fn a_foreign_thread_cannot_monitor() {
 #[test]
 fn a_foreign_thread_watches_instead() {
     let _watchdog = watchdog();
-    let child = Puppet::new();
+    let child = ScriptedProcess::new();
     let (first, second) = (process::watch(&child), process::watch(&child));
     assert_eq!(first.pid(), child.pid());
     assert_eq!(first.wait_timeout(Duration::ZERO), None);
-    child.begins(|| process::exit_with("seen from outside"));
+    child.start(|| process::exit_with("seen from outside"));
     assert_eq!(first.wait(), "seen from outside".into());
-    assert_eq!(first.wait(), "seen from outside".into(), "it can be asked again");
+    assert_eq!(first.wait(), "seen from outside".into(), "a second wait returns the same reason");
     assert_eq!(second.wait_timeout(Duration::from_secs(30)), Some("seen from outside".into()));
     assert_eq!(process::watch(&child).wait(), ExitReason::NoProc);
 }
@@ -372,10 +375,10 @@ fn a_watch_can_be_shared_by_threads() {
 #[test]
 fn a_dropped_watch_leaves_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
-        let child = Puppet::new();
+        let child = ScriptedProcess::new();
         drop(process::watch(&child));
         let monitor = process::monitor(&child);
-        child.begins(|| process::exit_with("later"));
+        child.start(|| process::exit_with("later"));
         assert_eq!(down(inbox), (monitor, "later".into()));
     });
 }

@@ -1,7 +1,7 @@
-//! Names, and their takeover from a holder that is still dying. Scenarios NM-02 to NM-16.
+//! Names, and their takeover from a holder that is still exiting. Scenarios NM-02 to NM-16.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use rethread::ExitReason;
 use rethread::process::{
     self, Address, Builder, Inbox, Name, NameError, ProcessState, SendError, SpawnError,
 };
+use scripted_process::ScriptedProcess;
 use support::{Gate, Journal, attached, down, eventually, exit_event, message, sleeper, unique, watchdog};
 
-/// A process that has ended.
-fn dead() -> Address<()> {
+/// Returns a process that has exited.
+fn exited() -> Address<()> {
     let address = sleeper();
     let watch = process::watch(&address);
     process::exit(&address, "long ago");
@@ -25,7 +25,7 @@ fn dead() -> Address<()> {
     address
 }
 
-/// A process with a name that waits until it is ended.
+/// Starts a process with a name that waits until it is ended.
 fn named(name: &str) -> Result<Address<()>, SpawnError> {
     Builder::new().name(name).spawn(|inbox| {
         loop {
@@ -37,8 +37,8 @@ fn named(name: &str) -> Result<Address<()>, SpawnError> {
 #[test]
 fn nm_02_a_dead_process_cannot_have_a_name() {
     let _watchdog = watchdog();
-    let (name, dead) = (unique("nm_02"), dead());
-    assert_eq!(process::register(name, &dead), Err(NameError::NoProc));
+    let (name, exited) = (unique("nm_02"), exited());
+    assert_eq!(process::register(name, &exited), Err(NameError::NoProc));
     assert_eq!(process::whereis(name), None);
     let next = sleeper();
     assert_eq!(process::register(name, &next), Ok(()));
@@ -48,10 +48,10 @@ fn nm_02_a_dead_process_cannot_have_a_name() {
 #[test]
 fn a_dying_process_cannot_have_a_name() {
     let _watchdog = watchdog();
-    let (name, gate) = (unique("dying"), Gate::new());
-    let dying = held_up(Builder::new(), &gate, &Journal::new());
-    process::exit(&dying, "going");
-    assert_eq!(process::register(name, &dying), Err(NameError::NoProc));
+    let (name, gate) = (unique("exiting"), Gate::new());
+    let exiting = held_up(Builder::new(), &gate, &Journal::new());
+    process::exit(&exiting, "going");
+    assert_eq!(process::register(name, &exiting), Err(NameError::NoProc));
     gate.open();
     assert_eq!(process::whereis(name), None);
 }
@@ -77,9 +77,9 @@ fn nm_03_a_held_name_cannot_be_registered() {
 #[test]
 fn nm_05_anybody_may_unregister() {
     let _watchdog = watchdog();
-    let (name, stranger) = (unique("nm_05"), Puppet::new());
+    let (name, unrelated) = (unique("nm_05"), ScriptedProcess::new());
     let v = named(name).unwrap();
-    assert_eq!(stranger.does(move || process::unregister(name)), Ok(()));
+    assert_eq!(unrelated.run(move || process::unregister(name)), Ok(()));
     assert_eq!(process::whereis(name), None);
     assert!(process::is_alive(&v));
     assert_eq!(process::info(&v).unwrap().name, None);
@@ -91,7 +91,7 @@ fn nm_06_an_unknown_name_cannot_be_unregistered() {
     let _watchdog = watchdog();
     assert_eq!(process::unregister(unique("nm_06")), Err(NameError::Unknown));
     assert_eq!(process::unregister(""), Err(NameError::Unknown));
-    let name = unique("nm_06.dying");
+    let name = unique("nm_06.exiting");
     let holder = named(name).unwrap();
     process::exit(&holder, "going");
     assert_eq!(process::unregister(name), Err(NameError::Unknown));
@@ -101,11 +101,11 @@ fn nm_06_an_unknown_name_cannot_be_unregistered() {
 fn nm_08_a_message_to_a_dead_process_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let dead = dead();
+        let exited = exited();
         for _ in 0..10 {
-            dead.send(());
+            exited.send(());
         }
-        assert!(!process::is_alive(&dead));
+        assert!(!process::is_alive(&exited));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -171,8 +171,8 @@ fn nm_12_register_unregister_and_kill_in_turn() {
 fn nm_13_a_process_shows_its_name() {
     let _watchdog = watchdog();
     let (name, later) = (unique("nm_13"), unique("nm_13.later"));
-    let (born, plain) = (named(name).unwrap(), sleeper());
-    assert_eq!(process::info(&born).unwrap().name.as_deref(), Some(name));
+    let (child, plain) = (named(name).unwrap(), sleeper());
+    assert_eq!(process::info(&child).unwrap().name.as_deref(), Some(name));
     assert_eq!(process::info(&plain).unwrap().name, None);
     process::register(later, &plain).unwrap();
     assert_eq!(process::info(&plain).unwrap().name.as_deref(), Some(later));
@@ -184,10 +184,10 @@ fn nm_14_a_name_is_free_for_who_has_sent_the_kill() {
     let _watchdog = watchdog();
     let name = unique("nm_14");
     for _ in 0..3000 {
-        let child = named(name).unwrap(); // also: it could be had back at once
+        let child = named(name).unwrap(); // also: it could be reused at once
         process::exit(&child, ExitReason::Kill);
         assert!(!process::is_alive(&child));
-        // BEAM promises this only after the Exit or Down; here a doomed holder does not count.
+        // BEAM promises this only after the Exit or Down; here an exiting holder no longer counts.
         assert_eq!(process::whereis(name), None);
     }
 }
@@ -232,13 +232,13 @@ fn a_typed_name_finds_its_holder_or_hands_the_message_back() {
         let name = Name::<String>::new(text);
         assert_eq!(name.as_str(), text);
         assert_eq!(name.whereis(), None);
-        let refused = name.send("nobody".to_owned()).unwrap_err();
-        assert_eq!(refused, SendError::NoProc("nobody".to_owned()));
-        assert_eq!(refused.into_inner(), "nobody");
+        let refused = name.send("unregistered".to_owned()).unwrap_err();
+        assert_eq!(refused, SendError::NoProc("unregistered".to_owned()));
+        assert_eq!(refused.into_inner(), "unregistered");
         process::register(text, inbox.pid()).unwrap();
         assert_eq!(name.whereis(), Some(inbox.pid()));
-        assert_eq!(name.send("somebody".to_owned()), Ok(()));
-        assert_eq!(message(inbox), "somebody");
+        assert_eq!(name.send("registered".to_owned()), Ok(()));
+        assert_eq!(message(inbox), "registered");
         let refused = Name::<u32>::new(text).send(7).unwrap_err();
         assert!(matches!(refused, SendError::WrongType { message: 7, expected: "u32", .. }));
         assert!(refused.to_string().contains("String, not u32"), "{refused}");
@@ -256,7 +256,7 @@ impl Drop for Note {
     }
 }
 
-/// Waits at a gate in its destructor, then notes that it is over.
+/// Waits at a gate in its destructor, then notes that it is finished.
 struct HeldUp(Gate, Journal);
 
 impl Drop for HeldUp {
@@ -266,7 +266,7 @@ impl Drop for HeldUp {
     }
 }
 
-/// A process whose destructors wait for the gate; returned when it is under way.
+/// Starts a process whose destructors wait for the gate; it is running when this returns.
 #[track_caller]
 fn held_up(builder: Builder, gate: &Gate, journal: &Journal) -> Address<()> {
     let ready = Gate::new();
@@ -283,7 +283,7 @@ fn held_up(builder: Builder, gate: &Gate, journal: &Journal) -> Address<()> {
     address
 }
 
-/// A process under the name that notes when its body begins, and goes on until it is ended.
+/// Starts a process under the name that notes when its body begins, and runs until it is ended.
 fn successor(name: &str, journal: &Journal, begins: &'static str) -> Address<()> {
     let notes = journal.clone();
     let body = move |inbox: &mut Inbox<()>| {
@@ -292,7 +292,7 @@ fn successor(name: &str, journal: &Journal, begins: &'static str) -> Address<()>
             inbox.recv();
         }
     };
-    Builder::new().name(name).spawn(body).expect("the name of one who is dying can be had")
+    Builder::new().name(name).spawn(body).expect("the name of an exiting process can be taken over")
 }
 
 fn waits(address: &Address<()>) {
@@ -340,14 +340,14 @@ fn a_successor_that_registers_by_hand_does_not_wait() {
     let old = held_up(Builder::new().name(name), &gate, &journal);
     let watch = process::watch(&old);
     process::exit(&old, ExitReason::Shutdown);
-    let new = Puppet::new();
+    let new = ScriptedProcess::new();
     assert_eq!(process::register(name, &new), Ok(()));
     assert_eq!(process::whereis(name), Some(new.pid()));
     gate.open();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
-    // The burial of the old holder leaves the name with the new one.
+    // The exit cleanup of the old holder leaves the name with the new one.
     assert_eq!(process::whereis(name), Some(new.pid()));
-    assert_eq!(new.does(|| "well"), "well");
+    assert_eq!(new.run(|| "well"), "well");
 }
 
 #[test]
@@ -375,8 +375,8 @@ fn a_chain_of_successors_begins_after_all_burials() {
         let old = held_up(Builder::new().name(name), &gate, &journal);
         process::exit(&old, ExitReason::Shutdown);
         for _ in 0..5 {
-            // Each is killed while it waits: its body never begins.
-            let next = successor(name, &journal, "a dead one begins");
+            // Each is killed while it waits: its body never runs.
+            let next = successor(name, &journal, "a killed one begins");
             let watch = process::watch(&next);
             waits(&next);
             process::exit(&next, ExitReason::Shutdown);
@@ -393,7 +393,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
         });
         gate.open();
         let expected = ["the old one is gone", "the last one begins"];
-        assert_eq!(journal.wait_for(2), expected, "waited for the end of each: {wait_for_the_end_of_each}");
+        assert_eq!(journal.wait_for(2), expected, "waited for each exit: {wait_for_the_end_of_each}");
     }
 }
 
@@ -431,7 +431,7 @@ fn a_chain_of_dying_holders_is_buried_in_order() {
     assert_eq!(journal.wait_for(7), expected);
 }
 
-/// Counts who is inside, from the first line of a body to the end of its last destructor.
+/// Counts the processes inside, from the first line of a body to the end of its last destructor.
 struct Inside(Arc<AtomicUsize>);
 
 impl Drop for Inside {
@@ -453,25 +453,26 @@ fn a_name_never_has_two_living_holders() {
         let racer = |number: usize| {
             let (inside, breaches, begun) = (&inside, &breaches, &begun);
             let mut holders = Vec::new();
-            // How many are ended before their first step is the scheduler's business: go on until enough began.
+            // How many are ended before their first step depends on the scheduler: continue until enough
+            // have begun.
             let enough = |round: usize| round >= 300 && begun.load(Ordering::SeqCst) >= 100;
             for round in (0..).take_while(|round| !enough(*round)) {
                 let (inside, breaches, begun) = (Arc::clone(inside), Arc::clone(breaches), Arc::clone(begun));
-                let (tell, told) = channel::<()>();
+                let (tx, rx) = channel::<()>();
                 let body = move |inbox: &mut Inbox<()>| {
                     breaches.fetch_add(inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
                     begun.fetch_add(1, Ordering::SeqCst);
                     let _inside = Inside(inside);
-                    drop(tell);
+                    drop(tx);
                     inbox.recv();
                 };
                 match Builder::new().name(name).spawn(body) {
                     Ok(child) => {
                         holders.push(process::watch(&child));
                         if (round + number) % 4 > 0 {
-                            let _ = told.recv(); // it has begun, or ended before it could
+                            let _ = rx.recv(); // it has begun, or exited before it could
                             process::exit(&child, ExitReason::Kill);
-                        } // else whoever comes next ends it, wherever it is
+                        } // otherwise the next process ends it, at any point
                     }
                     Err(SpawnError::Name(NameError::Taken(holder))) => {
                         process::watch(holder).wait_timeout(Duration::from_micros(200));
@@ -492,7 +493,7 @@ fn a_name_never_has_two_living_holders() {
         holder.wait();
     }
     let counts = [&inside, &breaches].map(|count| count.load(Ordering::SeqCst));
-    assert_eq!(counts, [0, 0], "nobody is left inside, nobody ever met another");
+    assert_eq!(counts, [0, 0], "none is left inside, no two were ever inside together");
     let begun = begun.load(Ordering::SeqCst);
     assert!((100..=holders.len()).contains(&begun), "{begun} of {} began", holders.len());
     assert_eq!(process::whereis(name), None);
@@ -542,7 +543,7 @@ fn a_name_can_be_waited_for_from_many_threads() {
         watch.wait();
     }
     assert_eq!(process::whereis_timeout(name, std::time::Duration::ZERO), Some(holder.pid()));
-    assert_eq!(process::whereis_timeout(unique("nobody"), std::time::Duration::ZERO), None);
+    assert_eq!(process::whereis_timeout(unique("unregistered"), std::time::Duration::ZERO), None);
 }
 
 #[test]

@@ -1,19 +1,19 @@
-//! What was given up before its end leaves nothing with the process, the name or the clock it concerned. What is
-//! measured is the memory of the whole program, so each of these has a program of its own; a smaller and quicker
-//! relative of benches/leaks.rs, for what goes through that too seldom.
+//! Operations that are cancelled leave nothing behind with the process, the name or the timer thread
+//! concerned. The measure is the memory of the whole program, so each test runs in a child program; a
+//! smaller and quicker version of benches/leaks.rs, for rare paths.
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::fs;
 use std::time::Duration;
 
-use apart::apart;
+use child_program::in_child_program;
 use rethread::prelude::*;
 use support::{sleeper, watchdog};
 
-/// How much more may be resident in the end.
+/// The tolerated growth of resident memory.
 const MOODS_KB: usize = 1000;
 
 fn resident_kb() -> usize {
@@ -22,9 +22,9 @@ fn resident_kb() -> usize {
     field.and_then(|line| line.split_whitespace().next()).and_then(|kb| kb.parse().ok()).unwrap_or(0)
 }
 
-/// Does it so often that what each turn leaves behind would be seen.
+/// Runs an operation so often that a leak would be visible.
 fn leaves_nothing(turns: usize, mut turn: impl FnMut(usize)) {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         (0..turns / 10).for_each(&mut turn);
         let before = resident_kb();
@@ -43,7 +43,7 @@ fn a_watch_that_is_dropped() {
 #[test]
 fn a_timer_that_was_cancelled() {
     let target = sleeper();
-    // What it would leave is little: its number.
+    // A leak would be small here: its number.
     leaves_nothing(200_000, |_| {
         let timer = process::send_after(Duration::from_secs(1000), &target, ());
         assert!(process::cancel_timer(timer).is_some());
@@ -65,7 +65,7 @@ fn a_listener_that_went_away() {
 
 #[test]
 fn a_call_that_timed_out() {
-    /// It keeps who called it last.
+    /// Keeps its last caller.
     struct Silent(Option<Caller<()>>);
     impl GenServer for Silent {
         type Args = ();

@@ -1,4 +1,4 @@
-//! What an observer sees: the tree, one process, the busiest, and the news. `cargo test` runs it.
+//! The observer: the process tree, one process, the busiest processes, and the events.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{Gate, attached, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A server that does what it is told, with a gate to hold it in a handler.
+/// A server that acts on request, with a gate to block it in a handler.
 struct Worker;
 
 enum Ask {
@@ -52,7 +52,7 @@ impl GenServer for Worker {
     }
 }
 
-/// A supervisor of that name over workers of those names.
+/// Starts a supervisor of that name over workers of those names.
 fn system(name: &'static str, workers: &[&'static str]) -> ServerRef<Supervisor> {
     let children =
         workers.iter().map(|worker| Worker::child_spec(()).id(*worker).name(ServerRef::named(worker)));
@@ -61,7 +61,8 @@ fn system(name: &'static str, workers: &[&'static str]) -> ServerRef<Supervisor>
     plan.start().expect("it starts")
 }
 
-/// The lines of the tree below a process: how deep, who, and how often started again; children that do not run by id.
+/// Returns the lines of the tree below a process: depth, name, and number of restarts; children that are
+/// not running by id.
 fn lines(snapshot: &Snapshot, root: Pid) -> Vec<(usize, String, u64)> {
     let line = |branch: &observer::TreeRow<'_>| match branch.node {
         Node::Process { process, restarts } => (branch.depth, process.display_name().to_owned(), restarts),
@@ -71,7 +72,7 @@ fn lines(snapshot: &Snapshot, root: Pid) -> Vec<(usize, String, u64)> {
     snapshot.tree_of(root).iter().map(line).collect()
 }
 
-/// The next event that concerns a process and is accepted.
+/// Returns the next event that concerns a process and is accepted.
 fn next(events: &mut EventReceiver, mut wanted: impl FnMut(&ProcessEvent) -> bool) -> ProcessEvent {
     loop {
         let event = events.recv_timeout(Duration::from_secs(30)).expect("an event is due");
@@ -92,7 +93,7 @@ fn the_tree_shows_who_started_whom_and_what_does_not_run() {
 
     let first = process::whereis(a).expect("it runs");
     process::exit(first, ExitReason::Kill);
-    // The supervisor writes its books after the restart; it answers when it has.
+    // The supervisor updates its account after the restart; the call returns after that.
     eventually("a new one", || process::whereis(a).is_some_and(|pid| pid != first));
     system.which_children().expect("it answers");
     system.terminate_child(b).expect("it is stopped");
@@ -130,6 +131,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     eventually("it waits", || {
         observer::info(server.whereis().unwrap()).unwrap().info.state == ProcessState::Waiting
     });
+    // Block the handler of a call, and queue five messages behind it.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (held, holds) = (gate.clone(), begun.clone());
     let (caller, asked) = (server.clone(), move |from| Ask::Hold(holds, held, from));
@@ -137,6 +139,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     begun.pass();
     (0..5).for_each(|_| server.cast(Tell::Nothing));
     let pid = server.whereis().expect("it runs");
+    // The observer shows the handler, the queue, and a growing time.
     let hung = observer::info(pid).expect("it is there");
     assert_eq!((hung.info.state.clone(), hung.info.activity), (ProcessState::Running, Activity::Call));
     assert_eq!((hung.info.mailbox_len, hung.info.received), (5, 2));
@@ -153,6 +156,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
             && line.ends_with("message_queue_len 5"),
         "{line}"
     );
+    // The caller is shown as waiting for the server.
     let asking = observer::info(&call).expect("it waits").info;
     assert_eq!(asking.waiting_on, Some(pid));
     gate.open();
@@ -173,15 +177,15 @@ fn threads_carry_the_names_of_their_processes() {
         });
         let child = child.expect("a thread");
         begun.pass();
-        let name = observer::info(&child).expect("it lives").info.thread_name.expect("it has one");
+        let name = observer::info(&child).expect("it is running").info.thread_name.expect("it has one");
         assert_eq!(name, "a label of more");
-        // What the kernel says, where it can be asked.
+        // Compare with the kernel's figures, where available.
         if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
             let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
             assert!(names.map(|comm| comm.trim_end().to_owned()).any(|comm| comm == name));
         }
         gate.open();
-        let own = observer::info(inbox.pid()).expect("it lives").info.thread_name;
+        let own = observer::info(inbox.pid()).expect("it is running").info.thread_name;
         assert_eq!(own.as_deref(), std::thread::current().name());
     });
 }
@@ -220,7 +224,7 @@ fn events_tell_a_life_from_the_start_to_the_end() {
         assert_eq!(started.name.as_deref(), Some(name));
         let exited = next(&mut events, mine);
         assert_eq!(exited.kind, ProcessEventKind::Exited { reason: ExitReason::Normal });
-        assert_eq!(exited.name.as_deref(), Some(name), "though the name is free again");
+        assert_eq!(exited.name.as_deref(), Some(name), "although the name is free again");
         assert!(exited.to_string().ends_with("exited: normal"), "{exited}");
     });
 }
@@ -233,6 +237,7 @@ fn events_tell_of_restarts_and_of_giving_up() {
     let system = system(top, &[a]);
     let root = system.whereis().expect("it runs");
     let worker: ServerRef<Worker> = ServerRef::named(a);
+    // Three restarts are within the budget.
     for times in 1..=3 {
         let before = worker.whereis().expect("it runs");
         worker.cast(Tell::Crash);
@@ -252,6 +257,7 @@ fn events_tell_of_restarts_and_of_giving_up() {
         );
         assert_eq!(Some(again.pid), worker.whereis());
     }
+    // The fourth crash exceeds it.
     worker.cast(Tell::Crash);
     let gave_up = next(&mut events, |event| event.pid == root);
     let ProcessEventKind::GaveUp { reason: why } = &gave_up.kind else { panic!("{gave_up}") };
@@ -287,7 +293,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     assert!(snapshot.zombies.iter().any(|zombie| zombie.pid == stuck.pid()));
     assert!(snapshot.to_string().contains(&format!("zombie {}", stuck.pid())));
     assert_eq!(
-        observer::info(&stuck).expect("it is told of").info.state,
+        observer::info(&stuck).expect("it is listed").info.state,
         ProcessState::Zombie(ExitReason::Killed)
     );
     gate.open();
@@ -304,7 +310,7 @@ fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
         }
         let read = std::iter::from_fn(|| events.try_recv()).count();
         assert_eq!(read, 4);
-        assert!(events.dropped() >= 36, "twenty births and twenty deaths, other tests not counted");
+        assert!(events.dropped() >= 36, "twenty starts and twenty exits, other tests not counted");
         assert_eq!(events.dropped(), 0);
         assert!(events.recv_timeout(Duration::ZERO).is_none() || events.dropped() == 0);
     });

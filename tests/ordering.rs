@@ -1,12 +1,12 @@
-//! In which order messages and signals arrive. Scenarios OR-01 to OR-08, and what follows from them.
+//! The order in which messages and signals arrive. Scenarios OR-01 to OR-08, and consequences of them.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
-use puppet::Puppet;
 use rethread::ExitReason;
 use rethread::process::{self, Address, Event, Inbox};
+use scripted_process::ScriptedProcess;
 use support::{Journal, attached, down, exit_event, message, sleeper, unique};
 
 #[test]
@@ -49,21 +49,21 @@ fn or_03_a_message_comes_before_the_end_of_its_sender() {
             let monitor = process::monitor(&child);
             child.send(());
             assert_eq!(message(inbox), round);
-            let mut told = [false, false];
+            let mut received = [false, false];
             for _ in 0..2 {
                 match inbox.recv() {
                     Event::Exit { from, reason } => {
                         assert_eq!((from, reason), (child.pid(), "said it".into()));
-                        told[0] = true;
+                        received[0] = true;
                     }
                     Event::Down { monitor: fired, reason, .. } => {
                         assert_eq!((fired, reason), (monitor, "said it".into()));
-                        told[1] = true;
+                        received[1] = true;
                     }
                     Event::Message(other) => panic!("{other} came after the end of its sender"),
                 }
             }
-            assert_eq!(told, [true, true]);
+            assert_eq!(received, [true, true]);
         }
     });
 }
@@ -71,8 +71,8 @@ fn or_03_a_message_comes_before_the_end_of_its_sender() {
 #[test]
 fn or_04_messages_of_one_sender_keep_their_order() {
     attached(|inbox: &mut Inbox<u32>| {
-        let (sender, to) = (Puppet::new(), inbox.address());
-        sender.begins(move || (1..=5).for_each(|n| to.send(n)));
+        let (sender, to) = (ScriptedProcess::new(), inbox.address());
+        sender.start(move || (1..=5).for_each(|n| to.send(n)));
         assert_eq!([(); 5].map(|()| message(inbox)), [1, 2, 3, 4, 5]);
     });
 }
@@ -100,7 +100,7 @@ fn or_05_an_answer_comes_before_the_down_or_never() {
             assert_eq!((fired, reason), (monitor, ExitReason::Killed));
             assert_eq!(inbox.try_recv(), None);
         }
-        // Both may happen; which does is up to the threads.
+        // Both outcomes are possible; which one depends on the threads.
         assert!(answered <= 300);
     });
 }
@@ -168,7 +168,7 @@ fn a_trapping_process_hears_messages_and_signals_in_one_order() {
             process::exit(&child, ExitReason::Normal);
             child.send(3);
             let from = inbox.pid();
-            let heard = [(); 5].map(|()| message(inbox));
+            let received = [(); 5].map(|()| message(inbox));
             let expected = [
                 Event::Message(1),
                 Event::Exit { from, reason: "in between".into() },
@@ -176,7 +176,7 @@ fn a_trapping_process_hears_messages_and_signals_in_one_order() {
                 Event::Exit { from, reason: ExitReason::Normal },
                 Event::Message(3),
             ];
-            assert_eq!(heard, expected.map(|event| (round, event)));
+            assert_eq!(received, expected.map(|event| (round, event)));
         }
     });
 }
@@ -205,10 +205,10 @@ fn an_exit_signal_overtakes_the_backlog() {
 #[test]
 fn many_senders_each_keep_their_order() {
     attached(|inbox: &mut Inbox<(usize, u32)>| {
-        let senders = [(); 4].map(|()| Puppet::new());
+        let senders = [(); 4].map(|()| ScriptedProcess::new());
         for (which, sender) in senders.iter().enumerate() {
             let to = inbox.address();
-            sender.begins(move || (0..1000).for_each(|n| to.send((which, n))));
+            sender.start(move || (0..1000).for_each(|n| to.send((which, n))));
         }
         let mut next = [0; 4];
         for _ in 0..4000 {

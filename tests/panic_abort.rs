@@ -1,4 +1,4 @@
-//! A build that cannot contain panics is refused loudly, at compile time.
+//! A build that cannot contain panics is refused at compile time.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,25 +1,25 @@
-//! The panic hook: panics of processes stay off standard error, those of all other threads go where they
-//! went before. Each test is a program of its own, since there is one hook for all threads.
+//! The panic hook: panics of processes are kept off standard error, those of all other threads are reported
+//! as before. There is one hook for all threads, so each test runs in a child program.
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::io::Write;
 use std::panic;
 use std::thread;
 
-use apart::{apart, doomed_apart};
+use child_program::{in_child_program, in_failing_child_program};
 use rethread::process::{self, Inbox, attempt};
-use support::{reason_of_death, watchdog};
+use support::{exit_reason_of, watchdog};
 
-/// Panics in a process, and waits for the end of it.
+/// Panics in a process, and waits for its exit.
 fn panicking_process(text: &'static str) {
     let watch = process::watch(process::spawn::<()>(move |_| panic!("{text}")).expect("a free thread"));
     watch.wait();
 }
 
-/// Panics on a thread that is not a process.
+/// Panics on a foreign thread.
 fn panicking_thread(text: &'static str) {
     let thread = thread::Builder::new().spawn(move || panic!("{text}")).expect("a free thread");
     thread.join().expect_err("it panics");
@@ -27,13 +27,13 @@ fn panicking_thread(text: &'static str) {
 
 #[test]
 fn panics_of_processes_are_silent_and_others_are_not() {
-    let printed = apart(|| {
+    let printed = in_child_program(|| {
         let _watchdog = watchdog();
         panicking_thread("before any process");
         panicking_process("in a process");
         panicking_thread("on a foreign thread");
         assert!(attempt(|| panic!("rescued on a foreign thread")).result().is_err());
-        reason_of_death(|_: &mut Inbox<()>| panic!("in an attached process"));
+        exit_reason_of(|_: &mut Inbox<()>| panic!("in an attached process"));
         panicking_thread("at the end");
     });
     for text in ["before any process", "on a foreign thread", "rescued on a foreign thread", "at the end"] {
@@ -46,7 +46,7 @@ fn panics_of_processes_are_silent_and_others_are_not() {
 
 #[test]
 fn a_thread_is_given_back_to_its_hook_when_it_is_no_process_any_more() {
-    let printed = apart(|| {
+    let printed = in_child_program(|| {
         let _watchdog = watchdog();
         process::attach(|_: &mut Inbox<()>| ()).expect("it returns");
         assert!(attempt(|| panic!("after the process")).result().is_err());
@@ -56,7 +56,7 @@ fn a_thread_is_given_back_to_its_hook_when_it_is_no_process_any_more() {
 
 #[test]
 fn the_hook_of_the_program_stays_in_force_for_other_threads() {
-    let printed = apart(|| {
+    let printed = in_child_program(|| {
         let _watchdog = watchdog();
         panic::set_hook(Box::new(|info| {
             let text = info.payload().downcast_ref::<String>().map_or("?", String::as_str);
@@ -73,36 +73,36 @@ fn the_hook_of_the_program_stays_in_force_for_other_threads() {
 
 #[test]
 fn a_hook_that_is_set_later_costs_the_place_but_not_the_containment() {
-    let printed = apart(|| {
+    let printed = in_child_program(|| {
         let _watchdog = watchdog();
         panicking_process("the first");
         panic::set_hook(Box::new(|_| {
             let _ = writeln!(std::io::stderr(), "later hook");
         }));
-        let reason = reason_of_death(|_: &mut Inbox<()>| panic!("the second"));
+        let reason = exit_reason_of(|_: &mut Inbox<()>| panic!("the second"));
         assert_eq!(reason.to_string(), "panic: the second");
     });
     assert_eq!(printed.matches("later hook").count(), 1, "{printed}");
 }
 
-/// Has every panic on this program panic once more, in its hook.
+/// Sets a panic hook that panics itself.
 fn set_a_hook_that_panics() {
     panic::set_hook(Box::new(|_| panic!("the hook of the program")));
 }
 
 #[test]
 fn a_hook_that_panics_is_not_called_for_processes_if_it_was_set_before() {
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = watchdog();
         set_a_hook_that_panics();
-        let reason = reason_of_death(|_: &mut Inbox<()>| panic!("in a process"));
+        let reason = exit_reason_of(|_: &mut Inbox<()>| panic!("in a process"));
         assert_eq!(reason.to_string().rsplit(": ").next(), Some("in a process"));
     });
 }
 
 #[test]
 fn a_hook_that_panics_and_was_set_later_ends_the_program_with_a_panic_of_a_process() {
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         process::attach(|_: &mut Inbox<()>| ()).expect("it returns");
         set_a_hook_that_panics();
         panicking_process("a hook that replaces the library's sees the panics of processes too");
@@ -113,7 +113,7 @@ fn a_hook_that_panics_and_was_set_later_ends_the_program_with_a_panic_of_a_proce
 
 #[test]
 fn a_hook_that_panics_ends_the_program_with_a_panic_of_a_foreign_thread() {
-    let (status, printed) = doomed_apart(|| {
+    let (status, printed) = in_failing_child_program(|| {
         set_a_hook_that_panics();
         panicking_process("in a process");
         panicking_thread("on a foreign thread");
@@ -124,7 +124,7 @@ fn a_hook_that_panics_ends_the_program_with_a_panic_of_a_foreign_thread() {
 
 #[test]
 fn a_hook_that_asks_the_runtime_gets_its_answers() {
-    let printed = apart(|| {
+    let printed = in_child_program(|| {
         let _watchdog = watchdog();
         process::attach(|_: &mut Inbox<()>| ()).expect("it returns");
         panic::set_hook(Box::new(|_| {
@@ -138,7 +138,7 @@ fn a_hook_that_asks_the_runtime_gets_its_answers() {
     });
     assert!(
         printed.contains("a process: true, listed: true, false"),
-        "a dying process starts none: {printed}"
+        "an exiting process starts none: {printed}"
     );
     assert!(printed.contains("a process: false, listed: false, true"), "{printed}");
 }

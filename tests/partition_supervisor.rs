@@ -1,4 +1,4 @@
-//! Partitions: the same server several times over, found by number and key. Scenarios AG-08 to AG-12.
+//! Partitions: several copies of one server, found by number and key. Scenarios AG-08 to AG-12.
 
 mod support;
 
@@ -10,7 +10,7 @@ use rethread::process::{self, Inbox, NameError};
 use rethread::{ChildState, SpecError};
 use support::{Journal, attached, eventually, unique, watchdog};
 
-/// A server that knows which partition it is.
+/// A server that knows its partition number.
 struct Part(usize);
 
 impl GenServer for Part {
@@ -37,7 +37,7 @@ fn plan(name: PartitionRef<Part>) -> PartitionSupervisor<Part> {
     PartitionSupervisor::new(name, Part::child_spec)
 }
 
-/// Which partition answers.
+/// Returns the index of the partition that answers.
 fn index(part: &ServerRef<Part>) -> usize {
     part.call(|from| from).expect("the partition runs").0
 }
@@ -76,7 +76,7 @@ fn ag_09_numbers_go_round_and_keys_are_spread() {
         for part in 0..3 {
             assert!(first.iter().filter(|found| **found == part).count() > 30, "{first:?}");
         }
-        // The key counts, not how it is held.
+        // Keys are compared by value, not by type.
         assert!(keys.iter().all(|key| by(key) == index(&name.for_key(key))));
         supervisor.stop().unwrap();
     });
@@ -168,7 +168,7 @@ fn a_partition_that_is_restarted_keeps_its_place() {
 fn it_is_supervised_and_restarted_itself() {
     attached(|_: &mut Inbox<()>| {
         let (first, second) = (parts("first"), parts("second"));
-        // Their ids are their names: two can stand beside each other.
+        // Their ids are their names, so two can run side by side.
         let system = Supervisor::one_for_one()
             .max_restarts(100, Duration::from_secs(60))
             .child(plan(first).partitions(2))
@@ -219,7 +219,7 @@ fn a_name_is_for_one_supervisor_and_a_route_for_nobody() {
         assert_eq!(name.partitions(), Some(2));
         let refused = Part::child_spec(7).name(name.partition(7)).start().unwrap_err();
         assert!(matches!(refused, StartError::Name(NameError::Unsupported(_))), "{refused}");
-        // The same name for another kind of server reaches these, and says so.
+        // The same name for another type of server reaches these, and the error says so.
         let other: PartitionRef<Supervisor> = PartitionRef::named(name.to_string().leak());
         assert!(matches!(other.partition(0).count_children(), Err(CallError::WrongType { .. })));
         supervisor.stop().unwrap();
@@ -252,7 +252,7 @@ fn each_partition_gets_its_own_spec_at_each_start() {
             _ => Part::child_spec(index),
         });
         let Err(StartError::Failed(ExitReason::Panic(report))) = broken.partitions(2).start() else {
-            panic!("it was to panic")
+            panic!("a panic was expected")
         };
         assert_eq!(report.message(), "no spec");
         assert_eq!((name.partitions(), name.partition(0).whereis()), (None, None));

@@ -1,4 +1,4 @@
-//! What the public types say of themselves in logs and panics, and which of them are equal.
+//! The `Debug` and `Display` output of the public types in logs and panics, and their equality.
 
 mod support;
 
@@ -53,7 +53,7 @@ fn addresses_and_names_are_equal_if_they_reach_the_same() {
     assert_eq!(subscribers.len(), 2);
     assert!(one != two);
     let spread: HashSet<u64> = (0..100).map(|_| hash(&sleeper_gone())).collect();
-    assert!(spread.len() > 90, "the hash of an address tells processes apart");
+    assert!(spread.len() > 90, "the hash of an address distinguishes processes");
 
     let name = Name::<()>::new("printed.one");
     assert_eq!(name, name.clone());
@@ -142,9 +142,9 @@ fn errors_of_links_and_names_are_sentences() {
         assert_eq!(error.to_string(), text);
     }
     assert_eq!(StopError::Timeout.to_string(), "timed out waiting for the server to stop");
-    let nobody: SendError<u8> = Name::new(unique("printed.nobody")).send(7).unwrap_err();
-    assert_eq!(debug(&nobody), "NoProc(..)");
-    assert_eq!(nobody.into_inner(), 7);
+    let unregistered: SendError<u8> = Name::new(unique("printed.unregistered")).send(7).unwrap_err();
+    assert_eq!(debug(&unregistered), "NoProc(..)");
+    assert_eq!(unregistered.into_inner(), 7);
     let name = unique("printed.other");
     let other = process::Builder::new().name(name).spawn::<String>(|inbox| drop(inbox.recv())).unwrap();
     let wrong: SendError<u8> = Name::new(name).send(7).unwrap_err();

@@ -1,17 +1,17 @@
-//! What can be told of a process: its listing, its label, its mail, its crash report. And in which order
-//! selective receives take that mail.
+//! Introspection of a process: its listing, its label, its mailbox, its crash report. And the order in
+//! which selective receives take messages.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{Activity, Builder, Event, Inbox, MonitorTarget, ProcessState};
+use scripted_process::ScriptedProcess;
 use support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 
 #[test]
@@ -51,7 +51,7 @@ fn all_fields_of_info() {
         gate.open();
         eventually("it waits", || process::info(&child).unwrap().state == ProcessState::Waiting);
         let info = process::info(&child).unwrap();
-        assert_eq!(info.mailbox_len, 3, "what a receive has passed over still waits");
+        assert_eq!(info.mailbox_len, 3, "skipped messages stay in the mailbox");
         let text = info.to_string();
         for part in [&child.pid().to_string(), name, "waiting", "message_queue_len 3", "process_info.rs"] {
             assert!(text.contains(part), "{part} is not in: {text}");
@@ -108,7 +108,7 @@ fn ancestors_are_listed_from_the_parent_up() {
         let to = inbox.address();
         let parent = process::spawn::<()>(move |inbox| {
             process::spawn::<()>(move |inbox| {
-                let info = process::info(inbox.pid()).expect("it lives");
+                let info = process::info(inbox.pid()).expect("it is running");
                 to.send(info.ancestors.to_vec());
             })
             .unwrap();
@@ -121,12 +121,12 @@ fn ancestors_are_listed_from_the_parent_up() {
 #[test]
 fn a_label_can_be_changed_and_need_not_be_unique() {
     let _watchdog = watchdog();
-    let (a, b) = (Puppet::new(), Puppet::with(Builder::new().label("first")));
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::with(Builder::new().label("first")));
     assert_eq!(process::info(&a).unwrap().label, None);
     assert_eq!(process::info(&b).unwrap().label.as_deref(), Some("first"));
-    for puppet in [&a, &b] {
-        puppet.does(|| process::set_label("second"));
-        let info = process::info(puppet).unwrap();
+    for process in [&a, &b] {
+        process.run(|| process::set_label("second"));
+        let info = process::info(process).unwrap();
         assert_eq!(info.label.as_deref(), Some("second"));
         assert!(info.to_string().contains("second"));
     }
@@ -166,10 +166,10 @@ fn a_selective_receive_takes_exits_and_downs_too() {
     attached(|inbox: &mut Inbox<u32>| {
         process::trap_exit(true);
         inbox.address().send(1);
-        let child = process::spawn_link::<()>(|_| process::exit_with("told")).unwrap();
+        let child = process::spawn_link::<()>(|_| process::exit_with("requested")).unwrap();
         inbox.address().send(2);
         let exit = inbox.recv_where(|event| matches!(event, Event::Exit { .. }));
-        assert_eq!(exit, Event::Exit { from: child.pid(), reason: "told".into() });
+        assert_eq!(exit, Event::Exit { from: child.pid(), reason: "requested".into() });
         let monitor = process::monitor(&child);
         let gone = inbox
             .recv_where(|event| matches!(event, Event::Down { monitor: fired, .. } if *fired == monitor));
@@ -235,7 +235,7 @@ fn an_end_that_was_asked_for_is_no_error() {
             inbox.recv();
         })
         .unwrap();
-        process::exit(&child, "told");
+        process::exit(&child, "requested");
         assert_eq!(down(inbox).0, monitor);
         pids.push(child.pid());
         let errors: Vec<String> = logs().into_iter().filter(|text| text.starts_with("ERROR")).collect();
@@ -267,7 +267,7 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
     }
     supervisor.stop().unwrap();
 
-    let top = Supervisor::one_for_one(); // which the application starts
+    let top = Supervisor::one_for_one(); // started by the application
     let application = Application::new(unique("shown"), top).start().unwrap();
     let started = [
         application.supervisor().whereis(),
@@ -276,18 +276,18 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
         TaskSupervisor::start_link().unwrap().whereis(),
     ];
     for pid in started.into_iter().flatten() {
-        let file = process::info(pid).expect("it lives").spawned_at.file();
+        let file = process::info(pid).expect("it is running").spawned_at.file();
         assert!(file.ends_with("process_info.rs"), "{file}");
         process::exit(pid, ExitReason::Kill);
     }
 }
 
-/// A server that notes what the runtime says it is at, in each of its callbacks.
+/// A server that notes the activity reported by the runtime in each of its callbacks.
 struct Introspective(Vec<Activity>);
 
 impl Introspective {
     fn note(&mut self, cx: &Context<Self>) -> Next {
-        let info = process::info(cx.pid()).expect("it lives");
+        let info = process::info(cx.pid()).expect("it is running");
         self.0.push(info.activity);
         Next::wait()
     }
@@ -329,13 +329,13 @@ static NOTED: Mutex<Vec<Activity>> = Mutex::new(Vec::new());
 #[test]
 fn a_server_shows_in_which_callback_it_is() {
     attached(|_: &mut Inbox<()>| {
-        let dead = Pid::from(&sleeper());
-        process::exit(dead, ExitReason::Kill);
+        let exited = Pid::from(&sleeper());
+        process::exit(exited, ExitReason::Kill);
         let server = Introspective::start(()).unwrap();
         server.call(|from| from).unwrap();
         let (pid, watch) = (server.whereis().unwrap(), server.watch());
-        eventually("it waits", || process::info(pid).expect("it lives").activity == Activity::Waiting);
-        server.cast(dead); // and the `Down` is the info
+        eventually("it waits", || process::info(pid).expect("it is running").activity == Activity::Waiting);
+        server.cast(exited); // and the `Down` is the info
         watch.wait();
         use Activity::{Call, Cast, Continuing, Info, Starting, Terminating};
         assert_eq!(*NOTED.lock(), [Starting, Continuing, Call, Cast, Info, Terminating]);
@@ -349,7 +349,7 @@ fn times_are_told_from_their_own_beginning() {
         let _earlier = sleeper();
         let began = Instant::now();
         let child = sleeper();
-        let info = process::info(&child).expect("it lives");
+        let info = process::info(&child).expect("it is running");
         assert!(info.uptime > Duration::ZERO);
         let longest = began.elapsed();
         assert!(info.uptime <= longest && info.active_for <= longest, "{info:?} in {longest:?}");
@@ -379,9 +379,11 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
     attached(|_: &mut Inbox<()>| {
         let worker = Worker::start(()).unwrap();
         let pid = worker.whereis().unwrap();
+        // This query makes the worker record the start time of each message.
         let _ = process::info(pid);
-        let (all_sent, (tell, told)) = (Gate::new(), channel());
-        let (wait, first_over) = (all_sent.clone(), tell.clone());
+        let (all_sent, (tx, rx)) = (Gate::new(), channel());
+        let (wait, first_over) = (all_sent.clone(), tx.clone());
+        // The first message ends after both are queued, and reports when.
         worker.cast(Box::new(move || {
             wait.pass();
             let _ = first_over.send(Instant::now());
@@ -392,10 +394,11 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
             begun.open();
             held.pass();
         }));
+        // The second message must not count the time of the first.
         all_sent.open();
         second.pass();
-        let info = process::info(pid).expect("it lives");
-        let longest = told.recv().expect("the first is over").elapsed();
+        let info = process::info(pid).expect("it is running");
+        let longest = rx.recv().expect("the first is over").elapsed();
         assert!(info.active_for <= longest, "{info:?} in {longest:?}");
         end.open();
         worker.stop().unwrap();

@@ -1,16 +1,17 @@
-//! Races, each tried in many orders. Some thousands of each with the model, in seconds:
+//! Races, each run in many interleavings. Some thousands of each with the model checker, in seconds:
 //!
 //! ```text
 //! RUSTFLAGS='--cfg rethread_model' cargo test --release --target-dir target/model --test races -- --nocapture
 //! ```
 //!
-//! `RACES_EXECUTIONS=100000` for more, `RACES_SEED=..` for others. The model decides at each step who goes next, so
-//! an order that breaks something comes again with its seed, and one in which nobody can go on is told with its steps.
-//! Without the `cfg` the same races run on threads of the system, as chance has it; under Miri (`cargo +nightly miri test
-//! --test races`) memory is as weak as the orderings of the atomics allow.
+//! `RACES_EXECUTIONS=100000` for more, `RACES_SEED=..` for others. The model checker decides at each step
+//! which thread continues, so a failing interleaving can be repeated with its seed, and a deadlock is
+//! reported with its steps. Without the `cfg` the same races run on system threads, in random
+//! interleavings; under Miri (`cargo +nightly miri test --test races`) memory is as weak as the orderings
+//! of the atomics allow.
 //!
-//! That each race is found when it is lost is tried by `tests/races/lose`: it breaks the library in one line each
-//! time, and wants the test to fail.
+//! `tests/races/mutate` checks that each race is detected: it breaks one line of the library at a time, and
+//! expects the test to fail.
 
 mod support;
 

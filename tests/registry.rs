@@ -1,7 +1,7 @@
-//! Registries: who is found under which key, and what is left when a process ends. Scenarios RG-01 to RG-16.
+//! Registries: lookups by key, and the entries left when a process exits. Scenarios RG-01 to RG-16.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::fmt;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError};
+use scripted_process::ScriptedProcess;
 use support::{Journal, attached, down, eventually, message, unique, watchdog};
 
 /// A server that does nothing.
@@ -34,7 +34,7 @@ impl GenServer for Idle {
     }
 }
 
-/// Ends a process and waits until everybody has been told.
+/// Ends a process and waits until all other processes have been notified.
 fn end(pid: impl Into<Pid>, reason: ExitReason) {
     let pid = pid.into();
     let watch = process::watch(pid);
@@ -42,7 +42,7 @@ fn end(pid: impl Into<Pid>, reason: ExitReason) {
     watch.wait();
 }
 
-/// The message of the panic that this ends in.
+/// Returns the message of the panic that this ends in.
 fn raised(body: impl FnOnce()) -> String {
     let body = || {
         body();
@@ -55,10 +55,10 @@ fn raised(body: impl FnOnce()) -> String {
 fn rg_01_a_key_is_held_by_one_process() {
     let _watchdog = watchdog();
     let keys: Registry<&str, u32> = Registry::new();
-    let (a, b) = (Puppet::new(), Puppet::new());
-    let registers = |who: &Puppet, key, value| {
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
+    let registers = |process: &ScriptedProcess, key, value| {
         let keys = keys.clone();
-        who.does(move || keys.register(key, value))
+        process.run(move || keys.register(key, value))
     };
     assert_eq!(registers(&a, "k", 1), Ok(()));
     assert_eq!(registers(&a, "k", 2), Err(NameError::Taken(a.pid())));
@@ -78,7 +78,7 @@ fn rg_01_a_key_is_held_by_one_process() {
 
 #[test]
 fn an_attempt_shows_nowhere() {
-    attached(|inbox: &mut Inbox<Told>| {
+    attached(|inbox: &mut Inbox<EventText>| {
         let keys: Registry<u8, u32> = Registry::new();
         keys.register(1, 0).unwrap();
         keys.listen(&inbox.address());
@@ -122,7 +122,7 @@ fn rg_04_the_key_of_the_dead_is_free() {
             if round % 2 == 1 {
                 assert_eq!(down(inbox).0, monitor);
             }
-            // The burial of the earlier holder leaves the key with us.
+            // The exit cleanup of the earlier holder leaves the key with us.
             assert_eq!(keys.lookup(&7), Some((inbox.pid(), round)));
             keys.unregister(&7);
         }
@@ -134,9 +134,9 @@ fn rg_05_the_dead_are_not_found() {
     let _watchdog = watchdog();
     for _ in 0..500 {
         let (unique, many) = (Registry::<&str>::new(), DuplicateRegistry::<&str>::new());
-        let holder = Puppet::new();
+        let holder = ScriptedProcess::new();
         let own = (unique.clone(), many.clone());
-        holder.does(move || (own.0.register("k", ()), own.1.register("k", ()))).0.unwrap();
+        holder.run(move || (own.0.register("k", ()), own.1.register("k", ()))).0.unwrap();
         let watch = process::watch(&holder);
         process::exit(&holder, ExitReason::Kill);
         for _ in 0..2 {
@@ -144,9 +144,9 @@ fn rg_05_the_dead_are_not_found() {
             assert_eq!((unique.count(), unique.keys(&holder), unique.entries()), (0, vec![], vec![]));
             assert_eq!((many.lookup("k"), many.values("k", &holder)), (vec![], vec![]));
             assert_eq!((many.count(), many.keys(&holder), many.entries()), (0, vec![], vec![]));
-            unique.dispatch("k", |_| unreachable!("nobody is there"));
-            many.dispatch("k", |_| unreachable!("nobody is there"));
-            watch.wait(); // and now it is buried
+            unique.dispatch("k", |_| unreachable!("there is no entry"));
+            many.dispatch("k", |_| unreachable!("there is no entry"));
+            watch.wait(); // and now its cleanup has completed
         }
     }
 }
@@ -155,10 +155,10 @@ fn rg_05_the_dead_are_not_found() {
 fn rg_06_many_under_one_key() {
     let _watchdog = watchdog();
     let groups: DuplicateRegistry<String, u32> = DuplicateRegistry::new();
-    let (a, b) = (Puppet::new(), Puppet::new());
-    for (who, key, value) in [(&a, "k", 1), (&b, "k", 2), (&a, "k", 3), (&a, "l", 4)] {
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
+    for (process, key, value) in [(&a, "k", 1), (&b, "k", 2), (&a, "k", 3), (&a, "l", 4)] {
         let groups = groups.clone();
-        who.does(move || groups.register(key.to_owned(), value)).unwrap();
+        process.run(move || groups.register(key.to_owned(), value)).unwrap();
     }
     assert_eq!(groups.lookup("k"), [(a.pid(), 1), (b.pid(), 2), (a.pid(), 3)]);
     assert_eq!(groups.keys(&a), ["k", "k", "l"]);
@@ -166,7 +166,7 @@ fn rg_06_many_under_one_key() {
     assert_eq!(groups.values("k", &a), [1, 3]);
     assert_eq!(groups.count(), 4);
     let all = [("k", &a, 1), ("k", &b, 2), ("k", &a, 3), ("l", &a, 4)];
-    assert_eq!(groups.entries(), all.map(|(key, who, value)| (key.to_owned(), who.pid(), value)));
+    assert_eq!(groups.entries(), all.map(|(key, process, value)| (key.to_owned(), process.pid(), value)));
     let mut dispatched = Vec::new();
     groups.dispatch("k", |entries| dispatched.extend_from_slice(entries));
     assert_eq!(dispatched, groups.lookup("k"));
@@ -194,18 +194,18 @@ fn rg_08_a_dispatch_that_panics_harms_nothing() {
 fn rg_09_only_the_owner_updates_its_value() {
     attached(|inbox: &mut Inbox<()>| {
         let keys: Registry<&str, u32> = Registry::new();
-        let other = Puppet::new();
+        let other = ScriptedProcess::new();
         let own = keys.clone();
-        other.does(move || own.register("theirs", 1)).unwrap();
+        other.run(move || own.register("theirs", 1)).unwrap();
         keys.register("mine", 10).unwrap();
         assert_eq!(keys.update_value("mine", |n| n + 1), Some((11, 10)));
         assert_eq!(keys.lookup("mine"), Some((inbox.pid(), 11)));
         assert_eq!(keys.update_value("theirs", |_| unreachable!("it is not ours")), None);
-        assert_eq!(keys.update_value("nobody's", |_| unreachable!("there is none")), None);
+        assert_eq!(keys.update_value("other", |_| unreachable!("there is none")), None);
         assert_eq!(keys.lookup("theirs"), Some((other.pid(), 1)));
         assert_eq!(raised(|| assert_eq!(keys.update_value("mine", |_| panic!("oops")), None)), "oops");
         assert_eq!(keys.lookup("mine"), Some((inbox.pid(), 11)));
-        // The value goes with the entry, wherever it came from.
+        // The value is removed with the entry, wherever it came from.
         assert_eq!(keys.values("mine", inbox.pid()), [11]);
         keys.unregister("mine");
         assert_eq!(keys.update_value("mine", |n| n), None);
@@ -216,17 +216,17 @@ fn rg_09_only_the_owner_updates_its_value() {
 fn rg_10_one_unregisters_only_oneself() {
     let _watchdog = watchdog();
     let (unique, many) = (Registry::<&str, u32>::new(), DuplicateRegistry::<&str, u32>::new());
-    let (a, b) = (Puppet::new(), Puppet::new());
+    let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
     let (u, m) = (unique.clone(), many.clone());
-    a.does(move || {
+    a.run(move || {
         u.unregister("k"); // nothing is registered yet
         m.unregister("k");
         u.register("k", 1).and(u.register("l", 2)).and(m.register("k", 3))
     })
     .unwrap();
     let (u, m) = (unique.clone(), many.clone());
-    b.does(move || {
-        u.unregister("k"); // it is another's
+    b.run(move || {
+        u.unregister("k"); // it belongs to another process
         m.register("k", 4).unwrap();
         m.register("k", 5).unwrap();
         m.unregister("k");
@@ -236,7 +236,7 @@ fn rg_10_one_unregisters_only_oneself() {
     assert_eq!(unique.lookup("k"), Some((a.pid(), 1)));
     assert_eq!(many.lookup("k"), [(a.pid(), 3), (b.pid(), 6)]);
     let (u, m) = (unique.clone(), many.clone());
-    a.does(move || {
+    a.run(move || {
         u.unregister("k");
         u.unregister("k");
         m.unregister("k");
@@ -245,7 +245,7 @@ fn rg_10_one_unregisters_only_oneself() {
     assert_eq!((unique.keys(&a), many.keys(&a)), (vec!["l"], vec![]));
     assert_eq!(many.entries(), [("k", b.pid(), 6)]);
     let u = unique.clone();
-    assert_eq!(b.does(move || u.register("k", 7)), Ok(()));
+    assert_eq!(b.run(move || u.register("k", 7)), Ok(()));
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn some_entries_are_unregistered_by_their_value() {
             groups.register(1, value).unwrap();
         }
         groups.register(2, 0).unwrap();
-        let other = Puppet::new();
+        let other = ScriptedProcess::new();
         let own = groups.clone();
-        other.does(move || own.register(1, 0)).unwrap();
+        other.run(move || own.register(1, 0)).unwrap();
         groups.unregister_match(&1, |value| value % 2 == 0);
         assert_eq!(groups.values(&1, inbox.pid()), [1, 3, 5]);
         assert_eq!(groups.values(&1, &other), [0]);
@@ -288,11 +288,11 @@ fn rg_14_a_key_nobody_holds_is_no_process() {
     assert_eq!(keys.count(), 0);
 }
 
-/// What happened in a registry, as it is told.
+/// A registry event as text.
 #[derive(Debug, PartialEq)]
-struct Told(String);
+struct EventText(String);
 
-impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for Told {
+impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for EventText {
     fn from(event: RegistryEvent<K, u32>) -> Self {
         Self(match event {
             RegistryEvent::Register { key, value, .. } => format!("+{key:?}={value}"),
@@ -304,17 +304,17 @@ impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for Told {
 
 #[test]
 fn rg_16_listeners_are_told_in_order() {
-    attached(|inbox: &mut Inbox<Told>| {
+    attached(|inbox: &mut Inbox<EventText>| {
         let (unique, many) = (Registry::<u8, u32>::new(), DuplicateRegistry::<u8, u32>::new());
         unique.listen(&inbox.address());
-        unique.listen(&inbox.address()); // once more changes nothing
+        unique.listen(&inbox.address()); // a second time has no effect
         many.listen(&inbox.address());
-        let holder = Puppet::new();
+        let holder = ScriptedProcess::new();
         let (u, m) = (unique.clone(), many.clone());
-        holder.does(move || {
+        holder.run(move || {
             u.register(1, 10).unwrap();
-            assert!(u.register(1, 11).is_err()); // nothing happened
-            u.unregister(&2); // nothing happened
+            assert!(u.register(1, 11).is_err()); // no event
+            u.unregister(&2); // no event
             u.update_value(&1, |n| n + 1).unwrap();
             u.unregister(&1);
             m.register(3, 30).unwrap();
@@ -322,12 +322,12 @@ fn rg_16_listeners_are_told_in_order() {
             m.unregister_match(&3, |n| *n == 30);
             u.register(4, 40).unwrap();
         });
-        let told = [(); 6].map(|()| message(inbox).0);
-        assert_eq!(told, ["+1=10", "-1", "+3=30", "+3=31", "-3", "+4=40"]);
+        let received = [(); 6].map(|()| message(inbox).0);
+        assert_eq!(received, ["+1=10", "-1", "+3=30", "+3=31", "-3", "+4=40"]);
         end(&holder, ExitReason::Kill);
-        let mut told = [(); 2].map(|()| message(inbox).0);
-        told.sort();
-        assert_eq!(told, ["-3", "-4"]);
+        let mut received = [(); 2].map(|()| message(inbox).0);
+        received.sort();
+        assert_eq!(received, ["-3", "-4"]);
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -338,20 +338,20 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
         let keys: Registry<u8> = Registry::new();
         keys.listen(&inbox.address());
         for _ in 0..200 {
-            let old = Puppet::new();
+            let old = ScriptedProcess::new();
             let own = keys.clone();
-            old.does(move || own.register(1, ())).unwrap();
+            old.run(move || own.register(1, ())).unwrap();
             let watch = process::watch(&old);
             process::exit(&old, ExitReason::Kill);
             keys.register(1, ()).unwrap();
             watch.wait();
             keys.unregister(&1);
-            let told = [(); 4].map(|()| message(inbox));
+            let received = [(); 4].map(|()| message(inbox));
             let (key, value, me) = (1, (), inbox.pid());
-            assert_eq!(told[0], RegistryEvent::Register { key, pid: old.pid(), value });
-            let mut then = told[1..].to_vec();
-            // Its burial tells of its end, perhaps later than we of our beginning.
-            let end = then.iter().position(|event| event.pid() == old.pid()).expect("its end is told");
+            assert_eq!(received[0], RegistryEvent::Register { key, pid: old.pid(), value });
+            let mut then = received[1..].to_vec();
+            // Its exit cleanup announces its end, possibly after our registration is announced.
+            let end = then.iter().position(|event| event.pid() == old.pid()).expect("its end is announced");
             assert_eq!(then.remove(end), RegistryEvent::Unregister { key, pid: old.pid() });
             assert_eq!(
                 then,
@@ -362,13 +362,13 @@ fn a_takeover_is_told_as_a_beginning_and_an_end() {
     });
 }
 
-/// A server that notes what it hears of a registry.
-struct Ear(Journal);
+/// A server that notes the events of a registry.
+struct ListeningServer(Journal);
 
-impl GenServer for Ear {
+impl GenServer for ListeningServer {
     type Args = (Journal, Registry<u8, u32>, Option<ServerRef<Self>>);
     type Call = Caller<()>;
-    type Cast = Told;
+    type Cast = EventText;
 
     fn init((journal, keys, name): Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError> {
         keys.listen_server(name.unwrap_or_else(|| cx.server_ref()));
@@ -377,7 +377,7 @@ impl GenServer for Ear {
     fn handle_call(&mut self, from: Caller<()>, _: &mut Context<Self>) -> Next {
         from.reply(())
     }
-    fn handle_cast(&mut self, Told(what): Told, _: &mut Context<Self>) -> Next {
+    fn handle_cast(&mut self, EventText(what): EventText, _: &mut Context<Self>) -> Next {
         self.0.note(what);
         Next::wait()
     }
@@ -390,7 +390,7 @@ fn a_server_that_is_started_again_hears_everything_once() {
         for name in [None, Some(ServerRef::from_name(unique("ear"))), Some(key.server("ear"))] {
             let (journal, keys) = (Journal::new(), Registry::<u8, u32>::new());
             let spec = || {
-                let spec = Ear::child_spec((journal.clone(), keys.clone(), name.clone()));
+                let spec = ListeningServer::child_spec((journal.clone(), keys.clone(), name.clone()));
                 match &name {
                     Some(name) => spec.name(name.clone()),
                     None => spec,
@@ -399,10 +399,10 @@ fn a_server_that_is_started_again_hears_everything_once() {
             for round in 0..3 {
                 let ear = spec().start().unwrap();
                 keys.register(1, round).unwrap();
-                ear.call(|from| from).unwrap(); // it has handled what came before
+                ear.call(|from| from).unwrap(); // it has handled everything before this call
                 assert_eq!(journal.all(), [format!("+1={round}")]);
                 end(ear.whereis().unwrap(), ExitReason::Kill);
-                keys.unregister(&1); // nobody is there to hear it
+                keys.unregister(&1); // no listener is left
                 journal.clear();
             }
         }
@@ -411,7 +411,7 @@ fn a_server_that_is_started_again_hears_everything_once() {
 
 #[test]
 fn the_dead_do_not_listen() {
-    /// Counts how often somebody is told.
+    /// Counts the events that are sent.
     struct Counted;
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     impl From<RegistryEvent<u8>> for Counted {
@@ -462,7 +462,7 @@ fn a_process_that_ends_cannot_register_but_give_up() {
     assert_eq!(journal.wait_for(2), ["Err(Exiting) Err(Exiting)", "None None"]);
 }
 
-/// Does something when it is dropped.
+/// Runs a closure when it is dropped.
 struct AtEnd<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> Drop for AtEnd<F> {
@@ -484,9 +484,9 @@ fn other_threads_look_but_do_not_register() {
     many.unregister("k");
     many.unregister_match("k", |_| true);
     assert_eq!(unique.update_value("k", |n| n), None);
-    let holder = Puppet::new();
+    let holder = ScriptedProcess::new();
     let (u, m) = (unique.clone(), many.clone());
-    holder.does(move || u.register("k", 1).and(m.register("k", 2))).unwrap();
+    holder.run(move || u.register("k", 1).and(m.register("k", 2))).unwrap();
     assert_eq!((unique.lookup("k"), many.lookup("k")), (Some((holder.pid(), 1)), vec![(holder.pid(), 2)]));
     assert_eq!(unique.update_value("k", |_| unreachable!("it is not ours")), None);
     assert_eq!((unique.count(), many.count()), (1, 1));
@@ -516,7 +516,7 @@ fn a_lookup_may_wait_until_somebody_is_there() {
     system.stop().unwrap();
 }
 
-/// A key that counts how many of it there are.
+/// A key that counts its copies.
 #[derive(Clone, Debug)]
 struct Counted(u32, #[expect(dead_code, reason = "it is counted")] Arc<()>);
 
@@ -542,7 +542,7 @@ fn nothing_is_left_of_an_entry() {
         let (unique, many) = (Registry::<_, _>::new(), DuplicateRegistry::new());
         let mut most = [0; 2];
         for round in 0..2000 {
-            // By the hand of its owner, over and over.
+            // Registered and unregistered by its owner, repeatedly.
             unique.register(key(round % 10), key(0)).unwrap();
             unique.register(key(round % 10), key(0)).unwrap_err();
             many.register(key(1), key(0)).unwrap();
@@ -556,9 +556,9 @@ fn nothing_is_left_of_an_entry() {
         assert!(most[1] <= most[0], "it grows: {most:?}");
         assert_eq!(Arc::strong_count(&token), 1);
         for reason in [ExitReason::Kill, ExitReason::Shutdown, "crash".into()] {
-            let holder = Puppet::new();
+            let holder = ScriptedProcess::new();
             let (u, m, t) = (unique.clone(), many.clone(), Arc::clone(&token));
-            holder.does(move || {
+            holder.run(move || {
                 for n in 0..20 {
                     u.register(Counted(n, Arc::clone(&t)), Counted(0, Arc::clone(&t))).unwrap();
                     m.register(Counted(n % 3, Arc::clone(&t)), Counted(0, Arc::clone(&t))).unwrap();
@@ -568,11 +568,11 @@ fn nothing_is_left_of_an_entry() {
             end(&holder, reason);
             assert_eq!((unique.count(), many.count()), (0, 0));
             assert_eq!((unique.keys(&holder), many.keys(&holder)), (vec![], vec![]));
-            assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 1 }"); // that is the test's own
+            assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 1 }"); // that of the test itself
             assert_eq!(format!("{many:?}"), "DuplicateRegistry { count: 0, processes: 1 }");
             eventually("the process is gone altogether", || Arc::strong_count(&token) == 1);
         }
-        // And nothing of a registry that is gone itself, in a process that goes on.
+        // And nothing of a dropped registry is left in a process that keeps running.
         let short: Registry<Counted, Counted> = Registry::new();
         short.register(key(1), key(2)).unwrap();
         let other = short.clone();
@@ -591,7 +591,7 @@ fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
     let rounds = Arc::new(AtomicUsize::new(0));
     for n in 0..600 {
         let (u, m, t, turns) = (unique.clone(), many.clone(), Arc::clone(&token), Arc::clone(&rounds));
-        // It is declared dead at once, whatever its thread is at.
+        // It becomes a zombie at once, whatever its thread does.
         let holder = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
             let key = |k| Counted(k, Arc::clone(&t));
             loop {
@@ -613,5 +613,5 @@ fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
     eventually("nothing is left of a key", || Arc::strong_count(&token) == 1);
     assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 0 }");
     assert_eq!(format!("{many:?}"), "DuplicateRegistry { count: 0, processes: 0 }");
-    assert!(process::zombies_total() > 0, "none was buried while it ran");
+    assert!(process::zombies_total() > 0, "none became a zombie");
 }

@@ -1,5 +1,5 @@
-//! What users put into a registry is code too: it may use the registry while it runs, and what goes wrong in it
-//! stays with whoever it belongs to.
+//! User code in a registry: it may use the registry while it runs, and its faults affect only the process
+//! that owns it.
 
 mod support;
 
@@ -17,12 +17,12 @@ static MANY: DuplicateRegistry<u32, Nosy> = DuplicateRegistry::new();
 static CLONED: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// A value that asks everything of its registries whenever it is cloned or dropped.
+/// A value that queries its registries whenever it is cloned or dropped.
 #[derive(Debug, PartialEq)]
 struct Nosy(u32);
 
 fn ask() {
-    // Two steps deep is enough, and ends.
+    // Two levels of recursion are enough, and end.
     thread_local!(static ASKING: AtomicBool = const { AtomicBool::new(false) });
     if !ASKING.with(|asking| asking.swap(true, Ordering::SeqCst)) {
         for key in 0..40 {
@@ -56,11 +56,11 @@ impl Drop for Nosy {
     }
 }
 
-/// A message that asks everything while it is made of an event.
+/// A message that queries everything while it is converted from an event.
 #[derive(Debug)]
-struct Heard;
+struct EventMessage;
 
-impl From<RegistryEvent<u32, Nosy>> for Heard {
+impl From<RegistryEvent<u32, Nosy>> for EventMessage {
     fn from(event: RegistryEvent<u32, Nosy>) -> Self {
         ask();
         drop(event);
@@ -70,7 +70,7 @@ impl From<RegistryEvent<u32, Nosy>> for Heard {
 
 #[test]
 fn the_code_of_users_runs_under_no_lock() {
-    attached(|inbox: &mut Inbox<Heard>| {
+    attached(|inbox: &mut Inbox<EventMessage>| {
         UNIQUE.listen(&inbox.address());
         MANY.listen(&inbox.address());
         for _ in 0..3 {
@@ -85,7 +85,7 @@ fn the_code_of_users_runs_under_no_lock() {
             assert_eq!(updated, Some((Nosy(2), Nosy(1))));
             UNIQUE.dispatch(&1, |_| ask());
             MANY.dispatch(&1, |entries| {
-                MANY.unregister(&1); // what is dispatched to is a copy
+                MANY.unregister(&1); // the dispatch works on a copy
                 assert_eq!(entries.len(), 2);
             });
             MANY.register(1, Nosy(4)).unwrap();
@@ -99,7 +99,7 @@ fn the_code_of_users_runs_under_no_lock() {
             });
             assert_eq!(UNIQUE.lookup(&1), None);
         }
-        // The same in a burial, and in a takeover.
+        // The same in an exit cleanup, and in a takeover.
         for _ in 0..20 {
             let holder = process::spawn::<()>(|inbox| {
                 for key in 1..5 {
@@ -131,10 +131,10 @@ impl Drop for Bomb {
     }
 }
 
-/// A message that cannot be made.
-struct Unheard;
+/// A message that cannot be created.
+struct Unconvertible;
 
-impl<V> From<RegistryEvent<u8, V>> for Unheard {
+impl<V> From<RegistryEvent<u8, V>> for Unconvertible {
     fn from(event: RegistryEvent<u8, V>) -> Self {
         std::mem::forget(event);
         panic!("a listener")
@@ -143,7 +143,7 @@ impl<V> From<RegistryEvent<u8, V>> for Unheard {
 
 #[test]
 fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
-    attached(|inbox: &mut Inbox<Unheard>| {
+    attached(|inbox: &mut Inbox<Unconvertible>| {
         let (unique, many) = (Registry::<u8, Bomb>::new(), DuplicateRegistry::<u8, Bomb>::new());
         unique.listen(&inbox.address());
         many.listen(&inbox.address());
@@ -155,7 +155,7 @@ fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
         unique.unregister(&1);
         many.unregister(&1);
         assert_eq!(went_off.load(Ordering::SeqCst), 3);
-        // And in its burial: all keys are released, and who waits for it learns the true reason.
+        // And in its exit cleanup: all keys are released, and watchers receive the true reason.
         for reason in [ExitReason::Killed, "enough".into()] {
             let before = went_off.load(Ordering::SeqCst);
             let (u, m, bomb) = (unique.clone(), many.clone(), Arc::clone(&went_off));
@@ -178,7 +178,7 @@ fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
     });
 }
 
-/// A key that cannot be found any more once it is spoilt.
+/// A key that can no longer be found once it is spoilt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Spoilt(u8);
 
@@ -207,7 +207,8 @@ fn a_spoilt_key_keeps_no_other_from_being_released() {
     process::exit(&holder, "enough");
     assert_eq!(watch.wait(), "enough".into());
     assert_eq!((keys.count(), keys.entries(), keys.keys(&holder)), (0, vec![], vec![]));
-    // Those that were released can be had without a takeover, the spoilt one with it once it is whole.
+    // The released keys can be registered without a takeover, the spoilt one by a takeover once it is
+    // intact.
     SPOILT.store(false, Ordering::SeqCst);
     let own = keys.clone();
     let other = process::spawn::<()>(move |inbox| {
@@ -218,7 +219,7 @@ fn a_spoilt_key_keeps_no_other_from_being_released() {
     process::exit(other.unwrap(), ExitReason::Kill);
 }
 
-/// A value that looks at its registry when it is dropped, also in a process that ends.
+/// A value that queries its registry when it is dropped, also in an exiting process.
 #[derive(Clone)]
 struct Looks;
 
@@ -247,7 +248,7 @@ fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
     updates.pass();
     let ended = process::watch(&late);
     process::exit(&late, ExitReason::Kill);
-    // The key is taken over, and comes back to the one that is dying.
+    // The key is taken over, and comes back to the one that is exiting.
     let (has, may) = (holds.clone(), ends.clone());
     let next = process::spawn::<()>(move |_| {
         LOOKED_AT.register(1, Looks).unwrap();
@@ -279,12 +280,12 @@ impl Drop for Locks {
 fn a_burial_frees_all_locks_before_it_drops_a_value() {
     let _watchdog = watchdog();
     let (inside, gate) = (Gate::new(), Gate::new());
-    let (began, deaf) = (inside.clone(), gate.clone());
+    let (began, unresponsive) = (inside.clone(), gate.clone());
     let stuck = process::spawn::<()>(move |_| {
         LOCKING.register(1, Locks).unwrap();
         LOCKED.lock(1, || {
             began.open();
-            deaf.pass();
+            unresponsive.pass();
         });
     });
     let stuck = stuck.unwrap();
@@ -296,10 +297,10 @@ fn a_burial_frees_all_locks_before_it_drops_a_value() {
     assert_eq!(ended, Some(ExitReason::Killed));
 }
 
-/// What a value may do when an event is made into a message: it says that it is there, and waits.
+/// Two gates for the conversion of an event into a message: it opens the first, and waits at the second.
 type Hurdle = (Gate, Gate);
 
-/// Made of an event as slowly as its value likes.
+/// Converted from an event as slowly as its value requires.
 struct Slow(Pid);
 
 impl From<RegistryEvent<u8, Hurdle>> for Slow {
@@ -318,10 +319,10 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
     attached(|inbox: &mut Inbox<RegistryEvent<u8, Hurdle>>| {
         let keys: Registry<u8, Hurdle> = Registry::new();
         keys.listen(&inbox.address());
-        let (tell, first) = std::sync::mpsc::channel();
+        let (tx, first) = std::sync::mpsc::channel();
         let slow = process::spawn::<Slow>(move |inbox| {
             if let Some(Slow(pid)) = inbox.recv().into_message() {
-                tell.send(pid).unwrap();
+                tx.send(pid).unwrap();
             }
         });
         keys.listen(&slow.unwrap());
@@ -331,7 +332,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         let holder = plan.spawn::<()>(move |_| drop(own.register(1, hurdle))).unwrap();
         let _ = process::monitor(&holder);
         inside.pass();
-        keys.listen(&inbox.address()); // once more: it changes nothing
+        keys.listen(&inbox.address()); // a second time has no effect
         process::exit(&holder, ExitReason::Kill);
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Register { .. })));
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Unregister { .. })));
@@ -341,7 +342,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
             process::zombies().iter().all(|zombie| zombie.pid != holder.pid())
         });
         keys.register(2, (Gate::new(), gate)).unwrap();
-        assert_eq!(first.recv(), Ok(inbox.pid())); // nothing of the zombie
+        assert_eq!(first.recv(), Ok(inbox.pid())); // no event of the zombie
         assert_eq!(inbox.len(), 1);
     });
 }

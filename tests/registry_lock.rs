@@ -1,28 +1,28 @@
-//! The locks of a registry: one at a time, in order, and free again whatever becomes of their holder. Scenario
+//! The locks of a registry: one holder at a time, in order, and released however the holder ends. Scenario
 //! RG-20.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use puppet::Puppet;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, ProcessState};
+use scripted_process::ScriptedProcess;
 use support::{Gate, Journal, attached, eventually, watchdog};
 
 type Keys = Registry<&'static str>;
 
-/// Whether a process waits.
+/// Waits until the process is blocked.
 fn waits(pid: impl Into<Pid>) {
     let pid = pid.into();
     eventually("it waits", || process::info(pid).is_some_and(|info| info.state == ProcessState::Waiting));
 }
 
-/// A process that holds the lock of `k` until it is told to go; it has it when this returns.
+/// Starts a process that holds the lock of `k` until `end` returns; it has the lock when this returns.
 fn holder(keys: &Keys, end: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> Address<()> {
     let (keys, gate) = (keys.clone(), Gate::new());
     let began = gate.clone();
@@ -36,7 +36,7 @@ fn holder(keys: &Keys, end: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> Add
     holder.expect("a free thread")
 }
 
-/// A process that waits for the lock of `k`, and notes when it has it.
+/// Starts a process that waits for the lock of `k`, and notes when it has it.
 fn waiter(keys: &Keys, journal: &Journal, note: &'static str) -> Address<()> {
     let (keys, journal) = (keys.clone(), journal.clone());
     let waiter = process::spawn::<()>(move |_| keys.lock("k", || journal.note(note))).expect("a free thread");
@@ -83,7 +83,7 @@ fn the_lock_of_a_zombie_is_free() {
         .spawn::<()>(move |_| {
             own.lock("k", || {
                 began.open();
-                stuck.pass(); // it does not listen
+                stuck.pass(); // uninterruptible
             });
         })
         .unwrap();
@@ -93,7 +93,7 @@ fn the_lock_of_a_zombie_is_free() {
     process::exit(&zombie, ExitReason::Kill);
     assert_eq!(journal.wait_for(1), ["first"]);
     watch.wait();
-    // What the zombie does when it comes back changes nothing for who has the lock now.
+    // The late return of the zombie does not affect the present holder.
     let second = holder(&keys, receives);
     gate.open();
     eventually("it is reaped", || process::zombies().iter().all(|other| other.pid != zombie.pid()));
@@ -108,7 +108,7 @@ fn a_zombie_never_gets_a_lock() {
     let _watchdog = watchdog();
     let (keys, journal) = (Keys::new(), Journal::new());
     let holder = holder(&keys, receives);
-    /// Asks for the lock in a destructor.
+    /// Takes the lock in a destructor.
     struct Asks(Keys, Journal);
     impl Drop for Asks {
         fn drop(&mut self) {
@@ -123,11 +123,13 @@ fn a_zombie_never_gets_a_lock() {
             process::exit_with("enough");
         })
         .unwrap();
-    eventually("it is declared dead", || process::zombies().iter().any(|other| other.pid == zombie.pid()));
+    eventually("it is declared a zombie", || {
+        process::zombies().iter().any(|other| other.pid == zombie.pid())
+    });
     process::watch(&zombie).wait();
-    waiter(&keys, &journal, "somebody living has it");
+    waiter(&keys, &journal, "the next one has it");
     holder.send(());
-    assert_eq!(journal.wait_for(1), ["somebody living has it"]);
+    assert_eq!(journal.wait_for(1), ["the next one has it"]);
     keys.lock("k", || assert_eq!(journal.all().len(), 1));
 }
 
@@ -135,7 +137,7 @@ fn a_zombie_never_gets_a_lock() {
 fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
     let _watchdog = watchdog();
     let keys = Keys::new();
-    /// Asks for the lock in its destructor, too, and stays in it.
+    /// Takes the lock in its destructor, too, and stays in it.
     struct Asks(Keys, Gate, Arc<AtomicUsize>);
     impl Asks {
         fn ask(&self) {
@@ -156,7 +158,7 @@ fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
             (Gate::new(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let asks = Asks(keys.clone(), gate.clone(), Arc::clone(&inside));
         let began = Arc::clone(&ready);
-        // It is declared dead at once, whatever its thread is at.
+        // It becomes a zombie at once, whatever its thread does.
         let builder = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::ZERO);
         let process = builder.spawn::<()>(move |_| {
             let asks = asks;
@@ -174,13 +176,13 @@ fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
         let watch = process::watch(&process);
         process::exit(&process, ExitReason::Kill);
         watch.wait();
-        // It does not have the lock now; and when it goes on, to ask once more, it is too late.
+        // It no longer has the lock; and when it continues, to take it once more, it is refused.
         keys.lock("k", || gate.open());
         entered.push(inside);
     }
     let entered: Vec<usize> = entered.iter().map(|inside| inside.load(Ordering::SeqCst)).collect();
     assert!(entered.iter().all(|times| *times <= 1), "a zombie had the lock: {entered:?}");
-    assert!(entered.contains(&1), "none ever had it");
+    assert!(entered.contains(&1), "none ever held it");
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn a_lock_is_for_one_key_and_has_nothing_to_do_with_its_holder() {
     attached(|inbox: &mut Inbox<()>| {
         let keys = Keys::new();
         let other = holder(&keys, receives);
-        keys.register("k", ()).expect("nobody registered");
+        keys.register("k", ()).expect("the key is free");
         assert_eq!(keys.lock("l", || keys.lock("m", || keys.whereis("k"))), Some(inbox.pid()));
         assert_eq!(Keys::new().lock("k", || 7), 7);
         other.send(());
@@ -233,8 +235,8 @@ fn to_lock_twice_is_refused() {
     let _watchdog = watchdog();
     let (keys, groups) = (Keys::new(), DuplicateRegistry::<&str>::new());
     let (own, many) = (keys.clone(), groups.clone());
-    let process = Puppet::new();
-    let refused = process.does(move || {
+    let process = ScriptedProcess::new();
+    let refused = process.run(move || {
         let twice = || own.lock("k", || own.lock("k", String::new));
         let again = || many.lock("k", || many.lock("k", String::new));
         [
@@ -249,7 +251,7 @@ fn to_lock_twice_is_refused() {
     assert_eq!((keys.lock("k", || 1), groups.lock("k", || 2)), (1, 2));
 }
 
-/// Leaves also if the process is ended in there.
+/// Leaves also if the process is ended inside.
 struct Inside<'a>(&'a AtomicBool);
 
 impl<'a> Inside<'a> {
@@ -261,11 +263,11 @@ impl<'a> Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        assert!(self.0.swap(false, Ordering::SeqCst), "somebody else left");
+        assert!(self.0.swap(false, Ordering::SeqCst), "another process left");
     }
 }
 
-/// What those who compete for two locks have in common.
+/// The state shared by all that compete for two locks.
 #[derive(Default)]
 struct Arena {
     keys: Registry<usize>,
@@ -276,7 +278,7 @@ struct Arena {
 const ROUNDS: usize = 4000;
 
 impl Arena {
-    /// Takes the locks in turn until enough is done; a crash now and then if it is a process.
+    /// Takes the locks in turn until enough is done, with occasional crashes if it is a process.
     fn compete(&self, seed: usize, crashes: bool) {
         for n in seed.. {
             let key = n % 2;
@@ -308,7 +310,7 @@ fn one_at_a_time_whatever_becomes_of_them() {
     };
     let mut workers: Vec<_> = (0..10).map(worker).collect();
     std::thread::scope(|threads| {
-        // Others than processes take part too.
+        // Foreign threads take part too.
         let outside = [0, 1].map(|seed| {
             threads.spawn({
                 let arena = &arena;

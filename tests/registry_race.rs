@@ -1,5 +1,5 @@
-//! A hundred processes call, register, unregister, dispatch and die at once: no registration is lost, no unique
-//! key ever has two living holders, and nothing is left in the end.
+//! A hundred processes call, register, unregister, dispatch and exit concurrently: no registration is lost,
+//! no unique key ever has two running holders, and nothing is left in the end.
 
 mod support;
 
@@ -20,7 +20,7 @@ const WORKERS: usize = 100;
 const KEYS: Range<usize> = 0..8;
 const SERVERS: Range<usize> = 8..12;
 
-/// A key that shows, by its token, when the last trace of it is gone.
+/// A key whose token shows when the last copy of it is dropped.
 #[derive(Clone, Debug)]
 struct Key(usize, #[expect(dead_code, reason = "it is counted")] Arc<()>);
 
@@ -38,7 +38,7 @@ impl Hash for Key {
     }
 }
 
-/// How often what happened: the test goes on until all of it did, often.
+/// Counters of each kind of event: the test runs until all of them happened often.
 #[derive(Default, Debug)]
 struct Tally {
     registered: AtomicUsize,
@@ -73,16 +73,17 @@ fn count(it: &AtomicUsize) {
     it.fetch_add(1, Ordering::SeqCst);
 }
 
-/// What all of them share.
+/// The state shared by all of them.
 struct Arena {
     token: Arc<()>,
     unique: Registry<Key, u64>,
     many: DuplicateRegistry<Key, u64>,
-    /// Who says it holds the key: set when it has it, cleared before it gives it up, not cleared by the dead.
+    /// The noted holder of each key: set when it has it, cleared before it gives it up, not cleared on an
+    /// exit.
     occupant: [Mutex<Option<Pid>>; KEYS.end],
     numbers: AtomicU64,
     tally: Tally,
-    /// What a worker found to be wrong.
+    /// The violations found by workers.
     wrong: Mutex<Vec<String>>,
 }
 
@@ -91,7 +92,7 @@ impl Arena {
         Key(n, Arc::clone(&self.token))
     }
 
-    /// Notes what cannot be, unless it is of one whose end is decided: the world goes on without it.
+    /// Notes a violation, unless the process is exiting: then others may already have replaced it.
     fn check(&self, holds: bool, what: impl FnOnce() -> String) {
         if !holds && !process::exit_requested() {
             self.wrong.lock().push(what());
@@ -118,7 +119,7 @@ impl GenServer for Echo {
     }
 }
 
-/// Counts, for each process and key, registrations less their ends.
+/// Counts, for each process and key, registrations minus their ends.
 #[derive(Default)]
 struct Book {
     open: HashMap<(usize, Pid), i64>,
@@ -159,7 +160,7 @@ impl GenServer for Book {
     }
 }
 
-/// One life in the arena.
+/// One incarnation of a worker.
 struct Life {
     arena: Arc<Arena>,
     me: Pid,
@@ -206,7 +207,7 @@ impl Life {
                 arena.check(!self.held.contains(&n), || format!("{n} was registered twice by {}", self.me));
                 let mut occupant = arena.occupant[n].lock();
                 if let Some(other) = *occupant {
-                    // It never gave it up, so its end was decided before this one could have the key.
+                    // It never gave it up, so it must be exiting since before this one could have the key.
                     let alive = process::is_alive(other);
                     arena.check(!alive, || format!("{n} had two holders: {other} and {}", self.me));
                     count(&arena.tally.taken_over);
@@ -239,7 +240,7 @@ impl Life {
         arena.unique.unregister(&arena.key(n));
     }
 
-    /// What it registered is there, all of it and nothing else.
+    /// Checks that exactly its own registrations are there.
     fn looks(&mut self, arena: &Arena) {
         for n in &self.held {
             let found = arena.unique.whereis(&arena.key(*n));
@@ -313,7 +314,7 @@ fn dispatches(arena: &Arena, n: usize) {
     });
 }
 
-/// Its unwinding is never cut short, however loaded the machine is.
+/// Returns a builder with timeouts that never cut the unwinding short, on a loaded machine either.
 fn patient() -> Builder {
     Builder::new().kill_grace(Duration::from_secs(600)).exit_timeout(Duration::from_secs(600))
 }
@@ -360,10 +361,13 @@ fn a_hundred_at_once_lose_nothing_and_leave_nothing() {
             break;
         }
         let at = round * 37 % WORKERS;
-        // Time for all to do something.
-        let dead = workers[at].wait_timeout(Duration::from_millis(2)).is_some();
-        if !dead {
-            process::exit(workers[at].pid(), if round % 2 == 0 { ExitReason::Kill } else { "told".into() });
+        // Time for all to make progress.
+        let exited = workers[at].wait_timeout(Duration::from_millis(2)).is_some();
+        if !exited {
+            process::exit(
+                workers[at].pid(),
+                if round % 2 == 0 { ExitReason::Kill } else { "requested".into() },
+            );
             count(&arena.tally.killed);
         }
         let seed = seeds.next().expect("there are enough");
@@ -377,7 +381,7 @@ fn a_hundred_at_once_lose_nothing_and_leave_nothing() {
     for watch in ended {
         watch.wait();
     }
-    // Those who start servers are gone; now the servers.
+    // The processes that start servers have exited; now the servers.
     for (_, pid, _) in arena.unique.entries() {
         process::exit(pid, ExitReason::Kill);
     }

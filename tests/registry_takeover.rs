@@ -1,5 +1,5 @@
-//! A key of a registry is taken over from a holder that is still dying: by hand at once, and at a start after
-//! its burial.
+//! A key of a registry is taken over from a holder that is still exiting: by hand at once, and at a start
+//! after its exit cleanup.
 
 mod support;
 
@@ -33,14 +33,16 @@ impl GenServer for Successor {
     }
 }
 
-/// Has a process of its own start a successor under the key; returns the successor, which may have to wait.
+/// Starts a successor under the key from a process of its own; returns the successor, which may have to
+/// wait.
 fn successor(keys: &Keys, key: &'static str, journal: &Journal, begins: &'static str) -> Pid {
     let spec = Successor::child_spec((journal.clone(), begins)).name(keys.server(key));
     process::spawn::<()>(move |_| drop(spec.start())).expect("a free thread");
-    keys.whereis_timeout(key, Duration::from_secs(30)).expect("the key of one who is dying can be had")
+    keys.whereis_timeout(key, Duration::from_secs(30))
+        .expect("the key of an exiting process can be taken over")
 }
 
-/// Waits at a gate in its destructor, then notes that it is over.
+/// Waits at a gate in its destructor, then notes that it is finished.
 struct HeldUp(Gate, Journal);
 
 impl Drop for HeldUp {
@@ -50,7 +52,8 @@ impl Drop for HeldUp {
     }
 }
 
-/// A process that holds the keys, and whose destructors wait for the gate; it holds them when this returns.
+/// Starts a process that holds the keys, and whose destructors wait for the gate; it holds them when this
+/// returns.
 #[track_caller]
 fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) -> Address<()> {
     let patient = Builder::new().exit_timeout(Duration::from_secs(600)).kill_grace(Duration::from_millis(80));
@@ -59,7 +62,7 @@ fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) 
     let body = move |inbox: &mut Inbox<()>| {
         let _held = held;
         for key in which {
-            keys.register(key, ()).expect("it is free, or its holder is dying");
+            keys.register(key, ()).expect("it is free, or its holder is exiting");
         }
         began.open();
         loop {
@@ -77,7 +80,7 @@ fn waits(pid: Pid) {
     });
 }
 
-/// Begun already, or sure to wait.
+/// Waits until it has begun, or is blocked.
 fn settles(pid: Pid, journal: &Journal) {
     eventually("it begins or waits", || {
         !journal.all().is_empty()
@@ -140,7 +143,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
         process::exit(&old, ExitReason::Shutdown);
         for _ in 0..5 {
             // Each is killed while it waits: it never begins.
-            let next = successor(&keys, "k", &journal, "a dead one begins");
+            let next = successor(&keys, "k", &journal, "a killed one begins");
             let watch = process::watch(next);
             waits(next);
             process::exit(next, ExitReason::Shutdown);
@@ -166,10 +169,10 @@ fn each_key_has_a_chain_of_its_own() {
     for old in &old {
         process::exit(old, ExitReason::Shutdown);
     }
-    // Takes both keys over by hand, gives one of them up again, and ends.
+    // Takes both keys over by hand, unregisters one of them, and exits.
     let own = keys.clone();
     let between = process::spawn::<()>(move |_| {
-        own.register("a", ()).and(own.register("b", ())).expect("their holders are dying");
+        own.register("a", ()).and(own.register("b", ())).expect("their holders are exiting");
         own.unregister("a");
     });
     process::watch(between.unwrap()).wait();
@@ -187,14 +190,14 @@ fn a_zombie_has_nothing_in_a_registry() {
     let _watchdog = watchdog();
     let (keys, groups) = (Keys::new(), DuplicateRegistry::<&str>::new());
     let (ready, gate, journal) = (Gate::new(), Gate::new(), Journal::new());
-    /// Asks the registries in the destructor of a zombie.
+    /// Queries the registries in the destructor of a zombie.
     struct LastWords(Keys, DuplicateRegistry<&'static str>, Gate, Journal);
     impl Drop for LastWords {
         fn drop(&mut self) {
             self.2.pass();
             let refused = (self.0.register("l", ()), self.1.register("l", ()));
             assert_eq!(refused, (Err(NameError::Exiting), Err(NameError::Exiting)));
-            self.0.unregister("k"); // another's by now
+            self.0.unregister("k"); // it belongs to another by now
             self.1.unregister("k");
             self.3.note("through");
         }
@@ -212,7 +215,9 @@ fn a_zombie_has_nothing_in_a_registry() {
         .unwrap();
     ready.pass();
     process::exit(&zombie, ExitReason::Kill);
-    eventually("it is declared dead", || process::zombies().iter().any(|other| other.pid == zombie.pid()));
+    eventually("it is declared a zombie", || {
+        process::zombies().iter().any(|other| other.pid == zombie.pid())
+    });
     process::watch(&zombie).wait();
     assert_eq!((keys.entries(), groups.entries()), (vec![], vec![]));
     let new = held_up(&keys, &["k"], &gate, &journal);
@@ -223,12 +228,12 @@ fn a_zombie_has_nothing_in_a_registry() {
     assert_eq!(keys.keys(&zombie), [""; 0]);
 }
 
-/// What only one at a time may have: from its `init` until its state is dropped.
+/// A resource for one process at a time: from its `init` until its state is dropped.
 struct Exclusive(Arc<AtomicBool>);
 
 impl Exclusive {
     fn take(it: &Arc<AtomicBool>) -> Self {
-        assert!(!it.swap(true, Ordering::SeqCst), "two have it");
+        assert!(!it.swap(true, Ordering::SeqCst), "two hold it");
         Self(Arc::clone(it))
     }
 }
@@ -239,7 +244,7 @@ impl Drop for Exclusive {
     }
 }
 
-/// A server that has something exclusive.
+/// A server that owns an exclusive resource.
 struct Owner(#[expect(dead_code, reason = "its drop is what matters")] Exclusive);
 
 impl GenServer for Owner {
@@ -274,7 +279,7 @@ fn many_start_and_kill_under_one_key_and_one_begins_at_a_time() {
                     match spec.start() {
                         Ok(_) => begun.fetch_add(1, Ordering::SeqCst),
                         Err(StartError::AlreadyStarted(_)) => refused.fetch_add(1, Ordering::SeqCst),
-                        Err(StartError::Failed(ExitReason::Killed)) => 0, // by another of us
+                        Err(StartError::Failed(ExitReason::Killed)) => 0, // by another thread of the test
                         Err(error) => panic!("{error}"),
                     };
                     if let Some(holder) = keys.whereis("k") {
@@ -290,6 +295,6 @@ fn many_start_and_kill_under_one_key_and_one_begins_at_a_time() {
         let reason = starter.wait();
         assert!(matches!(reason, ExitReason::Normal | ExitReason::NoProc), "{reason}");
     }
-    assert!(refused.load(Ordering::SeqCst) > 0, "they never met");
+    assert!(refused.load(Ordering::SeqCst) > 0, "they never ran at the same time");
     eventually("all are gone", || !it.load(Ordering::SeqCst) && keys.count() == 0);
 }

@@ -1,5 +1,5 @@
-//! What the log hears of ends, starts and restarts, at which level, and of what it hears nothing. The names that
-//! start with an id are those of tests/scenarios/ids.txt.
+//! Log messages about exits, starts and restarts, with their levels, and the events that are not logged.
+//! The names that start with an id are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -14,15 +14,16 @@ use support::{Gate, Journal, capture, logs, sleeper, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the log says of somebody, by name or pid: what follows a number is not looked at.
-fn about(whom: impl ToString) -> Vec<String> {
-    let whom = whom.to_string();
-    logs().into_iter().filter(|line| line.contains(&whom)).collect()
+/// Returns the log messages about a process, by name or pid; a pid that is a prefix of another one does not
+/// match.
+fn about(subject: impl ToString) -> Vec<String> {
+    let subject = subject.to_string();
+    logs().into_iter().filter(|line| line.contains(&subject)).collect()
 }
 
-/// Only what is wrong: errors and warnings.
-fn trouble(whom: impl ToString) -> Vec<String> {
-    let mut lines = about(whom);
+/// Returns only errors and warnings.
+fn trouble(subject: impl ToString) -> Vec<String> {
+    let mut lines = about(subject);
     lines.retain(|line| line.starts_with("ERROR") || line.starts_with("WARN"));
     lines
 }
@@ -34,7 +35,7 @@ fn parts(line: &str, parts: &[&str]) {
     }
 }
 
-/// A plan whose reports can be told from those of others.
+/// Returns a plan whose log messages are distinguishable by name.
 fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
     capture();
     let name = unique(stem);
@@ -58,8 +59,12 @@ fn ap_08_a_stop_is_no_news() {
         assert_eq!(trouble(pid), [""; 0]);
     }
     assert_eq!(trouble(name), [""; 0]);
-    let told = format!("INFO application {name}");
-    assert_eq!(about(name), [format!("{told} started"), format!("{told} ended: shutdown")], "but no secret");
+    let logged = format!("INFO application {name}");
+    assert_eq!(
+        about(name),
+        [format!("{logged} started"), format!("{logged} ended: shutdown")],
+        "but no secret"
+    );
 }
 
 #[test]
@@ -106,7 +111,7 @@ fn ap_10_a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
     parts(&thrown[0], &["nocatch(a ball)"]);
     let victim = sleeper();
     kill(victim.pid(), "oops");
-    assert_eq!(trouble(format!("process {} ", victim.pid())), [""; 0], "it was told to");
+    assert_eq!(trouble(format!("process {} ", victim.pid())), [""; 0], "it was asked to exit");
 }
 
 #[test]
@@ -120,15 +125,15 @@ fn ap_11_a_crash_is_reported_with_the_child_and_then_its_restart() {
     a.end("oops");
     let second = a.await_start(2);
     assert_eq!(child_pid(&supervisor, "a"), second);
-    let told = about(name);
-    assert_eq!(told.len(), 3, "{told:#?}");
-    assert_eq!(told[0], format!("INFO {me}: child a started as {first}"));
-    assert!(told[1].starts_with(&format!("ERROR {me}: child a ({first}) exited: oops")), "{}", told[1]);
+    let logged = about(name);
+    assert_eq!(logged.len(), 3, "{logged:#?}");
+    assert_eq!(logged[0], format!("INFO {me}: child a started as {first}"));
+    assert!(logged[1].starts_with(&format!("ERROR {me}: child a ({first}) exited: oops")), "{}", logged[1]);
     parts(
-        &told[1],
+        &logged[1],
         &["restart: Permanent", "shutdown: Timeout(1.234s)", "type: Worker", "significant: false"],
     );
-    assert_eq!(told[2], format!("INFO {me}: child a started as {second}"));
+    assert_eq!(logged[2], format!("INFO {me}: child a started as {second}"));
     supervisor.stop().unwrap();
 }
 
@@ -139,13 +144,13 @@ fn a_child_whose_end_leads_to_no_restart_is_reported_too() {
     let (t, p) = (Child::new("t", &Journal::new()), Child::new("p", &Journal::new()));
     let supervisor = up(plan.child(t.temporary()).child(p.permanent()));
     t.end("oops");
-    p.end(ExitReason::Normal); // it was to stay
+    p.end(ExitReason::Normal); // it is permanent
     p.await_start(2);
     supervisor.which_children().unwrap();
-    let told = trouble(name);
-    assert_eq!(told.len(), 2, "{told:#?}");
-    parts(&told[0], &["child t (", "exited: oops", "restart: Temporary"]);
-    parts(&told[1], &["child p (", "exited: normal"]);
+    let logged = trouble(name);
+    assert_eq!(logged.len(), 2, "{logged:#?}");
+    parts(&logged[0], &["child t (", "exited: oops", "restart: Temporary"]);
+    parts(&logged[1], &["child p (", "exited: normal"]);
     supervisor.stop().unwrap();
 }
 
@@ -158,10 +163,10 @@ fn ap_12_too_many_restarts_are_reported_after_the_last_crash() {
     let watch = supervisor.watch();
     a.end("oops");
     assert_eq!(watch.wait(), ExitReason::Shutdown);
-    let told = trouble(name);
-    assert_eq!(told.len(), 2, "{told:#?}");
-    parts(&told[0], &["ERROR", "child a (", "exited: oops"]);
-    parts(&told[1], &["ERROR", "reached_max_restart_intensity by child", "shutting down"]);
+    let logged = trouble(name);
+    assert_eq!(logged.len(), 2, "{logged:#?}");
+    parts(&logged[0], &["ERROR", "child a (", "exited: oops"]);
+    parts(&logged[1], &["ERROR", "reached_max_restart_intensity by child", "shutting down"]);
 }
 
 #[test]
@@ -171,15 +176,15 @@ fn ap_14_a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_fo
     let fails = || Child::new("fails", &Journal::new()).starts_as(|_| Begin::Quiet("no disk"));
     let supervisor = up(plan);
     assert_eq!(supervisor.start_child(fails().spec()), Err(StartError::Failed("no disk".into())));
-    assert_eq!(about(name), [""; 0], "who asked has the error");
+    assert_eq!(about(name), [""; 0], "the caller has the error");
     supervisor.stop().unwrap();
 
     let (name, plan) = named("ap 14 initial", Supervisor::one_for_one());
     plan.child(fails().spec()).start().unwrap_err();
-    let told = about(name);
-    let from_supervisor = told.iter().filter(|line| line.starts_with("ERROR supervisor"));
+    let logged = about(name);
+    let from_supervisor = logged.iter().filter(|line| line.starts_with("ERROR supervisor"));
     let lines: Vec<&String> = from_supervisor.collect();
-    assert_eq!(lines.len(), 1, "{told:#?}");
+    assert_eq!(lines.len(), 1, "{logged:#?}");
     parts(lines[0], &[name, "child fails did not start", "no disk"]);
 }
 
@@ -193,11 +198,11 @@ fn a_restart_that_fails_is_reported_each_time() {
     let watch = supervisor.watch();
     a.end("oops");
     watch.wait();
-    let told = trouble(name);
-    assert_eq!(told.len(), 4, "{told:#?}");
-    parts(&told[1], &["child a did not start again", "no disk"]);
-    parts(&told[2], &["child a did not start again", "no disk"]);
-    parts(&told[3], &["reached_max_restart_intensity"]);
+    let logged = trouble(name);
+    assert_eq!(logged.len(), 4, "{logged:#?}");
+    parts(&logged[1], &["child a did not start again", "no disk"]);
+    parts(&logged[2], &["child a did not start again", "no disk"]);
+    parts(&logged[3], &["reached_max_restart_intensity"]);
 }
 
 #[test]
@@ -208,9 +213,9 @@ fn a_child_that_does_not_shut_down_as_asked_is_reported() {
     let supervisor = up(plan.child(slow));
     supervisor.terminate_child("slow").unwrap();
     supervisor.stop().unwrap();
-    let told = trouble(name);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    parts(&told[0], &["ERROR supervisor", "child slow (", "did not shut down as asked: killed"]);
+    let logged = trouble(name);
+    assert_eq!(logged.len(), 1, "{logged:#?}");
+    parts(&logged[0], &["ERROR supervisor", "child slow (", "did not shut down as asked: killed"]);
 }
 
 #[test]
@@ -223,9 +228,9 @@ fn ap_15_a_start_that_was_asked_for_is_told_at_a_lower_level() {
     supervisor.terminate_child("a").unwrap();
     supervisor.restart_child("a").unwrap();
     let level = |line: &String| line.split(' ').next().unwrap().to_owned();
-    let told = about(name);
-    assert_eq!(told.iter().map(level).collect::<Vec<_>>(), ["INFO", "DEBUG", "DEBUG"], "{told:#?}");
-    parts(&told[1], &["child b started as", &b.pid().to_string()]);
+    let logged = about(name);
+    assert_eq!(logged.iter().map(level).collect::<Vec<_>>(), ["INFO", "DEBUG", "DEBUG"], "{logged:#?}");
+    parts(&logged[1], &["child b started as", &b.pid().to_string()]);
     supervisor.stop().unwrap();
 }
 
@@ -240,11 +245,11 @@ fn dynamic_children_are_reported_alike() {
     a.end("oops");
     let second = a.await_start(2);
     supervisor.count_children().unwrap();
-    let told = about(name);
-    assert_eq!(told.len(), 3, "{told:#?}");
-    parts(&told[0], &["DEBUG", &format!("child a started as {first}")]);
-    parts(&told[1], &["ERROR", &format!("child a ({first}) exited: oops"), "restart: Permanent"]);
-    parts(&told[2], &["INFO", &format!("child a started as {second}")]);
+    let logged = about(name);
+    assert_eq!(logged.len(), 3, "{logged:#?}");
+    parts(&logged[0], &["DEBUG", &format!("child a started as {first}")]);
+    parts(&logged[1], &["ERROR", &format!("child a ({first}) exited: oops"), "restart: Permanent"]);
+    parts(&logged[2], &["INFO", &format!("child a started as {second}")]);
     supervisor.stop().unwrap();
 }
 
@@ -285,8 +290,8 @@ fn a_panic_that_a_signal_overtook_is_reported() {
             self.1.pass();
         }
     }
-    let (unwinds, told) = (Gate::new(), Gate::new());
-    let held = Held(unwinds.clone(), told.clone());
+    let (unwinds, notified) = (Gate::new(), Gate::new());
+    let held = Held(unwinds.clone(), notified.clone());
     let child = process::spawn::<()>(move |_| {
         let _held = held;
         panic!("it was first");
@@ -295,7 +300,7 @@ fn a_panic_that_a_signal_overtook_is_reported() {
     unwinds.pass();
     let watch = process::watch(&child);
     process::exit(&child, "a signal");
-    told.open();
+    notified.open();
     assert!(watch.wait().to_string().ends_with("it was first"));
     parts(&about(format!("process {} crashed: ", child.pid())).join("\n"), &["ERROR", "it was first"]);
 }

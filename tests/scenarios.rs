@@ -1,5 +1,5 @@
-//! Every scenario listed in `tests/scenarios/ids.txt` has a test named for it, or a reason why it has no meaning here.
-//! `cargo test` runs it; whoever writes a scenario's test starts the name with the id: `EX-01` is `ex_01_...`.
+//! Every scenario listed in `tests/scenarios/ids.txt` has a test named for it, or a reason why it does not
+//! apply here. The name of a scenario's test starts with the id: `EX-01` is `ex_01_...`.
 
 #[path = "layers/source.rs"]
 mod source;
@@ -20,7 +20,7 @@ fn every_scenario_has_a_test_or_a_reason() {
     assert!(found.is_empty(), "{} things to mend:\n{}", found.len(), found.join("\n"));
 }
 
-/// Everything that is wrong, one line each: `list` and `reasons` are the texts of the two files.
+/// Returns every fault, one line each: `list` and `reasons` are the texts of the two files.
 fn gaps(list: &str, names: &BTreeSet<String>, reasons: &str) -> Vec<String> {
     let (mut found, mut known, mut excused) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     for (number, line) in list.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -60,7 +60,7 @@ fn gaps(list: &str, names: &BTreeSet<String>, reasons: &str) -> Vec<String> {
     found
 }
 
-/// The id a line starts with: two capitals, a dash, two digits.
+/// Returns the id at the start of a line: two capitals, a dash, two digits.
 fn leading_id(line: &str) -> Option<&str> {
     let (id, rest) = line.split_at_checked(5)?;
     let shape = |(at, c): (usize, char)| match at {
@@ -71,7 +71,7 @@ fn leading_id(line: &str) -> Option<&str> {
     (id.chars().enumerate().all(shape) && !rest.starts_with(|c: char| c.is_alphanumeric())).then_some(id)
 }
 
-/// The check itself, on small lists.
+/// Tests of the check itself, on small lists.
 mod the_check {
     use super::gaps;
     use super::source::test_names;

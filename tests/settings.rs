@@ -1,5 +1,5 @@
-//! The settings that trade speed for something else do what they say. They are the whole program's, so this is a program
-//! with one test.
+//! Settings that trade speed for other properties have their effect. They hold for the whole program, so
+//! this program has one test.
 
 mod support;
 
@@ -16,18 +16,18 @@ fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait()
     process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
     let mut seen = HashSet::new();
     for _ in 0..200 {
-        let (tell, told) = channel();
+        let (tx, rx) = channel();
         let body =
-            move |_: &mut process::Inbox<()>| tell.send(thread::current().id()).expect("the test waits");
+            move |_: &mut process::Inbox<()>| tx.send(thread::current().id()).expect("the test receives");
         process::watch(process::spawn(body).expect("a thread")).wait();
-        assert!(seen.insert(told.recv().expect("it told")), "a thread was kept");
+        assert!(seen.insert(rx.recv().expect("it sent a value")), "a thread was kept");
     }
     for waiting in [WaitStrategy::Park, WaitStrategy::Spin, WaitStrategy::Adaptive] {
         process::set_settings(Settings { wait_strategy: waiting, ..process::settings() });
         assert_eq!(process::settings().wait_strategy, waiting);
         let echo = process::spawn::<Sender<u8>>(|inbox| {
             while let Event::Message(back) = inbox.recv() {
-                back.send(1).expect("the test waits");
+                back.send(1).expect("the test receives");
             }
         });
         let echo = echo.expect("a thread");

@@ -1,7 +1,8 @@
-//! Threads that are kept for the next process: which are, which are not, and what the next process finds there.
+//! Idle threads kept for the next process: which threads are kept, which are not, and the state the next
+//! process finds.
 
-#[path = "support/apart.rs"]
-mod apart;
+#[path = "support/child_program.rs"]
+mod child_program;
 mod support;
 
 use std::cell::Cell;
@@ -10,32 +11,33 @@ use std::sync::mpsc::channel;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use apart::apart;
+use child_program::in_child_program;
 use rethread::process::{self, Inbox, Settings};
 use rethread::{ExitReason, Task, task};
 use support::{Gate, attached, eventually};
 
-/// Whatever the environment says: all tests of this program want threads to be kept.
+/// Enables idle threads, whatever the environment says: all tests of this program need them.
 fn keep() {
     process::set_settings(Settings { max_idle_threads: 64, ..process::settings() });
 }
 
-/// A stack size is an order for threads of this test only: a process gets kept threads of its own size.
+/// Returns a builder with a stack size for this test only: a process reuses only idle threads of its own
+/// stack size.
 fn builder(kilobytes: usize) -> process::Builder {
     process::Builder::new().stack_size(kilobytes * 1024)
 }
 
-/// The thread of a process that does this, once it is over.
+/// Runs a process and returns the thread it ran on, after its exit.
 fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId {
     keep();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let run = move |_: &mut Inbox<()>| {
-        tell.send(thread::current().id()).expect("the test waits");
+        tx.send(thread::current().id()).expect("the test receives");
         body();
     };
     let child = builder(kilobytes).spawn(run).expect("a thread");
     process::watch(&child).wait();
-    told.recv().expect("it told")
+    rx.recv().expect("it sent a value")
 }
 
 #[test]
@@ -49,11 +51,11 @@ fn a_process_that_ended_normally_leaves_its_thread_to_the_next() {
 fn the_next_process_finds_the_thread_locals_of_the_one_before() {
     let _watchdog = support::watchdog();
     thread_local!(static LEFT: Cell<u32> = const { Cell::new(0) });
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     eventually("something was left", || {
-        let tell = tell.clone();
-        thread_of(302, move || tell.send(LEFT.replace(7)).expect("the test waits"));
-        told.recv() == Ok(7)
+        let tx = tx.clone();
+        thread_of(302, move || tx.send(LEFT.replace(7)).expect("the test receives"));
+        rx.recv() == Ok(7)
     });
 }
 
@@ -101,17 +103,17 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
         return; // not on this system
     }
     keep();
-    let (tell, told) = channel();
+    let (tx, rx) = channel();
     let named = |label: Option<&str>| {
-        let tell = tell.clone();
+        let tx = tx.clone();
         let builder = builder(305);
         let builder = match label {
             Some(label) => builder.label(label),
             None => builder,
         };
-        let child = builder.spawn(move |_: &mut Inbox<()>| tell.send(name()).expect("the test waits"));
+        let child = builder.spawn(move |_: &mut Inbox<()>| tx.send(name()).expect("the test receives"));
         process::watch(child.expect("a thread")).wait();
-        told.recv().expect("it told")
+        rx.recv().expect("it sent a value")
     };
     for _ in 0..20 {
         assert_eq!(named(Some("first")), "first\n");
@@ -134,7 +136,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
     if !std::path::Path::new("/proc/self/task").exists() {
         return; // not on this system
     }
-    apart(|| {
+    in_child_program(|| {
         let _watchdog = support::watchdog();
         keep();
         let gate = Gate::new();
@@ -148,7 +150,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
         gate.open();
         all.iter().for_each(|one| drop(process::watch(one).wait()));
         eventually("most of them have left", || kept() <= 2);
-        // They all had the same patience: who still wants to leave does so now.
+        // All have the same idle timeout, so the others exit now as well.
         let (_never, nothing) = channel::<()>();
         assert!(nothing.recv_timeout(Duration::from_millis(300)).is_err());
         assert_eq!(kept(), 2);

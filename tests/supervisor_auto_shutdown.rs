@@ -1,5 +1,5 @@
-//! Supervisors that end when their significant children have ended.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! Supervisors that shut down when their significant children have exited. The names are those of
+//! tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;

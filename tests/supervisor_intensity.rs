@@ -1,5 +1,5 @@
-//! How many restarts a supervisor endures, what happens when they are too many, and what that means in a
-//! tree. `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! The restart intensity of a supervisor, the effect of exceeding it, and its meaning in a tree. The names
+//! are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -59,8 +59,8 @@ fn in_04_the_second_crash_within_the_period_is_too_much() {
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(a.starts(), 2);
     assert_eq!(process::whereis(name), None);
-    let told = |line: &String| line.contains(name) && line.contains("reached_max_restart_intensity");
-    assert_eq!(logs().iter().filter(|line| told(line)).count(), 1);
+    let is_logged = |line: &String| line.contains(name) && line.contains("reached_max_restart_intensity");
+    assert_eq!(logs().iter().filter(|line| is_logged(line)).count(), 1);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn in_05_crashes_further_apart_than_the_period_go_on_for_ever() {
     for round in 1..=4 {
         a.crash();
         assert_eq!(child_pid(&supervisor, "a"), a.await_start(round + 1));
-        process::sleep(period + Duration::from_millis(20)); // the gap is what the scenario is about
+        process::sleep(period + Duration::from_millis(20)); // the scenario is about this pause
     }
     supervisor.stop().unwrap();
 }
@@ -106,7 +106,7 @@ fn in_09_failed_restarts_count() {
     assert_eq!(journal.all(), ["start a", "stop a", "fail a", "fail a"]);
 }
 
-/// A supervisor that allows no restart, under another; the name reaches whichever incarnation lives.
+/// Starts a supervisor that allows no restart, under another; the name resolves to the current incarnation.
 fn nested(restart: Restart, sub: SupervisorSpec) -> (ServerRef<Supervisor>, ServerRef<Supervisor>) {
     let name = ServerRef::named(unique("sub"));
     let sub = sub.name(name.clone()).spec().id("sub").restart(restart);
@@ -139,7 +139,7 @@ fn in_12_a_permanent_sub_supervisor_is_restarted_with_fresh_static_children() {
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(states(&top), [("sub".into(), "running")]);
     assert_ne!(sub.whereis(), first);
-    assert_eq!(ids(&sub), ["worker", "other"], "what was added at run time is lost");
+    assert_eq!(ids(&sub), ["worker", "other"], "children added at run time are not restored");
     assert_eq!((worker.starts(), other.starts(), added.starts()), (2, 2, 1));
     assert_eq!(top.count_children().unwrap().supervisors, 1);
     top.stop().unwrap();
@@ -204,10 +204,10 @@ fn in_14_a_sub_supervisors_limit_restarts_all_under_one_for_all() {
     tree.dynamic.crash();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     let listed = ["sub1", "sub2", "sub3"].map(|id| (id.to_owned(), "running"));
-    assert_eq!(states(&tree.top), listed, "sub3 is back too");
+    assert_eq!(states(&tree.top), listed, "sub3 was restarted too");
     assert_eq!(ids(&tree.sub1), ["a", "b"]);
     assert_eq!((tree.a.starts(), tree.b.starts()), (2, 2));
-    assert_eq!(ids(&tree.sub2), [""; 0], "what was added at run time is gone");
+    assert_eq!(ids(&tree.sub2), [""; 0], "children added at run time are removed");
     assert_eq!(ids(&tree.sub3), [""; 0]);
     assert!([&tree.sub1, &tree.sub2].iter().all(|sub| !before.contains(&sub.whereis().unwrap())));
     tree.top.stop().unwrap();
@@ -259,11 +259,11 @@ fn in_17_a_shutdown_from_a_stranger_is_ignored() {
     let a = Child::new("a", &Journal::new());
     let supervisor = up(none_allowed().child(a.spec()));
     let target = pid_of(&supervisor);
-    // From a thread that is no process, and from a process that is not its parent.
+    // From a foreign thread, and from a process that is not its parent.
     process::exit(target, ExitReason::Shutdown);
     process::exit(target, ExitReason::Normal);
-    let stranger = process::spawn::<()>(move |_| process::exit(target, ExitReason::Shutdown)).unwrap();
-    process::watch(&stranger).wait();
+    let unrelated = process::spawn::<()>(move |_| process::exit(target, ExitReason::Shutdown)).unwrap();
+    process::watch(&unrelated).wait();
     assert_eq!(child_pid(&supervisor, "a"), a.pid());
     assert_eq!(a.starts(), 1);
     supervisor.stop().unwrap();
@@ -275,14 +275,14 @@ fn the_end_of_a_linked_stranger_is_ignored_too() {
     let a = Child::new("a", &Journal::new());
     let supervisor = up(none_allowed().child(a.spec()));
     let target = pid_of(&supervisor);
-    let stranger = process::spawn::<()>(move |inbox| {
-        process::link(target).expect("it lives");
+    let unrelated = process::spawn::<()>(move |inbox| {
+        process::link(target).expect("it is running");
         inbox.recv();
         process::exit_with("crash");
     });
-    let stranger = stranger.unwrap();
-    let watch = process::watch(&stranger);
-    stranger.send(());
+    let unrelated = unrelated.unwrap();
+    let watch = process::watch(&unrelated);
+    unrelated.send(());
     watch.wait();
     assert_eq!(child_pid(&supervisor, "a"), a.pid());
     supervisor.stop().unwrap();
@@ -328,7 +328,7 @@ fn a_supervisor_that_gives_up_takes_its_linked_starter_along_unless_that_traps()
     let journal = Journal::new();
     let a = Child::new("a", &journal);
     let plan = none_allowed().child(a.spec());
-    let reason = support::reason_of_death(|inbox: &mut Inbox<()>| {
+    let reason = support::exit_reason_of(|inbox: &mut Inbox<()>| {
         plan.start_link().expect("it starts");
         a.crash();
         inbox.recv();

@@ -1,5 +1,5 @@
-//! No thread to be had. A program of its own because the limit holds for the whole program: one test.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! A system without available threads. The limit holds for the whole program, so this program has one test.
+//! The names are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -24,7 +24,7 @@ fn th_15_no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
     for _ in 0..3 {
         assert_eq!(supervisor.start_child(b.spec()), Err(StartError::SystemLimit { limit: 2 }));
     }
-    // A supervisor cannot start either, and says the same.
+    // A supervisor cannot start either, and returns the same error.
     let refused = Supervisor::one_for_one().start().map(drop);
     assert_eq!(refused, Err(StartError::SystemLimit { limit: 2 }));
     set_settings(before);
@@ -36,7 +36,7 @@ fn th_15_no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
     assert_eq!(supervisor.start_child(b.spec()), Ok(Some(b.await_start(1))));
     supervisor.stop().unwrap();
 
-    // A restart that finds no thread is tried again, within the budget.
+    // A restart without an available thread is retried, within the budget.
     let c = Child::new("c", &journal);
     let supervisor =
         up(Supervisor::one_for_one().max_restarts(u32::MAX, Duration::from_secs(60)).child(c.spec()));

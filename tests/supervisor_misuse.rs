@@ -1,5 +1,4 @@
-//! What supervisors make of panics, wrong ids, calls at the wrong time and other misuse, and what else can
-//! be supervised than a server. `cargo test` runs it.
+//! Supervisors under misuse: panics, wrong ids, calls at the wrong time; and children that are not servers.
 
 #[path = "support/child.rs"]
 mod child;
@@ -20,7 +19,7 @@ use support::{Gate, Journal, attached, eventually, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Why a child kept its supervisor from starting.
+/// Returns the failed child of a supervisor that did not start.
 #[track_caller]
 fn failed_child(error: StartError) -> FailedToStartChild {
     let StartError::Failed(ExitReason::ShutdownWith(detail)) = error else { panic!("not {error:?}") };
@@ -105,7 +104,7 @@ fn whatever_an_init_does_the_starter_gets_one_error_and_no_message() {
 #[test]
 fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
     let ended = |make: fn() -> Result<SupervisorSpec, InitError>| {
-        support::reason_of_death(move |inbox: &mut Inbox<()>| {
+        support::exit_reason_of(move |inbox: &mut Inbox<()>| {
             drop(Module::start_link(make));
             inbox.recv();
         })
@@ -114,7 +113,7 @@ fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
     assert!(matches!(ended(|| panic!("boom")), ExitReason::Panic(_)));
     let failing = || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::Timeout))));
     assert!(matches!(ended(failing), ExitReason::ShutdownWith(_)));
-    // But one that was refused before anything began, or quietly, lives on.
+    // But one that was refused before any start, or quietly, keeps running.
     attached(|inbox: &mut Inbox<()>| {
         let zero = Supervisor::one_for_one().max_restarts(1, Duration::ZERO);
         assert_eq!(zero.start_link().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
@@ -129,7 +128,7 @@ fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
 fn unknown_ids_are_not_found() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one());
-    for id in ["nobody", "", "ünknöwn\0"] {
+    for id in ["unregistered", "", "ünknöwn\0"] {
         assert_eq!(supervisor.terminate_child(id), Err(ChildError::NotFound));
         assert_eq!(supervisor.restart_child(id), Err(ChildError::NotFound));
         assert_eq!(supervisor.delete_child(id), Err(ChildError::NotFound));
@@ -141,10 +140,10 @@ fn unknown_ids_are_not_found() {
 #[test]
 fn every_call_to_a_dead_supervisor_is_an_error() {
     let _watchdog = watchdog();
-    let dead = up(Supervisor::one_for_one());
-    dead.stop().unwrap();
+    let exited = up(Supervisor::one_for_one());
+    exited.stop().unwrap();
     let never = ServerRef::<Supervisor>::named(unique("never"));
-    for gone in [dead, never] {
+    for gone in [exited, never] {
         let error = CallError::NoProc { server: gone.to_string().into() };
         let no_supervisor = ChildError::NoSupervisor(error.clone());
         let a = Child::new("a", &Journal::new());
@@ -235,7 +234,7 @@ fn a_child_can_terminate_itself_through_its_supervisor() {
     a.run(move || drop(me.terminate_child("a")));
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
-    // One that traps waits for the answer and cannot hear the request: killed when its time is up.
+    // One that traps exits waits for the answer and cannot receive the request: killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
     let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     supervisor.start_child(limited).unwrap();
@@ -381,7 +380,7 @@ fn two_hundred_children_come_and_go() {
     assert!(after.into_iter().flatten().all(|pid| !process::is_alive(pid)));
 }
 
-/// An echo server: one blocking accept loop, woken by a connection of its own when it is to go.
+/// Returns an echo server: one blocking accept loop, woken by a connection of its own on an exit request.
 fn echo(id: &'static str, address: &Arc<Mutex<SocketAddr>>, binds: &Journal) -> ChildSpec {
     let (address, binds) = (Arc::clone(address), binds.clone());
     ChildSpec::worker(id, move || {
@@ -396,7 +395,7 @@ fn echo(id: &'static str, address: &Arc<Mutex<SocketAddr>>, binds: &Journal) -> 
             process::checkpoint();
             let mut text = [0; 4];
             if stream.read_exact(&mut text).is_ok() {
-                assert_ne!(&text, b"die!", "told to crash");
+                assert_ne!(&text, b"die!", "crash on request");
                 let _ = stream.write_all(&text);
             }
         }
@@ -411,7 +410,7 @@ fn an_accept_loop_is_supervised_stopped_at_once_and_finds_its_port_free_when_it_
     let supervisor = up(Supervisor::one_for_one().child(echo("echo", &address, &binds)));
     let say = |text: &[u8; 4]| {
         let to = *address.lock();
-        let mut stream = TcpStream::connect(to).expect("somebody listens");
+        let mut stream = TcpStream::connect(to).expect("the port is open");
         stream.write_all(text).expect("it is sent");
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -422,6 +421,7 @@ fn an_accept_loop_is_supervised_stopped_at_once_and_finds_its_port_free_when_it_
     assert_eq!(say(b"ping"), b"ping");
     for round in 2..=5 {
         let before = child_pid(&supervisor, "echo");
+        // Crash it in even rounds, terminate and restart it in odd ones.
         if round % 2 == 0 {
             let watch = process::watch(before);
             assert_eq!(say(b"die!"), b"");
@@ -433,6 +433,7 @@ fn an_accept_loop_is_supervised_stopped_at_once_and_finds_its_port_free_when_it_
             assert!(process::zombies().iter().all(|zombie| zombie.pid != before));
             supervisor.restart_child("echo").unwrap();
         }
+        // The replacement listens on the same port.
         binds.wait_for(round);
         assert_eq!(*address.lock(), own, "the same port");
         assert_eq!(say(b"pong"), b"pong");
@@ -451,7 +452,7 @@ fn a_worker_that_returns_has_ended_normally() {
     let supervisor = up(Supervisor::one_for_one().child(once.clone()));
     eventually("it ended", || states(&supervisor) == [("once".into(), "stopped")]);
     assert_eq!(runs.all(), ["ran"]);
-    // A permanent one is started again until the budget is spent.
+    // A permanent one is restarted until the budget is spent.
     let watch = up(Supervisor::one_for_one().child(once.restart(Restart::Permanent))).watch();
     assert!(matches!(watch.wait(), ExitReason::Shutdown | ExitReason::NoProc));
     assert_eq!(runs.all().len(), 1 + 4);
@@ -462,12 +463,12 @@ fn a_worker_that_returns_has_ended_normally() {
 fn a_plain_process_with_a_name_is_supervised() {
     let _watchdog = watchdog();
     let name = unique("plain");
-    let heard = Journal::new();
-    let note = heard.clone();
+    let received = Journal::new();
+    let note = received.clone();
     let child =
         ChildSpec::process_with(Builder::new().name(name), "plain", move |inbox: &mut Inbox<String>| {
             while let Event::Message(text) = inbox.recv() {
-                assert_ne!(text, "crash", "told to crash");
+                assert_ne!(text, "crash", "crash on request");
                 note.note(text);
             }
         });
@@ -480,7 +481,7 @@ fn a_plain_process_with_a_name_is_supervised() {
     let after = child_pid(&supervisor, "plain");
     assert_eq!(process::whereis(name), Some(after));
     to.send("two".into()).unwrap();
-    assert_eq!(heard.wait_for(2), ["one", "two"]);
+    assert_eq!(received.wait_for(2), ["one", "two"]);
     supervisor.stop().unwrap();
     assert!(to.send("three".into()).is_err());
 }

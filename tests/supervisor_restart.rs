@@ -1,5 +1,5 @@
-//! When a child that ended is started again, alone: restart types, restarts that fail, requests meanwhile.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! When a child that exited is restarted, alone: restart types, restarts that fail, requests meanwhile. The
+//! names are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -18,13 +18,13 @@ use support::{Gate, Journal, attached, eventually, exit_event, unique, watchdog}
 const SECOND: Duration = Duration::from_secs(1);
 const OFTEN: u32 = u32::MAX;
 
-/// A supervisor with `a` and an unharmed bystander, and enough budget.
+/// Starts a supervisor with `a` and a bystander, and enough budget.
 fn with_bystander(a: impl Into<ChildSpec>) -> (ServerRef<Supervisor>, Child) {
     let bystander = Child::new("bystander", &Journal::new());
     (up(Supervisor::one_for_one().child(a).child(bystander.spec())), bystander)
 }
 
-/// A child that cannot start again until the returned flag is cleared.
+/// Returns a child that cannot start again until the returned flag is cleared.
 fn breaks(journal: &Journal) -> (Child, Arc<AtomicBool>) {
     let broken = Arc::new(AtomicBool::new(true));
     let look = Arc::clone(&broken);
@@ -192,7 +192,7 @@ fn oo_15_terminate_child_ends_the_loop_of_a_failing_restart() {
     eventually("a restart failed", || a.attempts() > 2);
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
-    // A try that was under way is over and none follows: the next attempt is ours.
+    // No attempt is in progress and none follows: the next one is ours.
     let attempts = a.attempts();
     let still_broken = supervisor.restart_child("a");
     assert_eq!(still_broken, Err(ChildError::Start(StartError::Failed("broken".into()))));
@@ -214,7 +214,7 @@ fn oo_15_a_stopped_loop_does_not_come_back_after_a_second_crash() {
         eventually("a restart failed", || a.attempts() > attempts);
         supervisor.terminate_child("a").unwrap();
         broken.store(false, Ordering::SeqCst);
-        // The stale reminder of the old loop must not start it a second time.
+        // The stale retry message of the old loop must not start it a second time.
         assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(round + 1))));
         assert_eq!(child_pid(&supervisor, "a"), a.pid());
         assert_eq!(a.starts(), round + 1);
@@ -244,7 +244,7 @@ fn oo_17_a_child_that_died_before_terminate_child_is_restarted_and_then_terminat
     };
     let starting = waiting(|to, spec| drop(to.start_child(spec)), slow);
     entered.pass();
-    a.kill(); // its EXIT is queued now
+    a.kill(); // its exit is queued now
     let terminating = waiting(|to, spec| drop(to.terminate_child(spec.get_id().as_str())), a.permanent());
     let watches = [process::watch(&starting), process::watch(&terminating)];
     let queued = || process::info(pid_of(&supervisor)).is_some_and(|info| info.mailbox_len == 2);
@@ -322,7 +322,7 @@ fn an_exit_of_an_earlier_incarnation_does_not_restart_the_present_one() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a.spec()));
-    // Ended by the supervisor itself: its EXIT is of no interest any more.
+    // Ended by the supervisor itself: its exit is ignored.
     let first = a.pid();
     supervisor.terminate_child("a").unwrap();
     supervisor.restart_child("a").unwrap();
@@ -354,6 +354,7 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
     let supervisor =
         up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec().name(name.clone())));
     let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    // Clients call by name without a pause; only these two errors are correct.
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let (stop, answers, name) = (Arc::clone(&stop), Arc::clone(&answers), name.clone());
@@ -373,8 +374,9 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
         a.kill();
         a.await_start(round + 1);
     }
+    // After the last restart the clients get answers again.
     let before = answers.load(Ordering::SeqCst);
-    eventually("they go on", || answers.load(Ordering::SeqCst) > before);
+    eventually("they keep running", || answers.load(Ordering::SeqCst) > before);
     stop.store(true, Ordering::SeqCst);
     for client in clients {
         let reason = client.wait();
@@ -387,13 +389,13 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
 fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        // Telling so many takes a while; the supervisor is told before them.
+        // So many notifications take a while; the supervisor is notified before them.
         let others: Vec<_> = (0..100)
             .map(|_| {
                 let here = inbox.address();
                 let body = move |inbox: &mut Inbox<()>| {
                     process::trap_exit(true);
-                    here.send(()); // linked before, it would die with the child
+                    here.send(()); // linked before, it would exit with the child
                     loop {
                         inbox.recv();
                     }
@@ -403,13 +405,13 @@ fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
             .collect();
         others.iter().for_each(|_| assert_eq!(inbox.recv(), process::Event::Message(())));
         for _ in 0..20 {
-            let child = Child::new("heard of", &Journal::new());
+            let child = Child::new("notified", &Journal::new());
             let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(child.spec()));
             let pid = child.pid();
             let mut linked: Vec<Pid> = others.iter().map(Pid::from).collect();
             linked.push(inbox.pid());
             child.run_and_wait(move || {
-                linked.into_iter().for_each(|other| process::link(other).expect("it lives"))
+                linked.into_iter().for_each(|other| process::link(other).expect("it is running"))
             });
             process::exit(pid, ExitReason::Kill);
             assert_eq!(exit_event(inbox).0, pid);

@@ -1,5 +1,5 @@
-//! How supervisors end their children: in which order, how fast, and what becomes of threads that do not
-//! listen. `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! How supervisors stop their children: in which order, how fast, and what happens to uninterruptible
+//! threads. The names are those of tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -15,15 +15,15 @@ use rethread::process::{Builder, Event, ProcessState};
 use support::{Gate, Journal, eventually, logs, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How late a loaded machine may be.
+/// The tolerated delay on a loaded machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A child whose thread is stuck, where the runtime cannot reach it, until the gate opens. `stuck` is counted
-/// up when it is.
+/// Returns a child whose thread blocks uninterruptibly until the gate opens. `stuck` is incremented when it
+/// does.
 fn stuck(id: &'static str, builder: Builder, gate: &Gate, stuck: &Arc<AtomicUsize>) -> ChildSpec {
     let (gate, stuck) = (gate.clone(), Arc::clone(stuck));
     ChildSpec::process_with::<()>(builder.label(id), id, move |_| {
@@ -122,7 +122,7 @@ fn sh_07_children_stop_one_after_the_other_each_with_a_limit_of_its_own() {
     assert_eq!(journal.all(), ["start a", "start b", "stop b", "stop a"]);
 }
 
-/// A child that answers the request to shut down by ending in a way of its own.
+/// Returns a child that answers the shutdown request with an exit reason of its own.
 fn answering(id: &'static str, ready: &Arc<AtomicUsize>, reason: ExitReason) -> ChildSpec {
     let ready = Arc::clone(ready);
     ChildSpec::process::<()>(id, move |inbox| {
@@ -202,8 +202,9 @@ fn sh_18_a_child_that_ended_before_is_left_alone() {
     supervisor.terminate_child("b").unwrap();
     assert_eq!(states(&supervisor), [("a".into(), "stopped"), ("b".into(), "stopped")]);
     supervisor.stop().unwrap();
-    let told = |line: &String| line.starts_with("ERROR") && line.contains(name) && line.contains("child a ");
-    assert_eq!(logs().iter().filter(|line| told(line)).count(), 0);
+    let is_logged =
+        |line: &String| line.starts_with("ERROR") && line.contains(name) && line.contains("child a ");
+    assert_eq!(logs().iter().filter(|line| is_logged(line)).count(), 0);
 }
 
 #[test]
@@ -323,8 +324,8 @@ fn a_busy_child_with_unlimited_time_falls_to_its_exit_deadline() {
     supervisor.stop().unwrap();
 }
 
-/// A supervisor of one stuck child that may take so long to end before it is replaced. The second gate tells
-/// when a replacement was asked for: the number of starts is counted in the supervisor itself.
+/// Starts a supervisor of one stuck child, which may take that long to exit before it is replaced. The
+/// second gate opens when a replacement was requested: the starts are counted in the supervisor itself.
 fn exclusive(
     reap: Option<Duration>,
     gate: &Gate,
@@ -346,8 +347,8 @@ fn exclusive(
     (up(Supervisor::one_for_one().child(child)), stuck, asked)
 }
 
-/// Whether it has taken everything out of its mailbox and waits for something.
-fn waits_with_empty_hands(pid: Pid) -> bool {
+/// Returns `true` if the process has an empty mailbox and waits.
+fn is_idle(pid: Pid) -> bool {
     process::info(pid).is_some_and(|info| info.mailbox_len == 0 && info.state == ProcessState::Waiting)
 }
 
@@ -359,7 +360,7 @@ fn a_replacement_waits_for_the_old_thread_if_it_is_to() {
     await_count("it is stuck", &stuck, 1);
     let first = child_pid(&supervisor, "a");
     assert_eq!(kill(first, ExitReason::Kill), ExitReason::Killed);
-    eventually("the supervisor waits", || waits_with_empty_hands(pid_of(&supervisor)));
+    eventually("the supervisor waits", || is_idle(pid_of(&supervisor)));
     assert_eq!((asked.load(Ordering::SeqCst), zombies_of(&[first])), (1, 1));
     gate.open();
     await_count("the replacement runs", &stuck, 2);
@@ -413,7 +414,7 @@ fn restart_child_waits_for_the_old_thread_too() {
     eventually("the request is out", || {
         done.wait_timeout(Duration::ZERO).is_some()
             || (process::info(&restarting).is_some_and(|info| info.waiting_on.is_some())
-                && waits_with_empty_hands(pid_of(&supervisor)))
+                && is_idle(pid_of(&supervisor)))
     });
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the old thread still holds what is exclusive");
     gate.open();
@@ -421,8 +422,8 @@ fn restart_child_waits_for_the_old_thread_too() {
     supervisor.stop().unwrap();
 }
 
-/// The thread ends of itself at the very moment the runtime gives it up: whoever is first, it is on the list
-/// of zombies no longer than the thread lives.
+/// The thread exits by itself at the very moment the runtime declares it a zombie: in either order, it is
+/// on the list of zombies no longer than the thread runs.
 #[test]
 fn a_child_that_ends_at_the_moment_it_is_given_up_is_no_zombie_for_ever() {
     let _watchdog = watchdog();

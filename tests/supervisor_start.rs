@@ -1,5 +1,5 @@
-//! How supervisors start, what they make of good and bad plans, and what their children can be asked for.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! How supervisors start, valid and invalid plans, and the queries about children. The names are those of
+//! tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -153,7 +153,7 @@ fn sv_13_a_period_of_zero_is_refused_and_extreme_limits_are_not() {
     let faulty = Supervisor::one_for_one().max_restarts(3, Duration::ZERO);
     assert_eq!(faulty.clone().start().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     assert_eq!(faulty.clone().start_link().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
-    // As a child it is looked at when it starts: the parent learns which child and why.
+    // As a child it is checked when it starts: the parent returns the child and the fault.
     let nested = Supervisor::one_for_one().child(faulty.spec().id("sub"));
     let Err(StartError::Failed(ExitReason::ShutdownWith(detail))) = nested.start() else {
         panic!("it must not start")
@@ -244,8 +244,7 @@ fn sv_18_a_pid_is_no_id() {
     supervisor.stop().unwrap();
 }
 
-/// Erlang's `{ok, Pid, Info}`: a start function here is a closure and can leave information wherever it
-/// likes.
+/// Erlang's `{ok, Pid, Info}`: a start function here is a closure and can store information anywhere.
 #[test]
 fn sv_20_a_start_function_can_leave_information_at_every_start() {
     let _watchdog = watchdog();
@@ -363,17 +362,17 @@ fn sv_28_an_unexpected_message_is_reported_and_does_no_harm() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sv 28");
-    let stranger = sleeper();
-    let watched = stranger.pid();
-    // A start function runs in the supervisor: this one leaves it with a monitor.
+    let unrelated = sleeper();
+    let watched = unrelated.pid();
+    // A start function runs in the supervisor: this one sets a monitor there.
     let child = ChildSpec::new("a", move || {
         let _ = process::monitor(watched);
         Ok(process::spawn_link::<()>(|inbox| drop(inbox.recv()))?.pid())
     });
     let supervisor = up(Supervisor::one_for_one().name(ServerRef::named(name)).child(child));
     let before = supervisor.which_children().unwrap();
-    kill(stranger.pid(), ExitReason::Kill);
-    process::exit(pid_of(&supervisor), "a signal from nobody it knows");
+    kill(unrelated.pid(), ExitReason::Kill);
+    process::exit(pid_of(&supervisor), "a signal from an unknown process");
     let reported = || logs().iter().any(|line| line.contains(name) && line.contains("unexpected"));
     support::eventually("the Down is reported", reported);
     assert_eq!(supervisor.which_children().unwrap(), before);
@@ -453,7 +452,7 @@ fn sv_33_start_child_refuses_what_makes_no_sense_and_goes_on() {
     for (spec, why) in faulty {
         assert_eq!(supervisor.start_child(spec), Err(StartError::BadSpec(why)));
     }
-    // A plan of a supervisor is looked at when it starts.
+    // A plan of a supervisor is checked when it starts.
     let zero = Supervisor::one_for_one().max_restarts(1, Duration::ZERO);
     let refused = supervisor.start_child(zero.spec().id("d"));
     assert_eq!(refused, Err(StartError::BadSpec(SpecError::ZeroPeriod)));
@@ -525,7 +524,7 @@ fn a_failed_start_names_the_child_also_behind_temporary_ones_that_ignored() {
     let children = [ignores.temporary(), up_first.permanent(), another.temporary(), fails.permanent()];
     let error = Supervisor::one_for_one().children(children).start().unwrap_err();
     let StartError::Failed(reason) = error else { panic!("not {error:?}") };
-    let child: &FailedToStartChild = reason.downcast_ref().expect("it tells which child");
+    let child: &FailedToStartChild = reason.downcast_ref().expect("it carries the child");
     assert_eq!(child.id, "fails".into());
     assert_eq!(journal.all(), ["ignore ignores", "start up", "ignore another", "fail fails", "stop up"]);
 }

@@ -1,5 +1,5 @@
-//! Whom the end of one child concerns: one_for_all and rest_for_one.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! Which children are restarted after the exit of one: one_for_all and rest_for_one. The names are those of
+//! tests/scenarios/ids.txt.
 
 #[path = "support/child.rs"]
 mod child;
@@ -15,7 +15,7 @@ use support::{Journal, eventually, unique, watchdog};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Children by these ids, in one journal.
+/// Returns children with these ids, in one journal.
 fn family<const N: usize>(ids: [&'static str; N], journal: &Journal) -> [Child; N] {
     ids.map(|id| Child::new(id, journal))
 }
@@ -150,7 +150,7 @@ fn oa_08_a_child_that_can_never_restart_ends_the_supervisor() {
         .into_iter()
         .filter(|note| !note.contains("fail"))
         .partition(|note| note.contains("start"));
-    assert_eq!(starts.len(), stops.len(), "nobody is left");
+    assert_eq!(starts.len(), stops.len(), "none is left");
     assert!(!process::is_alive(a.pid()));
 }
 
@@ -167,7 +167,7 @@ fn oa_10_terminate_child_leaves_the_others_alone() {
     supervisor.stop().unwrap();
 }
 
-/// A registry's partitions are what OTP shows this with: parts of one table that only make sense together.
+/// A registry's partitions are OTP's example: parts of one table that only make sense together.
 #[test]
 fn oa_12_the_partitions_of_a_table_restart_together_under_their_names() {
     let _watchdog = watchdog();
@@ -195,7 +195,7 @@ fn two_crashes_at_once_are_one_restart_of_a_group() {
     let plan = Supervisor::one_for_all().max_restarts(1, 60 * SECOND);
     let supervisor = up(plan.child(a.spec()).child(b.spec()).child(c.spec()));
     let (first, second) = (a.pid(), b.pid());
-    // Both ends are decided before the supervisor hears of either.
+    // Both exits are decided before the supervisor is notified of either.
     let watches = [process::watch(first), process::watch(second)];
     let hold = support::Gate::new();
     let (entered, pass) = (support::Gate::new(), hold.clone());
@@ -344,7 +344,7 @@ fn the_end_of_one_sibling_while_another_is_being_started_again_is_noticed() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b, c] = family(["a", "b", "c"], &journal);
-    // While c starts again, b dies again: the new b, not the old one.
+    // While c is restarted, b exits again: the new b, not the old one.
     let (victim, twice) = (b.clone(), Arc::new(AtomicBool::new(false)));
     let c = c.starts_as(move |k| {
         if k == 2 && !twice.swap(true, Ordering::SeqCst) {

@@ -1,5 +1,5 @@
-//! A linked structure heals a thousand times while its middle is busy: every name finds its way to the new
-//! incarnation, and nothing is left in the end. One test, because it counts the threads of the program.
+//! A linked structure is restarted a thousand times while its middle is busy: every name resolves to the
+//! new incarnation, and nothing is left in the end. One test, because it counts the threads of the program.
 
 mod support;
 
@@ -23,7 +23,7 @@ const WORKERS: [ServerRef<Idle>; 3] = [
     ServerRef::named("takeover.worker.2"),
 ];
 
-/// Starts the database, linked; hands out whom it started.
+/// Starts the database, linked; returns the pids of the processes below.
 struct Cache {
     database: ServerRef<Database>,
 }
@@ -34,12 +34,12 @@ struct Database {
 }
 
 enum Ask {
-    /// The pids of the cache, the database and the workers, by way of each of them.
+    /// The pids of the cache, the database and the workers, each returned by its parent.
     Family(Caller<Vec<Pid>>),
 }
 
 enum Store {
-    /// Works so many microseconds, without a checkpoint.
+    /// Works this many microseconds, without a checkpoint.
     Put(u64, Caller<()>),
     Family(Caller<Vec<Pid>>),
 }
@@ -91,18 +91,18 @@ impl GenServer for Database {
     }
 }
 
-/// The threads of this program, by name.
+/// Returns the threads of this program, by name.
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux lists the threads");
     let name = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.ok()?.path().join("comm")).ok() // gone meanwhile: not a thread
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok() // exited meanwhile: not a thread
     };
     let mut names: Vec<String> = tasks.filter_map(name).map(|name| name.trim().to_owned()).collect();
     names.sort();
     names
 }
 
-/// Whoever holds the names, once all five are held: fails only if that never comes.
+/// Returns the holders of the names, once all five are held.
 fn family() -> Vec<Pid> {
     let mut family = Vec::new();
     eventually("the cache answers", || {
@@ -116,11 +116,11 @@ fn family() -> Vec<Pid> {
 fn a_busy_linked_structure_heals_a_thousand_times_and_leaves_nothing_behind() {
     let mut watched = watchdog();
     support::capture();
-    // However long a loaded machine keeps a thread waiting, it is to end by itself: no zombies here.
+    // On a loaded machine a thread may be delayed at will, but must exit by itself: no zombies here.
     let patient = Duration::from_secs(600);
-    // Threads that are kept would look like threads that were left behind.
+    // Idle threads would look like leaked threads.
     set_settings(Settings { kill_grace: patient, exit_timeout: patient, max_idle_threads: 0, ..settings() });
-    // The runtime's own thread for timers stays for good: it is there before the count.
+    // The runtime's own timer thread is permanent: start it before the count.
     process::cancel_timer(process::send_after(Duration::from_secs(60), &support::sleeper(), ()));
     process::exit(process::processes()[0].pid, ExitReason::Kill);
     eventually("the sleeper is gone", || process::processes().is_empty());
@@ -155,12 +155,12 @@ fn a_busy_linked_structure_heals_a_thousand_times_and_leaves_nothing_behind() {
     let mut seen = HashSet::new();
     for round in 0..ROUNDS {
         if round % 100 == 0 {
-            watched = watchdog(); // a hundred rounds are not to take longer than a test
+            watched = watchdog(); // a hundred rounds must not take longer than a test
         }
         let family = family();
         assert_eq!(family.len(), 5, "round {round}: {family:?}");
-        assert!(family.iter().all(|pid| seen.insert(*pid)), "round {round}: somebody survived: {family:?}");
-        // Whoever of the family dies, all do.
+        assert!(family.iter().all(|pid| seen.insert(*pid)), "round {round}: a process survived: {family:?}");
+        // Whichever process of the family exits, all do.
         let watch = process::watch(family[0]);
         process::exit(family[round % 5], if round % 2 == 0 { ExitReason::Kill } else { "crash".into() });
         watch.wait();

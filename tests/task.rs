@@ -1,8 +1,8 @@
-//! Tasks: what an owner gets in every case, what ties it to its task, and that nothing of a task outlives the
-//! owner's interest. Streams are in `task_stream`.
+//! Tasks: the owner's result in every case, the link between owner and task, and that nothing of a task is
+//! left behind. Streams are in `task_stream`.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use rethread::prelude::*;
 use rethread::process::{self, Address, AttachError, Builder, Event, Inbox, SpawnError};
 use rethread::{CallFailure, SpecError, TaskStream, task};
-use server_puppet::{Plan, Pull, elsewhere, puppet, waits_for};
+use scripted_server::{Plan, ScriptedCalls, spawn_body, start_server, wait_until_calling};
 use support::{
-    Gate, Journal, attached, capture, down, eventually, exit_event, logs, message, reason_of_death, sleeper,
+    Gate, Journal, attached, capture, down, eventually, exit_event, exit_reason_of, logs, message, sleeper,
     unique, watchdog,
 };
 
@@ -23,7 +23,7 @@ const NOW: Duration = Duration::ZERO;
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
 
-/// A task that waits until it is ended, and hears exit signals.
+/// Starts a task that waits until it is ended, and is interruptible.
 #[track_caller]
 fn waiting<T: Send + 'static>() -> Task<T> {
     Task::spawn(|| forever()).expect("a free thread")
@@ -35,7 +35,8 @@ fn forever() -> ! {
     }
 }
 
-/// A task that gives this value once the gate is open, and hears nothing until then. It has begun.
+/// Starts a task that returns this value once the gate is open, and is uninterruptible until then. It has
+/// begun when this returns.
 #[track_caller]
 fn gated<T: Send + 'static>(value: T) -> (Task<T>, Gate) {
     gated_with(Builder::new(), value)
@@ -54,7 +55,7 @@ fn gated_with<T: Send + 'static>(plan: Builder, value: T) -> (Task<T>, Gate) {
     (task.expect("a free thread"), gate)
 }
 
-/// A task that has ended with this value.
+/// Returns a task that has finished with this value.
 #[track_caller]
 fn finished<T: Send + 'static>(value: T) -> Task<T> {
     let task = Task::spawn(move || value).expect("a free thread");
@@ -62,7 +63,7 @@ fn finished<T: Send + 'static>(value: T) -> Task<T> {
     task
 }
 
-/// A task that ended with this reason and had no value. Its owner must survive that.
+/// Returns a task that exited with this reason and without a value. Its owner must survive that.
 #[track_caller]
 fn ended<T: Send + 'static>(reason: impl Into<ExitReason>) -> Task<T> {
     let reason = reason.into();
@@ -71,7 +72,7 @@ fn ended<T: Send + 'static>(reason: impl Into<ExitReason>) -> Task<T> {
     task
 }
 
-/// The error of a task that ended with this reason.
+/// Returns the error of a task that exited with this reason.
 fn exited(task: Pid, reason: impl Into<ExitReason>) -> JoinError {
     JoinError::Exited { task, reason: reason.into() }
 }
@@ -80,20 +81,21 @@ fn links_of(pid: Pid) -> Vec<Pid> {
     process::info(pid).map_or_else(Vec::new, |info| info.links)
 }
 
-/// Neither a message nor a link is left of any task, once it has ended: that may be a moment after its value.
+/// Waits until neither a message nor a link of any task is left: the exit may come a moment after the
+/// value.
 #[track_caller]
 fn clean(inbox: &Inbox<()>) {
     eventually("no link is left", || links_of(inbox.pid()).is_empty());
-    assert_eq!(inbox.len(), 0, "messages left");
+    assert_eq!(inbox.len(), 0, "messages are left");
 }
 
-/// The owner is linked with nobody, though the task may live.
+/// Checks that the owner has no link, though the task may be running.
 #[track_caller]
 fn unlinked(inbox: &Inbox<()>) {
     assert_eq!(links_of(inbox.pid()), []);
 }
 
-/// What is returned at once must not need anybody's time limit.
+/// Checks that the call returns much earlier than any timeout.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -102,7 +104,7 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Its destructor panics.
+/// Panics in its destructor.
 #[derive(Debug, PartialEq)]
 struct Bomb;
 
@@ -144,7 +146,7 @@ fn tk_02_callers_from_the_nearest_on() {
         });
         let (outer, callers) = outer.unwrap().join().unwrap();
         assert_eq!(callers.unwrap(), [outer.unwrap(), inbox.pid()]);
-        assert_eq!(task::callers(), [], "the owner has none");
+        assert_eq!(task::callers(), [], "the owner has no callers");
     });
 }
 
@@ -158,7 +160,7 @@ fn tk_04_a_crash_under_an_owner_that_traps_exits() {
         assert_eq!(exit_event(inbox), (pid, "boom".into()));
         clean(inbox);
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| {
+    let reason = exit_reason_of(|_: &mut Inbox<()>| {
         process::trap_exit(true);
         Task::<()>::spawn(|| process::exit_with("boom")).unwrap().join().or_exit();
     });
@@ -179,7 +181,7 @@ fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
         assert_eq!(end.wait(), ExitReason::Normal);
         clean(inbox);
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| waiting::<()>().join_timeout(NOW).or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| waiting::<()>().join_timeout(NOW).or_exit());
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
     assert_eq!(failure.reason, ExitReason::Timeout);
 }
@@ -187,29 +189,29 @@ fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
 #[test]
 fn tk_07_a_task_that_is_given_up_goes_on() {
     attached(|_: &mut Inbox<()>| {
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let gate = Gate::new();
         let pass = gate.clone();
         let task = Task::spawn(move || {
             pass.pass();
             process::checkpoint();
-            tell.send("still here").unwrap();
+            tx.send("still here").unwrap();
         });
         assert!(task.unwrap().join_timeout(NOW).is_err());
         gate.open();
-        assert_eq!(hear.recv(), Ok("still here"));
+        assert_eq!(rx.recv(), Ok("still here"));
     });
 }
 
 #[test]
 fn tk_07_or_dies_with_an_owner_that_does_not_survive_the_timeout() {
-    let (tell, hear) = channel();
-    let reason = reason_of_death(move |_: &mut Inbox<()>| {
+    let (tx, rx) = channel();
+    let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         let task = waiting::<()>();
-        tell.send(process::watch(&task)).unwrap();
+        tx.send(process::watch(&task)).unwrap();
         task.join_timeout(NOW).or_exit();
     });
-    assert_eq!(hear.recv().unwrap().wait(), reason);
+    assert_eq!(rx.recv().unwrap().wait(), reason);
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn tk_08_a_task_that_ends_normally_without_a_value() {
         assert_eq!(task.join(), Err(exited(pid, ExitReason::Normal)));
         clean(inbox);
     });
-    let reason = reason_of_death(|_: &mut Inbox<()>| ended::<()>(ExitReason::Normal).join().or_exit());
+    let reason = exit_reason_of(|_: &mut Inbox<()>| ended::<()>(ExitReason::Normal).join().or_exit());
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
     assert_eq!(failure.reason, ExitReason::Normal);
 }
@@ -239,8 +241,8 @@ fn tk_13_a_look_at_many() {
     attached(|_: &mut Inbox<()>| {
         process::trap_exit(true);
         let mut tasks = [finished(1), waiting(), ended("boom")];
-        let dead = tasks[2].pid();
-        assert_eq!(Task::yield_many(&mut tasks, NOW), [Some(Ok(1)), None, Some(Err(exited(dead, "boom")))]);
+        let gone = tasks[2].pid();
+        assert_eq!(Task::yield_many(&mut tasks, NOW), [Some(Ok(1)), None, Some(Err(exited(gone, "boom")))]);
     });
 }
 
@@ -259,7 +261,7 @@ fn tk_15_a_task_that_is_shut_down() {
     });
 }
 
-/// A task that traps exits and does this when told to go; it is ready when this returns.
+/// Starts a task that traps exits and calls `then` on an exit request; it is ready when this returns.
 #[track_caller]
 fn trapping<T: Send + 'static>(then: impl FnOnce(ExitReason) -> T + Send + 'static) -> Task<T> {
     let ready = Gate::new();
@@ -323,24 +325,24 @@ fn tk_20_a_task_that_is_ignored() {
         let task = ended::<()>("boom");
         let pid = task.pid();
         assert_eq!(task.ignore(), Some(Err(exited(pid, "boom"))));
-        assert_eq!(exit_event(inbox), (pid, "boom".into()), "the link has told this before");
+        assert_eq!(exit_event(inbox), (pid, "boom".into()), "the link has delivered this before");
     });
 }
 
 #[test]
 fn tk_32_a_task_as_a_child() {
     let _watchdog = watchdog();
-    let (tell, hear) = channel();
+    let (tx, rx) = channel();
     let gate = Gate::new();
     let pass = gate.clone();
     let spec = Task::child_spec("job", move || {
-        tell.send((process::current(), task::callers())).unwrap();
+        tx.send((process::current(), task::callers())).unwrap();
         pass.pass();
     });
     assert_eq!(spec.get_restart(), Restart::Temporary);
     let system = Supervisor::start_link([spec.clone()], Strategy::OneForOne).unwrap();
     let supervisor = system.whereis().unwrap();
-    let (first, callers) = hear.recv().unwrap();
+    let (first, callers) = rx.recv().unwrap();
     assert_eq!(callers, [supervisor]);
     let info = process::info(first.unwrap()).unwrap();
     assert_eq!((info.label.as_deref(), info.links), (Some("job"), vec![supervisor]));
@@ -351,7 +353,7 @@ fn tk_32_a_task_as_a_child() {
 
     let forever = spec.restart(Restart::Permanent);
     let system = Supervisor::start_link([forever], Strategy::OneForOne).unwrap();
-    assert_ne!(hear.recv().unwrap().0, hear.recv().unwrap().0, "started again");
+    assert_ne!(rx.recv().unwrap().0, rx.recv().unwrap().0, "started again");
     let _ = system.stop();
 }
 
@@ -374,7 +376,7 @@ mod the_tie_to_the_owner {
         struct Yes;
         impl<T> SendIsAmbiguous<()> for T {}
         impl<T: Send> SendIsAmbiguous<Yes> for T {}
-        // This compiles only because there is but one way to read it.
+        // Compiles only because exactly one implementation applies.
         const { assert!(<Task<u8> as SendIsAmbiguous<_>>::IS_NOT_SEND) };
         const { assert!(<TaskStream<std::ops::Range<u8>, u8> as SendIsAmbiguous<_>>::IS_NOT_SEND) };
     }
@@ -394,19 +396,19 @@ mod the_tie_to_the_owner {
         ] {
             let survived = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&survived);
-            let reason = reason_of_death(move |_: &mut Inbox<()>| {
+            let reason = exit_reason_of(move |_: &mut Inbox<()>| {
                 wait(Task::spawn(|| process::exit_with("boom")).unwrap());
                 note.store(true, Ordering::Relaxed);
             });
             assert_eq!(reason, "boom".into(), "the task's own reason, not that of a failed join");
-            assert!(!survived.load(Ordering::Relaxed), "it ends where it learns of it");
+            assert!(!survived.load(Ordering::Relaxed), "the owner exits in the failing join");
         }
     }
 
     #[test]
     fn a_panic_keeps_its_place_on_the_way_to_the_owner() {
         let line = line!() + 2;
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             Task::<()>::spawn(|| panic!("boom {}", 7)).unwrap().join().or_exit();
         });
         let ExitReason::Panic(report) = reason else { panic!("the panic was due, not {reason}") };
@@ -415,14 +417,14 @@ mod the_tie_to_the_owner {
 
     #[test]
     fn an_owner_that_crashes_takes_its_tasks_with_it() {
-        let (tell, hear) = channel();
-        let reason = reason_of_death(move |_: &mut Inbox<()>| {
+        let (tx, rx) = channel();
+        let reason = exit_reason_of(move |_: &mut Inbox<()>| {
             let task = waiting::<()>();
-            tell.send(process::watch(&task)).unwrap();
+            tx.send(process::watch(&task)).unwrap();
             process::exit_with("my fault")
         });
         assert_eq!(reason, "my fault".into());
-        assert_eq!(hear.recv().unwrap().wait(), "my fault".into());
+        assert_eq!(rx.recv().unwrap().wait(), "my fault".into());
     }
 
     #[test]
@@ -435,7 +437,7 @@ mod the_tie_to_the_owner {
 
     #[test]
     fn a_task_that_is_let_go_is_still_linked() {
-        let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+        let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
             drop(Task::<()>::spawn(move || {
@@ -560,9 +562,9 @@ mod on_a_foreign_thread {
 
         let tasks = [finished(1), finished(2)];
         assert_eq!(Task::join_many(tasks), Ok(vec![1, 2]));
-        let (tell, hear) = channel();
-        Task::start_link(move || tell.send(task::callers()).unwrap()).unwrap();
-        assert_eq!(hear.recv().unwrap(), []);
+        let (tx, rx) = channel();
+        Task::start_link(move || tx.send(task::callers()).unwrap()).unwrap();
+        assert_eq!(rx.recv().unwrap(), []);
     }
 
     #[test]
@@ -573,7 +575,7 @@ mod on_a_foreign_thread {
             assert_eq!(before.join(), Ok("before"));
             let (within, gate) = gated("within");
             let mut within = within;
-            assert_eq!(within.yield_for(NOW), None, "it listens as a process");
+            assert_eq!(within.yield_for(NOW), None, "it is still running");
             gate.open();
             within
         });
@@ -640,7 +642,7 @@ mod waiting_for_one {
         attached(|_: &mut Inbox<()>| {
             let gate = Gate::new();
             let slow = SlowEnd(gate.clone());
-            // Unread mail is dropped between the value and the end.
+            // Unread messages are dropped between the value and the exit.
             let filled = Gate::new();
             let pass = filled.clone();
             let task = Task::process::<SlowEnd>(move |_| {
@@ -690,14 +692,14 @@ mod waiting_for_one {
     #[test]
     fn an_owner_that_is_told_to_go_stops_waiting() {
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
-        let owner = elsewhere(move |_| {
+        let (tx, rx) = channel();
+        let owner = spawn_body(move |_| {
             let task = waiting::<()>();
-            tell.send(task.pid()).unwrap();
+            tx.send(task.pid()).unwrap();
             task.join()
         });
-        let task = hear.recv().unwrap();
-        waits_for(owner.pid, task);
+        let task = rx.recv().unwrap();
+        wait_until_calling(owner.pid, task);
         let end = process::watch(task);
         process::exit(owner.pid, "enough");
         assert_eq!(owner.join(), Err("enough".into()));
@@ -819,7 +821,7 @@ mod waiting_for_one {
         });
     }
 
-    /// The pid of somebody.
+    /// Returns the pid of a sleeping process.
     fn inert() -> Pid {
         sleeper().pid()
     }
@@ -863,7 +865,7 @@ mod waiting_for_many {
             gate.open();
             assert_eq!(second_end.wait(), "second".into());
             assert_eq!(promptly(|| Task::join_many(tasks)), Err(exited(pids[2], "first")), "turn {turn}");
-            assert!(process::is_alive(pids[0]) && process::is_alive(pids[3]), "the others go on");
+            assert!(process::is_alive(pids[0]) && process::is_alive(pids[3]), "the others keep running");
             for pid in pids {
                 process::exit(pid, ExitReason::Kill);
             }
@@ -877,7 +879,7 @@ mod waiting_for_many {
             let tasks = [waiting::<()>(), waiting()];
             let (owner, first, victim) = (inbox.pid(), tasks[0].pid(), tasks[1].pid());
             let killer = Task::start(move || {
-                waits_for(owner, first);
+                wait_until_calling(owner, first);
                 process::exit(victim, "shot");
             });
             assert!(killer.is_ok());
@@ -930,26 +932,26 @@ mod waiting_for_many {
 mod wait_cycles {
     use super::*;
 
-    /// What a server's handler returned that ran a task which calls the server.
+    /// Runs, in a server's handler, a task that calls the server; returns the result of the handler.
     #[track_caller]
     fn in_a_server<T: Send + 'static>(
         handle: impl FnOnce(Task<Result<i64, CallError>>, Pid) -> T + Send + 'static,
-    ) -> (T, ServerRef<server_puppet::Puppet>) {
-        let server = puppet();
-        let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+    ) -> (T, ServerRef<scripted_server::ScriptedServer>) {
+        let server = start_server();
+        let (tx, rx) = channel();
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let task = Task::spawn(move || this.get()).expect("a free thread");
             let pid = task.pid();
-            tell.send(handle(task, pid)).expect("the test listens");
+            tx.send(handle(task, pid)).expect("the test receives");
             Next::wait()
         });
-        (promptly(|| hear.recv().expect("an answer")), server)
+        (promptly(|| rx.recv().expect("an answer")), server)
     }
 
-    /// Waits until the task waits in its call to the server.
+    /// Waits until the task is blocked in its call to the server.
     fn called(task: Pid) {
-        waits_for(task, process::current().expect("a server"));
+        wait_until_calling(task, process::current().expect("a server"));
     }
 
     #[test]
@@ -969,25 +971,25 @@ mod wait_cycles {
             });
             let cycle = vec![server.pid(), found.1];
             assert_eq!(found.0, Some(JoinError::Deadlock { cycle }));
-            assert_eq!(server.get(), Ok(0), "it goes on");
+            assert_eq!(server.get(), Ok(0), "it keeps running");
         }
     }
 
     #[test]
     fn a_call_of_a_task_to_an_owner_that_joins_it_is_refused() {
         let _watchdog = watchdog();
-        let server = puppet();
-        let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        let server = start_server();
+        let (tx, rx) = channel();
+        server.cast_with(move |_, cx| {
             let (this, me) = (cx.server_ref(), cx.pid());
             let task = Task::process::<()>(move |inbox| {
-                waits_for(me, inbox.pid());
+                wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
-            tell.send(task.expect("a free thread").join()).expect("the test listens");
+            tx.send(task.expect("a free thread").join()).expect("the test receives");
             Next::wait()
         });
-        let (refused, task) = promptly(|| hear.recv().unwrap()).unwrap();
+        let (refused, task) = promptly(|| rx.recv().unwrap()).unwrap();
         assert_eq!(refused, Err(CallError::Deadlock { cycle: vec![task, server.pid()] }));
     }
 
@@ -1000,7 +1002,7 @@ mod wait_cycles {
             let me = process::current().unwrap();
             let first = slow.pid();
             Task::start(move || {
-                waits_for(me, first);
+                wait_until_calling(me, first);
                 gate.open();
             })
             .unwrap();
@@ -1012,9 +1014,9 @@ mod wait_cycles {
     #[test]
     fn a_look_refuses_nobody() {
         let _watchdog = watchdog();
-        let server = puppet();
-        let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        let server = start_server();
+        let (tx, rx) = channel();
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = Task::spawn(move || this.get()).expect("a free thread");
             called(task.pid());
@@ -1022,24 +1024,24 @@ mod wait_cycles {
             assert_eq!(seen, (None, vec![None]));
             let end = process::watch(&task);
             drop(task);
-            tell.send(end).expect("the test listens");
+            tx.send(end).expect("the test receives");
             Next::wait()
         });
-        assert_eq!(promptly(|| hear.recv().unwrap().wait()), ExitReason::Normal, "the call was answered");
+        assert_eq!(promptly(|| rx.recv().unwrap().wait()), ExitReason::Normal, "the call was answered");
     }
 
     #[test]
     fn a_task_that_calls_its_owner_when_it_is_shut_down_is_refused() {
         let _watchdog = watchdog();
-        let server = puppet();
-        let (tell, hear) = channel();
-        server.tell(move |_, cx| {
+        let server = start_server();
+        let (tx, rx) = channel();
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let mut task = trapping(move |_| this.get());
-            tell.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test listens");
+            tx.send((task.pid(), task.shutdown(Shutdown::Infinity))).expect("the test receives");
             Next::wait()
         });
-        let (task, result) = promptly(|| hear.recv().unwrap());
+        let (task, result) = promptly(|| rx.recv().unwrap());
         let Some(Ok(Err(CallError::Deadlock { cycle }))) = result else { panic!("not {result:?}") };
         assert_eq!(cycle, [task, server.pid()]);
     }
@@ -1072,7 +1074,7 @@ mod wait_cycles {
         let _watchdog = watchdog();
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
-        server.tell(move |_, cx| {
+        server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let work = move || this.note(format!("done: {:?}", this.get()));
             let _ = Task::start_monitor(work).expect("a free thread");
@@ -1085,15 +1087,15 @@ mod wait_cycles {
 mod in_destructors {
     use super::*;
 
-    /// What this returns when it runs in a destructor of a process that is exiting.
+    /// Runs `act` in a destructor of an exiting process and returns its result.
     #[track_caller]
     fn at_the_end<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let mut act = Some(act);
         let guard = OnDrop(move || {
             if let Some(act) = act.take() {
-                tell.send(act()).expect("the test listens");
+                tx.send(act()).expect("the test receives");
             }
         });
         let ended = process::attach(move |_: &mut Inbox<()>| {
@@ -1101,7 +1103,7 @@ mod in_destructors {
             process::exit_with("over")
         });
         assert!(matches!(ended, Err(AttachError::Exited(_))), "{ended:?}");
-        hear.recv().expect("the destructor ran")
+        rx.recv().expect("the destructor ran")
     }
 
     #[test]
@@ -1124,46 +1126,46 @@ mod in_destructors {
             |mut task| task.shutdown(Shutdown::Infinity),
         ];
         for wait in waits {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let ended = process::attach(move |_: &mut Inbox<()>| {
                 let mut task = Some(waiting::<()>());
                 let _guard = OnDrop(move || {
                     if let Some(task) = task.take() {
-                        tell.send(promptly(|| wait(task))).expect("the test listens");
+                        tx.send(promptly(|| wait(task))).expect("the test receives");
                     }
                 });
                 process::exit_with("over")
             });
             assert!(ended.is_err());
-            assert_eq!(hear.recv().unwrap(), Some(Err(JoinError::Exiting)));
+            assert_eq!(rx.recv().unwrap(), Some(Err(JoinError::Exiting)));
         }
     }
 
     #[test]
     fn but_a_task_can_be_told_to_go() {
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let ended = process::attach(move |_: &mut Inbox<()>| {
             let mut task = Some(waiting::<()>());
             let _guard = OnDrop(move || {
                 let mut task = task.take().unwrap();
-                tell.send(process::watch(&task)).unwrap();
+                tx.send(process::watch(&task)).unwrap();
                 assert_eq!(task.shutdown(Shutdown::Infinity), Some(Err(JoinError::Exiting)));
             });
             process::exit_with(ExitReason::Normal)
         });
         assert!(ended.is_err());
         assert_eq!(
-            hear.recv().unwrap().wait(),
+            rx.recv().unwrap().wait(),
             ExitReason::Shutdown,
-            "told, though the owner's end is normal"
+            "asked to exit, though the owner's exit is normal"
         );
     }
 
     #[test]
     fn values_nobody_wants_blow_up_unheard() {
         let _watchdog = watchdog();
-        // In the task, because the owner has left.
+        // In the task, because the owner has exited.
         let (task, gate) = gated(Bomb);
         let end = process::watch(&task);
         drop(task);
@@ -1176,12 +1178,12 @@ mod in_destructors {
             clean(inbox);
         });
         // In an owner that unwinds.
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let _task = finished(Bomb);
             process::exit_with("out")
         });
         assert_eq!(reason, "out".into());
-        // In a task that was told to go.
+        // In a task that was asked to exit.
         let (task, gate) = gated(Bomb);
         let end = process::watch(&task);
         process::exit(&task, "stop");
@@ -1251,7 +1253,7 @@ mod callers_and_reports {
     #[test]
     fn other_processes_have_no_callers() {
         attached(|_: &mut Inbox<()>| {
-            let task = Task::spawn(|| elsewhere(|_| task::callers()).join());
+            let task = Task::spawn(|| spawn_body(|_| task::callers()).join());
             assert_eq!(task.unwrap().join(), Ok(Ok(vec![])));
         });
     }
@@ -1265,18 +1267,18 @@ mod callers_and_reports {
             }
         }
         attached(|inbox: &mut Inbox<()>| {
-            let (tell, hear) = channel();
+            let (tx, rx) = channel();
             let gate = Gate::new();
-            let (pass, held) = (gate.clone(), Tells(tell.clone()));
+            let (pass, held) = (gate.clone(), Tells(tx.clone()));
             let task = Task::process::<Tells>(move |_| {
                 pass.pass();
                 drop(held);
             });
             let task = task.unwrap();
-            Address::from_pid(task.pid()).unwrap().send(Tells(tell));
+            Address::from_pid(task.pid()).unwrap().send(Tells(tx));
             gate.open();
-            assert_eq!(hear.recv().unwrap(), [inbox.pid()]);
-            assert_eq!(hear.recv().unwrap(), [], "unread mail is dropped after the body");
+            assert_eq!(rx.recv().unwrap(), [inbox.pid()]);
+            assert_eq!(rx.recv().unwrap(), [], "unread messages are dropped after the body");
         });
     }
 
@@ -1314,7 +1316,7 @@ mod callers_and_reports {
     }
 }
 
-/// Says good-bye twice: the first must not be its end.
+/// Sends two messages in its destructor: the first must not end it.
 struct LastWords(Address<&'static str>);
 
 impl Drop for LastWords {
@@ -1329,9 +1331,9 @@ fn the_destructor_of_a_value_that_comes_too_late_runs_to_its_end() {
     attached(|inbox: &mut Inbox<&'static str>| {
         process::trap_exit(true);
         let (begun, gate) = (Gate::new(), Gate::new());
-        let (tell, held, to) = (begun.clone(), gate.clone(), inbox.address());
+        let (started_gate, held, to) = (begun.clone(), gate.clone(), inbox.address());
         let work = move || {
-            tell.open();
+            started_gate.open();
             held.pass();
             LastWords(to)
         };

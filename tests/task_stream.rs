@@ -1,8 +1,8 @@
-//! Streams of tasks: what comes out, in which order, how far ahead they take items, and that nothing is left of
-//! them however they end.
+//! Streams of tasks: their results, the order of results, how far ahead they take items, and that nothing
+//! of them is left however they end.
 
-#[path = "support/server_puppet.rs"]
-mod server_puppet;
+#[path = "support/scripted_server.rs"]
+mod scripted_server;
 mod support;
 
 use std::cell::RefCell;
@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, AttachError, Caught, Inbox, NameError, Via, Watch, attempt};
 use rethread::{OnTimeout, TaskStream, task};
-use server_puppet::{Pull, elsewhere, puppet, waits_for};
-use support::{Gate, attached, capture, eventually, logs, reason_of_death, watchdog};
+use scripted_server::{ScriptedCalls, spawn_body, start_server, wait_until_calling};
+use support::{Gate, attached, capture, eventually, exit_reason_of, logs, watchdog};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
@@ -34,13 +34,13 @@ fn links_of(pid: Pid) -> Vec<Pid> {
     process::info(pid).map_or_else(Vec::new, |info| info.links)
 }
 
-/// Neither a message nor a link is left of any task.
+/// Checks that neither a message nor a link of any task is left.
 #[track_caller]
 fn clean(inbox: &Inbox<()>) {
     assert_eq!((inbox.len(), links_of(inbox.pid())), (0, vec![]), "messages and links left");
 }
 
-/// What is returned at once must not need anybody's time limit.
+/// Checks that the call returns much earlier than any timeout.
 #[track_caller]
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -49,12 +49,12 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
-/// The pid of the task this is called in.
+/// Returns the pid of the calling task.
 fn here() -> Pid {
     process::current().expect("a task is a process")
 }
 
-/// Numbers from zero on, and how many were taken.
+/// Returns the numbers from zero on, and the count of numbers taken.
 fn counted() -> (impl Iterator<Item = usize>, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&taken);
@@ -66,7 +66,7 @@ fn counted() -> (impl Iterator<Item = usize>, Arc<AtomicUsize>) {
     )
 }
 
-/// The tasks that ran, as they reported themselves from within.
+/// The tasks that ran, as registered by themselves.
 #[derive(Clone, Default)]
 struct Roll(Arc<Mutex<Vec<Watch>>>);
 
@@ -75,24 +75,24 @@ impl Roll {
         self.0.lock().push(process::watch(here()));
     }
 
-    /// Waits until so many have reported themselves.
+    /// Waits until `count` tasks have registered themselves.
     #[track_caller]
     fn wait_for(&self, count: usize) {
         eventually("they have begun", || self.0.lock().len() >= count);
     }
 
-    /// Whether they all are gone, not only told to go.
+    /// Returns `true` if all have exited, and are not just exiting.
     fn gone(&self) -> bool {
         self.0.lock().iter().all(|watch| process::info(watch.pid()).is_none())
     }
 
-    /// How each ended, once they all have.
+    /// Waits for all to exit and returns their reasons.
     fn wait(&self) -> Vec<ExitReason> {
         self.0.lock().iter().map(Watch::wait).collect()
     }
 }
 
-/// The reason of a task that ended without a value.
+/// Returns the reason of a task that exited without a value.
 #[track_caller]
 fn reason_of<T: std::fmt::Debug>(element: Option<Result<T, JoinError>>) -> ExitReason {
     match element {
@@ -126,7 +126,7 @@ fn tk_27_no_more_is_taken_than_can_run() {
             let (items, taken) = counted();
             let work = |n| if n > 0 { forever() } else { n };
             let mut stream = Task::stream(items.take(100), work).max_concurrency(2).ordered(ordered);
-            assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing before it is asked for");
+            assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing is produced before the request");
             assert_eq!(stream.next(), Some(Ok(0)));
             assert_eq!(taken.load(Ordering::SeqCst), 2);
             drop(stream);
@@ -207,7 +207,8 @@ fn tk_31_what_is_not_used_is_killed() {
     });
 }
 
-/// Has the gate opened when the thread ends: by then everybody has heard of the end of its process.
+/// Opens the gate when the thread exits: by then all other processes have been notified of the exit of its
+/// process.
 fn open_at_the_end(gate: &Gate) {
     struct Over(Gate);
     impl Drop for Over {
@@ -221,7 +222,7 @@ fn open_at_the_end(gate: &Gate) {
     OVER.set(Some(Over(gate.clone())));
 }
 
-/// Has the task this is called in take so long from its value to its end, then count.
+/// Delays the calling task between its value and its exit, then counts it.
 fn end_late(time: Duration, gone: &Arc<AtomicUsize>) {
     struct Slow(Duration, Arc<AtomicUsize>);
     impl Drop for Slow {
@@ -232,7 +233,7 @@ fn end_late(time: Duration, gone: &Arc<AtomicUsize>) {
         }
     }
     let slow = Slow(time, Arc::clone(gone));
-    // Hooks that were not called are dropped in the burial.
+    // Hooks that were not called are dropped in the exit cleanup.
     std::mem::forget(process::on_exit_request(move || drop(slow)));
 }
 
@@ -298,7 +299,7 @@ mod how_far_ahead {
                     stream.next().unwrap().unwrap();
                     let running = taken.load(Ordering::SeqCst);
                     assert!(running < handed_out + max, "{running} after {handed_out}");
-                    // All that were started have ended by the time it is asked again.
+                    // All that were started have exited by the time the next element is requested.
                     roll.wait_for(running);
                     roll.wait();
                 }
@@ -325,7 +326,7 @@ mod how_far_ahead {
         gate.open();
         roll.wait();
         assert_eq!(stream.next(), Some(Ok(1)));
-        // The second was done already when it was asked for; the place of the first is taken all the same.
+        // The second was finished already when it was requested; the place of the first is still occupied.
         assert_eq!(taken.load(Ordering::SeqCst), 3);
         roll.wait_for(3);
     }
@@ -405,7 +406,7 @@ mod how_far_ahead {
                 });
                 let mut stream = stream.max_concurrency(1).ordered(ordered);
                 for n in 0..4 {
-                    assert_eq!(stream.next(), Some(Ok(n)), "those before it were gone when it began");
+                    assert_eq!(stream.next(), Some(Ok(n)), "its predecessors had exited when it started");
                     assert_eq!(gone.load(Ordering::SeqCst), n + 1, "and so is it");
                 }
             }
@@ -497,7 +498,7 @@ mod crashes {
         for ordered in [true, false] {
             let roll = Roll::default();
             let enrol = roll.clone();
-            let reason = reason_of_death(move |_: &mut Inbox<()>| {
+            let reason = exit_reason_of(move |_: &mut Inbox<()>| {
                 let work = move |n: u32| {
                     enrol.enter();
                     enrol.wait_for(3);
@@ -505,17 +506,21 @@ mod crashes {
                 };
                 let mut stream = Task::stream(0..9, work).max_concurrency(3).ordered(ordered);
                 let element: Option<Result<u32, _>> = stream.next();
-                panic!("the owner lives on: {element:?}");
+                panic!("the owner is still running: {element:?}");
             });
             assert_eq!(reason, "boom".into(), "the task's own reason");
             let ends = roll.wait();
-            assert_eq!((ends.len(), ends.contains(&"boom".into())), (3, true), "nothing runs on: {ends:?}");
+            assert_eq!(
+                (ends.len(), ends.contains(&"boom".into())),
+                (3, true),
+                "some threads are still running: {ends:?}"
+            );
         }
     }
 
     #[test]
     fn a_crash_while_nobody_asks_takes_it_with_it_too() {
-        let reason = reason_of_death(|inbox: &mut Inbox<()>| {
+        let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
             let mut stream = Task::stream(0..2, move |n| {
@@ -570,7 +575,7 @@ mod crashes {
 
     #[test]
     fn an_owner_that_ends_takes_its_stream_with_it() {
-        for how in ["normal", "told", "panic"] {
+        for how in ["normal", "requested", "panic"] {
             let roll = Roll::default();
             let enrol = roll.clone();
             let waits = roll.clone();
@@ -585,7 +590,7 @@ mod crashes {
                 stream.next().unwrap().unwrap();
                 waits.wait_for(3);
                 match how {
-                    "told" => process::exit(inbox.pid(), "told"),
+                    "requested" => process::exit(inbox.pid(), "requested"),
                     "panic" => panic!("in the middle"),
                     _ => {}
                 }
@@ -600,7 +605,7 @@ mod crashes {
         let _watchdog = watchdog();
         let roll = Roll::default();
         let enrol = roll.clone();
-        let owner = elsewhere(move |_| {
+        let owner = spawn_body(move |_| {
             let work = move |_: u32| -> () {
                 enrol.enter();
                 forever()
@@ -658,7 +663,7 @@ mod time_limits {
 
     #[test]
     fn the_end_of_a_task_whose_time_was_up_is_no_crash() {
-        // The owner does not trap exits; and a thread that does not listen becomes a zombie.
+        // The owner does not trap exits; and an uninterruptible thread becomes a zombie.
         attached(|inbox: &mut Inbox<()>| {
             for ordered in [true, false] {
                 let gate = Gate::new();
@@ -684,14 +689,14 @@ mod time_limits {
     fn on_timeout_exit_ends_the_owner_and_the_others() {
         let roll = Roll::default();
         let enrol = roll.clone();
-        let reason = reason_of_death(move |_: &mut Inbox<()>| {
+        let reason = exit_reason_of(move |_: &mut Inbox<()>| {
             let work = move |_: u32| -> () {
                 enrol.enter();
                 forever()
             };
             let stream = Task::stream(0..9, work).max_concurrency(3);
             let element = stream.timeout(SHORT).on_timeout(OnTimeout::Exit).next();
-            panic!("the owner lives on: {element:?}");
+            panic!("the owner is still running: {element:?}");
         });
         let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
         assert_eq!(failure.reason, ExitReason::Timeout);
@@ -736,8 +741,8 @@ mod time_limits {
             let (owner, gone) = (inbox.pid(), Arc::new(AtomicUsize::new(0)));
             let count = Arc::clone(&gone);
             let stream = Task::stream(0..2, move |n| {
-                // Also if it answers while the owner waits for its time to run out.
-                waits_for(owner, here());
+                // Also if it answers while the owner waits for its timeout.
+                wait_until_calling(owner, here());
                 end_late(20 * SHORT, &count);
                 n
             });
@@ -816,7 +821,7 @@ mod the_item_iterator {
 
     #[test]
     fn it_may_end_its_process() {
-        let reason = reason_of_death(|_: &mut Inbox<()>| {
+        let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let items = (0..3).inspect(|n| {
                 if *n == 1 {
                     process::exit_with("no more")
@@ -888,19 +893,19 @@ mod wait_cycles {
     fn a_task_that_calls_the_server_that_waits_for_it_is_refused() {
         let _watchdog = watchdog();
         for ordered in [true, false] {
-            let server = puppet();
-            let (tell, hear) = channel();
-            server.tell(move |_, cx| {
+            let server = start_server();
+            let (tx, rx) = channel();
+            server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |_: u8| {
-                    waits_for(me, here());
+                    wait_until_calling(me, here());
                     this.get()
                 };
                 let results = Task::stream([1], work).ordered(ordered).collect::<Vec<_>>();
-                tell.send(results).expect("the test listens");
+                tx.send(results).expect("the test receives");
                 Next::wait()
             });
-            let results = promptly(|| hear.recv().unwrap());
+            let results = promptly(|| rx.recv().unwrap());
             assert!(matches!(results[..], [Ok(Err(CallError::Deadlock { .. }))]), "{results:?}");
             assert_eq!(server.get(), Ok(0));
         }
@@ -912,9 +917,10 @@ mod wait_cycles {
         for (ordered, items) in
             [(true, ["first", "last", "calls", "calls"]), (false, ["first", "calls", "calls", "last"])]
         {
-            let server = puppet();
-            let (tell, hear) = channel();
-            server.tell(move |_, cx| {
+            let server = start_server();
+            let (tx, rx) = channel();
+            // The handler reads a stream whose tasks call this very server.
+            server.cast_with(move |_, cx| {
                 let (this, me) = (cx.server_ref(), cx.pid());
                 let work = move |what: &str| match what {
                     "calls" => this.get(),
@@ -925,23 +931,28 @@ mod wait_cycles {
                         Ok(1)
                     }
                     _ => {
-                        waits_for(me, here());
+                        wait_until_calling(me, here());
                         Ok(2)
                     }
                 };
                 let mut stream = Task::stream(items, work).max_concurrency(4).ordered(ordered);
                 let values = (stream.next(), stream.next());
-                tell.send((values, stream.collect::<Vec<_>>())).expect("the test listens");
+                tx.send((values, stream.collect::<Vec<_>>())).expect("the test receives");
                 Next::wait()
             });
-            let (values, others) = promptly(|| hear.recv().unwrap());
-            assert_eq!(values, (Some(Ok(Ok(1))), Some(Ok(Ok(2)))), "as long as one gets it further it waits");
+            // Two tasks yield values; the other two form a cycle with the server and are refused.
+            let (values, others) = promptly(|| rx.recv().unwrap());
+            assert_eq!(
+                values,
+                (Some(Ok(Ok(1))), Some(Ok(Ok(2)))),
+                "it waits as long as one task can make progress"
+            );
             assert_eq!(others.len(), 2);
             for other in others {
                 let Err(JoinError::Deadlock { cycle }) = other else { panic!("not {other:?}") };
                 assert_eq!((cycle.len(), cycle[0]), (2, server.pid()));
             }
-            assert_eq!(server.get(), Ok(0), "it goes on");
+            assert_eq!(server.get(), Ok(0), "it keeps running");
         }
     }
 }
@@ -1084,22 +1095,22 @@ mod the_rest {
             }
         }
         let _watchdog = watchdog();
-        let (tell, hear) = channel();
+        let (tx, rx) = channel();
         let ended = process::attach(move |_: &mut Inbox<()>| {
-            let _iterates = Iterates(tell);
+            let _iterates = Iterates(tx);
             process::exit_with("over")
         });
         assert!(matches!(ended, Err(AttachError::Exited(_))), "{ended:?}");
-        assert_eq!(hear.recv().unwrap(), [Err(JoinError::Exiting)]);
+        assert_eq!(rx.recv().unwrap(), [Err(JoinError::Exiting)]);
     }
 
     #[test]
     fn a_stream_dropped_by_one_who_is_told_to_go_does_not_hold_it_up() {
-        // The task hears nothing and has an hour to unwind: whoever waits for it waits that long.
+        // The task is uninterruptible and has an hour to unwind: waiting for it would take that long.
         let _watchdog = watchdog();
         let (roll, gate) = (Roll::default(), Gate::new());
         let (enrol, pass) = (roll.clone(), gate.clone());
-        let owner = elsewhere(move |inbox| {
+        let owner = spawn_body(move |inbox| {
             let work = move |n| {
                 enrol.enter();
                 if n == 0 { enrol.wait_for(2) } else { pass.pass() }
@@ -1107,15 +1118,15 @@ mod the_rest {
             let hour = Duration::from_secs(3600);
             let mut stream = Task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
             stream.next().unwrap().unwrap();
-            let (me, told) = (inbox.pid(), Gate::new());
-            let tell = told.clone();
-            // Told while it waits in the drop, or before: both must do.
+            let (me, notified) = (inbox.pid(), Gate::new());
+            let tx = notified.clone();
+            // The signal comes while it waits in the drop, or before: both must work.
             Task::start(move || {
-                tell.open();
+                tx.open();
                 process::exit(me, "enough");
             })
             .unwrap();
-            told.pass();
+            notified.pass();
             drop(stream);
             process::sleep(LONG);
         });
@@ -1129,7 +1140,7 @@ mod the_rest {
         for foreign in [false, true] {
             let (roll, gate) = (Roll::default(), Gate::new());
             let (enrol, pass) = (roll.clone(), gate.clone());
-            let die = move || {
+            let exit_now = move || {
                 let work = move |n| {
                     enrol.enter();
                     if n == 0 { enrol.wait_for(2) } else { pass.pass() }
@@ -1141,14 +1152,14 @@ mod the_rest {
             };
             promptly(|| {
                 if foreign {
-                    let thread = thread::Builder::new().spawn(die).expect("a thread");
+                    let thread = thread::Builder::new().spawn(exit_now).expect("a thread");
                     assert!(thread.join().is_err());
                 } else {
-                    assert!(matches!(reason_of_death(|_: &mut Inbox<()>| die()), ExitReason::Panic(_)));
+                    assert!(matches!(exit_reason_of(|_: &mut Inbox<()>| exit_now()), ExitReason::Panic(_)));
                 }
             });
             gate.open();
-            assert!(roll.wait().contains(&ExitReason::Killed), "it was told to go");
+            assert!(roll.wait().contains(&ExitReason::Killed), "it was asked to exit");
         }
     }
 
@@ -1162,7 +1173,8 @@ mod the_rest {
         }
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
-            // Of a task that is dropped with its value in it, and of one whose result was kept for its turn.
+            // Of a task that is dropped with its value in it, and of one whose result was kept for its
+            // turn.
             for kept in [false, true] {
                 let (over, roll) = (Gate::new(), Roll::default());
                 let (end, enrol) = (over.clone(), roll.clone());
@@ -1211,7 +1223,7 @@ mod the_rest {
     }
 }
 
-/// The way to a supervisor, but for one time when the table of names is broken.
+/// A reference to a supervisor whose name table fails once.
 #[derive(Debug)]
 struct Moody(Pid, AtomicUsize);
 
@@ -1243,7 +1255,7 @@ fn a_start_that_panics_costs_its_item_and_not_the_stream() {
 
 #[test]
 fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
-    /// Dropped in the burial of a task, it holds that up.
+    /// Dropped in the exit cleanup of a task, which it delays.
     struct Stalls(Gate);
     impl Drop for Stalls {
         fn drop(&mut self) {
@@ -1256,10 +1268,10 @@ fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
         let mut stream = Task::stream([()], move |()| {
             let stalls = Stalls(held.clone());
             std::mem::forget(process::on_exit_request(move || drop(stalls)));
-            waits_for(owner, process::current().unwrap());
+            wait_until_calling(owner, process::current().unwrap());
             7
         });
-        // The clock keeps the order: the task's time is over before this comes.
+        // The timer thread keeps the order: the task's time is over before this arrives.
         let opener = process::spawn::<()>(move |inbox| {
             inbox.recv();
             gate.open();
@@ -1275,11 +1287,11 @@ fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
     let _watchdog = watchdog();
     let tasks = TaskSupervisor::new().start().unwrap();
     let (stuck, gate) = (Gate::new(), Gate::new());
-    let (tell, held, supervisor) = (stuck.clone(), gate.clone(), tasks.clone());
+    let (started_gate, held, supervisor) = (stuck.clone(), gate.clone(), tasks.clone());
     let owner = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
         let items = [false, true].into_iter().inspect(|last| {
             if *last {
-                tell.open();
+                started_gate.open();
                 held.pass();
             }
         });

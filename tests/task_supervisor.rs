@@ -1,5 +1,5 @@
-//! Supervised tasks: linked with their owner or not, stopped with their supervisor, limited in number.
-//! `cargo test` runs it; the names are those of tests/scenarios/ids.txt.
+//! Supervised tasks: linked with their owner or not, stopped with their supervisor, limited in number. The
+//! names are those of tests/scenarios/ids.txt.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{Event, Inbox};
 use rethread::{ChildError, task};
-use support::{Gate, attached, eventually, exit_event, reason_of_death, unique, watchdog};
+use support::{Gate, attached, eventually, exit_event, exit_reason_of, unique, watchdog};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -23,7 +23,7 @@ fn up() -> ServerRef<TaskSupervisor> {
     TaskSupervisor::new().start().expect("it starts")
 }
 
-/// Ends a process and waits until it is gone.
+/// Ends a process and waits for its exit.
 fn kill(pid: impl Into<Pid>, reason: impl Into<ExitReason>) -> ExitReason {
     let watch = process::watch(pid);
     process::exit(watch.pid(), reason);
@@ -73,7 +73,7 @@ fn a_supervised_task_is_linked_with_owner_and_supervisor() {
         let (task, alone) = (tasks.spawn(sleeper).unwrap(), tasks.spawn_nolink(sleeper).unwrap());
         let supervisor = tasks.whereis().unwrap();
         let links = |pid| {
-            let mut links = process::info(pid).expect("it lives").links;
+            let mut links = process::info(pid).expect("it is running").links;
             links.sort_unstable();
             links
         };
@@ -95,7 +95,7 @@ fn a_crash_takes_the_owner_along_unless_there_is_no_link() {
     let tasks = up();
     let linked = tasks.clone();
     let reason =
-        reason_of_death(move |_: &mut Inbox<()>| drop(linked.spawn(|| panic!("boom")).unwrap().join()));
+        exit_reason_of(move |_: &mut Inbox<()>| drop(linked.spawn(|| panic!("boom")).unwrap().join()));
     assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "boom"), "{reason}");
     attached(|inbox: &mut Inbox<()>| {
         let task = tasks.spawn_nolink(|| panic!("boom")).unwrap();
@@ -103,7 +103,7 @@ fn a_crash_takes_the_owner_along_unless_there_is_no_link() {
         process::checkpoint();
         assert_eq!(inbox.try_recv(), None);
     });
-    // The owner goes before the supervisor hears of it.
+    // The owner exits before the supervisor is notified.
     eventually("both are gone", || tasks.children().unwrap().is_empty());
     tasks.stop().unwrap();
 }
@@ -114,19 +114,19 @@ fn an_owner_takes_linked_tasks_along_and_no_others() {
     let tasks = up();
     let begin = |how: fn() -> ExitReason| {
         let tasks = tasks.clone();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let owner = process::spawn::<()>(move |_| {
             let (linked, alone) = (tasks.spawn(sleeper).unwrap(), tasks.spawn_nolink(sleeper).unwrap());
-            tell.send([linked.pid(), alone.pid()]).unwrap();
+            tx.send([linked.pid(), alone.pid()]).unwrap();
             process::exit_with(how());
         });
         process::watch(owner.unwrap()).wait();
-        told.recv().unwrap()
+        rx.recv().unwrap()
     };
     let [linked, alone] = begin(|| "oops".into());
     assert!(!process::is_alive(linked) && process::is_alive(alone));
     let [linked, alone] = begin(|| ExitReason::Normal);
-    assert!(process::is_alive(linked) && process::is_alive(alone), "a normal end is nobody's");
+    assert!(process::is_alive(linked) && process::is_alive(alone), "a normal exit has no effect");
     tasks.stop().unwrap();
     assert!(!process::is_alive(linked) && !process::is_alive(alone));
 }
@@ -142,9 +142,9 @@ fn a_task_that_is_over_at_once_still_gives_its_value_or_its_reason() {
             let pid = task.pid();
             assert_eq!(task.join(), Err(JoinError::Exited { task: pid, reason: "gone".into() }));
             assert_eq!(exit_event(inbox), (pid, "gone".into()));
-            assert!(!tasks.children().unwrap().contains(&pid), "its supervisor hears of it before its owner");
+            assert!(!tasks.children().unwrap().contains(&pid), "its supervisor is notified before its owner");
         }
-        // A value may be there before its task is buried.
+        // A value may be there before the cleanup of its task completes.
         eventually("all are gone", || tasks.children().unwrap().is_empty());
         tasks.stop().unwrap();
     });
@@ -262,7 +262,7 @@ fn a_stream_of_supervised_tasks() {
             results.into_iter().map(Result::ok).collect()
         };
         let expected: Vec<Option<u32>> = (0..50).map(|n| (n % 5 != 3).then_some(n * n)).collect();
-        // A place is free when the next task is asked for, each time.
+        // A place is free when the next task is requested, each time.
         assert_eq!(squares(tasks.stream(0..50, of).max_concurrency(2).collect()), expected);
         assert_eq!(squares(tasks.stream_nolink(0..50, of).max_concurrency(2).collect()), expected);
         assert_eq!(tasks.children().unwrap(), []);
@@ -278,7 +278,7 @@ fn a_stream_of_supervised_tasks() {
 fn a_crash_in_a_stream_takes_the_owner_along_unless_there_are_no_links() {
     let tasks = up();
     let linked = tasks.clone();
-    let reason = reason_of_death(move |_: &mut Inbox<()>| {
+    let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         linked.stream(0..3, |_| process::exit_with("boom")).for_each(|_: Result<(), _>| ());
     });
     assert_eq!(reason, "boom".into());

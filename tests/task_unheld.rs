@@ -1,5 +1,5 @@
-//! Supervised tasks whose owner, or whose supervisor, ends between the request and the answer: nobody would ever
-//! hold them, so nothing is left of them.
+//! Supervised tasks whose owner, or whose supervisor, exits between the request and the answer: no process
+//! would ever hold them, so nothing of them may be left.
 
 mod support;
 
@@ -17,39 +17,39 @@ fn up() -> ServerRef<TaskSupervisor> {
     TaskSupervisor::new().start().expect("it starts")
 }
 
-/// Has a supervisor wait for a child that does not go before the gate opens.
+/// Blocks a supervisor with a child that does not exit before the gate opens.
 #[track_caller]
 fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
     let (ready, gate) = (Gate::new(), Gate::new());
-    let (tell, held) = (ready.clone(), gate.clone());
+    let (started_gate, held) = (ready.clone(), gate.clone());
     let stubborn = move || {
         process::trap_exit(true);
-        tell.open();
+        started_gate.open();
         held.pass();
     };
     let stubborn = tasks.builder().shutdown(Shutdown::Infinity).start_child(stubborn).expect("a free thread");
     ready.pass();
     let asked = tasks.clone();
     process::spawn::<()>(move |_| drop(asked.terminate_child(stubborn))).expect("a free thread");
-    let info = |pid| process::info(pid).expect("it lives");
-    eventually("the child is told", || info(stubborn).mailbox_len == 1);
+    let info = |pid| process::info(pid).expect("it is running");
+    eventually("the child has the request", || info(stubborn).mailbox_len == 1);
     eventually("the supervisor waits", || {
-        info(tasks.whereis().expect("it lives")).state == ProcessState::Waiting
+        info(tasks.whereis().expect("it is running")).state == ProcessState::Waiting
     });
     gate
 }
 
-/// An owner that asks for a task, and is killed before the supervisor gets to it.
+/// Starts an owner that requests a task, and is killed before the supervisor handles the request.
 #[track_caller]
-fn ask_and_die(
+fn request_and_exit(
     tasks: &ServerRef<TaskSupervisor>,
     ask: impl FnOnce(ServerRef<TaskSupervisor>) + Send + 'static,
 ) {
     let gate = keep_busy(tasks);
     let asked = tasks.clone();
     let owner = process::spawn::<()>(move |_| ask(asked)).expect("a free thread");
-    let supervisor = tasks.whereis().expect("it lives");
-    eventually("it asks", || process::info(supervisor).expect("it lives").mailbox_len == 1);
+    let supervisor = tasks.whereis().expect("it is running");
+    eventually("it asks", || process::info(supervisor).expect("it is running").mailbox_len == 1);
     let end = process::watch(&owner);
     process::exit(&owner, ExitReason::Kill);
     end.wait();
@@ -64,17 +64,17 @@ fn long() {
 fn an_owner_that_ends_while_a_task_is_started_leaves_none_behind() {
     let _watchdog = watchdog();
     let tasks = up();
-    ask_and_die(&tasks, |tasks| tasks.stream_nolink([()], |()| long()).for_each(drop));
+    request_and_exit(&tasks, |tasks| tasks.stream_nolink([()], |()| long()).for_each(drop));
     assert_eq!(tasks.children().unwrap(), []);
-    ask_and_die(&tasks, |tasks| drop(tasks.spawn_nolink(long)));
+    request_and_exit(&tasks, |tasks| drop(tasks.spawn_nolink(long)));
     assert_eq!(tasks.children().unwrap(), []);
-    // This one is wanted for what it does.
-    ask_and_die(&tasks, |tasks| drop(tasks.start_child(long)));
+    // This one is started for its effect.
+    request_and_exit(&tasks, |tasks| drop(tasks.start_child(long)));
     assert_eq!(tasks.children().unwrap().len(), 1);
     tasks.stop().unwrap();
 }
 
-/// Kills a supervisor that says it has started a task, once the gate is open.
+/// Kills a supervisor that confirms the start of a task, once the gate is open.
 struct Kills;
 
 static VICTIM: Mutex<Option<(Pid, Gate)>> = Mutex::new(None);
@@ -103,15 +103,15 @@ fn a_start_that_is_not_answered_leaves_neither_a_task_nor_an_exit() {
         process::trap_exit(true);
         let (tasks, traps) = (up(), Gate::new());
         *VICTIM.lock() = Some((tasks.whereis().unwrap(), traps.clone()));
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::channel();
         let refused = tasks.builder().label("unanswered").spawn(move || {
             process::trap_exit(true);
-            tell.send(process::current().unwrap()).unwrap();
+            tx.send(process::current().unwrap()).unwrap();
             traps.open();
             process::sleep(MINUTE);
         });
         assert!(matches!(refused, Err(StartError::NoSupervisor(_))), "{refused:?}");
-        let ended = process::watch(told.recv().unwrap()).wait();
+        let ended = process::watch(rx.recv().unwrap()).wait();
         assert!([ExitReason::Killed, ExitReason::NoProc].contains(&ended), "{ended}");
         assert!(inbox.is_empty(), "{:?}", inbox.try_recv());
     });

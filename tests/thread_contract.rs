@@ -1,8 +1,8 @@
-//! What processes as threads promise: safe points, destructors, deadlines, zombies, hooks. Scenarios TH-01 to
-//! TH-17, but for those that need a supervisor.
+//! Processes as threads: safe points, destructors, deadlines, zombies, hooks. Scenarios TH-01 to TH-17,
+//! except for those that need a supervisor.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::cell::RefCell;
@@ -13,22 +13,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, exit};
 use rethread::MonitorRef;
 use rethread::prelude::*;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, LinkError, Name, NameError, ProcessState, SpawnError, Zombie,
 };
+use scripted_process::{ScriptedProcess, exit};
 use support::{
-    Gate, Journal, attached, down, eventually, exit_event, message, reason_of_death, sleeper, unique,
-    watchdog,
+    Gate, Journal, attached, down, eventually, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// The zombie a process has become, if it has.
+/// Returns the zombie entry of a process, if there is one.
 fn zombie(pid: impl Into<Pid>) -> Option<Zombie> {
     let pid = pid.into();
     let mut found: Vec<Zombie> = process::zombies().into_iter().filter(|zombie| zombie.pid == pid).collect();
@@ -36,7 +35,7 @@ fn zombie(pid: impl Into<Pid>) -> Option<Zombie> {
     found.pop()
 }
 
-/// Runs something when it is dropped.
+/// Runs a closure when it is dropped.
 struct OnDrop<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
@@ -45,13 +44,13 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Runs user code that swallows whatever unwinds out of it; whether it returned.
+/// Runs user code that catches every panic; returns `None` if it caught one.
 #[expect(clippy::disallowed_methods, reason = "plays user code that catches what it should not")]
 fn swallow<T>(body: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).ok()
 }
 
-/// A process that computes without ever looking up, until the returned flag is set.
+/// Starts a process that computes without a safe point, until the returned flag is set.
 fn busy(builder: Builder) -> (Address<()>, Arc<AtomicBool>) {
     let (enough, begun) = (Arc::new(AtomicBool::new(false)), Gate::new());
     let (stop, ready) = (Arc::clone(&enough), begun.clone());
@@ -78,11 +77,11 @@ fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
         process::exit(&child, ExitReason::Kill);
         assert!(!process::is_alive(&child));
         assert_eq!(zombie(&child).map(|zombie| zombie.pid), None);
-        let mut told = [inbox.recv(), inbox.recv()];
+        let mut received = [inbox.recv(), inbox.recv()];
         let took = killed.elapsed();
-        told.sort_by_key(|event| matches!(event, Event::Down { .. }));
-        assert_eq!(told[0], Event::Exit { from: child.pid(), reason: ExitReason::Killed });
-        let Event::Down { monitor: fired, reason, .. } = &told[1] else { panic!("not {told:?}") };
+        received.sort_by_key(|event| matches!(event, Event::Down { .. }));
+        assert_eq!(received[0], Event::Exit { from: child.pid(), reason: ExitReason::Killed });
+        let Event::Down { monitor: fired, reason, .. } = &received[1] else { panic!("not {received:?}") };
         assert_eq!((*fired, reason), (monitor, &ExitReason::Killed));
         assert!(took >= ms(100) && took < ms(3000), "{took:?}");
         assert_eq!(process::whereis(name), None);
@@ -107,7 +106,7 @@ fn th_03_a_killed_parked_thread_has_tidied_up_before_the_down() {
         for _ in 0..100 {
             let (ready, tidied) = (Gate::new(), Arc::new(AtomicBool::new(false)));
             let (begun, done) = (ready.clone(), Arc::clone(&tidied));
-            // Nobody else buries it, however long it takes.
+            // No other thread cleans it up, however long it takes.
             let (child, monitor) = Builder::new()
                 .kill_grace(Duration::MAX)
                 .spawn_monitor::<()>(move |inbox| {
@@ -148,10 +147,10 @@ fn th_05_an_unwind_that_is_swallowed_comes_again() {
 fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
     attached(|inbox: &mut Inbox<Vec<&'static str>>| {
         let (ready, open, to) = (Gate::new(), Gate::new(), inbox.address());
-        let (begun, told, other) = (ready.clone(), open.clone(), sleeper());
+        let (begun, notified, other) = (ready.clone(), open.clone(), sleeper());
         let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
             begun.open();
-            told.pass();
+            notified.pass();
             let me = inbox.pid();
             let mut returned = Vec::new();
             let mut call = |name, body: &mut dyn FnMut()| {
@@ -178,16 +177,16 @@ fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
             call("throw", &mut || process::throw("never"));
             call("info", &mut || drop(process::info(me)));
             assert!(process::exit_requested());
-            // Only its destructor may still speak.
+            // Only its destructor may still send.
             let _last_words = OnDrop(move || to.send(std::mem::take(&mut returned)));
             inbox.recv();
         })
         .unwrap();
         ready.pass();
-        process::exit(&child, "told");
+        process::exit(&child, "requested");
         open.open();
         assert_eq!(message(inbox), Vec::<&str>::new());
-        assert_eq!(down(inbox), (monitor, "told".into()));
+        assert_eq!(down(inbox), (monitor, "requested".into()));
     });
 }
 
@@ -197,10 +196,10 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
         let own_ends: [fn(); 3] = [|| (), || panic!("own"), || _ = swallow(process::checkpoint)];
         for own_end in own_ends {
             let (ready, open) = (Gate::new(), Gate::new());
-            let (begun, told) = (ready.clone(), open.clone());
+            let (begun, notified) = (ready.clone(), open.clone());
             let (child, monitor) = process::spawn_monitor::<()>(move |_| {
                 begun.open();
-                told.pass();
+                notified.pass();
                 own_end();
             })
             .unwrap();
@@ -218,9 +217,9 @@ fn th_06_destructors_can_speak_but_neither_listen_nor_beget() {
         process::trap_exit(true);
         for sent in [ExitReason::Shutdown, ExitReason::Kill] {
             let (ready, to, other) = (Gate::new(), inbox.address(), sleeper());
-            let (begun, stranger, name) = (ready.clone(), other.pid(), unique("th_06"));
+            let (begun, unrelated, name) = (ready.clone(), other.pid(), unique("th_06"));
             let (child, monitor) = process::spawn_monitor::<u32>(move |inbox| {
-                process::link(stranger).unwrap();
+                process::link(unrelated).unwrap();
                 let me = inbox.pid();
                 // A destructor that has the mailbox of its own process.
                 struct LastWords<'a, F: FnMut(&mut Inbox<u32>)>(&'a mut Inbox<u32>, F);
@@ -232,16 +231,19 @@ fn th_06_destructors_can_speak_but_neither_listen_nor_beget() {
                 let words = LastWords(inbox, |inbox| {
                     let say = |what: String| to.send(what);
                     say(format!("recv {}", matches!(inbox.recv(), Event::Exit { from, .. } if from == me)));
-                    let (spawn, link) = (process::spawn::<()>(|_| ()), process::link(stranger));
+                    let (spawn, link) = (process::spawn::<()>(|_| ()), process::link(unrelated));
                     say(format!("spawn {}", matches!(spawn, Err(SpawnError::Exiting))));
                     say(format!("link {}", link == Err(LinkError::Exiting)));
-                    say(format!("register {}", process::register(name, stranger) == Err(NameError::Exiting)));
+                    say(format!(
+                        "register {}",
+                        process::register(name, unrelated) == Err(NameError::Exiting)
+                    ));
                     say(format!("current {}", process::current() == Some(me)));
                     say(format!("requested {}", process::exit_requested()));
                     process::sleep(Duration::from_secs(3600));
                     process::checkpoint();
-                    let _ = process::monitor(stranger);
-                    process::unlink(stranger);
+                    let _ = process::monitor(unrelated);
+                    process::unlink(unrelated);
                     say("done".to_owned());
                 });
                 begun.open();
@@ -308,7 +310,7 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
 #[test]
 fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
     attached(|inbox: &mut Inbox<()>| {
-        let a = Puppet::new();
+        let a = ScriptedProcess::new();
         let (a_pid, linked) = (a.pid(), Gate::new());
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, enough) = (linked.clone(), Arc::clone(&stop));
@@ -323,7 +325,7 @@ fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
         linked.pass();
         let (of_a, of_b) = (process::monitor(&a), process::monitor(&b));
         let crashed = Instant::now();
-        a.begins(|| process::exit_with("crash"));
+        a.start(|| process::exit_with("crash"));
         assert_eq!(down(inbox), (of_a, "crash".into()));
         assert!(!process::is_alive(&b));
         assert_eq!(down(inbox), (of_b, "crash".into()));
@@ -361,7 +363,7 @@ fn th_14_a_hook_closes_the_socket_its_process_is_blocked_on() {
     });
 }
 
-/// A server that adds up.
+/// A server that adds numbers.
 struct Sum(i64);
 
 enum Ask {
@@ -434,19 +436,19 @@ fn th_17_foreign_threads_call_send_and_watch() {
 #[test]
 fn a_foreign_thread_has_an_identity_as_a_sender_that_finds_nobody() {
     let _watchdog = watchdog();
-    let target = Puppet::trapping();
+    let target = ScriptedProcess::trapping();
     process::exit(&target, "from nowhere");
     process::exit(&target, "again");
-    let heard = target.heard();
-    let [Event::Exit { from: first, .. }, Event::Exit { from: second, .. }] = heard[..] else {
-        panic!("two exits were due, not {heard:?}")
+    let received = target.received();
+    let [Event::Exit { from: first, .. }, Event::Exit { from: second, .. }] = received[..] else {
+        panic!("two exits were due, not {received:?}")
     };
     assert_eq!(first, second);
     assert!(!process::is_alive(first));
-    process::exit(first, ExitReason::Kill); // nobody
+    process::exit(first, ExitReason::Kill); // no such process
 }
 
-/// What the destructor of a stuck process tries, one after the other.
+/// The operations that the destructor of a stuck process tries, one after the other.
 struct Tries {
     to: Address<&'static str>,
     victim: Address<()>,
@@ -486,6 +488,8 @@ fn a_zombie_is_inert() {
             let tries =
                 Tries { to: inbox.address(), victim: victim.clone(), timer, names, results: results.clone() };
             let (begun, held, end) = (ready.clone(), gate.clone(), results.clone());
+            // The child blocks uninterruptibly; once released, it tries every operation either in a
+            // destructor or not at all.
             let child = Builder::new().kill_grace(ms(30)).spawn_monitor::<()>(move |_| {
                 let end = OnDrop(move || end.note("end"));
                 let tries = OnDrop(move || {
@@ -503,11 +507,14 @@ fn a_zombie_is_inert() {
             });
             let (child, monitor) = child.unwrap();
             ready.pass();
+            // Turn it into a zombie, then let its thread continue.
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
             assert!(zombie(&child).is_some());
             gate.open();
             eventually("it is reaped", || zombie(&child).is_none());
+            // Each operation was refused; outside of a destructor the thread unwinds at its next
+            // checkpoint.
             if in_destructor {
                 let expected = [
                     "send by name refused",
@@ -522,11 +529,12 @@ fn a_zombie_is_inert() {
             } else {
                 assert_eq!(results.all(), ["end"]);
             }
+            // None of the operations has had an effect.
             assert!(process::is_alive(&victim));
             assert_eq!(process::info(&victim).unwrap().monitored_by, []);
             assert_eq!(process::whereis(names[0]), Some(inbox.pid()));
             assert_eq!(process::whereis(names[1]), None);
-            assert!(process::cancel_timer(timer).is_some(), "nobody cancelled it");
+            assert!(process::cancel_timer(timer).is_some(), "it was not cancelled");
             assert_eq!(inbox.recv_timeout(ms(20)), None);
             process::unregister(names[0]).unwrap();
         }
@@ -628,10 +636,10 @@ fn a_destructor_that_hangs_in_an_own_end_makes_a_zombie() {
                 own_end();
             });
             let (child, monitor) = child.unwrap();
-            let (fired, told) = down(inbox);
+            let (fired, received) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(told.to_string().contains(reason), "{told}");
-            assert!(zombie(&child).is_some_and(|zombie| zombie.reason == told));
+            assert!(received.to_string().contains(reason), "{received}");
+            assert!(zombie(&child).is_some_and(|zombie| zombie.reason == received));
             gate.open();
             eventually("it is reaped", || zombie(&child).is_none());
             assert_eq!(inbox.try_recv(), None);
@@ -648,21 +656,21 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
             || process::attempt(|| process::throw(1_u8)).catch_throw(|_: u8| ()),
             || {
                 swallow(|| panic!("caught by hand"));
-                process::checkpoint(); // the runtime cannot know of that catch before it is called
+                process::checkpoint(); // the runtime cannot detect that catch before it is called
             },
         ];
         let gate = Gate::new();
-        // Long enough to be caught before, on a machine that is busy too; so all of them at once.
+        // Long enough to be caught before the deadline, on a busy machine too; so all of them run at once.
         let patient = || Builder::new().exit_timeout(ms(800));
         let children = ways.map(|way| {
             let (caught, held) = (Gate::new(), gate.clone());
-            let told = caught.clone();
+            let notified = caught.clone();
             let child = patient().spawn_monitor::<()>(move |_| {
                 way();
-                told.open();
+                notified.open();
                 held.pass();
             });
-            caught.pass(); // the time of a deadline that was left behind runs from before this
+            caught.pass(); // the time of a stale deadline runs from before this
             child.unwrap()
         });
         assert_eq!(inbox.recv_timeout(ms(1200)), None);
@@ -698,9 +706,9 @@ fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
             unwinding.pass();
             process::exit(&child, ExitReason::Shutdown);
             gate.open();
-            let (fired, told) = down(inbox);
+            let (fired, received) = down(inbox);
             assert_eq!(fired, monitor);
-            assert!(told.to_string().contains(reason), "{told} instead of {reason}");
+            assert!(received.to_string().contains(reason), "{received} instead of {reason}");
         }
     });
 }
@@ -736,7 +744,7 @@ fn hooks_are_called_once_and_in_order_by_whoever_signals() {
                 });
                 drop(dropped);
                 begun.open();
-                gate.pass(); // which only the hook opens
+                gate.pass(); // opened by the hook only
                 inbox.recv();
                 drop((first, second));
             })
@@ -787,29 +795,29 @@ fn attach_returns_the_value_or_the_reason() {
     });
     nested.unwrap();
     assert_eq!(process::current(), None);
-    let died = reason_of_death(|_: &mut Inbox<()>| process::exit_with("ended"));
-    assert_eq!(died, "ended".into());
-    let killed = reason_of_death(|inbox: &mut Inbox<()>| {
-        let (me, killer) = (inbox.pid(), Puppet::new());
-        killer.begins(move || process::exit(me, ExitReason::Kill));
+    let exit_reason = exit_reason_of(|_: &mut Inbox<()>| process::exit_with("ended"));
+    assert_eq!(exit_reason, "ended".into());
+    let killed = exit_reason_of(|inbox: &mut Inbox<()>| {
+        let (me, killer) = (inbox.pid(), ScriptedProcess::new());
+        killer.start(move || process::exit(me, ExitReason::Kill));
         inbox.recv();
     });
     assert_eq!(killed, ExitReason::Killed);
-    // The thread is as good as before.
+    // The thread works as before.
     assert_eq!(process::attach(|_: &mut Inbox<()>| 43).unwrap(), 43);
 }
 
 #[test]
 fn an_attached_process_tells_its_links() {
     let _watchdog = watchdog();
-    let other = Puppet::trapping();
+    let other = ScriptedProcess::trapping();
     let target = other.pid();
     let me = process::attach(move |inbox: &mut Inbox<()>| {
         process::link(target).unwrap();
         inbox.pid()
     })
     .unwrap();
-    assert_eq!(other.hears(1), [exit(me, ExitReason::Normal)]);
+    assert_eq!(other.wait_for_events(1), [exit(me, ExitReason::Normal)]);
 }
 
 #[test]
@@ -828,9 +836,9 @@ fn a_parked_process_uses_no_deadline_of_others() {
         for (number, child) in children.iter().enumerate() {
             process::exit(child, ExitReason::new(number));
         }
-        let mut told: Vec<(Pid, ExitReason)> = children.iter().map(|_| exit_event(inbox)).collect();
-        told.sort_by_key(|(pid, _)| *pid);
-        for (number, (child, (pid, reason))) in children.iter().zip(told).enumerate() {
+        let mut received: Vec<(Pid, ExitReason)> = children.iter().map(|_| exit_event(inbox)).collect();
+        received.sort_by_key(|(pid, _)| *pid);
+        for (number, (child, (pid, reason))) in children.iter().zip(received).enumerate() {
             assert_eq!((child.pid(), ExitReason::new(number)), (pid, reason));
             assert!(zombie(child).is_none());
         }
@@ -855,7 +863,7 @@ fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
     assert_eq!(watch.wait(), ExitReason::Killed);
 }
 
-/// A server that is slow to let go of what it has.
+/// A server whose state is slow to drop.
 struct Slow(Gate);
 
 impl GenServer for Slow {
@@ -880,12 +888,12 @@ impl Drop for Slow {
     }
 }
 
-/// A process that blocks where the runtime cannot reach it, until the returned gate is open.
+/// Starts a process that blocks uninterruptibly until the returned gate is open.
 fn stuck(builder: Builder) -> (Address<()>, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
-    let (tell, wait) = (begun.clone(), gate.clone());
+    let (started_gate, wait) = (begun.clone(), gate.clone());
     let body = move |_: &mut Inbox<()>| {
-        tell.open();
+        started_gate.open();
         wait.pass();
     };
     let child = builder.spawn(body).expect("a free thread");
@@ -893,7 +901,7 @@ fn stuck(builder: Builder) -> (Address<()>, Gate) {
     (child, gate)
 }
 
-/// Returns when a deadline that began with this call, of so many milliseconds, is over, and all that began earlier.
+/// Returns when a deadline of `limit` milliseconds from now has passed, and all earlier ones.
 fn deadline_passes(limit: u64) {
     let (late, gate) = stuck(Builder::new().kill_grace(ms(limit)));
     let watch = process::watch(&late);
@@ -951,16 +959,16 @@ fn reason_of<M: std::fmt::Debug>(event: Event<M>, of: MonitorRef) -> ExitReason 
 fn only_a_kill_that_is_sent_shortens_the_time() {
     attached(|_: &mut Inbox<()>| {
         let (child, gate) = stuck(Builder::new().exit_timeout(Duration::from_secs(3600)).kill_grace(ms(1)));
-        let other = Puppet::new();
+        let other = ScriptedProcess::new();
         let linked = child.pid();
-        other.does(move || process::link(linked).unwrap());
+        other.run(move || process::link(linked).unwrap());
         process::exit(&child, ExitReason::Shutdown);
         process::exit(&child, ExitReason::Shutdown);
         process::exit(&child, "another");
-        other.begins(|| process::exit_with(ExitReason::Kill));
+        other.start(|| process::exit_with(ExitReason::Kill));
         process::watch(&other).wait();
         deadline_passes(50);
-        assert!(zombie(&child).is_none(), "its hour is not over");
+        assert!(zombie(&child).is_none(), "its hour has not passed");
         gate.open();
         process::watch(&child).wait();
     });
@@ -970,12 +978,12 @@ fn only_a_kill_that_is_sent_shortens_the_time() {
 fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
     attached(|_: &mut Inbox<()>| {
         let [begin, received, end] = [(); 3].map(|()| Gate::new());
-        let (start, tell, wait) = (begin.clone(), received.clone(), end.clone());
+        let (start, started_gate, wait) = (begin.clone(), received.clone(), end.clone());
         let child = Builder::new().exit_timeout(ms(20)).spawn::<u8>(move |inbox| {
             start.pass();
             assert!(swallow(|| panic!("swallowed")).is_none());
             assert_eq!(inbox.recv(), Event::Message(1));
-            tell.open();
+            started_gate.open();
             wait.pass(); // a handler that computes for long
         });
         let child = child.unwrap();
@@ -983,7 +991,7 @@ fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
         begin.open();
         received.pass();
         deadline_passes(60);
-        assert!(process::is_alive(&child) && zombie(&child).is_none(), "it goes on");
+        assert!(process::is_alive(&child) && zombie(&child).is_none(), "it keeps running");
         end.open();
         process::watch(&child).wait();
     });
@@ -993,13 +1001,13 @@ fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
 fn a_kill_during_an_unwinding_that_is_caught_is_not_forgotten() {
     attached(|inbox: &mut Inbox<()>| {
         let (unwinds, killed) = (Gate::new(), Gate::new());
-        let (tell, wait) = (unwinds.clone(), killed.clone());
+        let (started_gate, wait) = (unwinds.clone(), killed.clone());
         let (child, monitor) = Builder::new()
             .kill_grace(Duration::MAX)
             .spawn_monitor::<()>(move |inbox| {
                 let body = || {
                     let _held = OnDrop(|| {
-                        tell.open();
+                        started_gate.open();
                         wait.pass();
                     });
                     panic!("caught");
@@ -1019,7 +1027,7 @@ fn a_kill_during_an_unwinding_that_is_caught_is_not_forgotten() {
 
 #[test]
 fn a_zombie_does_not_answer_for_others() {
-    /// It has somebody else answer.
+    /// Forwards its calls to another process.
     struct Front;
     struct Ask(Caller<u8>);
     impl GenServer for Front {
@@ -1042,7 +1050,9 @@ fn a_zombie_does_not_answer_for_others() {
     attached(|_: &mut Inbox<()>| {
         for by_next in [true, false] {
             let (ready, gate) = (Gate::new(), Gate::new());
-            let (tell, wait) = (ready.clone(), gate.clone());
+            let (started_gate, wait) = (ready.clone(), gate.clone());
+            // The back end holds the request of another caller and replies only in a destructor, as a
+            // zombie.
             let back = Builder::new().kill_grace(ms(10)).spawn::<Caller<u8>>(move |inbox| {
                 let Event::Message(from) = inbox.recv() else { panic!("a request was due") };
                 let mut from = Some(from);
@@ -1050,7 +1060,7 @@ fn a_zombie_does_not_answer_for_others() {
                     let from = from.take().expect("it is dropped once");
                     if by_next { drop(from.reply(1)) } else { from.reply_now(1) }
                 });
-                tell.open();
+                started_gate.open();
                 wait.pass();
                 process::checkpoint();
             });
@@ -1060,9 +1070,11 @@ fn a_zombie_does_not_answer_for_others() {
             let answer = Task::spawn(move || asked.call(Ask)).unwrap();
             ready.pass();
             let watch = process::watch(&back);
+            // It becomes a zombie while it is blocked.
             process::exit(&back, ExitReason::Kill);
             watch.wait();
             assert!(zombie(&back).is_some());
+            // Its late reply is dropped: the caller gets an error instead.
             gate.open();
             let answer = answer.join().unwrap();
             assert!(matches!(answer, Err(CallError::NoReply { .. })), "{answer:?}");
@@ -1076,17 +1088,17 @@ fn a_process_that_is_ending_monitors_nobody() {
     attached(|inbox: &mut Inbox<()>| {
         let watched = sleeper();
         for zombie_first in [true, false] {
-            let (ready, gate, (tell_seen, seen)) = (Gate::new(), Gate::new(), channel());
-            let (tell, wait) = (ready.clone(), gate.clone());
+            let (ready, gate, (seen_tx, seen)) = (Gate::new(), Gate::new(), channel());
+            let (tx, wait) = (ready.clone(), gate.clone());
             let pid = watched.pid();
             let (child, monitor) = Builder::new()
                 .kill_grace(if zombie_first { ms(10) } else { Duration::MAX })
                 .spawn_monitor::<()>(move |_| {
                     let _late = OnDrop(move || {
                         let _ = process::monitor(pid);
-                        let _ = tell_seen.send(process::info(pid).map(|info| info.monitored_by));
+                        let _ = seen_tx.send(process::info(pid).map(|info| info.monitored_by));
                     });
-                    tell.open();
+                    tx.open();
                     wait.pass();
                     process::checkpoint();
                 })

@@ -1,16 +1,16 @@
-//! Timers, and receiving with a time limit. Scenarios TM-01 to TM-16.
+//! Timers, and receiving with a timeout. Scenarios TM-01 to TM-16.
 
-#[path = "support/puppet.rs"]
-mod puppet;
+#[path = "support/scripted_process.rs"]
+mod scripted_process;
 mod support;
 
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use rethread::ExitReason;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, Name, cancel_timer, read_timer, send_after, send_at,
 };
+use scripted_process::ScriptedProcess;
 use support::{Journal, attached, down, eventually, message, sleeper, unique, watchdog};
 
 const fn ms(count: u64) -> Duration {
@@ -60,7 +60,7 @@ fn tm_04_a_very_long_timer_can_be_read() {
 #[test]
 fn tm_05_there_is_no_bad_time() {
     attached(|inbox: &mut Inbox<()>| {
-        // A negative or fractional time cannot be written; the longest there is does not overflow.
+        // A negative or fractional time cannot be written; the longest one does not overflow.
         let timer = send_after(Duration::MAX, &inbox.address(), ());
         let years = read_timer(timer).unwrap().as_secs() / (365 * 24 * 3600);
         assert!((29..=30).contains(&years), "{years}");
@@ -75,11 +75,11 @@ fn tm_05_there_is_no_bad_time() {
 #[test]
 fn tm_06_a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
     attached(|inbox: &mut Inbox<()>| {
-        let dead = sleeper();
-        let monitor = process::monitor(&dead);
-        process::exit(&dead, ExitReason::Kill);
+        let exited = sleeper();
+        let monitor = process::monitor(&exited);
+        process::exit(&exited, ExitReason::Kill);
         assert_eq!(down(inbox).0, monitor);
-        let never = send_after(ms(60_000), &dead, ());
+        let never = send_after(ms(60_000), &exited, ());
         assert_eq!((read_timer(never), cancel_timer(never)), (None, None));
         let fired = send_after(Duration::ZERO, &inbox.address(), ());
         message(inbox);
@@ -92,12 +92,12 @@ fn tm_08_a_timer_outlives_the_process_that_started_it() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let to = inbox.address();
         let (starter, monitor) = process::spawn_monitor::<()>(move |_| {
-            let _ = send_after(ms(100), &to, "from the dead");
+            let _ = send_after(ms(100), &to, "after the exit");
         })
         .unwrap();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
         assert!(!process::is_alive(&starter));
-        assert_eq!(message(inbox), "from the dead");
+        assert_eq!(message(inbox), "after the exit");
     });
 }
 
@@ -107,10 +107,10 @@ fn tm_09_a_name_is_looked_up_when_the_timer_fires() {
         let text = unique("tm_09");
         let (name, base) = (Name::new(text), Instant::now());
         let _ = send_at(base + ms(1000), name, "for the holder");
-        let _ = send_at(base + ms(10), name, "for nobody");
-        let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for anybody of that kind
-        let _ = send_at(base + ms(11), &inbox.address(), "these have fired");
-        assert_eq!(message(inbox), "these have fired");
+        let _ = send_at(base + ms(10), name, "unclaimed");
+        let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for another process of that type
+        let _ = send_at(base + ms(11), &inbox.address(), "the other timers were due before");
+        assert_eq!(message(inbox), "the other timers were due before");
         process::register(text, inbox.pid()).unwrap();
         assert_eq!(message(inbox), "for the holder");
         assert_eq!(inbox.try_recv(), None);
@@ -129,7 +129,7 @@ fn a_name_that_has_moved_takes_the_timer_along() {
         let monitor = process::monitor(&first);
         process::exit(&first, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-        assert!(read_timer(timer).is_some(), "it is aimed at the name, not at the process");
+        assert!(read_timer(timer).is_some(), "its target is the name, not the process");
         process::register(text, inbox.pid()).unwrap();
         message(inbox);
     });
@@ -155,8 +155,8 @@ fn tm_12_absolute_times() {
 fn tm_14_another_process_can_cancel_my_timer() {
     attached(|inbox: &mut Inbox<()>| {
         let timer = send_after(ms(1000), &inbox.address(), ());
-        let stranger = Puppet::new();
-        let left = stranger.does(move || cancel_timer(timer)).unwrap();
+        let unrelated = ScriptedProcess::new();
+        let left = unrelated.run(move || cancel_timer(timer)).unwrap();
         assert!(left > ms(300) && left <= ms(1000), "{left:?}");
         assert_eq!(cancel_timer(timer), None);
         assert_eq!(inbox.recv_timeout(ms(1100)), None);
@@ -166,7 +166,8 @@ fn tm_14_another_process_can_cancel_my_timer() {
 #[test]
 fn tm_16_unrelated_messages_do_not_restart_the_timeout() {
     attached(|inbox: &mut Inbox<u32>| {
-        // On a busy machine the clock may be late; then the wait has proved nothing, and is tried again.
+        // On a busy machine the timer thread may be late; then the wait has proved nothing, and is tried
+        // again.
         for _ in 0..50 {
             let (to, base) = (inbox.address(), Instant::now());
             let timers: Vec<_> = (1..=8).map(|n| send_at(base + ms(40) * n, &to, n)).collect();
@@ -224,7 +225,7 @@ fn a_timeout_is_never_early() {
 #[test]
 fn timers_fire_in_the_order_of_their_times() {
     attached(|inbox: &mut Inbox<u32>| {
-        // Whether all were set before the first was due is up to the machine; if not, it is tried again.
+        // Whether all were set before the first was due depends on the machine; if not, try again.
         for _ in 0..50 {
             let (to, base) = (inbox.address(), Instant::now() + ms(200));
             for n in [5, 1, 4, 2, 3] {
@@ -291,10 +292,10 @@ fn a_message_that_panics_when_it_is_dropped_does_not_stop_the_clock() {
         }
     }
     attached(|inbox: &mut Inbox<()>| {
-        let (mine, nobody) = (inbox.address(), Name::<Bomb>::new(unique("nobody")));
-        let cancelled = send_after(ms(60_000), nobody, Bomb);
+        let (mine, unregistered) = (inbox.address(), Name::<Bomb>::new(unique("unregistered")));
+        let cancelled = send_after(ms(60_000), unregistered, Bomb);
         assert!(cancel_timer(cancelled).is_some());
-        let fired = send_after(ms(1), nobody, Bomb);
+        let fired = send_after(ms(1), unregistered, Bomb);
         eventually("it fired", || read_timer(fired).is_none());
         let _ = send_after(ms(5), &mine, ());
         message(inbox);

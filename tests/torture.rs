@@ -1,44 +1,44 @@
-//! Torture: random trees of supervisors and servers, tormented by random clients, while invariants are checked all the
-//! time. Some seconds by default; for longer, or for a certain seed:
+//! Torture: random clients operate on random trees of supervisors and servers, while invariants are
+//! checked. Runs for some seconds by default; for longer, or with a certain seed:
 //!
 //! ```text
 //! TORTURE_SECONDS=3600 cargo test --release --test torture -- --nocapture
 //! TORTURE_SEED=1234 TORTURE_SECONDS=1 cargo test --test torture
 //! ```
 //!
-//! A seed decides the tree and what each client tries in which order. What the threads make of it differs from run to run,
-//! so a rare failure needs its seed more than once.
+//! A seed determines the tree and the operations of each client, in order. The interleaving of the threads
+//! differs from run to run, so a rare failure may need several runs with its seed.
 //!
-//! | what must hold | who checks it |
+//! | invariant | checked by |
 //! | --- | --- |
-//! | a name or key has one living holder, and a successor begins after the burial | `books`, at each start |
-//! | children start in order; under one_for_all and rest_for_one nobody starts while a later sibling lives | `books`, at each start |
-//! | children are stopped in reverse order: nobody is while a later sibling, or anybody below one, lives | `books`, at each end |
-//! | a call is answered rightly, or fails in time with a reason that can be; no timeout before its time | `hand` |
-//! | of a server nobody else knows each outcome of a call is the right one; late answers never arrive | `private` |
-//! | who was killed takes no message any more of whoever killed it, and a call of it fails with `NoProc` | `hand`, `worker` |
+//! | a name or key has one running holder, and a successor starts after the exit cleanup of its predecessor | `books`, at each start |
+//! | children start in order; under one_for_all and rest_for_one none starts while a later sibling runs | `books`, at each start |
+//! | children are stopped in reverse order: none while a later sibling, or a descendant of one, runs | `books`, at each end |
+//! | a call is answered correctly, or fails in time with a possible reason; no timeout before its time | `hand` |
+//! | each outcome of a call to a private server is the one right one; late replies never arrive | `private` |
+//! | a killed process handles no later message of the process that killed it, and a later call fails with `NoProc` | `hand`, `worker` |
 //! | messages of one sender arrive in order | `worker` |
 //! | one `Down` for each monitor, none after `demonitor_flush` | `links` |
 //! | one `Exit` for each link, none after `unlink` | `links` |
-//! | a reason goes from link to link as it is, and no further than to who traps exits | `links` |
+//! | a reason travels along links unchanged, up to the first process that traps exits | `links` |
 //! | a timer fires once, never early, or was cancelled; none outlives its target; by a name it finds the holder | `clocks` |
-//! | names and keys taken by hand have one holder, who is found by them; the dead are found by none | `naming`, `keys` |
-//! | one at a time is within a lock of a registry, and the dead do not keep it | `keys` |
-//! | each registration is told to listeners once, then its end, before whoever did it goes on or its death is heard of | `listeners`, `overhear` |
-//! | who does not take what it is told, is killed or is not there, disturbs nobody else | `listeners` |
-//! | nothing comes through an alias that is off | `aliases` |
-//! | a dynamic supervisor has no more children than it may; who was ended is gone | `pools` |
-//! | a task gives its value or its true end, once | `pools` |
-//! | what an agent is asked by one client is done once, in order, inside it, also if the caller has given up | `agents`, `own_agent` |
-//! | a function that fails ends its agent, with that reason; the next one begins with the first value | `own_agent` |
-//! | a key or number always leads to the same partition, which knows its number; one that ends comes back in its place | `partitions`, `own_partitions` |
-//! | an application ends in order and for the true reason, also from inside; who starts it again finds nothing of it | `applications`, `own_app` |
-//! | in destructors the runtime refuses what it says it does, and ends nobody | `hostile` |
-//! | threads that are no processes get the same answers, and are refused what only processes can do | `foreign` |
-//! | no supervisor makes more restarts than it may | `auditor` |
-//! | no supervisor ends of what its children and their start functions do | `auditor`, `starts` |
-//! | a start is refused only at the limit; who has ended leaves no place taken | `books`, `auditor` |
-//! | in the end nothing is left: processes, names, zombies, states, entries of registries, applications | `round` |
+//! | names and keys registered by hand have one holder, which lookups find; exited processes are never found | `naming`, `keys` |
+//! | one process at a time is inside a lock of a registry, and an exit releases it | `keys` |
+//! | listeners receive each registration once, then its end, before the operation returns or the exit is reported | `listeners`, `overhear` |
+//! | a listener that ignores its events, is killed or does not exist affects no other process | `listeners` |
+//! | nothing arrives through a deactivated alias | `aliases` |
+//! | a dynamic supervisor never exceeds its maximum of children; a terminated child has exited | `pools` |
+//! | a task yields its value or its true exit reason, once | `pools` |
+//! | requests of one client to an agent are executed once, in order, inside it, also if the caller has given up | `agents`, `own_agent` |
+//! | a function that fails ends its agent, with that reason; the next incarnation starts with the first value | `own_agent` |
+//! | a key or number always maps to the same partition, which knows its number; a partition that exits is restarted in its place | `partitions`, `own_partitions` |
+//! | an application exits in order and for the true reason, also from inside; a restart finds nothing left of it | `applications`, `own_app` |
+//! | in destructors the runtime refuses what its documentation says, and ends no process | `hostile` |
+//! | foreign threads get the same answers, and are refused what only processes can do | `foreign` |
+//! | no supervisor exceeds its restart limit | `auditor` |
+//! | no supervisor is ended by its children or their start functions | `auditor`, `starts` |
+//! | a start is refused only at the process limit; exited processes do not count | `books`, `auditor` |
+//! | after the round nothing is left: processes, names, zombies, states, entries of registries, applications | `round` |
 
 #[path = "torture/agents.rs"]
 mod agents;
@@ -50,6 +50,8 @@ mod applications;
 mod auditor;
 #[path = "torture/books.rs"]
 mod books;
+#[path = "torture/overhear.rs"]
+mod check_exact_events;
 #[path = "torture/client.rs"]
 mod client;
 #[path = "torture/clocks.rs"]
@@ -70,8 +72,6 @@ mod links;
 mod listeners;
 #[path = "torture/naming.rs"]
 mod naming;
-#[path = "torture/overhear.rs"]
-mod overhear;
 #[path = "torture/own_agent.rs"]
 mod own_agent;
 #[path = "torture/own_app.rs"]
@@ -107,11 +107,11 @@ use rethread::process::{Event, Inbox, Settings};
 use books::Books;
 use dice::Dice;
 use hand::Hand;
-use listeners::{Heard, Ledger, Told};
+use listeners::{Announcement, Ledger, RegistryMessage};
 use plan::Plan;
 use support::{eventually, eventually_none};
 
-/// How long it goes on if nobody says.
+/// The default duration.
 const SECONDS: u64 = 4;
 
 fn number(variable: &str) -> Option<u64> {
@@ -152,15 +152,15 @@ fn nothing_that_is_promised_breaks() {
     assert!(calls > 0 && lives > 0, "nothing happened");
 }
 
-/// One system, from its start to its end; says how many the tree was drawn for.
+/// Runs one system from its start to its end; returns the record and the size for which the tree was drawn.
 fn round(seed: u64) -> (Arc<Books>, usize) {
-    let nobody = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
-    process::watch(nobody).wait();
-    let books = Arc::new(Books::new(seed, nobody));
+    let exited_pid = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
+    process::watch(exited_pid).wait();
+    let books = Arc::new(Books::new(seed, exited_pid));
     let kept = Arc::clone(&books);
-    let done = process::attach(move |inbox: &mut Inbox<Heard>| {
+    let done = process::attach(move |inbox: &mut Inbox<RegistryMessage>| {
         process::trap_exit(true);
-        torment(inbox, &kept)
+        run_operations(inbox, &kept)
     });
     let size = done.unwrap_or_else(|error| panic!("seed {seed}: the round itself ended: {error}"));
     let broken = books.broken();
@@ -168,14 +168,14 @@ fn round(seed: u64) -> (Arc<Books>, usize) {
     (books, size)
 }
 
-fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
+fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usize {
     let mut dice = Dice::new(books.seed);
     keys::ROOMS.listen(&inbox.address());
     keys::TOPICS.listen(&inbox.address());
     listeners::begin();
     let plan = Plan::draw(&mut dice, books);
     let field = Arc::clone(&plan.field);
-    // Now and then there is hardly room for what the plan wants, and none for restarts.
+    // Sometimes there is hardly room for the plan, and none for restarts.
     let ample = process::settings();
     if dice.one_in(6) {
         let room = process::processes().len() + field.size() / 2 + 8 + dice.below(32);
@@ -183,18 +183,18 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
         process::set_settings(Settings { max_processes: room, ..ample });
     }
     let events = observer::events_with_capacity(100_000);
-    let news = observer::events_with_capacity(1_000_000);
+    let event_receiver = observer::events_with_capacity(1_000_000);
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());
-        watchers.extend(process::spawn::<Never>(move |_| auditor::weather(&books, dice)));
+        watchers.extend(process::spawn::<Never>(move |_| auditor::change_settings(&books, dice)));
     }
-    let mut watchdog = support::watchdog(); // one for each part of the round
+    let mut watchdog = support::watchdog(); // one time limit for each part of the round
     let system = plan.start();
     if let Err(error) = &system {
         auditor::no_room(books, error);
     }
-    watchdog.again();
+    watchdog.restart();
     {
         let (books, field) = (Arc::clone(books), Arc::clone(&field));
         watchers.extend(process::spawn::<Never>(move |_| auditor::audit(&books, &field, events)));
@@ -214,38 +214,38 @@ fn torment(inbox: &mut Inbox<Heard>, books: &Arc<Books>) -> usize {
             books.breach("a foreign thread panicked".into());
         }
     }
-    watchdog.again();
+    watchdog.restart();
     if let Ok(system) = system {
-        // It may have given up, or somebody has killed it.
+        // It may have given up, or a client has killed it.
         let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
     }
     applications::none_is_left(books);
     books.over.store(true, Ordering::Relaxed);
     watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
-    watchdog.again();
+    watchdog.restart();
     process::set_settings(ample);
     for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }
-    nothing_runs(inbox.pid(), books.seed, listeners::is_ear);
-    listeners::no_ear_is_left(books);
+    nothing_runs(inbox.pid(), books.seed, listeners::is_listening_server);
+    listeners::no_listening_server_is_left(books);
     nothing_runs(inbox.pid(), books.seed, |_| false);
     let mut ledger = Ledger::default();
     while let Some(event) = inbox.recv_timeout(Duration::ZERO) {
-        if let Event::Message(heard) = event {
-            ledger.note(&Told::from(heard)).into_iter().for_each(|wrong| books.breach(wrong));
+        if let Event::Message(received) = event {
+            ledger.note(&Announcement::from(received)).into_iter().for_each(|wrong| books.breach(wrong));
         }
     }
     ledger.close(books);
-    books.judge(news);
+    books.report_suspects(event_receiver);
     let seed = books.seed;
-    eventually(&format!("seed {seed}: no state is left"), || books.nobody_lives());
+    eventually(&format!("seed {seed}: no state is left"), || books.all_have_exited());
     eventually(&format!("seed {seed}: no entry is left"), keys::empty);
     auditor::places_are_free(books);
     field.size()
 }
 
-/// Waits until all others are dead, but for some.
+/// Waits until all other processes have exited, except those for which `but` holds.
 fn nothing_runs(me: Pid, seed: u64, but: impl Fn(Pid) -> bool) {
     eventually_none(&format!("seed {seed}, processes"), || {
         let others = process::processes().into_iter().filter(|info| info.pid != me && !but(info.pid));

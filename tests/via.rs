@@ -1,4 +1,4 @@
-//! Tables of names that are user code: what goes wrong in one stays with the start that asked it.
+//! Custom name tables: their faults affect only the start that uses them.
 
 mod support;
 
@@ -23,7 +23,7 @@ impl Via for Breaks {
     fn unregister(&self, _: Pid) {}
 }
 
-/// A table in which somebody finds the new process at once and kills it, and that takes its time.
+/// A slow table, through which the new process is found and killed at once.
 #[derive(Debug)]
 struct Slow;
 
@@ -33,7 +33,7 @@ impl Via for Slow {
     }
     fn register(&self, pid: Pid) -> Result<(), NameError> {
         process::exit(pid, ExitReason::Kill);
-        process::watch(pid).wait(); // declared dead: its thread has not begun, and so does not end in time
+        process::watch(pid).wait(); // becomes a zombie: its thread has not begun, and so does not exit in time
         Ok(())
     }
     fn unregister(&self, _: Pid) {}
@@ -53,7 +53,7 @@ fn a_table_that_panics_leaves_no_phantom_process_behind() {
     });
 }
 
-/// Found by the torture: a zombie for ever, though it never had a thread.
+/// Found by the torture test: a permanent zombie that never had a thread.
 #[test]
 fn killed_before_its_thread_begins_and_refused_a_process_leaves_no_zombie() {
     attached(|_: &mut Inbox<()>| {
@@ -83,9 +83,9 @@ impl Via for Only {
 #[test]
 fn a_table_that_cannot_wait_looks_just_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let (found, nobody) =
+        let (found, unregistered) =
             (ServerRef::<Idle>::via(Only(Some(inbox.pid()))), ServerRef::<Idle>::via(Only(None)));
         assert_eq!(found.whereis_timeout(Duration::MAX), Some(inbox.pid()));
-        assert_eq!(nobody.whereis_timeout(Duration::MAX), None);
+        assert_eq!(unregistered.whereis_timeout(Duration::MAX), None);
     });
 }

@@ -1,5 +1,5 @@
-//! How many zombies a supervisor restarts over: as many as the settings allow, and not one more. They are the whole
-//! program's, so this is a program with one test.
+//! How many zombies a supervisor replaces: as many as the settings allow, and not one more. They hold for
+//! the whole program, so this program has one test.
 
 mod support;
 
@@ -14,12 +14,12 @@ use support::{Gate, watchdog};
 fn a_supervisor_gives_up_at_the_first_zombie_too_many() {
     let _watchdog = watchdog();
     process::set_settings(Settings { max_zombies: 2, ..process::settings() });
-    let (gate, (tell, started)) = (Gate::new(), channel());
+    let (gate, (tx, started)) = (Gate::new(), channel());
     let held = gate.clone();
     let child = ChildSpec::new("stuck", move || {
-        let (gate, tell) = (held.clone(), tell.clone());
+        let (gate, tx) = (held.clone(), tx.clone());
         let child = Builder::new().kill_grace(Duration::from_millis(1)).spawn_link::<()>(move |_| {
-            let _ = tell.send(process::current().expect("it is a process"));
+            let _ = tx.send(process::current().expect("it is a process"));
             gate.pass();
         })?;
         Ok(child.pid())

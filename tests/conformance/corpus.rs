@@ -1,5 +1,5 @@
-//! Folders of scripts with recorded traces: finds them, runs every script, and says where a trace differs
-//! from the recorded one. `conformance.rs` runs it; it knows nothing of what the scripts say.
+//! Folders of scripts with recorded traces: finds them, runs every script, and reports where a trace
+//! differs from the recorded one. Must not depend on the language of the scripts.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use similar::TextDiff;
 
 use crate::support;
 
-/// What a folder of scripts is called in a corpus.
+/// The folder names of the two kinds of scripts in a corpus.
 const KINDS: [&str; 2] = ["process", "supervisor"];
 
-/// What a corpus has of one kind.
+/// The content of a corpus for one kind.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Found {
     /// The folder that holds `scripts` and `golden`.
@@ -21,14 +21,14 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// The scripts of a kind in a corpus that must have all kinds.
+/// Finds the scripts of a kind in a corpus that must have all kinds.
 pub(crate) fn find(corpus: &Path, kind: &str) -> Result<Found, String> {
     let folder = corpus.join(kind);
     let scripts = folder.join("scripts");
     if scripts.is_dir() { Ok(Found::Scripts(folder)) } else { Err(format!("{}: missing", scripts.display())) }
 }
 
-/// The scripts of a kind in a corpus that may lack it, but not everything.
+/// Finds the scripts of a kind in a corpus that may lack this kind, but not all.
 pub(crate) fn find_other(corpus: &Path, kind: &str) -> Result<Found, String> {
     if let Ok(found) = find(corpus, kind) {
         return Ok(found);
@@ -40,7 +40,7 @@ pub(crate) fn find_other(corpus: &Path, kind: &str) -> Result<Found, String> {
     Err(format!("{} has neither {}", corpus.display(), expected.join(" nor ")))
 }
 
-/// Runs every script of a folder. The last line, also of the failure, counts those that agree.
+/// Runs every script of a folder. The last line, also of a failure, counts the matching traces.
 pub(crate) fn compare(kind: &str, folder: &Path, run: fn(&str) -> String) -> Result<String, String> {
     let readable = |error| format!("{}: {error}", folder.display());
     let mut names = Vec::new();
@@ -76,7 +76,7 @@ pub(crate) fn compare(kind: &str, folder: &Path, run: fn(&str) -> String) -> Res
     Ok(count)
 }
 
-/// Runs one script, on a thread that bears its name: the watchdog, should it bark, says which.
+/// Runs one script, on a thread named after it, so that a watchdog dump names the script.
 fn check(folder: &Path, name: &str, run: fn(&str) -> String) -> Result<(), String> {
     let golden = format!("golden/{name}.out");
     let read = |file: &str| {
@@ -98,7 +98,7 @@ fn check(folder: &Path, name: &str, run: fn(&str) -> String) -> Result<(), Strin
     if found == expected { Ok(()) } else { Err(difference(&golden, &expected, &found)) }
 }
 
-/// The unified diff that makes the recorded trace the one found.
+/// Returns the unified diff from the recorded trace to the actual one.
 fn difference(golden: &str, expected: &str, found: &str) -> String {
     TextDiff::from_lines(expected, found)
         .unified_diff()
@@ -111,7 +111,7 @@ fn difference(golden: &str, expected: &str, found: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A corpus with these scripts and traces of one kind.
+    /// Creates a corpus with these scripts and traces of one kind.
     fn corpus(kind: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
         let corpus = tempfile::tempdir().unwrap();
         for folder in ["scripts", "golden"] {
@@ -123,7 +123,7 @@ mod tests {
         corpus
     }
 
-    /// Runs them as if the trace of a script were the script.
+    /// Compares the files with a runner that returns the script itself as its trace.
     fn compared(files: &[(&str, &str)]) -> Result<String, String> {
         let corpus = corpus("kind", files);
         compare("kind", &corpus.path().join("kind"), str::to_owned)
@@ -185,7 +185,7 @@ kind: 1 of 3 scripts agree";
         let text = compared(&[("scripts/a.txt", "1\n")]).unwrap_err();
         assert!(text.contains("golden/a.out: ") && text.ends_with("kind: 0 of 1 scripts agree"), "{text}");
         let corpus = corpus("kind", &[("scripts/a.txt", "1\n"), ("golden/a.out", "1\n")]);
-        let panics = |_: &str| panic!("the interpreter does not know this");
+        let panics = |_: &str| panic!("unknown step");
         let text = compare("kind", &corpus.path().join("kind"), panics).unwrap_err();
         assert_eq!(text, "a: panicked\nkind: 0 of 1 scripts agree");
         assert_eq!(compared(&[]), Err("kind: 0 of 0 scripts agree".to_owned()));

@@ -1,5 +1,5 @@
 //! The language of the process scripts on rethread's public API: one scripted process per label, a driver
-//! that settles after each step, and the canonical trace of what was seen. `conformance.rs` compares it.
+//! that settles after each step, and the canonical trace of the observed events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox, MonitorTarget, Name};
 use rethread::{ExitReason, MonitorRef, Pid};
 
-/// What a scripted process is sent.
-enum Say {
+/// A request to a scripted process.
+enum Request {
     Ping,
     Do(Vec<String>),
     Message { from: String, text: String },
 }
 
-/// What the driver hears.
+/// A message to the driver.
 #[derive(Debug)]
-enum Heard {
+enum ToDriver {
     Pong,
     Result(String),
-    New(String, Address<Say>),
+    New(String, Address<Request>),
     Event(String, String),
 }
 
-/// What all parties of one script share.
+/// The state shared by all processes of one script.
 #[derive(Default)]
 struct Board {
     labels: Mutex<HashMap<Pid, String>>,
-    processes: Mutex<BTreeMap<String, (Address<Say>, bool)>>,
+    processes: Mutex<BTreeMap<String, (Address<Request>, bool)>>,
     monitors: Mutex<HashMap<String, MonitorRef>>,
     prefix: String,
 }
@@ -40,12 +40,13 @@ impl Board {
         self.labels.lock().get(&pid).cloned().unwrap_or_else(|| "?".into())
     }
 
-    fn address(&self, label: &str) -> Result<Address<Say>, String> {
+    fn address(&self, label: &str) -> Result<Address<Request>, String> {
         let found = self.processes.lock().get(label).map(|(address, _)| address.clone());
         found.ok_or_else(|| format!("skipped(no such process {label})"))
     }
 
-    /// Names are the program's, scripts run side by side: each script has names of its own.
+    /// Returns a unique name. Names are global and scripts run side by side, so each script has its own
+    /// prefix.
     fn name(&self, name: &str) -> &'static str {
         format!("{}{name}", self.prefix).leak()
     }
@@ -65,8 +66,8 @@ pub(crate) fn trace(script: &str) -> String {
         .lines()
         .map(|line| line.split('#').next().unwrap_or("").trim())
         .filter(|line| !line.is_empty());
-    let run = process::attach(|inbox: &mut Inbox<Heard>| {
-        let mut driver = Driver { inbox, board, heard: Vec::new() };
+    let run = process::attach(|inbox: &mut Inbox<ToDriver>| {
+        let mut driver = Driver { inbox, board, received: Vec::new() };
         let text: String = lines.enumerate().map(|(at, line)| driver.step(at + 1, line)).collect();
         driver.clean_up();
         text
@@ -75,9 +76,9 @@ pub(crate) fn trace(script: &str) -> String {
 }
 
 struct Driver<'a> {
-    inbox: &'a mut Inbox<Heard>,
+    inbox: &'a mut Inbox<ToDriver>,
     board: Arc<Board>,
-    heard: Vec<(String, String)>,
+    received: Vec<(String, String)>,
 }
 
 impl Driver<'_> {
@@ -87,17 +88,19 @@ impl Driver<'_> {
         let result = self.operate(&words);
         self.settle();
         let now = self.board.alive();
-        let dead = |label: &String| before.contains(label) && !now.contains(label);
-        let result = if words.get(1).is_some_and(dead) { "-".to_owned() } else { result };
+        let exited = |label: &String| before.contains(label) && !now.contains(label);
+        let result = if words.get(1).is_some_and(exited) { "-".to_owned() } else { result };
         let mut text = format!("{number} {line} -> {result}\n");
-        let mut everybody = [before.clone(), now.clone()].concat();
-        everybody.sort();
-        everybody.dedup();
-        let heard = std::mem::take(&mut self.heard);
-        for label in everybody {
-            let events = heard.iter().filter(|(who, _)| *who == label).map(|(_, event)| event.clone());
-            // What a process got in the very step in which it died is a race: keep only the death.
-            let events = events.filter(|event| !dead(&label) || event.starts_with("dies ")).collect();
+        let mut labels = [before.clone(), now.clone()].concat();
+        labels.sort();
+        labels.dedup();
+        let received = std::mem::take(&mut self.received);
+        for label in labels {
+            let events =
+                received.iter().filter(|(source, _)| *source == label).map(|(_, event)| event.clone());
+            // Events that a process received in the same step in which it exited are a race: keep only the
+            // exit.
+            let events = events.filter(|event| !exited(&label) || event.starts_with("dies ")).collect();
             for event in canonical(events) {
                 text.push_str(&format!("{number}   {label} {event}\n"));
             }
@@ -122,7 +125,7 @@ impl Driver<'_> {
                 match found {
                     Some((address, true)) => {
                         let words = std::iter::once(op).chain(args).cloned().collect();
-                        address.send(Say::Do(words));
+                        address.send(Request::Do(words));
                         self.await_result(&address)
                     }
                     Some((_, false)) => "skipped(actor dead)".into(),
@@ -133,19 +136,19 @@ impl Driver<'_> {
         }
     }
 
-    fn await_result(&mut self, actor: &Address<Say>) -> String {
+    fn await_result(&mut self, actor: &Address<Request>) -> String {
         loop {
             let actor = actor.pid();
             let event = self.inbox.recv_where(|event| match event {
-                Event::Message(Heard::Result(_) | Heard::New(..)) => true,
+                Event::Message(ToDriver::Result(_) | ToDriver::New(..)) => true,
                 Event::Down { target, .. } => *target == MonitorTarget::Pid(actor),
                 _ => false,
             });
             match event {
-                Event::Message(Heard::Result(result)) => return result,
-                Event::Message(Heard::New(label, address)) => self.enlist(label, address),
+                Event::Message(ToDriver::Result(result)) => return result,
+                Event::Message(ToDriver::New(label, address)) => self.enlist(label, address),
                 Event::Down { reason, .. } => {
-                    self.died(actor, &reason);
+                    self.note_exit(actor, &reason);
                     return "-".into();
                 }
                 _ => {}
@@ -153,59 +156,59 @@ impl Driver<'_> {
         }
     }
 
-    fn enlist(&mut self, label: String, address: Address<Say>) {
+    fn enlist(&mut self, label: String, address: Address<Request>) {
         let _ = process::monitor(&address);
         self.board.labels.lock().insert(address.pid(), label.clone());
         self.board.processes.lock().insert(label, (address, true));
     }
 
-    fn died(&mut self, pid: Pid, reason: &ExitReason) {
+    fn note_exit(&mut self, pid: Pid, reason: &ExitReason) {
         let label = self.board.label(pid);
         if let Some(entry) = self.board.processes.lock().get_mut(&label) {
             if entry.0.pid() == pid && std::mem::replace(&mut entry.1, false) {
-                self.heard.push((label, format!("dies {}", text(reason))));
+                self.received.push((label, format!("dies {}", text(reason))));
             }
         }
     }
 
-    /// Pings everybody until three rounds in a row bring nothing new.
+    /// Pings all processes until three rounds in a row bring nothing new.
     fn settle(&mut self) {
         let mut quiet = 0;
         while quiet < 3 {
-            let known = self.heard.len();
+            let known = self.received.len();
             for label in self.board.alive() {
-                // Its end may have been heard of while another was awaited.
+                // Its exit may have been received while another process was awaited.
                 let found = self.board.processes.lock().get(&label).filter(|(_, alive)| *alive).cloned();
                 if let Some((address, _)) = found {
-                    address.send(Say::Ping);
+                    address.send(Request::Ping);
                     self.await_pong(address.pid());
                 }
             }
-            // A timer's message has no other herald; the recorder waits as long.
+            // The message of a timer has no other sign; the recorder waits as long.
             process::sleep(Duration::from_millis(1));
             while let Some(event) = self.inbox.try_recv() {
                 self.note(event);
             }
-            quiet = if self.heard.len() == known { quiet + 1 } else { 0 };
+            quiet = if self.received.len() == known { quiet + 1 } else { 0 };
         }
     }
 
     fn await_pong(&mut self, from: Pid) {
         loop {
             match self.inbox.recv() {
-                Event::Message(Heard::Pong) => return,
+                Event::Message(ToDriver::Pong) => return,
                 Event::Down { target: MonitorTarget::Pid(pid), reason, .. } if pid == from => {
-                    return self.died(pid, &reason);
+                    return self.note_exit(pid, &reason);
                 }
                 other => self.note(other),
             }
         }
     }
 
-    fn note(&mut self, event: Event<Heard>) {
+    fn note(&mut self, event: Event<ToDriver>) {
         match event {
-            Event::Message(Heard::Event(label, event)) => self.heard.push((label, event)),
-            Event::Down { target: MonitorTarget::Pid(pid), reason, .. } => self.died(pid, &reason),
+            Event::Message(ToDriver::Event(label, event)) => self.received.push((label, event)),
+            Event::Down { target: MonitorTarget::Pid(pid), reason, .. } => self.note_exit(pid, &reason),
             _ => {}
         }
     }
@@ -221,7 +224,7 @@ impl Driver<'_> {
     }
 }
 
-/// Several exits and downs in a row have no guaranteed order among themselves: each such run is sorted.
+/// Sorts each run of exits and downs, which have no guaranteed order among themselves.
 fn canonical(events: Vec<String>) -> Vec<String> {
     let is_signal = |event: &String| event.starts_with("EXIT ") || event.starts_with("DOWN ");
     let mut ordered: Vec<String> = Vec::new();
@@ -240,32 +243,35 @@ fn canonical(events: Vec<String>) -> Vec<String> {
     ordered
 }
 
-fn spawn_scripted(board: &Arc<Board>, driver: &Address<Heard>) -> Address<Say> {
+fn spawn_scripted(board: &Arc<Board>, driver: &Address<ToDriver>) -> Address<Request> {
     process::spawn(scripted(board, driver)).expect("a free thread")
 }
 
-fn scripted(board: &Arc<Board>, driver: &Address<Heard>) -> impl FnOnce(&mut Inbox<Say>) + Send + 'static {
+fn scripted(
+    board: &Arc<Board>,
+    driver: &Address<ToDriver>,
+) -> impl FnOnce(&mut Inbox<Request>) + Send + 'static {
     let actor = Actor { board: Arc::clone(board), driver: driver.clone() };
     move |inbox| actor.live(inbox)
 }
 
 struct Actor {
     board: Arc<Board>,
-    driver: Address<Heard>,
+    driver: Address<ToDriver>,
 }
 
 impl Actor {
-    fn live(&self, inbox: &mut Inbox<Say>) {
+    fn live(&self, inbox: &mut Inbox<Request>) {
         let me = inbox.pid();
         loop {
             match inbox.recv() {
-                Event::Message(Say::Ping) => self.driver.send(Heard::Pong),
-                Event::Message(Say::Do(words)) => {
+                Event::Message(Request::Ping) => self.driver.send(ToDriver::Pong),
+                Event::Message(Request::Do(words)) => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
                     let result = self.perform(me, &words).unwrap_or_else(|refused| refused);
-                    self.driver.send(Heard::Result(result));
+                    self.driver.send(ToDriver::Result(result));
                 }
-                Event::Message(Say::Message { from, text }) => {
+                Event::Message(Request::Message { from, text }) => {
                     self.report(me, format!("gets {text} from {from}"))
                 }
                 Event::Exit { from, reason } => {
@@ -293,7 +299,7 @@ impl Actor {
     }
 
     fn report(&self, me: Pid, event: String) {
-        self.driver.send(Heard::Event(self.board.label(me), event));
+        self.driver.send(ToDriver::Event(self.board.label(me), event));
     }
 
     fn perform(&self, me: Pid, words: &[&str]) -> Result<String, String> {
@@ -303,7 +309,7 @@ impl Actor {
         let pid = |label: &str| self.board.address(label).map(|address| address.pid());
         let say = |to: &str, text: &str| -> Result<(), String> {
             let from = self.board.label(me);
-            self.board.address(to)?.send(Say::Message { from, text: text.to_owned() });
+            self.board.address(to)?.send(Request::Message { from, text: text.to_owned() });
             Ok(())
         };
         let remember = |label: &str, monitor: MonitorRef| {
@@ -383,7 +389,7 @@ impl Actor {
                 ok()
             }
             ["send_name", name, text] => {
-                let message = Say::Message { from: self.board.label(me), text: (*text).to_owned() };
+                let message = Request::Message { from: self.board.label(me), text: (*text).to_owned() };
                 match Name::new(self.board.name(name)).send(message) {
                     Ok(()) => ok(),
                     Err(_) => Err("error badarg".to_owned()),
@@ -416,7 +422,7 @@ impl Actor {
             ["links"] => Ok(self.labels(process::info(me).map(|info| info.links))),
             ["monitored_by"] => Ok(self.labels(process::info(me).map(|info| info.monitored_by))),
             ["timer", other, ms, text] => {
-                let message = Say::Message { from: self.board.label(me), text: (*text).to_owned() };
+                let message = Request::Message { from: self.board.label(me), text: (*text).to_owned() };
                 let delay = Duration::from_millis(ms.parse().map_err(|_| "error badarg".to_owned())?);
                 let _ = process::send_after(delay, &self.board.address(other)?, message);
                 ok()
@@ -425,12 +431,12 @@ impl Actor {
         }
     }
 
-    fn enlist(&self, child: &str, address: Address<Say>) -> Result<String, String> {
-        self.driver.send(Heard::New(child.to_owned(), address));
+    fn enlist(&self, child: &str, address: Address<Request>) -> Result<String, String> {
+        self.driver.send(ToDriver::New(child.to_owned(), address));
         Ok("ok".to_owned())
     }
 
-    /// The labels of the scripted among them, sorted.
+    /// Returns the sorted labels of the scripted processes among the pids.
     fn labels(&self, pids: Option<Vec<Pid>>) -> String {
         let known = self.board.labels.lock();
         let mut labels: Vec<&str> =

@@ -1,6 +1,6 @@
 //! The language of the supervisor scripts on rethread's public API: scripted servers in scripted
-//! supervisors, a driver that settles after each step, and the canonical trace of what happened, in its
-//! real order. `conformance.rs` compares it.
+//! supervisors, a driver that settles after each step, and the canonical trace of events, in their real
+//! order.
 
 #[path = "supervised/board.rs"]
 mod board;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use rethread::process::{self, Inbox};
 use rethread::{CallError, ExitReason};
 
-use board::{Board, Line, Person, Role};
+use board::{Attempt, Board, Line, Role};
 use server::Ask;
 
 /// Runs a script and returns its trace.
@@ -32,7 +32,7 @@ pub(crate) fn trace(script: &str) -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let prefix = format!("supervised.{}.", RUNS.fetch_add(1, Ordering::Relaxed));
     let run = process::attach(|inbox: &mut Inbox<()>| {
-        // What `start` starts has the driver for a parent, and must not take it along when it dies.
+        // The driver is the parent of what `start` starts, and must survive its exit.
         process::trap_exit(true);
         let mut driver = Driver { inbox, board: Arc::new(Board::new(prefix)) };
         let steps = script::steps(script);
@@ -63,15 +63,15 @@ impl Driver<'_> {
         text
     }
 
-    /// The log without the deaths of those whose start failed. A killed supervisor ends nobody in order: its
-    /// death stands first, all else in the step is sorted. (Its children may be dead before it is: it
-    /// unwinds while they do.) The children of a dynamic supervisor end all at once: each run of their
-    /// endings is sorted.
+    /// Removes the exits of processes whose start failed, and sorts lines whose order is not guaranteed. A
+    /// killed supervisor stops its children in no order: its exit comes first, the rest of the step is
+    /// sorted. (Its children may have exited before it: it unwinds meanwhile.) The children of a dynamic
+    /// supervisor exit all at once: each run of their exits is sorted.
     fn canonical(&self, mut log: Vec<Line>) -> Vec<Line> {
-        let whose = |line: &Line| line.pid.and_then(|pid| self.board.person(pid));
-        log.retain(|line| line.verb != "dies" || whose(line).is_some_and(|person| person.up));
+        let whose = |line: &Line| line.pid.and_then(|pid| self.board.entry(pid));
+        log.retain(|line| line.verb != "dies" || whose(line).is_some_and(|entry| entry.up));
         let killed = |line: &Line| {
-            let supervises = || whose(line).is_some_and(|person| person.role.supervises());
+            let supervises = || whose(line).is_some_and(|entry| entry.role.supervises());
             line.verb == "dies" && line.text == "killed" && supervises()
         };
         if let Some(at) = log.iter().position(killed) {
@@ -82,7 +82,7 @@ impl Driver<'_> {
         }
         let crew = |line: &Line| {
             let ends = matches!(line.verb, "terminates" | "dies");
-            whose(line).and_then(|person| person.crew).filter(|_| ends)
+            whose(line).and_then(|entry| entry.crew).filter(|_| ends)
         };
         let crews: Vec<Option<String>> = log.iter().map(crew).collect();
         let mut from = 0;
@@ -96,14 +96,14 @@ impl Driver<'_> {
         log
     }
 
-    /// Pings everybody, and waits for the clients, until two whole rounds bring nothing new.
+    /// Pings all processes, and waits for the clients, until two whole rounds bring nothing new.
     fn settle(&mut self) {
         let mut known = None;
         let mut quiet = 0;
         while quiet < 2 {
-            for person in self.board.people() {
-                if !person.gone && !self.board.clients.holds(person.pid) && !answers(&person) {
-                    self.board.mark_gone(person.pid);
+            for entry in self.board.attempts() {
+                if !entry.gone && !self.board.clients.holds(entry.pid) && !answers(&entry) {
+                    self.board.mark_gone(entry.pid);
                 }
             }
             self.board.clients.wait_until_idle();
@@ -118,35 +118,34 @@ impl Driver<'_> {
     fn clean_up(&self) {
         self.board.clients.end();
         loop {
-            let people = self.board.people();
-            let alive: Vec<&Person> = people.iter().filter(|person| process::is_alive(person.pid)).collect();
+            let attempts = self.board.attempts();
+            let alive: Vec<&Attempt> = attempts.iter().filter(|entry| process::is_alive(entry.pid)).collect();
             if alive.is_empty() {
                 return;
             }
-            let watches: Vec<process::Watch> =
-                alive.iter().map(|person| process::watch(person.pid)).collect();
-            alive.iter().for_each(|person| process::exit(person.pid, ExitReason::Kill));
+            let watches: Vec<process::Watch> = alive.iter().map(|entry| process::watch(entry.pid)).collect();
+            alive.iter().for_each(|entry| process::exit(entry.pid, ExitReason::Kill));
             watches.iter().for_each(|watch| drop(watch.wait()));
         }
     }
 }
 
-/// Waits until a process has handled everything sent to it so far; false if it is dead by then, and all
-/// who are to hear of that have.
-fn answers(person: &Person) -> bool {
-    let answer = match &person.role {
+/// Waits until a process has handled everything sent to it so far; returns `false` if it has exited by
+/// then, and all links and monitors have been notified.
+fn answers(entry: &Attempt) -> bool {
+    let answer = match &entry.role {
         Role::Server(server) => server.call_timeout(Duration::MAX, Ask::Ping),
         Role::Supervisor(Some(supervisor)) => supervisor.count_children().map(drop),
-        // Its start failed, or is not over: then whoever starts it has not answered either.
-        Role::Supervisor(None) if process::is_alive(person.pid) => Ok(()),
+        // Its start failed, or is in progress: then its starter has not answered either.
+        Role::Supervisor(None) if process::is_alive(entry.pid) => Ok(()),
         Role::Supervisor(None) => {
-            drop(process::watch(person.pid).wait());
+            drop(process::watch(entry.pid).wait());
             return false;
         }
     };
     match answer {
         Ok(()) => true,
         Err(CallError::NoProc { .. } | CallError::Exited { .. }) => false,
-        Err(stuck) => panic!("{}#{} does not answer: {stuck}", person.label, person.attempt),
+        Err(stuck) => panic!("{}#{} does not answer: {stuck}", entry.label, entry.attempt),
     }
 }

@@ -1,4 +1,4 @@
-//! Agents that are asked, changed and ended at the same time.
+//! Agents that are called, changed and stopped concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
 
-/// A number, and a note when it is gone.
+/// A number that records its drop.
 struct Value {
     number: u64,
     gone: Arc<AtomicBool>,
@@ -16,7 +16,7 @@ struct Value {
 
 impl Drop for Value {
     fn drop(&mut self) {
-        let _ = process::whereis("races"); // takes a while
+        let _ = process::whereis("races"); // a step that takes time
         self.gone.store(true, Ordering::SeqCst);
     }
 }
@@ -27,7 +27,7 @@ fn agent(gone: &Arc<AtomicBool>) -> ServerRef<Agent<Value>> {
 }
 
 fn killer(agent: &ServerRef<Agent<Value>>) -> process::Address<u64> {
-    let pid = agent.whereis().expect("it lives");
+    let pid = agent.whereis().expect("it is running");
     process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
@@ -35,7 +35,7 @@ fn killer(agent: &ServerRef<Agent<Value>>) -> process::Address<u64> {
 fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
     race("agent: update, kill").run(|inbox| {
         let agent = agent(&Arc::default());
-        let pid = agent.whereis().expect("it lives");
+        let pid = agent.whereis().expect("it is running");
         let killer = killer(&agent);
         let done = Arc::new(AtomicU64::new(0));
         let doing = Arc::clone(&done);

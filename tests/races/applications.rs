@@ -1,4 +1,4 @@
-//! Applications that are started, stopped and end at the same time.
+//! Applications that are started, stopped and exit concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
 
-/// How many children of an application live, and how often its end was reached.
+/// The number of running children of an application, and how often its end was reached.
 #[derive(Default)]
 struct Counts {
     alive: AtomicIsize,
     ends: AtomicUsize,
 }
 
-/// A child that lives: there must be one at a time.
+/// Counts a running child: there must be one at a time.
 struct Alive(Arc<Counts>);
 
 impl Alive {
@@ -28,7 +28,7 @@ impl Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let _ = process::whereis("races"); // takes a while
+        let _ = process::whereis("races"); // a step that takes time
         self.0.alive.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -37,13 +37,13 @@ fn plan(name: &'static str, counts: &Arc<Counts>) -> Application {
     let (child, end) = (Arc::clone(counts), Arc::clone(counts));
     let spec = Agent::child_spec(move || Alive::begin(&child));
     Application::new(name, Supervisor::one_for_one().child(spec)).on_stop(move || {
-        assert_eq!(end.alive.load(Ordering::SeqCst), 0, "it has ended and its child lives");
+        assert_eq!(end.alive.load(Ordering::SeqCst), 0, "it has exited and its child is running");
         end.ends.fetch_add(1, Ordering::SeqCst);
     })
 }
 
 impl Counts {
-    /// Nothing is left, and so many had begun.
+    /// Checks that nothing is left, after this number of starts.
     fn all_ended(&self, name: &str, begun: usize) {
         assert!(Application::find(name).is_none());
         assert_eq!(self.alive.load(Ordering::SeqCst), 0);
@@ -81,17 +81,17 @@ fn of_two_starts_one_wins() {
     const APP: &str = "races.application.2";
     race("application: start, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
-        let (other, told) = (Arc::clone(&counts), inbox.address());
+        let (other, test) = (Arc::clone(&counts), inbox.address());
         let starting = process::spawn::<u64>(move |_| {
             let started = plan(APP, &other).start();
             assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
-            told.send(started.is_ok().into());
+            test.send(started.is_ok().into());
         });
         let starting = starting.expect("a thread");
         let started = plan(APP, &counts).start();
         assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
         let theirs = inbox.recv().into_message().expect("a message");
-        assert_eq!(theirs + u64::from(started.is_ok()), 1, "so many started it");
+        assert_eq!(theirs + u64::from(started.is_ok()), 1, "it was started more than once");
         assert!(Application::running().contains(&APP.into()));
         Application::stop(APP).expect("it runs");
         counts.all_ended(APP, 1);
@@ -105,12 +105,12 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
     race("application: stop, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
         let app = plan(APP, &counts).start().expect("it starts");
-        let (other, told) = (Arc::clone(&counts), inbox.address());
+        let (other, test) = (Arc::clone(&counts), inbox.address());
         let starting = process::spawn::<u64>(move |_| match plan(APP, &other).start() {
-            Ok(_) => told.send(other.ends.load(Ordering::SeqCst) as u64),
+            Ok(_) => test.send(other.ends.load(Ordering::SeqCst) as u64),
             Err(error) => {
                 assert_eq!(error, ApplicationError::AlreadyStarted(APP.into()));
-                told.send(0);
+                test.send(0);
             }
         });
         let starting = starting.expect("a thread");
@@ -132,7 +132,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
     const APP: &str = "races.application.4";
     race("application: kill, birth").run(|inbox| {
         let parent = ChildSpec::worker("parent", || {
-            let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // nobody is linked with it
+            let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // linked with no process
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
         let app = Application::new(APP, top).start().expect("it starts");
@@ -141,7 +141,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
         let master = process::processes().into_iter().find(label).expect("it has a master").pid;
         process::exit(master, ExitReason::Kill);
         assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
-        drained(inbox); // that nobody is left is looked at in the end
+        drained(inbox); // that nothing is left is checked at the end
     });
 }
 
@@ -149,10 +149,10 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
 fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
     const APP: &str = "races.application.5";
     race("application: stop, a process of it ends").run_as::<process::Address<u64>>(|inbox| {
-        let told = inbox.address();
+        let test = inbox.address();
         let parent = ChildSpec::worker("parent", move || {
-            // Nobody supervises it.
-            told.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
+            // No supervisor and no link.
+            test.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
         let app = Application::new(APP, top).start().expect("it starts");
@@ -160,6 +160,6 @@ fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
         stray.send(0);
         app.stop().expect("it runs");
         let end = process::watch(&stray).wait_timeout(Duration::ZERO);
-        assert_eq!(end, Some(ExitReason::NoProc), "all have heard of it");
+        assert_eq!(end, Some(ExitReason::NoProc), "all have been notified");
     });
 }

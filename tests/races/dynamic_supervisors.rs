@@ -1,11 +1,11 @@
-//! Dynamic supervisors whose children are started, terminated and end at the same time.
+//! Dynamic supervisors whose children are started, terminated and exit concurrently.
 
 use rethread::prelude::*;
 use rethread::{ChildError, ExitReason};
 
 use crate::harness::{LONG, drained, end_of, race};
 
-/// Ends when it is told.
+/// Exits on request.
 struct Child;
 
 impl GenServer for Child {
@@ -32,17 +32,17 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
     race("dynamic supervisor: terminate, terminate, child ends").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
-        let pid = child.whereis().expect("it lives");
-        let (other, told) = (supervisor.clone(), inbox.address());
+        let pid = child.whereis().expect("it is running");
+        let (other, test) = (supervisor.clone(), inbox.address());
         let terminating =
-            process::spawn::<u64>(move |_| told.send(other.terminate_child(pid).is_ok().into()));
+            process::spawn::<u64>(move |_| test.send(other.terminate_child(pid).is_ok().into()));
         child.cast("crash");
         let terminated = supervisor.terminate_child(pid);
         assert!(matches!(terminated, Ok(()) | Err(ChildError::NotFound)), "{terminated:?}");
         let by_others = inbox.recv_where(|event| matches!(event, process::Event::Message(_))).into_message();
         let terminations = u64::from(terminated.is_ok()) + by_others.expect("a message");
-        let left = supervisor.which_children().expect("it lives");
-        assert_eq!(left.len() as u64 + terminations, 1, "{left:?} are left of one");
+        let left = supervisor.which_children().expect("it is running");
+        assert_eq!(left.len() as u64 + terminations, 1, "{left:?} are left of one agent");
         assert_eq!(CHILD.whereis(), left.first().and_then(rethread::ChildInfo::pid));
         assert!(CHILD.whereis() != Some(pid));
         end_of(terminating.expect("a thread"));
@@ -58,8 +58,8 @@ fn who_hears_of_the_end_of_a_child_finds_room_for_another() {
         let supervisor = DynamicSupervisor::new().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
         let child = supervisor.start_server(spec()).expect("there is room");
-        let pid = child.whereis().expect("it lives");
-        process::link(pid).expect("it lives");
+        let pid = child.whereis().expect("it is running");
+        process::link(pid).expect("it is running");
         child.cast("crash");
         let event = inbox.recv();
         assert_eq!(event, process::Event::Exit { from: pid, reason: "crash".into() });
@@ -75,12 +75,12 @@ fn of_two_that_want_the_last_place_one_gets_it() {
     race("dynamic supervisor: start, start, child ends").run(|inbox| {
         let supervisor = DynamicSupervisor::new().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
-        let (other, told) = (supervisor.clone(), inbox.address());
-        let starting = process::spawn::<u64>(move |_| told.send(other.start_server(spec()).is_ok().into()));
+        let (other, test) = (supervisor.clone(), inbox.address());
+        let starting = process::spawn::<u64>(move |_| test.send(other.start_server(spec()).is_ok().into()));
         let mine = supervisor.start_server(spec());
         let theirs = inbox.recv().into_message().expect("a message");
         assert_eq!(u64::from(mine.is_ok()) + theirs, 1);
-        assert_eq!(supervisor.count_children().expect("it lives").active, 1);
+        assert_eq!(supervisor.count_children().expect("it is running").active, 1);
         end_of(starting.expect("a thread"));
         supervisor.stop().expect("it stops");
         drained(inbox);
@@ -93,11 +93,11 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
     race("dynamic supervisor: start, child is killed").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
-        let pid = child.whereis().expect("it lives");
+        let pid = child.whereis().expect("it is running");
         let watch = process::watch(pid);
         let killer = process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread");
         let other = supervisor.start_server(Child::child_spec(())).expect("it starts");
-        supervisor.terminate_child(other.whereis().expect("it lives")).expect("it is there");
+        supervisor.terminate_child(other.whereis().expect("it is running")).expect("it is there");
         watch.wait();
         assert!(CHILD.whereis_timeout(LONG).is_some_and(|back| back != pid));
         end_of(&killer);
@@ -114,7 +114,7 @@ fn a_stop_leaves_no_child_behind_whose_start_was_answered() {
         let other = supervisor.clone();
         let client =
             process::spawn::<u64>(move |_| match other.start_server(Child::child_spec(()).name(CHILD)) {
-                Ok(child) => drop(child.watch().wait()), // which must come
+                Ok(child) => drop(child.watch().wait()), // must return
                 Err(error) => assert!(matches!(error, StartError::NoSupervisor(_)), "{error}"),
             });
         let client = process::watch(client.expect("a thread"));

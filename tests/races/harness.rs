@@ -1,4 +1,4 @@
-//! Tries a race: in many orders with the model, or just often on threads of the system.
+//! Runs a race: in many interleavings with the model checker, or repeatedly on system threads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use rethread::process::{self, Event, Inbox};
 use rethread::{ExitReason, Pid};
 
-/// Longer than anything here lasts, if all goes well.
+/// Longer than anything here lasts, if all is well.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
-/// A race. Its title is a name for it.
+/// A race, identified by its title.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(rethread_model), expect(dead_code, reason = "it is for the model"))]
 pub(crate) struct Race {
@@ -22,18 +22,18 @@ pub(crate) fn race(title: &'static str) -> Race {
 }
 
 impl Race {
-    /// Deadlines may pass although somebody could go on, as they do on a machine that is busy.
+    /// Lets deadlines pass although threads could continue, as happens on a busy machine.
     pub(crate) fn impatient(mut self) -> Self {
         self.impatient = true;
         self
     }
 
-    /// Runs the scenario again and again, on a process that traps exits. In the end nothing may be left.
+    /// Runs the scenario repeatedly, on a process that traps exits. Afterwards nothing may be left.
     pub(crate) fn run(self, scenario: impl Fn(&mut Inbox<u64>) + Send + Sync + 'static) {
         self.run_as(scenario);
     }
 
-    /// As `run`, for a process that takes other messages.
+    /// Like `run`, but for a process that receives other messages.
     pub(crate) fn run_as<M: Send + 'static>(self, scenario: impl Fn(&mut Inbox<M>) + Send + Sync + 'static) {
         let scenario = Arc::new(scenario);
         each_time(self, move || {
@@ -64,15 +64,15 @@ fn each_time(race: Race, once: impl Fn()) {
         let late_before = process::zombies_total();
         once();
         run_until_stalled();
-        assert!(process::processes().is_empty(), "left over: {:?}", process::processes());
-        assert!(process::zombies().is_empty(), "left over: {:?}", process::zombies());
+        assert!(process::processes().is_empty(), "still left: {:?}", process::processes());
+        assert!(process::zombies().is_empty(), "still left: {:?}", process::zombies());
         let late = process::zombies_total() - late_before;
         assert!(impatient || late == 0, "a process became a zombie without early timeouts");
     });
     match explored {
         Ok(explored) => {
             println!("{title}: {} orders, at most {} steps", explored.interleavings, explored.max_steps);
-            assert!(explored.interleavings > 1, "that is no race");
+            assert!(explored.interleavings > 1, "that is not a race");
         }
         Err(broken) => {
             let text = |payload: &(dyn std::any::Any + Send)| {
@@ -96,17 +96,17 @@ fn each_time(_: Race, once: impl Fn()) {
     }
 }
 
-/// Waits for the end of a process.
+/// Waits for a process to exit, and returns the reason.
 pub(crate) fn end_of(pid: impl Into<Pid>) -> ExitReason {
     process::watch(pid).wait()
 }
 
-/// All that is in the mailbox.
+/// Returns all events in the mailbox.
 pub(crate) fn drained<M: Send + 'static>(inbox: &mut Inbox<M>) -> Vec<Event<M>> {
     std::iter::from_fn(|| inbox.try_recv()).collect()
 }
 
-/// Who exited, and why; panics on anything else.
+/// Returns the exited processes with their reasons; panics on any other event.
 pub(crate) fn exits(events: &[Event<u64>]) -> Vec<(Pid, ExitReason)> {
     let exit = |event: &Event<u64>| match event {
         Event::Exit { from, reason } => (*from, reason.clone()),
@@ -115,12 +115,12 @@ pub(crate) fn exits(events: &[Event<u64>]) -> Vec<(Pid, ExitReason)> {
     events.iter().map(exit).collect()
 }
 
-/// Whether it is one of these.
+/// Returns `true` if the reason is one of `reasons`.
 pub(crate) fn one_of<const N: usize>(reason: &ExitReason, reasons: [ExitReason; N]) -> bool {
     reasons.contains(reason)
 }
 
-/// A reason by its name.
+/// Returns the reason with this text.
 pub(crate) fn because(text: &'static str) -> ExitReason {
     ExitReason::new(text)
 }

@@ -1,4 +1,4 @@
-//! Links that meet deaths.
+//! Links that are set and removed while an end exits.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::harness::{because, drained, end_of, exits, one_of, race};
 
 #[test]
 fn a_link_to_one_that_is_dying_is_answered_once() {
-    race("link, death").run(|inbox| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        process::link(&dying).expect("it traps");
+    race("link, exit").run(|inbox| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        process::link(&exiting).expect("it traps");
         let exits = exits(&[inbox.recv()]);
-        assert!(exits[0].0 == dying.pid() && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
-        end_of(&dying);
+        assert!(exits[0].0 == exiting.pid() && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
+        end_of(&exiting);
         assert_eq!(drained(inbox), []);
     });
 }
 
 #[test]
 fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
-    race("link without trap, death").run(|_| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let linking = process::spawn::<u64>(move |inbox| match process::link(&dying) {
-            Ok(()) => panic!("it lives: {:?}", inbox.recv()),
+    race("link without trap, exit").run(|_| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let linking = process::spawn::<u64>(move |inbox| match process::link(&exiting) {
+            Ok(()) => panic!("it is still running: {:?}", inbox.recv()),
             Err(error) => assert_eq!(error, process::LinkError::NoProc),
         });
         let reason = end_of(linking.expect("a thread"));
@@ -34,16 +34,16 @@ fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
 
 #[test]
 fn two_that_link_to_each_other_have_one_link() {
-    race("link, link, death").run(|inbox| {
+    race("link, link, exit").run(|inbox| {
         let myself = inbox.pid();
         let other = process::spawn::<u64>(move |_| {
-            process::link(myself).expect("it lives");
+            process::link(myself).expect("it is running");
             process::exit_with("x");
         });
         let other = other.expect("a thread");
         process::link(&other).expect("it traps");
         end_of(&other);
-        // A second one only if the first link was over when the other was made.
+        // A second one only if the first link had fired when the other was made.
         let exits: Vec<_> = exits(&drained(inbox)).into_iter().map(|(_, reason)| reason).collect();
         assert!(exits == [because("x")] || exits == [because("x"), NoProc], "{exits:?}");
     });
@@ -51,7 +51,7 @@ fn two_that_link_to_each_other_have_one_link() {
 
 #[test]
 fn linked_ones_that_end_at_the_same_time_both_end() {
-    race("death, death").run(|inbox| {
+    race("exit, exit").run(|inbox| {
         let one = process::spawn::<u64>(move |inbox| {
             inbox.recv();
             process::exit_with("a")
@@ -81,7 +81,7 @@ fn linked_ones_that_end_at_the_same_time_both_end() {
 
 #[test]
 fn nothing_comes_after_an_unlink() {
-    race("unlink, death").run(|inbox| {
+    race("unlink, exit").run(|inbox| {
         let child = process::spawn_link::<u64>(|_| process::exit_with("x")).expect("a thread");
         process::unlink(&child);
         let before = exits(&drained(inbox));
@@ -93,7 +93,7 @@ fn nothing_comes_after_an_unlink() {
 
 #[test]
 fn an_unlink_by_either_side_is_enough() {
-    race("unlink, unlink, death").run(|inbox| {
+    race("unlink, unlink, exit").run(|inbox| {
         let myself = inbox.pid();
         let child = process::spawn_link::<u64>(move |inbox| {
             process::unlink(myself);
@@ -112,27 +112,27 @@ fn an_unlink_by_either_side_is_enough() {
 fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by_its_name() {
     race("spawn with name and monitor, kill by name").run(|inbox| {
         let killer = process::spawn::<u64>(|_| {
-            let found = process::whereis_timeout("races.born", Duration::from_secs(1));
-            process::exit(found.expect("it is born"), Kill);
+            let found = process::whereis_timeout("races.child", Duration::from_secs(1));
+            process::exit(found.expect("it has started"), Kill);
         });
-        let (born, monitor) = Builder::new()
-            .name("races.born")
+        let (child, monitor) = Builder::new()
+            .name("races.child")
             .spawn_monitor::<u64>(|inbox| drop(inbox.recv()))
-            .expect("nobody has it");
+            .expect("the name is free");
         assert_eq!(
             inbox.recv(),
-            Event::Down { monitor, target: MonitorTarget::Pid(born.pid()), reason: Killed }
+            Event::Down { monitor, target: MonitorTarget::Pid(child.pid()), reason: Killed }
         );
         end_of(killer.expect("a thread"));
     });
     race("spawn with name and link, kill by name").run(|inbox| {
         let killer = process::spawn::<u64>(|_| {
-            let found = process::whereis_timeout("races.born", Duration::from_secs(1));
-            process::exit(found.expect("it is born"), Kill);
+            let found = process::whereis_timeout("races.child", Duration::from_secs(1));
+            process::exit(found.expect("it has started"), Kill);
         });
-        let born = Builder::new().name("races.born").spawn_link::<u64>(|inbox| drop(inbox.recv()));
-        let born = born.expect("nobody has it");
-        assert_eq!(inbox.recv(), Event::Exit { from: born.pid(), reason: Killed });
+        let child = Builder::new().name("races.child").spawn_link::<u64>(|inbox| drop(inbox.recv()));
+        let child = child.expect("the name is free");
+        assert_eq!(inbox.recv(), Event::Exit { from: child.pid(), reason: Killed });
         end_of(killer.expect("a thread"));
         assert_eq!(drained(inbox), []);
     });

@@ -1,4 +1,4 @@
-//! Listeners of registries: each is told of each entry once, and of its end once, in this order.
+//! Listeners of registries: each receives each registration once, and then its end once.
 
 use std::time::Duration;
 
@@ -8,58 +8,58 @@ use rethread::process::{Address, Event, Inbox};
 use crate::harness::{drained, end_of, race};
 use crate::support::Idle;
 
-/// What a listener gets.
+/// A message to a listener.
 #[derive(Debug, Clone, PartialEq)]
-enum Heard {
+enum Message {
     Event(RegistryEvent<&'static str>),
-    /// From one that knows of a death, or is there.
+    /// An event of another registration.
     Other,
 }
 
-impl From<RegistryEvent<&'static str>> for Heard {
+impl From<RegistryEvent<&'static str>> for Message {
     fn from(event: RegistryEvent<&'static str>) -> Self {
         Self::Event(event)
     }
 }
 
-/// What was heard of one process until its `Down` came, which must be told after all of it: whether each time an
-/// entry was made, and who made it.
-fn heard_of(pid: Pid, inbox: &mut Inbox<Heard>) -> Vec<bool> {
-    let mut heard = Vec::new();
+/// Returns the events about one process until its `Down`, which must come after all of them: `true` for a
+/// registration.
+fn events_about(pid: Pid, inbox: &mut Inbox<Message>) -> Vec<bool> {
+    let mut received = Vec::new();
     loop {
         match inbox.recv() {
-            Event::Message(Heard::Event(event)) if event.pid() == pid => {
-                heard.push(matches!(event, RegistryEvent::Register { .. }));
+            Event::Message(Message::Event(event)) if event.pid() == pid => {
+                received.push(matches!(event, RegistryEvent::Register { .. }));
             }
             Event::Message(_) => {}
-            Event::Down { target, .. } if target == process::MonitorTarget::Pid(pid) => return heard,
+            Event::Down { target, .. } if target == process::MonitorTarget::Pid(pid) => return received,
             other => panic!("{other:?}"),
         }
     }
 }
 
-fn exits(pid: Pid) -> process::Address<Heard> {
+fn exits(pid: Pid) -> process::Address<Message> {
     process::spawn(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
 #[test]
 fn each_entry_is_told_once_and_its_end_once_before_the_death_of_its_process() {
     race("registry: listen, register, unregister, kill")
-        .run_as(|inbox| all_is_told(process::Builder::new(), inbox));
+        .run_as(|inbox| all_events_arrive(process::Builder::new(), inbox));
 }
 
 #[test]
 fn each_entry_is_told_once_and_its_end_once_though_its_process_is_declared_dead() {
     race("registry: listen, register, unregister, kill, deadline").impatient().run_as(|inbox| {
-        all_is_told(process::Builder::new().kill_grace(Duration::from_micros(1)), inbox);
+        all_events_arrive(process::Builder::new().kill_grace(Duration::from_micros(1)), inbox);
     });
 }
 
-fn all_is_told(plan: process::Builder, inbox: &mut Inbox<Heard>) {
+fn all_events_arrive(plan: process::Builder, inbox: &mut Inbox<Message>) {
     let registry = Registry::<&str>::new();
     registry.listen(&inbox.address());
     let held = registry.clone();
-    let holder = plan.spawn::<Heard>(move |_| {
+    let holder = plan.spawn::<Message>(move |_| {
         let _ = held.register("a", ());
         held.unregister("a");
         let _ = held.register("a", ());
@@ -67,8 +67,8 @@ fn all_is_told(plan: process::Builder, inbox: &mut Inbox<Heard>) {
     let pid = holder.expect("a thread").pid();
     let _monitor = process::monitor(pid);
     let killer = exits(pid);
-    let heard = heard_of(pid, inbox);
-    assert!([&[][..], &[true, false], &[true, false, true, false]].contains(&&heard[..]), "{heard:?}");
+    let received = events_about(pid, inbox);
+    assert!([&[][..], &[true, false], &[true, false, true, false]].contains(&&received[..]), "{received:?}");
     end_of(&killer);
     assert_eq!(drained(inbox), []);
 }
@@ -79,12 +79,14 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         let registry = Registry::<&str>::new();
         registry.listen(&inbox.address());
         let sought = registry.clone();
-        let knowing = inbox.address();
-        let killer = process::spawn::<Heard>(move |_| {
+        let test = inbox.address();
+        // The killer finds the process by its key, possibly before its thread begins, and sends `Other`
+        // after the exit.
+        let killer = process::spawn::<Message>(move |_| {
             if let Some(found) = sought.whereis_timeout("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
                 end_of(found);
-                knowing.send(Heard::Other);
+                test.send(Message::Other);
             }
         });
         let spec = Idle::child_spec(()).kill_grace(Duration::from_micros(1)).name(registry.server("a"));
@@ -94,14 +96,19 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
             watch.wait();
         }
         end_of(killer.expect("a thread"));
-        let mut heard: Vec<_> = drained(inbox).into_iter().filter_map(Event::into_message).collect();
-        if let Some(at) = heard.iter().position(|heard| *heard == Heard::Other) {
-            assert!(at == 0 || at == 2 && heard.len() == 3, "something was told after the death: {heard:?}");
-            heard.remove(at);
+        // All events must precede the exit, which `Other` marks.
+        let mut received: Vec<_> = drained(inbox).into_iter().filter_map(Event::into_message).collect();
+        if let Some(at) = received.iter().position(|received| *received == Message::Other) {
+            assert!(
+                at == 0 || at == 2 && received.len() == 3,
+                "an event arrived after the exit: {received:?}"
+            );
+            received.remove(at);
         }
-        let register = |heard: &Heard| matches!(heard, Heard::Event(RegistryEvent::Register { .. }));
-        let told: Vec<bool> = heard.iter().map(register).collect();
-        assert!(told.is_empty() || told == [true, false], "{heard:?}");
+        let register =
+            |received: &Message| matches!(received, Message::Event(RegistryEvent::Register { .. }));
+        let registrations: Vec<bool> = received.iter().map(register).collect();
+        assert!(registrations.is_empty() || registrations == [true, false], "{received:?}");
     });
 }
 
@@ -110,17 +117,17 @@ fn who_is_entered_by_several_is_told_once() {
     race("registry: listen, listen").run_as(|inbox| {
         let registry = Registry::<&str>::new();
         let entering = [(); 2].map(|()| {
-            let (registry, listener): (_, Address<Heard>) = (registry.clone(), inbox.address());
-            process::spawn::<Heard>(move |_| registry.listen(&listener)).expect("a thread")
+            let (registry, listener): (_, Address<Message>) = (registry.clone(), inbox.address());
+            process::spawn::<Message>(move |_| registry.listen(&listener)).expect("a thread")
         });
-        let (late, knowing) = (registry.clone(), inbox.address());
-        let other = process::spawn::<Heard>(move |inbox| {
+        let (late, test) = (registry.clone(), inbox.address());
+        let other = process::spawn::<Message>(move |inbox| {
             late.listen(&inbox.address());
-            knowing.send(Heard::Other);
-            inbox.recv(); // unless it was forgotten
+            test.send(Message::Other);
+            inbox.recv(); // unless the subscription was removed
         });
         registry.listen(&inbox.address());
-        assert_eq!(inbox.recv(), Event::Message(Heard::Other));
+        assert_eq!(inbox.recv(), Event::Message(Message::Other));
         entering.iter().for_each(|process| drop(end_of(process)));
         registry.register("a", ()).expect("it is free");
         assert_eq!(inbox.len(), 1);
@@ -134,15 +141,15 @@ fn who_is_entered_by_several_is_told_once() {
 fn others_hear_all_though_a_listener_ends() {
     race("registry: register, listener ends, listen").run_as(|inbox| {
         let registry = Registry::<&str>::new();
-        let ending = process::spawn::<Heard>(|inbox| drop(inbox.recv())).expect("a thread");
+        let ending = process::spawn::<Message>(|inbox| drop(inbox.recv())).expect("a thread");
         registry.listen(&ending);
         let (late, registering) = (registry.clone(), registry.clone());
-        let address: Address<Heard> = inbox.address();
-        let entering = process::spawn::<Heard>(move |inbox| {
-            late.listen(&address); // while the one that ends is forgotten
+        let address: Address<Message> = inbox.address();
+        let entering = process::spawn::<Message>(move |inbox| {
+            late.listen(&address); // while the subscription of the exiting one is removed
             late.listen(&inbox.address());
         });
-        let holder = process::spawn::<Heard>(move |_| registering.register("a", ()).expect("it is free"));
+        let holder = process::spawn::<Message>(move |_| registering.register("a", ()).expect("it is free"));
         let holder = holder.expect("a thread");
         process::exit(&ending, ExitReason::Kill);
         end_of(&holder);
@@ -151,8 +158,8 @@ fn others_hear_all_though_a_listener_ends() {
         assert!(before <= 2, "{before} events of one entry");
         registry.register("b", ()).expect("it is free");
         registry.unregister("b");
-        let heard = drained(inbox);
-        assert_eq!(heard.len(), 2, "{heard:?}");
+        let received = drained(inbox);
+        assert_eq!(received.len(), 2, "{received:?}");
         end_of(&ending);
     });
 }

@@ -1,13 +1,14 @@
-//! Messages that reach a mailbox in the moment it is closed: each has an end, and it is nobody else's concern.
+//! Messages that reach a mailbox while it is being closed: each is dropped exactly once, without effect on
+//! other processes.
 
 use rethread::process::{self, Address, Event};
 
 use crate::harness::{drained, end_of, race};
 
-/// Says so when it is dropped.
-struct Told(Address<u64>);
+/// Reports its drop.
+struct ReportsDrop(Address<u64>);
 
-impl Drop for Told {
+impl Drop for ReportsDrop {
     fn drop(&mut self) {
         self.0.send(1);
     }
@@ -16,9 +17,9 @@ impl Drop for Told {
 #[test]
 fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
     race("message, end of the mailbox").run(|inbox| {
-        let ending = process::spawn::<Told>(|_| ()).expect("a thread");
-        let (kept, told) = (ending.clone(), inbox.address());
-        let sender = process::spawn::<u64>(move |_| ending.send(Told(told))).expect("a thread");
+        let ending = process::spawn::<ReportsDrop>(|_| ()).expect("a thread");
+        let (kept, test) = (ending.clone(), inbox.address());
+        let sender = process::spawn::<u64>(move |_| ending.send(ReportsDrop(test))).expect("a thread");
         assert_eq!(inbox.recv(), Event::Message(1));
         end_of(&sender);
         end_of(&kept);
@@ -34,7 +35,8 @@ fn a_late_message_that_panics_when_it_is_dropped_does_not_disturb_whose_mailbox_
             panic!("a message that was not wanted");
         }
     }
-    // The mailbox is that of the process that tries the race: where it ends, its thread goes on.
+    // The mailbox is that of the process that runs the race: its thread continues after the mailbox is
+    // closed.
     race("hostile message, end of the mailbox").run_as(|inbox| {
         let ending = inbox.address();
         process::spawn::<u64>(move |_| ending.send(Hostile)).expect("a thread");

@@ -1,11 +1,11 @@
-//! Monitors that meet deaths.
+//! Monitors that are set and removed while their target exits.
 
 use rethread::process::{self, AliasMode, Event, Inbox};
 use rethread::{ExitReason, MonitorRef};
 
 use crate::harness::{because, drained, end_of, one_of, race};
 
-/// The reason in a `Down` of that monitor.
+/// Returns the reason in a `Down` of that monitor.
 fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
     match event {
         Event::Down { monitor, reason, .. } if *monitor == wanted => reason,
@@ -15,22 +15,22 @@ fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
 
 #[test]
 fn a_monitor_of_one_that_is_dying_fires_once() {
-    race("monitor, death").run(|inbox| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&dying);
+    race("monitor, exit").run(|inbox| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(&exiting);
         let event = inbox.recv();
         let reason = down(&event, monitor);
         assert!(one_of(reason, [because("x"), ExitReason::NoProc]), "{reason}");
-        end_of(&dying);
+        end_of(&exiting);
         assert_eq!(drained(inbox), []);
     });
 }
 
 #[test]
 fn a_monitor_that_was_removed_in_time_never_fires() {
-    race("demonitor, death").run(|inbox| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&dying);
+    race("demonitor, exit").run(|inbox| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(&exiting);
         if process::demonitor(monitor) {
             assert_eq!(drained(inbox), []);
         } else {
@@ -38,19 +38,19 @@ fn a_monitor_that_was_removed_in_time_never_fires() {
             assert_eq!(events.len(), 1, "{events:?}");
             down(&events[0], monitor);
         }
-        end_of(&dying);
+        end_of(&exiting);
         assert_eq!(drained(inbox), []);
     });
 }
 
 #[test]
 fn after_a_flush_nothing_is_there_and_nothing_comes() {
-    race("demonitor with flush, death").run(|inbox| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&dying);
+    race("demonitor with flush, exit").run(|inbox| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(&exiting);
         process::demonitor_flush(monitor);
         assert_eq!(inbox.len(), 0);
-        end_of(&dying);
+        end_of(&exiting);
         assert_eq!(inbox.len(), 0);
         assert_eq!(drained(inbox), []);
     });
@@ -58,10 +58,10 @@ fn after_a_flush_nothing_is_there_and_nothing_comes() {
 
 #[test]
 fn a_watch_that_begins_while_others_are_told_is_told_as_well() {
-    race("watch, death").run(|inbox| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let pid = dying.pid();
-        let monitor = process::monitor(&dying);
+    race("watch, exit").run(|inbox| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let pid = exiting.pid();
+        let monitor = process::monitor(&exiting);
         let other = process::spawn::<u64>(move |_| {
             let reason = process::watch(pid).wait();
             assert!(one_of(&reason, [because("x"), ExitReason::NoProc]), "{reason}");

@@ -1,4 +1,4 @@
-//! Names that pass from the dead to the living.
+//! Names that pass from an exiting process to a new one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use rethread::process::{Builder, NameError};
 use crate::harness::{LONG, because, drained, end_of, one_of, race};
 use crate::support::Idle;
 
-/// Says that the name is held, while it lives: by one at a time.
+/// Marks the name as held: by one process at a time.
 struct Holding(Arc<AtomicBool>);
 
 impl Holding {
@@ -24,14 +24,14 @@ impl Holding {
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        let _ = process::whereis("races"); // takes a while
+        let _ = process::whereis("races"); // a step that takes time
         self.0.store(false, Ordering::SeqCst);
     }
 }
 
 #[test]
 fn a_successor_begins_after_the_burial() {
-    race("takeover, takeover, death").run(|_| {
+    race("takeover, takeover, exit").run(|_| {
         let held = Arc::new(AtomicBool::new(false));
         let hold = |held: &Arc<AtomicBool>| {
             let held = Arc::clone(held);
@@ -41,7 +41,7 @@ fn a_successor_begins_after_the_burial() {
                 inbox.recv();
             })
         };
-        let first = hold(&held).expect("nobody has it");
+        let first = hold(&held).expect("the name is free");
         let claims = [(); 2].map(|()| {
             let (held, first) = (Arc::clone(&held), first.clone());
             process::spawn::<u64>(move |_| {
@@ -65,14 +65,14 @@ fn a_successor_begins_after_the_burial() {
 
 #[test]
 fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
-    race("register, death").run(|inbox| {
-        let dying = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let given = process::register("races.dying", &dying);
+    race("register, exit").run(|inbox| {
+        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let given = process::register("races.exiting", &exiting);
         assert!(matches!(given, Ok(()) | Err(NameError::NoProc)), "{given:?}");
-        end_of(&dying);
-        assert_eq!(process::whereis("races.dying"), None);
-        process::register("races.dying", inbox.pid()).expect("it is free");
-        process::unregister("races.dying").expect("it is mine");
+        end_of(&exiting);
+        assert_eq!(process::whereis("races.exiting"), None);
+        process::register("races.exiting", inbox.pid()).expect("it is free");
+        process::unregister("races.exiting").expect("it is mine");
     });
 }
 
@@ -80,9 +80,9 @@ fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
 fn of_several_who_want_a_name_one_gets_it() {
     race("register, register").run(|inbox| {
         let both = [(); 2].map(|()| {
-            let told = inbox.address();
+            let test = inbox.address();
             process::spawn::<u64>(move |inbox| {
-                told.send(process::register("races.one", inbox.pid()).is_ok().into());
+                test.send(process::register("races.one", inbox.pid()).is_ok().into());
                 inbox.recv();
             })
         });
@@ -106,27 +106,27 @@ fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
         });
         let waiting = process::watch(waiting.expect("a thread"));
         let much_later = process::send_after(Duration::from_secs(60), &inbox.address(), 0);
-        process::register("races.awaited", inbox.pid()).expect("nobody has it");
+        process::register("races.awaited", inbox.pid()).expect("the name is free");
         assert!(!matches!(waiting.wait(), ExitReason::Panic(_)));
-        assert!(process::cancel_timer(much_later).is_some(), "it found the name when its time was up");
+        assert!(process::cancel_timer(much_later).is_some(), "it resolved the name when it fired");
         process::unregister("races.awaited").expect("it is mine");
     });
 }
 
 #[test]
 fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
-    race("send by name, death").run(|inbox| {
+    race("send by name, exit").run(|inbox| {
         let holder = Builder::new().name("races.sent").spawn_link::<u64>(|inbox| {
             process::trap_exit(true);
             let event = inbox.recv();
             assert!(matches!(event, process::Event::Message(1)), "{event:?}");
         });
-        let holder = holder.expect("nobody has it");
+        let holder = holder.expect("the name is free");
         let to = process::Name::<u64>::new("races.sent");
         let sent = to.send(1);
         assert!(sent.is_ok());
         let again = to.send(2);
-        drop(again); // it may be dead by now
+        drop(again); // it may have exited by now
         end_of(&holder);
         assert!(to.send(3).is_err());
         drained(inbox);
@@ -135,7 +135,7 @@ fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
 
 #[test]
 fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
-    race("registry: register, death").run(|_| {
+    race("registry: register, exit").run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
         let holder = process::spawn::<u64>(|_| {
             let _ = REGISTRY.register("key", ());

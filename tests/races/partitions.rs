@@ -1,11 +1,11 @@
-//! Partition supervisors that start and end while their partitions are called by number and key.
+//! Partition supervisors that start and stop while their partitions are called by number and key.
 
 use rethread::prelude::*;
 use rethread::{CallError, SpecError};
 
 use crate::harness::{LONG, drained, end_of, race};
 
-/// Knows which partition it is, and of how many.
+/// Knows its index, and the number of partitions.
 struct Partition {
     index: usize,
     of: usize,
@@ -35,7 +35,7 @@ fn start(parts: Parts, of: usize) -> Result<ServerRef<Supervisor>, StartError> {
     PartitionSupervisor::new(parts, move |index| Partition::child_spec((index, of))).partitions(of).start()
 }
 
-/// Calls the partition of this number; where it leads must be that number, modulo what there are.
+/// Calls the partition of this number, and checks that its index is the number modulo the count.
 fn call(parts: Parts, number: i64) {
     match parts.partition(number).call(|from| from) {
         Ok((index, of)) => assert_eq!(index, number as usize % of, "a wrong one of {of}"),
@@ -44,7 +44,7 @@ fn call(parts: Parts, number: i64) {
     }
 }
 
-/// Nobody is left.
+/// Checks that all have exited.
 fn are_gone(parts: Parts) {
     assert_eq!(parts.partitions(), None);
     assert_eq!(parts.partition(0).whereis(), None);
@@ -63,9 +63,9 @@ fn a_call_meets_the_start_and_the_stop() {
     const PARTS: Parts = Parts::named("races.parts.1");
     race("partitions: start, call, stop").run(|inbox| {
         let client = calling(PARTS);
-        let supervisor = start(PARTS, 2).expect("nobody has the name");
+        let supervisor = start(PARTS, 2).expect("the name is free");
         let same = [PARTS.for_key("key"), PARTS.for_key("key")]
-            .map(|part| part.call(|from| from).expect("it lives"));
+            .map(|part| part.call(|from| from).expect("it is running"));
         assert_eq!(same[0], same[1]);
         supervisor.stop().expect("it stops");
         are_gone(PARTS);
@@ -78,11 +78,11 @@ fn a_call_meets_the_start_and_the_stop() {
 fn a_call_meets_a_kill_and_the_start_of_others() {
     const PARTS: Parts = Parts::named("races.parts.2");
     race("partitions: kill, start, call").run(|inbox| {
-        let first = start(PARTS, 2).expect("nobody has the name");
+        let first = start(PARTS, 2).expect("the name is free");
         let client = calling(PARTS);
-        let pid = first.whereis().expect("it lives");
+        let pid = first.whereis().expect("it is running");
         process::exit(pid, ExitReason::Kill);
-        let second = start(PARTS, 3).expect("who had the name is dying");
+        let second = start(PARTS, 3).expect("the previous holder is exiting");
         assert_eq!(PARTS.partitions(), Some(3));
         assert!(PARTS.partition(5).call(|from| from).is_ok_and(|found| found == (2, 3)));
         end_of(pid);
@@ -97,14 +97,14 @@ fn a_call_meets_a_kill_and_the_start_of_others() {
 fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
     const PARTS: Parts = Parts::named("races.parts.4");
     race("partitions: whereis_within, kill, start").run(|inbox| {
-        let first = start(PARTS, 2).expect("nobody has the name");
+        let first = start(PARTS, 2).expect("the name is free");
         let client = process::spawn::<u64>(|_| {
             let found = PARTS.partition(1).whereis_timeout(LONG);
             assert!(found.is_some(), "there always is one, or will be");
         });
         let client = process::watch(client.expect("a thread"));
-        process::exit(first.whereis().expect("it lives"), ExitReason::Kill);
-        let second = start(PARTS, 3).expect("who had the name is dying");
+        process::exit(first.whereis().expect("it is running"), ExitReason::Kill);
+        let second = start(PARTS, 3).expect("the previous holder is exiting");
         assert!(!matches!(client.wait(), ExitReason::Panic(_)));
         second.stop().expect("it stops");
         are_gone(PARTS);

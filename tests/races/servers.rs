@@ -1,4 +1,4 @@
-//! Calls that meet time limits, deaths and each other.
+//! Calls that race with timeouts, exits and each other.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::harness::{because, drained, end_of, race};
 
 const SOON: Duration = Duration::from_micros(20);
 
-/// Answers, or asks another first.
+/// Replies, or calls another server first.
 struct Echo;
 
 enum Ask {
     Back(u64, Caller<u64>),
     Through(ServerRef<Echo>, Caller<Result<u64, CallError>>),
-    /// Answered by another process.
+    /// The reply comes from another process.
     Later(u64, Caller<u64>),
 }
 
@@ -57,7 +57,7 @@ fn kill(server: &ServerRef<Echo>) {
     }
 }
 
-/// It is over.
+/// Checks that the server has exited.
 fn gone(server: &ServerRef<Echo>) {
     kill(server);
     server.watch().wait();
@@ -65,7 +65,7 @@ fn gone(server: &ServerRef<Echo>) {
 
 #[test]
 fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
-    race("call, death").run(|inbox| {
+    race("call, exit").run(|inbox| {
         let server = echo();
         let other = server.clone();
         let killer = process::spawn::<u64>(move |_| kill(&other)).expect("a thread");
@@ -83,7 +83,7 @@ fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
 
 #[test]
 fn a_late_answer_never_arrives_and_the_next_call_has_its_own() {
-    race("answer, time limit, death").impatient().run(|inbox| {
+    race("answer, time limit, exit").impatient().run(|inbox| {
         let server = echo();
         let other = server.clone();
         let killer = process::spawn::<u64>(move |inbox| {
@@ -108,7 +108,7 @@ fn a_late_answer_never_arrives_and_the_next_call_has_its_own() {
 
 #[test]
 fn an_answer_by_another_process_meets_the_death_of_the_server() {
-    race("answer by another, death").run(|_| {
+    race("answer by another, exit").run(|_| {
         let server = echo();
         let other = server.clone();
         let killer = process::spawn::<u64>(move |_| kill(&other)).expect("a thread");
@@ -125,12 +125,12 @@ fn an_answer_by_another_process_meets_the_death_of_the_server() {
 
 #[test]
 fn a_call_that_fails_with_a_death_does_so_after_the_links() {
-    race("call, death of one linked with the caller").run(|inbox| {
+    race("call, exit of a process linked with the caller").run(|inbox| {
         let server = Echo::start_link(()).expect("it starts");
         let other = server.clone();
         let killer = process::spawn::<u64>(move |_| kill(&other)).expect("a thread");
         if server.call(|from| Ask::Back(1, from)).is_err() {
-            assert_eq!(inbox.len(), 1, "the call knows of the death and the link does not");
+            assert_eq!(inbox.len(), 1, "the call has returned the exit and the link has not");
         }
         end_of(&killer);
         gone(&server);
@@ -159,7 +159,7 @@ fn two_servers_that_call_each_other_are_told() {
 
 #[test]
 fn a_stop_meets_a_death() {
-    race("stop, death").run(|_| {
+    race("stop, exit").run(|_| {
         let server = echo();
         let other = server.clone();
         let killer = process::spawn::<u64>(move |_| {

@@ -1,4 +1,4 @@
-//! Several reasons to end, at once; and messages around an end.
+//! Several exit signals at once, and messages around an exit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,15 +10,15 @@ use rethread::{ExitReason, Pid};
 
 use crate::harness::{LONG, because, drained, end_of, one_of, race};
 
-/// The one reason all of these name.
+/// Returns the one reason that all the events carry.
 fn the_reason(events: Vec<Event<u64>>, of: Pid) -> ExitReason {
     let mut reasons = events.into_iter().map(|event| match event {
         Event::Exit { from, reason } if from == of => reason,
         Event::Down { reason, .. } => reason,
         other => panic!("{other:?}"),
     });
-    let first = reasons.next().expect("somebody was told");
-    assert!(reasons.all(|reason| reason == first), "not all were told {first}");
+    let first = reasons.next().expect("one event arrived");
+    assert!(reasons.all(|reason| reason == first), "not all received {first}");
     first
 }
 
@@ -33,8 +33,8 @@ fn a_kill_and_an_own_exit_make_one_death() {
         let _monitors = [process::monitor(&child), process::monitor(&child)];
         child.send(1);
         process::exit(&child, ExitReason::Kill);
-        let told = (0..3).map(|_| inbox.recv()).collect();
-        let reason = the_reason(told, child.pid());
+        let events = (0..3).map(|_| inbox.recv()).collect();
+        let reason = the_reason(events, child.pid());
         assert!(one_of(&reason, [because("own"), Killed]), "{reason}");
         end_of(&child);
         assert_eq!(drained(inbox), []);
@@ -50,8 +50,8 @@ fn signals_of_several_make_one_death() {
         let reasons = [because("a"), because("b"), ExitReason::Kill];
         let senders = reasons
             .map(|reason| process::spawn::<u64>(move |_| process::exit(pid, reason)).expect("a thread"));
-        let told = (0..2).map(|_| inbox.recv()).collect();
-        let reason = the_reason(told, pid);
+        let events = (0..2).map(|_| inbox.recv()).collect();
+        let reason = the_reason(events, pid);
         assert!(one_of(&reason, [because("a"), because("b"), Killed]), "{reason}");
         senders.iter().for_each(|sender| drop(end_of(sender)));
         assert_eq!(drained(inbox), []);
@@ -77,8 +77,8 @@ fn a_panic_in_a_destructor_during_a_kill_makes_one_death() {
         child.send(1);
         process::exit(&child, because("a"));
         process::exit(&child, ExitReason::Kill);
-        let told = (0..2).map(|_| inbox.recv()).collect();
-        let reason = the_reason(told, child.pid());
+        let events = (0..2).map(|_| inbox.recv()).collect();
+        let reason = the_reason(events, child.pid());
         assert!(one_of(&reason, [because("own"), because("a"), Killed]), "{reason}");
         end_of(&child);
         assert_eq!(drained(inbox), []);

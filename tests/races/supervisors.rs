@@ -1,4 +1,4 @@
-//! Supervisors whose children end while they do something else.
+//! Supervisors whose children exit while the supervisor is busy.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rethread::prelude::*;
 
 use crate::harness::{LONG, drained, end_of, race};
 
-/// Ends when it is told.
+/// Exits on request.
 struct Child;
 
 impl GenServer for Child {
@@ -27,7 +27,7 @@ impl GenServer for Child {
     }
 }
 
-/// A supervisor of two.
+/// A supervisor with two children.
 struct Family {
     supervisor: ServerRef<Supervisor>,
     children: [ServerRef<Child>; 2],
@@ -48,12 +48,12 @@ impl Family {
         self.children.iter().for_each(|child| child.cast("crash"));
     }
 
-    /// Nobody of it is left.
+    /// Checks that all its processes have exited.
     fn is_gone(&self) {
         self.supervisor.watch().wait();
         let names = self.children.each_ref().map(|child| Some(child.to_string()));
         let left = |info: &process::ProcessInfo| names.contains(&info.name.as_deref().map(str::to_owned));
-        assert!(!process::processes().iter().any(left), "somebody is left: {:?}", process::processes());
+        assert!(!process::processes().iter().any(left), "some are left: {:?}", process::processes());
     }
 }
 
@@ -83,7 +83,7 @@ fn a_stop_meets_the_ends_of_all_children() {
 fn two_that_crash_at_once_are_both_back() {
     race("supervisor: child ends, child ends").run(|inbox| {
         let family = family(Strategy::OneForAll, ["races.crash.a", "races.crash.b"]);
-        let pids = || family.children.each_ref().map(|child| child.call(|from| from).expect("it lives"));
+        let pids = || family.children.each_ref().map(|child| child.call(|from| from).expect("it is running"));
         let before = pids();
         let watched = before.map(process::watch);
         family.crash();
@@ -101,7 +101,7 @@ fn two_that_crash_at_once_are_both_back() {
 fn a_supervisor_that_is_killed_takes_all_with_it() {
     race("supervisor: kill, restart").run(|inbox| {
         let family = family(Strategy::RestForOne, ["races.kill.a", "races.kill.b"]);
-        let pid = family.supervisor.whereis().expect("it lives");
+        let pid = family.supervisor.whereis().expect("it is running");
         let watched = family.children.each_ref().map(ServerRef::watch);
         family.children[0].cast("crash");
         process::exit(pid, rethread::ExitReason::Kill);

@@ -1,4 +1,4 @@
-//! Tasks under a supervisor, and streams of them, that are given up while they begin and end.
+//! Supervised tasks, and streams of them, that are abandoned while they start and end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -7,7 +7,7 @@ use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
 
-/// A task at work.
+/// A running task.
 struct Busy(Arc<AtomicIsize>);
 
 impl Busy {
@@ -35,10 +35,10 @@ fn a_stream_that_is_given_up_leaves_nothing_at_work() {
             number
         };
         let mut stream = tasks.stream([1, 2, 3], work).max_concurrency(2).ordered(false);
-        let first = stream.next().expect("there are three").expect("nobody kills it");
+        let first = stream.next().expect("there are three").expect("it is not killed");
         assert!([1, 2].contains(&first), "{first}");
         drop(stream);
-        assert_eq!(busy.load(Ordering::SeqCst), 0, "somebody is at work");
+        assert_eq!(busy.load(Ordering::SeqCst), 0, "a task is running");
         assert_eq!(drained(inbox), []); // no exit of a task
         tasks.stop().expect("it stops");
         drained(inbox);
@@ -57,7 +57,7 @@ fn what_was_ordered_by_one_that_is_killed_does_not_go_on() {
         let owner = owner.expect("a thread");
         process::exit(&owner, ExitReason::Kill);
         end_of(&owner);
-        for task in tasks.children().expect("it lives") {
+        for task in tasks.children().expect("it is running") {
             end_of(task);
         }
         tasks.stop().expect("it stops");

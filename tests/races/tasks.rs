@@ -1,4 +1,4 @@
-//! Tasks that are done, given up or killed, and locks by key.
+//! Tasks that finish, are abandoned or killed; and locks by key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +48,7 @@ fn a_task_is_done_in_time_or_given_up() {
 fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
     static LOCKS: Registry<&str> = Registry::new();
 
-    /// Held, while this lives.
+    /// Marks the lock as held.
     struct Held(Arc<AtomicBool>);
     impl Drop for Held {
         fn drop(&mut self) {
@@ -71,11 +71,13 @@ fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
             });
             locking.expect("a thread")
         });
+        // One of them is killed: before, inside or after the lock.
         let watches = both.each_ref().map(process::watch);
         process::exit(&both[0], ExitReason::Kill);
         for watch in watches {
             assert!(!matches!(watch.wait(), ExitReason::Panic(_)));
         }
+        // In any case the lock is free afterwards.
         LOCKS.lock("key", || assert!(!held.load(Ordering::SeqCst)));
         drained(inbox);
     });

@@ -1,4 +1,4 @@
-//! Threads that wait, are woken, and live another life.
+//! Threads that park, are woken, and are reused.
 
 use rethread::ExitReason::{Kill, NoProc, Normal};
 use rethread::process::{self, Event};
@@ -10,7 +10,7 @@ fn no_wake_up_is_lost() {
     race("park, wake").run(|inbox| {
         let myself = inbox.pid();
         let echo = process::spawn::<u64>(move |inbox| {
-            let back = process::Address::<u64>::from_pid(myself).expect("it lives");
+            let back = process::Address::<u64>::from_pid(myself).expect("it is running");
             while let Event::Message(number) = inbox.recv() {
                 back.send(number);
                 if number == 0 {
@@ -34,7 +34,7 @@ fn no_wake_up_of_several_senders_is_lost() {
         let myself = inbox.pid();
         let senders = [1, 2, 3].map(|number| {
             let sender = process::spawn::<u64>(move |_| {
-                let to = process::Address::<u64>::from_pid(myself).expect("it lives");
+                let to = process::Address::<u64>::from_pid(myself).expect("it is running");
                 to.send(number);
                 to.send(number + 10);
             });
@@ -78,7 +78,7 @@ fn a_late_signal_does_not_reach_the_next_life_of_a_thread() {
 #[test]
 fn a_thread_that_leaves_is_not_given_a_life() {
     race("thread leaves, birth").impatient().run(|_| {
-        // More at once than are kept for ever, so that some leave while others are born.
+        // More at once than are kept idle, so that some exit while others start.
         for _ in 0..2 {
             let all = [(); 5].map(|()| process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
             for process in &all {

@@ -1,4 +1,4 @@
-//! Timers that meet their cancellation.
+//! Timers that fire while they are cancelled.
 
 use std::time::Duration;
 
@@ -49,6 +49,6 @@ fn an_earlier_timer_wakes_the_clock() {
         let late = process::send_after(Duration::from_secs(60), &inbox.address(), 2);
         process::send_after(Duration::from_millis(1), &inbox.address(), 1);
         assert_eq!(inbox.recv(), Event::Message(1));
-        assert!(process::cancel_timer(late).is_some(), "the clock slept until it was time for the other");
+        assert!(process::cancel_timer(late).is_some(), "the timer thread slept until the next timer");
     });
 }

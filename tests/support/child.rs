@@ -1,5 +1,5 @@
-//! A child that does what it is told: starts, fails, ignores or panics by script, notes its life in a
-//! journal. The tests of supervisors use it.
+//! A scripted child for the tests of supervisors: starts, fails, ignores or panics by script, and notes its
+//! starts and stops in a journal.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rethread::{ChildId, ChildState, ServerSpec};
 
 use crate::support::{Gate, Journal};
 
-/// How one start of a child goes.
+/// The outcome of one start of a child.
 pub(crate) enum Begin {
     Up,
     /// `init` returns this reason, and it is reported.
@@ -25,7 +25,7 @@ pub(crate) enum Begin {
 type StartScript = dyn Fn(usize) -> Begin + Send + Sync;
 type EndScript = dyn Fn(&ExitReason) + Send + Sync;
 
-/// The script and the remote control of one child, whichever incarnation of it runs.
+/// The script and the remote control of one child, shared by all its incarnations.
 #[derive(Clone)]
 pub(crate) struct Child {
     pub(crate) id: &'static str,
@@ -44,8 +44,8 @@ struct Shared {
 }
 
 impl Child {
-    /// It notes `start id` when it starts, `fail id` or `ignore id` when it does not, and `stop id` when its
-    /// state is dropped, which is before anybody hears of its end.
+    /// Creates a child that notes `start id` when it starts, `fail id` or `ignore id` when it does not, and
+    /// `stop id` when its state is dropped, which is before any other process is notified of its exit.
     pub(crate) fn new(id: &'static str, journal: &Journal) -> Self {
         Self {
             id,
@@ -62,13 +62,13 @@ impl Child {
         self
     }
 
-    /// How its K-th start goes; K counts from 1.
+    /// Sets the outcome of start number K; K counts from 1.
     pub(crate) fn starts_as(mut self, script: impl Fn(usize) -> Begin + Send + Sync + 'static) -> Self {
         self.begin = Arc::new(script);
         self
     }
 
-    /// What it does in `terminate`.
+    /// Sets what it does in `terminate`.
     pub(crate) fn ends_by(mut self, script: impl Fn(&ExitReason) + Send + Sync + 'static) -> Self {
         self.end = Arc::new(script);
         self
@@ -90,17 +90,17 @@ impl Child {
         self.spec().restart(Restart::Temporary).into()
     }
 
-    /// How often it was tried to start it.
+    /// Returns the number of attempts to start it.
     pub(crate) fn attempts(&self) -> usize {
         self.shared.0.lock().attempts
     }
 
-    /// How often it started.
+    /// Returns the number of successful starts.
     pub(crate) fn starts(&self) -> usize {
         self.shared.0.lock().starts
     }
 
-    /// Waits until it has started so often, and returns who it is then.
+    /// Waits until it has started `count` times, and returns its pid then.
     #[track_caller]
     pub(crate) fn await_start(&self, count: usize) -> Pid {
         let mut shared = self.shared.0.lock();
@@ -111,7 +111,7 @@ impl Child {
         shared.server.as_ref().and_then(ServerRef::whereis).expect("it started")
     }
 
-    /// The latest incarnation.
+    /// Returns the latest incarnation.
     #[track_caller]
     pub(crate) fn server(&self) -> ServerRef<Actor> {
         self.shared.0.lock().server.clone().unwrap_or_else(|| panic!("{} never started", self.id))
@@ -122,20 +122,21 @@ impl Child {
         self.server().whereis().expect("a pinned reference has a pid")
     }
 
-    /// Has the latest incarnation run this, between two messages.
+    /// Sends the latest incarnation a closure to run between two messages.
     #[track_caller]
     pub(crate) fn run(&self, what: impl FnOnce() + Send + 'static) {
         self.server().cast(Tell(Box::new(what)));
     }
 
-    /// Has it run this and waits until it has.
+    /// Sends it a closure and waits until it has run.
     #[track_caller]
     pub(crate) fn run_and_wait(&self, what: impl FnOnce() + Send + 'static) {
         self.run(what);
-        self.server().call(Ask).expect("it goes on");
+        self.server().call(Ask).expect("it keeps running");
     }
 
-    /// Ends the latest incarnation from within and waits until it is gone: its links know it then.
+    /// Makes the latest incarnation exit by itself and waits for the exit: its links have been notified
+    /// then.
     #[track_caller]
     pub(crate) fn end(&self, reason: impl Into<ExitReason>) -> ExitReason {
         let reason = reason.into();
@@ -144,29 +145,29 @@ impl Child {
         watch.wait()
     }
 
-    /// As `end`, by a panic.
+    /// Like `end`, but by a panic.
     #[track_caller]
     pub(crate) fn crash(&self) -> ExitReason {
         let watch = self.server().watch();
-        self.run(|| panic!("told to crash"));
+        self.run(|| panic!("crash on request"));
         watch.wait()
     }
 
-    /// As `end`, by an exit signal from outside.
+    /// Like `end`, but by an exit signal from outside.
     #[track_caller]
     pub(crate) fn kill(&self) -> ExitReason {
         kill(self.pid(), ExitReason::Kill)
     }
 }
 
-/// Sends an exit signal and waits for the end it brings: the links of the dead know it then.
+/// Sends an exit signal and waits for the exit: the links of the process have been notified then.
 pub(crate) fn kill(pid: Pid, reason: impl Into<ExitReason>) -> ExitReason {
     let watch = process::watch(pid);
     process::exit(pid, reason);
     watch.wait()
 }
 
-/// The server a `Child` scripts.
+/// The server behind a `Child`.
 pub(crate) struct Actor {
     child: Child,
 }
@@ -235,7 +236,7 @@ impl Drop for Actor {
     }
 }
 
-/// A process that traps exits and takes no notice of them.
+/// Returns a child that traps exits and ignores them.
 pub(crate) fn stubborn(id: &'static str) -> ChildSpec {
     ChildSpec::new(id, || {
         let traps = Gate::new();
@@ -260,13 +261,13 @@ pub(crate) fn up(plan: SupervisorSpec) -> ServerRef<Supervisor> {
 
 #[track_caller]
 pub(crate) fn pid_of(supervisor: &ServerRef<Supervisor>) -> Pid {
-    supervisor.whereis().expect("it lives")
+    supervisor.whereis().expect("it is running")
 }
 
-/// The ids and what state they are in, in start order.
+/// Returns the ids and states of the children, in start order.
 #[track_caller]
 pub(crate) fn states(supervisor: &ServerRef<Supervisor>) -> Vec<(String, &'static str)> {
-    let listed = supervisor.which_children().expect("the supervisor lives");
+    let listed = supervisor.which_children().expect("the supervisor is running");
     listed.iter().map(|child| (child.id.to_string(), state_name(child.state))).collect()
 }
 
@@ -278,16 +279,16 @@ pub(crate) fn state_name(state: ChildState) -> &'static str {
     }
 }
 
-/// The pid of a child that runs.
+/// Returns the pid of a running child.
 #[track_caller]
 pub(crate) fn child_pid(supervisor: &ServerRef<Supervisor>, id: &str) -> Pid {
-    let listed = supervisor.which_children().expect("the supervisor lives");
+    let listed = supervisor.which_children().expect("the supervisor is running");
     let found = listed.iter().find(|child| child.id == ChildId::from(id));
     let found = found.unwrap_or_else(|| panic!("no child {id}"));
     found.pid().unwrap_or_else(|| panic!("{id} does not run: {:?}", found.state))
 }
 
-/// The ids, in start order.
+/// Returns the ids of the children, in start order.
 #[track_caller]
 pub(crate) fn ids(supervisor: &ServerRef<Supervisor>) -> Vec<String> {
     states(supervisor).into_iter().map(|(id, _)| id).collect()

@@ -1,5 +1,5 @@
-//! What every test needs: a watchdog that dumps the processes and aborts, names nobody else uses, a place
-//! to note what happened in order, and the log as data. The files in tests/ use it.
+//! Helpers for all tests: a watchdog that dumps the processes and aborts, unique names, a journal of events
+//! in order, and the log as data.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt;
@@ -13,20 +13,20 @@ use parking_lot::{Condvar, Mutex};
 use rethread::process::{self, Event, Inbox};
 use rethread::{Context, ExitReason, GenServer, InitError, Never, Next, Pid};
 
-/// How long a test may take before it counts as hung.
+/// How long a test may run before it counts as hung.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Aborts the test program, with a list of all processes, unless it is dropped in time.
 pub(crate) struct Watchdog(#[expect(dead_code, reason = "its drop is the signal")] Sender<()>);
 
 impl Watchdog {
-    /// The time begins again.
-    pub(crate) fn again(&mut self) {
+    /// Restarts the time limit.
+    pub(crate) fn restart(&mut self) {
         *self = watchdog();
     }
 }
 
-/// Watches over the calling test.
+/// Starts a watchdog over the calling test.
 pub(crate) fn watchdog() -> Watchdog {
     let (alive, gone) = channel::<()>();
     let test = thread::current().name().unwrap_or("?").to_owned();
@@ -36,7 +36,7 @@ pub(crate) fn watchdog() -> Watchdog {
             let zombies: Vec<String> = process::zombies().iter().map(ToString::to_string).collect();
             let dump =
                 [vec![format!("test {test} hangs; processes:")], processes, zombies].concat().join("\n    ");
-            // Not through the captured output: this must be seen.
+            // Bypass the output capture of the harness: this must be visible.
             let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{dump}\n").as_bytes());
             std::process::abort();
         }
@@ -55,24 +55,24 @@ pub(crate) fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) ->
     }
 }
 
-/// As `attached`, for a body that is to die: its reason.
+/// Like `attached`, but for a body that ends with an exit; returns the exit reason.
 #[track_caller]
-pub(crate) fn reason_of_death<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
+pub(crate) fn exit_reason_of<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
     let _watchdog = watchdog();
     match process::attach(body) {
         Err(process::AttachError::Exited(reason)) => reason,
         Err(other) => panic!("the test's process did not start: {other}"),
-        Ok(_) => panic!("the test's process was to die, and did not"),
+        Ok(_) => panic!("the process of the test was to exit, and did not"),
     }
 }
 
-/// A name that no other test, and no other call, uses.
+/// Returns a name that no other test, and no other call, uses.
 pub(crate) fn unique(stem: &str) -> &'static str {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     format!("{stem}.{}", COUNTER.fetch_add(1, Ordering::Relaxed)).leak()
 }
 
-/// The next event, which must be a message.
+/// Returns the next event, which must be a message.
 #[track_caller]
 pub(crate) fn message<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> M {
     match inbox.recv() {
@@ -81,7 +81,7 @@ pub(crate) fn message<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> M
     }
 }
 
-/// The next event, which must be a trapped exit.
+/// Returns the next event, which must be a trapped exit.
 #[track_caller]
 pub(crate) fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -> (Pid, ExitReason) {
     match inbox.recv() {
@@ -90,7 +90,7 @@ pub(crate) fn exit_event<M: Send + fmt::Debug + 'static>(inbox: &mut Inbox<M>) -
     }
 }
 
-/// The next event, which must be a down.
+/// Returns the next event, which must be a `Down`.
 #[track_caller]
 pub(crate) fn down<M: Send + fmt::Debug + 'static>(
     inbox: &mut Inbox<M>,
@@ -120,7 +120,7 @@ impl GenServer for Idle {
     }
 }
 
-/// A process that waits until it is ended.
+/// Starts a process that waits until it is ended.
 #[track_caller]
 pub(crate) fn sleeper() -> process::Address<()> {
     process::spawn(|inbox| {
@@ -131,7 +131,7 @@ pub(crate) fn sleeper() -> process::Address<()> {
     .expect("a free thread")
 }
 
-/// Waits for something that announces itself in no other way.
+/// Polls for a condition that sends no notification.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the one place where a test polls")]
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -142,7 +142,8 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until nothing is left of something that announces itself in no other way; tells what is.
+/// Polls until nothing is left of something that sends no notification; the panic message lists what is
+/// left.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "as above")]
 pub(crate) fn eventually_none(what: &str, mut left: impl FnMut() -> Vec<String>) {
@@ -157,7 +158,7 @@ pub(crate) fn eventually_none(what: &str, mut left: impl FnMut() -> Vec<String>)
     }
 }
 
-/// What happened, in order, noted by many threads.
+/// A log of events in order, written by many threads.
 #[derive(Clone, Default)]
 pub(crate) struct Journal {
     inner: Arc<(Mutex<Vec<String>>, Condvar)>,
@@ -177,7 +178,7 @@ impl Journal {
         self.inner.0.lock().clone()
     }
 
-    /// Waits until at least so many things are noted, and returns all.
+    /// Waits until at least `count` events are noted, and returns all.
     #[track_caller]
     pub(crate) fn wait_for(&self, count: usize) -> Vec<String> {
         let mut notes = self.inner.0.lock();
@@ -193,7 +194,7 @@ impl Journal {
     }
 }
 
-/// A gate that threads wait at until it is opened, for steering a test without sleeping.
+/// A gate at which threads wait until it is opened, to control a test without sleeping.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     inner: Arc<(Mutex<bool>, Condvar)>,
@@ -222,13 +223,13 @@ impl Gate {
     }
 }
 
-/// Everything logged since the first call of `logs`, as `LEVEL text`.
+/// Returns everything logged since the first call of `logs`, as `LEVEL text`.
 pub(crate) fn logs() -> Vec<String> {
     capture();
     RECORDS.lock().clone()
 }
 
-/// Begins to record the log; to be called first in a test that reads it.
+/// Starts to record the log; to be called first in a test that reads it.
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

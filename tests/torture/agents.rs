@@ -1,5 +1,5 @@
-//! Agents that all share, under the supervisors of the tree: what each client had done by one life of an agent is done
-//! once, in order, there, and nothing of it is known to the next life. Everybody asks here.
+//! Shared agents under the supervisors of the tree: every change that a client sends to one incarnation of
+//! an agent is applied once, in order, inside the agent, and the next incarnation starts without it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ pub(crate) struct Tally {
     books: Arc<Books>,
     pid: Pid,
     life: u64,
-    /// How often it was changed.
+    /// The number of changes applied to it.
     changes: u64,
-    /// The last number of each client, and how many there were.
+    /// For each client, its last number and the count of its changes.
     of: HashMap<u64, (u64, u64)>,
 }
 
-/// What a client finds.
+/// The state of an agent as a client observes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
     life: u64,
     changes: u64,
-    /// How many of them are its own.
+    /// How many of the changes are the client's own.
     own: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Known {
 }
 
 impl Tally {
-    /// How the agent of a place is started and stopped.
+    /// Returns the spec for the agent of a place.
     pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> ServerSpec<Agent<Self>> {
         let (own, kept) = (Arc::clone(slot), Arc::clone(books));
         Agent::child_spec(move || Self::first(&own, &kept))
@@ -58,7 +58,7 @@ impl Tally {
 
     fn first(slot: &Arc<Slot>, books: &Arc<Books>) -> Self {
         static LIVES: AtomicU64 = AtomicU64::new(1);
-        let pid = process::current().unwrap_or(books.nobody);
+        let pid = process::current().unwrap_or(books.exited_pid);
         let above = books.begins(slot, pid);
         let mut dice = slot.temper.fate(books);
         if slot.temper.fails(&mut dice) {
@@ -73,7 +73,7 @@ impl Tally {
         Self { slot, books, pid, life, changes: 0, of: HashMap::new() }
     }
 
-    /// Runs inside the agent.
+    /// Applies one change; runs inside the agent.
     fn change(&mut self, client: u64, n: u64) -> Seen {
         let here = process::current();
         let (last, own) = self.of.entry(client).or_default();
@@ -101,10 +101,10 @@ fn agent(slot: &Slot) -> ServerRef<Agent<Tally>> {
     ServerRef::from_name(slot.name.clone())
 }
 
-/// What its functions do to an agent.
+/// The panic message of functions that are sent to an agent.
 pub(crate) const PANIC: &str = "in an agent";
 
-/// Whether an agent can have ended so.
+/// Returns `true` if an agent can have exited with this reason.
 pub(crate) fn can_be(reason: &ExitReason) -> bool {
     reasons::can_be(reason)
         || matches!(reason, ExitReason::Panic(report) if report.message() == PANIC)
@@ -112,11 +112,11 @@ pub(crate) fn can_be(reason: &ExitReason) -> bool {
 }
 
 impl Known {
-    /// Whether an answer agrees with what was known; `sent` changes were sent with it and before it.
+    /// Checks an answer against what was known; `sent` changes were sent with it and before it.
     fn learn(&mut self, seen: Seen) -> bool {
         let (before, sent) = (std::mem::replace(&mut self.last, seen), std::mem::take(&mut self.sent));
         if before.life == seen.life {
-            // Whoever answered before and now has lived in between, and was sent all that.
+            // Same incarnation as before, so it has received all changes in between.
             seen.own == before.own + sent && seen.changes >= before.changes + sent
         } else {
             before.life < seen.life && (1..=sent).contains(&seen.own) && seen.changes >= seen.own
@@ -136,6 +136,7 @@ impl Hand {
         if self.dice.one_in(8) {
             self.kill_an_agent(&server);
         }
+        // Changes sent before the call must be applied before it.
         let casts = self.dice.below(5) as u64;
         for _ in 0..casts {
             let n = self.number();
@@ -146,6 +147,7 @@ impl Hand {
         let (n, kind, time) = (self.number(), self.dice.below(24), self.dice.up_to_ms(10));
         let limit = if self.dice.one_in(4) { self.dice.up_to_ms(3) } else { Duration::from_millis(300) };
         let (books, began) = (Arc::clone(&self.books), Instant::now());
+        // The function fails, blocks, or calls another agent, by `kind`.
         let answer = server.get_and_update_timeout(limit, move |tally| {
             let seen = tally.change(id, n);
             match kind {
@@ -154,7 +156,7 @@ impl Hand {
                 2 => process::throw(n),
                 3 => process::sleep(time),
                 4 => {
-                    let (_nobody, nothing) = channel::<Never>();
+                    let (_sender, nothing) = channel::<Never>();
                     let _ = nothing.recv_timeout(time);
                 }
                 5 | 6 => match other.get_and_update_timeout(Duration::from_millis(50), |tally| tally.life) {
@@ -174,6 +176,7 @@ impl Hand {
             seen
         });
         let took = began.elapsed();
+        // Compare with what this client knew of the agent.
         let known = self.agents.entry(slot.number).or_default();
         known.sent += casts + 1;
         let before = format!("{known:?}");
@@ -188,21 +191,21 @@ impl Hand {
         }
     }
 
-    /// What is sent to an agent after a kill, by the one who killed, is never done.
+    /// Checks that a request sent to an agent after a kill by the same sender is never run.
     fn kill_an_agent(&mut self, server: &ServerRef<Agent<Tally>>) {
         let Some(pid) = server.whereis() else { return };
         process::exit(pid, ExitReason::Kill);
-        let dead = ServerRef::<Agent<Tally>>::from_pid(pid);
-        dead.cast_update(|tally| {
+        let exited = ServerRef::<Agent<Tally>>::from_pid(pid);
+        exited.cast_update(|tally| {
             tally.books.breach(format!("{} does a thing after it was killed", tally.pid))
         });
         match process::watch(pid).wait_timeout(crate::hand::SLACK) {
             Some(reason) if can_be(&reason) => {}
             end => self.breach(format!("the agent {pid} was killed: {end:?}")),
         }
-        let outcome = dead.get(|tally| tally.life);
+        let outcome = exited.get(|tally| tally.life);
         if !matches!(outcome, Err(CallError::NoProc { .. })) {
-            self.breach(format!("{pid} is dead and was asked: {outcome:?}"));
+            self.breach(format!("{pid} has exited and was called: {outcome:?}"));
         }
     }
 }

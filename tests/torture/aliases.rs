@@ -1,4 +1,4 @@
-//! Aliases: nothing comes through one that is off.
+//! Aliases: no message arrives through a deactivated alias.
 
 use rethread::prelude::*;
 use rethread::process::{Alias, AliasMode, Event};
@@ -7,8 +7,8 @@ use crate::client::Client;
 use crate::hand::SLACK;
 
 impl Client<'_> {
-    /// Somebody answers several times through an alias, which is switched off in the middle of it, in one way or
-    /// another.
+    /// Lets a process reply several times through an alias that is deactivated in the middle, in one of
+    /// several ways.
     pub(crate) fn alias(&mut self) {
         let answers: Vec<u64> = (0..1 + self.hand.dice.below(20)).map(|_| self.hand.number()).collect();
         let (all, crash) = (answers.clone(), self.hand.dice.one_in(2));
@@ -33,7 +33,7 @@ impl Client<'_> {
         let down = move |event: &Event<u64>| matches!(event, Event::Down { monitor: m, .. } if *m == monitor);
         match mode {
             AliasMode::ReplyDemonitor => {
-                // One answer, or the end, and then nothing more.
+                // One reply, or the `Down`, and then nothing more.
                 let first = self.inbox.recv_where_timeout(SLACK, |event| through(event) || down(event));
                 self.gone(helper.pid());
                 let more = self.take(|event| through(event) || down(event));
@@ -47,7 +47,7 @@ impl Client<'_> {
                 } else {
                     process::demonitor_flush(monitor)
                 };
-                self.take(&through); // what was in the mailbox before stays there
+                self.take(&through); // messages that arrived before stay in the mailbox
                 self.gone(helper.pid());
                 let late = self.take(&through);
                 if !late.is_empty() || mode == AliasMode::Explicit && (!was_on || alias.unalias()) {

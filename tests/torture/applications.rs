@@ -1,5 +1,5 @@
-//! Applications for which all compete: who starts one finds nothing left of the one before, and each end has a reason
-//! that can be. Everybody starts, stops and kills them here.
+//! Applications that all clients start, stop and kill: a new start finds nothing left of the run before,
+//! and each exit has a possible reason.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -19,16 +19,16 @@ use crate::pools::gone;
 use crate::reasons;
 use crate::worker::{Temper, Worker};
 
-/// What they are called; the same in all rounds.
+/// The names of the applications; the same in all rounds.
 pub(crate) const NAMES: [&str; 3] = ["torture app 0", "torture app 1", "torture app 2"];
 
-/// The plan of one.
+/// The plan of one application.
 #[derive(Debug)]
 pub(crate) struct Wild {
     name: &'static str,
     strategy: Strategy,
     max: u32,
-    /// The servers in it: that of the application before has the name until it is buried.
+    /// The servers in it. The server of the run before holds the name until its exit cleanup completes.
     pub(crate) slots: Vec<Arc<Slot>>,
 }
 
@@ -42,7 +42,8 @@ impl Wild {
         Self { name: NAMES[which], strategy, max, slots }
     }
 
-    /// The first child notes the strays it starts, so they are there whichever of the others fails.
+    /// The first child notes the unsupervised processes it starts, so they exist whichever of the others
+    /// fails.
     fn plan(&self, books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'static) -> Application {
         let restarts = [Restart::Permanent, Restart::Transient, Restart::Temporary];
         let children = self.slots.iter().zip(restarts.iter().cycle());
@@ -52,12 +53,13 @@ impl Wild {
     }
 }
 
-/// A child that is none, and starts processes that nobody supervises: they belong to the application all the same.
+/// Returns a child that is ignored and starts unsupervised processes: they belong to the application all
+/// the same.
 pub(crate) fn strays(books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'static) -> ChildSpec {
     let (label, note) = (format!("{}stray", books.prefix()), Arc::new(note));
     ChildSpec::new("strays", move || {
         let (of, note) = (label.clone(), Arc::clone(&note));
-        // Not from here: what a supervisor leaves behind that was killed has five seconds.
+        // Not as a direct child: descendants of a killed supervisor have five seconds to exit.
         let parent = Builder::new().label(label.as_str()).spawn::<Never>(move |_| {
             for (traps, listens) in [(false, true), (true, true), (true, false)] {
                 stray(&of, traps, listens).iter().for_each(|stray| note(stray.pid()));
@@ -76,18 +78,18 @@ fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Never>, Spaw
                 inbox.recv();
             }
         }
-        // It ends by itself, before it is told to, or soon after it was declared dead.
-        let (_nobody, nothing) = channel::<Never>();
+        // Exits by itself, before it is asked to, or soon after it was declared a zombie.
+        let (_sender, nothing) = channel::<Never>();
         let _ = nothing.recv_timeout(Duration::from_millis(30));
     })
 }
 
-/// The master of a running application.
+/// Returns the master of a running application.
 pub(crate) fn master(top: Pid) -> Option<Pid> {
     process::info(top)?.ancestors.first().copied()
 }
 
-/// In the end: they are stopped, and none is left.
+/// Stops all applications at the end of the round, and checks that none is left.
 pub(crate) fn none_is_left(books: &Books) {
     for name in NAMES {
         match Application::stop(name) {
@@ -104,12 +106,12 @@ pub(crate) fn none_is_left(books: &Books) {
     }
 }
 
-/// Whether somebody who tried can have ended so.
+/// Returns `true` if an application that was started can have exited this way.
 fn can_be(ending: &ApplicationExit) -> bool {
     match ending {
         ApplicationExit::Stopped(reason) => matches!(reason, ExitReason::Shutdown | ExitReason::Killed),
         ApplicationExit::GaveUp(_) => ending.reason() == Some(&ExitReason::Shutdown),
-        ApplicationExit::NotStarted(ApplicationError::Failed(_)) => true, // whoever tried has looked at it
+        ApplicationExit::NotStarted(ApplicationError::Failed(_)) => true, // checked by the client that started it
         _ => false,
     }
 }
@@ -131,12 +133,12 @@ impl Hand {
                 match kind {
                     5 => found.request_stop(),
                     6 => top.into_iter().for_each(|top| {
-                        self.books.behead(top);
+                        self.books.kill_supervisor(top);
                         process::exit(top, ExitReason::Kill);
                     }),
                     7 => top.into_iter().for_each(|top| {
                         let Some(master) = master(top) else { return };
-                        self.books.behead(top); // it goes with its master
+                        self.books.kill_supervisor(top); // it exits with its master
                         process::exit(master, ExitReason::Kill);
                     }),
                     8 | 9 => {
@@ -169,7 +171,7 @@ impl Hand {
             Err(ApplicationError::NotStarted(name)) if depends && *name == *other.name => {}
             Err(ApplicationError::Failed(error)) => {
                 self.no_app(&error);
-                // A master that is killed has no time to wait for those that are killed with it.
+                // A killed master does not wait for the processes that are killed with it.
                 let killed = matches!(&error, StartError::Failed(reason) if *reason == ExitReason::Killed);
                 let left = |pid: &Pid| if killed { process::is_alive(*pid) } else { !gone(*pid) };
                 let left: Vec<Pid> = strays.lock().iter().copied().filter(left).collect();
@@ -181,7 +183,7 @@ impl Hand {
         }
     }
 
-    /// It did not start because of one of its servers, or because it was told to end meanwhile.
+    /// Checks that the start failed because of one of its servers, or because it was stopped meanwhile.
     fn no_app(&self, error: &StartError) {
         if let StartError::Failed(reason) = error {
             if let Some(failed) = reason.downcast_ref::<FailedToStartChild>() {
@@ -191,23 +193,24 @@ impl Hand {
                 self.breach(format!("an application failed to start: {reason}"));
             }
         } else {
-            self.no_start(error); // also of one whose name is still taken
+            self.no_start(error); // also if its name is still taken
         }
     }
 }
 
 impl Client<'_> {
-    /// Somebody is killed while it starts one: that is there, or nothing of it.
-    pub(crate) fn start_an_app_and_die(&mut self) {
+    /// Kills a process while it starts an application: afterwards the application runs, or nothing is left
+    /// of it.
+    pub(crate) fn start_an_app_and_exit(&mut self) {
         let field = Arc::clone(&self.hand.field);
         let app = self.hand.dice.pick(&field.apps);
         let (plan, time) = (app.plan(&self.hand.books, |_| ()), self.hand.dice.up_to_ms(2));
-        let Some(doomed) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
+        let Some(exiting) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
         process::sleep(time);
-        process::exit(&doomed, ExitReason::Kill);
-        self.gone(doomed.pid());
+        process::exit(&exiting, ExitReason::Kill);
+        self.gone(exiting.pid());
         if self.hand.dice.one_in(2) {
-            // It may end by itself meanwhile, or somebody else may start the next one.
+            // It may exit by itself meanwhile, or another client may start the next one.
             match Application::find(app.name).map(|found| found.stop()) {
                 None | Some(Ok(()) | Err(ApplicationError::NotStarted(_))) => {}
                 Some(Err(error)) => self.breach(format!("{} was not stopped: {error}", app.name)),

@@ -1,4 +1,5 @@
-//! Who looks at everything while it goes on, and who changes the settings under it.
+//! The auditor, which inspects all supervisors during the round, and the process that changes the settings
+//! meanwhile.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,10 +14,10 @@ use crate::dice::Dice;
 use crate::plan::Field;
 use crate::reasons;
 
-/// How often the auditor looks.
+/// The interval between two inspections.
 const EVERY: Duration = Duration::from_millis(3);
 
-/// Looks at all supervisors again and again, and at each of their ends.
+/// Inspects all supervisors periodically, and each of their exits.
 pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
     loop {
         let over = books.over.load(Ordering::Relaxed);
@@ -34,7 +35,7 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
         let began = Instant::now();
         for process in observer::snapshot().processes {
             let Some(own) = &process.supervision else { continue };
-            // The one restart that is too many is noted too, and ends the supervisor.
+            // The restart that exceeds the limit is counted too, and ends the supervisor.
             if own.restarts.used > own.restarts.max as usize + 1 {
                 books.breach(format!("{process} has made more restarts than it may"));
             }
@@ -43,8 +44,8 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
     }
 }
 
-/// Changes what can be changed while it goes on: all but the limit, and what the environment has fixed.
-pub(crate) fn weather(books: &Books, mut dice: Dice) {
+/// Changes the settings while the round runs: all but the limit, and those fixed by the environment.
+pub(crate) fn change_settings(books: &Books, mut dice: Dice) {
     let fixed = |variable| std::env::var_os(variable).is_some();
     while !books.over.load(Ordering::Relaxed) {
         let before = process::settings();
@@ -70,7 +71,7 @@ pub(crate) fn weather(books: &Books, mut dice: Dice) {
     }
 }
 
-/// Whether a start failed because somewhere in it a place was refused; then there was none.
+/// Returns `true` if a start failed because the process limit was reached; checks that there was a limit.
 pub(crate) fn no_room(books: &Books, error: &StartError) -> bool {
     match error {
         StartError::SystemLimit { limit } => books.refused(*limit),
@@ -84,7 +85,8 @@ pub(crate) fn no_room(books: &Books, error: &StartError) -> bool {
     true
 }
 
-/// Nobody has left a place taken: with a limit of one more than there are processes, one more can start, and no second.
+/// Checks that no exited process still counts against the limit: with room for one more process, one can
+/// start, and no second.
 pub(crate) fn places_are_free(books: &Books) {
     let before = process::settings();
     let limit = process::processes().len() + 1;

@@ -1,4 +1,5 @@
-//! What is known of one round: who lives in which place, who was killed by whom, and what was broken.
+//! The record of one round: which server occupies which place, which process killed which, and which
+//! invariants were violated.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Write;
@@ -12,22 +13,22 @@ use rethread::process::ProcessState;
 
 use crate::places::Slot;
 
-/// One server's state, from its first moment to its last.
+/// One server's state, from its creation to its drop.
 struct Life {
     pid: Pid,
-    /// Who started it, who started that one, and so on.
+    /// Its ancestors, the nearest first.
     above: Arc<[Pid]>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whose state exists, by place.
+    /// The existing states, by place.
     living: BTreeMap<usize, Vec<Life>>,
-    /// The places below each supervisor in which ever a server began.
+    /// The places below each supervisor in which a server ever started.
     begun: HashMap<Pid, BTreeSet<usize>>,
-    /// Supervisors that were killed: who was below them ends later, and in no order.
-    beheaded: HashSet<Pid>,
-    /// Who is linked with more than its supervisor, and may end whenever that other one does.
+    /// Killed supervisors: the servers below them exit later, and in no order.
+    killed_supervisors: HashSet<Pid>,
+    /// Processes linked with more than their supervisor: they may exit with the other end.
     tied: HashSet<Pid>,
 }
 
@@ -35,28 +36,28 @@ pub(crate) struct Books {
     pub(crate) seed: u64,
     pub(crate) calls: AtomicU64,
     pub(crate) starts: AtomicU64,
-    /// How many processes there may be in this round; zero: as many as anybody wants.
+    /// The process limit of this round; zero: unlimited.
     pub(crate) limit: AtomicUsize,
     pub(crate) over: AtomicBool,
-    /// A process that is dead.
-    pub(crate) nobody: Pid,
+    /// The pid of an exited process.
+    pub(crate) exited_pid: Pid,
     /// Places that belong to one client each.
     private: AtomicUsize,
     state: Mutex<State>,
     broken: Mutex<Vec<String>>,
-    /// What was broken if that process was not declared dead in the middle of it.
+    /// Violations that count unless the process was declared a zombie meanwhile.
     suspected: Mutex<Vec<(Pid, String)>>,
 }
 
 impl Books {
-    pub(crate) fn new(seed: u64, nobody: Pid) -> Self {
+    pub(crate) fn new(seed: u64, exited_pid: Pid) -> Self {
         Self {
             seed,
             calls: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             limit: AtomicUsize::new(0),
             over: AtomicBool::new(false),
-            nobody,
+            exited_pid,
             private: AtomicUsize::new(1_000_000),
             state: Mutex::default(),
             broken: Mutex::default(),
@@ -64,34 +65,35 @@ impl Books {
         }
     }
 
-    /// What the names of this round begin with.
+    /// Returns the prefix of all names of this round.
     pub(crate) fn prefix(&self) -> String {
         format!("torture {}.", self.seed)
     }
 
     pub(crate) fn breach(&self, what: String) {
-        // At once too: who waits for what does not come may wait until the watchdog ends it all.
+        // Print at once, too: a client that waits for something that never comes may wait until the
+        // watchdog aborts.
         let text = format!("TORTURE_SEED={}: {what}\n", self.seed);
         let _ = std::io::stderr().write_all(text.as_bytes());
         self.broken.lock().push(what);
     }
 
-    /// As `breach`, of what a process does whose burial does not wait for it.
+    /// Like `breach`, but for a process whose exit cleanup may run before its thread has finished.
     pub(crate) fn suspect(&self, pid: Pid, what: String) {
         self.suspected.lock().push((pid, what));
     }
 
-    /// In the end the news say who was declared dead.
-    pub(crate) fn judge(&self, mut news: EventReceiver) {
-        let mut excused = HashSet::new();
-        while let Some(event) = news.try_recv() {
+    /// Reports the suspected violations of processes that, by the events, never became zombies.
+    pub(crate) fn report_suspects(&self, mut events: EventReceiver) {
+        let mut zombies = HashSet::new();
+        while let Some(event) = events.try_recv() {
             if matches!(event.kind, ProcessEventKind::BecameZombie) {
-                excused.insert(event.pid);
+                zombies.insert(event.pid);
             }
         }
         let suspected = std::mem::take(&mut *self.suspected.lock());
-        if news.dropped() == 0 {
-            let guilty = suspected.into_iter().filter(|(pid, _)| !excused.contains(pid));
+        if events.dropped() == 0 {
+            let guilty = suspected.into_iter().filter(|(pid, _)| !zombies.contains(pid));
             self.broken.lock().extend(guilty.map(|(_, what)| what));
         }
     }
@@ -100,7 +102,7 @@ impl Books {
         self.broken.lock().clone()
     }
 
-    pub(crate) fn nobody_lives(&self) -> bool {
+    pub(crate) fn all_have_exited(&self) -> bool {
         self.state.lock().living.values().all(Vec::is_empty)
     }
 
@@ -108,12 +110,12 @@ impl Books {
         self.private_places(1)
     }
 
-    /// The first of so many in a row.
+    /// Reserves `count` places and returns the first.
     pub(crate) fn private_places(&self, count: usize) -> usize {
         self.private.fetch_add(count, Ordering::Relaxed)
     }
 
-    /// A start was refused because there are so many processes.
+    /// Records that a start was refused because of the process limit.
     pub(crate) fn refused(&self, limit: usize) {
         let allowed = self.limit.load(Ordering::Relaxed);
         if limit != allowed {
@@ -121,26 +123,26 @@ impl Books {
         }
     }
 
-    /// Whether there is a limit, so that restarts may be refused.
+    /// Returns `true` if there is a limit, so that restarts may be refused.
     pub(crate) fn is_narrow(&self) -> bool {
         self.limit.load(Ordering::Relaxed) > 0
     }
 
-    /// Somebody is about to kill a supervisor.
-    pub(crate) fn behead(&self, supervisor: Pid) {
-        self.state.lock().beheaded.insert(supervisor);
+    /// Records that a supervisor is about to be killed.
+    pub(crate) fn kill_supervisor(&self, supervisor: Pid) {
+        self.state.lock().killed_supervisors.insert(supervisor);
     }
 
-    /// Somebody is about to link these two.
+    /// Records that two processes are about to be linked.
     pub(crate) fn tie(&self, one: Pid, other: Pid) {
         self.state.lock().tied.extend([one, other]);
     }
 
-    /// A server begins its `init`; returns who is above it.
+    /// Records that a server enters `init`; returns its ancestors.
     pub(crate) fn begins(&self, slot: &Slot, pid: Pid) -> Arc<[Pid]> {
         let above = process::info(pid).map_or_else(|| Arc::from([]), |info| info.ancestors);
         let mut state = self.state.lock();
-        let orderly = above.first().filter(|parent| !state.beheaded.contains(parent)).copied();
+        let orderly = above.first().filter(|parent| !state.killed_supervisors.contains(parent)).copied();
         for supervisor in above.iter() {
             let begun = state.begun.entry(*supervisor).or_default();
             let first = begun.insert(slot.number) && orderly == Some(*supervisor);
@@ -151,11 +153,11 @@ impl Books {
         above
     }
 
-    /// A server has made its state.
+    /// Records that a server has created its state.
     pub(crate) fn enters(&self, slot: &Slot, pid: Pid, above: Arc<[Pid]>) {
         self.starts.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
-        // Given up while it was still in `init`, which goes on all the same?
+        // Was it given up while still in `init`, which keeps running?
         if counts(pid) {
             let holders = state.living.get(&slot.number).into_iter().flatten();
             if let Some(other) = holders.map(|life| life.pid).find(|other| counts(*other)) {
@@ -173,17 +175,17 @@ impl Books {
         state.living.entry(slot.number).or_default().push(Life { pid, above });
     }
 
-    /// Its state is dropped.
+    /// Records that its state is dropped.
     pub(crate) fn leaves(&self, slot: &Slot, pid: Pid) {
         let mut state = self.state.lock();
-        // Asked under the lock: who is declared dead while it waits for that may have a successor by then, and that
-        // one later siblings.
-        let told = process::info(pid).map(|info| info.state);
+        // Read under the lock: if the process is declared a zombie while it waits for the lock, it may have
+        // a successor by then, and that one later siblings.
+        let process_state = process::info(pid).map(|info| info.state);
         let lives = state.living.entry(slot.number).or_default();
         let Some(at) = lives.iter().position(|life| life.pid == pid) else { return };
         let life = lives.remove(at);
-        // Nobody but supervisors says just that, and those only to children they stop.
-        if told == Some(ProcessState::Exiting(ExitReason::Shutdown)) && !state.tied.contains(&pid) {
+        // Only supervisors use exactly this reason, and only for children they stop.
+        if process_state == Some(ProcessState::Exiting(ExitReason::Shutdown)) && !state.tied.contains(&pid) {
             if let Some(other) = state.later_sibling(slot, &life.above) {
                 self.breach(format!(
                     "{pid}, {}, is stopped while the later sibling {other} lives",
@@ -195,19 +197,19 @@ impl Books {
 }
 
 impl State {
-    /// Somebody who was started later below the same supervisor, and still lives.
+    /// Returns a process that was started later below the same supervisor and is still running.
     fn later_sibling(&self, slot: &Slot, above: &[Pid]) -> Option<Pid> {
-        let parent = above.first().filter(|parent| !self.beheaded.contains(parent))?;
+        let parent = above.first().filter(|parent| !self.killed_supervisors.contains(parent))?;
         let below_it = |life: &&Life| {
             let way = life.above.iter().position(|pid| pid == parent);
-            way.is_some_and(|way| life.above[..way].iter().all(|pid| !self.beheaded.contains(pid)))
+            way.is_some_and(|way| life.above[..way].iter().all(|pid| !self.killed_supervisors.contains(pid)))
         };
         let later = self.living.range(slot.later()).flat_map(|(_, lives)| lives);
         later.filter(below_it).map(|life| life.pid).find(|pid| counts(*pid))
     }
 }
 
-/// A zombie is dead for everybody else, though its state is still there.
+/// Returns `false` for a zombie: it has exited for all others, though its state still exists.
 fn counts(pid: Pid) -> bool {
     !process::zombies().iter().any(|zombie| zombie.pid == pid)
 }

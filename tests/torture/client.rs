@@ -1,5 +1,5 @@
-//! Who torments the system as a process of its own: one random thing after the other. The things are in the files
-//! beside this one.
+//! A client: a process that performs random operations on the system, one after the other. The operations
+//! are in the other files of this folder.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::hand::Hand;
 pub(crate) struct Client<'a> {
     pub(crate) inbox: &'a mut Inbox<u64>,
     pub(crate) hand: Hand,
-    /// Monitors that have fired, or were removed: nothing may come of them any more.
+    /// Monitors that have fired or were removed: no `Down` may arrive for them.
     pub(crate) over: HashSet<MonitorRef>,
-    /// Messages that may come any more, or have come: never.
+    /// Messages that must not arrive, or not a second time.
     pub(crate) strays: HashSet<u64>,
 }
 
-/// A client that does a few hundred things.
+/// Starts a client that performs a few hundred operations.
 pub(crate) fn start(mut hand: Hand) -> Result<Watch, SpawnError> {
     let times = 50 + hand.dice.below(250);
     let label = format!("{}client", hand.books.prefix());
@@ -35,15 +35,15 @@ impl<'a> Client<'a> {
     pub(crate) fn run(mut self, times: usize) {
         process::trap_exit(true);
         for _ in 0..times {
-            // What comes of one thing does not change what is tried next.
+            // Forked, so that the outcome of one operation does not change the choice of the next.
             let next = self.hand.dice.fork();
-            self.torment();
+            self.run_operations();
             self.hand.dice = next;
         }
         self.look();
     }
 
-    fn torment(&mut self) {
+    fn run_operations(&mut self) {
         match self.hand.dice.below(120) {
             0..20 => self.hand.call(),
             20..28 => self.hand.flood(),
@@ -51,7 +51,7 @@ impl<'a> Client<'a> {
             30..35 => self.hand.kill_and_send(),
             35..38 => self.hand.tie(),
             38..40 => self.hand.bomb(),
-            40 => self.hand.behead(),
+            40 => self.hand.kill_supervisor(),
             41..47 => self.hand.take_over(),
             47..51 => self.monitor(),
             51..53 => self.demonitor(),
@@ -65,7 +65,7 @@ impl<'a> Client<'a> {
             73 => self.steal_a_name(),
             74..77 => self.hold_a_key(),
             77..79 => self.subscribe(),
-            79..81 => self.die_with_keys(),
+            79..81 => self.exit_with_keys(),
             81..83 => self.lock(),
             83..86 => self.alias(),
             86..90 => self.bring_a_child(),
@@ -81,9 +81,9 @@ impl<'a> Client<'a> {
             111 => self.private_partitions(),
             112..114 => self.hand.play_with_an_app(),
             114 => self.private_app(),
-            115 => self.start_an_app_and_die(),
-            116 => self.hand.renew_an_ear(),
-            117..119 => self.overhear(),
+            115 => self.start_an_app_and_exit(),
+            116 => self.hand.restart_a_listening_server(),
+            117..119 => self.check_exact_events(),
             _ => process::sleep(self.hand.dice.up_to_ms(3)),
         }
     }
@@ -92,7 +92,7 @@ impl<'a> Client<'a> {
         self.hand.breach(what);
     }
 
-    /// A plain process that does nothing but what `body` says, to be ended by who asked for it.
+    /// Starts a plain process that runs `body`; the caller ends it.
     pub(crate) fn helper<M: Send + 'static>(
         &mut self,
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
@@ -102,7 +102,7 @@ impl<'a> Client<'a> {
         plan.spawn(body).map_err(|error| self.hand.no_spawn(&error)).ok()
     }
 
-    /// Takes out of the mailbox what is there and wanted; says how much that was.
+    /// Removes the matching events from the mailbox and returns them.
     pub(crate) fn take(&mut self, wanted: impl Fn(&Event<u64>) -> bool) -> Vec<Event<u64>> {
         let mut taken = Vec::new();
         while let Some(event) = self.inbox.recv_where_timeout(Duration::ZERO, &wanted) {
@@ -111,7 +111,7 @@ impl<'a> Client<'a> {
         taken
     }
 
-    /// Reads what has come and is nothing that was waited for.
+    /// Handles the events that no operation waits for.
     fn look(&mut self) {
         while let Some(event) = self.inbox.recv_timeout(Duration::ZERO) {
             match event {
@@ -121,15 +121,16 @@ impl<'a> Client<'a> {
                 Event::Message(n) if self.hand.own(n) && !self.strays.contains(&n) => {
                     self.breach(format!("the message {n} came late, or twice"));
                 }
-                // Of another client, sent by the name that we have now; or one of ours that nobody waited for.
+                // Sent by another client to the name that this one holds, or one of our own that is no
+                // longer awaited.
                 Event::Message(_) | Event::Down { .. } | Event::Exit { .. } => {}
             }
         }
     }
 
-    /// Waits until a helper is gone, or says that it is not.
+    /// Waits until a helper has exited, or reports a violation.
     pub(crate) fn gone(&self, helper: Pid) {
-        self.hand.dies(helper);
+        self.hand.exits(helper);
     }
 
     pub(crate) fn books(&self) -> Arc<crate::books::Books> {

@@ -13,7 +13,7 @@ use crate::naming::WILD;
 
 struct Armed {
     timer: TimerRef,
-    /// Not before.
+    /// The earliest time to fire.
     due: Instant,
     cancelled: bool,
     fired: bool,
@@ -44,7 +44,7 @@ impl Client<'_> {
             }
         }
         let mut missing = armed.values().filter(|timer| !timer.cancelled).count();
-        let last = self.hand.number(); // when it has come, no other is left on the agenda
+        let last = self.hand.number(); // once it has arrived, no earlier timer is pending
         process::send_after(Duration::from_millis(8), &to, last);
         while let Some(Event::Message(n)) = self.inbox.recv_where_timeout(
             SLACK,
@@ -66,7 +66,8 @@ impl Client<'_> {
         }
     }
 
-    /// A timer aimed at a process ends with it, before anybody hears of the end.
+    /// Checks that a timer whose target is a process is removed with it, before any watcher is notified of
+    /// the exit.
     pub(crate) fn outlived(&mut self) {
         let Some(target) = self.helper::<u64>(|inbox| while let Event::Message(_) = inbox.recv() {}) else {
             return;
@@ -81,11 +82,11 @@ impl Client<'_> {
         timers.push(process::send_after(Duration::from_secs(100), &target, 0));
         let left = timers.iter().filter(|timer| process::read_timer(**timer).is_some()).count();
         if left > 0 {
-            self.breach(format!("{left} of {} timers are left of one that is dead", timers.len()));
+            self.breach(format!("{left} of {} timers are left of an exited process", timers.len()));
         }
     }
 
-    /// A timer aimed at a name finds who holds it when it fires.
+    /// Checks that a timer whose target is a name finds the holder of the name when it fires.
     pub(crate) fn by_name(&mut self) {
         let at = self.hand.dice.below(WILD.len());
         if !self.claim(at) {

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for each seed.
+//! Pseudo-random numbers, reproducible from a seed.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ impl Dice {
         dice
     }
 
-    /// The generator of SplitMix64 (Steele, Lea, Flood 2014).
+    /// Returns the next number of SplitMix64 (Steele, Lea, Flood 2014).
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,7 +20,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Others for somebody else.
+    /// Returns an independent generator.
     pub(crate) fn fork(&mut self) -> Self {
         Self::new(self.next())
     }

@@ -1,4 +1,4 @@
-//! Threads that are no processes: one that becomes one and is a client, and one that never does.
+//! Foreign threads: one that attaches as a process and is a client, and one that never does.
 
 use std::thread::{self, JoinHandle};
 
@@ -10,7 +10,7 @@ use crate::hand::{Hand, SLACK};
 use crate::keys::ROOMS;
 use crate::naming::WILD;
 
-/// Begins such a thread; `None` if there is none to be had.
+/// Starts such a thread; `None` if the system refuses.
 pub(crate) fn start(mut hand: Hand) -> Option<JoinHandle<()>> {
     let times = 50 + hand.dice.below(150);
     let body = move || if hand.dice.one_in(2) { attached(hand, times) } else { unattached(hand, times) };
@@ -40,8 +40,8 @@ fn unattached(mut hand: Hand, times: usize) {
             26..28 => hand.tie(),
             28 => hand.bomb(),
             29..31 => hand.take_over(),
-            31 => hand.behead(),
-            32 => drop(hand.someone().whereis_timeout(hand.dice.up_to_ms(2))),
+            31 => hand.kill_supervisor(),
+            32 => drop(hand.any_server().whereis_timeout(hand.dice.up_to_ms(2))),
             33 => {
                 let n = hand.number();
                 let timer = process::send_after(hand.dice.up_to_ms(2), *hand.dice.pick(&WILD), n);
@@ -50,7 +50,7 @@ fn unattached(mut hand: Hand, times: usize) {
                 }
             }
             34 => {
-                let watch = hand.someone().watch();
+                let watch = hand.any_server().watch();
                 watch.wait_timeout(hand.dice.up_to_ms(2));
             }
             35 => task(&mut hand),
@@ -62,23 +62,23 @@ fn unattached(mut hand: Hand, times: usize) {
             37..40 => hand.ask_an_agent(),
             40 | 41 => hand.ask_a_partition(),
             42 => hand.play_with_an_app(),
-            43 => hand.renew_an_ear(),
+            43 => hand.restart_a_listening_server(),
             _ => refused(&mut hand),
         }
         hand.dice = next;
     }
 }
 
-/// What only processes can do.
+/// Checks that operations reserved for processes are refused.
 fn refused(hand: &mut Hand) {
-    let Some(pid) = hand.someone().whereis() else { return };
+    let Some(pid) = hand.any_server().whereis() else { return };
     let linked = process::link(pid);
     let registered = ROOMS.register(3000, 0);
     if linked != Err(LinkError::NotAProcess)
         || registered != Err(NameError::NotAProcess)
         || process::current().is_some()
     {
-        hand.breach(format!("a thread that is no process: linked {linked:?}, registered {registered:?}"));
+        hand.breach(format!("a foreign thread: linked {linked:?}, registered {registered:?}"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! What anybody can do to the system, processes and foreign threads alike: call, send, kill; each with what must come
-//! of it.
+//! Operations that processes and foreign threads can perform alike: calls, casts, kills; each with a check
+//! of its outcome.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::plan::Field;
 use crate::reasons;
 use crate::worker::{Ask, Tell, Worker};
 
-/// How long a call may take.
+/// The timeout of a call.
 const LIMIT: Duration = Duration::from_millis(300);
-/// What nobody may be late by, on a machine that is busy with other things.
+/// The longest delay that counts as correct on a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(40);
 
 pub(crate) struct Hand {
-    /// The same number for nobody else in the round.
+    /// Unique in the round.
     id: u64,
     pub(crate) dice: Dice,
     pub(crate) books: Arc<Books>,
@@ -51,13 +51,13 @@ impl Hand {
         self.id
     }
 
-    /// A number that nobody else has, each higher than the one before.
+    /// Returns a number that is unique in the round, and higher than the one before.
     pub(crate) fn number(&mut self) -> u64 {
         self.counter += 1;
         self.id << 32 | self.counter
     }
 
-    /// Whether this is a number of ours.
+    /// Returns `true` if this client created the number.
     pub(crate) fn own(&self, number: u64) -> bool {
         number >> 32 == self.id
     }
@@ -70,18 +70,18 @@ impl Hand {
         Arc::clone(self.dice.pick(&self.field.slots))
     }
 
-    pub(crate) fn someone(&mut self) -> ServerRef<Worker> {
+    pub(crate) fn any_server(&mut self) -> ServerRef<Worker> {
         self.slot().server()
     }
 
     pub(crate) fn call(&mut self) {
         self.books.calls.fetch_add(1, Ordering::Relaxed);
-        let (n, server, other) = (self.number(), self.someone(), self.slot());
+        let (n, server, other) = (self.number(), self.any_server(), self.slot());
         let while_ = self.dice.up_to_ms(30);
         let reasons = [ExitReason::Normal, reasons::odd_shutdown(), ExitReason::new("odd")];
         let reason = self.dice.pick(&reasons).clone();
         let kind = self.dice.below(16);
-        // Now and then hardly any time, so that many an answer comes too late.
+        // Sometimes a tiny timeout, so that many replies come too late.
         let limit = if self.dice.one_in(4) { self.dice.up_to_ms(3) } else { LIMIT };
         let began = Instant::now();
         let answer = server.call_timeout(limit, |from| match kind {
@@ -90,7 +90,7 @@ impl Hand {
             2 => Ask::Stop(reason, n, from),
             3 => Ask::Never(from),
             4 => Ask::Slowly(while_, n, from),
-            5 => Ask::Deaf(while_, n, from),
+            5 => Ask::Unresponsive(while_, n, from),
             6 | 7 => Ask::Later(while_ / 4, n, from),
             8 | 9 => Ask::Through(other, n, from),
             _ => Ask::Echo(n, from),
@@ -103,7 +103,7 @@ impl Hand {
             Err(CallError::NoReply { .. }) if kind == 3 => {}
             Err(CallError::Exited { reason, .. }) if reasons::can_be(reason) => {}
             Err(CallError::Timeout { after, .. }) if took >= limit && *after == limit => {}
-            // A thief has its name.
+            // Another client has stolen its name.
             Err(CallError::WrongType { found, .. }) if !found.contains("Worker") => {}
             Err(other) => self.breach(format!("a call of kind {kind} failed after {took:?}: {other}")),
         }
@@ -112,43 +112,44 @@ impl Hand {
         }
     }
 
-    /// Messages arrive in the order sent, or not at all.
+    /// Sends many numbered messages: they arrive in the order sent, or not at all.
     pub(crate) fn flood(&mut self) {
-        let server = self.someone();
+        let server = self.any_server();
         for _ in 0..self.dice.below(40) {
             server.cast(Tell::Numbered(self.id, self.number()));
         }
     }
 
     pub(crate) fn crash(&mut self) {
-        self.someone().cast(Tell::Crash);
+        self.any_server().cast(Tell::Crash);
     }
 
-    /// Links two servers anywhere in the tree: one may take the other along.
+    /// Links two servers anywhere in the tree, so that the exit of one can end the other.
     pub(crate) fn tie(&mut self) {
-        if let Some(other) = self.someone().whereis() {
-            self.someone().cast(Tell::Link(other));
+        if let Some(other) = self.any_server().whereis() {
+            self.any_server().cast(Tell::Link(other));
         }
     }
 
     pub(crate) fn bomb(&mut self) {
         let next = self.slot();
-        self.someone().cast(Tell::Bomb(Bomb::new(&next)));
+        self.any_server().cast(Tell::Bomb(Bomb::new(&next)));
     }
 
-    /// What is sent after a kill, by the one who killed, is never handled; and a call fails for the right reason.
+    /// Kills a server, then sends to it: what the same sender sends after the kill is never handled, and a
+    /// call fails with the right error.
     pub(crate) fn kill_and_send(&mut self) {
-        let Some(pid) = self.someone().whereis() else { return };
+        let Some(pid) = self.any_server().whereis() else { return };
         process::exit(pid, ExitReason::Kill);
         let server = ServerRef::<Worker>::from_pid(pid);
-        server.cast(Tell::AfterYourDeath(pid));
+        server.cast(Tell::AfterKill(pid));
         match self.dice.below(4) {
-            0 | 1 => self.dies(pid),
+            0 | 1 => self.exits(pid),
             2 => {
                 let n = self.number();
                 match server.call_timeout(SLACK, |from| Ask::Echo(n, from)) {
                     Err(CallError::NoProc { .. }) if !process::is_alive(pid) => {}
-                    // A thief has taken its name, and was killed in its place.
+                    // Another client had stolen its name and was killed in its place.
                     Err(CallError::WrongType { found, .. }) if !found.contains("Worker") => {}
                     other => self.breach(format!("a call of {pid}, killed before by the caller: {other:?}")),
                 }
@@ -157,29 +158,29 @@ impl Hand {
         }
     }
 
-    /// A process that was killed ends.
-    pub(crate) fn dies(&self, pid: Pid) {
+    /// Checks that a killed process exits.
+    pub(crate) fn exits(&self, pid: Pid) {
         match process::watch(pid).wait_timeout(SLACK) {
             Some(reason) if reasons::can_be(&reason) => {}
             Some(reason) => self.breach(format!("{pid} was killed and ended with {reason}")),
-            None => self.breach(format!("{pid} does not die")),
+            None => self.breach(format!("{pid} does not exit")),
         }
     }
 
     /// Kills a supervisor, seldom the top one.
-    pub(crate) fn behead(&mut self) {
+    pub(crate) fn kill_supervisor(&mut self) {
         let supervisors = &self.field.supervisors;
         let at = self.dice.below(supervisors.len());
         if at > 0 || self.dice.one_in(8) {
             if let Some(pid) = process::whereis(&supervisors[at]) {
-                self.books.behead(pid);
+                self.books.kill_supervisor(pid);
                 process::exit(pid, ExitReason::Kill);
             }
         }
     }
 
-    /// Ends whoever has a name or key outside of the tree, and starts another under it at once: it must not begin
-    /// before the first is buried.
+    /// Ends the holder of a name or key outside the tree, and starts another under it at once: it must not
+    /// start before the cleanup of the first completes.
     pub(crate) fn take_over(&mut self) {
         let slot = Arc::clone(self.dice.pick(&self.field.free));
         if let Some(pid) = slot.server().whereis() {
@@ -192,11 +193,11 @@ impl Hand {
         }
     }
 
-    /// A server whose name may be held by another was not started.
+    /// Checks the error of a server start whose name may be held by another process.
     pub(crate) fn no_start(&self, error: &StartError) {
         match error {
             StartError::SystemLimit { limit } => self.books.refused(*limit),
-            // It was killed by another client before it began.
+            // It was killed by another client before it started.
             StartError::Name(NameError::NoProc) => {}
             StartError::Ignored | StartError::Timeout | StartError::Thread(_) => {}
             StartError::Failed(reason) if reasons::can_be(reason) => {}
@@ -204,14 +205,14 @@ impl Hand {
         }
     }
 
-    /// A supervisor over what starts if there is room for it was not started.
+    /// Checks the error of a supervisor start that failed although its children need little.
     pub(crate) fn no_system(&self, error: &StartError) {
         if !auditor::no_room(&self.books, error) {
             self.breach(format!("a system did not start: {error}"));
         }
     }
 
-    /// A process was not spawned.
+    /// Checks the error of a spawn.
     pub(crate) fn no_spawn(&self, error: &SpawnError) {
         match error {
             SpawnError::SystemLimit { limit } => self.books.refused(*limit),

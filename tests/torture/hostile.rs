@@ -1,4 +1,4 @@
-//! Destructors that use the runtime: of a server's state while it ends, and of messages, which also panic.
+//! Destructors that use the runtime: of a server's state while it exits, and of messages, which also panic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::keys::{ROOMS, TOPICS};
 use crate::places::Slot;
 use crate::worker::{Ask, Tell};
 
-/// What a process that is ending may still do, and what it is refused.
-pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
+/// Runs in an exiting process: performs what is allowed there, and checks that the rest is refused.
+pub(crate) fn act_while_exiting(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
     let refused = match dice.below(9) {
         0 => matches!(process::spawn(|_: &mut Inbox<Never>| ()), Err(SpawnError::Exiting)),
         1 => ROOMS.register(2000, 0) == Err(NameError::Exiting),
@@ -25,23 +25,24 @@ pub(crate) fn last_words(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
         4 => process::current().is_none_or(|me| process::register("torture last words", me).is_err()),
         5 => matches!(Task::spawn(|| ()), Err(SpawnError::Exiting)),
         6 => {
-            slot.server().cast(Tell::Crash); // to whoever comes next
+            slot.server().cast(Tell::Crash); // to the successor
             true
         }
         7 => {
-            let _ =
-                process::watch(slot.server().whereis().unwrap_or(books.nobody)).wait_timeout(Duration::ZERO);
+            let _ = process::watch(slot.server().whereis().unwrap_or(books.exited_pid))
+                .wait_timeout(Duration::ZERO);
             process::sleep(Duration::from_secs(60)); // returns at once
             true
         }
-        _ => matches!(process::link(books.nobody), Err(LinkError::Exiting)),
+        _ => matches!(process::link(books.exited_pid), Err(LinkError::Exiting)),
     };
     if !refused {
-        books.breach(format!("{} could do in a destructor what nobody can", slot.name));
+        books.breach(format!("{} could do in a destructor what is refused there", slot.name));
     }
 }
 
-/// A message whose destructor uses the runtime and then panics, unless it runs in the process that made it.
+/// A message whose destructor uses the runtime and then panics, unless it runs in the process that created
+/// it.
 pub(crate) struct Bomb {
     maker: Option<Pid>,
     next: Arc<Slot>,
@@ -59,7 +60,7 @@ impl Drop for Bomb {
             return;
         }
         let server = self.next.server();
-        self.maker.into_iter().for_each(|maker| server.cast(Tell::AfterYourDeath(maker)));
+        self.maker.into_iter().for_each(|maker| server.cast(Tell::AfterKill(maker)));
         let _ = server.whereis();
         if !std::thread::panicking() {
             panic!("a bomb");

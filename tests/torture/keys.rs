@@ -1,4 +1,5 @@
-//! Registries: unique keys, several under one key, locks; taken by clients, and left behind by the dead.
+//! Registries: unique keys, duplicate keys, locks; taken by clients, and released by the exit of their
+//! holder.
 
 use std::sync::mpsc::channel;
 
@@ -13,12 +14,12 @@ pub(crate) static ROOMS: Registry<u32, u64> = Registry::new();
 pub(crate) static TOPICS: DuplicateRegistry<u8, u64> = DuplicateRegistry::new();
 
 const KEYS: usize = 6;
-/// Who holds the keys, as those say who do.
+/// The holders of the keys, as noted by the holders themselves.
 static HOLDERS: Mutex<[Option<Pid>; KEYS]> = Mutex::new([None; KEYS]);
-/// Who is within the lock.
+/// The process inside the lock.
 static WITHIN: Mutex<Option<Pid>> = Mutex::new(None);
 
-/// In the end nothing is left in them, also not that somebody once was there.
+/// Returns `true` if the registries hold nothing at the end of the round, no per-process record either.
 pub(crate) fn empty() -> bool {
     let nothing = "count: 0, processes: 0";
     format!("{ROOMS:?}").contains(nothing) && format!("{TOPICS:?}").contains(nothing)
@@ -49,7 +50,8 @@ impl Client<'_> {
         }
     }
 
-    /// What is one's own among the entries of many, is there in order, and nothing else.
+    /// Registers several values under a shared key, and checks that exactly its own entries are there, in
+    /// order.
     pub(crate) fn subscribe(&mut self) {
         let (me, topic) = (self.inbox.pid(), self.hand.dice.below(3) as u8);
         let mut mine = Vec::new();
@@ -63,19 +65,19 @@ impl Client<'_> {
         let odd = |n: &u64| n % 2 == 1;
         TOPICS.unregister_match(&topic, odd);
         mine.retain(|n| !odd(n));
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         TOPICS.dispatch(&topic, |all| {
-            told.extend(all.iter().filter(|(pid, _)| *pid == me).map(|(_, n)| *n));
+            received.extend(all.iter().filter(|(pid, _)| *pid == me).map(|(_, n)| *n));
         });
         let values = TOPICS.values(&topic, me);
         TOPICS.unregister(&topic);
-        if values != mine || told != mine || !TOPICS.values(&topic, me).is_empty() {
-            self.breach(format!("{me} subscribed with {mine:?}; told {told:?}, found {values:?}"));
+        if values != mine || received != mine || !TOPICS.values(&topic, me).is_empty() {
+            self.breach(format!("{me} subscribed with {mine:?}; received {received:?}, found {values:?}"));
         }
     }
 
-    /// The entries of a process are gone before anybody hears of its death.
-    pub(crate) fn die_with_keys(&mut self) {
+    /// Checks that the entries of a process are removed before any watcher is notified of its exit.
+    pub(crate) fn exit_with_keys(&mut self) {
         let (key, topic) = (100 + self.hand.dice.below(2) as u32, self.hand.dice.below(3) as u8);
         let Some(helper) = self.helper::<u64>(move |inbox| {
             let _ = ROOMS.register(key, 0);
@@ -94,18 +96,18 @@ impl Client<'_> {
         let keys = (ROOMS.keys(helper), TOPICS.keys(helper));
         if ROOMS.whereis(&key) == Some(helper) || subscribed || keys != (Vec::new(), Vec::new()) {
             self.breach(format!(
-                "the dead {helper} is found in a registry; subscribed: {subscribed}, {keys:?}"
+                "the exited {helper} is found in a registry; subscribed: {subscribed}, {keys:?}"
             ));
         }
     }
 
-    /// One at a time is within a lock, and the dead do not keep it.
+    /// Checks that at most one process is inside a lock, and that it is released by an exit.
     pub(crate) fn lock(&mut self) {
         let (books, time) = (self.books(), self.hand.dice.up_to_ms(2));
         let within = move || {
             let me = process::current();
             let mut inside = WITHIN.lock();
-            // A zombie has lost the lock, though it is still within.
+            // A zombie has lost the lock, though its thread is still inside.
             let zombie = |pid: Pid| process::zombies().iter().any(|zombie| zombie.pid == pid);
             if let Some(other) = inside.filter(|other| !zombie(*other)) {
                 books.breach(format!("{me:?} is within the lock of {other}"));
@@ -116,14 +118,14 @@ impl Client<'_> {
             process::sleep(time);
         };
         if self.hand.dice.one_in(4) {
-            self.die_within();
+            self.become_zombie_within();
         } else if self.hand.dice.one_in(3) {
-            let doomed = self.helper::<u64>(move |_| ROOMS.lock(0, within));
-            if let Some(doomed) = doomed {
+            let exiting = self.helper::<u64>(move |_| ROOMS.lock(0, within));
+            if let Some(exiting) = exiting {
                 process::sleep(time / 2);
-                process::exit(&doomed, ExitReason::Kill);
-                if process::watch(&doomed).wait_timeout(SLACK).is_none() {
-                    self.breach(format!("{doomed:?} does not die within a lock"));
+                process::exit(&exiting, ExitReason::Kill);
+                if process::watch(&exiting).wait_timeout(SLACK).is_none() {
+                    self.breach(format!("{exiting:?} does not exit within a lock"));
                 }
             }
         } else {
@@ -133,14 +135,14 @@ impl Client<'_> {
 }
 
 impl Client<'_> {
-    /// Who is declared dead within a lock and does not listen has lost it: we get it before that thread goes on.
-    fn die_within(&mut self) {
+    /// Becomes a zombie inside the lock: the lock is lost, and others get it before that thread continues.
+    fn become_zombie_within(&mut self) {
         let (go_on, waits) = channel::<Never>();
         let body = move || assert!(waits.recv().is_err());
-        let Some(deaf) = self.helper::<u64>(move |_| ROOMS.lock(1, body)) else { return };
+        let Some(unresponsive) = self.helper::<u64>(move |_| ROOMS.lock(1, body)) else { return };
         process::sleep(self.hand.dice.up_to_ms(2));
-        process::exit(&deaf, ExitReason::Kill);
-        self.gone(deaf.pid());
+        process::exit(&unresponsive, ExitReason::Kill);
+        self.gone(unresponsive.pid());
         ROOMS.lock(1, || ());
         drop(go_on);
     }

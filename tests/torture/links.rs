@@ -1,4 +1,5 @@
-//! Links and monitors: one `Exit` a link, one `Down` a monitor, none when they are over, each with the right reason.
+//! Links and monitors: one `Exit` a link, one `Down` a monitor, none once they are removed, each with the
+//! right reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +12,19 @@ use crate::client::Client;
 use crate::hand::SLACK;
 use crate::reasons;
 
-/// Who trapped the end of whom, and with which reason.
+/// Trapping process, exited process and reason.
 type Trapped = Arc<Mutex<Vec<(Pid, ExitReason)>>>;
 
 impl Client<'_> {
     pub(crate) fn monitor(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
+        let Some(pid) = self.hand.any_server().whereis() else { return };
         let monitor = process::monitor(pid);
         let reasons = [ExitReason::Kill, ExitReason::new("monitored"), reasons::odd_shutdown()];
         let reason = self.hand.dice.pick(&reasons).clone();
         process::exit(pid, reason.clone());
         let mine =
             |event: &Event<u64>| matches!(event, Event::Down { monitor: fired, .. } if *fired == monitor);
-        // Who traps exits may go on.
+        // A process that traps exits may keep running.
         let limit = if reason == ExitReason::Kill { SLACK } else { Duration::from_millis(5) };
         match self.inbox.recv_where_timeout(limit, mine) {
             Some(Event::Down { reason, .. }) => {
@@ -31,7 +32,7 @@ impl Client<'_> {
                     self.breach(format!("two Downs for one monitor of {pid}"));
                 }
                 if !reasons::can_be(&reason) {
-                    self.breach(format!("{pid} ended with {reason}, which nobody said"));
+                    self.breach(format!("{pid} ended with {reason}, which was never sent"));
                 }
             }
             Some(_) => unreachable!("nothing else is wanted"),
@@ -42,7 +43,7 @@ impl Client<'_> {
     }
 
     pub(crate) fn demonitor(&mut self) {
-        let server = self.hand.someone();
+        let server = self.hand.any_server();
         let Some(pid) = server.whereis() else { return };
         let by_name = self.hand.dice.one_in(3);
         let monitor = if by_name { server.monitor() } else { process::monitor(pid) };
@@ -53,29 +54,29 @@ impl Client<'_> {
         self.over.insert(monitor);
     }
 
-    /// After an unlink nothing comes of that link.
+    /// Checks that no `Exit` arrives after `unlink`.
     pub(crate) fn unlink(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
+        let Some(pid) = self.hand.any_server().whereis() else { return };
         if process::link(pid).is_err() {
             return;
         }
-        let doomed = self.hand.dice.one_in(2);
-        if doomed {
+        let exiting = self.hand.dice.one_in(2);
+        if exiting {
             process::exit(pid, ExitReason::Kill);
         }
         process::unlink(pid);
-        // What was in the mailbox before stays there.
+        // An event that arrived before stays in the mailbox.
         self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid));
         process::exit(pid, ExitReason::Kill);
-        self.hand.dies(pid);
+        self.hand.exits(pid);
         if !self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid)).is_empty() {
             self.breach(format!("an Exit of {pid} after the unlink"));
         }
     }
 
-    /// One `Exit` for one link, however often it was made.
+    /// Checks that one link yields one `Exit`, however often it was made.
     pub(crate) fn bind(&mut self) {
-        let Some(pid) = self.hand.someone().whereis() else { return };
+        let Some(pid) = self.hand.any_server().whereis() else { return };
         let from_it = move |event: &Event<u64>| matches!(event, Event::Exit { from, .. } if *from == pid);
         process::unlink(pid);
         self.take(from_it);
@@ -85,14 +86,14 @@ impl Client<'_> {
             let _ = process::link(pid);
         }
         process::exit(pid, ExitReason::Kill);
-        self.hand.dies(pid);
-        // Who asks after a process that is being buried may hear of it before a link made meanwhile is answered.
+        self.hand.exits(pid);
+        // A monitor set during the exit cleanup may fire before a link made meanwhile is answered.
         let mut exits: Vec<_> = self.inbox.recv_where_timeout(SLACK, from_it).into_iter().collect();
         exits.extend(self.take(from_it));
         let noproc = exits
             .iter()
             .filter(|exit| matches!(exit, Event::Exit { reason, .. } if *reason == ExitReason::NoProc));
-        // A link with the dead is answered too, each.
+        // Each link with an exited process is answered, too.
         let (answers, ends) = (noproc.clone().count(), exits.len() - noproc.count());
         if exits.is_empty() || ends > 1 || ends + answers > times {
             self.breach(format!(
@@ -102,11 +103,11 @@ impl Client<'_> {
         }
     }
 
-    /// Processes in a row, each linked with the next, one of them perhaps trapping exits: the reason of one death goes
-    /// as far as that, and no further.
+    /// Links processes in a row, one of which may trap exits, and checks that the reason of one exit
+    /// travels up to that process, and no further.
     pub(crate) fn chain(&mut self) {
         let length = 2 + self.hand.dice.below(5);
-        let trapper = self.hand.dice.below(length * 2); // perhaps nobody
+        let trapper = self.hand.dice.below(length * 2); // possibly none
         let trapped = Trapped::default();
         let mut row: Vec<Address<u64>> = Vec::new();
         for at in 0..length {
@@ -151,12 +152,12 @@ impl Client<'_> {
             let way = first.min(at)..=first.max(at);
             traps || (at != first && trapper != first && way.contains(&trapper))
         };
-        // First those that are to die: whoever traps exits has heard of them when that is over.
-        let (lasting, dying): (Vec<_>, Vec<_>) = (0..row.len()).partition(|at| goes_on(*at));
-        for at in dying.into_iter().chain(lasting) {
+        // First wait for the processes that exit: by then the trapping process has received the exit.
+        let (lasting, exiting): (Vec<_>, Vec<_>) = (0..row.len()).partition(|at| goes_on(*at));
+        for at in exiting.into_iter().chain(lasting) {
             let expected = if goes_on(at) { ExitReason::Normal } else { passed.clone() };
             if goes_on(at) {
-                row[at].send(0); // ends now
+                row[at].send(0); // exits now
             }
             let end = watches[at].wait_timeout(SLACK);
             if end.as_ref() != Some(&expected) {
@@ -174,12 +175,12 @@ impl Client<'_> {
             Vec::new()
         };
         let mut found = trapped.lock().clone();
-        // Those on its other side ended as they were told, before it or after it.
+        // The processes beyond the trapping one were ended by the test, before or after it.
         found.retain(|(_, reason)| *reason != ExitReason::Normal);
         due.sort_by_key(|(pid, _)| *pid);
         found.sort_by_key(|(pid, _)| *pid);
         if found != due {
-            self.breach(format!("who traps exits got {found:?}, due were {due:?}"));
+            self.breach(format!("the trapping process received {found:?}, expected {due:?}"));
         }
     }
 }

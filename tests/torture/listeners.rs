@@ -1,6 +1,5 @@
-//! Listeners of registries: each registration is told once, then its end, once. The round itself listens from its
-//! first moment to its last, and servers by name and by key, which are killed and come back; clients ask here, and ask
-//! them.
+//! Listeners of registries: each registration is announced once, then its end, once. The round itself
+//! listens from start to end, as do servers by name and by key, which are killed and restarted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,55 +15,55 @@ use crate::hand::{Hand, SLACK};
 use crate::keys::{ROOMS, TOPICS};
 use crate::naming::WILD;
 
-/// What one hears of both registries.
+/// An event of one of the two registries.
 #[derive(Debug, Clone)]
-pub(crate) enum Heard {
+pub(crate) enum RegistryMessage {
     Room(RegistryEvent<u32, u64>),
     Topic(RegistryEvent<u8, u64>),
 }
 
-impl From<RegistryEvent<u32, u64>> for Heard {
+impl From<RegistryEvent<u32, u64>> for RegistryMessage {
     fn from(event: RegistryEvent<u32, u64>) -> Self {
         Self::Room(event)
     }
 }
 
-impl From<RegistryEvent<u8, u64>> for Heard {
+impl From<RegistryEvent<u8, u64>> for RegistryMessage {
     fn from(event: RegistryEvent<u8, u64>) -> Self {
         Self::Topic(event)
     }
 }
 
-/// What was told: of whom, under which key, and the value if it is a beginning.
+/// The content of an event: pid, key, and the value if it is a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Told {
+pub(crate) struct Announcement {
     pub(crate) pid: Pid,
     pub(crate) key: u32,
-    /// Whether the key is one that many may have.
+    /// `true` if the key belongs to the duplicate registry.
     pub(crate) many: bool,
     pub(crate) began: Option<u64>,
 }
 
-impl From<Heard> for Told {
-    fn from(heard: Heard) -> Self {
-        fn of<K: Copy + Into<u32>>(event: &RegistryEvent<K, u64>, many: bool) -> Told {
+impl From<RegistryMessage> for Announcement {
+    fn from(received: RegistryMessage) -> Self {
+        fn of<K: Copy + Into<u32>>(event: &RegistryEvent<K, u64>, many: bool) -> Announcement {
             let began = match event {
                 RegistryEvent::Register { value, .. } => Some(*value),
                 _ => None,
             };
-            Told { pid: event.pid(), key: (*event.key()).into(), many, began }
+            Announcement { pid: event.pid(), key: (*event.key()).into(), many, began }
         }
-        match heard {
-            Heard::Room(event) => of(&event, false),
-            Heard::Topic(event) => of(&event, true),
+        match received {
+            RegistryMessage::Room(event) => of(&event, false),
+            RegistryMessage::Topic(event) => of(&event, true),
         }
     }
 }
 
-/// What one listener has heard, of each process and key.
+/// The events one listener has received, by process and key.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Whether it may have begun to listen in the middle, and heard ends of what it knows no beginning of.
+    /// `true` if it may have subscribed late, and so receives the end of registrations it does not know.
     late: bool,
     lines: HashMap<(Pid, u32, bool), Line>,
 }
@@ -73,65 +72,65 @@ pub(crate) struct Ledger {
 struct Line {
     open: usize,
     values: HashSet<u64>,
-    heard: usize,
+    received: usize,
 }
 
 impl Ledger {
-    /// Says what is wrong with what was told.
-    pub(crate) fn note(&mut self, told: &Told) -> Option<String> {
-        let line = self.lines.entry((told.pid, told.key, told.many)).or_default();
-        line.heard += 1;
-        let first = line.heard == 1;
-        let right = match told.began {
+    /// Records an event; returns a description of what is wrong with it.
+    pub(crate) fn note(&mut self, announced: &Announcement) -> Option<String> {
+        let line = self.lines.entry((announced.pid, announced.key, announced.many)).or_default();
+        line.received += 1;
+        let first = line.received == 1;
+        let right = match announced.began {
             Some(value) => {
                 line.open += 1;
-                line.values.insert(value) && (told.many || line.open == 1) // values are never used again
+                line.values.insert(value) && (announced.many || line.open == 1) // values are never reused
             }
             None if line.open > 0 => {
                 line.open -= 1;
                 true
             }
-            None => self.late && (told.many || first),
+            None => self.late && (announced.many || first),
         };
-        (!right).then(|| format!("a listener was told {told:?} after {line:?}"))
+        (!right).then(|| format!("a listener received {announced:?} after {line:?}"))
     }
 
-    /// Of whom a beginning was told and no end.
+    /// Returns the registrations that have not ended.
     pub(crate) fn open(&self) -> Vec<(Pid, u32)> {
         let open = self.lines.iter().filter(|(_, line)| line.open > 0);
         open.map(|((pid, key, _), _)| (*pid, *key)).collect()
     }
 
-    fn heard_of(&self, other: Pid) -> usize {
-        self.lines.iter().filter(|((pid, ..), _)| *pid == other).map(|(_, line)| line.heard).sum()
+    fn events_about(&self, other: Pid) -> usize {
+        self.lines.iter().filter(|((pid, ..), _)| *pid == other).map(|(_, line)| line.received).sum()
     }
 
-    /// In the end: everybody has ended.
+    /// Checks that every registration has ended, at the end of the round.
     pub(crate) fn close(&self, books: &Books) {
         for (pid, key) in self.open() {
-            books.breach(format!("a listener was never told that {pid} has {key} no more"));
+            books.breach(format!("a listener never received the end of {key} of {pid}"));
         }
     }
 }
 
-/// What a server that listens can be asked.
+/// The calls of a listening server.
 pub(crate) enum Ask {
-    /// Whose end it was not told.
+    /// Registrations whose end it has not received.
     Open(Caller<Vec<(Pid, u32)>>),
-    /// How much it was told of a process.
+    /// The number of events about a process.
     Of(Pid, Caller<usize>),
 }
 
-/// A server that listens as long as it lives.
-pub(crate) struct Ear {
+/// A server that listens while it runs.
+pub(crate) struct ListeningServer {
     ledger: Ledger,
     books: Arc<Books>,
 }
 
-impl GenServer for Ear {
+impl GenServer for ListeningServer {
     type Args = (Arc<Books>, usize);
     type Call = Ask;
-    type Cast = Heard;
+    type Cast = RegistryMessage;
 
     fn init((books, which): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         if which == ASKS {
@@ -143,27 +142,28 @@ impl GenServer for Ear {
     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
         match ask {
             Ask::Open(from) => from.reply(self.ledger.open()),
-            Ask::Of(pid, from) => from.reply(self.ledger.heard_of(pid)),
+            Ask::Of(pid, from) => from.reply(self.ledger.events_about(pid)),
         }
     }
 
-    fn handle_cast(&mut self, heard: Heard, _: &mut Context<Self>) -> Next {
-        let told = Told::from(heard);
-        if let Some(wrong) = self.ledger.note(&told) {
+    fn handle_cast(&mut self, received: RegistryMessage, _: &mut Context<Self>) -> Next {
+        let announced = Announcement::from(received);
+        if let Some(wrong) = self.ledger.note(&announced) {
             self.books.breach(wrong);
         }
         Next::wait()
     }
 }
 
-/// How many of them there are.
-const EARS: usize = 3;
-/// Which of them begins to listen itself, each time it is started. The others are entered before they are there.
+/// The number of listening servers.
+const LISTENING_SERVERS: usize = 3;
+/// The index of the one that subscribes itself at each start. The others are subscribed by name before they
+/// are started.
 const ASKS: usize = 1;
 /// The key of the last one.
 const KEY: u32 = 5000;
 
-fn ear(which: usize) -> ServerRef<Ear> {
+fn listening_server(which: usize) -> ServerRef<ListeningServer> {
     match which {
         0 => ServerRef::named("torture ear"),
         1 => ServerRef::from_name("torture another ear"),
@@ -172,86 +172,94 @@ fn ear(which: usize) -> ServerRef<Ear> {
 }
 
 fn listen(which: usize) {
-    ROOMS.listen_server(ear(which));
-    TOPICS.listen_server(ear(which));
+    ROOMS.listen_server(listening_server(which));
+    TOPICS.listen_server(listening_server(which));
 }
 
-/// Enters those that do not ask: by a name that changes nothing if it was done before, by a key it would.
+/// Subscribes the servers that do not subscribe themselves: by name, which is idempotent, and by key, which
+/// is not.
 pub(crate) fn begin() {
     static BY_KEY: Once = Once::new();
     listen(0);
-    BY_KEY.call_once(|| listen(EARS - 1));
+    BY_KEY.call_once(|| listen(LISTENING_SERVERS - 1));
 }
 
-/// Values of that key.
+/// Source of unique values for that key.
 static FRESH: AtomicU64 = AtomicU64::new(1);
 
-/// Whether this is one of them, if there is one.
-pub(crate) fn is_ear(pid: Pid) -> bool {
-    (0..EARS).any(|which| ear(which).whereis() == Some(pid))
+/// Returns `true` if `pid` is one of the running listening servers.
+pub(crate) fn is_listening_server(pid: Pid) -> bool {
+    (0..LISTENING_SERVERS).any(|which| listening_server(which).whereis() == Some(pid))
 }
 
-/// When all others are gone: who listens has heard it. Then they go too.
-pub(crate) fn no_ear_is_left(books: &Books) {
-    for ear in (0..EARS).map(ear) {
-        let Some(pid) = ear.whereis() else { continue };
-        match ear.call_timeout(SLACK, Ask::Open) {
+/// Checks the listening servers once all other processes have exited, and stops them.
+pub(crate) fn no_listening_server_is_left(books: &Books) {
+    for listening_server in (0..LISTENING_SERVERS).map(listening_server) {
+        let Some(pid) = listening_server.whereis() else { continue };
+        match listening_server.call_timeout(SLACK, Ask::Open) {
             Ok(open) => {
-                for (other, key) in open.into_iter().filter(|(other, _)| !is_ear(*other)) {
-                    books.breach(format!("{pid} was never told that {other} has {key} no more"));
+                for (other, key) in open.into_iter().filter(|(other, _)| !is_listening_server(*other)) {
+                    books.breach(format!("{pid} never received the end of {key} of {other}"));
                 }
             }
             Err(error) => books.breach(format!("{pid}, which listens, did not answer: {error}")),
         }
     }
-    (0..EARS).filter_map(|which| ear(which).whereis()).for_each(|pid| process::exit(pid, ExitReason::Kill));
+    (0..LISTENING_SERVERS)
+        .filter_map(|which| listening_server(which).whereis())
+        .for_each(|pid| process::exit(pid, ExitReason::Kill));
 }
 
-/// One that does not take what it is told, or only after a while.
-pub(crate) struct Deaf;
+/// A listener that drops or delays its events.
+pub(crate) struct Unresponsive;
 
-impl From<RegistryEvent<u32, u64>> for Deaf {
+impl From<RegistryEvent<u32, u64>> for Unresponsive {
     fn from(event: RegistryEvent<u32, u64>) -> Self {
         static TOLD: AtomicU64 = AtomicU64::new(0);
         if TOLD.fetch_add(1, Ordering::Relaxed) % 32 == 0 {
-            // Who is killed meanwhile is declared dead before it has told the others.
-            let (_nobody, nothing) = channel::<Never>();
+            // If it is killed meanwhile, it is declared a zombie before it has notified the others.
+            let (_sender, nothing) = channel::<Never>();
             let _ = nothing.recv_timeout(Duration::from_millis(70));
         }
-        // Foreign threads tell as well, and their panics are printed.
-        assert!(process::current().is_none() || event.pid().to_string().len() % 2 == 0, "told to crash");
+        // Foreign threads send events as well, and their panics would be printed.
+        assert!(process::current().is_none() || event.pid().to_string().len() % 2 == 0, "crash on request");
         Self
     }
 }
 
-/// How much each of them was told of a process, and who that is now.
-pub(crate) fn heard_of(pid: Pid) -> [Option<(Pid, usize)>; EARS] {
+/// Returns, for each listening server, its pid and the number of events it received about `pid`.
+pub(crate) fn events_about(pid: Pid) -> [Option<(Pid, usize)>; LISTENING_SERVERS] {
     std::array::from_fn(|which| {
-        let listener = ear(which).whereis()?;
-        let answer = ServerRef::<Ear>::from_pid(listener).call_timeout(SLACK, |from| Ask::Of(pid, from));
-        Some((listener, answer.ok()?)) // somebody may have killed it
+        let listener = listening_server(which).whereis()?;
+        let answer =
+            ServerRef::<ListeningServer>::from_pid(listener).call_timeout(SLACK, |from| Ask::Of(pid, from));
+        Some((listener, answer.ok()?)) // another client may have killed it
     })
 }
 
 impl Hand {
-    /// Ends one that listens, and starts it again, as anybody may at the same time.
-    pub(crate) fn renew_an_ear(&mut self) {
-        let which = self.dice.below(EARS);
-        if let Some(pid) = ear(which).whereis() {
+    /// Ends one listening server, and starts it again; other clients may do the same concurrently.
+    pub(crate) fn restart_a_listening_server(&mut self) {
+        let which = self.dice.below(LISTENING_SERVERS);
+        if let Some(pid) = listening_server(which).whereis() {
             process::exit(pid, ExitReason::Kill);
         }
         let label = format!("{}ear {which}", self.books.prefix());
-        let spec = Ear::child_spec((Arc::clone(&self.books), which)).name(ear(which)).label(label);
+        let spec = ListeningServer::child_spec((Arc::clone(&self.books), which))
+            .name(listening_server(which))
+            .label(label);
         match spec.start() {
             Ok(_) | Err(StartError::AlreadyStarted(_)) => {}
             Err(error) => self.no_start(&error),
         }
         match self.dice.below(3) {
-            // Nobody has that name, and that is all right.
-            0 => ROOMS.listen_server(ServerRef::<Ear>::named("torture nobody")),
-            // Whoever has it takes other messages.
-            1 => TOPICS.listen_server(ServerRef::<Ear>::from_name(self.dice.pick(&WILD).as_str())),
-            // It listens already, but not by a key: that would be entered once more.
+            // The name is not registered, which is no error.
+            0 => ROOMS.listen_server(ServerRef::<ListeningServer>::named("torture unregistered")),
+            // The holder of the name takes other messages.
+            1 => {
+                TOPICS.listen_server(ServerRef::<ListeningServer>::from_name(self.dice.pick(&WILD).as_str()))
+            }
+            // It listens already, but not by key: that would subscribe it a second time.
             _ => listen(which.min(ASKS)),
         }
     }

@@ -1,4 +1,4 @@
-//! Names taken and given up by hand, also those of supervised servers.
+//! Names registered and unregistered by hand, also those of supervised servers.
 
 use parking_lot::Mutex;
 use rethread::prelude::*;
@@ -7,7 +7,7 @@ use rethread::process::{Event, Name, NameError};
 use crate::client::Client;
 use crate::hand::SLACK;
 
-/// Names for whoever wants one; they are the same in all rounds.
+/// The names that all clients compete for; the same in all rounds.
 pub(crate) const WILD: [Name<u64>; 4] = [
     Name::new("torture wild 0"),
     Name::new("torture wild 1"),
@@ -15,10 +15,10 @@ pub(crate) const WILD: [Name<u64>; 4] = [
     Name::new("torture wild 3"),
 ];
 
-/// Who has them, as those say who have them.
+/// The holders of the names, as noted by the holders themselves.
 static HOLDERS: Mutex<[Option<Pid>; WILD.len()]> = Mutex::new([None; WILD.len()]);
 
-/// Notes that the calling process holds a name; fails if somebody else does.
+/// Notes that the calling process holds a name; fails if another process has noted itself.
 fn note(at: usize, me: Pid) -> Result<(), Pid> {
     let before = HOLDERS.lock()[at].replace(me);
     match before.filter(|other| process::is_alive(*other)) {
@@ -28,7 +28,7 @@ fn note(at: usize, me: Pid) -> Result<(), Pid> {
 }
 
 impl Client<'_> {
-    /// Takes a name, if nobody has it.
+    /// Registers a name, if it is free.
     pub(crate) fn claim(&mut self, at: usize) -> bool {
         let me = self.inbox.pid();
         match process::register(WILD[at].as_str(), me) {
@@ -51,7 +51,7 @@ impl Client<'_> {
 
     pub(crate) fn give_up(&mut self, at: usize) {
         let me = self.inbox.pid();
-        // A helper that is killed while it takes the name may have noted itself over us.
+        // A helper that is killed while it registers the name may have overwritten our note.
         HOLDERS.lock()[at].take_if(|noted| *noted == me);
         if let Err(error) = process::unregister(WILD[at].as_str()) {
             self.breach(format!("{me} had {:?} and could not give it up: {error}", WILD[at]));
@@ -61,7 +61,7 @@ impl Client<'_> {
     pub(crate) fn hold_a_name(&mut self) {
         let at = self.hand.dice.below(WILD.len());
         if self.hand.dice.one_in(3) {
-            return self.die_with_a_name(at);
+            return self.exit_with_a_name(at);
         }
         if !self.claim(at) {
             return;
@@ -77,15 +77,15 @@ impl Client<'_> {
         self.give_up(at);
     }
 
-    /// Whoever hears of a death finds the name free, or with somebody else.
-    fn die_with_a_name(&mut self, at: usize) {
+    /// Checks that a watcher that is notified of an exit finds the name free, or with another holder.
+    fn exit_with_a_name(&mut self, at: usize) {
         let Some(helper) = self.helper::<u64>(move |inbox| {
             let me = inbox.pid();
             if process::register(WILD[at].as_str(), me).is_ok() && note(at, me).is_err() {
-                // Unless it was killed before it could note it: then somebody may have it by right.
+                // Unless it was killed before it could note itself: then another holder is legitimate.
                 process::checkpoint();
                 HOLDERS.lock()[at] = None;
-                panic!("two have one name");
+                panic!("two hold one name");
             }
             loop {
                 inbox.recv();
@@ -101,14 +101,14 @@ impl Client<'_> {
         process::exit(&helper, ExitReason::Kill);
         match watch.wait() {
             ExitReason::Killed => {}
-            other => self.breach(format!("who took a name and was killed ended with {other}")),
+            other => self.breach(format!("the process that took a name and was killed exited with {other}")),
         }
         if WILD[at].whereis() == Some(helper.pid()) {
-            self.breach(format!("{:?} is held by {helper:?}, which is dead", WILD[at]));
+            self.breach(format!("{:?} is held by {helper:?}, which has exited", WILD[at]));
         }
     }
 
-    /// Has the name of a supervised server for a moment, if it is free: its supervisor has to try again.
+    /// Holds the name of a supervised server for a moment, if it is free: its supervisor has to retry.
     pub(crate) fn steal_a_name(&mut self) {
         let slot = self.hand.slot();
         if let Some(pid) = slot.server().whereis() {

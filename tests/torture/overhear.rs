@@ -1,4 +1,4 @@
-//! Listeners of which everything is known: what they heard of one key, to the last event. Clients ask here.
+//! Listeners with a fully known history: they must receive exactly the expected events of one key.
 
 use std::sync::Arc;
 
@@ -10,39 +10,40 @@ use rethread::process::{Address, Event, NameError};
 use crate::client::Client;
 use crate::hand::SLACK;
 use crate::keys::{ROOMS, TOPICS};
-use crate::listeners::{self, Deaf, Heard, Told};
+use crate::listeners::{self, Announcement, RegistryMessage, Unresponsive};
 
 enum Message {
-    Heard(Heard),
-    /// Time to tell what that was.
-    Report(Arc<Mutex<Vec<Told>>>, Address<u64>, u64),
+    RegistryMessage(RegistryMessage),
+    /// Request to report the events received so far.
+    Report(Arc<Mutex<Vec<Announcement>>>, Address<u64>, u64),
 }
 
 impl<K> From<RegistryEvent<K, u64>> for Message
 where
-    Heard: From<RegistryEvent<K, u64>>,
+    RegistryMessage: From<RegistryEvent<K, u64>>,
 {
     fn from(event: RegistryEvent<K, u64>) -> Self {
-        Self::Heard(event.into())
+        Self::RegistryMessage(event.into())
     }
 }
 
-/// A topic that many may have at the same time.
+/// A duplicate key, for several holders at the same time.
 const TOPIC: u8 = 200;
 
 impl Client<'_> {
-    /// Has some listen while it takes and gives up keys, and another process dies with one: each hears exactly
-    /// that, what was done before whoever did it goes on, and an end before anybody hears of the death.
-    pub(crate) fn overhear(&mut self) {
+    /// Subscribes several listeners, registers and unregisters keys, and lets another process exit with
+    /// one. Each listener must receive exactly these events, each before the operation returns, and the end
+    /// before any watcher is notified of the exit.
+    pub(crate) fn check_exact_events(&mut self) {
         let mut listeners = Vec::new();
         for _ in 0..1 + self.hand.dice.below(3) {
             let Some(listener) = self.helper::<Message>(|inbox| {
-                let mut heard = Vec::new();
+                let mut received = Vec::new();
                 while let Event::Message(message) = inbox.recv() {
                     match message {
-                        Message::Heard(event) => heard.push(Told::from(event)),
+                        Message::RegistryMessage(event) => received.push(Announcement::from(event)),
                         Message::Report(to, asker, number) => {
-                            to.lock().clone_from(&heard);
+                            to.lock().clone_from(&received);
                             asker.send(number);
                         }
                     }
@@ -51,44 +52,53 @@ impl Client<'_> {
                 break;
             };
             for _ in 0..1 + self.hand.dice.below(2) {
-                // The second time changes nothing.
+                // Subscribing twice has no effect.
                 ROOMS.listen(&listener);
                 TOPICS.listen(&listener);
             }
             listeners.push(listener);
         }
-        let deaf = self.helper::<Deaf>(|inbox| while let Event::Message(Deaf) = inbox.recv() {});
-        deaf.iter().for_each(|deaf| ROOMS.listen(deaf));
-        let all: Vec<Pid> = listeners.iter().map(Address::pid).chain(deaf.iter().map(Address::pid)).collect();
+        let unresponsive =
+            self.helper::<Unresponsive>(|inbox| while let Event::Message(Unresponsive) = inbox.recv() {});
+        unresponsive.iter().for_each(|unresponsive| ROOMS.listen(unresponsive));
+        let all: Vec<Pid> =
+            listeners.iter().map(Address::pid).chain(unresponsive.iter().map(Address::pid)).collect();
         if self.hand.dice.one_in(4) {
-            listeners.pop().into_iter().for_each(|doomed| process::exit(&doomed, ExitReason::Kill));
+            listeners.pop().into_iter().for_each(|exiting| process::exit(&exiting, ExitReason::Kill));
         }
         let key = 10_000 + self.hand.id() as u32;
         let me = self.inbox.pid();
-        let before = listeners::heard_of(me);
+        let before = listeners::events_about(me);
         let due = self.take_and_give_up(key);
-        let after = listeners::heard_of(me);
-        for ((ear, before), (same, after)) in before.into_iter().zip(after).filter_map(|(a, b)| a.zip(b)) {
-            if ear == same && after != before + due.len() {
-                self.breach(format!("{me} did {due:?}; {ear} had heard {before} before, and {after} then"));
+        let after = listeners::events_about(me);
+        for ((listening_server, before), (same, after)) in
+            before.into_iter().zip(after).filter_map(|(a, b)| a.zip(b))
+        {
+            if listening_server == same && after != before + due.len() {
+                self.breach(format!(
+                    "{me} did {due:?}; {listening_server} had received {before} before, and {after} then"
+                ));
             }
         }
-        let dead = self.die_registered(key + 1_000);
+        let exited = self.exit_registered(key + 1_000);
         for listener in &listeners {
-            let Some(heard) = self.report(listener) else { continue };
+            let Some(received) = self.report(listener) else { continue };
             let of = |pid: Pid, keys: [u32; 2]| {
-                let wanted = |told: &&Told| told.pid == pid && keys.contains(&told.key);
-                heard.iter().filter(wanted).cloned().collect::<Vec<_>>()
+                let wanted =
+                    |announced: &&Announcement| announced.pid == pid && keys.contains(&announced.key);
+                received.iter().filter(wanted).cloned().collect::<Vec<_>>()
             };
             let mine = of(me, [key, TOPIC.into()]);
             if mine != due {
-                self.breach(format!("{me} did {due:?}; {listener:?} heard {mine:?}"));
+                self.breach(format!("{me} did {due:?}; {listener:?} received {mine:?}"));
             }
-            let Some((dead, value, registered)) = dead else { continue };
-            let its = of(dead, [key + 1_000; 2]);
-            let told = |began| Told { pid: dead, key: key + 1_000, many: false, began };
-            if its != [told(Some(value)), told(None)] && (registered || !its.is_empty()) {
-                self.hand.books.suspect(dead, format!("of {dead}, which is dead, was heard {its:?}"));
+            let Some((exited, value, registered)) = exited else { continue };
+            let its = of(exited, [key + 1_000; 2]);
+            let announced = |began| Announcement { pid: exited, key: key + 1_000, many: false, began };
+            if its != [announced(Some(value)), announced(None)] && (registered || !its.is_empty()) {
+                self.hand
+                    .books
+                    .suspect(exited, format!("of {exited}, which has exited, was received {its:?}"));
             }
         }
         for listener in all {
@@ -97,19 +107,20 @@ impl Client<'_> {
         }
     }
 
-    /// Returns what is to be told of it.
-    fn take_and_give_up(&mut self, key: u32) -> Vec<Told> {
+    /// Registers and unregisters the key, and returns the expected events.
+    fn take_and_give_up(&mut self, key: u32) -> Vec<Announcement> {
         let (pid, mut due, mut joined) = (self.inbox.pid(), Vec::new(), Vec::new());
         for _ in 0..1 + self.hand.dice.below(5) {
-            let (n, topic) = (self.hand.number(), Told { pid, key: TOPIC.into(), many: true, began: None });
-            let room = Told { key, many: false, ..topic.clone() };
+            let (n, topic) =
+                (self.hand.number(), Announcement { pid, key: TOPIC.into(), many: true, began: None });
+            let room = Announcement { key, many: false, ..topic.clone() };
             match self.hand.dice.below(4) {
                 0 => {
                     if let Err(error) = TOPICS.register(TOPIC, n) {
                         self.breach(format!("{pid} could not subscribe: {error}"));
                     }
                     joined.push(n);
-                    due.push(Told { began: Some(n), ..topic });
+                    due.push(Announcement { began: Some(n), ..topic });
                 }
                 1 => {
                     TOPICS.unregister_match(&TOPIC, |joined| joined % 2 == 0);
@@ -121,7 +132,7 @@ impl Client<'_> {
                     if let Err(error) = ROOMS.register(key, n) {
                         self.breach(format!("{pid} did not get the key {key}: {error}"));
                     }
-                    // None of these is told.
+                    // None of these causes an event.
                     let again = ROOMS.register(key, 0);
                     ROOMS.update_value(&key, |n| n + 1);
                     ROOMS.unregister(&(key + 1));
@@ -129,18 +140,18 @@ impl Client<'_> {
                     if again != Err(NameError::Taken(pid)) {
                         self.breach(format!("{pid} took the key {key} twice: {again:?}"));
                     }
-                    due.extend([Told { began: Some(n), ..room.clone() }, room]);
+                    due.extend([Announcement { began: Some(n), ..room.clone() }, room]);
                 }
             }
         }
         TOPICS.unregister(&TOPIC);
-        due.extend(joined.iter().map(|_| Told { pid, key: TOPIC.into(), many: true, began: None }));
+        due.extend(joined.iter().map(|_| Announcement { pid, key: TOPIC.into(), many: true, began: None }));
         due
     }
 
-    /// A process that is killed after it has registered, or while it does; what it registered with, and whether it
-    /// is sure that it did.
-    fn die_registered(&mut self, key: u32) -> Option<(Pid, u64, bool)> {
+    /// Starts a process that is killed during or after its registration; returns its pid, its value, and
+    /// whether it surely registered.
+    fn exit_registered(&mut self, key: u32) -> Option<(Pid, u64, bool)> {
         let n = self.hand.number();
         let helper = self.helper::<u64>(move |inbox| {
             let _ = ROOMS.register(key, n);
@@ -153,16 +164,16 @@ impl Client<'_> {
         Some((helper.pid(), n, registered))
     }
 
-    /// What one of them has heard until now.
-    fn report(&mut self, listener: &Address<Message>) -> Option<Vec<Told>> {
-        let (heard, number) = (Arc::default(), self.hand.number());
-        listener.send(Message::Report(Arc::clone(&heard), self.inbox.address(), number));
+    /// Returns the events that a listener has received so far.
+    fn report(&mut self, listener: &Address<Message>) -> Option<Vec<Announcement>> {
+        let (received, number) = (Arc::default(), self.hand.number());
+        listener.send(Message::Report(Arc::clone(&received), self.inbox.address(), number));
         let answer = |event: &Event<u64>| matches!(event, Event::Message(n) if *n == number);
         if self.inbox.recv_where_timeout(SLACK, answer).is_none() {
-            self.breach(format!("{listener:?} does not say what it heard"));
+            self.breach(format!("{listener:?} does not report its events"));
             return None;
         }
-        let heard = heard.lock().clone();
-        Some(heard)
+        let received = received.lock().clone();
+        Some(received)
     }
 }

@@ -1,4 +1,4 @@
-//! Agents that nobody else knows: each function has exactly one right outcome, and so has the end. Clients ask here.
+//! Private agents, used by one client only: each function, and each exit, has exactly one right outcome.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::hand::SLACK;
 use crate::reasons;
 
-/// It cannot be sent anywhere, so it can only be made, changed and dropped where it lives.
+/// Not `Send`, so it can only be created, changed and dropped inside the agent.
 type Value = Rc<Vec<u64>>;
 type Private = ServerRef<Agent<Value>>;
 
@@ -31,7 +31,7 @@ impl Client<'_> {
             Ok(agent) => agent,
             Err(error) => return self.no_private_agent(&error),
         };
-        let pid = agent.whereis().unwrap_or(self.hand.books.nobody);
+        let pid = agent.whereis().unwrap_or(self.hand.books.exited_pid);
         let mut model = vec![first];
         for _ in 0..self.hand.dice.below(20) {
             self.change_exactly(&agent, &mut model);
@@ -41,20 +41,21 @@ impl Client<'_> {
             self.breach(format!("{pid} was to be {model:?} and is {found:?}"));
         }
         let reason = self.end_exactly(&agent, pid);
-        let end = process::watch(pid).wait_timeout(SLACK); // who is being buried has ended for its callers
+        let end = process::watch(pid).wait_timeout(SLACK); // callers see the exit before the cleanup completes
         let exits = self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid));
-        let told = |event: &Event<u64>| matches!(event, Event::Exit { reason: told, .. } if *told == reason);
-        let right = exits.len() == usize::from(linked) && exits.iter().all(told);
-        agent.cast_update(|value| push(value, 0)); // nobody is there, and that is no error
+        let received =
+            |event: &Event<u64>| matches!(event, Event::Exit { reason: received, .. } if *received == reason);
+        let right = exits.len() == usize::from(linked) && exits.iter().all(received);
+        agent.cast_update(|value| push(value, 0)); // sending to an exited agent is no error
         let after = agent.get(|value| value.len());
         if end.is_none() || !right || !matches!(after, Err(CallError::NoProc { .. })) {
             self.breach(format!(
-                "{pid}, linked: {linked}, ended with {reason}; told {exits:?}, then {after:?}"
+                "{pid}, linked: {linked}, ended with {reason}; received {exits:?}, then {after:?}"
             ));
         }
     }
 
-    /// A first value that cannot be made: the error says why, and no message does.
+    /// Starts an agent whose first value cannot be created: the error says why, and no message does.
     fn no_agent(&mut self, n: u64, linked: bool) {
         let text = format!("no start of {n}");
         let odd =
@@ -66,9 +67,9 @@ impl Client<'_> {
             Err(error) => self.no_private_agent(&error),
             Ok(agent) => self.breach(format!("an agent without a value: {agent:?}")),
         }
-        let told = self.take(|event| matches!(event, Event::Exit { reason, .. } if odd(reason)));
-        if !told.is_empty() {
-            self.breach(format!("an agent that did not start told its end: {told:?}"));
+        let received = self.take(|event| matches!(event, Event::Exit { reason, .. } if odd(reason)));
+        if !received.is_empty() {
+            self.breach(format!("an agent that did not start sent its exit: {received:?}"));
         }
     }
 
@@ -79,7 +80,7 @@ impl Client<'_> {
         }
     }
 
-    /// Does one thing to the agent and to the model, and compares what comes of it.
+    /// Performs one operation on the agent and on the model, and compares the results.
     fn change_exactly(&mut self, agent: &Private, model: &mut Vec<u64>) {
         let (n, kind, time) = (self.hand.number(), self.hand.dice.below(8), self.hand.dice.up_to_ms(2));
         let limit = if kind == 4 { time / 2 } else { DEFAULT_CALL_TIMEOUT };
@@ -116,7 +117,7 @@ impl Client<'_> {
         };
         let right = match &outcome {
             Ok(right) => *right,
-            // It takes effect all the same.
+            // It takes effect despite the timeout.
             Err(CallError::Timeout { after, .. }) => *after == limit && began.elapsed() >= limit,
             Err(_) => false,
         };
@@ -125,7 +126,7 @@ impl Client<'_> {
         }
     }
 
-    /// Ends the agent, one way or another, and looks whether those who ask hear why.
+    /// Ends the agent in one of several ways, and checks that callers receive the reason.
     fn end_exactly(&mut self, agent: &Private, pid: Pid) -> ExitReason {
         let (odd, n) = (ExitReason::new("odd"), self.hand.number());
         let panicked =
@@ -149,7 +150,7 @@ impl Client<'_> {
             _ => agent.stop_with(reasons::odd_shutdown(), SLACK).err().map(|_| CallError::Exiting),
         };
         let reason = watch.wait_timeout(SLACK).unwrap_or_else(|| {
-            process::exit(pid, ExitReason::Kill); // or we would wait for it again
+            process::exit(pid, ExitReason::Kill); // otherwise the loop would wait for it again
             ExitReason::Timeout
         });
         let right = match kind {
@@ -160,21 +161,21 @@ impl Client<'_> {
             5 => reason == ExitReason::Normal,
             _ => reason == reasons::odd_shutdown(),
         };
-        let heard = match (&failed, kind) {
-            (Some(CallError::Exited { reason: heard, .. }), 0..3) => *heard == reason,
+        let received = match (&failed, kind) {
+            (Some(CallError::Exited { reason: received, .. }), 0..3) => *received == reason,
             (Some(CallError::Timeout { after, .. }), 0..3) => *after == DEFAULT_CALL_TIMEOUT,
             (failed, 3..) => failed.is_none(),
             _ => false,
         };
-        if !right || !heard {
+        if !right || !received {
             self.breach(format!(
-                "{pid}, ended by {kind}, ended with {reason}, and its caller heard {failed:?}"
+                "{pid}, ended by {kind}, ended with {reason}, and its caller received {failed:?}"
             ));
         }
         reason
     }
 
-    /// One with a supervisor of its own: whatever becomes of it, the next one begins with the first value.
+    /// Runs an agent under its own supervisor: each incarnation starts with the first value.
     pub(crate) fn supervised_agent(&mut self) {
         let (first, number) = (self.hand.number(), self.hand.books.private_place());
         let name: ServerRef<Agent<u64>> =
@@ -210,7 +211,8 @@ impl Client<'_> {
         }
     }
 
-    /// The next one of a supervised process; none comes only if there is no room for it and the supervisor gives up.
+    /// Waits for the next incarnation of a supervised process; there is none only if the process limit
+    /// makes the supervisor give up.
     pub(crate) fn comes_back(
         &mut self,
         system: &ServerRef<Supervisor>,

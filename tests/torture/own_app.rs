@@ -1,4 +1,5 @@
-//! Applications that nobody else knows: how each ends is known, and that nothing is left of it. Clients ask here.
+//! Private applications, used by one client only: how each one exits is known, and nothing may be left of
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +19,17 @@ use crate::pools::gone;
 use crate::reasons;
 use crate::worker::{Ask, Temper, Worker};
 
-/// What is noted of one application while it lives.
+/// The notes about one running application.
 struct House {
     name: String,
     strategy: Strategy,
     slots: Vec<Arc<Slot>>,
     strays: Mutex<Vec<Pid>>,
-    /// Its callbacks, and which servers there were then.
+    /// Its callbacks, and the number of running servers at that time.
     called: Mutex<Vec<(&'static str, usize)>>,
 }
 
-/// How it is ended.
+/// The ways to end it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Stop,
@@ -94,7 +95,8 @@ impl House {
         Application::running().iter().any(|name| **name == *self.name)
     }
 
-    /// That nothing is left of it; who was waited for is dead, and not only about to be.
+    /// Checks that nothing is left of it. A process that was waited for has exited, and is not just
+    /// exiting.
     fn is_gone(&self, books: &Books, how: &str, waited: bool) {
         let not_started = ApplicationError::NotStarted(self.name.as_str().into());
         let listed = self.is_listed();
@@ -146,7 +148,7 @@ impl Client<'_> {
         };
         let callbacks = match called[..] {
             [] => end == End::KillMaster,
-            // Before the one all run; at the other none, unless their supervisor could not stop them.
+            // In `prep_stop` all run; in `on_stop` none, unless their supervisor could not stop them.
             [("prep_stop", before), ("on_stop", after)] => {
                 let orderly = !matches!(end, End::KillTop | End::StopTop | End::GiveUp);
                 (!orderly || before == count) && (end == End::KillTop || after == 0) && end != End::KillMaster
@@ -159,7 +161,8 @@ impl Client<'_> {
         house.is_gone(&books, "has ended", end != End::KillMaster);
     }
 
-    /// It runs: it cannot be started again, others can depend on it, its servers answer.
+    /// Checks a running application: it cannot be started again, others can depend on it, its servers
+    /// answer.
     fn look_at(&mut self, house: &Arc<House>, app: &ApplicationRef) {
         let again = house.plan(self, 0).start().err();
         let taken = match &again {
@@ -208,7 +211,7 @@ impl Client<'_> {
                     process::sleep(self.hand.dice.up_to_ms(1));
                 }
                 match ours.stop() {
-                    Err(ApplicationError::NotStarted(_)) if !ours.is_running() => Ok(()), // the other was first
+                    Err(ApplicationError::NotStarted(_)) if !ours.is_running() => Ok(()), // the other stop was first
                     result => result,
                 }
             }
@@ -218,12 +221,12 @@ impl Client<'_> {
             }
             End::BeginStopInside => self.stop_inside(house, app),
             End::KillTop => {
-                self.hand.books.behead(top);
+                self.hand.books.kill_supervisor(top);
                 process::exit(top, ExitReason::Kill);
                 Ok(())
             }
             End::KillMaster => {
-                self.hand.books.behead(top);
+                self.hand.books.kill_supervisor(top);
                 master(top).into_iter().for_each(|master| process::exit(master, ExitReason::Kill));
                 Ok(())
             }
@@ -232,7 +235,7 @@ impl Client<'_> {
                 Ok(())
             }
             End::GiveUp => {
-                // Until it has had enough.
+                // Until the restart budget is spent.
                 while app.wait_timeout(self.hand.dice.up_to_ms(1)).is_none() {
                     let pid = house.slots[0].server().whereis();
                     pid.into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
@@ -244,14 +247,14 @@ impl Client<'_> {
             self.breach(format!("{name} was not stopped: {error}"));
         }
         let ending = app.wait_timeout(SLACK);
-        // Its master has heard of it, so whoever asks from now on does too.
+        // Its master has been notified, so later queries see the exit too.
         if end != End::KillMaster && !gone(top) {
             self.breach(format!("{name} has ended: {ending:?}, and not its top supervisor"));
         }
         ending
     }
 
-    /// A process of the application cannot wait for its end, but have it begin.
+    /// Stops the application from one of its own processes, which can request the stop but not wait for it.
     fn stop_inside(&mut self, house: &Arc<House>, app: &ApplicationRef) -> Result<(), ApplicationError> {
         let (name, this, (to, n)) =
             (house.name.clone(), app.clone(), (self.inbox.address(), self.hand.number()));
@@ -262,18 +265,18 @@ impl Client<'_> {
             if by_name != refused || by_handle != refused {
                 books.breach(format!("{name} was stopped from inside: {by_name:?}, {by_handle:?}"));
             }
-            to.send(n); // first: it is told to end like any other
+            to.send(n); // first, because it is stopped like any other child
             this.request_stop();
             process::sleep(Duration::MAX);
         });
         let started = app.supervisor().start_child(inside);
         if started.is_ok() {
-            let told = |event: &Event<u64>| matches!(event, Event::Message(m) if *m == n);
-            if self.inbox.recv_where_timeout(SLACK, told).is_none() {
+            let confirmed = |event: &Event<u64>| matches!(event, Event::Message(m) if *m == n);
+            if self.inbox.recv_where_timeout(SLACK, confirmed).is_none() {
                 self.breach(format!("{} has a process that did not ask for its end", house.name));
             }
             return Ok(());
         }
-        app.stop() // there was no room for it
+        app.stop() // the process limit left no room for it
     }
 }

@@ -1,5 +1,5 @@
-//! Partition supervisors that nobody else knows: one partition is ended at a time, and comes back in its place; when all
-//! is stopped nothing is there. Clients ask here.
+//! Private partition supervisors, used by one client only: one partition is ended at a time and must be
+//! restarted in its place; after the stop nothing may be left.
 
 use parking_lot::Mutex;
 use rethread::SpecError;
@@ -13,7 +13,7 @@ use crate::places::Slot;
 use crate::worker::Temper;
 
 impl Client<'_> {
-    /// One of its own: all it does is known.
+    /// Starts a partition supervisor of its own and checks every outcome.
     pub(crate) fn private_partitions(&mut self) {
         let (count, books) = (1 + self.hand.dice.below(4), self.books());
         let first = books.private_places(count);
@@ -22,6 +22,7 @@ impl Client<'_> {
         });
         let name = PartitionRef::named(own_name(self.hand.id()));
         let parts = Parts { name, max: 1000, slots, homes: Mutex::default() };
+        // A supervisor without partitions is refused.
         let none = parts.spec(&books).partitions(0).start().err();
         if none != Some(StartError::BadSpec(SpecError::NoPartitions)) || name.partitions().is_some() {
             self.breach(format!("no partitions: {none:?}, {:?}", name.partitions()));
@@ -30,6 +31,7 @@ impl Client<'_> {
             Ok(system) => system,
             Err(error) => return self.hand.no_system(&error),
         };
+        // A second start under the same name is refused.
         let again = parts.spec(&books).start().map(|_| ());
         let twice = matches!(&again, Err(StartError::AlreadyStarted(pid)) if Some(*pid) == system.whereis());
         if !twice && !again.as_ref().is_err_and(|error| auditor::no_room(&books, error)) {
@@ -39,6 +41,7 @@ impl Client<'_> {
         if all.iter().any(Option::is_none) || name.partitions() != Some(count) {
             self.breach(format!("{name} was started with {count}, and has {:?}, {all:?}", name.partitions()));
         }
+        // End one partition at a time: only this one is replaced.
         for _ in 0..self.hand.dice.below(5) {
             let at = self.hand.dice.below(count);
             let Some(pid) = all[at] else { break };
@@ -60,6 +63,7 @@ impl Client<'_> {
                 self.breach(format!("{next} is {at} of {name}, and answers {answer:?}"));
             }
         }
+        // After the stop nothing is left.
         parts.is_as_planned(&books);
         let _ = system.stop();
         let left = all.into_iter().flatten().filter(|pid| process::is_alive(*pid)).count();
@@ -70,7 +74,7 @@ impl Client<'_> {
     }
 }
 
-/// A name for each client; they are leaked, so they are the same in all rounds.
+/// Returns a name for each client; names are leaked, so they are the same in all rounds.
 fn own_name(client: u64) -> &'static str {
     static OWN: Mutex<Vec<(u64, &str)>> = Mutex::new(Vec::new());
     let mut own = OWN.lock();

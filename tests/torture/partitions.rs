@@ -1,5 +1,5 @@
-//! Partition supervisors in the tree, shared by all: each partition is there once, knows its number and is found by it; a
-//! key always leads to the same one. Everybody asks here.
+//! Shared partition supervisors in the tree: each partition exists once, knows its number and is found by
+//! it; a key always maps to the same partition.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::hand::Hand;
 use crate::places::Slot;
 use crate::reasons;
 
-/// What those of the tree are called; the same in all rounds.
+/// The names of the partition supervisors in the tree; the same in all rounds.
 pub(crate) const NAMES: [&str; 3] = ["torture parts 0", "torture parts 1", "torture parts 2"];
 
-/// A plan of one, and what was learnt of it.
+/// The plan of one partition supervisor, and what the clients have observed of it.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) name: PartitionRef<Part>,
     pub(crate) max: u32,
     pub(crate) slots: Vec<Arc<Slot>>,
-    /// Which partition a key has led to.
+    /// The partition that each key has mapped to.
     pub(crate) homes: Mutex<HashMap<u32, usize>>,
 }
 
-/// A server that knows which partition it is.
+/// A server that knows its partition number.
 pub(crate) struct Part {
     index: usize,
     slot: Arc<Slot>,
@@ -91,19 +91,20 @@ impl Parts {
         plan.max_restarts(self.max, Duration::from_secs(5))
     }
 
-    /// Which partition a number leads to.
+    /// Returns the index of the partition for a number.
     fn index(&self, number: i64) -> usize {
         (number.unsigned_abs() % self.slots.len() as u64) as usize
     }
 
-    /// All that can be seen of it from outside, whatever goes on.
+    /// Checks everything that can be observed from outside at any time.
     pub(crate) fn is_as_planned(&self, books: &Books) {
         let count = self.slots.len();
-        let told = self.name.partitions();
-        if told.is_some_and(|told| told != count) {
-            books.breach(format!("{} has {count} partitions, and says {told:?}", self.name));
+        let reported = self.name.partitions();
+        if reported.is_some_and(|reported| reported != count) {
+            books.breach(format!("{} has {count} partitions, and reports {reported:?}", self.name));
         }
-        // The same before and after is the same in between; but nobody is found while there is no supervisor.
+        // The same pid before and after means the same in between; but nothing is found while there is no
+        // supervisor.
         let at = |number| self.name.partition(number).whereis();
         let (first, beyond, again) = (at(1), at(1 + count as i64), at(1));
         if first.is_some() && first == again && beyond.is_some() && beyond != first {
@@ -125,7 +126,7 @@ impl Hand {
         self.books.calls.fetch_add(1, Ordering::Relaxed);
         let number = *self.dice.pick(&[0, 1, 2, 3, 5, -1, -4, i64::MAX, i64::MIN]);
         let (n, key, by_key) = (self.number(), self.dice.below(40) as u32, self.dice.one_in(2));
-        // The text counts, not who holds it.
+        // Keys are compared by text, not by type.
         let server = match by_key {
             true if self.dice.one_in(2) => parts.name.for_key(&key.to_string()),
             true => parts.name.for_key(key.to_string().as_str()),

@@ -1,5 +1,5 @@
-//! The places in which servers stand, one after the other, and the order of those below one supervisor. Plans are made
-//! of them; the books know who stands in which.
+//! Places: positions in the plan that servers occupy one after the other, and their order below one
+//! supervisor. The books record which process occupies which place.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -9,19 +9,19 @@ use rethread::registry::RegistryKey;
 
 use crate::worker::{Temper, Worker};
 
-/// A place where a server stands, one after the other.
+/// A place, occupied by one server after the other.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) number: usize,
     pub(crate) name: String,
-    /// What it is found by, if not by its name.
+    /// The registry key of its server, if it has no name.
     pub(crate) key: Option<RegistryKey<u32, u64>>,
-    /// The supervisor of its place, if that keeps an order.
+    /// The supervisor of the place, if that keeps an order.
     family: Option<Arc<Family>>,
     pub(crate) temper: Temper,
 }
 
-/// The places below one supervisor: numbered in order, those of its supervisors between its own.
+/// The places below one supervisor: numbered in order, those of nested supervisors included.
 #[derive(Debug)]
 pub(crate) struct Family {
     grouped: bool,
@@ -36,7 +36,7 @@ impl Family {
 }
 
 impl Slot {
-    /// One below a supervisor.
+    /// Creates a place below a supervisor.
     pub(crate) fn below(family: &Arc<Family>, number: usize, name: String, temper: Temper) -> Arc<Self> {
         Arc::new(Self { number, name, key: None, family: Some(Arc::clone(family)), temper })
     }
@@ -48,23 +48,23 @@ impl Slot {
         }
     }
 
-    /// The places of its later siblings, and below them.
+    /// Returns the places of its later siblings, and those below them.
     pub(crate) fn later(&self) -> Range<usize> {
         let end = self.family.as_ref().and_then(|family| family.end.get());
         self.number + 1..end.copied().unwrap_or(0).max(self.number + 1)
     }
 
-    /// Whether its later siblings end before it starts again.
+    /// Returns `true` if its later siblings are stopped before it is restarted.
     pub(crate) fn grouped(&self) -> bool {
         self.family.as_ref().is_some_and(|family| family.grouped)
     }
 
-    /// One that no supervisor has to do with.
+    /// Creates a place without a supervisor.
     pub(crate) fn alone(number: usize, name: String, temper: Temper) -> Arc<Self> {
         Self::with_key(number, name, None, temper)
     }
 
-    /// The same, perhaps found by a key.
+    /// Creates a place without a supervisor, possibly found by a key.
     pub(crate) fn with_key(
         number: usize,
         name: String,
@@ -74,7 +74,7 @@ impl Slot {
         Arc::new(Self { number, name, key, family: None, temper })
     }
 
-    /// Those below one supervisor that is not in the tree, from this number on.
+    /// Creates consecutive places below one supervisor that is not in the tree.
     pub(crate) fn row(
         strategy: Strategy,
         first: usize,

@@ -1,4 +1,5 @@
-//! A random tree: supervisors of all kinds, at most five deep, over servers and others that misbehave in all ways.
+//! A random tree: supervisors of all kinds, at most five levels deep, over servers and other children that
+//! misbehave in all ways.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +17,13 @@ use crate::places::{Family, Slot};
 use crate::starts::Starter;
 use crate::worker::{Temper, Worker};
 
-/// A supervisor whose children clients bring: servers for these places, or tasks.
+/// A supervisor whose children are started by clients: servers for these places, or tasks.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) name: String,
     pub(crate) most: usize,
     max: u32,
-    /// None: it is one of tasks.
+    /// Empty for a task supervisor.
     pub(crate) slots: Vec<Arc<Slot>>,
 }
 
@@ -38,7 +39,7 @@ enum Node {
 const RESTARTS: [Restart; 4] =
     [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
 
-/// What clients can find.
+/// The targets of the clients.
 #[derive(Debug, Default)]
 pub(crate) struct Field {
     pub(crate) slots: Vec<Arc<Slot>>,
@@ -49,10 +50,10 @@ pub(crate) struct Field {
     pub(crate) partitions: Vec<Arc<Parts>>,
     /// Applications for which clients compete.
     pub(crate) apps: Vec<Arc<Wild>>,
-    /// By name, the top one first; pools and those of partitions are among them.
+    /// Names of supervisors, the top one first; pools and partition supervisors are among them.
     pub(crate) supervisors: Vec<String>,
     odd: usize,
-    /// The next place.
+    /// The next free place.
     number: usize,
 }
 
@@ -120,7 +121,7 @@ impl Plan {
 impl Draft<'_> {
     fn supervisor(&mut self, depth: usize, path: String) -> Node {
         let strategy = *self.dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
-        // High enough that most rounds last, and low enough that some do not.
+        // High enough for most rounds to last, and low enough for some to end early.
         let max = *self.dice.pick(&[2, 20, 1000, 100_000]);
         let name = format!("{}{path}", self.books.prefix());
         self.field.supervisors.push(name.clone());
@@ -138,7 +139,7 @@ impl Draft<'_> {
                 break;
             }
             children.push(match self.dice.below(16) {
-                _ if self.field.slots.is_empty() => self.server(&family), // somebody to call
+                _ if self.field.slots.is_empty() => self.server(&family), // so that there is a server to call
                 _ if nested => self.supervisor(depth + 1, format!("{path}.{at}")),
                 0 => self.pool(format!("{path} pool {at}")),
                 1 => self.odd(format!("{path} odd {at}")),

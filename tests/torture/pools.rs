@@ -1,5 +1,5 @@
-//! Dynamic supervisors, supervisors of tasks, and tasks: limits are kept, who was ended is gone, each task gives its
-//! own value or its own end.
+//! Dynamic supervisors, task supervisors and tasks: limits are kept, a terminated child has exited, each
+//! task yields its own value or its own exit reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::plan::Pool;
 use crate::reasons;
 use crate::worker::Worker;
 
-/// Whether it is dead, and not only about to be.
+/// Returns `true` if it has exited, and is not just exiting.
 pub(crate) fn gone(pid: Pid) -> bool {
     process::watch(pid).wait_timeout(Duration::ZERO).is_some()
 }
 
-/// Whether a task that does this can end so.
+/// Returns `true` if a task of this kind can exit with this reason.
 fn true_end(kind: usize, reason: &ExitReason) -> bool {
     match (kind, reason) {
         (0, ExitReason::Panic(report)) => report.message() == "asked to crash",
@@ -37,7 +37,7 @@ impl Client<'_> {
         (!pools.is_empty()).then(|| Arc::clone(self.hand.dice.pick(&pools)))
     }
 
-    /// Has a dynamic supervisor start a server, or end one.
+    /// Starts a server under a dynamic supervisor, or terminates one.
     pub(crate) fn bring_a_child(&mut self) {
         let Some(pool) = self.pool(false) else { return };
         let supervisor = pool.servers();
@@ -65,7 +65,7 @@ impl Client<'_> {
         }
     }
 
-    /// A task of one's own: its value, or its end with the true reason, once; and one `Exit` at most.
+    /// Runs a linked task: it yields its value or its true exit reason, once, and at most one `Exit`.
     pub(crate) fn task(&mut self) {
         let (n, kind, time) = (self.hand.number(), self.hand.dice.below(5), self.hand.dice.up_to_ms(3));
         let work = move || {
@@ -81,6 +81,7 @@ impl Client<'_> {
             Err(error) => return self.hand.no_spawn(&error),
         };
         let pid = task.pid();
+        // Kind 2 is killed, in addition to the ways to end above.
         if kind == 2 {
             process::exit(pid, ExitReason::Kill);
         }
@@ -107,13 +108,14 @@ impl Client<'_> {
             }
             process::watch(pid).wait_timeout(SLACK);
         }
+        // The link may add one `Exit`, and not two.
         let exits = self.take(|event| matches!(event, Event::Exit { from, .. } if *from == pid));
         if exits.len() > 1 {
             self.breach(format!("a task ended more than once: {exits:?}"));
         }
     }
 
-    /// A supervised task without a link: its value or its end, and no message.
+    /// Runs a supervised task without a link: it yields its value or exit reason, and no message.
     pub(crate) fn pooled_task(&mut self) {
         let Some(pool) = self.pool(true) else { return };
         let (n, crash, time) = (self.hand.number(), self.hand.dice.one_in(4), self.hand.dice.up_to_ms(3));
@@ -152,7 +154,7 @@ impl Client<'_> {
         }
     }
 
-    /// Many at a time: as many results as items, in order.
+    /// Runs many tasks at a time: as many results as items, in order.
     pub(crate) fn stream(&mut self) {
         let count = self.hand.dice.below(12) as u64;
         let most = 1 + self.hand.dice.below(4);

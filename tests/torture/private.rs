@@ -1,4 +1,4 @@
-//! A server that nobody else knows: each call has exactly one right outcome.
+//! A private server, used by one client only: each call has exactly one right outcome.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ impl Client<'_> {
             }
             Err(error) => return self.breach(format!("a private server did not start: {error}")),
         };
-        let pid = server.whereis().unwrap_or(books.nobody);
+        let pid = server.whereis().unwrap_or(books.exited_pid);
         while process::is_alive(pid) {
             self.ask_exactly(&server, pid, &slot);
         }
@@ -31,7 +31,7 @@ impl Client<'_> {
         let after = server.call(|from| Ask::Echo(1, from));
         if !matches!(after, Err(CallError::NoProc { .. })) || slot.server().whereis().is_some() {
             self.breach(format!(
-                "{pid} is dead; a call of it: {after:?}, by name: {:?}",
+                "{pid} has exited; a call of it: {after:?}, by name: {:?}",
                 slot.server().whereis()
             ));
         }
@@ -56,7 +56,7 @@ impl Client<'_> {
                 (outcome, right)
             }
             2 => {
-                // Sent when `terminate` has run.
+                // The watch completes after `terminate`.
                 let watch = process::watch(pid);
                 let outcome = server.call_timeout(SLACK, |from| Ask::Stop(leave, n, from));
                 let right = outcome == Ok(n) && watch.wait_timeout(SLACK) == Some(last);
@@ -68,10 +68,10 @@ impl Client<'_> {
                 (outcome, right)
             }
             4..7 => {
-                // The answer comes in time, or too late: then nobody ever sees it.
+                // The reply comes in time, or too late: then it is never delivered.
                 let outcome = server.call_timeout(limit, |from| match kind {
                     4 => Ask::Slowly(time, n, from),
-                    5 => Ask::Deaf(time, n, from),
+                    5 => Ask::Unresponsive(time, n, from),
                     _ => Ask::Later(time, n, from),
                 });
                 let late = |after: Duration| after == limit && began.elapsed() >= limit;
@@ -80,7 +80,7 @@ impl Client<'_> {
                 (outcome, right)
             }
             7..9 => self.kill_meanwhile(server, pid, n, time),
-            // It asks itself, is refused, and says so.
+            // It calls itself, is refused, and reports that.
             9 => {
                 let itself = std::sync::Arc::clone(slot);
                 let outcome = server.call_timeout(SLACK, |from| Ask::Through(itself, n, from));
@@ -101,11 +101,11 @@ impl Client<'_> {
             self.breach(format!("{pid} died of a call of kind {kind}"));
         }
         if matches!(kind, 0..3 | 7 | 8) {
-            self.gone(pid); // it may still be ending
+            self.gone(pid); // it may still be exiting
         }
     }
 
-    /// Somebody ends the server while it is asked.
+    /// Ends the server from another process during the call.
     fn kill_meanwhile(
         &mut self,
         server: &ServerRef<Worker>,
@@ -119,11 +119,11 @@ impl Client<'_> {
             false => (ExitReason::new("odd"), ExitReason::new("odd")),
         };
         let before = self.hand.dice.up_to_ms(4);
-        let assassin = self.helper::<Never>(move |_| {
+        let killer = self.helper::<Never>(move |_| {
             process::sleep(before);
             process::exit(pid, signal);
         });
-        if assassin.is_none() {
+        if killer.is_none() {
             process::exit(pid, ExitReason::Kill);
         }
         let outcome = server.call_timeout(SLACK, |from| Ask::Slowly(time, n, from));

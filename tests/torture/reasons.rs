@@ -1,29 +1,30 @@
-//! The reasons for which servers of a torture can end, and no others. Who hears of a death asks here.
+//! The exit reasons that are possible in a torture round; all others are violations.
 
 use rethread::prelude::*;
 
-/// What panics say here.
+/// The messages of panics in this test.
 const PANICS: [&str; 7] = [
     "no start",
     "asked to crash",
-    "told to crash",
+    "crash on request",
     "in terminate",
     "in a destructor",
     "a bomb",
     "a start function panics",
 ];
-/// What processes leave with.
+/// The reasons that processes exit with by themselves.
 const LEFT_WITH: [&str; 5] = ["no start", "odd", "monitored", "a start function leaves", "short life"];
 
-/// As normal as `Shutdown`, but only clients say it: supervisors say the other.
+/// Returns a variant of the `Shutdown` reason that only clients use; supervisors use the plain one.
 pub(crate) fn odd_shutdown() -> ExitReason {
     ExitReason::shutdown_with("odd")
 }
 
-/// Whether a server of the tree can have ended so. Raw `Kill` is only ever sent; `Timeout` and the like nobody has.
+/// Returns `true` if a server of the tree can have exited with this reason. Raw `Kill` is only ever sent,
+/// and `Timeout` and the like do not occur.
 pub(crate) fn can_be(reason: &ExitReason) -> bool {
     match reason {
-        // The last one by a link that came too late.
+        // `NoProc` comes from a link that was set too late.
         ExitReason::Normal | ExitReason::Shutdown | ExitReason::Killed | ExitReason::NoProc => true,
         ExitReason::ShutdownWith(_) => *reason == odd_shutdown(),
         ExitReason::Panic(report) => PANICS.contains(&report.message()),
@@ -32,7 +33,8 @@ pub(crate) fn can_be(reason: &ExitReason) -> bool {
     }
 }
 
-/// Whether a supervisor can have ended so: not by anything its children or their start functions do.
+/// Returns `true` if a supervisor can have exited with this reason: never one caused by its children or
+/// their start functions.
 pub(crate) fn of_supervisor(reason: &ExitReason) -> bool {
     match reason {
         ExitReason::Shutdown | ExitReason::Killed => true,

@@ -1,5 +1,5 @@
-//! Children with start functions of their own, which panic, leave, throw, fail, ignore, hang and lie. A supervisor
-//! must not end of any of it.
+//! Children with start functions of their own, which panic, exit, throw, fail, ignore, hang and return
+//! invalid pids. None of it may end a supervisor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::dice::Dice;
 pub(crate) struct Starter {
     name: String,
     dice: Dice,
-    /// Whether what it starts ends by itself.
+    /// `true` if the started process exits by itself.
     short: bool,
     tries: AtomicUsize,
 }
@@ -35,7 +35,7 @@ impl Starter {
         let tries = self.tries.fetch_add(1, Ordering::Relaxed);
         let mut dice = self.dice.clone();
         (0..tries % 16).for_each(|_| dice = dice.fork());
-        // The first time all is well, or few trees would ever stand.
+        // The first start always succeeds, or few trees would come up.
         match if tries == 0 { usize::MAX } else { dice.below(16) } {
             0 => panic!("a start function panics"),
             1 => process::exit_with("a start function leaves"),
@@ -44,11 +44,11 @@ impl Starter {
             4 => return Err(StartError::Ignored),
             5 => process::sleep(dice.up_to_ms(5)),
             6 => {
-                let (_nobody, nothing) = channel::<Never>();
+                let (_sender, nothing) = channel::<Never>();
                 let _ = nothing.recv_timeout(dice.up_to_ms(5));
             }
             7 => {
-                // One that is gone before the supervisor hears of it.
+                // A process that has exited before the supervisor sees its pid.
                 let gone = self.builder().spawn::<Never>(|_| ())?;
                 process::watch(&gone).wait();
                 return Ok(gone.pid());

@@ -1,4 +1,4 @@
-//! A server that does as it is told, mostly wrong.
+//! A server that performs the requests of clients, and often fails at it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::hostile::{self, Bomb};
 use crate::places::Slot;
 
-/// What is wrong with the servers of one slot: one time in so many; zero is never.
+/// The failure rates of the servers of one place: one in N; zero means never.
 #[derive(Debug, Clone)]
 pub(crate) struct Temper {
     dice: Dice,
@@ -27,7 +27,7 @@ pub(crate) struct Temper {
 
 impl Temper {
     pub(crate) fn draw(dice: &mut Dice, size: usize) -> Self {
-        // Of a big tree one failure in the beginning is the end.
+        // In a big tree one early failure would end the whole tree.
         let rare = 1 + size / 100;
         Self {
             dice: dice.fork(),
@@ -39,7 +39,7 @@ impl Temper {
         }
     }
 
-    /// Nothing is wrong.
+    /// Returns rates of zero.
     pub(crate) fn calm(dice: &mut Dice) -> Self {
         Self {
             dice: dice.fork(),
@@ -51,7 +51,7 @@ impl Temper {
         }
     }
 
-    /// Not the same for each incarnation.
+    /// Returns the random numbers of this incarnation.
     pub(crate) fn fate(&self, books: &Books) -> Dice {
         let mut dice = self.dice.clone();
         for _ in 0..books.starts.load(Ordering::Relaxed) % 64 {
@@ -60,7 +60,7 @@ impl Temper {
         dice
     }
 
-    /// Whether a start is to go wrong.
+    /// Returns `true` if a start is to fail.
     pub(crate) fn fails(&self, dice: &mut Dice) -> bool {
         self.fails_to_start > 0 && dice.one_in(self.fails_to_start)
     }
@@ -72,20 +72,20 @@ pub(crate) struct Worker {
     pid: Pid,
     dice: Dice,
     deferred: HashMap<u64, Caller<u64>>,
-    /// The last number that came from each client.
-    heard: HashMap<u64, u64>,
+    /// The last number received from each client.
+    received: HashMap<u64, u64>,
 }
 
-/// What it can be asked.
+/// The calls of the server.
 pub(crate) enum Ask {
     Echo(u64, Caller<u64>),
-    /// After a while, in which it can be ended.
+    /// Replies after an interruptible pause.
     Slowly(Duration, u64, Caller<u64>),
-    /// After a while, in which it cannot.
-    Deaf(Duration, u64, Caller<u64>),
-    /// From a later message.
+    /// Replies after an uninterruptible pause.
+    Unresponsive(Duration, u64, Caller<u64>),
+    /// Replies from a later message.
     Later(Duration, u64, Caller<u64>),
-    /// Through another.
+    /// Calls another server first.
     Through(Arc<Slot>, u64, Caller<u64>),
     Never(Caller<u64>),
     Crash(Caller<u64>),
@@ -96,16 +96,16 @@ pub(crate) enum Ask {
 pub(crate) enum Tell {
     Crash,
     Deferred(u64),
-    /// Its sender has killed this very process before.
-    AfterYourDeath(Pid),
+    /// Sent by the process that has killed this very process before.
+    AfterKill(Pid),
     Link(Pid),
-    /// Each client counts what it sends to anybody.
+    /// Numbered by each client across all targets.
     Numbered(u64, u64),
     Bomb(#[expect(dead_code, reason = "its destructor is what it is for")] Bomb),
 }
 
 impl Worker {
-    /// How the server of a slot is started and stopped.
+    /// Returns the spec for the server of a place.
     pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> ServerSpec<Self> {
         let spec = Self::child_spec((Arc::clone(slot), Arc::clone(books)))
             .id(slot.name.as_str())
@@ -139,10 +139,10 @@ impl GenServer for Worker {
         }
         let n = slot.temper.hangs_in_init;
         if n > 0 && dice.one_in(n) {
-            process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter lives so long
+            process::sleep(Duration::from_secs(1)); // its start timeout ends it, if its starter runs that long
         }
         books.enters(&slot, cx.pid(), above);
-        Ok(Self { slot, books, pid: cx.pid(), dice, deferred: HashMap::new(), heard: HashMap::new() })
+        Ok(Self { slot, books, pid: cx.pid(), dice, deferred: HashMap::new(), received: HashMap::new() })
     }
 
     fn handle_call(&mut self, ask: Ask, cx: &mut Context<Self>) -> Next {
@@ -152,8 +152,8 @@ impl GenServer for Worker {
                 process::sleep(time);
                 from.reply(n)
             }
-            Ask::Deaf(time, n, from) => {
-                let (_nobody, nothing) = channel::<Never>();
+            Ask::Unresponsive(time, n, from) => {
+                let (_sender, nothing) = channel::<Never>();
                 let _ = nothing.recv_timeout(time);
                 from.reply(n)
             }
@@ -163,7 +163,7 @@ impl GenServer for Worker {
                 Next::wait()
             }
             Ask::Through(other, n, from) => {
-                // What goes wrong there is none of the caller's business.
+                // Failures in there do not concern the caller.
                 let answer =
                     other.server().call_timeout(Duration::from_millis(50), |from| Ask::Echo(n, from));
                 from.reply(answer.unwrap_or(n))
@@ -178,24 +178,24 @@ impl GenServer for Worker {
         }
     }
 
-    fn handle_cast(&mut self, tell: Tell, _: &mut Context<Self>) -> Next {
-        match tell {
-            Tell::Crash => panic!("told to crash"),
+    fn handle_cast(&mut self, tx: Tell, _: &mut Context<Self>) -> Next {
+        match tx {
+            Tell::Crash => panic!("crash on request"),
             Tell::Deferred(n) => {
                 if let Some(from) = self.deferred.remove(&n) {
                     from.reply_now(n);
                 }
             }
-            Tell::AfterYourDeath(pid) if pid == self.pid => {
+            Tell::AfterKill(pid) if pid == self.pid => {
                 self.books.breach(format!("{pid} handles a message that was sent to it after it was killed"));
             }
-            Tell::AfterYourDeath(_) => {}
+            Tell::AfterKill(_) => {}
             Tell::Link(other) => {
                 self.books.tie(self.pid, other);
                 let _ = process::link(other);
             }
             Tell::Numbered(client, n) => {
-                let last = self.heard.insert(client, n).unwrap_or(0);
+                let last = self.received.insert(client, n).unwrap_or(0);
                 if last >= n {
                     self.books.breach(format!("{} got {n} of {client} after {last}", self.pid));
                 }
@@ -220,7 +220,7 @@ impl GenServer for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.dice.one_in(3) {
-            hostile::last_words(&mut self.dice, &self.books, &self.slot);
+            hostile::act_while_exiting(&mut self.dice, &self.books, &self.slot);
         }
         self.books.leaves(&self.slot, self.pid);
         let n = self.slot.temper.crashes_in_drop;

@@ -1,8 +1,8 @@
-//! The machine: what it is, and what share of its cores others took.
+//! The machine: its description, and the share of its cores used by other programs.
 
 use std::fs;
 
-/// All cores' time since boot, in ticks: in all, and not idle (the host's stealing counts as busy).
+/// The time of all cores since boot, in ticks: total, and busy (the host's stealing counts as busy).
 #[derive(Debug, Clone, Copy)]
 pub struct Ticks {
     total: f64,
@@ -24,7 +24,8 @@ impl Ticks {
         Self { total, busy: total - idle }
     }
 
-    /// The share of the cores since then that went neither to idling nor to a child that used `own` seconds.
+    /// Returns the share of the cores since then that was used by neither idling nor a child that used
+    /// `own` seconds.
     pub fn others_since(self, own: f64) -> f64 {
         let now = Self::now();
         let total = now.total - self.total;
@@ -35,7 +36,7 @@ impl Ticks {
     }
 }
 
-/// One line about the machine.
+/// Returns one line about the machine.
 pub fn describe() -> String {
     let first = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let model = first("/proc/cpuinfo");

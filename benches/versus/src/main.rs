@@ -1,5 +1,5 @@
-//! Compares rethread with what a user would pick instead: the same workloads, interleaved, each reading in a process of
-//! its own. `quick` takes under five minutes, `full` more than half an hour.
+//! Compares rethread with the alternatives: the same workloads, interleaved, each reading in a child
+//! process. `quick` takes under five minutes, `full` more than half an hour.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/versus/Cargo.toml -- quick [--tsv FILE] [--plot FILE]
@@ -90,7 +90,7 @@ fn compare(scale: Scale, options: &Options) -> Result<(), Box<dyn std::error::Er
             if round >= workload.rounds(scale, rounds) {
                 continue;
             }
-            // Another peer begins in each round.
+            // A different peer begins in each round.
             for turn in 0..peers.len() {
                 let peer = peers[(turn + round as usize) % peers.len()];
                 let reading = Reading::take(workload, peer, scale)?;

@@ -1,4 +1,4 @@
-//! What the peers share: clocks, percentiles, memory, a paced client.
+//! Helpers for all peers: clocks, percentiles, memory, a paced client.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::workload::Workload;
 /// One figure of a reading: its name as in `workload::FIGURES`, and its value.
 pub type Figure = (String, f64);
 
-/// What a peer has to say: figures, or why it has none.
+/// The result of a peer: figures, or the reason for having none.
 pub type Outcome = Result<Vec<Figure>, &'static str>;
 
-/// Wall and CPU time since a moment.
+/// Measures wall and CPU time.
 pub struct Stopwatch {
     wall: Instant,
     cpu: ProcessTime,
@@ -28,7 +28,7 @@ impl Stopwatch {
     }
 }
 
-/// What a stopwatch has measured.
+/// The times measured by a stopwatch.
 #[derive(Debug, Clone, Copy)]
 pub struct Lap {
     pub wall: Duration,
@@ -36,13 +36,13 @@ pub struct Lap {
 }
 
 impl Lap {
-    /// Nanoseconds for each of `count` operations, and the CPU time of that.
+    /// Returns nanoseconds and CPU time for each of `count` operations.
     pub fn per_op(self, workload: Workload, count: usize) -> Vec<Figure> {
         let name = workload.name();
         vec![(name.into(), nanos(self.wall, count)), (format!("{name}_cpu"), nanos(self.cpu, count))]
     }
 
-    /// Operations in a second, and the CPU time of each.
+    /// Returns operations in a second, and the CPU time of each.
     pub fn rate(self, workload: Workload, count: usize) -> Vec<Figure> {
         let name = workload.name();
         let rate = count as f64 / self.wall.as_secs_f64();
@@ -61,7 +61,7 @@ pub fn nanos(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e9 / count as f64
 }
 
-/// The median and the 99th percentile, in microseconds.
+/// Returns the median and the 99th percentile, in microseconds.
 pub fn percentiles(workload: Workload, mut times: Vec<Duration>) -> Vec<Figure> {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
@@ -69,7 +69,7 @@ pub fn percentiles(workload: Workload, mut times: Vec<Duration>) -> Vec<Figure> 
     vec![(format!("{name}_p50"), at(0.5)), (format!("{name}_p99"), at(0.99))]
 }
 
-/// The memory of this program that is in use, in bytes.
+/// Returns the resident memory of this program, in bytes.
 pub fn rss() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -77,7 +77,7 @@ pub fn rss() -> f64 {
     kib.unwrap_or(f64::NAN) * 1024.0
 }
 
-/// Many idle processes: time and memory for each, and the CPU they use by being there.
+/// Many idle processes: time and memory for each, and the CPU they use while idle.
 pub struct Crowd {
     before: f64,
     begun: Instant,
@@ -88,11 +88,11 @@ impl Crowd {
         Self { before: rss(), begun: Instant::now() }
     }
 
-    /// To be called when all are there; blocks for a while.
+    /// Measures once all have started; blocks for a while.
     pub fn there(self, workload: Workload, count: usize) -> Vec<Figure> {
         let took = self.begun.elapsed();
         let name = workload.name();
-        std::thread::sleep(Duration::from_millis(300)); // until the last have gone to sleep
+        std::thread::sleep(Duration::from_millis(300)); // until the last are asleep
         let memory = (rss() - self.before) / count as f64;
         let mut figures =
             vec![(format!("{name}_time"), nanos(took, count) / 1e3), (format!("{name}_rss"), memory)];
@@ -108,7 +108,7 @@ impl Crowd {
     }
 }
 
-/// A client that wants to call once a millisecond. A late answer also stands for the calls it kept from being made.
+/// A client that calls once a millisecond. A late reply also stands for the calls it delayed.
 pub struct Pace {
     start: Instant,
     next: u32,
@@ -121,7 +121,7 @@ impl Pace {
         Self { start: Instant::now(), next: 0, length, latencies: Vec::new() }
     }
 
-    /// When the next call is due; `None` when the time is up.
+    /// Returns when the next call is due; `None` when the time is up.
     pub fn due(&self) -> Option<Instant> {
         let offset = Duration::from_millis(1) * self.next;
         (offset < self.length).then(|| self.start + offset)
@@ -144,7 +144,7 @@ impl Pace {
     }
 }
 
-/// Blocks the calling thread as a busy server does: asleep, or computing.
+/// Blocks the calling thread like a busy server: asleep, or computing.
 pub fn block(workload: Workload) {
     let time = crate::workload::BLOCK;
     if workload == Workload::BlockSleep {
@@ -157,7 +157,7 @@ pub fn block(workload: Workload) {
     }
 }
 
-/// Numbers at random, the same in each run: who pings whom.
+/// Pseudo-random numbers, the same in each run: they select the ping partners.
 pub struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! One reading: a workload done by a peer, in a process of its own that is ended if it takes too long.
+//! One reading: a workload run by a peer, in a child process that is killed if it takes too long.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -16,13 +16,13 @@ use crate::workload::{Scale, Workload};
 pub struct Reading {
     pub workload: Workload,
     pub peer: Peer,
-    /// Figures, or why there are none.
+    /// Figures, or the reason for having none.
     pub outcome: Result<Vec<Figure>, String>,
-    /// The share of the cores that others took meanwhile.
+    /// The share of the cores that other programs used meanwhile.
     pub others: f64,
 }
 
-/// How lines of the child begin.
+/// The start of certain lines from the child.
 const NONE: &str = "none";
 const CPU: &str = "cpu";
 
@@ -72,7 +72,7 @@ impl Reading {
     }
 }
 
-/// In the child: does the work and says what came of it.
+/// Runs the work in the child and prints the outcome.
 pub fn make(workload: Workload, peer: Peer, scale: Scale) {
     match peers::run(peer, workload, scale) {
         Ok(figures) => figures.iter().for_each(|(name, value)| println!("{name} {value}")),

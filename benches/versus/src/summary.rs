@@ -1,4 +1,4 @@
-//! What many readings come to: medians of the quiet ones.
+//! Aggregates many readings: medians of the quiet ones.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use crate::peers::Peer;
 use crate::reading::Reading;
 use crate::workload::{Better, FIGURES};
 
-/// A reading is quiet if others took less than this share of the cores.
+/// A reading is quiet if other programs used less than this share of the cores.
 const QUIET: f64 = 0.10;
 
-/// So many quiet ones make the others superfluous.
+/// With this many quiet readings the others are ignored.
 const ENOUGH: usize = 3;
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct Row {
 
 pub struct Summary {
     pub rows: Vec<Row>,
-    /// Why some have no figures: workload, peer, reason, how often.
+    /// Readings without figures: workload, peer, reason, how often.
     pub missing: BTreeMap<(&'static str, Peer, String), usize>,
 }
 
@@ -69,7 +69,7 @@ fn median(all: &[(f64, f64)]) -> Median {
 }
 
 impl Row {
-    /// How much of `other` this is, such that less than one is better, whatever the unit.
+    /// Returns the ratio to `other`, such that less than one is better, whatever the unit.
     pub fn ratio(&self, peer: Peer, other: Peer) -> Option<f64> {
         let (this, other) = (self.medians.get(&peer)?.value, self.medians.get(&other)?.value);
         Some(match self.better {
@@ -78,7 +78,7 @@ impl Row {
         })
     }
 
-    /// The best of all, or of all but one.
+    /// Returns the best of all, or of all but one.
     pub fn best(&self, except: Option<Peer>) -> Option<Peer> {
         let rivals = self.medians.iter().filter(|(peer, _)| Some(**peer) != except);
         let best = rivals.min_by(|(_, a), (_, b)| match self.better {

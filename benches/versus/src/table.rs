@@ -1,11 +1,11 @@
-//! The medians for people: one row a figure, one column a peer, the best in bold, and rethread's ratios.
+//! The medians for readers: one row a figure, one column a peer, the best in bold, and rethread's ratios.
 
 use std::fmt::Write;
 
 use crate::peers::{self, Peer};
 use crate::summary::{Row, Summary};
 
-/// Those that rethread is held against, beside the best of all.
+/// The peers rethread is compared with, beside the best of all.
 const RIVALS: [Peer; 3] = [Peer::Threads, Peer::Tokio, Peer::Beam];
 
 pub fn render(summary: &Summary, peers: &[Peer], machine: &str) -> String {
@@ -53,7 +53,7 @@ fn line(row: &Row, peers: &[Peer]) -> String {
     text
 }
 
-/// Three digits that count.
+/// Formats a value with three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 1e6 => format!("{:.2}M", value / 1e6),

@@ -1,4 +1,4 @@
-//! The medians for other programs.
+//! The medians as tab-separated values for other programs.
 
 use std::fmt::Write;
 use std::io;

@@ -1,4 +1,4 @@
-//! What is measured: the workloads, how big they are, and the unit of each figure.
+//! The workloads, their sizes, and the unit of each figure.
 
 use clap::ValueEnum;
 
@@ -97,13 +97,14 @@ impl Workload {
         }
     }
 
-    /// Those that take seconds are run once in a quick comparison.
+    /// Returns the number of rounds: workloads that take seconds are run once in a quick comparison.
     pub fn rounds(self, scale: Scale, rounds: u32) -> u32 {
         let long = matches!(self, W::BlockSleep | W::BlockSpin | W::SpawnMany10k);
         if long && scale == Scale::Quick { 1 } else { rounds }
     }
 
-    /// How often the operation is done: calls for each client, messages for each producer, hops, rounds, crashes.
+    /// Returns the number of operations: calls for each client, messages for each producer, hops, rounds,
+    /// crashes.
     pub fn count(self, scale: Scale) -> usize {
         match self {
             W::CallRoundtrip | W::Pingpong => scale.pick(20_000, 200_000),
@@ -125,7 +126,7 @@ impl Workload {
     }
 }
 
-/// How many processes a ring has.
+/// Returns the number of processes in a ring.
 pub fn ring_size(workload: Workload) -> usize {
     if workload == W::Ring1000 { 1_000 } else { 100 }
 }

@@ -1,5 +1,5 @@
-//! What all parties of one script share: the definitions, who has been started as what, and the log. Also
-//! the script's words for what the library says.
+//! The state shared by all processes of one script: the definitions, the started processes, and the log.
+//! Also the translation of the library's results into the words of the scripts.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use super::script::{Flags, SupDef};
 use super::server::Scripted;
 use crate::scripted;
 
-/// What a process is, and how it is reached by pid.
+/// The role of a process, with its handle.
 #[derive(Clone)]
 pub(super) enum Role {
     Server(ServerRef<Scripted>),
-    /// Known when its start has succeeded.
+    /// `Some` once its start has succeeded.
     Supervisor(Option<Boss>),
 }
 
@@ -31,22 +31,22 @@ impl Role {
 
 /// One attempt to start a label.
 #[derive(Clone)]
-pub(super) struct Person {
+pub(super) struct Attempt {
     pub(super) pid: Pid,
     pub(super) label: String,
     pub(super) attempt: u32,
     pub(super) role: Role,
-    /// The dynamic supervisor whose child it is.
+    /// The dynamic supervisor of which it is a child.
     pub(super) crew: Option<String>,
     /// Its start has succeeded.
     pub(super) up: bool,
-    /// It is dead, and all who are to hear of that have.
+    /// It has exited, and all links and monitors have been notified.
     pub(super) gone: bool,
 }
 
 /// One line of the log.
 pub(super) struct Line {
-    /// Whose doing it was; nobody's when a start failed.
+    /// The process that caused the line; `None` when a start failed.
     pub(super) pid: Option<Pid>,
     pub(super) label: String,
     /// 0: not about one attempt.
@@ -56,7 +56,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Where it stands among lines whose order means nothing.
+    /// Returns the sort key among lines whose order is not guaranteed.
     pub(super) fn place(&self) -> impl Ord {
         (self.label.clone(), self.attempt, self.verb == "dies", self.verb, self.text.clone())
     }
@@ -72,14 +72,14 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// What all parties of one script share.
+/// The state shared by all processes of one script.
 pub(super) struct Board {
-    /// Names are the program's, scripts run side by side: each script has names of its own.
+    /// Names are global and scripts run side by side: each script has its own prefix.
     prefix: String,
     pub(super) clients: Clients,
     supervisors: Mutex<HashMap<String, SupDef>>,
     servers: Mutex<HashMap<String, Flags>>,
-    people: Mutex<Vec<Person>>,
+    attempts: Mutex<Vec<Attempt>>,
     log: Mutex<Vec<Line>>,
 }
 
@@ -90,7 +90,7 @@ impl Board {
             clients: Clients::default(),
             supervisors: Mutex::default(),
             servers: Mutex::default(),
-            people: Mutex::default(),
+            attempts: Mutex::default(),
             log: Mutex::default(),
         }
     }
@@ -107,7 +107,7 @@ impl Board {
         self.servers.lock().insert(label.to_owned(), flags);
     }
 
-    /// Changes a supervisor's definition; false if there is none.
+    /// Changes a supervisor's definition; returns `false` if there is none.
     pub(super) fn amend(&self, label: &str, change: impl FnOnce(&mut SupDef)) -> bool {
         self.supervisors.lock().get_mut(label).map(change).is_some()
     }
@@ -121,70 +121,70 @@ impl Board {
     }
 }
 
-/// Who there is.
+/// The known processes.
 impl Board {
-    /// First thing in `init`: a new attempt, which gets the next number of its label.
-    pub(super) fn born(&self, pid: Pid, label: &str, role: Role, crew: Option<String>) -> u32 {
-        let mut people = self.people.lock();
-        let earlier = people.iter().filter(|person| person.label == label).count();
+    /// Records a new attempt, at the very start of `init`; returns the next attempt number of the label.
+    pub(super) fn starting(&self, pid: Pid, label: &str, role: Role, crew: Option<String>) -> u32 {
+        let mut attempts = self.attempts.lock();
+        let earlier = attempts.iter().filter(|entry| entry.label == label).count();
         let attempt = u32::try_from(earlier).expect("a short script") + 1;
-        people.push(Person { pid, label: label.to_owned(), attempt, role, crew, up: false, gone: false });
-        drop(people);
+        attempts.push(Attempt { pid, label: label.to_owned(), attempt, role, crew, up: false, gone: false });
+        drop(attempts);
         self.note(pid, "starts", String::new());
         attempt
     }
 
-    /// A start has succeeded.
+    /// Records that a start has succeeded.
     pub(super) fn is_up(&self, pid: Pid, role: Role) {
-        if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
-            person.up = true;
-            person.role = role;
+        if let Some(entry) = self.attempts.lock().iter_mut().find(|entry| entry.pid == pid) {
+            entry.up = true;
+            entry.role = role;
         }
     }
 
     pub(super) fn mark_gone(&self, pid: Pid) {
-        if let Some(person) = self.people.lock().iter_mut().find(|person| person.pid == pid) {
-            person.gone = true;
+        if let Some(entry) = self.attempts.lock().iter_mut().find(|entry| entry.pid == pid) {
+            entry.gone = true;
         }
     }
 
-    pub(super) fn people(&self) -> Vec<Person> {
-        self.people.lock().clone()
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        self.attempts.lock().clone()
     }
 
-    pub(super) fn person(&self, pid: Pid) -> Option<Person> {
-        self.people.lock().iter().find(|person| person.pid == pid).cloned()
+    pub(super) fn entry(&self, pid: Pid) -> Option<Attempt> {
+        self.attempts.lock().iter().find(|entry| entry.pid == pid).cloned()
     }
 
-    /// `name`, `label#K` or `@name`: the process meant.
+    /// Resolves `name`, `label#K` or `@name`.
     pub(super) fn pid(&self, word: &str) -> Option<Pid> {
         match word.split_once('#') {
             Some((label, attempt)) => {
-                let people = self.people.lock();
-                let meant = |person: &&Person| person.label == label && person.attempt.to_string() == attempt;
-                people.iter().find(meant).map(|person| person.pid)
+                let attempts = self.attempts.lock();
+                let meant = |entry: &&Attempt| entry.label == label && entry.attempt.to_string() == attempt;
+                attempts.iter().find(meant).map(|entry| entry.pid)
             }
             None => process::whereis(&self.name(word.trim_start_matches('@'))),
         }
     }
 }
 
-/// What happens.
+/// The log of events.
 impl Board {
     pub(super) fn note(&self, pid: Pid, verb: &'static str, text: String) {
-        if let Some(Person { label, attempt, .. }) = self.person(pid) {
+        if let Some(Attempt { label, attempt, .. }) = self.entry(pid) {
             self.log.lock().push(Line { pid: Some(pid), label, attempt, verb, text });
         }
     }
 
-    /// A start returned something else than a process.
+    /// Records that a start returned no process.
     pub(super) fn fails(&self, label: &str, error: &StartError) {
         let text = self.start_error(error);
         self.log.lock().push(Line { pid: None, label: label.to_owned(), attempt: 0, verb: "fails", text });
     }
 
-    /// At the very end of a process, before anybody hears of it, on its own thread.
-    pub(super) fn dies(&self, pid: Pid) {
+    /// Records the exit of a process, on its own thread and before any other process is notified.
+    pub(super) fn note_exit(&self, pid: Pid) {
         let reason = match process::info(pid).map(|info| info.state) {
             Some(ProcessState::Exiting(reason) | ProcessState::Zombie(reason)) => self.reason(&reason),
             other => format!("while it is {other:?}"),
@@ -196,18 +196,17 @@ impl Board {
         std::mem::take(&mut *self.log.lock())
     }
 
-    /// How much there is: grows with everything that happens.
+    /// Returns a number that grows with every event.
     pub(super) fn extent(&self) -> usize {
-        let people = self.people.lock().len();
-        people + self.log.lock().len()
+        let attempts = self.attempts.lock().len();
+        attempts + self.log.lock().len()
     }
 }
 
-/// The script's words.
+/// The words of the scripts.
 impl Board {
-    pub(super) fn who(&self, pid: Pid) -> String {
-        self.person(pid)
-            .map_or_else(|| "?".to_owned(), |person| format!("{}#{}", person.label, person.attempt))
+    pub(super) fn attempt_name(&self, pid: Pid) -> String {
+        self.entry(pid).map_or_else(|| "?".to_owned(), |entry| format!("{}#{}", entry.label, entry.attempt))
     }
 
     pub(super) fn reason(&self, reason: &ExitReason) -> String {
@@ -223,7 +222,7 @@ impl Board {
     pub(super) fn start_error(&self, error: &StartError) -> String {
         match error {
             StartError::Ignored => "ignore".to_owned(),
-            StartError::AlreadyStarted(pid) => format!("already_started({})", self.who(*pid)),
+            StartError::AlreadyStarted(pid) => format!("already_started({})", self.attempt_name(*pid)),
             StartError::AlreadyPresent => "already_present".to_owned(),
             StartError::Failed(reason) => self.reason(reason),
             StartError::Timeout => "timeout".to_owned(),

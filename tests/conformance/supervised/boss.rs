@@ -1,5 +1,4 @@
-//! A supervisor of either kind, static or dynamic: what can be asked of both alike. The driver and its
-//! clients use it.
+//! A supervisor of either kind, static or dynamic: the operations that both support.
 
 use std::time::Duration;
 

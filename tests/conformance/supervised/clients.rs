@@ -1,5 +1,5 @@
-//! The processes that do something in the background of a script: clients that wait for a result, and
-//! gates that hold a supervisor up.
+//! The background processes of a script: clients that wait for a result, and gates that hold a supervisor
+//! up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, mpsc};
@@ -17,8 +17,8 @@ struct Client {
     result: Arc<Mutex<Option<String>>>,
 }
 
-/// What a child is made of that never comes to be. A supervisor that has as many as it may refuses to start it,
-/// but throws it away too.
+/// Captured by a child spec that is never started: a supervisor at its maximum of children refuses to start
+/// it, but drops it, which blocks until released.
 struct Held {
     inside: mpsc::Sender<()>,
     gate: Address<()>,
@@ -38,7 +38,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Has `operation`, which asks something of `target`, done by a process of its own.
+    /// Runs `operation`, a request to `target`, in a process of its own.
     pub(super) fn start(
         &self,
         name: &str,
@@ -55,7 +55,7 @@ impl Clients {
         self.running.lock().insert(name.to_owned(), Client { pid, target, result });
     }
 
-    /// Waits until each is finished, or waits on a living server that does not answer.
+    /// Waits until each client has finished, or waits for a running server that does not answer.
     pub(super) fn wait_until_idle(&self) {
         let busy = || self.running.lock().values().any(|client| !client.finished() && !client.idle());
         while busy() {
@@ -67,7 +67,7 @@ impl Clients {
         self.running.lock().values().filter(|client| client.finished()).count()
     }
 
-    /// Those that have finished, with their results, sorted by name.
+    /// Removes the finished clients and returns their results, sorted by name.
     pub(super) fn take_finished(&self) -> Vec<(String, String)> {
         let mut done = Vec::new();
         self.running.lock().retain(|name, client| {
@@ -78,10 +78,10 @@ impl Clients {
         done
     }
 
-    /// Has a supervisor do nothing until it is released: it throws a child away, which takes that long.
+    /// Blocks a supervisor until it is released, by the slow drop of a refused child.
     pub(super) fn hold(&self, pid: Pid, supervisor: Boss) {
         let gate = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
-        let (inside, heard) = mpsc::channel();
+        let (inside, holding) = mpsc::channel();
         let held = Held { inside, gate: gate.clone() };
         let child = ChildSpec::new("held", move || {
             let _ = &held;
@@ -89,7 +89,7 @@ impl Clients {
         });
         let child = child.restart(Restart::Temporary);
         process::spawn::<()>(move |_| drop(supervisor.start_child(child))).expect("a free thread");
-        heard.recv().expect("the supervisor throws the child away");
+        holding.recv().expect("the supervisor throws the child away");
         self.gates.lock().insert(pid, gate);
     }
 
@@ -104,7 +104,7 @@ impl Clients {
         self.gates.lock().contains_key(&pid)
     }
 
-    /// The script is over.
+    /// Ends all clients; the script has ended.
     pub(super) fn end(&self) {
         let gates = self.gates.lock().drain().map(|(_, gate)| gate.pid()).collect::<Vec<_>>();
         let clients = self.running.lock().values().map(|client| client.pid).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
-//! The steps of a script: what each does, and the text of its result. The driver does them, and the clients
-//! that it starts.
+//! The steps of a script: the effect of each, and the text of its result. The driver and its clients run
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::server::{Ask, Scripted, Tell, answered};
 use super::tree;
 use crate::scripted::parse;
 
-/// Does one step and says what came of it.
+/// Runs one step and returns its result as text.
 pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
     let noproc = "noproc".to_owned();
     match words {
@@ -29,9 +29,9 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
                 Some(error) => format!("error:{error}"),
                 None => format!("stop:{reason}"),
             };
-            tell(board, word, Tell::Do(request)).unwrap_or(noproc)
+            cast_to(board, word, Tell::Do(request)).unwrap_or(noproc)
         }
-        ["info", word, text] => tell(board, word, Tell::Word((*text).to_owned())).unwrap_or(noproc),
+        ["info", word, text] => cast_to(board, word, Tell::Word((*text).to_owned())).unwrap_or(noproc),
         ["cast", word, request] => match server(board, word) {
             Some(server) => {
                 server.cast(Tell::Do((*request).to_owned()));
@@ -52,12 +52,12 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
         }),
         ["sexit", word, reason] => board.pid(word).map_or(noproc, |pid| {
             let reason = parse(reason);
-            let stranger = process::spawn::<()>(move |_| process::exit(pid, reason));
-            drop(process::watch(stranger.expect("a free thread")).wait());
+            let unrelated = process::spawn::<()>(move |_| process::exit(pid, reason));
+            drop(process::watch(unrelated.expect("a free thread")).wait());
             ok()
         }),
         ["stop", word, reason, time @ ..] => stop(board, word, reason, limit(time)).unwrap_or(noproc),
-        ["whereis", name] => board.pid(name).map_or("undefined".to_owned(), |pid| board.who(pid)),
+        ["whereis", name] => board.pid(name).map_or("undefined".to_owned(), |pid| board.attempt_name(pid)),
         ["sleep", ms] => {
             process::sleep(millis(ms));
             ok()
@@ -85,11 +85,11 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
         }
         [operation, word, args @ ..] => {
             match supervisor(board, word) {
-                // Who is no process is found out before anybody is asked.
+                // Unknown processes are detected before any request is sent.
                 _ if args.iter().any(|arg| arg.contains(['@', '#']) && board.pid(arg).is_none()) => noproc,
                 Some(Boss::Static(supervisor)) => supervise(board, operation, &supervisor, args),
                 Some(Boss::Dynamic(supervisor)) => {
-                    let crew = board.pid(word).and_then(|pid| board.person(pid)).map(|person| person.label);
+                    let crew = board.pid(word).and_then(|pid| board.entry(pid)).map(|entry| entry.label);
                     let crew = crew.as_deref().unwrap_or(word);
                     supervise_dynamic(board, operation, &supervisor, crew, args)
                 }
@@ -124,7 +124,7 @@ fn define(board: &Board, words: &[&str]) -> String {
     }
 }
 
-/// Starts what is defined under a label; `None` if nothing is.
+/// Starts the definition of a label; `None` if there is none.
 fn start(board: &Arc<Board>, label: &str, linked: bool) -> Option<Result<Pid, StartError>> {
     if let Some(definition) = board.supervisor(label).filter(|_| linked) {
         return Some(tree::start_supervisor(board, label, definition.kind));
@@ -134,25 +134,26 @@ fn start(board: &Arc<Board>, label: &str, linked: bool) -> Option<Result<Pid, St
 
 fn started(board: &Board, result: Option<Result<Pid, StartError>>) -> String {
     match result {
-        Some(Ok(pid)) => format!("ok {}", board.who(pid)),
+        Some(Ok(pid)) => format!("ok {}", board.attempt_name(pid)),
         Some(Err(StartError::Ignored)) => "ignore".to_owned(),
         Some(Err(error)) => format!("error {}", board.start_error(&error)),
         None => "skipped(no such definition)".to_owned(),
     }
 }
 
-/// The server a word means: by name whoever holds it, else a certain process. `None`: there never was one.
+/// Resolves a word to a server: a name to its holder, otherwise a certain process. `None`: there never was
+/// one.
 fn server(board: &Board, word: &str) -> Option<ServerRef<Scripted>> {
     if !word.contains(['@', '#']) {
         return Some(ServerRef::from_name(board.name(word)));
     }
-    match board.person(board.pid(word)?)?.role {
+    match board.entry(board.pid(word)?)?.role {
         Role::Server(server) => Some(server),
         Role::Supervisor(_) => None,
     }
 }
 
-/// The supervisor a word means, likewise.
+/// Resolves a word to a supervisor, like `server`.
 fn supervisor(board: &Board, word: &str) -> Option<Boss> {
     if !word.contains(['@', '#']) {
         let name = board.name(word);
@@ -161,14 +162,14 @@ fn supervisor(board: &Board, word: &str) -> Option<Boss> {
             Some(Kind::Static(_)) | None => Boss::Static(ServerRef::from_name(name)),
         });
     }
-    match board.person(board.pid(word)?)?.role {
+    match board.entry(board.pid(word)?)?.role {
         Role::Server(_) => None,
         Role::Supervisor(supervisor) => supervisor,
     }
 }
 
-/// Casts to a process that must be there, or have been.
-fn tell(board: &Board, word: &str, message: Tell) -> Option<String> {
+/// Casts to a process that must exist, or have existed.
+fn cast_to(board: &Board, word: &str, message: Tell) -> Option<String> {
     board.pid(word)?;
     if let Some(server) = server(board, word) {
         server.cast(message);
@@ -177,8 +178,8 @@ fn tell(board: &Board, word: &str, message: Tell) -> Option<String> {
 }
 
 fn stop(board: &Board, word: &str, reason: &str, time: Duration) -> Option<String> {
-    let holder = board.pid(word).and_then(|pid| board.person(pid));
-    let stopped = if holder.is_some_and(|person| person.role.supervises()) {
+    let holder = board.pid(word).and_then(|pid| board.entry(pid));
+    let stopped = if holder.is_some_and(|entry| entry.role.supervises()) {
         supervisor(board, word)?.stop_with(parse(reason), time)
     } else {
         server(board, word)?.stop_with(parse(reason), time)
@@ -205,13 +206,13 @@ fn supervise(
             }
             None => "bad line".to_owned(),
         },
-        // A process is no id of a child: nothing is found.
+        // A pid is no id of a child, so it is not found.
         ("terminate_child", [id]) => done(board, supervisor.terminate_child(id).map(|()| None)),
         ("restart_child", [id]) => done(board, supervisor.restart_child(id).map(Some)),
         ("delete_child", [id]) => done(board, supervisor.delete_child(id).map(|()| None)),
         ("which_children", []) => match supervisor.which_children() {
             Ok(children) => {
-                // The newest first, as Erlang lists them.
+                // Newest first, the order of Erlang.
                 let children: Vec<String> =
                     children.iter().rev().map(|child| child_text(board, child)).collect();
                 format!("[{}]", children.join(" "))
@@ -223,7 +224,7 @@ fn supervise(
     }
 }
 
-/// The same for a dynamic supervisor, whose own label is `crew`.
+/// Performs an operation on a dynamic supervisor, whose own label is `crew`.
 fn supervise_dynamic(
     board: &Arc<Board>,
     operation: &str,
@@ -251,12 +252,12 @@ fn supervise_dynamic(
         ("terminate_child", [word], template) if word.contains(['@', '#']) => {
             let Some(pid) = board.pid(word) else { return "noproc".to_owned() };
             match supervisor.terminate_child(pid) {
-                // Erlang's takes any dead process for one that it had.
+                // Erlang treats any exited process as a former child.
                 Err(ChildError::NotFound) if template.is_some() && !process::is_alive(pid) => ok(),
                 result => done(board, result.map(|()| None)),
             }
         }
-        // These do not compile; Erlang answers when it comes to them.
+        // These do not compile here; Erlang reports them at run time.
         ("terminate_child" | "restart_child" | "delete_child", [_], Some(_)) => {
             let reached = supervisor.count_children();
             reached.map_or_else(|error| board.call_error(&error), |_| "error simple_one_for_one".to_owned())
@@ -295,7 +296,7 @@ fn counted(board: &Board, count: Result<ChildCount, CallError>) -> String {
 fn child_started(board: &Board, label: &str, result: Result<Option<Pid>, StartError>) -> String {
     match result {
         Ok(pid) => process_text(board, pid),
-        // Its own spec is refused, not one in the plan of a supervisor that it is.
+        // Only its own spec is refused here, not one in the plan of a nested supervisor.
         Err(StartError::BadSpec(error)) if refuses(&error, label) => format!("error {}", spec_error(&error)),
         Err(StartError::NoSupervisor(reason)) => format!("exit {}", board.reason(&reason)),
         Err(error) => format!("error {}", board.start_error(&error)),
@@ -320,7 +321,7 @@ fn done(board: &Board, result: Result<Option<Option<Pid>>, ChildError>) -> Strin
 }
 
 fn process_text(board: &Board, pid: Option<Pid>) -> String {
-    format!("ok {}", pid.map_or("undefined".to_owned(), |pid| board.who(pid)))
+    format!("ok {}", pid.map_or("undefined".to_owned(), |pid| board.attempt_name(pid)))
 }
 
 fn child_text(board: &Board, child: &ChildInfo) -> String {
@@ -329,7 +330,7 @@ fn child_text(board: &Board, child: &ChildInfo) -> String {
 
 fn process_and_type(board: &Board, child: &ChildInfo) -> String {
     let process = match child.state {
-        ChildState::Running(pid) => board.who(pid),
+        ChildState::Running(pid) => board.attempt_name(pid),
         ChildState::Restarting => "restarting".to_owned(),
         ChildState::Stopped => "undefined".to_owned(),
     };

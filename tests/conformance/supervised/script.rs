@@ -1,10 +1,11 @@
-//! What a script says: its steps, its definitions of supervisors and children, the flags of servers. Pure.
+//! The parser of the scripts: steps, definitions of supervisors and children, flags of servers. Must stay
+//! free of side effects.
 
 use std::time::Duration;
 
 use rethread::{AutoShutdown, ChildType, Restart, Shutdown, Strategy};
 
-/// The lines that are steps, without comments and blanks.
+/// Returns the lines that are steps, without comments and blank lines.
 pub(super) fn steps(script: &str) -> impl Iterator<Item = &str> {
     script
         .lines()
@@ -26,13 +27,13 @@ pub(super) enum Kind {
 /// `sup S STRATEGY ...`
 #[derive(Clone)]
 pub(super) struct SupDef {
-    /// `None`: there is none such.
+    /// `None`: an unknown strategy.
     pub(super) kind: Option<Kind>,
     pub(super) intensity: u32,
     pub(super) period: Duration,
     pub(super) auto_shutdown: AutoShutdown,
     pub(super) max_children: Option<usize>,
-    /// Of a simple one: the template.
+    /// For `Simple`: the template.
     pub(super) children: Vec<ChildDef>,
 }
 
@@ -102,7 +103,7 @@ impl ChildDef {
     }
 }
 
-/// What a server's `init` does instead of making a state.
+/// How a server's `init` refuses to start.
 pub(super) enum Refusal {
     Fail(String),
     Raise(String),
@@ -124,7 +125,7 @@ impl Flags {
         Self(words.iter().map(halves).collect())
     }
 
-    /// These, then those: the first of a name counts.
+    /// Combines two lists of flags; the first of a name counts.
     pub(super) fn and(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
@@ -134,7 +135,7 @@ impl Flags {
         self.get(name).is_some()
     }
 
-    /// The value of the first flag of that name.
+    /// Returns the value of the first flag of that name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
     }
@@ -143,7 +144,7 @@ impl Flags {
         self.get(name).map(millis)
     }
 
-    /// What `init` is to do at this attempt, unless it is to succeed.
+    /// Returns how `init` is to refuse this attempt; `None` if it is to succeed.
     pub(super) fn refusal(&self, attempt: u32) -> Option<Refusal> {
         self.0.iter().find_map(|(name, value)| {
             let (range, reason) = value.split_once(':').unwrap_or((value, ""));
@@ -162,7 +163,7 @@ impl Flags {
     }
 }
 
-/// A time-out that may be missing: then it is for ever.
+/// Parses a timeout; a missing one means infinity.
 pub(super) fn limit(words: &[&str]) -> Duration {
     match words {
         [] | ["infinity", ..] => Duration::MAX,

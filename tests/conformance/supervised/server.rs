@@ -1,4 +1,4 @@
-//! The scripted server: does what its flags and its requests say, and notes what becomes of it.
+//! The scripted server: follows its flags and requests, and logs its callbacks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use super::board::{Board, Role};
 use super::script::{Flags, Refusal, millis};
 use crate::scripted::parse;
 
-/// What a server is started from.
+/// The arguments of a server.
 pub(super) struct Part {
     pub(super) board: Arc<Board>,
     pub(super) label: String,
     pub(super) flags: Flags,
-    /// The dynamic supervisor whose child it is.
+    /// The dynamic supervisor of which it is a child.
     pub(super) crew: Option<String>,
 }
 
 pub(super) enum Ask {
-    /// Of the driver's: leaves no trace.
+    /// From the driver; leaves no trace.
     Ping(Caller<()>),
     Do(String, Caller<String>),
 }
@@ -39,9 +39,9 @@ pub(super) struct Scripted {
     flags: Flags,
     count: u32,
     held: Vec<Caller<String>>,
-    /// It stops because it was asked to, and not because its parent says so.
+    /// It stops because of a request, and not because of its parent.
     by_itself: bool,
-    /// Which callback asked to continue.
+    /// The callback that requested the continuation.
     continues: &'static str,
 }
 
@@ -56,7 +56,7 @@ impl GenServer for Scripted {
             cx.trap_exit(true);
         }
         let pid = cx.pid();
-        let attempt = board.born(pid, &label, Role::Server(cx.server_ref()), crew);
+        let attempt = board.starting(pid, &label, Role::Server(cx.server_ref()), crew);
         if let Some(time) = flags.millis("slow_init") {
             process::sleep(time);
         }
@@ -184,7 +184,7 @@ impl Scripted {
         format!("{}:{}", self.me, self.count)
     }
 
-    /// What another server answers.
+    /// Calls another server and returns the result as text.
     fn asked(&self, other: &ServerRef<Self>) -> String {
         let answer = other.call_timeout(Duration::MAX, |from| Ask::Do("count".to_owned(), from));
         format!("({})", answered(&self.board, answer))
@@ -195,7 +195,7 @@ impl Scripted {
         cx.cast(Tell::Word("early".to_owned()));
     }
 
-    /// The requests that end it, as a call or as a cast.
+    /// Handles the requests that end the server, as a call or as a cast.
     fn either(&mut self, verb: &str, arg: &str) -> Next {
         match verb {
             "stop" => {
@@ -204,21 +204,21 @@ impl Scripted {
             }
             "error" => std::panic::panic_any(arg.to_owned()),
             "exit" => process::exit_with(parse(arg)),
-            // What Erlang finds out when it runs does not compile here.
+            // A run-time error in Erlang, a compile-time error here.
             "bad" => Next::stop(garbage()),
             other => panic!("there is no request {other}"),
         }
     }
 }
 
-/// The state goes when the end is decided, and before anybody hears of it.
+/// The state is dropped once the exit is decided, before any other process is notified.
 impl Drop for Scripted {
     fn drop(&mut self) {
-        self.board.dies(self.pid);
+        self.board.note_exit(self.pid);
     }
 }
 
-/// The result of a call.
+/// Returns the result of a call as text.
 pub(super) fn answered(board: &Board, answer: Result<String, CallError>) -> String {
     match answer {
         Ok(answer) => format!("ok {answer}"),

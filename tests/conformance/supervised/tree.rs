@@ -1,4 +1,4 @@
-//! Starting what a script defines, alone or under a supervisor, and noting how that went.
+//! Starts the definitions of a script, alone or under a supervisor, and logs the outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn noted(board: &Board, label: &str, started: Result<Role, StartError>) -> Resul
     Ok(pid)
 }
 
-/// A child as a supervisor takes it; `crew`: the one that takes it, if it is dynamic.
+/// Returns the child spec of a definition; `crew` is the supervisor of the child, if that is dynamic.
 pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str>) -> ChildSpec {
     let ChildDef { label, flags, .. } = definition.clone();
     let board = Arc::clone(board);
@@ -79,13 +79,13 @@ pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str
         .significant(definition.significant)
 }
 
-/// A scripted supervisor: its definition is read each time it starts.
+/// A scripted supervisor: reads its definition each time it starts.
 struct Scheme;
 
 impl Scheme {
     fn read(board: &Board, label: &str) -> Result<SupDef, InitError> {
         let me = process::current().expect("init runs in a process");
-        board.born(me, label, Role::Supervisor(None), None);
+        board.starting(me, label, Role::Supervisor(None), None);
         Ok(board.supervisor(label).ok_or(ExitReason::new("no definition"))?)
     }
 }
@@ -118,7 +118,7 @@ impl Supervise for Scheme {
     }
 }
 
-/// A name that notes when its holder dies: it is given back before anybody hears of that.
+/// A name that logs the exit of its holder: it is released before any other process is notified.
 struct Registered {
     board: Arc<Board>,
     name: String,
@@ -140,6 +140,6 @@ impl Via for Registered {
     }
 
     fn unregister(&self, pid: Pid) {
-        self.board.dies(pid);
+        self.board.note_exit(pid);
     }
 }

@@ -1,4 +1,5 @@
-//! actix as its documentation shows it: one `System`, which has one thread. Every client is a task on that thread.
+//! actix, used as in its documentation: one `System`, which has one thread. Every client is a task on that
+//! thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::measure::{Crowd, Figure, Lap, Outcome, Pace, Random, Stopwatch, block
 use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, Workload, ring_size};
 
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
-    System::new().block_on(async move { spawn(work(workload, scale)).await }).expect("it ends well")
+    System::new().block_on(async move { spawn(work(workload, scale)).await }).expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -103,7 +104,7 @@ async fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(call(&counter).await, (count * CLIENTS) as u64 + 1);
@@ -124,7 +125,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(call(&counter).await, (count * producers) as u64 + 1);
     watch.lap()
@@ -183,7 +184,7 @@ impl Handler<Pong> for Pinger {
         if self.left > 0 {
             self.echo.do_send(Ping(context.address()));
         } else if let Some(done) = self.done.take() {
-            done.send(()).expect("it is waited for");
+            done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -193,7 +194,7 @@ async fn pingpong(count: usize) -> Lap {
     let play = async |rounds| {
         let (done, played) = oneshot::channel();
         pinger.do_send(Serve(rounds, done));
-        played.await.expect("it comes to an end");
+        played.await.expect("it finishes");
     };
     play(1000).await;
     let watch = Stopwatch::start();
@@ -231,7 +232,7 @@ impl Handler<Token> for Member {
 
     fn handle(&mut self, Token(left): Token, _: &mut Context<Self>) {
         match left {
-            0 => self.done.send(()).expect("it is waited for"),
+            0 => self.done.send(()).expect("the receiver exists"),
             _ => self.next.as_ref().expect("it is linked first").do_send(Token(left - 1)),
         }
     }
@@ -313,7 +314,7 @@ impl Handler<Pong> for Player {
         if self.left > 0 {
             self.ping();
         } else {
-            self.done.send(()).expect("it is waited for");
+            self.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -325,14 +326,14 @@ async fn big(rounds: usize) -> Lap {
     let players: Vec<_> = (0..BIG).map(|me| player(me).start()).collect();
     let watch = Stopwatch::start();
     players.iter().for_each(|one| one.do_send(Meet(players.clone())));
-    players.iter().for_each(|one| one.do_send(Begin)); // nobody is pinged before it has met the others
+    players.iter().for_each(|one| one.do_send(Begin)); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }
 
-/// Ends as soon as it has begun, and says so.
+/// Stops as soon as it has started, and reports that.
 struct Brief(Option<oneshot::Sender<()>>);
 
 impl Actor for Brief {
@@ -343,7 +344,7 @@ impl Actor for Brief {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        self.0.take().expect("it ends once").send(()).expect("it is waited for");
+        self.0.take().expect("it ends once").send(()).expect("the receiver exists");
     }
 }
 
@@ -356,7 +357,7 @@ fn brief() -> oneshot::Receiver<()> {
 async fn spawn_exit(count: usize) -> Lap {
     let watch = Stopwatch::start();
     for _ in 0..count {
-        brief().await.expect("it ends well");
+        brief().await.expect("the task succeeds");
     }
     watch.lap()
 }
@@ -366,7 +367,7 @@ async fn spawn_batch(count: usize) -> Lap {
     for _ in 0..count {
         let all: Vec<_> = (0..BATCH).map(|_| brief()).collect();
         for one in all {
-            one.await.expect("it ends well");
+            one.await.expect("the task succeeds");
         }
     }
     watch.lap()
@@ -390,8 +391,8 @@ async fn crowd(workload: Workload, count: usize) -> Vec<Figure> {
     while IDLE.load(Ordering::Relaxed) < count {
         yield_now().await;
     }
-    // On another thread: they are to be left alone, not kept from running.
-    let figures = spawn_blocking(move || crowd.there(workload, count)).await.expect("it ends well");
+    // On another thread: idle actors must not be kept from running.
+    let figures = spawn_blocking(move || crowd.there(workload, count)).await.expect("the task succeeds");
     assert!(all.iter().all(Addr::connected));
     figures
 }
@@ -414,8 +415,8 @@ impl Handler<Toil> for Busy {
     }
 }
 
-/// The busy ones are kept so by tasks: an actor that always sends itself the next message, or notifies itself, never
-/// lets go of the thread.
+/// Keeps the busy actors so with tasks: an actor that always sends itself the next message, or notifies
+/// itself, never yields the thread.
 async fn blocked(workload: Workload, scale: Scale) -> Pace {
     for _ in 0..BUSY {
         let busy = Busy(workload).start();
@@ -434,7 +435,7 @@ async fn blocked(workload: Workload, scale: Scale) -> Pace {
 impl Supervised for Counter {}
 impl SystemService for Counter {}
 
-/// Its registry knows actors by their type, which stands for the name here.
+/// Measures calls through its registry, which finds actors by their type instead of a name.
 async fn name_call(count: usize) -> Vec<Figure> {
     let by_address = Counter::from_registry();
     let (mut address, mut name) = (Duration::ZERO, Duration::ZERO);
@@ -504,8 +505,8 @@ impl Handler<Fire> for Clock {
     }
 }
 
-/// An actor arms its own timers. Its context does the work after the handler, on the one thread, before the answer is
-/// seen: so that is in the times.
+/// Measures timers, which an actor sets for itself. Its context does the work after the handler, on the one
+/// thread, before the reply is seen: so that is in the times.
 async fn timers(count: usize) -> Vec<Figure> {
     let clock = Clock::default().start();
     let watch = Stopwatch::start();

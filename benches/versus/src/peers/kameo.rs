@@ -18,10 +18,10 @@ use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, WATCHERS, Workload, ring
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = super::tokio::runtime();
-    // In a task: what `block_on` runs is on neither of the workers.
+    // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -71,7 +71,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-/// With an unbounded mailbox, as all the others have.
+/// Starts an actor with an unbounded mailbox, like the other peers.
 fn start<A: Actor<Args = A>>(actor: A) -> ActorRef<A> {
     A::spawn_with_mailbox(actor, mailbox::unbounded())
 }
@@ -151,7 +151,7 @@ async fn call_contended(count: usize) -> Lap {
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(next(&counter).await, (count * CLIENTS) as u64 + 1);
@@ -165,13 +165,13 @@ async fn cast(producers: usize, count: usize) -> Lap {
         let counter = counter.clone();
         spawn(async move {
             for _ in 0..count {
-                counter.tell(Bump).await.expect("it lives");
+                counter.tell(Bump).await.expect("it is running");
             }
         })
     };
     let all: Vec<_> = (0..producers).map(producer).collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(next(&counter).await, (count * producers) as u64 + 1);
     watch.lap()
@@ -187,8 +187,8 @@ impl Message<Ball> for Player {
     type Reply = ();
     async fn handle(&mut self, Ball(other, left): Ball, cx: &mut Context<Self, ()>) {
         match left {
-            0 => self.0.send(()).expect("it is waited for"),
-            _ => other.tell(Ball(cx.actor_ref().clone(), left - 1)).await.expect("it lives"),
+            0 => self.0.send(()).expect("the receiver exists"),
+            _ => other.tell(Ball(cx.actor_ref().clone(), left - 1)).await.expect("it is running"),
         }
     }
 }
@@ -199,7 +199,7 @@ async fn pingpong(count: usize) -> Lap {
     let mut watch = Stopwatch::start();
     for hops in [2000, count * 2] {
         watch = Stopwatch::start();
-        one.tell(Ball(other.clone(), hops)).await.expect("it lives");
+        one.tell(Ball(other.clone(), hops)).await.expect("it is running");
         over.recv().await.expect("the ball comes to rest");
     }
     watch.lap()
@@ -225,8 +225,8 @@ impl Message<Token> for Member {
     type Reply = ();
     async fn handle(&mut self, Token(left): Token, _: &mut Context<Self, ()>) {
         match (left, &self.next) {
-            (0, _) => self.done.send(()).expect("it is waited for"),
-            (_, Some(next)) => next.tell(Token(left - 1)).await.expect("it lives"),
+            (0, _) => self.done.send(()).expect("the receiver exists"),
+            (_, Some(next)) => next.tell(Token(left - 1)).await.expect("it is running"),
             (_, None) => unreachable!("first the neighbour"),
         }
     }
@@ -236,12 +236,12 @@ async fn ring(size: usize, hops: usize) -> Lap {
     let (done, mut arrived) = unbounded_channel();
     let members: Vec<_> = (0..size).map(|_| start(Member { done: done.clone(), next: None })).collect();
     for (at, member) in members.iter().enumerate() {
-        member.tell(Neighbour(members[(at + 1) % size].clone())).await.expect("it lives");
+        member.tell(Neighbour(members[(at + 1) % size].clone())).await.expect("it is running");
     }
     let mut watch = Stopwatch::start();
     for hops in [size * 2, hops] {
         watch = Stopwatch::start();
-        members[0].tell(Token(hops)).await.expect("it lives");
+        members[0].tell(Token(hops)).await.expect("it is running");
         arrived.recv().await.expect("the token arrives");
     }
     watch.lap()
@@ -262,10 +262,10 @@ plain_actor!(Pinger);
 impl Pinger {
     async fn ping(&mut self, me: &ActorRef<Self>) {
         if self.left == 0 {
-            return self.done.send(()).expect("it is waited for");
+            return self.done.send(()).expect("the receiver exists");
         }
         let other = &self.others[self.random.below(BIG)];
-        other.tell(Ping(me.clone())).await.expect("it lives");
+        other.tell(Ping(me.clone())).await.expect("it is running");
     }
 }
 
@@ -280,7 +280,7 @@ impl Message<Begin> for Pinger {
 impl Message<Ping> for Pinger {
     type Reply = ();
     async fn handle(&mut self, Ping(from): Ping, _: &mut Context<Self, ()>) {
-        from.tell(Pong).await.expect("it lives");
+        from.tell(Pong).await.expect("it is running");
     }
 }
 
@@ -299,15 +299,15 @@ async fn big(rounds: usize) -> Lap {
     let players: Arc<Vec<_>> = Arc::new((0..BIG).map(|seed| start(player(seed))).collect());
     let watch = Stopwatch::start();
     for one in &*players {
-        one.tell(Begin(Arc::clone(&players))).await.expect("it lives");
+        one.tell(Begin(Arc::clone(&players))).await.expect("it is running");
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }
 
-/// Has its supervision do nothing but start the counter again.
+/// A supervisor that only restarts the counter.
 struct Keeper;
 
 plain_actor!(Keeper);
@@ -331,7 +331,7 @@ async fn restart(count: usize) -> Vec<Duration> {
     times
 }
 
-/// Tells when one that it is linked with has crashed.
+/// Reports the crash of a linked actor.
 struct Watcher(UnboundedSender<()>);
 
 impl Actor for Watcher {
@@ -347,7 +347,7 @@ impl Actor for Watcher {
         _: ActorId,
         reason: ActorStopReason,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
-        self.0.send(()).expect("it is waited for");
+        self.0.send(()).expect("the receiver exists");
         Ok(ControlFlow::Break(reason))
     }
 }
@@ -355,9 +355,9 @@ impl Actor for Watcher {
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let victim = start(Counter(0));
-        let watchers: Vec<_> = (0..WATCHERS).map(|_| start(Watcher(told.clone()))).collect();
+        let watchers: Vec<_> = (0..WATCHERS).map(|_| start(Watcher(tx.clone()))).collect();
         for watcher in &watchers {
             watcher.link(&victim).await;
         }
@@ -365,7 +365,7 @@ async fn link_fanout(count: usize) -> Lap {
         let watch = Stopwatch::start();
         let _ = victim.tell(Crash).await;
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -383,7 +383,7 @@ impl Message<Again> for Busy {
     type Reply = ();
     async fn handle(&mut self, _: Again, cx: &mut Context<Self, ()>) {
         block(self.0);
-        cx.actor_ref().tell(Again).await.expect("it lives");
+        cx.actor_ref().tell(Again).await.expect("it is running");
     }
 }
 
@@ -392,7 +392,7 @@ async fn blocked(workload: Workload, scale: Scale) -> Pace {
     next(&light).await;
     let busy: Vec<_> = (0..BUSY).map(|_| start(Busy(workload))).collect();
     for one in &busy {
-        one.tell(Again).await.expect("it lives");
+        one.tell(Again).await.expect("it is running");
     }
     let mut pace = Pace::new(scale.pick(Duration::from_millis(1500), Duration::from_secs(5)));
     while let Some(due) = pace.due() {

@@ -1,4 +1,4 @@
-//! The peers: each does the workloads as its own documentation shows.
+//! The peers: each implements the workloads in the style of its own documentation.
 
 pub mod actix;
 pub mod beam;
@@ -71,7 +71,7 @@ pub fn run(peer: Peer, workload: Workload, scale: Scale) -> Outcome {
     }
 }
 
-/// The CPU time of programs a peer has started, in seconds.
+/// Returns the CPU time of programs that a peer has started, in seconds.
 pub fn cpu_of_children() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -79,7 +79,7 @@ pub fn cpu_of_children() -> f64 {
     of_children.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// The versions in the lock file.
+/// Returns the versions in the lock file.
 pub fn versions() -> String {
     let lock = include_str!("../../Cargo.lock");
     let wanted = ["crossbeam-channel", "tokio", "ractor", "kameo", "actix", "spawned-concurrency"];

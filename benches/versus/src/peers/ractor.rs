@@ -13,10 +13,10 @@ use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, WATCHERS, Workload, ring
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = super::tokio::runtime();
-    // In a task: what `block_on` runs is on neither of the workers.
+    // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -34,7 +34,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
         Workload::SpawnExit => {
             let watch = Stopwatch::start();
             for _ in 0..count {
-                start(Idle, true).await.1.await.expect("it ends well");
+                start(Idle, true).await.1.await.expect("the task succeeds");
             }
             watch.lap().micros(workload, count)
         }
@@ -46,7 +46,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
                     all.push(start(Idle, true).await.1);
                 }
                 for one in all {
-                    one.await.expect("it ends well");
+                    one.await.expect("the task succeeds");
                 }
             }
             watch.lap().micros(workload, count * BATCH)
@@ -141,7 +141,7 @@ async fn call_contended(count: usize) -> Lap {
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(next(&counter).await, (count * CLIENTS) as u64 + 1);
@@ -161,7 +161,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
     };
     let all: Vec<_> = (0..producers).map(producer).collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(next(&counter).await, (count * producers) as u64 + 1);
     watch.lap()
@@ -314,12 +314,12 @@ async fn big(rounds: usize) -> Lap {
         assert!(player.send_message(Play::Begin(Arc::clone(&players))).is_ok());
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }
 
-/// Does nothing, or ends at once.
+/// Does nothing, or stops at once.
 struct Idle;
 
 impl Actor for Idle {
@@ -337,7 +337,7 @@ impl Actor for Idle {
 
 const NAME: &str = "counter";
 
-/// Starts the counter again, under its name, when it has crashed.
+/// Restarts the counter, under its name, when it has crashed.
 struct Keeper;
 
 impl Actor for Keeper {
@@ -384,7 +384,7 @@ async fn restart(count: usize) -> Vec<Duration> {
     times
 }
 
-/// Tells when one that it monitors has crashed.
+/// Reports the crash of a monitored actor.
 struct Watcher(UnboundedSender<()>);
 
 impl Actor for Watcher {
@@ -413,16 +413,16 @@ impl Actor for Watcher {
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let (victim, _) = start(Counter, ()).await;
         for _ in 0..WATCHERS {
-            start(Watcher(told.clone()), victim.clone()).await;
+            start(Watcher(tx.clone()), victim.clone()).await;
         }
         time::sleep(Duration::from_millis(50)).await; // until all wait
         let watch = Stopwatch::start();
         assert!(victim.cast(Message::Crash).is_ok());
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;

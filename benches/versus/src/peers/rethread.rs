@@ -1,5 +1,5 @@
-//! rethread as its documentation shows it: GenServers for calls and casts, processes for messages, a supervisor and a
-//! name for restarts.
+//! rethread, used as in its documentation: GenServers for calls and casts, processes for messages, a
+//! supervisor and a name for restarts.
 
 use std::time::{Duration, Instant};
 
@@ -73,11 +73,11 @@ impl GenServer for Counter {
     }
 }
 
-/// Runs `body` in a process and hands its value out.
+/// Runs `body` in a process and returns its value.
 fn in_process<T: Send + 'static>(body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static) -> T {
     let (done, result) = unbounded();
-    process::spawn::<()>(move |inbox| done.send(body(inbox)).expect("main waits")).expect("a thread");
-    result.recv().expect("it ends well")
+    process::spawn::<()>(move |inbox| done.send(body(inbox)).expect("main receives")).expect("a thread");
+    result.recv().expect("the task succeeds")
 }
 
 fn call_roundtrip(count: usize) -> Lap {
@@ -106,7 +106,7 @@ fn call_contended(count: usize) -> Lap {
             for _ in 0..count {
                 counter.call(Ask::Next).expect("an answer");
             }
-            done.send(()).expect("main waits");
+            done.send(()).expect("main receives");
         };
         process::spawn(client).expect("a thread");
     }
@@ -126,7 +126,7 @@ fn cast(producers: usize, count: usize) -> Lap {
             for _ in 0..count {
                 counter.cast(Tell::Bump);
             }
-            done.send(()).expect("main waits");
+            done.send(()).expect("main receives");
         };
         process::spawn(producer).expect("a thread");
     }
@@ -180,7 +180,7 @@ fn member(done: Sender<()>) -> impl FnOnce(&mut Inbox<Link>) + Send {
         let Event::Message(Link::Next(next)) = inbox.recv() else { panic!("first the neighbour") };
         while let Event::Message(Link::Token(left)) = inbox.recv() {
             match left {
-                0 => done.send(()).expect("main waits"),
+                0 => done.send(()).expect("main receives"),
                 _ => next.send(Link::Token(left - 1)),
             }
         }
@@ -209,7 +209,7 @@ fn big(rounds: usize) -> Lap {
                         from.send(Play::Pong);
                     }
                 }
-                done.send(()).expect("main waits");
+                done.send(()).expect("main receives");
                 while let Event::Message(Play::Ping(from)) = inbox.recv() {
                     from.send(Play::Pong);
                 }
@@ -275,23 +275,23 @@ fn link_fanout(count: usize) -> Lap {
             panic!("on request");
         });
         let victim = victim.expect("a thread");
-        let (told, tellers) = unbounded();
+        let (tx, rx) = unbounded();
         for _ in 0..WATCHERS {
-            let (pid, told) = (victim.pid(), told.clone());
+            let (pid, tx) = (victim.pid(), tx.clone());
             let watcher = move |inbox: &mut Inbox<()>| {
                 let monitor = process::monitor(pid);
-                told.send(()).expect("main waits");
-                let Event::Down { monitor: fired, .. } = inbox.recv() else { panic!("a death was due") };
+                tx.send(()).expect("main receives");
+                let Event::Down { monitor: fired, .. } = inbox.recv() else { panic!("a down was due") };
                 assert_eq!(fired, monitor);
-                told.send(()).expect("main waits");
+                tx.send(()).expect("main receives");
             };
             process::spawn(watcher).expect("a thread");
         }
-        tellers.iter().take(WATCHERS).for_each(drop);
+        rx.iter().take(WATCHERS).for_each(drop);
         std::thread::sleep(Duration::from_millis(50)); // until all wait
         let watch = Stopwatch::start();
         victim.send(());
-        tellers.iter().take(WATCHERS).for_each(drop);
+        rx.iter().take(WATCHERS).for_each(drop);
         let lap = watch.lap();
         all.wall += lap.wall;
         all.cpu += lap.cpu;

@@ -1,5 +1,5 @@
-//! spawned's `tasks` as its documentation shows it: protocols, actors on tokio's runtime with two workers, the default
-//! backend.
+//! spawned's `tasks`, used as in its documentation: protocols, actors on tokio's runtime with two workers,
+//! the default backend.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     let runtime = super::tokio::runtime();
     let outcome = runtime.block_on(async { rt::spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -49,7 +49,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-/// For calls that may have to wait longer than the usual five seconds.
+/// For calls that may have to wait longer than the default five seconds.
 const LONG: Duration = Duration::from_secs(1000);
 
 #[protocol]
@@ -106,7 +106,7 @@ async fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(counter.next().await.ok(), Some((count * CLIENTS) as u64 + 1));
@@ -127,7 +127,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     let bumped = counter.request_with_timeout(counter_protocol::Next, LONG).await;
     assert_eq!(bumped.ok(), Some((count * producers) as u64 + 1));
@@ -176,7 +176,7 @@ impl Pinger {
             self.echo.ping(game.me.clone());
             self.game = Some(game);
         } else {
-            game.done.send(()).expect("it is waited for");
+            game.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -185,11 +185,11 @@ async fn pingpong(count: usize) -> Lap {
     let pinger = Pinger { echo: Echo.start().to_echo_ref(), game: None }.start().to_pinger_ref();
     let (done, played) = oneshot::channel();
     pinger.play(pinger.clone(), 1000, done);
-    played.await.expect("it comes to an end");
+    played.await.expect("it finishes");
     let (done, played) = oneshot::channel();
     let watch = Stopwatch::start();
     pinger.play(pinger.clone(), count, done);
-    played.await.expect("it comes to an end");
+    played.await.expect("it finishes");
     watch.lap()
 }
 
@@ -214,7 +214,7 @@ impl Member {
     #[send_handler]
     async fn handle_token(&mut self, token: member_protocol::Token, _: &Context<Self>) {
         match token.left {
-            0 => self.done.send(()).expect("it is waited for"),
+            0 => self.done.send(()).expect("the receiver exists"),
             left => self.next.as_ref().expect("it is linked first").token(left - 1),
         }
     }
@@ -274,7 +274,7 @@ impl Player {
         if self.left > 0 {
             self.others[self.random.below(BIG)].ping(self.me);
         } else {
-            self.done.send(()).expect("it is waited for");
+            self.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -288,14 +288,14 @@ async fn big(rounds: usize) -> Lap {
     let players: Vec<_> = (0..BIG).map(player).collect();
     let watch = Stopwatch::start();
     players.iter().for_each(|one| one.meet(players.clone()));
-    players.iter().for_each(|one| one.begin()); // nobody is pinged before it has met the others
+    players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }
 
-/// Ends as soon as it has begun.
+/// Stops as soon as it has started.
 struct Brief;
 
 #[actor]
@@ -347,7 +347,7 @@ trait WatcherProtocol: Send + Sync {
 
 struct Watcher {
     victim: ActorRef<Victim>,
-    told: mpsc::Sender<()>,
+    tx: mpsc::Sender<()>,
 }
 
 #[actor(protocol = WatcherProtocol)]
@@ -356,33 +356,34 @@ impl Watcher {
     async fn started(&mut self, context: &Context<Self>) {
         let victim = self.victim.clone();
         send_message_on(context.clone(), async move { victim.join().await }, watcher_protocol::Down);
-        self.told.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
     }
 
     #[send_handler]
     async fn handle_down(&mut self, _: watcher_protocol::Down, context: &Context<Self>) {
-        self.told.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
         context.stop();
     }
 }
 
-/// There are no monitors, but an actor can have a message sent to itself when it could join another.
+/// Measures links. There are no monitors, but an actor can have a message sent to itself when it could join
+/// another.
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = mpsc::channel();
+        let (tx, mut rx) = mpsc::channel();
         let victim = Victim.start();
         for _ in 0..WATCHERS {
-            Watcher { victim: victim.clone(), told: told.clone() }.start();
+            Watcher { victim: victim.clone(), tx: tx.clone() }.start();
         }
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each begins");
+            rx.recv().await.expect("each begins");
         }
         rt::sleep(Duration::from_millis(50)).await; // until all wait
         let watch = Stopwatch::start();
         victim.crash();
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -403,7 +404,7 @@ impl Busy {
     #[send_handler]
     async fn handle_toil(&mut self, toil: busy_protocol::Toil, context: &Context<Self>) {
         block(self.0);
-        context.send(toil).expect("it lives");
+        context.send(toil).expect("it is running");
     }
 }
 

@@ -1,4 +1,4 @@
-//! spawned's `threads` as its documentation shows it: protocols, and a thread for each actor.
+//! spawned's `threads`, used as in its documentation: protocols, and a thread for each actor.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
     })
 }
 
-/// For calls that may have to wait longer than the usual five seconds.
+/// For calls that may have to wait longer than the default five seconds.
 const LONG: Duration = Duration::from_secs(1000);
 
 #[protocol]
@@ -94,7 +94,7 @@ fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.join().expect("it ends well");
+        client.join().expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(counter.next().unwrap(), (count * CLIENTS) as u64 + 1);
@@ -115,7 +115,7 @@ fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.join().expect("it ends well");
+        producer.join().expect("the task succeeds");
     }
     let bumped = counter.request_with_timeout(counter_protocol::Next, LONG);
     assert_eq!(bumped.ok(), Some((count * producers) as u64 + 1));
@@ -164,7 +164,7 @@ impl Pinger {
             self.echo.ping(game.me.clone());
             self.game = Some(game);
         } else {
-            game.done.send(()).expect("it is waited for");
+            game.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -173,11 +173,11 @@ fn pingpong(count: usize) -> Lap {
     let pinger = Pinger { echo: Echo.start().to_echo_ref(), game: None }.start().to_pinger_ref();
     let (done, played) = mpsc::channel();
     pinger.play(pinger.clone(), 1000, done);
-    played.recv().expect("it comes to an end");
+    played.recv().expect("it finishes");
     let (done, played) = mpsc::channel();
     let watch = Stopwatch::start();
     pinger.play(pinger.clone(), count, done);
-    played.recv().expect("it comes to an end");
+    played.recv().expect("it finishes");
     watch.lap()
 }
 
@@ -202,7 +202,7 @@ impl Member {
     #[send_handler]
     fn handle_token(&mut self, token: member_protocol::Token, _: &Context<Self>) {
         match token.left {
-            0 => self.done.send(()).expect("it is waited for"),
+            0 => self.done.send(()).expect("the receiver exists"),
             left => self.next.as_ref().expect("it is linked first").token(left - 1),
         }
     }
@@ -262,7 +262,7 @@ impl Player {
         if self.left > 0 {
             self.others[self.random.below(BIG)].ping(self.me);
         } else {
-            self.done.send(()).expect("it is waited for");
+            self.done.send(()).expect("the receiver exists");
         }
     }
 }
@@ -276,14 +276,14 @@ fn big(rounds: usize) -> Lap {
     let players: Vec<_> = (0..BIG).map(player).collect();
     let watch = Stopwatch::start();
     players.iter().for_each(|one| one.meet(players.clone()));
-    players.iter().for_each(|one| one.begin()); // nobody is pinged before it has met the others
+    players.iter().for_each(|one| one.begin()); // no ping before all have their partners
     for _ in 0..BIG {
-        all.recv().expect("each comes to an end");
+        all.recv().expect("each finishes");
     }
     watch.lap()
 }
 
-/// Ends as soon as it has begun.
+/// Stops as soon as it has started.
 struct Brief;
 
 #[actor]
@@ -335,7 +335,7 @@ trait WatcherProtocol: Send + Sync {
 
 struct Watcher {
     victim: ActorRef<Victim>,
-    told: mpsc::Sender<()>,
+    tx: mpsc::Sender<()>,
 }
 
 #[actor(protocol = WatcherProtocol)]
@@ -344,33 +344,34 @@ impl Watcher {
     fn started(&mut self, context: &Context<Self>) {
         let victim = self.victim.clone();
         send_message_on(context.clone(), move || victim.join(), watcher_protocol::Down);
-        self.told.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
     }
 
     #[send_handler]
     fn handle_down(&mut self, _: watcher_protocol::Down, context: &Context<Self>) {
-        self.told.send(()).expect("it is waited for");
+        self.tx.send(()).expect("the receiver exists");
         context.stop();
     }
 }
 
-/// There are no monitors, but an actor can have a message sent to itself when it could join another.
+/// Measures links. There are no monitors, but an actor can have a message sent to itself when it could join
+/// another.
 fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, tellers) = mpsc::channel();
+        let (tx, rx) = mpsc::channel();
         let victim = Victim.start();
         for _ in 0..WATCHERS {
-            Watcher { victim: victim.clone(), told: told.clone() }.start();
+            Watcher { victim: victim.clone(), tx: tx.clone() }.start();
         }
         for _ in 0..WATCHERS {
-            tellers.recv().expect("each begins");
+            rx.recv().expect("each begins");
         }
         rt::sleep(Duration::from_millis(50)); // until all wait
         let watch = Stopwatch::start();
         victim.crash();
         for _ in 0..WATCHERS {
-            tellers.recv().expect("each tells");
+            rx.recv().expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -391,7 +392,7 @@ impl Busy {
     #[send_handler]
     fn handle_toil(&mut self, toil: busy_protocol::Toil, context: &Context<Self>) {
         block(self.0);
-        context.send(toil).expect("it lives");
+        context.send(toil).expect("it is running");
     }
 }
 

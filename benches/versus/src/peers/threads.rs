@@ -1,4 +1,4 @@
-//! What a synchronous user writes by hand: std threads, a crossbeam channel for a mailbox, a new one for each answer.
+//! Handwritten synchronous code: std threads, a crossbeam channel for a mailbox, a new one for each reply.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -93,7 +93,7 @@ fn call_roundtrip(count: usize) -> Lap {
         assert_eq!(call(&counter), Some(count as u64 + 1001));
         lap
     });
-    client.join().expect("it ends well")
+    client.join().expect("the task succeeds")
 }
 
 fn call_contended(count: usize) -> Lap {
@@ -108,7 +108,7 @@ fn call_contended(count: usize) -> Lap {
         })
     };
     let clients: Vec<_> = (0..CLIENTS).map(|_| client()).collect();
-    clients.into_iter().for_each(|client| client.join().expect("it ends well"));
+    clients.into_iter().for_each(|client| client.join().expect("the task succeeds"));
     let lap = watch.lap();
     assert_eq!(call(&counter), Some((count * CLIENTS) as u64 + 1));
     lap
@@ -119,10 +119,10 @@ fn cast(producers: usize, count: usize) -> Lap {
     let watch = Stopwatch::start();
     let producer = || {
         let counter = counter.clone();
-        start(move || (0..count).for_each(|_| counter.send(Message::Bump).expect("it lives")))
+        start(move || (0..count).for_each(|_| counter.send(Message::Bump).expect("it is running")))
     };
     let all: Vec<_> = (0..producers).map(|_| producer()).collect();
-    all.into_iter().for_each(|producer| producer.join().expect("it ends well"));
+    all.into_iter().for_each(|producer| producer.join().expect("the task succeeds"));
     assert_eq!(call(&counter), Some((count * producers) as u64 + 1));
     watch.lap()
 }
@@ -137,7 +137,7 @@ fn pingpong(count: usize) -> Lap {
     let client = start(move || {
         let (me, pongs) = unbounded();
         let round = || {
-            echo.send(me.clone()).expect("it lives");
+            echo.send(me.clone()).expect("it is running");
             pongs.recv().expect("a pong");
         };
         (0..1000).for_each(|_| round());
@@ -145,7 +145,7 @@ fn pingpong(count: usize) -> Lap {
         (0..count).for_each(|_| round());
         watch.lap()
     });
-    client.join().expect("it ends well")
+    client.join().expect("the task succeeds")
 }
 
 fn ring(size: usize, hops: usize) -> Lap {
@@ -162,10 +162,10 @@ fn ring(size: usize, hops: usize) -> Lap {
             }
         });
     }
-    mailboxes[0].send(size * 2).expect("it lives");
+    mailboxes[0].send(size * 2).expect("it is running");
     arrived.recv().expect("the token arrives");
     let watch = Stopwatch::start();
-    mailboxes[0].send(hops).expect("it lives");
+    mailboxes[0].send(hops).expect("it is running");
     arrived.recv().expect("the token arrives");
     watch.lap()
 }
@@ -194,12 +194,12 @@ fn big(rounds: usize) -> Lap {
             early.into_iter().for_each(pong);
             let mut random = Random::new(me);
             for _ in 0..rounds {
-                others[random.below(BIG)].send(Play::Ping(me)).expect("it lives");
+                others[random.below(BIG)].send(Play::Ping(me)).expect("it is running");
                 while let Ok(Play::Ping(from)) = messages.recv() {
                     pong(from);
                 }
             }
-            done.send(()).expect("main waits");
+            done.send(()).expect("main receives");
             while let Ok(Play::Ping(from)) = messages.recv() {
                 pong(from);
             }
@@ -207,7 +207,7 @@ fn big(rounds: usize) -> Lap {
     }
     let watch = Stopwatch::start();
     for mailbox in &mailboxes {
-        mailbox.send(Play::Begin(mailboxes.clone())).expect("it lives");
+        mailbox.send(Play::Begin(mailboxes.clone())).expect("it is running");
     }
     all.iter().take(BIG).for_each(drop);
     watch.lap()
@@ -215,7 +215,7 @@ fn big(rounds: usize) -> Lap {
 
 fn spawn_exit(count: usize) -> Lap {
     let watch = Stopwatch::start();
-    (0..count).for_each(|_| start(|| ()).join().expect("it ends well"));
+    (0..count).for_each(|_| start(|| ()).join().expect("the task succeeds"));
     watch.lap()
 }
 
@@ -223,12 +223,13 @@ fn spawn_batch(count: usize) -> Lap {
     let watch = Stopwatch::start();
     for _ in 0..count {
         let all: Vec<_> = (0..BATCH).map(|_| start(|| ())).collect();
-        all.into_iter().for_each(|one| one.join().expect("it ends well"));
+        all.into_iter().for_each(|one| one.join().expect("the task succeeds"));
     }
     watch.lap()
 }
 
-/// A thread that starts the counter again when it has crashed, and keeps its mailbox in a table by name.
+/// Measures a thread that restarts the counter when it has crashed, and keeps its mailbox in a table by
+/// name.
 fn restart(count: usize) -> Vec<Duration> {
     let table = Arc::new(Mutex::new(HashMap::new()));
     let names = Arc::clone(&table);
@@ -259,13 +260,13 @@ fn restart(count: usize) -> Vec<Duration> {
 fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, tellers) = unbounded();
+        let (tx, rx) = unbounded();
         let (watchers, receivers): (Vec<_>, Vec<_>) = (0..WATCHERS).map(|_| unbounded::<&str>()).unzip();
         for downs in receivers {
-            let told = told.clone();
+            let tx = tx.clone();
             start(move || {
-                downs.recv().expect("a death is due");
-                told.send(()).expect("main waits");
+                downs.recv().expect("a down is due");
+                tx.send(()).expect("main receives");
             });
         }
         let (victim, go) = unbounded::<()>();
@@ -280,8 +281,8 @@ fn link_fanout(count: usize) -> Lap {
         });
         thread::sleep(Duration::from_millis(50)); // until all wait
         let watch = Stopwatch::start();
-        victim.send(()).expect("it lives");
-        tellers.iter().take(WATCHERS).for_each(drop);
+        victim.send(()).expect("it is running");
+        rx.iter().take(WATCHERS).for_each(drop);
         let lap = watch.lap();
         all.wall += lap.wall;
         all.cpu += lap.cpu;
@@ -292,11 +293,11 @@ fn link_fanout(count: usize) -> Lap {
 fn blocked(workload: Workload, scale: Scale) -> Pace {
     for _ in 0..BUSY {
         let (me, messages) = unbounded();
-        me.send(()).expect("it lives");
+        me.send(()).expect("it is running");
         start(move || {
             for () in &messages {
                 block(workload);
-                me.send(()).expect("it lives");
+                me.send(()).expect("it is running");
             }
         });
     }
@@ -310,5 +311,5 @@ fn blocked(workload: Workload, scale: Scale) -> Pace {
         }
         pace
     });
-    client.join().expect("it ends well")
+    client.join().expect("the task succeeds")
 }

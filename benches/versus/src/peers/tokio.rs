@@ -1,4 +1,4 @@
-//! What an asynchronous user writes by hand: a task with an mpsc channel for a mailbox, a oneshot for each answer, on
+//! Handwritten asynchronous code: a task with an mpsc channel for a mailbox, a oneshot for each reply, on
 //! tokio's runtime with two workers.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use ::tokio::{spawn, time};
 use crate::measure::{Crowd, Lap, Outcome, Pace, Random, Stopwatch, block, percentiles};
 use crate::workload::{BATCH, BIG, BUSY, CLIENTS, Scale, WATCHERS, Workload, ring_size};
 
-/// The runtime of all peers that live on tokio.
+/// Returns the runtime of all peers that use tokio.
 pub fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("two threads")
 }
@@ -22,10 +22,10 @@ pub fn runtime() -> Runtime {
 pub fn run(workload: Workload, scale: Scale) -> Outcome {
     std::panic::set_hook(Box::new(|_| {}));
     let runtime = runtime();
-    // In a task: what `block_on` runs is on neither of the workers.
+    // In a task: the future of `block_on` does not run on a worker.
     let outcome = runtime.block_on(async { spawn(work(workload, scale)).await });
     runtime.shutdown_background();
-    outcome.expect("it ends well")
+    outcome.expect("the task succeeds")
 }
 
 async fn work(workload: Workload, scale: Scale) -> Outcome {
@@ -43,7 +43,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
         Workload::SpawnExit => {
             let watch = Stopwatch::start();
             for _ in 0..count {
-                spawn(async {}).await.expect("it ends well");
+                spawn(async {}).await.expect("the task succeeds");
             }
             watch.lap().micros(workload, count)
         }
@@ -52,7 +52,7 @@ async fn work(workload: Workload, scale: Scale) -> Outcome {
             for _ in 0..count {
                 let all: Vec<_> = (0..BATCH).map(|_| spawn(async {})).collect();
                 for one in all {
-                    one.await.expect("it ends well");
+                    one.await.expect("the task succeeds");
                 }
             }
             watch.lap().micros(workload, count * BATCH)
@@ -135,7 +135,7 @@ async fn call_contended(count: usize) -> Lap {
         })
         .collect();
     for client in clients {
-        client.await.expect("it ends well");
+        client.await.expect("the task succeeds");
     }
     let lap = watch.lap();
     assert_eq!(call(&counter).await, Some((count * CLIENTS) as u64 + 1));
@@ -156,7 +156,7 @@ async fn cast(producers: usize, count: usize) -> Lap {
         })
         .collect();
     for producer in all {
-        producer.await.expect("it ends well");
+        producer.await.expect("the task succeeds");
     }
     assert_eq!(call(&counter).await, Some((count * producers) as u64 + 1));
     watch.lap()
@@ -175,7 +175,7 @@ async fn pingpong(count: usize) -> Lap {
         if round == 1000 {
             watch = Stopwatch::start();
         }
-        echo.send(me.clone()).expect("it lives");
+        echo.send(me.clone()).expect("it is running");
         pongs.recv().await.expect("a pong");
     }
     watch.lap()
@@ -195,10 +195,10 @@ async fn ring(size: usize, hops: usize) -> Lap {
             }
         });
     }
-    mailboxes[0].send(size * 2).expect("it lives");
+    mailboxes[0].send(size * 2).expect("it is running");
     arrived.recv().await.expect("the token arrives");
     let watch = Stopwatch::start();
-    mailboxes[0].send(hops).expect("it lives");
+    mailboxes[0].send(hops).expect("it is running");
     arrived.recv().await.expect("the token arrives");
     watch.lap()
 }
@@ -228,12 +228,12 @@ async fn big(rounds: usize) -> Lap {
             early.into_iter().for_each(pong);
             let mut random = Random::new(me);
             for _ in 0..rounds {
-                others[random.below(BIG)].send(Play::Ping(me)).expect("it lives");
+                others[random.below(BIG)].send(Play::Ping(me)).expect("it is running");
                 while let Some(Play::Ping(from)) = messages.recv().await {
                     pong(from);
                 }
             }
-            done.send(()).expect("it is waited for");
+            done.send(()).expect("the receiver exists");
             while let Some(Play::Ping(from)) = messages.recv().await {
                 pong(from);
             }
@@ -241,15 +241,15 @@ async fn big(rounds: usize) -> Lap {
     }
     let watch = Stopwatch::start();
     for mailbox in &mailboxes {
-        mailbox.send(Play::Begin(mailboxes.clone())).expect("it lives");
+        mailbox.send(Play::Begin(mailboxes.clone())).expect("it is running");
     }
     for _ in 0..BIG {
-        all.recv().await.expect("each comes to an end");
+        all.recv().await.expect("each finishes");
     }
     watch.lap()
 }
 
-/// A task that starts the counter again when it has crashed, and keeps its mailbox in a table by name.
+/// Measures a task that restarts the counter when it has crashed, and keeps its mailbox in a table by name.
 async fn restart(count: usize) -> Vec<Duration> {
     let table = Arc::new(Mutex::new(HashMap::new()));
     let names = Arc::clone(&table);
@@ -284,14 +284,14 @@ async fn restart(count: usize) -> Vec<Duration> {
 async fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let (told, mut tellers) = unbounded_channel();
+        let (tx, mut rx) = unbounded_channel();
         let (watchers, receivers): (Vec<_>, Vec<_>) =
             (0..WATCHERS).map(|_| unbounded_channel::<&str>()).unzip();
         for mut downs in receivers {
-            let told = told.clone();
+            let tx = tx.clone();
             spawn(async move {
-                downs.recv().await.expect("a death is due");
-                told.send(()).expect("it is waited for");
+                downs.recv().await.expect("a down is due");
+                tx.send(()).expect("the receiver exists");
             });
         }
         let (go, gone) = oneshot::channel::<()>();
@@ -308,7 +308,7 @@ async fn link_fanout(count: usize) -> Lap {
         let watch = Stopwatch::start();
         let _ = go.send(());
         for _ in 0..WATCHERS {
-            tellers.recv().await.expect("each tells");
+            rx.recv().await.expect("each reports");
         }
         let lap = watch.lap();
         all.wall += lap.wall;
@@ -320,11 +320,11 @@ async fn link_fanout(count: usize) -> Lap {
 async fn blocked(workload: Workload, scale: Scale) -> Pace {
     for _ in 0..BUSY {
         let (me, mut messages) = unbounded_channel();
-        me.send(()).expect("it lives");
+        me.send(()).expect("it is running");
         spawn(async move {
             while let Some(()) = messages.recv().await {
                 block(workload);
-                me.send(()).expect("it lives");
+                me.send(()).expect("it is running");
             }
         });
     }
@@ -338,7 +338,7 @@ async fn blocked(workload: Workload, scale: Scale) -> Pace {
     pace
 }
 
-/// As its users do it: a task that sleeps, then sends; cancelled by ending the task.
+/// Measures the usual form of timer: a task that sleeps, then sends; cancelled by aborting the task.
 async fn timers(count: usize) -> Vec<(String, f64)> {
     use crate::measure::nanos;
     let (me, _messages) = unbounded_channel::<()>();

@@ -1,5 +1,5 @@
-//! A test in a program of its own, for what would disturb the other tests of its file: limits, panic hooks,
-//! standard error, signals.
+//! Runs a test in a child program, for tests that would disturb the others of their file: limits, panic
+//! hooks, standard error, signals.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -8,26 +8,26 @@ use std::thread;
 
 const MARK: &str = "RETHREAD_TEST_APART";
 
-/// Before each line of `say`: the test harness prints to the same place.
-const SAYS: &str = "::";
+/// Marks the lines printed by `send_line`: the test harness prints to the same stream.
+const LINE_PREFIX: &str = "::";
 
-/// Runs `body` in a program of its own: this test program once more, with nothing but the calling test.
-/// Returns in the first program only, with what the second one printed; it must have succeeded.
+/// Runs `body` in a child program: this test program, started again with the calling test only. Returns
+/// only in the parent program, with the output of the child, which must succeed.
 #[track_caller]
-pub(crate) fn apart(body: impl FnOnce()) -> String {
-    let Some(command) = again() else {
+pub(crate) fn in_child_program(body: impl FnOnce()) -> String {
+    let Some(command) = child_command() else {
         body();
         std::process::exit(0);
     };
     let (output, text) = run(command);
-    assert!(output.status.success(), "the program apart ended with {}:\n{text}", output.status);
+    assert!(output.status.success(), "the child program exited with {}:\n{text}", output.status);
     text
 }
 
-/// As `apart`, for a program that does not end well: its status too.
+/// Like `in_child_program`, but the child may fail; returns its exit status, too.
 #[track_caller]
-pub(crate) fn doomed_apart(body: impl FnOnce()) -> (ExitStatus, String) {
-    let Some(command) = again() else {
+pub(crate) fn in_failing_child_program(body: impl FnOnce()) -> (ExitStatus, String) {
+    let Some(command) = child_command() else {
         body();
         std::process::exit(0);
     };
@@ -35,9 +35,10 @@ pub(crate) fn doomed_apart(body: impl FnOnce()) -> (ExitStatus, String) {
     (output.status, text)
 }
 
-/// This test program once more, with nothing but the calling test: to be started. `None` in that second program.
+/// Returns the command that starts this test program again with the calling test only; `None` in the child
+/// program.
 #[track_caller]
-pub(crate) fn again() -> Option<Command> {
+pub(crate) fn child_command() -> Option<Command> {
     let test = thread::current().name().expect("a test's thread has its name").to_owned();
     if std::env::var(MARK).is_ok_and(|mark| mark == test) {
         return None;
@@ -55,20 +56,20 @@ fn run(mut command: Command) -> (Output, String) {
     (output, text)
 }
 
-/// Tells the first program something, in the second one.
-pub(crate) fn say(what: &str) {
+/// Sends a line from the child program to its parent.
+pub(crate) fn send_line(what: &str) {
     let mut out = io::stdout().lock();
-    // The harness may not have ended its line.
-    writeln!(out, "\n{SAYS}{what}").and_then(|()| out.flush()).expect("the first program listens");
+    // The harness may have left an unfinished line.
+    writeln!(out, "\n{LINE_PREFIX}{what}").and_then(|()| out.flush()).expect("the parent program reads");
 }
 
-/// The second program, while the first one talks with it; killed if the test fails.
-pub(crate) struct Program {
+/// A running child program that exchanges lines with its parent; killed if the test fails.
+pub(crate) struct ChildProgram {
     child: Child,
     out: BufReader<Box<dyn Read + Send>>,
 }
 
-impl Program {
+impl ChildProgram {
     #[track_caller]
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
@@ -76,12 +77,12 @@ impl Program {
         Self { child, out: BufReader::new(out) }
     }
 
-    /// What it says next; `None` when it has ended.
+    /// Returns the next line that the child program sent; `None` once it has exited.
     #[track_caller]
-    pub(crate) fn hears(&mut self) -> Option<String> {
+    pub(crate) fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
         while self.out.read_line(&mut line).expect("text") > 0 {
-            if let Some(said) = line.strip_prefix(SAYS) {
+            if let Some(said) = line.strip_prefix(LINE_PREFIX) {
                 return Some(said.trim_end().to_owned());
             }
             line.clear();
@@ -89,10 +90,10 @@ impl Program {
         None
     }
 
-    /// All it says from here to its end, and how it ended.
+    /// Returns all remaining lines and the exit status.
     #[track_caller]
-    pub(crate) fn ends(&mut self) -> (Vec<String>, ExitStatus) {
-        let said = std::iter::from_fn(|| self.hears()).collect();
+    pub(crate) fn wait(&mut self) -> (Vec<String>, ExitStatus) {
+        let said = std::iter::from_fn(|| self.next_line()).collect();
         (said, self.child.wait().expect("it ends"))
     }
 
@@ -100,21 +101,21 @@ impl Program {
         self.child.id()
     }
 
-    /// Sends it a signal, by its name: `TERM`.
+    /// Sends it a signal, given by name: `TERM`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
 }
 
-impl Drop for Program {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Sends a program a signal, by its name: `TERM`.
+/// Sends a program a signal, given by name: `TERM`.
 #[track_caller]
 pub(crate) fn signal(program: u32, name: &str) {
     let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {program}")).status();

@@ -1,5 +1,5 @@
-//! A server whose callbacks are closures of the test, so that a test says in one place what a handler does.
-//! The gen_server tests use it.
+//! A server whose callbacks are closures of the test, so that a test shows in one place what a handler
+//! does.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::time::Duration;
@@ -9,15 +9,15 @@ use rethread::process::{self, Inbox};
 
 use super::support::{Gate, Journal, eventually};
 
-type OnInit = Box<dyn FnOnce(&mut Context<Puppet>) -> Result<(), InitError> + Send>;
-type OnInfo = Box<dyn FnMut(&Info, &mut Context<Puppet>) -> Next + Send>;
-type OnContinue = Box<dyn FnMut(&mut Context<Puppet>) -> Next + Send>;
+type OnInit = Box<dyn FnOnce(&mut Context<ScriptedServer>) -> Result<(), InitError> + Send>;
+type OnInfo = Box<dyn FnMut(&Info, &mut Context<ScriptedServer>) -> Next + Send>;
+type OnContinue = Box<dyn FnMut(&mut Context<ScriptedServer>) -> Next + Send>;
 type OnTerminate = Box<dyn FnMut(&ExitReason) + Send>;
 type OnDrop = Box<dyn FnMut() + Send>;
-type OnCall = Box<dyn FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send>;
-type OnCast = Box<dyn FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send>;
+type OnCall = Box<dyn FnOnce(&mut ScriptedServer, Caller<i64>, &mut Context<ScriptedServer>) -> Next + Send>;
+type OnCast = Box<dyn FnOnce(&mut ScriptedServer, &mut Context<ScriptedServer>) -> Next + Send>;
 
-/// What a puppet does besides what it is told by messages. Everything it hears is noted in the journal.
+/// The closures for the callbacks of a scripted server. Everything it receives is noted in the journal.
 pub(crate) struct Plan {
     journal: Journal,
     on_init: OnInit,
@@ -41,7 +41,7 @@ impl Plan {
 
     pub(crate) fn init(
         mut self,
-        act: impl FnOnce(&mut Context<Puppet>) -> Result<(), InitError> + Send + 'static,
+        act: impl FnOnce(&mut Context<ScriptedServer>) -> Result<(), InitError> + Send + 'static,
     ) -> Self {
         self.on_init = Box::new(act);
         self
@@ -56,7 +56,7 @@ impl Plan {
 
     pub(crate) fn info(
         mut self,
-        act: impl FnMut(&Info, &mut Context<Puppet>) -> Next + Send + 'static,
+        act: impl FnMut(&Info, &mut Context<ScriptedServer>) -> Next + Send + 'static,
     ) -> Self {
         self.on_info = Box::new(act);
         self
@@ -64,7 +64,7 @@ impl Plan {
 
     pub(crate) fn on_continue(
         mut self,
-        act: impl FnMut(&mut Context<Puppet>) -> Next + Send + 'static,
+        act: impl FnMut(&mut Context<ScriptedServer>) -> Next + Send + 'static,
     ) -> Self {
         self.on_continue = Box::new(act);
         self
@@ -80,40 +80,40 @@ impl Plan {
         self
     }
 
-    pub(crate) fn spec(self) -> rethread::ServerSpec<Puppet> {
-        Puppet::child_spec(self)
+    pub(crate) fn spec(self) -> rethread::ServerSpec<ScriptedServer> {
+        ScriptedServer::child_spec(self)
     }
 
-    /// Starts it without a link.
+    /// Starts the server without a link.
     #[track_caller]
-    pub(crate) fn start(self) -> ServerRef<Puppet> {
+    pub(crate) fn start(self) -> ServerRef<ScriptedServer> {
         self.spec().start().expect("it starts")
     }
 
-    /// Starts it without a link under a name.
+    /// Starts the server without a link, under a name.
     #[track_caller]
-    pub(crate) fn start_as(self, name: &ServerRef<Puppet>) -> ServerRef<Puppet> {
+    pub(crate) fn start_as(self, name: &ServerRef<ScriptedServer>) -> ServerRef<ScriptedServer> {
         self.spec().name(name.clone()).start().expect("it starts")
     }
 
     #[track_caller]
-    pub(crate) fn start_link(self) -> ServerRef<Puppet> {
+    pub(crate) fn start_link(self) -> ServerRef<ScriptedServer> {
         self.spec().start_link().expect("it starts")
     }
 }
 
-/// A puppet that nobody listens to.
+/// Starts a server with a journal that no test reads.
 #[track_caller]
-pub(crate) fn puppet() -> ServerRef<Puppet> {
+pub(crate) fn start_server() -> ServerRef<ScriptedServer> {
     Plan::new(&Journal::new()).start()
 }
 
-pub(crate) struct Puppet {
-    /// Calls that wait for their answer.
+pub(crate) struct ScriptedServer {
+    /// Calls to be answered later.
     pub(crate) kept: Vec<Caller<i64>>,
     pub(crate) value: i64,
     plan: Plan,
-    /// Like the state of many servers it cannot leave its thread.
+    /// Not `Send`, like the state of many servers.
     stays: std::marker::PhantomData<*const ()>,
 }
 
@@ -127,20 +127,20 @@ pub(crate) enum Tell {
     Run(OnCast),
 }
 
-impl Puppet {
+impl ScriptedServer {
     pub(crate) fn note(&self, what: impl Into<String>) {
         self.plan.journal.note(what);
     }
 }
 
-impl Drop for Puppet {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.note("dropped");
         (self.plan.on_drop)();
     }
 }
 
-impl GenServer for Puppet {
+impl GenServer for ScriptedServer {
     type Args = Plan;
     type Call = Ask;
     type Cast = Tell;
@@ -188,33 +188,36 @@ impl GenServer for Puppet {
     }
 }
 
-/// The strings a puppet hangs on.
-pub(crate) trait Pull {
-    /// Has the server run this to answer a call.
-    fn ask(
+/// Requests that run closures in the server.
+pub(crate) trait ScriptedCalls {
+    /// Runs the closure in the server as the handler of a call.
+    fn call_with(
         &self,
-        act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
+        act: impl FnOnce(&mut ScriptedServer, Caller<i64>, &mut Context<ScriptedServer>) -> Next + Send + 'static,
     ) -> Result<i64, CallError> {
-        self.ask_for(rethread::DEFAULT_CALL_TIMEOUT, act)
+        self.call_with_timeout(rethread::DEFAULT_CALL_TIMEOUT, act)
     }
-    fn ask_for(
+    fn call_with_timeout(
         &self,
         limit: Duration,
-        act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
+        act: impl FnOnce(&mut ScriptedServer, Caller<i64>, &mut Context<ScriptedServer>) -> Next + Send + 'static,
     ) -> Result<i64, CallError>;
     fn get(&self) -> Result<i64, CallError>;
-    /// Has the server run this as the handler of a cast.
-    fn tell(&self, act: impl FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send + 'static);
+    /// Runs the closure in the server as the handler of a cast.
+    fn cast_with(
+        &self,
+        act: impl FnOnce(&mut ScriptedServer, &mut Context<ScriptedServer>) -> Next + Send + 'static,
+    );
     fn note(&self, text: impl Into<String>);
-    /// The pid behind it.
+    /// Returns the pid that the reference resolves to.
     fn pid(&self) -> Pid;
 }
 
-impl Pull for ServerRef<Puppet> {
-    fn ask_for(
+impl ScriptedCalls for ServerRef<ScriptedServer> {
+    fn call_with_timeout(
         &self,
         limit: Duration,
-        act: impl FnOnce(&mut Puppet, Caller<i64>, &mut Context<Puppet>) -> Next + Send + 'static,
+        act: impl FnOnce(&mut ScriptedServer, Caller<i64>, &mut Context<ScriptedServer>) -> Next + Send + 'static,
     ) -> Result<i64, CallError> {
         self.call_timeout(limit, |from| Ask::Run(Box::new(act), from))
     }
@@ -223,7 +226,10 @@ impl Pull for ServerRef<Puppet> {
         self.call(Ask::Get)
     }
 
-    fn tell(&self, act: impl FnOnce(&mut Puppet, &mut Context<Puppet>) -> Next + Send + 'static) {
+    fn cast_with(
+        &self,
+        act: impl FnOnce(&mut ScriptedServer, &mut Context<ScriptedServer>) -> Next + Send + 'static,
+    ) {
         self.cast(Tell::Run(Box::new(act)));
     }
 
@@ -233,12 +239,12 @@ impl Pull for ServerRef<Puppet> {
 
     #[track_caller]
     fn pid(&self) -> Pid {
-        self.whereis().expect("somebody is there")
+        self.whereis().expect("the reference resolves")
     }
 }
 
-/// Runs something in a process of its own; what it returned, or the reason the process ended with.
-pub(crate) struct Elsewhere<T> {
+/// A body that runs in a process of its own. `join` returns its value, or the exit reason of the process.
+pub(crate) struct SpawnedBody<T> {
     pub(crate) pid: Pid,
     watch: process::Watch,
     value: std::sync::mpsc::Receiver<T>,
@@ -246,45 +252,48 @@ pub(crate) struct Elsewhere<T> {
 
 /// Runs `body` in a process of its own.
 #[track_caller]
-pub(crate) fn elsewhere<T: Send + 'static>(
+pub(crate) fn spawn_body<T: Send + 'static>(
     body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static,
-) -> Elsewhere<T> {
-    let (give, value) = std::sync::mpsc::channel();
+) -> SpawnedBody<T> {
+    let (tx, value) = std::sync::mpsc::channel();
     let (go, start) = std::sync::mpsc::channel::<()>();
     let process = process::spawn::<()>(move |inbox| {
         let _ = start.recv();
-        let _ = give.send(body(inbox));
+        let _ = tx.send(body(inbox));
     })
     .expect("a free thread");
     let watch = process::watch(&process);
     drop(go);
-    Elsewhere { pid: process.pid(), watch, value }
+    SpawnedBody { pid: process.pid(), watch, value }
 }
 
-impl<T> Elsewhere<T> {
-    /// Waits for the end of the process.
+impl<T> SpawnedBody<T> {
+    /// Waits for the process to exit.
     pub(crate) fn join(self) -> Result<T, ExitReason> {
         let reason = self.watch.wait();
         self.value.try_recv().map_err(|_| reason)
     }
 }
 
-/// Waits until the process waits in a call to the server.
+/// Waits until the process is blocked in a call to the server.
 #[track_caller]
-pub(crate) fn waits_for(caller: impl Into<Pid>, server: Pid) {
+pub(crate) fn wait_until_calling(caller: impl Into<Pid>, server: Pid) {
     let caller = caller.into();
     eventually("the call is made", || {
         process::info(caller).is_some_and(|info| info.waiting_on == Some(server))
     });
 }
 
-/// Keeps the server in a handler that listens to nothing, until the gate is opened; it is in there when this
-/// returns. The handler then returns what `then` says.
+/// Blocks the server in an uninterruptible handler until the gate is opened; the handler is running when
+/// this returns. The handler then returns the value of `then`.
 #[track_caller]
-pub(crate) fn occupy(server: &ServerRef<Puppet>, then: impl FnOnce() -> Next + Send + 'static) -> Gate {
+pub(crate) fn block_server(
+    server: &ServerRef<ScriptedServer>,
+    then: impl FnOnce() -> Next + Send + 'static,
+) -> Gate {
     let (entered, gate) = (Gate::new(), Gate::new());
     let (enter, pass) = (entered.clone(), gate.clone());
-    server.tell(move |_, _| {
+    server.cast_with(move |_, _| {
         enter.open();
         pass.pass();
         then()
@@ -293,9 +302,9 @@ pub(crate) fn occupy(server: &ServerRef<Puppet>, then: impl FnOnce() -> Next + S
     gate
 }
 
-/// Waits until so many messages wait in the mailbox of the server.
+/// Waits until the mailbox of the server holds `count` messages.
 #[track_caller]
-pub(crate) fn queued(server: &ServerRef<Puppet>, count: usize) {
+pub(crate) fn wait_for_queue(server: &ServerRef<ScriptedServer>, count: usize) {
     eventually("the messages are queued", || {
         process::info(server.pid()).is_some_and(|info| info.mailbox_len == count)
     });
