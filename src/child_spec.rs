@@ -15,6 +15,9 @@ use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
 use crate::reason::ExitReason;
 
+/// How long a worker may take to shut down, if its spec sets no shutdown; as in OTP.
+pub(crate) const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The id of a child within its supervisor: any text. The default is the name of the server type; for a named
 /// supervisor it is that name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -421,7 +424,7 @@ impl ChildSpec {
     /// Returns how the child is stopped: the value that was set, or the default of its type.
     pub fn get_shutdown(&self) -> Shutdown {
         self.shutdown.unwrap_or(match self.child_type {
-            ChildType::Worker => Shutdown::Timeout(Duration::from_secs(5)),
+            ChildType::Worker => Shutdown::Timeout(DEFAULT_SHUTDOWN_TIMEOUT),
             ChildType::Supervisor => Shutdown::Infinity,
         })
     }

@@ -317,3 +317,37 @@ fn a_label_may_be_empty() {
     assert_eq!(tasks.stream([1], |n| n).label("").next(), Some(Ok(1)));
     tasks.stop().unwrap();
 }
+
+#[test]
+fn exit_timeout_and_kill_grace_bound_the_destructors_of_a_supervised_task() {
+    struct Blocks(Gate);
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            self.0.pass();
+        }
+    }
+    let _watchdog = watchdog();
+    let short = Duration::from_millis(50);
+    let tasks = up();
+    let gate = Gate::new();
+    // Each task holds a value whose destructor blocks until the gate opens: only the two limits end the wait.
+    let exits = {
+        let blocked = gate.clone();
+        tasks.builder().exit_timeout(short).spawn_nolink(move || {
+            let _blocked = Blocks(blocked);
+            process::exit_with("oops")
+        })
+    };
+    let killed = {
+        let blocked = gate.clone();
+        tasks.builder().kill_grace(short).spawn_nolink(move || {
+            let _blocked = Blocks(blocked);
+            sleeper();
+        })
+    };
+    let (exits, killed): (Task<()>, Task<()>) = (exits.unwrap(), killed.unwrap());
+    assert_eq!(process::watch(&exits).wait(), ExitReason::new("oops"));
+    assert_eq!(kill(&killed, ExitReason::Kill), ExitReason::Killed);
+    gate.open();
+    tasks.stop().unwrap();
+}

@@ -43,7 +43,7 @@ use crate::supervisor::server::Supervisor;
 /// The [guide](crate::guide#ending-on-sigterm) shows the same with the crate signal-hook.
 ///
 /// # Stopping
-/// An application always ends in this order, whatever the cause:
+/// An application always ends in this order, whatever the cause (its master process runs the steps):
 ///
 /// 1. The `prep_stop` callback runs, while all processes are still running.
 /// 2. The top supervisor is shut down and waited for, without a limit: each child has its own.

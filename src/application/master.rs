@@ -3,10 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::application::state;
 use crate::application::state::ApplicationState;
+use crate::child_spec::DEFAULT_SHUTDOWN_TIMEOUT;
 use crate::exception;
 use crate::gen_server::callbacks::Context;
 use crate::gen_server::callbacks::GenServer;
@@ -140,15 +140,14 @@ impl GenServer for Master {
 }
 
 impl Master {
-    /// Waits up to 5 s, the default shutdown timeout, for the children of a top supervisor that was killed. It has not
+    /// Waits for the default shutdown timeout at most for the children of a top supervisor that was killed. It has not
     /// stopped them, but they have received its exit signal and may be cleaning up.
     fn wait_for_orphans(&self) {
-        const ORPHAN_TIMEOUT: Duration = Duration::from_secs(5);
         let began = sync::now();
         for child in self.processes.list() {
             if child.spawn_info.ancestors.first() == Some(&self.top.pid) {
                 let watch = watch_block(child.pid, Some(Arc::clone(&child)));
-                watch.wait_timeout(ORPHAN_TIMEOUT.saturating_sub(elapsed(began)));
+                watch.wait_timeout(DEFAULT_SHUTDOWN_TIMEOUT.saturating_sub(elapsed(began)));
             }
         }
     }

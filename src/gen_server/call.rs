@@ -20,8 +20,8 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
 use crate::process::control::local::{CurrentProcess, Exiting, enter_runtime_call};
-use crate::process::mailbox::flow_control;
 use crate::process::mailbox::inbox::MailboxQueue;
+use crate::process::mailbox::throttle;
 use crate::process::park::timer_thread;
 use crate::process::signals::monitor::remove_watcher;
 use crate::process::signals::monitor::watch_block;
@@ -285,7 +285,7 @@ impl<S: GenServer> ServerRef<S> {
                 if mailbox.push_message(block, Envelope::Cast(message)).is_ok() {
                     block.parker.unpark_after_push();
                     // Flow control: slows down a sender that is faster than the server.
-                    flow_control::throttle_sender(|| block.message_queue_len());
+                    throttle::throttle_sender(|| block.message_queue_len());
                 }
             }
             Err(found) => {

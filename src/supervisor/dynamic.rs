@@ -512,7 +512,7 @@ impl DynamicChildren {
             Info::Exit { from, reason } => Self::next(&self.on_exit(from, &reason), cx),
             // Timers, `Down` messages: not sent to a supervisor on purpose.
             other => {
-                let text = format_args!("supervisor {} got an unexpected {other:?}", cx.pid());
+                let text = format_args!("supervisor {} received an unexpected message: {other:?}", cx.pid());
                 write_log(log::Level::Warn, text);
                 Next::wait()
             }

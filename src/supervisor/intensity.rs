@@ -46,7 +46,7 @@ pub(crate) struct RestartIntensity {
     restart_times: VecDeque<Instant>,
 }
 
-/// 3 restarts in 5 s, the default of both kinds of supervisor, as in Elixir.
+/// 3 restarts in 5 s, the default of every supervisor, as in Elixir.
 impl Default for RestartIntensity {
     fn default() -> Self {
         Self::new(3, Duration::from_secs(5))

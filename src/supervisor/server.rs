@@ -190,7 +190,7 @@ impl GenServer for Supervisor {
             other => {
                 write_log(
                     log::Level::Warn,
-                    format_args!("supervisor {} got an unexpected {other:?}", self.name),
+                    format_args!("supervisor {} received an unexpected message: {other:?}", self.name),
                 );
                 Next::wait()
             }

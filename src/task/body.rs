@@ -106,10 +106,10 @@ thread_local! {
 /// # Ok::<(), process::AttachError>(())
 /// ```
 pub fn callers() -> Vec<Pid> {
-    current().map_or_else(Vec::new, |callers| callers.to_vec())
+    current_callers().map_or_else(Vec::new, |callers| callers.to_vec())
 }
 
-fn current() -> Option<Arc<[Pid]>> {
+fn current_callers() -> Option<Arc<[Pid]>> {
     // `try_with` fails while the thread-locals of the exiting thread are destroyed; a destructor there has no
     // callers.
     CALLERS.try_with(|cell| cell.borrow().clone()).ok().flatten()
@@ -117,7 +117,7 @@ fn current() -> Option<Arc<[Pid]>> {
 
 /// Returns the callers of a task that the calling thread starts: its own process, then its own callers.
 pub(crate) fn callers_for_child() -> Arc<[Pid]> {
-    let inherited = current();
+    let inherited = current_callers();
     let inherited = inherited.iter().flat_map(|callers| callers.iter().copied());
     // Without a maximum the list would grow without bound in a chain of tasks, each of which starts the next one.
     local::pid().into_iter().chain(inherited).take(MAX_ANCESTORS).collect()

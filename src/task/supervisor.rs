@@ -4,6 +4,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
 use crate::gen_server::call::CallError;
@@ -313,17 +314,19 @@ impl ServerRef<TaskSupervisor> {
 pub struct TaskBuilder {
     supervisor: ServerRef<TaskSupervisor>,
     process: Builder,
-    shutdown: Option<Shutdown>,
+    child: ChildSpec,
 }
 
 impl TaskBuilder {
     pub(crate) fn new(supervisor: &ServerRef<TaskSupervisor>) -> Self {
-        Self { supervisor: supervisor.clone(), process: Builder::new(), shutdown: None }
+        // The id, which is the label, is set when the task is started.
+        let child = ChildSpec::without_start("Task").restart(Restart::Temporary);
+        Self { supervisor: supervisor.clone(), process: Builder::new(), child }
     }
 
     /// Sets how the supervisor stops the task. Default: a timeout of 5 s.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.shutdown = Some(shutdown);
+        self.child = self.child.shutdown(shutdown);
         self
     }
 
@@ -336,6 +339,19 @@ impl TaskBuilder {
     /// Sets the stack size of the thread; see [`Builder::stack_size`].
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.process = self.process.stack_size(bytes);
+        self
+    }
+
+    /// Sets how long the task may take to unwind when it is killed; see [`Builder::kill_grace`].
+    pub fn kill_grace(mut self, time: Duration) -> Self {
+        self.process = self.process.kill_grace(time);
+        self
+    }
+
+    /// Sets how long the task may take to unwind when it exits for another reason than a kill; see
+    /// [`Builder::exit_timeout`].
+    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
+        self.process = self.process.exit_timeout(timeout);
         self
     }
 
@@ -412,7 +428,7 @@ impl TaskBuilder {
     /// Calls the supervisor to start the requested task.
     #[track_caller]
     fn submit(self, request: &Arc<TaskRequest>) -> Result<(), StartError> {
-        let Self { supervisor, process, shutdown } = self;
+        let Self { supervisor, process, child } = self;
         let builder = Builder {
             kind: ProcessKind::Task,
             spawned_at: process.spawned_at.or(Some(Location::caller())),
@@ -424,19 +440,13 @@ impl TaskBuilder {
         // The id of the child is the label, but an id must not be empty.
         let id = builder.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
         let request = Arc::clone(request);
-        let spec = ChildSpec::new(&id, move || {
+        let spec = child.id(&id).with_start(move || {
             // Runs in the supervisor. There is no body if the request was cancelled before.
             let body = request.take_body().ok_or(StartError::Ignored)?;
             let task = start_process(builder.clone(), local::get().as_ref(), None, body)?;
             request.set_started(task.block());
             Ok(task.pid())
-        })
-        .restart(Restart::Temporary);
-        // Otherwise the default of a worker.
-        let spec = match shutdown {
-            Some(shutdown) => spec.shutdown(shutdown),
-            None => spec,
-        };
+        });
         start_child(&supervisor, spec).map(drop)
     }
 }

@@ -87,7 +87,7 @@ fn env_override<T>(variable: &str, parse: impl FnOnce(&str) -> Option<T>) -> Opt
 }
 
 /// Logs a warning for each environment variable with an invalid value, once per program. Must not be called
-/// while `CURRENT` is being initialized or locked: a log sink may call [`settings`].
+/// while `SETTINGS` is being initialized or locked: a log sink may call [`settings`].
 fn warn_invalid_env() {
     // The load keeps the cache line shared after the first call.
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -111,7 +111,7 @@ fn warn_invalid_env() {
     }
 }
 
-static CURRENT: Lazy<RwLock<Settings>> = Lazy::new(|| {
+static SETTINGS: Lazy<RwLock<Settings>> = Lazy::new(|| {
     let settings = Settings::default();
     publish_to_caches(&settings);
     RwLock::new(settings)
@@ -126,7 +126,7 @@ fn publish_to_caches(settings: &Settings) {
 /// Returns the current settings.
 pub fn settings() -> Settings {
     // The lock is released before the log sink runs.
-    let settings = *CURRENT.read();
+    let settings = *SETTINGS.read();
     warn_invalid_env();
     settings
 }
@@ -135,7 +135,7 @@ pub fn settings() -> Settings {
 /// the stack it was started with. The wait strategy applies to all threads at once.
 pub fn set_settings(settings: Settings) {
     // The copies are written under the lock, so that of two concurrent calls the same one wins everywhere.
-    let mut current = CURRENT.write();
+    let mut current = SETTINGS.write();
     *current = settings;
     publish_to_caches(&settings);
     drop(current);

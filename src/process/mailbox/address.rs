@@ -11,8 +11,8 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
 use crate::process::error::SendError;
-use crate::process::mailbox::flow_control;
 use crate::process::mailbox::inbox::{Inbox, MailboxQueue};
+use crate::process::mailbox::throttle;
 use crate::process::names;
 
 /// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
@@ -90,7 +90,7 @@ impl<M: Send + 'static> Address<M> {
         // A refused message is dropped here, by the sender.
         if self.send_as_runtime(message).is_ok() {
             // A sender that is faster than the receiver pauses now and then, so that the queue does not grow.
-            flow_control::throttle_sender(|| self.block.message_queue_len());
+            throttle::throttle_sender(|| self.block.message_queue_len());
         }
     }
 

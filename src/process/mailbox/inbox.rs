@@ -20,9 +20,9 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::SystemMessage;
 use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
-use crate::process::mailbox::flow_control;
 use crate::process::mailbox::queue::Queue;
 use crate::process::mailbox::queue::Reader;
+use crate::process::mailbox::throttle;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::atomic::{AtomicIsize, Ordering};
@@ -240,7 +240,7 @@ impl<M: Send + 'static> Inbox<M> {
                 None => {
                     // No sender waits for an answer of a process that only receives: let messages accumulate.
                     if me.is_sink() {
-                        flow_control::delay_for_batching(deadline);
+                        throttle::delay_for_batching(deadline);
                     }
                     wait_for_item(&self.block, &mut self.reader, deadline)?
                 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod alias;
-pub(crate) mod flow_control;
 pub(crate) mod inbox;
 pub(crate) mod queue;
+pub(crate) mod throttle;
 pub(crate) mod timer;

@@ -116,11 +116,11 @@ pub(crate) fn remaining(id: TimerRef) -> Option<Duration> {
 }
 
 fn start_thread() -> io::Result<()> {
-    thread::Builder::new().name("rethread-timer".into()).spawn(run).map(drop)
+    thread::Builder::new().name("rethread-timer".into()).spawn(timer_loop).map(drop)
 }
 
 /// Runs actions when their time has come. The top frame of the timer thread; never returns.
-fn run() {
+fn timer_loop() {
     let mut queue = TIMER_THREAD.queue.lock();
     loop {
         let now = sync::now();

@@ -1,5 +1,5 @@
 //! Taking the state out of the block of a process that exits: the resources to release, and the links and
-//! monitors to notify. Sends no signal; `deliver` decides when these steps run.
+//! monitors to notify. Sends no signal; `complete_exit` in `deliver.rs` decides the order of these steps.
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::Monitoring;

@@ -1,4 +1,5 @@
-//! Ending processes: `exit`, `exit_with`, `throw`, `is_alive`, and how an unwind starts its deadline.
+//! Ending processes: `exit`, `exit_with`, `throw`, `is_alive`, and how an unwind starts its deadline. What happens
+//! when a process exits, step by step, is `complete_exit` in `deliver.rs`.
 
 use std::any::Any;
 use std::rc::Rc;

@@ -1,5 +1,6 @@
-//! Flow control of mailboxes: short spins that keep a sender and a receiver on different cores from slowing
-//! each other down. They change only speed; every message is delivered in the same order without them.
+//! Throttling: short spins that keep a sender and a receiver on different cores from slowing each other down.
+//! They change only speed; every message is delivered in the same order without them. They do not limit a
+//! mailbox: it is unbounded, see `queue`.
 
 use std::cell::Cell;
 use std::hint;
