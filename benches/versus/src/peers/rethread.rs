@@ -55,7 +55,7 @@ impl GenServer for Counter {
     type Call = Ask;
     type Cast = Tell;
 
-    fn init((): (), _: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(0))
     }
     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
@@ -259,7 +259,7 @@ fn restart(count: usize) -> Vec<Duration> {
             let begun = Instant::now();
             assert!(COUNTER.call(Ask::Crash).is_err());
             while COUNTER.call(Ask::Next).is_err() {
-                COUNTER.whereis_within(Duration::from_secs(1)).expect("it is restarted");
+                COUNTER.whereis_timeout(Duration::from_secs(1)).expect("it is restarted");
             }
             begun.elapsed()
         };
@@ -306,7 +306,7 @@ impl GenServer for Busy {
     type Call = Never;
     type Cast = ();
 
-    fn init(workload: Workload, cx: &mut Context<Self>) -> Result<Self, Stop> {
+    fn init(workload: Workload, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.cast(());
         Ok(Self(workload))
     }
