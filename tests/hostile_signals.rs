@@ -6,7 +6,7 @@ mod child_program;
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -54,7 +54,8 @@ impl GenServer for Clerk {
         let _ = writeln!(self.out, "{} {reason}", self.id);
         if self.id == "b" {
             send_line("stopping");
-            process::sleep(ms(50)); // so that signals arrive while it is stopping
+            // The stop continues when the parent has sent all signals and closes the standard input.
+            let _ = io::stdin().read_line(&mut String::new());
         }
     }
 }
@@ -62,7 +63,8 @@ impl GenServer for Clerk {
 /// Runs a program as the guide shows it: its clerks stop on SIGTERM and SIGINT.
 fn office() {
     let path = PathBuf::from(std::env::var_os(FILE).expect("the test names a file"));
-    let clerks = ["a", "b", "c"].map(|id| Clerk::child_spec((id, path.clone())).id(id));
+    let clerk = |id| Clerk::child_spec((id, path.clone())).id(id).shutdown(Shutdown::Infinity);
+    let clerks = ["a", "b", "c"].map(clerk);
     let app = Application::new("office", Supervisor::one_for_one().children(clerks)).start();
     let app = app.expect("it starts");
     let mut signals = Signals::new([SIGTERM, SIGINT]).expect("signals can be caught");
@@ -89,6 +91,7 @@ fn sigterm_and_sigint_stop_all_in_reverse_order_and_nothing_that_was_written_is_
         office.signal(signals[0]);
         assert_eq!(office.next_line().as_deref(), Some("stopping"));
         signals[1..].iter().for_each(|name| office.signal(name)); // and no more than that happens
+        office.close_input();
         let (said, status) = office.wait();
         assert_eq!(said, ["the application ended: shutdown"], "{signals:?}");
         assert_eq!(status.code(), Some(0), "{signals:?}");

@@ -101,6 +101,11 @@ impl ChildProgram {
         self.child.id()
     }
 
+    /// Closes its standard input: a read there returns.
+    pub(crate) fn close_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Sends it a signal, given by name: `TERM`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
