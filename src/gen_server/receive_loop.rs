@@ -61,7 +61,7 @@ pub(crate) fn run_server<S: GenServer>(
     let mut state = me.block.lock();
     let is_running = matches!(state.phase, Phase::Running);
     if is_running {
-        state.starter = None;
+        state.no_exit_message_to = None;
     }
     drop(state);
     let result = exception::catch(|| {

@@ -53,7 +53,7 @@ impl fmt::Display for MonitorTarget {
 /// A mailbox whose message type is not known.
 pub(crate) trait DynMailbox: Send + Sync {
     /// Appends a system message. Does not wake the process.
-    fn notify(&self, message: SystemMessage);
+    fn push_system(&self, message: SystemMessage);
     /// Returns the number of messages in the queue.
     fn len(&self) -> usize;
     /// Returns the number of messages ever taken out of the queue.
@@ -62,7 +62,8 @@ pub(crate) trait DynMailbox: Send + Sync {
     fn message_type(&self) -> &'static str;
 }
 
-/// Is notified of the exit of a process without a mailbox: the reply slot of a call, a `Watch`.
+/// A watcher that needs no mailbox: the reply slot of a call, a `Watch`. Also used to wait for the reaping of a
+/// zombie.
 pub(crate) trait ExitListener: Send + Sync {
     /// Handles the exit. Must be quick: other watchers are notified after it.
     fn on_exit(&self, reason: &ExitReason);
@@ -76,12 +77,13 @@ pub(crate) trait SupervisorStatus: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// A name, a registry key or a lock that a process holds. It is released before links and monitors are
-/// notified, so that a replacement process can take it at once.
+/// What a process holds outside its block: the key of a `Via` table, or its entries and locks in a registry. (Its
+/// registered name is released separately.) It is released before links and monitors are notified, so that a
+/// replacement process can take it at once.
 pub(crate) trait HeldResource: Send + Sync {
     /// Releases what other processes wait for. Exit cleanup calls it for all resources before it calls
     /// `release` for any: `release` may run user code, which may wait for a lock that this process holds.
-    /// Must not run user code itself.
+    /// Runs no user code other than `Hash`, `Eq` and destructors of keys.
     fn release_locks(&self) {}
     /// Releases the resource. May run user code.
     fn release(&self, holder: Pid);
@@ -156,9 +158,9 @@ pub(crate) struct State {
     pub(crate) own_exit_first: bool,
     /// Fires at the exit deadline: if the thread is still running then, the process becomes a zombie.
     pub(crate) exit_timer: Option<TimerRef>,
-    /// The process that waits for the start of this one. It learns of a failed start from that call and must
-    /// not receive an exit signal as well.
-    pub(crate) starter: Option<Pid>,
+    /// The linked process that learns of the exit from the result of the start, or of the task, and gets no
+    /// `Exit` message. It still exits with this process, unless it traps exits.
+    pub(crate) no_exit_message_to: Option<Pid>,
     /// Links and monitors have been notified of the exit: a link or monitor set from now on is answered at
     /// once. One set earlier waits in `pending_requests`, so that no process is notified before the linked
     /// ones.
@@ -207,7 +209,8 @@ pub(crate) fn display_name<'a>(
     name.as_ref().or(label.as_ref())
 }
 
-// Bits of `ProcessBlock::flags`. They repeat parts of `State` so that they can be read without the lock.
+// Bits of `ProcessBlock::flags`, read without the lock. `EXITING` and `DEAD` repeat `State::phase`; the others are
+// only here.
 
 /// The phase is not `Running`.
 const EXITING: u8 = 1;
@@ -238,7 +241,8 @@ pub(crate) struct ProcessBlock {
     pub(crate) activity: ActivityCell,
     /// Set by supervisors only.
     pub(crate) supervisor_status: OnceCell<Arc<dyn SupervisorStatus>>,
-    /// The pid of the process that this one waits for in a call, or 0. The edges of the wait-for graph.
+    /// The pid of the process that this one waits for (in a call, a start, a join or a stop), or 0; its own pid if
+    /// it waits for all its descendants. The edges of the wait-for graph.
     pub(crate) waiting_on: AtomicU64,
     /// Number of events that a selective receive has taken out of the queue and saved, minus the number of
     /// `Down`s (saved or in the queue) that a `demonitor_flush` has invalidated. May be negative.
@@ -275,7 +279,7 @@ impl ProcessBlock {
                 timers: HashSet::default(),
                 own_exit_first: false,
                 exit_timer: None,
-                starter: None,
+                no_exit_message_to: None,
                 links_notified: false,
                 predecessors: Vec::new(),
             }),
@@ -344,7 +348,7 @@ impl ProcessBlock {
         self.flags.load(Ordering::Acquire) & UNWINDING != 0
     }
 
-    /// Sets the flag that follows `Phase::Exiting`. The caller holds the lock of the state.
+    /// Sets the flag that repeats `Phase::Exiting`. The caller holds the lock of the state.
     pub(crate) fn mark_exiting(&self) {
         self.flags.fetch_or(EXITING, Ordering::SeqCst);
     }
@@ -371,7 +375,7 @@ impl ProcessBlock {
         }
     }
 
-    /// Sets the flag that follows `Phase::Dead`. The caller holds the lock of the state.
+    /// Sets the flag that repeats `Phase::Dead`. The caller holds the lock of the state.
     pub(crate) fn mark_dead(&self) {
         self.flags.fetch_or(DEAD, Ordering::SeqCst);
     }

@@ -201,8 +201,8 @@ pub(crate) struct Exiting;
 /// `None` on a foreign thread.
 ///
 /// # Errors
-/// [`Exiting`] while exit signals are masked and on the thread of a zombie: exit cleanup has begun, so what is
-/// acquired now would never be released.
+/// [`Exiting`] while exit signals are masked and on the thread of a zombie: what is acquired now might never be
+/// released.
 #[inline]
 pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting> {
     let me = get();
@@ -212,7 +212,7 @@ pub(crate) fn enter_runtime_call() -> Result<Option<Rc<CurrentProcess>>, Exiting
     Ok(me)
 }
 
-/// Begins a runtime call that only gives something up: like [`enter_runtime_call`], but allowed in
+/// Begins a runtime call that only gives something up or sends: like [`enter_runtime_call`], but allowed in
 /// destructors.
 ///
 /// # Errors
@@ -293,7 +293,7 @@ impl CurrentProcess {
         self.signals_masked.set(true);
     }
 
-    /// Marks the begin of exit cleanup on this thread: only destructors of what the runtime holds for the
+    /// Marks the start of exit cleanup on this thread: only destructors of what the runtime holds for the
     /// process will run.
     pub(crate) fn enter_cleanup(&self) {
         self.in_cleanup.set(true);
@@ -362,7 +362,7 @@ impl CurrentProcess {
         self.current_caller.set(caller);
     }
 
-    /// Clears the current caller if it is this process: its call has a reply.
+    /// Clears the current caller if it is `caller`: its call has a reply.
     #[inline]
     pub(crate) fn clear_current_caller(&self, caller: Pid) {
         if self.current_caller.get() == Some(caller) {

@@ -364,11 +364,14 @@ impl Relations<'_> {
     fn add(&self, builder: &Builder, block: &Arc<ProcessBlock>) {
         // The process that learns of the exit by other means than an `Exit` message: the owner, or else the starter.
         let linked = self.linked.iter().flatten();
-        let starter = linked.clone().last().filter(|_| builder.reports_start || builder.no_exit_message);
-        block.lock().starter = starter.map(|starter| starter.pid);
+        let no_exit_message_to = linked
+            .clone()
+            .last()
+            .filter(|_| builder.reports_start || builder.no_exit_message)
+            .map(|other| other.pid);
+        block.lock().no_exit_message_to = no_exit_message_to;
         for other in linked {
-            if !add_link_before_start(other, block) && starter.is_none_or(|starter| starter.pid != other.pid)
-            {
+            if !add_link_before_start(other, block) && no_exit_message_to != Some(other.pid) {
                 // Another thread found the process by its name and killed it, and its kill grace has passed: its
                 // cleanup did not see this link. `deliver_exit_signal` ignores signals without a link, so add one.
                 other.lock().links.insert(block.pid, Peer(Arc::clone(block)));

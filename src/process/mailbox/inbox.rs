@@ -118,7 +118,7 @@ impl<M: Send + 'static> MailboxQueue<M> {
 }
 
 impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
-    fn notify(&self, message: SystemMessage) {
+    fn push_system(&self, message: SystemMessage) {
         // The queue is closed only after the process has exited, when it needs no notification.
         let _ = self.push(QueueItem::System(Box::new(message)));
     }

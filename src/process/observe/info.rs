@@ -74,12 +74,13 @@ pub struct ProcessInfo {
     pub message_type: &'static str,
     /// `true` if it traps exits.
     pub traps_exits: bool,
-    /// The process it waits for in a call.
+    /// The process it waits for: in a call, a start, a join or a stop.
     pub waiting_on: Option<Pid>,
     /// The process that started it, the process that started that one, and so on, at most 32.
     pub ancestors: Arc<[Pid]>,
-    /// The name of its thread in `top -H`, `perf` and debuggers: the label or name it was started with, cut to 15
-    /// bytes (on Linux), or `rethread` if it has neither. An attached thread keeps its own name.
+    /// The name of its thread in `top -H`, `perf` and debuggers, if label and name have not changed since the start:
+    /// the label, or else the name, cut to 15 bytes (on Linux), or `rethread`. An attached thread keeps its own name.
+    /// `None` before the first step.
     pub thread_name: Option<String>,
     /// The place in the source that spawned it.
     pub spawned_at: &'static Location<'static>,
@@ -140,10 +141,10 @@ pub fn processes() -> Vec<ProcessInfo> {
     table::all().iter().map(|block| collect_info(block)).collect()
 }
 
-/// Returns the name of the thread as the operating system shows it.
+/// Returns the name that the thread cache gives a thread for this label and name, or the thread's own name.
 fn thread_name(block: &ProcessBlock, state: &State) -> Option<String> {
     let name = block.parker.thread_name();
-    // Attached threads, and threads that were not started by the thread cache, have a name of their own.
+    // An attached thread has a name of its own; `None` if the process has no thread yet.
     if name != Some(DEFAULT_THREAD_NAME) {
         return name.map(str::to_owned);
     }
@@ -205,7 +206,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         received: block.mailbox.received(),
         message_type: block.mailbox.message_type(),
         traps_exits: state.traps_exits,
-        // The own pid stands for "all processes that it started".
+        // The own pid stands for all its descendants.
         waiting_on: Pid::from_u64(block.waiting_on.load(Ordering::Relaxed)).filter(is_other),
         ancestors: Arc::clone(&block.spawn_info.ancestors),
         thread_name: thread_name(block, &state),

@@ -52,8 +52,8 @@ pub(crate) fn release_resources(block: &ProcessBlock) {
 /// The links and monitors to notify after an exit, taken out of the block.
 pub(crate) struct ExitNotifications {
     pub(crate) links: Vec<Peer>,
-    /// The linked process that waits for the start and learns of the exit from its result, not by a message.
-    pub(crate) starter: Option<Pid>,
+    /// See `State::no_exit_message_to`.
+    pub(crate) no_exit_message_to: Option<Pid>,
     pub(crate) watchers: Vec<(MonitorRef, Watcher)>,
     pub(crate) pending_requests: Vec<PendingRequest>,
     /// The monitors that the process itself held: to be removed from the monitored processes.
@@ -74,7 +74,7 @@ pub(crate) fn mark_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotifi
     links.sort_by_key(|Peer(peer)| Some(&peer.pid) != parent);
     ExitNotifications {
         links,
-        starter: state.starter.take(),
+        no_exit_message_to: state.no_exit_message_to.take(),
         watchers: std::mem::take(&mut state.watchers).into_iter().collect(),
         pending_requests: std::mem::take(&mut state.pending_requests),
         own_monitors: std::mem::take(&mut state.monitoring)

@@ -51,7 +51,7 @@ pub(crate) fn deliver_exit_signal(to: &Arc<ProcessBlock>, from: Pid, reason: &Ex
         SignalEffect::Ignore => {}
         SignalEffect::Deliver => {
             // Under the lock: after `unlink` has returned, nothing may be added to the mailbox.
-            to.mailbox.notify(SystemMessage::Exit { from, reason: reason.clone() });
+            to.mailbox.push_system(SystemMessage::Exit { from, reason: reason.clone() });
             drop(state);
             to.parker.unpark();
         }
@@ -266,9 +266,9 @@ fn notify_links_and_monitors(exited: Pid, notifications: ExitNotifications, reas
         drop(watcher);
     }
     for Peer(peer) in notifications.links {
-        if notifications.starter == Some(peer.pid) {
-            // The starter gets the exit as the result of the start, or of the task; an `Exit` message would be a second
-            // notification. If the exit ends the starter, `begin_exit_of_linked` has done that.
+        if notifications.no_exit_message_to == Some(peer.pid) {
+            // This process gets the exit as the result of the start, or of the task; an `Exit` message would be a second
+            // notification. If it exits with `exited`, `begin_exit_of_linked` has begun that.
             peer.lock().links.remove(&exited);
         } else {
             deliver_exit_signal(&peer, exited, reason, Origin::Link);
@@ -342,7 +342,7 @@ fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer>
         alias.deactivate();
     }
     // Under the lock: after `demonitor` has returned, nothing may be added to the mailbox.
-    watcher.mailbox.notify(SystemMessage::Down { monitor: id, target, reason: reason.clone() });
+    watcher.mailbox.push_system(SystemMessage::Down { monitor: id, target, reason: reason.clone() });
     drop(state);
     // After unlocking: this may be the last reference to the alias or to a block.
     drop(active);
