@@ -108,7 +108,7 @@ impl<R: Send + 'static> Caller<R> {
         // gets its exit reason.
         local::checkpoint();
         // The reply of a zombie is discarded: the handle is dropped unanswered, which notifies the caller.
-        let slot = if is_zombie() { None } else { self.slot.take() };
+        let slot = if local::is_zombie() { None } else { self.slot.take() };
         if let Some(slot) = &slot {
             slot.set_value(value);
         }
@@ -131,7 +131,7 @@ impl<R: Send + 'static> Caller<R> {
     /// Sends the reply like [`reply_now`](Self::reply_now), but without a checkpoint: pending exit signals
     /// wait.
     pub(crate) fn reply_uninterruptible(mut self, value: R) {
-        if is_zombie() {
+        if local::is_zombie() {
             return; // Drops the handle unanswered.
         }
         if let Some(slot) = self.slot.take() {
@@ -139,11 +139,6 @@ impl<R: Send + 'static> Caller<R> {
             slot.publish();
         }
     }
-}
-
-/// Returns `true` if the calling thread belongs to a zombie, whose replies are discarded.
-fn is_zombie() -> bool {
-    local::get().is_some_and(|me| me.is_zombie())
 }
 
 impl<R: Send + 'static> Drop for Caller<R> {

@@ -463,7 +463,7 @@ impl<T: Send + 'static> Task<T> {
 
     /// Unlinks the task and sends it an exit signal, unless the calling process is a zombie.
     pub(crate) fn unlink_and_exit(&self, reason: &ExitReason) {
-        if !local::get().is_some_and(|me| me.is_zombie()) {
+        if !local::is_zombie() {
             self.started.unlink_and_exit(reason);
         }
     }

@@ -111,6 +111,11 @@ pub(crate) fn pid() -> Option<Pid> {
     get().map(|me| me.block.pid)
 }
 
+/// Returns `true` if the calling thread runs a zombie, whose runtime calls have no effect.
+pub(crate) fn is_zombie() -> bool {
+    get().is_some_and(|me| me.is_zombie())
+}
+
 /// Returns the pid of the calling thread as a sender of signals. A foreign thread has a pid of its own, which
 /// belongs to no process.
 pub(crate) fn sender_pid() -> Pid {
