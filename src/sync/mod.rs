@@ -2,9 +2,9 @@
 //! replaced: with `--cfg rethread_model` they are those of `model`, a scheduler that decides before each step
 //! which thread runs next.
 //!
-//! Normally these are plain re-exports of `parking_lot` and std. Only statistics and hints whose value never
-//! decides about correctness use std's atomics directly: they would multiply the number of orders the model
-//! has to explore.
+//! Normally these are plain re-exports of `parking_lot` and std. Atomics on whose order no other variable depends
+//! (statistics, hints, id counters, the number of processes, once-flags) use std's types directly: they would
+//! multiply the number of orders the model has to explore.
 
 use std::time::{Duration, Instant};
 

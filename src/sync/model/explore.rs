@@ -48,8 +48,8 @@ static EXPLORE_LOCK: Mutex<()> = Mutex::new(());
 
 /// Runs `scenario` many times, each time in another order of steps.
 ///
-/// In a deadlock the program exits with status 101, after it has written to stderr what each thread is
-/// blocked on.
+/// In a deadlock, and if an execution takes too many steps, the program exits with status 101, after it has
+/// written to stderr what each thread is blocked on.
 ///
 /// # Errors
 /// The scenario panicked. The threads it has started are not stopped, so nothing can be explored afterwards.

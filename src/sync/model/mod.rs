@@ -26,8 +26,8 @@
 //!
 //! An execution fails if the scenario panics (an assertion of the test), if it takes far too many steps (an
 //! endless loop), or if no thread can run although the scenario has not ended: a deadlock, for example
-//! because a wake-up was lost. The report contains the seed, what each thread is blocked on, and the last
-//! steps with their source lines.
+//! because a wake-up was lost. The report contains the seed and the last steps with their source lines; for a
+//! deadlock or too many steps also what each thread is blocked on.
 //!
 //! # Time
 //!
@@ -44,8 +44,8 @@
 //! - Threads are real threads. Model checkers that use coroutines (loom, shuttle) are faster, but cannot switch to
 //!   another thread while a stack is unwinding, and processes of this library exit by unwinding, with
 //!   destructors that make further runtime calls.
-//! - Threads that the scheduler does not know (the test harness, for example) use the primitives as if they were the real
-//!   ones.
+//! - On a thread outside the model (the test harness, for example) the primitives are the real ones, except that the time
+//!   is simulated, `sleep` returns at once, and a condition variable cannot be waited on.
 //!
 //! `tests/races.rs` contains the scenarios. This folder is not part of the published package.
 

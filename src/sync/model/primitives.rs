@@ -1,5 +1,6 @@
 //! Locks, atomics, threads and the time of the model. Each operation calls the scheduler, then does the same
-//! as the real one. On a thread that the model does not control they are the real ones.
+//! as the real one. On a thread outside the model they are the real ones, except that the time is simulated,
+//! `sleep` returns at once, and a condition variable cannot be waited on.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
@@ -51,7 +52,7 @@ fn acquire<G>(
         if let Some(guard) = try_acquire() {
             return guard;
         }
-        // A foreign thread cannot be scheduled, so it waits for the real lock.
+        // A thread outside the model cannot be scheduled, so it waits for the real lock.
         if scheduler::current_id().is_none() {
             return acquire_blocking();
         }
@@ -106,18 +107,20 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 
 /// A condition variable. Only threads of the model may wait on it.
 #[derive(Debug, Default)]
-pub(crate) struct Condvar(parking_lot::Condvar);
+pub(crate) struct Condvar {
+    /// Without a field it would not have an address of its own.
+    _address: u8,
+}
 
 impl Condvar {
     pub(crate) const fn new() -> Self {
-        Self(parking_lot::Condvar::new())
+        Self { _address: 0 }
     }
 
     #[track_caller]
     pub(crate) fn notify_one(&self) {
         scheduler::step("notifies", Location::caller());
         scheduler::wake_one(BlockedOn::Condvar(addr_of(self)));
-        self.0.notify_one();
     }
 
     #[track_caller]
@@ -133,7 +136,7 @@ impl Condvar {
     #[track_caller]
     fn wait_inner<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Option<Instant>) {
         let at = Location::caller();
-        assert!(scheduler::current_id().is_some(), "Condvar::wait on a foreign thread");
+        assert!(scheduler::current_id().is_some(), "Condvar::wait on a thread outside the model");
         // No step between the release and the wait: together they are atomic, as a condition variable must
         // be.
         guard.release();
@@ -311,8 +314,7 @@ pub(crate) mod thread {
         #[track_caller]
         pub(crate) fn unpark(&self) {
             scheduler::step("unparks", Location::caller());
-            // A thread of the model sleeps in the scheduler: to unpark the real thread would be taken for a
-            // switch.
+            // A thread of the model sleeps in the scheduler: unparking the real thread would have no effect.
             match self.id {
                 Some(id) => scheduler::unpark(id),
                 None => self.real.unpark(),
@@ -373,7 +375,7 @@ pub(crate) mod thread {
             body: impl FnOnce() -> T + Send + 'static,
         ) -> io::Result<std::thread::JoinHandle<T>> {
             let builder = std::thread::Builder::new().name(self.name.clone());
-            // A thread started by a foreign one is foreign too.
+            // A thread started outside the model stays outside.
             if scheduler::current_id().is_none() {
                 return builder.spawn(body);
             }

@@ -1,7 +1,7 @@
 //! The scheduler: knows all threads of an execution and what each is blocked on, and lets exactly one run at
 //! a time.
 //!
-//! `RUNNING_THREAD` is the number of the thread that may run; every other one sleeps in
+//! `RUNNING_THREAD` is the id of the thread that may run; every other one sleeps in
 //! `wait_until_scheduled`. The running thread passes the right to run on in `step` and `wait`. Never hold
 //! `EXECUTION` while sleeping there.
 
@@ -36,7 +36,7 @@ enum ThreadStatus {
     Ready,
     /// Cannot run until it is woken or until the deadline, in simulated time.
     Blocked { on: BlockedOn, deadline: Option<Duration> },
-    /// Has exited. Its number may be reused.
+    /// Has exited. Its id may be reused.
     Finished,
 }
 
@@ -47,8 +47,6 @@ struct ModelThread {
     status: ThreadStatus,
     /// `unpark` was called while the thread was not parked: its next `park` returns at once.
     token: bool,
-    /// The last wait ended because of its deadline.
-    timed_out: bool,
     /// `None` until the thread has started.
     handle: Option<Thread>,
     /// The source line of its last step.
@@ -67,7 +65,7 @@ struct TraceEntry {
 /// threads are.
 #[derive(Debug)]
 struct Execution {
-    /// The index is the number of the thread.
+    /// The index is the id of the thread.
     threads: Vec<ModelThread>,
     schedule: Schedule,
     /// Simulated time since `epoch`.
@@ -85,7 +83,7 @@ struct Execution {
 }
 
 static EXECUTION: Mutex<Option<Execution>> = Mutex::new(None);
-/// The number of the thread that may run.
+/// The id of the thread that may run.
 static RUNNING_THREAD: AtomicUsize = AtomicUsize::new(NO_THREAD);
 const NO_THREAD: usize = usize::MAX;
 /// More steps than any scenario needs: an execution that exceeds it is in an endless loop.
@@ -108,7 +106,7 @@ impl Drop for ThreadExitHook {
     }
 }
 
-/// Returns the number of the calling thread, or `None` if the model does not control it.
+/// Returns the id of the calling thread, or `None` if it is outside the model.
 pub(crate) fn current_id() -> Option<usize> {
     CURRENT_ID.get()
 }
@@ -152,7 +150,7 @@ pub(crate) fn begin_execution(schedule: Schedule, title: String) {
     execution.steps = 0;
     execution.trace.clear();
     execution.interleaving = DefaultHasher::new();
-    // The explorer keeps its number from one execution to the next.
+    // The explorer keeps its id from one execution to the next.
     let id = match CURRENT_ID.get() {
         Some(id) => id,
         None => execution.add_thread("explorer".into(), Location::caller()),
@@ -164,8 +162,8 @@ pub(crate) fn begin_execution(schedule: Schedule, title: String) {
     RUNNING_THREAD.store(id, Ordering::Release);
 }
 
-/// Removes the calling thread from the model and lets another one run. Does nothing on a thread that the
-/// model does not control.
+/// Removes the calling thread from the model and lets another one run. Does nothing on a thread outside the
+/// model.
 pub(crate) fn detach_current_thread() {
     let Some(id) = CURRENT_ID.take() else { return };
     let mut guard = EXECUTION.lock();
@@ -190,7 +188,7 @@ pub(crate) fn summary() -> (u64, u64) {
     EXECUTION.lock().as_ref().map_or((0, 0), |execution| (execution.interleaving.finish(), execution.steps))
 }
 
-/// Adds a thread that is about to be started, and returns its number.
+/// Adds a thread that is about to be started, and returns its id.
 #[track_caller]
 pub(crate) fn register(name: String) -> usize {
     let mut guard = EXECUTION.lock();
@@ -205,7 +203,7 @@ pub(crate) fn unregister(id: usize) {
     }
 }
 
-/// Makes the calling new thread the registered one with this number, and waits until it may run.
+/// Makes the calling new thread the registered one with this id, and waits until it may run.
 pub(crate) fn attach_current_thread(id: usize) {
     // First of all thread-locals, so that its destructor runs last.
     THREAD_EXIT_HOOK.with(|_| ());
@@ -213,12 +211,12 @@ pub(crate) fn attach_current_thread(id: usize) {
     if let Some(execution) = EXECUTION.lock().as_mut() {
         execution.threads[id].handle = Some(std::thread::current());
     }
-    // It may have been chosen before its handle was stored: then nothing unparks it, but it finds its number.
+    // It may have been chosen before its handle was stored: then nothing unparks it, but it finds its id.
     wait_until_scheduled(id);
 }
 
 /// Records that the calling thread is about to do something other threads can notice, and lets the scheduler
-/// run another thread first. Does nothing on a thread that the model does not control.
+/// run another thread first. Does nothing on a thread outside the model.
 pub(crate) fn step(operation: &'static str, at: &'static Location<'static>) {
     let Some(id) = current_id() else { return };
     let mut guard = EXECUTION.lock();
@@ -234,27 +232,26 @@ pub(crate) fn step(operation: &'static str, at: &'static Location<'static>) {
 }
 
 /// Blocks the calling thread until it is woken or until the deadline, unless `poll` returns `true`: then the
-/// thread need not wait. Returns `true` if the deadline has passed. Returns at once on a thread that the
-/// model does not control.
+/// thread need not wait. Returns at once on a thread outside the model.
 pub(crate) fn wait(
     on: BlockedOn,
     deadline: Option<Duration>,
     operation: &'static str,
     at: &'static Location<'static>,
     poll: impl FnOnce() -> bool,
-) -> bool {
-    let Some(id) = current_id() else { return false };
+) {
+    let Some(id) = current_id() else { return };
     let mut guard = EXECUTION.lock();
-    let Some(execution) = guard.as_mut() else { return false };
+    let Some(execution) = guard.as_mut() else { return };
     execution.record_step(id, operation, at);
     // `unpark` came first. The token is taken without a switch: `park` has called `step` already.
     if on == BlockedOn::Unpark && std::mem::take(&mut execution.threads[id].token) {
-        return false;
+        return;
     }
     // Under the lock of the scheduler, so that no other thread can wake this one between the poll and the
     // block.
     if poll() {
-        return false;
+        return;
     }
     // `next_thread` may choose this thread again: its deadline can be the next one to pass.
     execution.threads[id].status = ThreadStatus::Blocked { on, deadline };
@@ -266,12 +263,10 @@ pub(crate) fn wait(
         guard = EXECUTION.lock();
     }
     // Runs again: woken, timed out, or spuriously. A token given meanwhile is used up, as by std's `park`.
-    let Some(execution) = guard.as_mut() else { return false };
-    let thread = &mut execution.threads[id];
+    let Some(execution) = guard.as_mut() else { return };
     if on == BlockedOn::Unpark {
-        thread.token = false;
+        execution.threads[id].token = false;
     }
-    std::mem::take(&mut thread.timed_out)
 }
 
 /// Makes all threads ready that are blocked on this.
@@ -315,7 +310,7 @@ pub(crate) fn unpark(id: usize) {
 
 /// Switches to this thread. The caller must then wait or exit.
 fn switch_to(execution: &Execution, next: usize) {
-    // Before the unpark, so that the thread finds its number. One that has not started has no handle and
+    // Before the unpark, so that the thread finds its id. One that has not started has no handle and
     // needs none.
     RUNNING_THREAD.store(next, Ordering::Release);
     if let Some(handle) = execution.threads.get(next).and_then(|thread| thread.handle.as_ref()) {
@@ -332,17 +327,16 @@ fn wait_until_scheduled(id: usize) {
 }
 
 impl Execution {
-    /// Adds a thread, with the number of a finished one if there is any.
+    /// Adds a thread, with the id of a finished one if there is any.
     fn add_thread(&mut self, name: String, at: &'static Location<'static>) -> usize {
         let thread = ModelThread {
             name,
             status: ThreadStatus::Ready,
             token: false,
-            timed_out: false,
             handle: None,
             at,
         };
-        // Numbers are reused: thousands of executions would otherwise make each search longer.
+        // Ids are reused: thousands of executions would otherwise make each search longer.
         let is_finished = |thread: &ModelThread| matches!(thread.status, ThreadStatus::Finished);
         match self.threads.iter().position(is_finished) {
             Some(id) => {
@@ -372,7 +366,7 @@ impl Execution {
 
     /// Chooses the thread that runs next. Reports a deadlock if there is none.
     fn next_thread(&mut self, current: usize) -> usize {
-        // First the disturbances: they may add to the threads that can run.
+        // First early timeouts and spurious wake-ups: they may add to the threads that can run.
         if self.schedule.early_timeout() {
             self.fire_next_timeout();
         }
@@ -400,7 +394,7 @@ impl Execution {
         next
     }
 
-    /// Returns the numbers of all threads that can run.
+    /// Returns the ids of all threads that can run.
     fn ready_threads(&self) -> Vec<usize> {
         let is_ready = |id: &usize| matches!(self.threads[*id].status, ThreadStatus::Ready);
         (0..self.threads.len()).filter(is_ready).collect()
@@ -412,14 +406,13 @@ impl Execution {
             ThreadStatus::Blocked { deadline: Some(deadline), .. } => Some((deadline, id)),
             _ => None,
         };
-        // Of equal deadlines that of the lower number, so that the choice can be repeated.
+        // Of equal deadlines that of the lower id, so that the choice can be repeated.
         let Some((deadline, id)) = self.threads.iter().enumerate().filter_map(due).min() else {
             return false;
         };
         // A deadline in the past does not turn the clock back.
         self.now = self.now.max(deadline);
         self.threads[id].status = ThreadStatus::Ready;
-        self.threads[id].timed_out = true;
         true
     }
 
