@@ -132,7 +132,7 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
     } else {
         // The process is exiting: no later signal will look for this hook, so call it here.
         drop(state);
-        catch_and_log("an exit-request hook", hook);
+        catch_and_log("an exit hook", hook);
     }
     ExitHook { block: Some(Arc::clone(&me.block)), id }
 }
