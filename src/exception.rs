@@ -91,7 +91,7 @@ fn classify(payload: Payload) -> Exception {
         Ok(thrown) => return Exception::Throw(thrown.0),
         Err(payload) => payload,
     };
-    // Any other payload comes from a panic of user code.
+    // What remains is a panic: one that `Exception::resume` resumed, or a new one.
     match payload.downcast::<ResumedPanic>() {
         Ok(resumed) => Exception::Error(resumed.0),
         Err(payload) => Exception::Error(panic_hook::report_for(payload)),

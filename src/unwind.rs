@@ -72,7 +72,7 @@ pub(crate) fn drop_and_log<T>(what: &str, value: T) {
 /// A user value that is dropped with [`drop_and_log`], wherever its owner is dropped.
 pub(crate) struct ContainedDrop<T> {
     what: &'static str,
-    /// `None` only in the destructor.
+    /// `None` only while `into_inner` or the destructor runs.
     value: Option<T>,
 }
 
@@ -83,14 +83,18 @@ impl<T> ContainedDrop<T> {
     }
 
     pub(crate) fn get(&self) -> &T {
-        // The destructor has exclusive access, so no caller of `get` can see `None`.
-        let Some(value) = &self.value else { unreachable!("only the destructor takes the value") };
+        // `into_inner` and the destructor have exclusive access, so no caller of `get` can see `None`.
+        let Some(value) = &self.value else {
+            unreachable!("the value is taken only when the wrapper is consumed")
+        };
         value
     }
 
     /// Unwraps the value: from now on its drop is not contained.
     pub(crate) fn into_inner(mut self) -> T {
-        let Some(value) = self.value.take() else { unreachable!("only the destructor takes the value") };
+        let Some(value) = self.value.take() else {
+            unreachable!("the value is taken only when the wrapper is consumed")
+        };
         value
     }
 }

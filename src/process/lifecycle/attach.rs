@@ -15,7 +15,7 @@ use crate::process::park::backoff::ActiveThreadGuard;
 use crate::reason::ExitReason;
 
 /// Makes the calling thread a process while `body` runs, so that `main` or a test can link, monitor, trap
-/// exits and receive. When the body returns, the process ends with `Normal` and its value is returned.
+/// exits and receive. When the body returns, the process exits with `Normal` and its value is returned.
 ///
 /// # Errors
 /// [`AttachError::Exited`] if an exit signal, a panic or `exit_with` ended the body: the unwind ends here and

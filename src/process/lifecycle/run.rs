@@ -24,7 +24,7 @@ use crate::reason::ExitReason;
 use crate::unwind::drop_and_log;
 
 /// Runs a process on the calling thread, from its first step to the end of its cleanup. Returns the value of the
-/// body unless the process exited before the body returned.
+/// body, unless the body unwound or a signal decided the exit.
 pub(crate) fn run_process<M: Send + 'static, T>(
     block: &Arc<ProcessBlock>,
     permit: ProcessPermit,
@@ -89,8 +89,9 @@ fn finish<M: Send + 'static, T>(
     // Counted for the crash report, before the messages are dropped.
     let unread = inbox.len();
     deliver::set_exiting(block, reason);
-    // After `set_exiting`, which closes the mailbox: if it is empty now, no destructor of a message is left to run
-    // and no deadline is needed for them. A log sink that gets a record of every exit is user code, too.
+    // After `set_exiting`, from which on senders are refused: if the mailbox is empty now, no deadline is needed for
+    // destructors of messages (`drop_inbox` drops a late one). A log sink that gets a record of every exit is user
+    // code, too.
     if !inbox.is_empty() || log::max_level() >= log::LevelFilter::Debug {
         deliver::arm_exit_deadline(block);
     }
@@ -108,7 +109,7 @@ fn finish<M: Send + 'static, T>(
         }
     }
     // Before the notifications, so that a replacement for this process gets a permit at the limit. This thread
-    // exists for a moment longer than its permit; it does nothing but the notifications.
+    // exists for a moment longer than its permit: it only completes the exit.
     drop(permit);
     // `false`: the reaper was first and has listed a zombie, whose thread ends here.
     if !deliver::complete_exit(block, ThreadState::Exiting) {

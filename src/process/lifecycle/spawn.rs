@@ -43,7 +43,7 @@ use crate::sync;
 use crate::sync::atomic::Ordering;
 
 /// Starts a process: `body` runs on a thread of its own, with a mailbox for messages of type `M`. When it
-/// returns, the process ends with [`ExitReason::Normal`].
+/// returns, the process exits with [`ExitReason::Normal`].
 ///
 /// # Errors
 /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
@@ -247,7 +247,8 @@ pub(crate) fn start_process<M: Send + 'static>(
     let permit = ProcessPermit::try_acquire(defaults.max_processes)
         .map_err(|limit| SpawnError::SystemLimit { limit })?;
 
-    // Step 2: the block, in the pid table. From here on `start_guard` takes the process back on every early return.
+    // Step 2: the block, in the pid table. From here on `start_guard` completes the exit of the process on every
+    // early return.
     let (block, reader) = create_block::<M>(&builder, parent.as_deref(), &defaults);
     let start_guard = StartGuard(&block);
     if application_has_ended(&block) {

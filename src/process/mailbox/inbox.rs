@@ -168,7 +168,7 @@ impl<M: Send + 'static> Inbox<M> {
         Self { block, reader, me: None, saved: VecDeque::new(), _not_send: PhantomData }
     }
 
-    /// Attaches the inbox to the current process before its body starts, and detaches it (`None`) afterwards.
+    /// Sets the current process before its body starts, and clears it (`None`) afterwards.
     pub(crate) fn bind(&mut self, me: Option<Rc<CurrentProcess>>) {
         self.me = me;
     }
@@ -293,7 +293,8 @@ impl<M: Send + 'static> Inbox<M> {
                 self.block.saved_count.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            // The predicate is user code and may panic. Then the guard saves the event.
+            // The guard saves the event unless it is taken: if the predicate returns `false` or panics, or the thread
+            // unwinds below.
             let mut in_flight =
                 InFlight { event: Some(event), saved: &mut self.saved, saved_count: &self.block.saved_count };
             // An exit signal may have arrived since the checkpoint: the event may have been sent after it.

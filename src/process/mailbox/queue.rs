@@ -1,6 +1,7 @@
 //! The queue of a mailbox: multi-producer, single-consumer, two buffers under a short lock. The reader swaps the buffers,
 //! so it locks once per batch. This is cheaper here than a lock-free list, which pays two or three atomic operations per
-//! message and an allocation per block. The queue is unbounded: a maximum length would be checked in `push`.
+//! message and an allocation per block. The queue is unbounded: a maximum for messages would be checked in
+//! `MailboxQueue::push_message` (`inbox.rs`), because system messages go through `push` as well.
 //!
 //! No item is dropped under the lock: an item may have a destructor of the user.
 

@@ -1,5 +1,5 @@
-//! Taking the state out of the block of a process that exits: the resources to release, and the links and
-//! monitors to notify. Sends no signal; `complete_exit` in `deliver.rs` decides the order of these steps.
+//! The cleanup of a process that exits: releases its resources, and takes the links and monitors to notify out of
+//! its block. Sends no signal; `complete_exit` in `deliver.rs` decides the order of these steps.
 
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::Monitoring;
@@ -61,7 +61,7 @@ pub(crate) struct ExitNotifications {
 }
 
 /// Sets the phase to `Dead` and takes out what is needed for the notifications.
-pub(crate) fn mark_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotifications {
+pub(crate) fn set_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotifications {
     let mut state = block.lock();
     // Phase and flag change in one critical section: a request that comes after it finds `Dead` and becomes a
     // pending request, one that came before it is taken out below. None is lost.

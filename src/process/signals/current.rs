@@ -52,8 +52,8 @@ pub fn trap_exit(on: bool) -> bool {
 }
 
 /// Unwinds if a fatal exit signal has arrived, otherwise costs a few nanoseconds: a place where a long computation
-/// can be ended. Every other function of this module does the same first. On a thread that is not a process it
-/// does nothing.
+/// can be ended. Most functions of this module do the same first; [`exit_requested`] does not. On a thread that is
+/// not a process it does nothing.
 ///
 /// ```
 /// use rethread::{ExitReason, process};
@@ -100,8 +100,8 @@ pub struct ExitHook {
 
 /// Registers a hook that is called when a fatal exit signal reaches this process, until the returned guard is
 /// dropped. The hook unblocks a foreign call that the runtime cannot interrupt (close the socket, signal the
-/// condition variable). It runs on the thread that sent the signal, at most once, and must be quick; the process
-/// may have exited before the last of its hooks has run.
+/// condition variable). It runs on the thread that sent the signal (on the caller's, if the process is exiting
+/// already), at most once, and must be quick; the process may have exited before the last of its hooks has run.
 ///
 /// # Panics
 /// On a thread that is not a process.
@@ -130,16 +130,16 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
         state.hooks.push((id, Box::new(hook)));
         drop(state);
     } else {
-        // The signal has arrived already and has taken out the hooks that were there: call this one here.
+        // The process is exiting: no later signal will look for this hook, so call it here.
         drop(state);
-        catch_and_log("an exit-request hook", hook);
+        catch_and_log("an exit hook", hook);
     }
     ExitHook { block: Some(Arc::clone(&me.block)), id }
 }
 
 impl Drop for ExitHook {
     fn drop(&mut self) {
-        // A signal may have taken the hook out already; then it has run or is running.
+        // A signal may have taken the hook out already: then the hook has run, is running, or is about to run.
         if let Some(block) = self.block.take() {
             let mut state = block.lock();
             let found = state.hooks.iter().position(|(id, _)| *id == self.id);

@@ -22,8 +22,8 @@ use crate::process::observe::events::ProcessEventKind;
 use crate::process::observe::zombie;
 use crate::process::park::timer_thread;
 use crate::process::signals::cleanup::ExitNotifications;
-use crate::process::signals::cleanup::mark_dead;
 use crate::process::signals::cleanup::release_resources;
+use crate::process::signals::cleanup::set_dead;
 use crate::process::signals::effect::Origin;
 use crate::process::signals::effect::SignalEffect;
 use crate::process::signals::effect::effect;
@@ -33,6 +33,9 @@ use crate::unwind::{AbortIfPanic, catch_and_log};
 
 /// Delivers an exit signal: ignores it, puts it into the mailbox, or begins the exit of the receiver.
 pub(crate) fn deliver_exit_signal(to: &Arc<ProcessBlock>, from: Pid, reason: &ExitReason, origin: Origin) {
+    // Only a `Kill` that was sent is special. `Killed`, and a `Kill` that comes through a link, are reasons like any
+    // other.
+    let is_kill = origin != Origin::Link && *reason == ExitReason::Kill;
     let mut state = to.lock();
     // The receiver may have unlinked between the exit of `from` and here. After `unlink` has returned, no
     // signal through that link may arrive.
@@ -42,9 +45,7 @@ pub(crate) fn deliver_exit_signal(to: &Arc<ProcessBlock>, from: Pid, reason: &Ex
     match state.phase {
         Phase::Running => {}
         // A kill cannot change the reason of an exit that has begun, but it shortens the time for it.
-        Phase::Exiting(_) if origin != Origin::Link && *reason == ExitReason::Kill => {
-            return shorten_deadline(to, state);
-        }
+        Phase::Exiting(_) if is_kill => return shorten_deadline(to, state),
         Phase::Exiting(_) | Phase::Dead(_) => return,
     }
     match effect(reason, origin, state.traps_exits) {
@@ -56,10 +57,7 @@ pub(crate) fn deliver_exit_signal(to: &Arc<ProcessBlock>, from: Pid, reason: &Ex
             to.parker.unpark();
         }
         SignalEffect::Exit(exit_reason) => {
-            // Only a `Kill` that was sent shortens the time. `Killed`, and a `Kill` that comes through a link,
-            // are reasons like any other.
-            let kill = origin != Origin::Link && *reason == ExitReason::Kill;
-            let timeout = if kill { to.spawn_info.kill_grace } else { to.spawn_info.exit_timeout };
+            let timeout = if is_kill { to.spawn_info.kill_grace } else { to.spawn_info.exit_timeout };
             begin_exit(to, state, exit_reason, timeout);
         }
     }
@@ -98,7 +96,7 @@ fn begin_exit(
     // Wake before the hooks run: a slow hook must not delay the target.
     block.parker.unpark();
     for (_, hook) in hooks {
-        catch_and_log("an exit-request hook", hook);
+        catch_and_log("an exit hook", hook);
     }
 }
 
@@ -110,7 +108,7 @@ fn shorten_deadline(block: &Arc<ProcessBlock>, state: MutexGuard<'_, State>) {
     }
 }
 
-/// Begins the exit of a process that ends by itself. Does nothing if a signal has already begun it.
+/// Begins the exit of a process that exits by itself. Does nothing if a signal has already begun it.
 pub(crate) fn set_exiting(block: &Arc<ProcessBlock>, reason: ExitReason) {
     let mut state = block.lock();
     if matches!(state.phase, Phase::Running) {
@@ -235,7 +233,7 @@ pub(crate) fn complete_exit(block: &Arc<ProcessBlock>, thread: ThreadState) -> b
     let name = events::has_subscribers().then(|| block.display_name());
     begin_exit_of_linked(block, &reason);
     release_resources(block);
-    let notifications = mark_dead(block, &reason);
+    let notifications = set_dead(block, &reason);
     if let Some(name) = name {
         events::publish(block.pid, name, ProcessEventKind::Exited { reason: reason.clone() });
     }
@@ -250,15 +248,16 @@ pub(crate) fn complete_exit(block: &Arc<ProcessBlock>, thread: ThreadState) -> b
 /// Begins the exit of all directly linked processes that end because of this exit.
 fn begin_exit_of_linked(block: &ProcessBlock, reason: &ExitReason) {
     // Before the name is released: a successor under the same name, and a supervisor that restarts this process,
-    // must not see these processes as running. Processes that are linked to those follow when their own cleanup
-    // runs, and a successor under the same name waits for that.
+    // must not see these processes as running. Processes farther away follow when the cleanup of these linked
+    // processes runs; a successor under the same name as one of these waits for that.
     let linked: Vec<Peer> = block.lock().links.values().cloned().collect();
     for Peer(peer) in linked {
         exit_by_link(&peer, block.pid, reason);
     }
 }
 
-/// Removes the monitors that the process held, sends the exit signals of its links, and notifies its watchers.
+/// Removes the monitors that the process held, sends the exit signals of its links, removes the pid from the table,
+/// and notifies the watchers: steps 10 to 12 of `README.md`.
 fn notify_links_and_monitors(exited: Pid, notifications: ExitNotifications, reason: &ExitReason) {
     for (id, Peer(target)) in notifications.own_monitors {
         let watcher = target.lock().watchers.remove(&id);
@@ -298,8 +297,8 @@ fn notify_watchers(
     pending_requests: Vec<PendingRequest>,
     reason: &ExitReason,
 ) {
-    // First put a message into each mailbox, then wake the threads: a thread that starts to run competes for the
-    // core, and would delay the notifications of the others.
+    // First put a message into each mailbox, then wake the threads (a listener wakes its own threads at once): a
+    // thread that starts to run competes for the core, and would delay the notifications of the others.
     let notified: Vec<_> =
         watchers.into_iter().filter_map(|(id, watcher)| notify(id, watcher, reason)).collect();
     for Peer(watcher) in notified {

@@ -26,9 +26,9 @@ const UNCAUGHT_THROW: &str = "a throw was not caught in time";
 /// | reason | target | does not trap exits | traps exits |
 /// | --- | --- | --- | --- |
 /// | `Normal` | other | nothing happens | `Exit` message |
-/// | `Normal` | self | ends, `Normal` | `Exit` message |
-/// | `Kill` | any | ends, `Killed` | ends, `Killed` |
-/// | other | any | ends with it | `Exit` message |
+/// | `Normal` | self | exits, `Normal` | `Exit` message |
+/// | `Kill` | any | exits, `Killed` | exits, `Killed` |
+/// | other | any | exits with it | `Exit` message |
 ///
 /// # Differences from Erlang
 /// A thread cannot be stopped from outside. The target reacts at once if it waits in a runtime call
@@ -68,7 +68,7 @@ fn find_target(pid: Pid) -> Option<Arc<ProcessBlock>> {
     }
 }
 
-/// Ends the calling process with `reason`, like Erlang's `exit/1`: class *exit*, which
+/// Exits the calling process with `reason`, like Erlang's `exit/1`: class *exit*, which
 /// [`attempt`](crate::process::attempt) can catch. Destructors run.
 ///
 /// # Panics
@@ -90,8 +90,8 @@ pub fn exit_with(reason: impl Into<ExitReason>) -> ! {
     exception::exit(reason)
 }
 
-/// Throws a value: class *throw*, for leaving deep code in one step. An uncaught throw ends the process with
-/// [`ExitReason::NoCatch`].
+/// Throws a value: class *throw*, for leaving deep code in one step. If the throw is not caught, the process exits
+/// with [`ExitReason::NoCatch`].
 ///
 /// # Panics
 /// On a thread that is not a process.
@@ -117,7 +117,7 @@ pub fn throw(value: impl Any + Send) -> ! {
 /// name and its links for a moment. Always `false` after your own [`exit`] with a fatal reason.
 ///
 /// # Differences from Erlang
-/// There, `false` also means that the name is free. Here only an `Exit` or `Down` says that.
+/// There, `false` also means that the name is free. Here only an `Exit` or `Down` means that.
 ///
 /// ```
 /// use rethread::{ExitReason, process};

@@ -117,8 +117,8 @@ fn insert_link(
     if !linked {
         block.lock().links.remove(&other.pid);
     } else if block.is_dead() {
-        // The calling process became a zombie in this function: the reaper took its links out before `other`
-        // had its side, so nothing else will notify `other`.
+        // `block` has exited in the meantime (as a zombie, or as the owner of a task that another process starts):
+        // its cleanup took its links out before `other` had its side, so nothing else will notify `other`.
         let reason = block.exit_reason().unwrap_or(ExitReason::NoProc);
         deliver_exit_signal(other, block.pid, &reason, Origin::Link);
     }

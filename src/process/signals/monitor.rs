@@ -1,4 +1,4 @@
-//! Monitors: one-way notifications of an exit. A process gets a `Down` message; a [`Watch`] makes any thread
+//! Monitors: one-way notifications of an exit. A process gets a `Down` message; with a [`Watch`] any thread can
 //! wait, without a mailbox.
 //!
 //! A monitor has an entry in the block of its owner (`monitoring`) and one in the block of the monitored
@@ -334,8 +334,9 @@ impl Watch {
         self.pid
     }
 
-    /// Blocks until the process has exited, and returns the reason. In a destructor of an exiting process it
-    /// blocks too, until the deadline of that exit: do not wait there.
+    /// Blocks until the process has exited, and returns the reason. In a destructor of an exiting process no exit
+    /// signal interrupts the wait; if it lasts beyond the exit deadline, the process becomes a zombie. Do not wait
+    /// there.
     pub fn wait(&self) -> ExitReason {
         self.exit_slot.wait(None).unwrap_or(ExitReason::NoProc)
     }
