@@ -459,7 +459,7 @@ pub(crate) struct DynamicChildren {
     max_children: Option<usize>,
     max_zombies: Option<usize>,
     /// By pid; by the last pid while a restart is to be retried.
-    all: BTreeMap<Pid, Child>,
+    children: BTreeMap<Pid, Child>,
 }
 
 /// What the supervisor does after the exit of a child.
@@ -481,7 +481,7 @@ impl DynamicChildren {
             status_board: StatusBoard::register(None, intensity),
             max_children,
             max_zombies,
-            all: BTreeMap::new(),
+            children: BTreeMap::new(),
         })
     }
 
@@ -489,19 +489,18 @@ impl DynamicChildren {
         match request {
             DynamicChildRequest::Start(spec, from) => from.reply(self.start(spec)),
             DynamicChildRequest::Terminate(pid, from) => from.reply(self.terminate(pid)),
-            DynamicChildRequest::Which(from) => from.reply(self.all.values().map(child_info).collect()),
-            DynamicChildRequest::Count(from) => from.reply(count(self.all.values())),
+            DynamicChildRequest::Which(from) => from.reply(self.children.values().map(child_info).collect()),
+            DynamicChildRequest::Count(from) => from.reply(count(self.children.values())),
         }
     }
 
-    /// Retries a failed restart, unless the child was terminated since the retry was sent.
+    /// Retries a failed restart.
     pub(crate) fn handle_cast<S>(&mut self, retry: &DynamicSupervisorCast, cx: &Context<S>) -> Next
     where
         S: GenServer<Cast = DynamicSupervisorCast>,
     {
         let DynamicSupervisorCast(pid) = *retry;
-        let after_exit = if self.all.contains_key(&pid) { self.restart(pid) } else { AfterExit::Continue };
-        Self::next(&after_exit, cx)
+        Self::next(&self.restart(pid), cx)
     }
 
     pub(crate) fn handle_info<S>(&mut self, info: Info, cx: &Context<S>) -> Next
@@ -537,20 +536,20 @@ impl DynamicChildren {
     fn start(&mut self, spec: ChildSpec) -> Result<Option<Pid>, StartError> {
         // A `Child` contains a panic in the destructor of its start function; a spec does not.
         let mut child = Child::new(spec);
-        if let Some(limit) = self.max_children.filter(|limit| self.all.len() >= *limit) {
+        if let Some(limit) = self.max_children.filter(|limit| self.children.len() >= *limit) {
             return Err(StartError::MaxChildren { limit });
         }
         let started = child.start(&self.name, log::Level::Debug)?;
         // An ignored child is not kept: without a pid there is nothing to identify it by.
         if let Some(pid) = started {
-            self.all.insert(pid, child);
+            self.children.insert(pid, child);
         }
         Ok(started)
     }
 
     fn terminate(&mut self, pid: Pid) -> Result<(), ChildError> {
         // Also cancels a pending retry, which finds no child under this pid.
-        let mut child = self.all.remove(&pid).ok_or(ChildError::NotFound)?;
+        let mut child = self.children.remove(&pid).ok_or(ChildError::NotFound)?;
         child.stop(&self.name);
         Ok(())
     }
@@ -558,7 +557,7 @@ impl DynamicChildren {
     /// Handles the `Exit` message of a linked process, which may be a child.
     fn on_exit(&mut self, pid: Pid, reason: &ExitReason) -> AfterExit {
         // Not a child: another linked process, a child that was terminated, or one that waits for a retry.
-        let Some(child) = self.all.get_mut(&pid).filter(|child| child.pid() == Some(pid)) else {
+        let Some(child) = self.children.get_mut(&pid).filter(|child| child.pid() == Some(pid)) else {
             return AfterExit::Continue;
         };
         if !is_dead(child, pid, &self.name) {
@@ -572,7 +571,7 @@ impl DynamicChildren {
             // A static supervisor keeps the spec of a transient child. Here the pid, by which callers know
             // the child, will never be valid again.
             Decision::Keep | Decision::Remove => {
-                self.all.remove(&pid);
+                self.children.remove(&pid);
                 AfterExit::Continue
             }
         }
@@ -580,25 +579,22 @@ impl DynamicChildren {
 
     /// Restarts the child that had this pid, or gives up.
     fn restart(&mut self, pid: Pid) -> AfterExit {
-        // Failed attempts count, too: each retry comes through here.
-        if !self.status_board.record_restart() {
-            let child = self.all.remove(&pid);
-            let id = child.map(|child| child.spec.id.clone());
-            let id = id.as_ref().map_or("", |id| id.as_str());
-            return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
-        }
-        // Waits up to the child's `reap_timeout`, if it left a zombie behind.
-        if too_many_zombies(self.all.get(&pid).into_iter(), self.max_zombies) {
-            self.all.remove(&pid);
-            return self.give_up("zombie_limit");
-        }
-        let Some(mut child) = self.all.remove(&pid) else {
+        // Out of the list until it has a new pid. Not in it: the child was terminated since its retry was sent.
+        let Some(mut child) = self.children.remove(&pid) else {
             return AfterExit::Continue;
         };
+        // Failed attempts count, too: each retry comes through here.
+        if !self.status_board.record_restart() {
+            return self.give_up(&format!("reached_max_restart_intensity by child {}", child.spec.id));
+        }
+        // Waits up to the child's `reap_timeout`, if it left a zombie behind.
+        if too_many_zombies(std::iter::once(&child), self.max_zombies) {
+            return self.give_up("zombie_limit");
+        }
         match child.start(&self.name, log::Level::Info) {
             Ok(Some(pid)) => {
                 child.publish_restart();
-                self.all.insert(pid, child);
+                self.children.insert(pid, child);
                 AfterExit::Continue
             }
             Ok(None) => AfterExit::Continue, // ignored: not kept, like at the first start
@@ -613,7 +609,7 @@ impl DynamicChildren {
                 // No number is needed to match the retry: no request restarts a dynamic child, so that
                 // there is at most one retry at a time for each pid.
                 child.status = Status::Restarting(0);
-                self.all.insert(pid, child);
+                self.children.insert(pid, child);
                 AfterExit::Retry(pid)
             }
         }
@@ -633,9 +629,9 @@ impl DynamicChildren {
         // error. Without it, the two would wait for each other until the shutdown timeout.
         let _wait_edge = WaitEdge::on_all_descendants(me.as_ref());
         // Send all signals before the first wait.
-        let all = std::mem::take(&mut self.all).into_values();
+        let children = std::mem::take(&mut self.children).into_values();
         let mut stopping: Vec<(Child, StoppingChild)> =
-            all.filter_map(|mut child| child.request_stop().map(|stopping| (child, stopping))).collect();
+            children.filter_map(|mut child| child.request_stop().map(|stopping| (child, stopping))).collect();
         // Wait in the order of the timeouts, so that no wait delays the kill of another child.
         stopping.sort_by_key(|(_, stopping)| stopping.timeout());
         for (_, stopping) in &stopping {

@@ -260,25 +260,26 @@ impl Supervisor {
 
     /// Restarts the child at `at` and those that the strategy names, or gives up.
     fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
+        // From here on no retry is pending, even if the supervisor gives up.
+        self.children.0[at].status = Status::Stopped;
         if !self.status_board.record_restart() {
-            self.children.0[at].status = Status::Stopped;
             let id = &self.children.0[at].spec.id;
             return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
-        let id = self.children.0[at].spec.id.clone();
-        self.children.0[at].status = Status::Stopped;
-        // Temporary children that are stopped with the failed one are not started again.
+        // Temporary children that are stopped with the failed one are not started again. It is not temporary
+        // itself: a temporary child is never restarted.
         let mut range = affected_range(self.strategy, at, self.children.0.len());
         self.children.stop(range.clone(), &self.name);
-        range.end -= self.remove_temporary(range.clone(), &id);
+        range.end -= self.remove_temporary(range.clone());
         // Checked after the stop, because a stopped child may have become a zombie, too.
         if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
             return self.give_up("zombie_limit");
         }
         // Also published if a later child failed to start: `publish_restart` skips children without a
         // process.
+        // No child in the range is temporary, so `start_range` removes none.
         let started = self.start_range(range.clone());
-        self.children.0.iter().skip(range.start).take(range.len()).for_each(Child::publish_restart);
+        self.children.0[range].iter().for_each(Child::publish_restart);
         if let Err((failed, error)) = started {
             self.retries += 1;
             let child = &mut self.children.0[failed];
@@ -297,12 +298,12 @@ impl Supervisor {
         Next::wait()
     }
 
-    /// Removes the temporary children in a range, except one; returns how many were removed.
-    fn remove_temporary(&mut self, range: std::ops::Range<usize>, except: &ChildId) -> usize {
+    /// Removes the temporary children in a range; returns how many were removed.
+    fn remove_temporary(&mut self, range: std::ops::Range<usize>) -> usize {
         let before = self.children.0.len();
         let mut at = 0;
         self.children.0.retain(|child| {
-            let remove = range.contains(&at) && child.is_temporary() && child.spec.id != *except;
+            let remove = range.contains(&at) && child.is_temporary();
             at += 1;
             !remove
         });
