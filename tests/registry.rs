@@ -539,7 +539,7 @@ fn nothing_is_left_of_an_entry() {
     attached(|_: &mut Inbox<()>| {
         let token = Arc::new(());
         let key = |n| Counted(n, Arc::clone(&token));
-        let (unique, many) = (Registry::<_, _>::new(), DuplicateRegistry::new());
+        let (unique, many) = (Registry::new(), DuplicateRegistry::new());
         let mut most = [0; 2];
         for round in 0..2000 {
             // Registered and unregistered by its owner, repeatedly.

@@ -1,4 +1,4 @@
-//! The plan of an application (its top supervisor, its dependencies, its callbacks), and starting it.
+//! The spec of an application (its top supervisor, its dependencies, its callbacks), and starting it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::gen_server::start::{GenServerExt, ServerSpec};
 use crate::process::control::local;
 use crate::supervisor::server::Supervisor;
 
-/// The plan of an application: a top supervisor and all processes that are started under it, supervised or not, which
+/// The spec of an application: a top supervisor and all processes that are started under it, supervised or not, which
 /// are started and stopped as one.
 ///
 /// ```no_run
@@ -33,7 +33,7 @@ use crate::supervisor::server::Supervisor;
 ///
 /// ```text
 /// fn main() -> Result<ApplicationExit, Box<dyn std::error::Error>> {
-///     let app = plan().start()?;
+///     let app = spec().start()?;
 ///     let stop = app.clone();
 ///     ctrlc::set_handler(move || stop.request_stop())?; // crate ctrlc, feature "termination" for SIGTERM
 ///     Ok(app.wait())
@@ -61,13 +61,13 @@ use crate::supervisor::server::Supervisor;
 ///
 /// # Differences from Erlang
 /// An application is a value, not a package with a version, modules and configuration, and there is no application
-/// controller. Work to be done at the start, before the children start, belongs into
+/// controller. Work to be done at the start, before the children start, belongs in
 /// [`Supervise::init`](crate::Supervise::init) of the top supervisor or into `main`. There are no restart types
 /// `permanent`, `transient` and `temporary`, which decide in Erlang whether the end of an application stops the node:
 /// [`run`](Self::run) returns, and `main` can return its result, start the application again, or continue without it. A
 /// second `stop` while the first is in progress waits for the same end. The children of a killed top supervisor can
 /// clean up before they are killed; in Erlang that depends on timing.
-#[must_use = "a plan does nothing by itself: call `run` or `start`"]
+#[must_use = "a spec does nothing by itself: call `run` or `start`"]
 pub struct Application {
     name: Arc<str>,
     top: ServerSpec<Supervisor>,
@@ -77,7 +77,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Creates the plan of an application. `top` is the plan of its top supervisor: a
+    /// Creates the spec of an application. `top` is the spec of its top supervisor: a
     /// [`SupervisorSpec`](crate::SupervisorSpec), or the `child_spec` of a type that implements
     /// [`Supervise`](crate::Supervise).
     pub fn new(name: impl Into<Arc<str>>, top: impl Into<ServerSpec<Supervisor>>) -> Self {
@@ -116,12 +116,12 @@ impl Application {
     /// use rethread::prelude::*;
     /// use rethread::application::ApplicationError;
     ///
-    /// let plan = || Application::new("doc.web", Supervisor::one_for_one()).depends_on("doc.db");
-    /// assert_eq!(plan().start().unwrap_err(), ApplicationError::NotStarted("doc.db".into()));
+    /// let spec = || Application::new("doc.web", Supervisor::one_for_one()).depends_on("doc.db");
+    /// assert_eq!(spec().start().unwrap_err(), ApplicationError::NotStarted("doc.db".into()));
     ///
     /// let db = Application::new("doc.db", Supervisor::one_for_one()).start()?;
-    /// let web = plan().start()?;
-    /// assert_eq!(plan().start().unwrap_err(), ApplicationError::AlreadyStarted("doc.web".into()));
+    /// let web = spec().start()?;
+    /// assert_eq!(spec().start().unwrap_err(), ApplicationError::AlreadyStarted("doc.web".into()));
     /// web.stop()?;
     /// db.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

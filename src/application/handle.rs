@@ -30,7 +30,7 @@ impl ApplicationRef {
     }
 
     /// Returns a handle to the top supervisor of this start. To reach the supervisor of a later start too, give it a
-    /// name in its plan.
+    /// name in its spec.
     ///
     /// If [`find`](crate::Application::find) has found the application while it was still starting, there is no
     /// supervisor yet: calls through the handle fail, like those to a process that has exited.
@@ -92,10 +92,10 @@ impl ApplicationRef {
     ///
     /// let last = ChildSpec::worker("last", || {
     ///     // ... the work is done
-    ///     Application::find("doc.begin").expect("it runs").request_stop();
+    ///     Application::find("doc.request_stop").expect("it runs").request_stop();
     ///     process::sleep(std::time::Duration::MAX);
     /// });
-    /// let exit = Application::new("doc.begin", Supervisor::one_for_one().child(last)).run();
+    /// let exit = Application::new("doc.request_stop", Supervisor::one_for_one().child(last)).run();
     /// assert!(exit.is_success());
     /// ```
     pub fn request_stop(&self) {

@@ -17,6 +17,7 @@ use crate::process::signals::exit::exit;
 use crate::reason::ExitReason;
 use crate::supervisor::server::Supervisor;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// The state of one start of an application. The master writes it, handles read it.
 pub(crate) struct ApplicationState {
@@ -26,7 +27,7 @@ pub(crate) struct ApplicationState {
     top: OnceCell<ServerRef<Supervisor>>,
     /// Set if the top supervisor did not start.
     start_error: OnceCell<StartError>,
-    stopping: OnceCell<()>,
+    stopping: AtomicBool,
     exit_reason: OnceCell<ExitReason>,
 }
 
@@ -37,7 +38,7 @@ impl ApplicationState {
             gave_up: Arc::default(),
             top: OnceCell::new(),
             start_error: OnceCell::new(),
-            stopping: OnceCell::new(),
+            stopping: AtomicBool::new(false),
             exit_reason: OnceCell::new(),
         }
     }
@@ -52,7 +53,7 @@ impl ApplicationState {
 
     /// Marks the application as stopping: from here on it no longer counts as running.
     pub(crate) fn set_stopping(&self) {
-        let _ = self.stopping.set(());
+        self.stopping.store(true, Ordering::Release);
     }
 
     pub(crate) fn set_exit_reason(&self, reason: ExitReason) {
@@ -70,7 +71,9 @@ impl ApplicationState {
 
     /// Returns `true` if the application has started and has not begun to stop.
     pub(crate) fn is_running(&self) -> bool {
-        self.top.get().is_some() && self.stopping.get().is_none() && self.exit_reason.get().is_none()
+        self.top.get().is_some()
+            && !self.stopping.load(Ordering::Acquire)
+            && self.exit_reason.get().is_none()
     }
 
     /// Returns how the application ended. To be called after its end.

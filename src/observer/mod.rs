@@ -7,8 +7,8 @@
 //! use rethread::prelude::*;
 //!
 //! let idle = || loop { process::sleep(std::time::Duration::from_secs(60)) };
-//! let plan = Supervisor::one_for_one().name(ServerRef::named("doc.observed"));
-//! let system = plan.child(ChildSpec::worker("idler", idle)).start_link()?;
+//! let spec = Supervisor::one_for_one().name(ServerRef::named("doc.observed"));
+//! let system = spec.child(ChildSpec::worker("idler", idle)).start_link()?;
 //!
 //! let snapshot = observer::snapshot();
 //! println!("{snapshot}"); // the tree
@@ -113,7 +113,7 @@ pub fn top(by: SortBy, n: usize) -> Vec<ProcessSnapshot> {
                 info.active_for.as_nanos()
             }
             SortBy::Busy => 0,
-            SortBy::Restarts => process.supervision.as_ref().map_or(0, |own| own.restarts.used as u128),
+            SortBy::Restarts => process.supervision.as_ref().map_or(0, |supervision| supervision.restarts.used as u128),
             SortBy::Received => info.received as u128,
             SortBy::Uptime => info.uptime.as_nanos(),
         }

@@ -70,7 +70,7 @@ pub struct Supervision {
 
 impl ProcessSnapshot {
     pub(super) fn from_block(block: &ProcessBlock) -> Self {
-        // Read the status board of a supervisor, which it updates itself: no call, so it may hang.
+        // The status board is read without a call, so this works even if the supervisor hangs.
         let board =
             block.supervisor_status.get().and_then(|status| status.as_any().downcast_ref::<StatusBoard>());
         let supervision = board.map(|board| Supervision {
@@ -115,8 +115,9 @@ impl ProcessSnapshot {
     pub(super) fn restarts(&self, all: &BTreeMap<Pid, &Self>) -> u64 {
         // The supervisor keeps the count. A dynamic supervisor lists no children and does not count.
         let parent = self.parent().and_then(|parent| all.get(&parent));
-        let children = parent.and_then(|parent| parent.supervision.as_ref()).map(|own| &own.children);
-        let own = children.and_then(|all| all.iter().find(|status| status.child.pid() == Some(self.pid())));
+        let supervision = parent.and_then(|parent| parent.supervision.as_ref());
+        let statuses = supervision.map(|supervision| supervision.children.as_slice()).unwrap_or_default();
+        let own = statuses.iter().find(|status| status.child.pid() == Some(self.pid()));
         own.map_or(0, |status| status.restarts)
     }
 }

@@ -94,7 +94,7 @@ impl TreeBuilder<'_> {
         // First the children that a supervisor lists, in start order. One that is running but not in the snapshot has
         // started or exited while the snapshot was taken: show it as not running.
         let child_statuses =
-            process.supervision.as_ref().map(|own| own.children.as_slice()).unwrap_or_default();
+            process.supervision.as_ref().map(|supervision| supervision.children.as_slice()).unwrap_or_default();
         let mut nodes: Vec<Result<Pid, &ChildStatus>> = child_statuses
             .iter()
             .map(|status| match status.child.state {

@@ -1,4 +1,4 @@
-//! `DuplicateRegistry`: the methods of a `Registry` with duplicate keys.
+//! `DuplicateRegistry`: the type, and the methods that require duplicate keys.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::hash::Hash;
 
 use crate::pid::Pid;
 use crate::registry::key_kind::Duplicate;
-use crate::registry::registry::{Registry, pids_and_values};
-use crate::registry::store::enter_registry_call;
+use crate::registry::keyed_registry::{KeyedRegistry, pids_and_values};
+use crate::registry::store::enter_unregister_call;
 
-/// A [`Registry`] in which a key can have any number of entries, also several of one process: for groups of
+/// A [`Registry`](crate::Registry) in which a key can have any number of entries, also several of one process: for groups of
 /// processes, and for publishing to subscribers.
 ///
 /// # Publishing and subscribing
@@ -101,10 +101,10 @@ use crate::registry::store::enter_registry_call;
 ///
 /// # Differences from Erlang
 /// In Elixir, too, both kinds are one module; there a function that does not fit the kind of keys fails at run time.
-pub type DuplicateRegistry<K, V = ()> = Registry<K, V, Duplicate>;
+pub type DuplicateRegistry<K, V = ()> = KeyedRegistry<K, V, Duplicate>;
 
 /// Duplicate keys: a key can have any number of entries.
-impl<K, V> Registry<K, V, Duplicate>
+impl<K, V> KeyedRegistry<K, V, Duplicate>
 where
     K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
@@ -131,7 +131,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = enter_registry_call() {
+        if let Some(me) = enter_unregister_call() {
             self.store().unregister_match(me.block.pid, key, matches);
         }
     }

@@ -2,17 +2,20 @@
 
 use std::hash::Hash;
 
+use crate::process::names::table::NameTable;
 use crate::registry::store::EntryTable;
+use crate::sharded_map::ShardedMap;
 
-/// Marks a [`Registry`](crate::Registry) in which a key has at most one process.
+/// Marks a [`Registry`](crate::Registry): a key has at most one process.
 #[derive(Debug)]
 pub enum Unique {}
 
-/// Marks a [`Registry`](crate::Registry) in which a key can have any number of entries.
+/// Marks a [`DuplicateRegistry`](crate::DuplicateRegistry): a key can have any number of entries.
 #[derive(Debug)]
 pub enum Duplicate {}
 
-/// The kind of the keys of a [`Registry`](crate::Registry): [`Unique`] or [`Duplicate`]. Other types cannot implement it.
+/// The kind of the keys of a [`KeyedRegistry`](crate::registry::KeyedRegistry): [`Unique`] or [`Duplicate`]. Other types
+/// cannot implement it.
 #[expect(private_bounds, reason = "sealed: only the types of this file implement it")]
 pub trait KeyKind: NewTable {}
 
@@ -30,7 +33,7 @@ impl NewTable for Unique {
     const TYPE_NAME: &'static str = "Registry";
 
     fn new_table<K: Hash + Eq + Clone, V>() -> EntryTable<K, V> {
-        EntryTable::unique()
+        EntryTable::Unique(NameTable::new())
     }
 }
 
@@ -38,6 +41,6 @@ impl NewTable for Duplicate {
     const TYPE_NAME: &'static str = "DuplicateRegistry";
 
     fn new_table<K: Hash + Eq + Clone, V>() -> EntryTable<K, V> {
-        EntryTable::duplicate()
+        EntryTable::Duplicate(ShardedMap::new())
     }
 }

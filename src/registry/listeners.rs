@@ -310,17 +310,14 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
 
     /// Removes the listeners that no event can reach any more.
     fn prune(&self) {
-        // Dropping a listener may run user code: collect them and drop them after the lock is released.
-        let mut closed = Vec::new();
+        // Find them without the lock of the list: `is_closed` takes the lock of the pid table, and may drop the last
+        // reference to a process, which runs user code. A closed listener stays closed.
+        let mut closed = self.0.read().clone();
+        closed.retain(|listener| listener.is_closed());
         let mut listeners = self.0.write();
-        listeners.retain(|listener| {
-            let keep = !listener.is_closed();
-            if !keep {
-                closed.push(Arc::clone(listener));
-            }
-            keep
-        });
+        listeners.retain(|listener| !closed.iter().any(|other| Arc::ptr_eq(other, listener)));
         drop(listeners);
+        drop(closed); // dropping a listener may run user code: not under the lock
     }
 }
 

@@ -44,8 +44,8 @@ impl<K> KeyRegistration<K> {
     }
 }
 
-/// One entry of a table. It is copied and dropped under locks, so it holds the key and the value in shared
-/// pointers, which are never cloned or dropped there as values.
+/// One entry of a table. It is cloned under locks, so the key and the value are behind shared pointers: their own
+/// `Clone` is user code.
 pub(crate) struct RegistryEntry<K, V> {
     pub(crate) registration: Arc<KeyRegistration<K>>,
     pub(crate) value: Arc<ContainedDrop<V>>,
@@ -69,14 +69,6 @@ pub(crate) enum EntryTable<K, V> {
 type EntriesByNumber<K, V> = BTreeMap<u64, RegistryEntry<K, V>>;
 
 impl<K: Hash + Eq + Clone, V> EntryTable<K, V> {
-    pub(crate) fn unique() -> Self {
-        Self::Unique(NameTable::new())
-    }
-
-    pub(crate) fn duplicate() -> Self {
-        Self::Duplicate(ShardedMap::new())
-    }
-
     /// Adds an entry. Returns the exiting processes whose cleanup has to complete before a process that is started
     /// under the key may run.
     fn insert(&self, entry: RegistryEntry<K, V>) -> Result<Vec<Arc<ProcessBlock>>, NameError> {
@@ -100,7 +92,7 @@ impl<K: Hash + Eq + Clone, V> EntryTable<K, V> {
     /// Removes those of the entries that are still in the table. All belong to one process and have the same key.
     fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]) {
         match self {
-            // `release` does nothing if another process has taken the key over.
+            // If another process has taken the key over, `release` only removes this one from its predecessors.
             Self::Unique(names) => {
                 for registration in registrations {
                     names.release(&registration.key, registration.pid());
@@ -215,13 +207,18 @@ where
     }
 }
 
-/// The calling process, if it is one that can still register.
+/// Begins a call that registers the calling process.
+///
+/// # Errors
+/// - [`NameError::NotAProcess`] on a thread that is not a process.
+/// - [`NameError::Exiting`] if the process may not start anything new.
 pub(crate) fn enter_register_call() -> Result<Rc<CurrentProcess>, NameError> {
     enter_runtime_call().map_err(|Exiting| NameError::Exiting)?.ok_or(NameError::NotAProcess)
 }
 
-/// The calling process, if it is one and what it does still counts.
-pub(crate) fn enter_registry_call() -> Option<Rc<CurrentProcess>> {
+/// Begins a call that changes or removes entries of the calling process. Returns `None` on a thread that is not a
+/// process, and on that of a zombie.
+pub(crate) fn enter_unregister_call() -> Option<Rc<CurrentProcess>> {
     enter_release_call().ok().flatten()
 }
 
@@ -245,8 +242,9 @@ where
         self.by_process.shard(&pid).read().get(&pid).cloned()
     }
 
-    /// Returns the record of what a process has here, and creates it if there is none. The cleanup of the process
-    /// releases it; `None` if that cleanup has already started.
+    /// Returns the record of what a process has here, and creates it if there is none; `None` if the cleanup of the
+    /// process, which releases the record, has already started. An existing record is returned also during cleanup, so
+    /// callers check `is_cleaning_up` afterwards.
     fn process_entries(self: &Arc<Self>, block: &Arc<ProcessBlock>) -> Option<Arc<ProcessEntries<K, V>>> {
         if let Some(existing) = self.find_process_entries(block.pid) {
             return Some(existing);
@@ -346,7 +344,7 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let EntryTable::Duplicate(entries_by_key) = &self.table else {
-            unreachable!("only a `Registry` with `Duplicate` keys has several entries under a key")
+            unreachable!("only a `DuplicateRegistry` has several entries under a key")
         };
         let Some(process_entries) = self.find_process_entries(pid) else { return };
         // Copy the entries: `matches` is user code and must not run under the lock of the shard.
@@ -394,12 +392,10 @@ where
 
     /// Removes everything that a process has here, during its cleanup.
     fn remove_process(&self, pid: Pid, process_entries: &ProcessEntries<K, V>) {
-        // Remove the record only if it is the one in the map: `process_entries` also calls this.
-        let mut shard = self.by_process.shard(&pid).write();
-        let listed = shard.get(&pid).is_some_and(|listed| ptr::eq(&**listed, process_entries));
-        let unlisted = if listed { shard.remove(&pid) } else { None };
-        drop(shard);
-        drop(unlisted);
+        // This is the record in the map: `process_entries` inserts one only if there is none, and each record is
+        // removed once.
+        let removed = self.by_process.shard(&pid).write().remove(&pid);
+        drop(removed); // not under the lock
         self.release_locks(process_entries);
         // `Hash`, `Eq` and the destructor of a key are user code: a panic for one key must not keep the others.
         let registrations = std::mem::take(&mut *process_entries.registrations.lock());
@@ -422,7 +418,7 @@ where
     pub(crate) fn names(&self) -> &NameTable<K, RegistryEntry<K, V>> {
         match &self.table {
             EntryTable::Unique(names) => names,
-            EntryTable::Duplicate(_) => unreachable!("only a `Registry` with `Unique` keys has names"),
+            EntryTable::Duplicate(_) => unreachable!("only a `Registry` has names"),
         }
     }
 

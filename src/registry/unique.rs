@@ -1,4 +1,4 @@
-//! The methods of a `Registry` with unique keys.
+//! `Registry`: the type, and the methods that require unique keys.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,12 +11,81 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::registry::key::RegistryKey;
 use crate::registry::key_kind::Unique;
-use crate::registry::registry::Registry;
-use crate::registry::store::{RegistryEntry, enter_registry_call};
+use crate::registry::keyed_registry::KeyedRegistry;
+use crate::registry::store::{RegistryEntry, enter_unregister_call};
 use crate::unwind::ContainedDrop;
 
+/// A table from keys of any type to processes, with a value for each entry. It lives as long as there is a handle to
+/// it; most registries are a `static`:
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::process::{Inbox, NameError};
+///
+/// static ROOMS: Registry<String, u32> = Registry::new();
+///
+/// process::attach(|inbox: &mut Inbox<()>| {
+///     let me = inbox.pid();
+///     assert_eq!(ROOMS.register("lobby".to_owned(), 1), Ok(()));
+///     assert_eq!(ROOMS.register("lobby".to_owned(), 2), Err(NameError::Taken(me)));
+///     assert_eq!(ROOMS.lookup("lobby"), Some((me, 1)));
+///     assert_eq!(ROOMS.update_value("lobby", |n| n + 10), Some((11, 1)));
+/// })?;
+/// assert_eq!(ROOMS.lookup("lobby"), None); // the process has exited, so its entries are gone
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A process can register only itself, under any number of keys. When it exits, its entries are removed before its
+/// links and monitors are notified. As soon as it is exiting it is no longer found, and its keys can be taken over.
+/// A registry is a table, not a process: it cannot crash.
+///
+/// # Unique and duplicate keys
+/// With [`Unique`] keys a key has at most one process, as here. With [`Duplicate`](crate::registry::Duplicate) keys it can have any
+/// number of entries: see [`DuplicateRegistry`](crate::DuplicateRegistry), which is also the way to publish to subscribers.
+///
+/// # Naming servers
+/// A unique key can serve as a name that is computed at run time. [`server`](KeyedRegistry::server) returns a handle that
+/// looks the key up at each call and so never becomes stale. The server is registered before its `init` runs. As with
+/// any name, `init` waits until an earlier holder that is still exiting has completed its cleanup.
+///
+/// ```
+/// # use rethread::prelude::*;
+/// # pub struct Room { users: usize }
+/// # pub enum Ask { Users(Caller<usize>) }
+/// # impl GenServer for Room {
+/// #     type Args = usize; type Call = Ask; type Cast = Never;
+/// #     fn init(users: usize, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room { users }) }
+/// #     fn handle_call(&mut self, Ask::Users(from): Ask, _: &mut Context<Self>) -> Next { from.reply(self.users) }
+/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+/// # }
+/// static ROOMS: Registry<String> = Registry::new();
+///
+/// fn room(name: &str) -> ServerRef<Room> {
+///     ROOMS.server(name.to_owned())
+/// }
+///
+/// let lobby = Room::child_spec(3).name(room("lobby")).start()?;
+/// assert_eq!(room("lobby").call(Ask::Users)?, 3);
+/// assert_eq!(ROOMS.whereis("lobby"), lobby.whereis());
+/// let error = room("attic").call(Ask::Users).unwrap_err();
+/// assert_eq!(error.to_string(), r#"call to Registry["attic"]: there is no such process"#);
+/// # lobby.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # User code in values and keys
+/// A value is cloned when it is returned, on the thread of the caller. Clones and destructors of values, update
+/// functions and listeners never run under a lock of the registry, so they may use it. A panic in a destructor is
+/// logged and does not propagate. `Hash` and `Eq` of a key do run under a lock.
+///
+/// # Differences from Erlang
+/// The kind of the keys is part of the type, and only unique keys can name servers. A registry cannot crash, so
+/// nothing is linked to it, and there is no error for an unknown registry. The entries of a process are gone when its
+/// `Exit` and `Down` arrive, not some time later. There is no number of partitions to choose: the table is sharded.
+pub type Registry<K, V = ()> = KeyedRegistry<K, V, Unique>;
+
 /// Unique keys: a key has at most one process.
-impl<K, V> Registry<K, V, Unique>
+impl<K, V> KeyedRegistry<K, V, Unique>
 where
     K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
@@ -172,7 +241,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let me = enter_registry_call()?;
+        let me = enter_unregister_call()?;
         let entry = self.get(key).filter(|entry| entry.registration.pid() == me.block.pid)?;
         // Compute the new value without a lock: `clone` and `update` are user code.
         let old = entry.value.get().clone();

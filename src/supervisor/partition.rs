@@ -17,7 +17,7 @@ use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::names::via::Via;
 use crate::process::park::timer_thread;
-use crate::registry::registry::Registry;
+use crate::registry::unique::Registry;
 use crate::supervisor::server::{Supervisor, SupervisorInit};
 use crate::supervisor::spec::SupervisorSpec;
 use crate::sync;

@@ -1,4 +1,4 @@
-//! `Registry`: the type, and the methods that do not depend on the kind of its keys.
+//! `KeyedRegistry`: the type of all registries, and the methods that do not depend on the kind of its keys.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -14,83 +14,32 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::process::error::NameError;
 use crate::process::mailbox::address::Address;
-use crate::registry::key_kind::{KeyKind, Unique};
+use crate::registry::key_kind::KeyKind;
 use crate::registry::listeners::RegistryEvent;
-use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_registry_call};
+use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_unregister_call};
 
-/// A table from keys of any type to processes, with a value for each entry. It lives as long as there is a handle of
-/// it; most registries are a `static`:
+/// A table from keys to processes, behind two names that fix the kind of its keys: [`Registry`](crate::Registry) with
+/// [`Unique`](crate::registry::Unique) keys, and [`DuplicateRegistry`](crate::DuplicateRegistry) with
+/// [`Duplicate`](crate::registry::Duplicate) keys.
+///
+/// The methods for both kinds of keys are described here once. Code that does not depend on the kind is generic over
+/// it:
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::process::{Inbox, NameError};
+/// use rethread::registry::{KeyKind, KeyedRegistry};
 ///
-/// static ROOMS: Registry<String, u32> = Registry::new();
-///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let me = inbox.pid();
-///     assert_eq!(ROOMS.register("lobby".to_owned(), 1), Ok(()));
-///     assert_eq!(ROOMS.register("lobby".to_owned(), 2), Err(NameError::Taken(me)));
-///     assert_eq!(ROOMS.lookup("lobby"), Some((me, 1)));
-///     assert_eq!(ROOMS.update_value("lobby", |n| n + 10), Some((11, 1)));
-/// })?;
-/// assert_eq!(ROOMS.lookup("lobby"), None); // the process has exited, so its entries are gone
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// A process can register only itself, under any number of keys. When it exits, its entries are removed before its
-/// links and monitors are notified. As soon as it is exiting it is no longer found, and its keys can be taken over.
-/// A registry is a table, not a process: it cannot crash.
-///
-/// # Unique and duplicate keys
-/// With [`Unique`] keys, the default, a key has at most one process, as here. With [`Duplicate`](crate::registry::Duplicate) keys it can have any
-/// number of entries: see [`DuplicateRegistry`](crate::DuplicateRegistry), which is also the way to publish to subscribers.
-///
-/// # Naming servers
-/// A unique key can serve as a name that is computed at run time. [`server`](Self::server) returns a handle that
-/// looks the key up at each call and so never becomes stale. The server is registered before its `init` runs. Like
-/// under any name, `init` waits until an earlier holder that is still exiting has completed its cleanup.
-///
-/// ```
-/// # use rethread::prelude::*;
-/// # pub struct Room { users: usize }
-/// # pub enum Ask { Users(Caller<usize>) }
-/// # impl GenServer for Room {
-/// #     type Args = usize; type Call = Ask; type Cast = Never;
-/// #     fn init(users: usize, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room { users }) }
-/// #     fn handle_call(&mut self, Ask::Users(from): Ask, _: &mut Context<Self>) -> Next { from.reply(self.users) }
-/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
-/// # }
-/// static ROOMS: Registry<String> = Registry::new();
-///
-/// fn room(name: &str) -> ServerRef<Room> {
-///     ROOMS.server(name.to_owned())
+/// fn is_empty<Kind: KeyKind>(registry: &KeyedRegistry<String, (), Kind>) -> bool {
+///     registry.count() == 0
 /// }
-///
-/// let lobby = Room::child_spec(3).name(room("lobby")).start()?;
-/// assert_eq!(room("lobby").call(Ask::Users)?, 3);
-/// assert_eq!(ROOMS.whereis("lobby"), lobby.whereis());
-/// let error = room("attic").call(Ask::Users).unwrap_err();
-/// assert_eq!(error.to_string(), r#"call to Registry["attic"]: there is no such process"#);
-/// # lobby.stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert!(is_empty(&Registry::new()) && is_empty(&DuplicateRegistry::new()));
 /// ```
-///
-/// # User code in values and keys
-/// A value is cloned when it is returned, on the thread of the caller. Clones and destructors of values, update
-/// functions and listeners never run under a lock of the registry, so they may use it. A panic in a destructor is
-/// logged and does not propagate. `Hash` and `Eq` of a key do run under a lock.
-///
-/// # Differences from Erlang
-/// The kind of the keys is part of the type, and only unique keys can name servers. A registry cannot crash, so
-/// nothing is linked to it, and there is no error for an unknown registry. The entries of a process are gone when its
-/// `Exit` and `Down` arrive, not some time later. There is no number of partitions to choose: the table is sharded.
-pub struct Registry<K, V = (), Keys = Unique> {
+pub struct KeyedRegistry<K, V, Kind> {
     store: OnceCell<Arc<Store<K, V>>>,
-    keys: PhantomData<fn() -> Keys>,
+    kind: PhantomData<fn() -> Kind>,
 }
 
-impl<K, V, Keys> Registry<K, V, Keys> {
+impl<K, V, Kind> KeyedRegistry<K, V, Kind> {
     /// Creates an empty registry. It is a `const fn`, so the registry can be a `static`.
     ///
     /// ```
@@ -101,20 +50,20 @@ impl<K, V, Keys> Registry<K, V, Keys> {
     /// assert_eq!(ROOMS.count() + GROUPS.count(), 0);
     /// ```
     pub const fn new() -> Self {
-        Self { store: OnceCell::new(), keys: PhantomData }
+        Self { store: OnceCell::new(), kind: PhantomData }
     }
 }
 
 /// Both kinds of keys.
-impl<K, V, Keys> Registry<K, V, Keys>
+impl<K, V, Kind> KeyedRegistry<K, V, Kind>
 where
     K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    Keys: KeyKind,
+    Kind: KeyKind,
 {
     pub(super) fn store(&self) -> &Arc<Store<K, V>> {
         // Created by the first use, because `new` is a `const fn`.
-        self.store.get_or_init(|| Store::new(Keys::new_table()))
+        self.store.get_or_init(|| Store::new(Kind::new_table()))
     }
 
     /// Returns the entries of running processes under a key.
@@ -186,7 +135,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = enter_registry_call() {
+        if let Some(me) = enter_unregister_call() {
             self.store().unregister(me.block.pid, key);
         }
     }
@@ -427,34 +376,34 @@ pub(super) fn pids_and_values<K, V: Clone>(entries: &[RegistryEntry<K, V>]) -> V
 }
 
 /// Creates another handle of the same registry.
-impl<K, V, Keys> Clone for Registry<K, V, Keys>
+impl<K, V, Kind> Clone for KeyedRegistry<K, V, Kind>
 where
     K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    Keys: KeyKind,
+    Kind: KeyKind,
 {
     fn clone(&self) -> Self {
         // A registry that was not used yet gets its store here: otherwise each handle would create its own.
-        Self { store: OnceCell::with_value(Arc::clone(self.store())), keys: PhantomData }
+        Self { store: OnceCell::with_value(Arc::clone(self.store())), kind: PhantomData }
     }
 }
 
-impl<K, V, Keys> Default for Registry<K, V, Keys> {
+impl<K, V, Kind> Default for KeyedRegistry<K, V, Kind> {
     fn default() -> Self {
         Self::new()
     }
 }
 
 /// Shows the number of entries, and the number of processes with unfinished cleanup that have used the registry.
-impl<K, V, Keys> fmt::Debug for Registry<K, V, Keys>
+impl<K, V, Kind> fmt::Debug for KeyedRegistry<K, V, Kind>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    Keys: KeyKind,
+    Kind: KeyKind,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, processes) =
             self.store.get().map_or((0, 0), |store| (store.count(), store.process_count()));
-        f.debug_struct(Keys::TYPE_NAME).field("count", &count).field("processes", &processes).finish()
+        f.debug_struct(Kind::TYPE_NAME).field("count", &count).field("processes", &processes).finish()
     }
 }
