@@ -1,4 +1,4 @@
-//! Checks which folders of `src/` import which: an import goes down, by the file that defines the thing.
+//! Checks which folders of `src/` import which: an import goes down, by the file that defines the item.
 
 #[path = "layers/rules.rs"]
 mod rules;
@@ -174,6 +174,27 @@ mod small_trees {
     }
 
     #[test]
+    fn reexport_that_mod_file_uses_itself_is_an_import() {
+        let circle = "circle: process/names/mod -> process/names/table -> process/names/mod";
+        for text in [
+            "mod table; pub use self::table::get; pub fn whereis() { get() }",
+            "mod table; pub use table::{Entry, get as look}; pub fn whereis() { self::look() }",
+            "mod table; pub(crate) use crate::process::names::table::Entry; pub fn whereis(_: Entry) {}",
+            "mod table; pub use self::table::*; pub fn whereis() { get() }",
+        ] {
+            let table = "use super::whereis; pub fn get() {} pub struct Entry;";
+            let tree = [("process/names/mod.rs", text), ("process/names/table.rs", table)];
+            let found = violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
+            assert_eq!(found, [circle], "{text}");
+        }
+        // A method, a definition or a path of the same name is no use of it.
+        let text = "mod table; pub use self::table::get; pub fn whereis() { a.get(b::get) } impl T { fn get() {} }";
+        let tree = [("process/names/mod.rs", text), ("process/names/table.rs", "use super::whereis;")];
+        let found = violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
     fn import_of_reexport_is_reported() {
         let expected =
             ["src/server.rs:1: `crate::process::exit_with` goes through src/process/mod.rs, which does not"];
@@ -220,6 +241,15 @@ mod small_trees {
         );
         let expected = ["`super::super::error` climbs"];
         assert_violations("process/signals/link.rs", "mod m { use super::{exit, super::error}; }", &expected);
+    }
+
+    #[test]
+    fn path_with_self_and_super_is_reported() {
+        for file in ["process/signals/link.rs", "process/signals/mod.rs"] {
+            assert_violations(file, "use self::super::error;", &["`self::super::error` climbs"]);
+            assert_violations(file, "fn f() { self::super::error::g() }", &["`self::super::error::g` climbs"]);
+        }
+        assert_violations("process/signals/link.rs", "use self::inner::X; mod inner { pub struct X; }", &[]);
     }
 
     #[test]

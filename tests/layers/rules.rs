@@ -130,7 +130,7 @@ impl<'a> Tree<'a> {
     /// Returns the file that an import leads to, if it is another one, or what is wrong with the way there.
     fn check(&self, key: &str, import: &Import<'a>) -> Result<Option<&'a str>, String> {
         if import.path[1..].contains(&"super") {
-            return Err("climbs by super::super: start from crate".into());
+            return Err("climbs by a second step: start from crate".into());
         }
         let target = match self.resolve(&import.module(&self.roots(key))) {
             Target::File(file) => file,
@@ -145,10 +145,20 @@ impl<'a> Tree<'a> {
             }
             Target::ModFile(file, _) => file,
         };
-        // A `mod.rs` may list what its folder offers without depending on it.
+        // A `mod.rs` may list what its folder offers without depending on it, unless it uses a name of that list.
         let is_own_child = key.strip_suffix("/mod").is_some_and(|folder| covers(folder, target));
-        let is_reexport = import.is_public_use && is_own_child;
+        let is_reexport = import.is_public_use && is_own_child && !self.uses_binding(key, import, target);
         Ok(Some(target).filter(|target| *target != key && !is_reexport))
+    }
+
+    /// Returns `true` if a file uses a name that this `use` of it brings in.
+    fn uses_binding(&self, key: &str, import: &Import<'a>, target: &str) -> bool {
+        let used = names_used(&self.0[key]);
+        match import.binding {
+            Some("*") => self.items(target).iter().any(|name| used.contains(name)),
+            Some(name) => used.contains(name),
+            None => false,
+        }
     }
 
     /// Follows a path from the root of the crate to the file it leads to.
@@ -189,14 +199,14 @@ impl<'a> Tree<'a> {
         found
     }
 
-    /// Returns the names that start a path out of a file. A `mod.rs` reaches its children by `self` and by their names;
-    /// an imported folder is reached by the name it was imported by.
+    /// Returns the names that start a path, out of a file or back into it. A `mod.rs` reaches its children by `self` and
+    /// by their names; an imported folder is reached by the name it was imported by.
     fn roots(&self, key: &str) -> Roots<'a> {
         let Some((key, tokens)) = self.0.get_key_value(key) else { return Roots::new() };
         let own: Vec<&str> = key.strip_suffix("/mod").unwrap_or(key).split('/').collect();
-        let mut roots = Roots::from([("crate", Vec::new()), ("super", own[..own.len() - 1].to_vec())]);
+        let parent = own[..own.len() - 1].to_vec();
+        let mut roots = Roots::from([("crate", Vec::new()), ("super", parent), ("self", own.clone())]);
         if key.ends_with("/mod") {
-            roots.insert("self", own.clone());
             for child in tokens.windows(3).filter(|three| three[0].text == "mod" && three[2].text == ";") {
                 roots.insert(child[1].text, own.iter().copied().chain([child[1].text]).collect());
             }
@@ -250,6 +260,30 @@ fn without_test_items(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
         }
     }
     kept
+}
+
+/// Returns the names that stand outside `use` declarations where a path can begin, or after `self::`.
+fn names_used<'a>(tokens: &[Token<'a>]) -> BTreeSet<&'a str> {
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
+    let before = |at: usize, by: usize| at.checked_sub(by).map_or("", text);
+    let (mut found, mut in_use) = (BTreeSet::new(), false);
+    for at in 0..tokens.len() {
+        match text(at) {
+            "use" if text(at + 1) != "<" => in_use = true,
+            ";" => in_use = false,
+            _ => {}
+        }
+        let begins_path = match before(at, 1) {
+            "::" => before(at, 2) == "self" && before(at, 3) != "::",
+            // A field or a method, or the definition of another item of that name.
+            "." | "fn" | "mod" | "struct" | "enum" | "trait" | "type" | "const" | "static" => false,
+            _ => true,
+        };
+        if begins_path && !in_use {
+            found.insert(text(at));
+        }
+    }
+    found
 }
 
 /// Collects the paths whose first name is wanted, in `use` declarations and elsewhere. In inline modules, paths that

@@ -23,7 +23,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one request may take to arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to read a response.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval at which the tree is sent if it has changed. Without changes it is sent every 8th time.
 const TREE_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_SKIPPED_FRAMES: u32 = 8;
