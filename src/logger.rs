@@ -2,10 +2,11 @@
 
 use env_logger::{Builder, Env};
 
-/// Prints the log of the library on stderr: crash reports and supervisor reports, or the levels that the environment
-/// variable `RUST_LOG` enables (`RUST_LOG=debug` also shows every start and every normal exit). Does nothing if the
-/// program has a logger already. Needs the feature `env_logger`, which is on by default; a program with its own logger
-/// needs neither.
+/// Prints the log of the library on stderr: warnings and errors, or the levels that the environment variable
+/// `RUST_LOG` enables. `RUST_LOG=info` also shows restarts and the start of children that a `SupervisorSpec` lists,
+/// `RUST_LOG=debug` the start of every other child and every exit that is not a crash. Does nothing if the program
+/// has a logger already. Needs the feature `env_logger`, which is on by default; a program with its own logger needs
+/// neither.
 ///
 /// ```
 /// rethread::logger::init();

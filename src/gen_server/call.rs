@@ -284,7 +284,7 @@ impl<S: GenServer> ServerRef<S> {
             Ok(mailbox) => {
                 if mailbox.push_message(block, Envelope::Cast(message)).is_ok() {
                     block.parker.unpark_after_push();
-                    // Flow control: slows down a sender that is faster than the server.
+                    // Throttling: slows down a sender that is faster than the server.
                     throttle::throttle_sender(|| block.message_queue_len());
                 }
             }

@@ -1,4 +1,4 @@
-//! Mailboxes: the queue, the inbox that reads it, flow control, and the addresses, aliases and timers that write to it.
+//! Mailboxes: the queue, the inbox that reads it, throttling, and the addresses, aliases and timers that write to it.
 
 pub(crate) mod address;
 pub(crate) mod alias;
