@@ -184,11 +184,13 @@ mod small_trees {
         ] {
             let table = "use super::whereis; pub fn get() {} pub struct Entry;";
             let tree = [("process/names/mod.rs", text), ("process/names/table.rs", table)];
-            let found = violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
+            let found =
+                violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
             assert_eq!(found, [circle], "{text}");
         }
         // A method, a definition or a path of the same name is no use of it.
-        let text = "mod table; pub use self::table::get; pub fn whereis() { a.get(b::get) } impl T { fn get() {} }";
+        let text =
+            "mod table; pub use self::table::get; pub fn whereis() { a.get(b::get) } impl T { fn get() {} }";
         let tree = [("process/names/mod.rs", text), ("process/names/table.rs", "use super::whereis;")];
         let found = violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
         assert_eq!(found, Vec::<String>::new());
@@ -247,7 +249,11 @@ mod small_trees {
     fn path_with_self_and_super_is_reported() {
         for file in ["process/signals/link.rs", "process/signals/mod.rs"] {
             assert_violations(file, "use self::super::error;", &["`self::super::error` climbs"]);
-            assert_violations(file, "fn f() { self::super::error::g() }", &["`self::super::error::g` climbs"]);
+            assert_violations(
+                file,
+                "fn f() { self::super::error::g() }",
+                &["`self::super::error::g` climbs"],
+            );
         }
         assert_violations("process/signals/link.rs", "use self::inner::X; mod inner { pub struct X; }", &[]);
     }

@@ -71,9 +71,7 @@ impl ApplicationState {
 
     /// Returns `true` if the application has started and has not begun to stop.
     pub(crate) fn is_running(&self) -> bool {
-        self.top.get().is_some()
-            && !self.stopping.load(Ordering::Acquire)
-            && self.exit_reason.get().is_none()
+        self.top.get().is_some() && !self.stopping.load(Ordering::Acquire) && self.exit_reason.get().is_none()
     }
 
     /// Returns how the application ended. To be called after its end.

@@ -113,7 +113,9 @@ pub fn top(by: SortBy, n: usize) -> Vec<ProcessSnapshot> {
                 info.active_for.as_nanos()
             }
             SortBy::Busy => 0,
-            SortBy::Restarts => process.supervision.as_ref().map_or(0, |supervision| supervision.restarts.used as u128),
+            SortBy::Restarts => {
+                process.supervision.as_ref().map_or(0, |supervision| supervision.restarts.used as u128)
+            }
             SortBy::Received => info.received as u128,
             SortBy::Uptime => info.uptime.as_nanos(),
         }

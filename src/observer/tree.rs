@@ -93,8 +93,11 @@ impl TreeBuilder<'_> {
         self.rows.push(TreeRow { depth, indent, node: Node::Process { process, restarts } });
         // First the children that a supervisor lists, in start order. One that is running but not in the snapshot has
         // started or exited while the snapshot was taken: show it as not running.
-        let child_statuses =
-            process.supervision.as_ref().map(|supervision| supervision.children.as_slice()).unwrap_or_default();
+        let child_statuses = process
+            .supervision
+            .as_ref()
+            .map(|supervision| supervision.children.as_slice())
+            .unwrap_or_default();
         let mut nodes: Vec<Result<Pid, &ChildStatus>> = child_statuses
             .iter()
             .map(|status| match status.child.state {

@@ -329,13 +329,7 @@ fn wait_until_scheduled(id: usize) {
 impl Execution {
     /// Adds a thread, with the id of a finished one if there is any.
     fn add_thread(&mut self, name: String, at: &'static Location<'static>) -> usize {
-        let thread = ModelThread {
-            name,
-            status: ThreadStatus::Ready,
-            token: false,
-            handle: None,
-            at,
-        };
+        let thread = ModelThread { name, status: ThreadStatus::Ready, token: false, handle: None, at };
         // Ids are reused: thousands of executions would otherwise make each search longer.
         let is_finished = |thread: &ModelThread| matches!(thread.status, ThreadStatus::Finished);
         match self.threads.iter().position(is_finished) {
