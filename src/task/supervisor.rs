@@ -111,7 +111,7 @@ use crate::unwind::drop_and_log;
 ///
 /// A task supervisor is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each runs
 /// once and is never restarted. For a task that is restarted, put a
-/// [`Task::child_spec`](crate::Task::child_spec) under a [`Supervisor`](crate::Supervisor) or
+/// [`task::child_spec`](crate::task::child_spec) under a [`Supervisor`](crate::Supervisor) or
 /// `DynamicSupervisor`.
 ///
 /// # Methods of the handle
@@ -219,7 +219,7 @@ impl ServerRef<TaskSupervisor> {
         self.builder().start_child(work)
     }
 
-    /// Creates a stream like [`Task::stream`], but of tasks that are also linked to the supervisor.
+    /// Creates a stream like [`task::stream`](crate::task::stream), but of tasks that are also linked to the supervisor.
     ///
     /// ```
     /// use rethread::prelude::*;
