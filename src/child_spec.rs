@@ -367,7 +367,7 @@ impl ChildSpec {
         Self::new(id, move || {
             // Each start needs its own copy of the body.
             let body = Arc::clone(&body);
-            let address: Address<M> = builder.clone().spawn_link(move |inbox| body(inbox))?;
+            let address: Address<M> = builder.clone().spawn_receiver_link(move |inbox| body(inbox))?;
             Ok(address.pid())
         })
     }
