@@ -21,10 +21,11 @@ use crate::unwind::ContainedDrop;
 /// ```
 /// use rethread::prelude::*;
 /// use rethread::process::{Inbox, NameError};
+/// use rethread::registry::Registry;
 ///
 /// static ROOMS: Registry<String, u32> = Registry::new();
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
 ///     let me = inbox.pid();
 ///     assert_eq!(ROOMS.register("lobby".to_owned(), 1), Ok(()));
 ///     assert_eq!(ROOMS.register("lobby".to_owned(), 2), Err(NameError::Taken(me)));
@@ -50,6 +51,7 @@ use crate::unwind::ContainedDrop;
 ///
 /// ```
 /// # use rethread::prelude::*;
+/// # use rethread::registry::Registry;
 /// # pub struct Room { users: usize }
 /// # pub enum Ask { Users(Caller<usize>) }
 /// # impl GenServer for Room {
@@ -105,9 +107,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     ROOMS.register("lobby", 3).expect("it is free");
     ///     assert_eq!(ROOMS.lookup("lobby"), Some((inbox.pid(), 3)));
     ///     assert_eq!(ROOMS.lookup("attic"), None);
@@ -127,9 +130,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     ROOMS.register("lobby", ()).expect("it is free");
     ///     assert_eq!(ROOMS.whereis("lobby"), Some(inbox.pid()));
     ///     assert_eq!(ROOMS.whereis("attic"), None);
@@ -149,15 +153,16 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # use std::time::Duration;
     /// static ROOMS: Registry<u32> = Registry::new();
     ///
     /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_millis(1)), None);
-    /// let room = process::spawn::<()>(|inbox| {
+    /// let room = process::spawn(|| {
     ///     ROOMS.register(7, ()).expect("it is free");
-    ///     inbox.recv();
+    ///     process::sleep(Duration::MAX);
     /// })?;
-    /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_secs(5)), Some(room.pid()));
+    /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_secs(5)), Some(room));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn whereis_timeout(&self, key: K, timeout: Duration) -> Option<Pid> {
@@ -169,6 +174,7 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
     /// #     type Args = (); type Call = Never; type Cast = Never;
@@ -194,6 +200,7 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
     /// #     type Args = (); type Call = Never; type Cast = Never;
@@ -226,10 +233,10 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
-    /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     ///
-    /// process::attach(|_: &mut Inbox<()>| {
+    /// process::attach(|| {
     ///     ROOMS.register("lobby", 3).expect("it is free");
     ///     assert_eq!(ROOMS.update_value("lobby", |users| users + 1), Some((4, 3)));
     ///     assert_eq!(ROOMS.update_value("attic", |_| unreachable!("not held")), None);
