@@ -25,12 +25,15 @@ use crate::unwind::{ContainedDrop, Payload, as_text};
 /// | `{Why, {gen_server, call, ..}}` | [`Call`](Self::Call) |
 /// | any other term | [`Other`](Self::Other), made by [`ExitReason::new`] |
 ///
+/// `Display` is the text that logs and reports show; `Debug` shows the variant, too.
+///
 /// ```
 /// use rethread::ExitReason;
 ///
 /// let reason = ExitReason::new("out of paper");
 /// assert_eq!(reason, ExitReason::from("out of paper"));
 /// assert_eq!(reason.to_string(), "out of paper");
+/// assert_eq!(format!("{reason:?}"), r#"Other("out of paper")"#);
 /// assert!(reason.is_abnormal());
 /// assert!(!ExitReason::shutdown_with(42).is_abnormal());
 /// ```

@@ -223,3 +223,56 @@ impl Drop for ProcessPermit {
         PROCESS_COUNT.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrent_changes_of_different_settings_are_all_stored() {
+        let before = Settings::default();
+        let mut current = before;
+        // Two calls of `configure` that read the settings at the same time.
+        let mine = Settings { max_processes: before.max_processes + 1, stack_size: 1, ..before };
+        let other =
+            Settings { kill_grace: before.kill_grace * 2, wait_strategy: WaitStrategy::Spin, ..before };
+        current.apply_changes(&before, mine);
+        current.apply_changes(&before, other);
+        let both = Settings { kill_grace: other.kill_grace, wait_strategy: WaitStrategy::Spin, ..mine };
+        assert_eq!(current, both);
+    }
+
+    #[test]
+    fn apply_changes_copies_each_setting() {
+        let before = Settings::default();
+        let after = Settings {
+            max_processes: before.max_processes + 1,
+            max_zombies: before.max_zombies + 1,
+            kill_grace: before.kill_grace * 2,
+            exit_timeout: before.exit_timeout * 2,
+            stack_size: before.stack_size * 2,
+            max_idle_threads: before.max_idle_threads + 1,
+            wait_strategy: WaitStrategy::Spin,
+        };
+        let mut current = before;
+        current.apply_changes(&before, after);
+        assert_eq!(current, after);
+    }
+
+    #[test]
+    fn configure_may_call_settings_and_configure_and_may_panic() {
+        configure(|settings| {
+            assert_eq!(*settings, super::settings());
+            configure(|_| ());
+        });
+        let before = settings();
+        let panicked = crate::unwind::catch(|| {
+            configure(|settings| {
+                settings.max_zombies += 1;
+                panic!("boom in a change of the settings");
+            });
+        });
+        assert!(panicked.is_err());
+        assert_eq!(settings(), before);
+    }
+}
