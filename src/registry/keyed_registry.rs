@@ -274,14 +274,14 @@ where
     /// If the caller holds the lock of this key already: it would wait for itself.
     ///
     /// ```
+    /// # use rethread::StartError;
     /// # use rethread::prelude::*;
     /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
-    /// #     type Args = (); type Call = Never; type Cast = Never;
+    /// #     type Args = (); type Call = Infallible; type Cast = Infallible;
     /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
-    /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-    /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+    /// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     /// # }
     /// static ROOMS: Registry<String> = Registry::new();
     ///
@@ -355,14 +355,14 @@ where
     ///
     /// impl GenServer for Audit {
     ///     type Args = ();
-    ///     type Call = Never;
+    ///     type Call = Infallible;
     ///     type Cast = Tell;
     ///
     ///     fn init(_: (), cx: &mut Context<Self>) -> Result<Self, InitError> {
     ///         ROOMS.listen_server(cx.server_ref());
     ///         Ok(Audit)
     ///     }
-    ///     # fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
+    ///     # fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     ///     fn handle_cast(&mut self, Tell::Rooms(event): Tell, _: &mut Context<Self>) -> Next {
     ///         println!("{event:?}");
     ///         Next::wait()

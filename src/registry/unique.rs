@@ -55,10 +55,9 @@ use crate::unwind::ContainedDrop;
 /// # pub struct Room { users: usize }
 /// # pub enum Ask { Users(Caller<usize>) }
 /// # impl GenServer for Room {
-/// #     type Args = usize; type Call = Ask; type Cast = Never;
+/// #     type Args = usize; type Call = Ask; type Cast = Infallible;
 /// #     fn init(users: usize, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room { users }) }
 /// #     fn handle_call(&mut self, Ask::Users(from): Ask, _: &mut Context<Self>) -> Next { from.reply(self.users) }
-/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
 /// static ROOMS: Registry<String> = Registry::new();
 ///
@@ -177,10 +176,9 @@ where
     /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
-    /// #     type Args = (); type Call = Never; type Cast = Never;
+    /// #     type Args = (); type Call = Infallible; type Cast = Infallible;
     /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
-    /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-    /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+    /// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     /// # }
     /// static ROOMS: Registry<u32, usize> = Registry::new();
     ///
@@ -203,10 +201,9 @@ where
     /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
-    /// #     type Args = (); type Call = Never; type Cast = Never;
+    /// #     type Args = (); type Call = Infallible; type Cast = Infallible;
     /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
-    /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-    /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+    /// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     /// # }
     /// static ROOMS: Registry<u32, &str> = Registry::new();
     ///
