@@ -103,7 +103,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    #[cfg(feature = "env_logger")]
     if std::env::var_os("RUST_LOG").is_some() {
         rethread::logger::init();
     }

@@ -1,11 +1,5 @@
 //! The processes of the example `todo-cache`: what each promises, and what happens to the rest when one of
-//! them ends. `cargo test` runs it.
-
-#[path = "support/mod.rs"]
-mod support;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
+//! them ends.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -18,24 +12,22 @@ use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{CallError, ExitReason, Never, Pid, ServerRef, Supervisor};
 
-use support::{Gate, attached, eventually};
-use todo::cache::{CACHE, server_process};
-use todo::client;
-use todo::database::{self, DATABASE, POOL, choose_worker};
-use todo::date::Date;
-use todo::error::TodoError;
-use todo::inject::{Fault, InjectError, inject};
-use todo::list::{Entry, EntryId, Event as Change};
-use todo::name::{ListName, Title};
-use todo::server::TodoServer;
-use todo::shape::Shape;
-use todo::store::{Store, StoreError, shard_of};
-use todo::system::{Config, SYSTEM, System, store_error};
-use todo::tree;
-use todo::worker::{self, SHARDS, WORKERS};
-
-/// The names of the processes are the program's own, so there is one system at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+use crate::ALONE;
+use crate::support::{Gate, attached, eventually};
+use crate::todo::cache::{CACHE, server_process};
+use crate::todo::client;
+use crate::todo::database::{self, DATABASE, POOL, choose_worker};
+use crate::todo::date::Date;
+use crate::todo::error::TodoError;
+use crate::todo::inject::{Fault, InjectError, inject};
+use crate::todo::list::{Entry, EntryId, Event as Change};
+use crate::todo::name::{ListName, Title};
+use crate::todo::server::TodoServer;
+use crate::todo::shape::Shape;
+use crate::todo::store::{Store, StoreError, shard_of};
+use crate::todo::system::{Config, SYSTEM, System, store_error};
+use crate::todo::tree;
+use crate::todo::worker::{self, SHARDS, WORKERS};
 
 /// The body of a test: a process that traps exits, with a folder for data.
 type Body<'a> = &'a dyn Fn(&mut Inbox<Never>, &Path);

@@ -1,13 +1,9 @@
 //! The process-free part of the example `todo-cache`: dates, names, the rules of a list, and lists on disk,
-//! with every kind of damage that a file may suffer. `cargo test` runs it.
+//! with every kind of damage that a file may suffer.
 
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
-
-use todo::date::{Date, DateError};
-use todo::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
-use todo::name::{ListName, NameError, Title, TitleError};
+use crate::todo::date::{Date, DateError};
+use crate::todo::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
+use crate::todo::name::{ListName, NameError, Title, TitleError};
 
 fn date(text: &str) -> Date {
     text.parse().expect("a good date")
@@ -205,8 +201,8 @@ mod stores {
     use std::path::{Path, PathBuf};
     use std::sync::{Barrier, LazyLock};
 
-    use super::todo::store::{Store, StoreError, fnv1a, shard_of};
     use super::*;
+    use crate::todo::store::{Store, StoreError, fnv1a, shard_of};
 
     /// A folder with one shard, and what was acknowledged of it.
     struct Folder {

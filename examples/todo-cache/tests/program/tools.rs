@@ -1,22 +1,12 @@
-//! The tools of the program `todo-cache`: export and import, and what its shell shows of the processes. `cargo test` runs it.
-
-mod support;
+//! The commands `export` and `import`, and what the shell shows of the processes.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-use support::watchdog;
-
-/// Returns the program, which cargo has built beside this test.
-fn program(dir: &Path) -> Command {
-    let test = std::env::current_exe().expect("a path");
-    let target = test.ancestors().nth(2).expect("target/debug");
-    let mut command = Command::new(target.join("examples/todo-cache"));
-    command.arg("--dir").arg(dir).env_remove("RUST_LOG").env_remove("TODO_SERVER_EXPIRY");
-    command
-}
+use crate::program;
+use crate::support::watchdog;
 
 fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
@@ -25,8 +15,14 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 /// Runs a command with an input.
 #[track_caller]
 fn run(dir: &Path, args: &[&str], input: &str) -> Output {
-    let mut command = program(dir);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = program();
+    command
+        .arg("--dir")
+        .arg(dir)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     // It may end before it has read all.
     let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());

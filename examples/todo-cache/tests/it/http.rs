@@ -1,20 +1,12 @@
 //! What comes into the example `todo-cache` as bytes: its HTTP parser and its responses, and the lines of its shell. Nothing
-//! here has a process. `cargo test` runs it; `TODO_FUZZ_SECONDS=600 cargo test --test todo_http fuzz -- --nocapture` for
-//! longer.
-
-#[allow(dead_code, reason = "the shell uses more of it than these tests do")]
-#[path = "../examples/todo-cache/command.rs"]
-mod command;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
+//! here has a process. `TODO_FUZZ_SECONDS=600 cargo test -p todo-cache --test it fuzz -- --nocapture` runs longer.
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use command::{Command, CommandParseError};
-use todo::http::{MAX_BODY_LEN, MAX_HEAD_LEN, ParseError, Parsed, Request, Response, parse};
+use crate::command::{Command, CommandParseError};
+use crate::todo::http::{MAX_BODY_LEN, MAX_HEAD_LEN, ParseError, Parsed, Request, Response, parse};
 
 /// Parses a request of which all bytes are there.
 #[track_caller]
@@ -346,7 +338,7 @@ mod responses {
     #[test]
     fn every_status_has_its_own_phrase() {
         let all = [200, 400, 403, 404, 405, 408, 413, 431, 500, 501, 503];
-        let phrase = |status| todo::http::head(status, "x").lines().next().map(str::to_owned);
+        let phrase = |status| crate::todo::http::head(status, "x").lines().next().map(str::to_owned);
         let mut phrases: Vec<_> = all.iter().map(|status| phrase(*status).expect("a line")).collect();
         for (phrase, status) in phrases.iter().zip(all) {
             assert!(phrase.starts_with(&format!("HTTP/1.1 {status} ")), "{phrase}");

@@ -1,9 +1,10 @@
 //! The web server of the example `todo-cache`, from outside: a whole system in this process, and clients that know nothing
-//! but TCP. `cargo test` runs it.
+//! but TCP. A program of its own, because it reads the log and the metrics of the whole program.
 
+#[path = "../../../tests/support/mod.rs"]
 mod support;
 #[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
+#[path = "../todo/mod.rs"]
 mod todo;
 
 use std::fs;

@@ -1,4 +1,4 @@
-// Tests of the page of todo-cache, with the actions of a user. `tests/browser/run` starts it with the address of a
+// Tests of the page of todo-cache, with the actions of a user. `browser/run` starts it with the address of a
 // server that allows to kill, that of one that does not, a folder for the browser, and perhaps one for screenshots.
 
 import { start } from "./browser.mjs";

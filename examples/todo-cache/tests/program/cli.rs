@@ -1,14 +1,10 @@
-//! The example `todo-cache` as a program: what it prints, its exit status, bad input, and `kill -9`.
-//! `cargo test` builds it and runs this.
-
-#[path = "support/mod.rs"]
-mod support;
+//! The commands `demo`, `shell`, `serve`, `load` and `watch`: what they print, their exit status, bad input, and `kill -9`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +13,8 @@ use parking_lot::Mutex;
 use rethread::Never;
 use rethread::process::{self, Inbox};
 
-use support::{eventually, watchdog};
-
-/// Returns the program, which is beside the test that runs: `target/debug/examples/todo-cache`.
-#[track_caller]
-fn program() -> Command {
-    let mut path: PathBuf = std::env::current_exe().expect("this very test");
-    path.pop(); // deps
-    path.pop();
-    path.push("examples");
-    path.push(format!("todo-cache{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is missing: run `cargo build --example todo-cache` first", path.display());
-    let mut command = Command::new(path);
-    command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
-    command
-}
+use crate::program;
+use crate::support::{eventually, watchdog};
 
 /// What a run of the program printed, and whether it succeeded.
 #[derive(Debug)]

@@ -1,27 +1,18 @@
-//! A list as a server and a list as an agent, the two forms of the book's chapter 10, held to the same rules. `cargo test`
-//! runs it.
+//! A list as a server and a list as an agent, the two forms of the book's chapter 10, held to the same rules.
 
-mod support;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
-
-use parking_lot::Mutex;
 use rethread::process;
 use rethread::{ExitReason, Never, StartError, Task};
 
-use support::attached;
-use todo::cache::{LISTS, server_process};
-use todo::date::Date;
-use todo::error::TodoError;
-use todo::list::{Entry, EntryId};
-use todo::name::{ListName, Title};
-use todo::server::Changed;
-use todo::system::{Config, System};
-use todo::{agent, client};
-
-/// The names of the processes are the program's own, so there is one system at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+use crate::ALONE;
+use crate::support::attached;
+use crate::todo::cache::{LISTS, server_process};
+use crate::todo::date::Date;
+use crate::todo::error::TodoError;
+use crate::todo::list::{Entry, EntryId};
+use crate::todo::name::{ListName, Title};
+use crate::todo::server::Changed;
+use crate::todo::system::{Config, System};
+use crate::todo::{agent, client};
 
 /// One form of a list.
 struct Form {
@@ -156,7 +147,7 @@ fn the_death_of_a_worker_does_not_fail_a_change() {
         let bob = list("bob");
         (form.start)(&bob).expect("it starts");
         for n in 1..=10 {
-            let worker = todo::database::choose_worker(&bob).whereis();
+            let worker = crate::todo::database::choose_worker(&bob).whereis();
             worker.into_iter().for_each(|worker| process::exit(worker, ExitReason::Kill));
             assert_eq!((form.add)(&bob, day("2026-11-22"), &title("x")).expect("added").id, n);
             // The budget of the pool is nine crashes in five seconds.

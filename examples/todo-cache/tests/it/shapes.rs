@@ -1,32 +1,24 @@
 //! What the end of one process takes down with it, in each shape in which the book wires its to-do system: the table that
-//! was measured on the BEAM with the book's own program, cell by cell. `cargo test` runs it.
+//! was measured on the BEAM with the book's own program, cell by cell.
 //!
 //! The book's row "registry" has no cells here: names are a table of the library, not a process that could exit.
 
-mod support;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
-
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rethread::process::{self, Event};
 use rethread::{CallError, Never, Pid, Task};
 
+use crate::ALONE;
+use crate::support::attached;
+use crate::todo::client;
+use crate::todo::error::TodoError;
+use crate::todo::inject::{Fault, inject};
+use crate::todo::list::Entry;
+use crate::todo::name::ListName;
+use crate::todo::shape::Shape;
+use crate::todo::system::{Config, System};
+use crate::todo::tree::{self, Member};
 use Fate::{Gone, New, Same};
-use support::attached;
-use todo::client;
-use todo::error::TodoError;
-use todo::inject::{Fault, inject};
-use todo::list::Entry;
-use todo::name::ListName;
-use todo::shape::Shape;
-use todo::system::{Config, System};
-use todo::tree::{self, Member};
-
-/// The names of the processes are the program's own, so there is one system at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Who is looked at before and after.
 const ROLES: [&str; 7] =
@@ -176,7 +168,7 @@ mod afterwards {
             fates("db.worker.1");
             let homeless = (0..)
                 .map(|n| format!("list {n}"))
-                .find(|name| todo::database::choose_worker(&list(name)).to_string() == "db.worker.1");
+                .find(|name| crate::todo::database::choose_worker(&list(name)).to_string() == "db.worker.1");
             let refused = try_add(&homeless.expect("there is one"), "x");
             assert!(refused.is_err(), "{refused:?}");
         });
@@ -224,7 +216,7 @@ mod afterwards {
                     .iter()
                     .flatten()
                     .for_each(|worker| process::exit(*worker, rethread::ExitReason::Kill));
-                support::eventually("three new workers", || {
+                crate::support::eventually("three new workers", || {
                     let after = pids();
                     (2..5).all(|n| after[n].is_some() && after[n] != before[n])
                 });
@@ -245,8 +237,8 @@ mod afterwards {
             let system = System::start_link(Config { finish_timeout: finishing, ..Config::new(dir.path()) })
                 .expect("it starts");
             add("bob", "Dentist");
-            let worker = todo::database::choose_worker(&list("bob"));
-            todo::inject::hang(&worker.to_string()).expect("it hangs");
+            let worker = crate::todo::database::choose_worker(&list("bob"));
+            crate::todo::inject::hang(&worker.to_string()).expect("it hangs");
             let refused =
                 process::spawn::<Never>(|_| assert!(try_add("bob", "Dinner").is_err())).expect("a thread");
             let refused = process::watch(&refused); // it waits for the worker, which hangs
@@ -265,13 +257,13 @@ mod afterwards {
                 rethread::ExitReason::Normal,
                 "nothing was acknowledged that is not there"
             );
-            support::eventually("everybody is gone", || tree::members().is_empty());
+            crate::support::eventually("everybody is gone", || tree::members().is_empty());
             assert!(
                 process::zombies().iter().any(|zombie| zombie.name.as_deref() == Some(&worker.to_string()))
             );
             // As long as its thread has the file, no system can start, and says so.
             let error = System::start_link(Config::new(dir.path())).expect_err("the file is locked");
-            let error = todo::system::store_error(&error).expect("it is the store's").to_string();
+            let error = crate::todo::system::store_error(&error).expect("it is the store's").to_string();
             assert!(error.contains("is in use"), "{error}");
         });
     }
@@ -280,7 +272,7 @@ mod afterwards {
     #[test]
     fn a_worker_that_is_slow_to_end_is_waited_for_in_11() {
         with_system(Shape::Eleven, || {
-            let worker = todo::database::choose_worker(&list("bob"));
+            let worker = crate::todo::database::choose_worker(&list("bob"));
             let before = worker.whereis();
             // It is busy with all of these when it receives the exit signal.
             let writers: Vec<_> = (0..8)
