@@ -51,7 +51,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_is_exported_can_be_imported_and_is_the_same() {
+fn export_and_import_round_trip() {
     let _watchdog = watchdog();
     let (one, other) = (folder(), folder());
     let input = "add bob 2026-11-22 Dentist\nadd bob 2026-11-23 Dinner\nadd ../x 2026-11-23 🛒 \"milk\"\n\
@@ -80,7 +80,7 @@ fn what_is_exported_can_be_imported_and_is_the_same() {
 }
 
 #[test]
-fn an_export_overwrites_no_file_and_an_import_no_list() {
+fn export_overwrites_no_file_and_import_no_list() {
     let _watchdog = watchdog();
     let dir = folder();
     well(dir.path(), &["shell"], "add bob 2026-11-22 Dentist\n");
@@ -99,7 +99,7 @@ fn an_export_overwrites_no_file_and_an_import_no_list() {
 }
 
 #[test]
-fn a_bad_line_is_named_and_nothing_is_imported() {
+fn bad_line_is_reported_and_nothing_is_imported() {
     let _watchdog = watchdog();
     let good =
         r#"{"list":"a","next_id":2,"entries":[{"id":1,"date":"2026-11-22","title":"x","done":false}]}"#;
@@ -135,7 +135,7 @@ fn a_bad_line_is_named_and_nothing_is_imported() {
 }
 
 #[test]
-fn the_shell_shows_a_list_that_hangs_and_a_kill_frees_it() {
+fn shell_shows_a_hanging_list_and_kill_ends_it() {
     let _watchdog = watchdog();
     let dir = folder();
     let out = well(
