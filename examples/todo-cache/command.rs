@@ -23,7 +23,7 @@ tree                          show the supervision tree: each process, its activ
 top [messages|busy|restarts]  show the processes with the most queued messages, the longest work, the most restarts
 info NAME                     show the details of a process
 events                        show the process events since the last `events`
-kill NAME                     kill a process: cache, database, db.worker.1, list:bob, system
+kill NAME                     kill a process: lists, db.workers, db.worker.1, list:bob, system
 crash NAME                    make a process panic in a handler
 hang NAME                     make a process block in a handler: calls to it time out until it is killed
 help                          show this text

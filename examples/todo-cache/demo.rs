@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Never, Pid};
 
-use crate::todo::client;
+use crate::todo::client::Client;
 use crate::todo::date::Date;
 use crate::todo::error::TodoError;
 use crate::todo::inject::{Fault, inject};
@@ -39,9 +39,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// because the first is no longer counted when the fourth occurs.
 const MAX_CRASHES: usize = 20;
 
-/// The processes that are shown before and after a fault.
-const SHOWN_PROCESSES: [&str; 6] =
+/// The processes of the shape `linked`, which are shown before and after a fault.
+const LINKED_PROCESSES: [&str; 6] =
     ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
+
+/// The processes of the shape `supervised-lists`, of which a fault affects one.
+const SUPERVISED_PROCESSES: [&str; 6] =
+    ["lists", "db.workers", "db.worker.0", "db.worker.1", "db.worker.2", "list:bob"];
 
 type Failure = Box<dyn Error>;
 
@@ -58,6 +62,7 @@ struct Demo<'a> {
     inbox: &'a mut Inbox<Never>,
     dir: &'a Path,
     out: io::Stdout,
+    client: Client,
     ledger: Arc<Ledger>,
     began: Instant,
 }
@@ -65,13 +70,14 @@ struct Demo<'a> {
 impl<'a> Demo<'a> {
     fn new(inbox: &'a mut Inbox<Never>, dir: &'a Path) -> Self {
         process::trap_exit(true);
-        Demo { inbox, dir, out: io::stdout(), ledger: Arc::default(), began: Instant::now() }
+        let client = Client::new(Shape::Linked, None);
+        Demo { inbox, dir, out: io::stdout(), client, ledger: Arc::default(), began: Instant::now() }
     }
 
     /// Runs the script. Returns the number of lost entries.
     fn run_script(mut self) -> Result<usize, Failure> {
         self.say("1. Start a to-do system: one supervisor, the cache, the database, three workers")?;
-        let system = self.start(Shape::EightB)?;
+        let system = self.start(Shape::Linked)?;
         self.add("alice", "2026-11-22", "Shopping")?;
         self.add("bob", "2026-11-22", "Dentist")?;
         self.add("bob", "2026-11-23", "Dinner")?;
@@ -89,7 +95,7 @@ impl<'a> Demo<'a> {
 
         self.say("5. Stop and restart the system: the data is on disk")?;
         self.stop(system)?;
-        self.start(Shape::EightB)?;
+        self.start(Shape::Linked)?;
         self.show_list("bob")?;
 
         self.say("6. Crash the cache")?;
@@ -102,12 +108,12 @@ impl<'a> Demo<'a> {
         stop_writers(writers);
 
         self.say("8. Restart it, and compare the acknowledged entries with the stored ones")?;
-        let system = self.start(Shape::EightB)?;
+        let system = self.start(Shape::Linked)?;
         let (acknowledged, found) = self.compare()?;
         self.stop(system)?;
 
-        self.say("9. The same program, in the shape of chapter 11: every part is supervised separately. Kill two of them")?;
-        let system = self.start(Shape::Eleven)?;
+        self.say("9. The same program, with every part supervised separately. Kill two of them")?;
+        let system = self.start(Shape::SupervisedLists)?;
         self.show_list("bob")?;
         for name in ["db.worker.1", "list:bob"] {
             self.kill_one(name)?;
@@ -127,8 +133,9 @@ impl<'a> Demo<'a> {
 
     fn start(&mut self, shape: Shape) -> Result<System, Failure> {
         let began = Instant::now();
-        let system = System::start_link(Config { shape, ..Config::new(self.dir) })
-            .map_err(|error| not_started(&error))?;
+        let config = Config { shape, ..Config::new(self.dir) };
+        self.client = config.client();
+        let system = System::start_link(config).map_err(|error| not_started(&error))?;
         writeln!(
             self.out,
             "   started in {} ms, data in {}",
@@ -158,7 +165,7 @@ impl<'a> Demo<'a> {
 
     fn add(&mut self, list: &str, date: &str, title: &str) -> Result<(), Failure> {
         let list = list.parse()?;
-        let entry = client::add(&list, date.parse()?, &title.parse()?)?;
+        let entry = self.client.add(&list, date.parse()?, &title.parse()?)?;
         writeln!(self.out, "   added {list} {} {} {}", entry.id, entry.date, entry.title)?;
         self.ledger.acknowledge(list, entry);
         Ok(())
@@ -170,7 +177,7 @@ impl<'a> Demo<'a> {
 
     fn show_list(&mut self, list: &str) -> Result<(), Failure> {
         let list: ListName = list.parse()?;
-        for entry in client::entries(&list, None)? {
+        for entry in self.client.entries(&list, None)? {
             writeln!(self.out, "   {list} has {} {} {}", entry.id, entry.date, entry.title)?;
         }
         Ok(())
@@ -178,13 +185,13 @@ impl<'a> Demo<'a> {
 
     /// Kills a process, and shows that no other was restarted.
     fn kill_one(&mut self, name: &str) -> Result<(), Failure> {
-        let before = SHOWN_PROCESSES.map(process::whereis);
+        let before = SUPERVISED_PROCESSES.map(process::whereis);
         let outcome = inject(name, Fault::Kill)?;
-        client::entries(&"bob".parse()?, None)?; // a list server is started on demand
-        let after = SHOWN_PROCESSES.map(process::whereis);
-        let new: Vec<&str> = (0..SHOWN_PROCESSES.len())
+        self.client.entries(&"bob".parse()?, None)?; // a list server is started on demand
+        let after = SUPERVISED_PROCESSES.map(process::whereis);
+        let new: Vec<&str> = (0..SUPERVISED_PROCESSES.len())
             .filter(|n| before[*n] != after[*n])
-            .map(|n| SHOWN_PROCESSES[n])
+            .map(|n| SUPERVISED_PROCESSES[n])
             .collect();
         writeln!(self.out, "   {name} {} exited: {}; new: {}", outcome.pid, outcome.reason, new.join(", "))?;
         if new == [name] { Ok(()) } else { Err(format!("{name} should be the only new process").into()) }
@@ -192,8 +199,8 @@ impl<'a> Demo<'a> {
 
     /// Injects a fault, and shows the new processes and that the entries are unchanged.
     fn inject_fault(&mut self, name: &str, fault: Fault) -> Result<(), Failure> {
-        client::entries(&"bob".parse()?, None)?; // so that its server runs
-        let before = SHOWN_PROCESSES.map(process::whereis);
+        self.client.entries(&"bob".parse()?, None)?; // so that its server runs
+        let before = LINKED_PROCESSES.map(process::whereis);
         let counts_before = self.ledger.counts();
         self.wait_for_writes()?;
         let began = Instant::now();
@@ -210,7 +217,7 @@ impl<'a> Demo<'a> {
             recovery_time.as_millis()
         )?;
         self.show_list("bob")?;
-        for (name, before) in SHOWN_PROCESSES.into_iter().zip(before) {
+        for (name, before) in LINKED_PROCESSES.into_iter().zip(before) {
             let now = process::whereis(name);
             let show = |pid: Option<Pid>| pid.map_or("none".to_owned(), |pid| pid.to_string());
             writeln!(self.out, "   {name:<11} was {:<5} and is {}", show(before), show(now))?;
@@ -275,12 +282,13 @@ impl<'a> Demo<'a> {
             .map(|writer| {
                 let list: ListName = format!("writer {writer}").parse()?;
                 let ledger = Arc::clone(&self.ledger);
+                let client = self.client;
                 let write = move |_: &mut Inbox<Never>| {
                     for number in 1_u64.. {
                         let Ok(title) = Title::from_str(&format!("entry {number} of run {run}")) else {
                             return;
                         };
-                        ledger.record(&list, client::add(&list, date, &title));
+                        ledger.record(&list, client.add(&list, date, &title));
                     }
                 };
                 Ok(process::Builder::new().label("writer").spawn(write)?)
@@ -291,8 +299,8 @@ impl<'a> Demo<'a> {
     /// Counts the acknowledged entries, and those of them that are stored unchanged.
     fn compare(&mut self) -> Result<(usize, usize), Failure> {
         let mut stored = BTreeMap::new();
-        for list in client::lists()? {
-            for entry in client::entries(&list, None)? {
+        for list in self.client.lists()? {
+            for entry in self.client.entries(&list, None)? {
                 stored.insert((list.clone(), entry.id), entry);
             }
         }

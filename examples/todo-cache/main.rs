@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo run --example todo-cache -- demo
-//! cargo run --example todo-cache -- shell --shape 8b
+//! cargo run --example todo-cache -- shell --shape linked
 //! cargo run --release --example todo-cache -- serve --allow-kill
 //! cargo run --release --example todo-cache -- watch
 //! cargo run --release --example todo-cache -- load --seconds 30 --clients 28 --kill-every 50ms
@@ -42,9 +42,9 @@ use crate::todo::system::{Config, store_error};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// The shape of the supervision tree, by chapter of the book: 7, 8a, 8b, 9a, 9b or 11. (The demo uses 8b
-    /// and 11.)
-    #[arg(long, global = true, default_value = "11")]
+    /// The shape of the supervision tree: unsupervised, supervised-cache, linked, supervised-database,
+    /// supervised-workers or supervised-lists. (The demo uses linked and supervised-lists.)
+    #[arg(long, global = true, default_value = "supervised-lists")]
     shape: Shape,
     /// The folder of the data [default: ./persist; for the demo a temporary folder].
     #[arg(long, global = true, value_name = "FOLDER", env = "TODO_DB_FOLDER")]
@@ -103,7 +103,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    #[cfg(feature = "env_logger")]
     if std::env::var_os("RUST_LOG").is_some() {
         rethread::logger::init();
     }

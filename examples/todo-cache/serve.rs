@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use rethread::process::{self, Address, Event, Inbox};
 
-use crate::todo::routes::Options;
-use crate::todo::system::{Config, System};
+use crate::todo::system::{Config, System, WebConfig};
 use crate::{not_started, one_line};
 
 /// Sent when the program receives SIGTERM or SIGINT.
@@ -32,9 +31,8 @@ fn serve_until_exit(
 ) -> Result<ExitCode, Box<dyn Error>> {
     process::trap_exit(true);
     let address = listener.local_addr()?;
-    let options = Options { shape: config.shape, allow_kill };
     let (shape, dir) = (config.shape, config.dir.clone());
-    let web = Some((Arc::new(listener), Arc::new(options)));
+    let web = Some(WebConfig { listener: Arc::new(listener), allow_kill });
     let system = System::start_link(Config { web, ..config }).map_err(|error| not_started(&error))?;
     on_signal(inbox.address())?;
     let mut out = io::stdout();

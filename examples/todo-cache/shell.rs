@@ -13,7 +13,7 @@ use rethread::process::{self, Address, Event, Inbox, SpawnError};
 use rethread::{ExitReason, Pid};
 
 use crate::command::{Command, HELP};
-use crate::todo::client;
+use crate::todo::client::Client;
 use crate::todo::error::TodoError;
 use crate::todo::inject::{Fault, InjectError, hang, inject};
 use crate::todo::list::Entry;
@@ -52,6 +52,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
 
 fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn Error>> {
     process::trap_exit(true);
+    let client = config.client();
     let system = System::start_link(config).map_err(|error| not_started(&error))?;
     let reader = reader(inbox.address())?;
     let mut events = observer::events();
@@ -67,7 +68,7 @@ fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Bo
                 write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // so that the prompt of the terminal is on a line of its own
                 AfterCommand::Quit
             }
-            Ok(Input::Line(line)) => execute(&mut out, &line, &mut events)?,
+            Ok(Input::Line(line)) => execute(&mut out, client, &line, &mut events)?,
             Ok(Input::TooLong) => print_error(&mut out, &format!("a line has at most {MAX_LINE_LEN} bytes"))?,
             Ok(Input::NotText) => print_error(&mut out, &"the line is not UTF-8 text")?,
             Err(reason) => AfterCommand::SystemExited(reason),
@@ -127,20 +128,23 @@ fn read_line(from: &mut impl BufRead) -> Input {
 }
 
 /// Executes a line.
-fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::Result<AfterCommand> {
+fn execute(
+    out: &mut impl Write,
+    client: Client,
+    line: &str,
+    events: &mut EventReceiver,
+) -> io::Result<AfterCommand> {
     let command = match Command::parse(line) {
         Ok(Some(command)) => command,
         Ok(None) => return Ok(AfterCommand::Continue),
         Err(error) => return print_error(out, &error),
     };
     match command {
-        Command::Add(list, date, title) => {
-            print_change(out, "added", &list, client::add(&list, date, &title))
-        }
-        Command::Done(list, id) => print_change(out, "done", &list, client::done(&list, id)),
-        Command::Edit(list, id, title) => print_change(out, "edited", &list, client::edit(&list, id, &title)),
-        Command::Remove(list, id) => print_change(out, "removed", &list, client::remove(&list, id)),
-        Command::List(list, date) => match client::entries(&list, date) {
+        Command::Add(list, date, title) => print_change(out, "added", &list, client.add(&list, date, &title)),
+        Command::Done(list, id) => print_change(out, "done", &list, client.done(&list, id)),
+        Command::Edit(list, id, title) => print_change(out, "edited", &list, client.edit(&list, id, &title)),
+        Command::Remove(list, id) => print_change(out, "removed", &list, client.remove(&list, id)),
+        Command::List(list, date) => match client.entries(&list, date) {
             Ok(entries) => {
                 for Entry { id, date, title, done } in &entries {
                     writeln!(out, "[{}] {id} {date} {title}", if *done { 'x' } else { ' ' })?;
@@ -153,7 +157,7 @@ fn execute(out: &mut impl Write, line: &str, events: &mut EventReceiver) -> io::
             }
             Err(error) => print_error(out, &error),
         },
-        Command::Lists => match client::lists() {
+        Command::Lists => match client.lists() {
             Ok(lists) if lists.is_empty() => print_line(out, "there are no lists"),
             Ok(lists) => {
                 lists.iter().try_for_each(|list| writeln!(out, "{list}"))?;

@@ -1,4 +1,4 @@
-//! A list as an agent, the alternative of chapter 10: no protocol, only functions that are sent to a value.
+//! A list as an agent, the alternative to a list server: no protocol, only functions that are sent to a value.
 //! It loads its list in its start, so the caller that starts it waits for the disk. The tests check it by the
 //! same rules as the list server.
 

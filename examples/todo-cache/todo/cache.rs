@@ -1,13 +1,11 @@
-//! The cache: finds the server of a list and starts it on first use. Up to chapter 9 it is a server; from
-//! then on, a dynamic supervisor under the same name.
+//! The cache: a server that finds the server of a list and starts it on first use. In the shape
+//! `supervised-lists` a dynamic supervisor takes its place: see [`list_supervisor`](super::list_supervisor).
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use rethread::{ServerSpec, prelude::*};
+use rethread::prelude::*;
 
 use super::database::{self, DATABASE, Database};
 use super::error::TodoError;
@@ -15,11 +13,8 @@ use super::fault::HandlerFault;
 use super::name::ListName;
 use super::server::{self, TodoServer};
 
-/// The cache up to chapter 9, by name.
+/// The cache, by name.
 pub(crate) const CACHE: ServerRef<Cache> = ServerRef::named("cache");
-
-/// The cache from then on, under the same name: a supervisor of list servers.
-pub(crate) const LISTS: ServerRef<DynamicSupervisor> = ServerRef::named("cache");
 
 /// A process that knows the servers of all lists. The shape of the system determines what else it starts, and
 /// what it is linked to.
@@ -107,57 +102,12 @@ impl Cache {
     }
 }
 
-/// Returns the cache as a dynamic supervisor with at most `max_children` lists.
-pub(crate) fn supervisor(max_children: usize) -> DynamicSupervisorSpec {
-    DynamicSupervisor::new().max_children(max_children).name(LISTS)
-}
-
-/// After how long an idle list server stops, in milliseconds; 0 for never. A global setting, like the
-/// application environment in the book.
-static EXPIRY_MS: AtomicU64 = AtomicU64::new(0);
-
-/// Sets the idle timeout of the list servers that are started from now on.
-pub(crate) fn set_expiry(expiry: Option<Duration>) {
-    let ms = expiry.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    EXPIRY_MS.store(ms, Ordering::Relaxed);
-}
-
-fn expiry() -> Option<Duration> {
-    match EXPIRY_MS.load(Ordering::Relaxed) {
-        0 => None,
-        ms => Some(Duration::from_millis(ms)),
-    }
-}
-
-/// Returns the child specification of a list server. It is not restarted when it exits, but started by the
-/// next request.
-fn spec(list: &ListName) -> ServerSpec<TodoServer> {
-    TodoServer::child_spec(server::TodoServerArgs { list: list.clone(), expiry: expiry() })
-        .name(TodoServer::of(list))
-        .restart(Restart::Temporary)
-}
-
-/// Returns the server of a list; starts it if it is not running. The reference is by name, so it stays valid
-/// when the process is replaced; except in the shapes without links, where no process is replaced.
+/// Returns the server of a list from the cache, which starts it if it is not running.
 ///
 /// # Errors
 ///
 /// [`TodoError::Start`], [`TodoError::Unavailable`].
 pub(crate) fn server_process(list: &ListName) -> Result<ServerRef<TodoServer>, TodoError> {
-    let server = TodoServer::of(list);
-    if server.whereis().is_some() {
-        return Ok(server);
-    }
-    match CACHE.call(|from| CacheCall::ServerProcess(list.clone(), from)) {
-        Ok(answer) => Ok(answer?),
-        // The cache is the dynamic supervisor of chapter 9.
-        Err(CallError::WrongType { .. }) => match LISTS.start_server(spec(list)) {
-            Ok(_) | Err(StartError::AlreadyStarted(_)) => Ok(server),
-            Err(StartError::NoSupervisor(_)) => {
-                Err(TodoError::Unavailable(CallError::NoProc { server: LISTS.to_string().into() }))
-            }
-            Err(error) => Err(error.into()),
-        },
-        Err(error) => Err(TodoError::Unavailable(error)),
-    }
+    let started = CACHE.call(|from| CacheCall::ServerProcess(list.clone(), from));
+    Ok(started.map_err(TodoError::Unavailable)??)
 }

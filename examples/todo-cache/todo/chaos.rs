@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 
-use super::client;
+use super::client::Client;
 use super::error::TodoError;
 use super::name::{ListName, Title};
 use super::tree;
@@ -56,7 +56,7 @@ pub(crate) fn status() -> ChaosStatus {
 /// # Errors
 ///
 /// [`StartError`].
-pub(crate) fn start() -> Result<(), StartError> {
+pub(crate) fn start(client: Client) -> Result<(), StartError> {
     if RUNNING.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
@@ -64,15 +64,18 @@ pub(crate) fn start() -> Result<(), StartError> {
     FOUND.store(0, Ordering::Relaxed);
     LOST.store(0, Ordering::Relaxed);
     let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    start_tasks(run).inspect_err(|_| stop())
+    start_tasks(client, run).inspect_err(|_| stop())
 }
 
-fn start_tasks(run: u128) -> Result<(), StartError> {
+fn start_tasks(client: Client, run: u128) -> Result<(), StartError> {
     for writer in 1..=WRITERS {
-        CHAOS.builder().label(format!("chaos.writer.{writer}")).start_child(move || write(writer, run))?;
+        CHAOS
+            .builder()
+            .label(format!("chaos.writer.{writer}"))
+            .start_child(move || write(client, writer, run))?;
     }
     CHAOS.builder().label("chaos.killer").start_child(kill)?;
-    CHAOS.builder().label("chaos.auditor").start_child(audit)?;
+    CHAOS.builder().label("chaos.auditor").start_child(move || audit(client))?;
     Ok(())
 }
 
@@ -81,7 +84,7 @@ pub(crate) fn stop() {
     RUNNING.store(false, Ordering::Relaxed);
 }
 
-fn write(writer: usize, run: u128) {
+fn write(client: Client, writer: usize, run: u128) {
     let (Ok(list), Ok(date)) = (format!("chaos {writer}").parse::<ListName>(), "2026-11-22".parse()) else {
         return;
     };
@@ -93,7 +96,7 @@ fn write(writer: usize, run: u128) {
         if !RUNNING.load(Ordering::Relaxed) {
             return;
         }
-        if client::add(&list, date, &title).is_ok() {
+        if client.add(&list, date, &title).is_ok() {
             ACKNOWLEDGED.lock().push((list.clone(), title));
         }
     }
@@ -126,14 +129,14 @@ fn kill() {
 }
 
 /// Counts the stored entries every second, until the test has stopped and no write is pending.
-fn audit() {
+fn audit(client: Client) {
     loop {
         process::sleep(Duration::from_secs(1));
         // Read this first: an entry that is acknowledged after it is counted in the next round.
         let is_ongoing = RUNNING.load(Ordering::Relaxed) || has_pending_writes();
         let acknowledged: Vec<_> = ACKNOWLEDGED.lock().clone();
         // A list that cannot be read at the moment is not a loss: count again later.
-        let Ok(stored) = stored_entries() else { continue };
+        let Ok(stored) = stored_entries(client) else { continue };
         let found = acknowledged.iter().filter(|entry| stored.get(entry) == Some(&1)).count();
         FOUND.store(found as u64, Ordering::Relaxed);
         LOST.store((acknowledged.len() - found) as u64, Ordering::Relaxed);
@@ -149,10 +152,10 @@ fn has_pending_writes() -> bool {
 }
 
 /// Counts how often each entry is in the lists.
-fn stored_entries() -> Result<HashMap<(ListName, Title), u32>, TodoError> {
+fn stored_entries(client: Client) -> Result<HashMap<(ListName, Title), u32>, TodoError> {
     let mut counts = HashMap::new();
     for list in (1..=WRITERS).filter_map(|writer| format!("chaos {writer}").parse::<ListName>().ok()) {
-        for entry in client::entries(&list, None)? {
+        for entry in client.entries(&list, None)? {
             *counts.entry((list.clone(), entry.title)).or_default() += 1;
         }
     }

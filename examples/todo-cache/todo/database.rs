@@ -1,5 +1,6 @@
-//! The database: starts the three workers, and has the functions with which list servers store and load. Up
-//! to chapter 9 it is a server, then a supervisor. Requests go to the workers directly.
+//! The database: starts the three workers, and has the functions with which list servers store and load. It
+//! is a server, or a supervisor in the shapes in which each worker is supervised. Requests go to the workers
+//! directly.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use super::name::ListName;
 use super::store::shard_of;
 use super::worker::{self, DbWorker, SHARDS, WORKERS};
 
-/// The database as a server, by name.
+/// The database, by name.
 pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
 
-/// The database as a supervisor, under the same name.
-pub(crate) const POOL: ServerRef<Supervisor> = ServerRef::named("database");
+/// The supervisor of the workers, in the shapes in which it takes the place of the database.
+pub(crate) const POOL: ServerRef<Supervisor> = ServerRef::named("db.workers");
 
 /// How long a request waits for a worker that is being restarted.
 const WORKER_RESTART_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ impl GenServer for Database {
     }
 }
 
-/// Returns the database as a supervisor of its workers, each of which is restarted alone.
+/// Returns the supervisor of the workers, which restarts each of them alone.
 pub(crate) fn pool(dir: &Arc<Path>, finish_timeout: Duration) -> SupervisorSpec {
     let pool = Supervisor::one_for_one().name(POOL);
     (0..SHARDS).fold(pool, |pool, shard| {

@@ -18,8 +18,8 @@ pub(crate) struct Date(civil::Date);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DateError {
     /// It is not four digits, two digits and two digits with `-` between them.
-    Shape,
-    /// It has the shape, but the calendar has no such day.
+    Format,
+    /// It has the format, but the calendar has no such day.
     NoSuchDay {
         /// The requested year.
         year: i16,
@@ -51,9 +51,9 @@ impl FromStr for Date {
     fn from_str(text: &str) -> Result<Self, DateError> {
         // jiff accepts several formats (20261122, 2026-11-22T09:00), so the format is checked here.
         let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text.as_bytes() else {
-            return Err(DateError::Shape);
+            return Err(DateError::Format);
         };
-        let digit = |byte: u8| if byte.is_ascii_digit() { Ok(byte - b'0') } else { Err(DateError::Shape) };
+        let digit = |byte: u8| if byte.is_ascii_digit() { Ok(byte - b'0') } else { Err(DateError::Format) };
         let pair = |tens: u8, ones: u8| Ok(digit(tens)? * 10 + digit(ones)?);
         let year = i16::from(pair(y1, y2)?) * 100 + i16::from(pair(y3, y4)?);
         let [month, day] = [pair(m1, m2)?, pair(d1, d2)?].map(|number| number as i8); // at most 99
@@ -70,7 +70,7 @@ impl fmt::Display for Date {
 impl fmt::Display for DateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DateError::Shape => f.write_str("expected a date as YYYY-MM-DD, such as 2026-11-22"),
+            DateError::Format => f.write_str("expected a date as YYYY-MM-DD, such as 2026-11-22"),
             DateError::NoSuchDay { year, month, day } => {
                 write!(
                     f,

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 /// The maximum length of the request line and the headers, in bytes.
 pub(crate) const MAX_HEAD_LEN: usize = 8 * 1024;
 /// The maximum length of the body, in bytes. It is read and ignored: all parameters are in the address, as in
-/// the book.
+/// the Elixir original.
 pub(crate) const MAX_BODY_LEN: usize = 64 * 1024;
 /// The maximum number of headers.
 const MAX_HEADERS: usize = 64;

@@ -1,10 +1,10 @@
 //! The metrics of the system. A process counts restarts from the process events; everything else is counted
 //! where it happens.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use once_cell::sync::Lazy;
 use rethread::observer::{self, ProcessEventKind};
 use rethread::{ChildSpec, process};
 
@@ -14,7 +14,7 @@ use super::tree;
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// When the program started.
-static STARTED_AT: Lazy<std::time::Instant> = Lazy::new(std::time::Instant::now);
+static STARTED_AT: LazyLock<Instant> = LazyLock::new(Instant::now);
 static RESTARTS: AtomicU64 = AtomicU64::new(0);
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -51,7 +51,7 @@ pub(crate) fn now() -> Metrics {
 
 /// Returns the specification of the process that counts restarts and logs the metrics.
 pub(crate) fn spec() -> ChildSpec {
-    Lazy::force(&STARTED_AT); // the uptime starts here
+    LazyLock::force(&STARTED_AT); // the uptime starts here
     ChildSpec::worker("metrics", || {
         let mut events = observer::events();
         loop {

@@ -1,10 +1,22 @@
 //! The to-do system: lists as values, their storage on disk, and the processes that serve them. The commands
 //! in `main.rs` use it; the tests import this folder through `#[path]`.
 //!
+//! It follows the to-do system that Saša Jurić develops in *Elixir in Action*, below called the Elixir
+//! original. Each [`Shape`](shape::Shape) is a state of the original:
+//!
+//! | shape | chapter |
+//! | --- | --- |
+//! | `unsupervised` | 7, "Building a concurrent system" |
+//! | `supervised-cache`, `linked` | 8, "Fault-tolerance basics" |
+//! | `supervised-database`, `supervised-workers`, `supervised-lists` | 9, "Isolating error effects" |
+//!
+//! The agent is from chapter 10, "Beyond GenServer"; the web server and the idle timeout are from chapter 11,
+//! "Working with components".
+//!
 //! | | |
 //! | --- | --- |
 //! | `date` `name` `list` `store` | values and files; no processes |
-//! | `worker` `database` `server` `agent` `cache` | the processes, from the disk upward |
+//! | `worker` `database` `server` `agent` `cache` `list_supervisor` | the processes, from the disk upward |
 //! | `shape` `system` | the supervision trees |
 //! | `client` `error` | the client functions and their errors |
 //! | `tree` `metrics` `view` | observation |
@@ -22,6 +34,7 @@ pub(crate) mod fault;
 pub(crate) mod http;
 pub(crate) mod inject;
 pub(crate) mod list;
+pub(crate) mod list_supervisor;
 pub(crate) mod metrics;
 pub(crate) mod name;
 pub(crate) mod routes;

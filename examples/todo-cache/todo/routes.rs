@@ -1,16 +1,15 @@
-//! The routes of the web server: the two routes of the book, exactly as in the book, and those of the page.
+//! The routes of the web server: the two of the Elixir original, which answer exactly as it does, and those of the page.
 //! No I/O on sockets: that is in `web`.
 
 use rethread::{StartError, observer, process};
 use serde_json::Value;
 
 use super::chaos;
-use super::client;
+use super::client::Client;
 use super::error::TodoError;
 use super::http::{Request, Response};
 use super::inject::{Fault, InjectError, inject_nowait};
 use super::list::Entry;
-use super::shape::Shape;
 use super::view;
 use super::{name, tree};
 
@@ -19,7 +18,8 @@ const PAGE: &str = include_str!("../page.html");
 /// The options of the web server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    pub(crate) shape: Shape,
+    /// The client for the lists.
+    pub(crate) client: Client,
     /// Whether clients may kill processes.
     pub(crate) allow_kill: bool,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 impl Options {
     /// Returns the process tree and the metrics as JSON.
     pub(crate) fn tree(&self) -> Value {
-        view::tree(self.shape, self.allow_kill, chaos::status())
+        view::tree(self.client.shape(), self.allow_kill, chaos::status())
     }
 }
 
@@ -69,6 +69,7 @@ pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
         "HEAD" if request.path != "/events" => "GET", // `web` omits the body
         method => method,
     };
+    let client = options.client;
     let route = (method, request.path.as_str());
     let result = match route {
         _ if request.is_dns_rebinding() => {
@@ -76,18 +77,22 @@ pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
         }
         ("GET", "/events") => return Answer::Events,
         ("GET", "/") => Ok(page()),
-        ("GET", "/entries") => entries(request).map(|entries| Response::text(200, plain_text(&entries))),
-        ("GET", "/entries.json") => entries(request).map(|entries| Response::json(&view::entries(&entries))),
-        ("GET", "/lists") => lists(),
+        ("GET", "/entries") => {
+            entries(request, client).map(|entries| Response::text(200, plain_text(&entries)))
+        }
+        ("GET", "/entries.json") => {
+            entries(request, client).map(|entries| Response::json(&view::entries(&entries)))
+        }
+        ("GET", "/lists") => lists(client),
         ("GET", "/api/tree") => Ok(Response::json(&options.tree())),
         ("GET", "/metrics") => Ok(Response::new(200, "text/plain; version=0.0.4", view::prometheus())),
         ("POST", _) if request.is_cross_origin() => {
             Err(HttpError(403, "requests from pages of other sites are not allowed".into()))
         }
-        ("POST", "/add_entry") => add(request),
-        ("POST", "/done") => change(request, client::done),
-        ("POST", "/rm") => change(request, client::remove),
-        ("POST", "/edit") => edit(request),
+        ("POST", "/add_entry") => add(request, client),
+        ("POST", "/done") => change(request, |list, id| client.done(list, id)),
+        ("POST", "/rm") => change(request, |list, id| client.remove(list, id)),
+        ("POST", "/edit") => edit(request, client),
         ("POST", "/kill" | "/crash" | "/chaos") => inject_fault(request, options),
         (_, "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics") => {
             return Answer::Whole(not_allowed("GET"));
@@ -95,7 +100,7 @@ pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
         (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/chaos") => {
             return Answer::Whole(not_allowed("POST"));
         }
-        _ => Err(HttpError(404, "not found".into())), // the text that the book has
+        _ => Err(HttpError(404, "not found".into())), // the text of the Elixir original
     };
     Answer::Whole(result.unwrap_or_else(|HttpError(status, why)| Response::text(status, why)))
 }
@@ -133,33 +138,33 @@ fn id_of(request: &Request) -> Result<u64, HttpError> {
 }
 
 /// Returns the requested entries: of one day, or all.
-fn entries(request: &Request) -> Result<Vec<Entry>, HttpError> {
+fn entries(request: &Request, client: Client) -> Result<Vec<Entry>, HttpError> {
     let date =
         request.parameter("date").map(|date| date.parse().map_err(HttpError::bad_request)).transpose()?;
-    Ok(client::entries(&list_of(request)?, date)?)
+    Ok(client.entries(&list_of(request)?, date)?)
 }
 
-/// Formats the entries as in the book: one line each, date and title.
+/// Formats the entries as in the Elixir original: one line each, date and title.
 fn plain_text(entries: &[Entry]) -> String {
     let lines: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.date, entry.title)).collect();
     lines.join("\n")
 }
 
-fn lists() -> RouteResult {
-    let names: Value = client::lists()?.iter().map(|list| list.as_str().to_owned()).collect();
+fn lists(client: Client) -> RouteResult {
+    let names: Value = client.lists()?.iter().map(|list| list.as_str().to_owned()).collect();
     Ok(Response::json(&names))
 }
 
-fn add(request: &Request) -> RouteResult {
+fn add(request: &Request, client: Client) -> RouteResult {
     let date = parameter(request, "date")?.parse().map_err(HttpError::bad_request)?;
     let title = parameter(request, "title")?.parse().map_err(HttpError::bad_request)?;
-    client::add(&list_of(request)?, date, &title)?;
+    client.add(&list_of(request)?, date, &title)?;
     Ok(ok())
 }
 
-fn edit(request: &Request) -> RouteResult {
+fn edit(request: &Request, client: Client) -> RouteResult {
     let title = parameter(request, "title")?.parse().map_err(HttpError::bad_request)?;
-    client::edit(&list_of(request)?, id_of(request)?, &title)?;
+    client.edit(&list_of(request)?, id_of(request)?, &title)?;
     Ok(ok())
 }
 
@@ -186,7 +191,7 @@ fn inject_fault(request: &Request, options: &Options) -> RouteResult {
     }
     match request.path.as_str() {
         "/chaos" => match parameter(request, "on")? {
-            "1" => chaos::start().map_err(|error| HttpError(503, error.to_string()))?,
+            "1" => chaos::start(options.client).map_err(|error| HttpError(503, error.to_string()))?,
             "0" => chaos::stop(),
             other => return Err(HttpError::bad_request(format!("expected on=1 or on=0, not {other:?}"))),
         },

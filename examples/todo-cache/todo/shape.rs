@@ -1,41 +1,47 @@
-//! The shapes of the system, chapter by chapter of the book: which process starts which, and which are
-//! linked. The shape alone determines which other processes exit when one does.
+//! The shapes of the system: which process starts which, and which are linked or supervised. The shape alone
+//! determines which other processes exit when one does.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A shape of the system.
+/// A shape of the system. Each changes one thing in the previous one; the chapters are in the table of
+/// [`todo`](super).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Chapter 7: the cache starts everything, and nothing is linked or supervised.
-    Seven,
-    /// Chapter 8, first step: the cache is supervised, everything else as in chapter 7.
-    EightA,
-    /// Chapter 8, second step: every process is linked to the processes that it starts.
-    EightB,
-    /// Chapter 9, first step: the database is a child of the supervisor, like the cache.
-    NineA,
-    /// Chapter 9, second step: each database worker is supervised.
-    NineB,
-    /// Chapter 9, third step, and all later chapters: the cache is a dynamic supervisor, and each list server
-    /// exits alone.
-    Eleven,
+    /// The cache starts everything, and nothing is linked or supervised.
+    Unsupervised,
+    /// The cache is supervised, everything else is as before.
+    SupervisedCache,
+    /// Every process is linked to the processes that it starts, so all of them exit together.
+    Linked,
+    /// The database is a child of the supervisor, like the cache.
+    SupervisedDatabase,
+    /// Each database worker is supervised.
+    SupervisedWorkers,
+    /// Each list server is supervised: a dynamic supervisor replaces the cache.
+    SupervisedLists,
 }
 
 impl Shape {
-    /// All shapes, in the order of the book.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Seven, Self::EightA, Self::EightB, Self::NineA, Self::NineB, Self::Eleven];
+    /// All shapes, from the most fragile to the most robust.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Unsupervised,
+        Self::SupervisedCache,
+        Self::Linked,
+        Self::SupervisedDatabase,
+        Self::SupervisedWorkers,
+        Self::SupervisedLists,
+    ];
 
     /// Returns the name of the shape on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Seven => "7",
-            Self::EightA => "8a",
-            Self::EightB => "8b",
-            Self::NineA => "9a",
-            Self::NineB => "9b",
-            Self::Eleven => "11",
+            Self::Unsupervised => "unsupervised",
+            Self::SupervisedCache => "supervised-cache",
+            Self::Linked => "linked",
+            Self::SupervisedDatabase => "supervised-database",
+            Self::SupervisedWorkers => "supervised-workers",
+            Self::SupervisedLists => "supervised-lists",
         }
     }
 }

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use rethread::{FailedToStartChild, StopError, prelude::*};
 
-use super::cache::{self, CACHE, Cache, Wiring};
+use super::cache::{CACHE, Cache, Wiring};
 use super::chaos::CHAOS;
+use super::client::Client;
 use super::database::{self, DATABASE, Database};
 use super::metrics;
 use super::routes::Options;
 use super::shape::Shape;
 use super::store::StoreError;
-use super::{tree, web, worker};
+use super::{list_supervisor, tree, web, worker};
 
-/// The top supervisor of the system, in all shapes except that of chapter 7.
+/// The top supervisor of the system, in all shapes except [`Shape::Unsupervised`].
 pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
 
 /// How long the processes of a stopped system may take to exit.
@@ -33,23 +34,32 @@ pub(crate) struct Config {
     pub(crate) max_restarts: u32,
     /// The period in which restarts are counted.
     pub(crate) period: Duration,
-    /// How many lists may be in memory at once, in the shape of chapter 11.
+    /// How many lists may be in memory at once, in [`Shape::SupervisedLists`].
     pub(crate) max_lists: usize,
-    /// How long a database worker may take to finish after an exit signal; from chapter 9 on.
+    /// How long a database worker may take to finish after an exit signal, if it is supervised.
     pub(crate) finish_timeout: Duration,
-    /// After how long without a request a list server stops, in the shape of chapter 11; `None` for never.
+    /// After how long without a request a list server stops, in [`Shape::SupervisedLists`]; `None` for never.
     pub(crate) expiry: Option<Duration>,
     /// The web server, if there is one. It is started last, so that a client finds everything else running.
-    pub(crate) web: Option<(Arc<TcpListener>, Arc<Options>)>,
+    pub(crate) web: Option<WebConfig>,
+}
+
+/// The configuration of the web server.
+#[derive(Debug, Clone)]
+pub(crate) struct WebConfig {
+    /// The bound socket.
+    pub(crate) listener: Arc<TcpListener>,
+    /// Whether clients may kill processes.
+    pub(crate) allow_kill: bool,
 }
 
 impl Config {
-    /// Returns the default configuration: data in this folder, the shape of chapter 11, three restarts in
-    /// five seconds.
+    /// Returns the default configuration: data in this folder, each part supervised, three restarts in five
+    /// seconds.
     pub(crate) fn new(dir: impl AsRef<Path>) -> Self {
         Self {
             dir: dir.as_ref().to_owned(),
-            shape: Shape::Eleven,
+            shape: Shape::SupervisedLists,
             max_restarts: 3,
             period: Duration::from_secs(5),
             max_lists: 2000,
@@ -58,52 +68,60 @@ impl Config {
             web: None,
         }
     }
+
+    /// Returns a client of the system with this configuration.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.shape, self.expiry)
+    }
 }
 
 /// A running system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct System {
-    /// Its top process: the supervisor, or the cache of chapter 7.
+    /// Its top process: the supervisor, or the cache if there is none.
     pub(crate) root: Pid,
 }
 
 impl System {
-    /// Starts the system, linked to the calling process; except in the shape of chapter 7, which has no
-    /// links.
+    /// Starts the system, linked to the calling process; except in [`Shape::Unsupervised`],
+    /// which has no links.
     ///
     /// # Errors
     ///
     /// [`StartError`]; if the cause is the store, [`store_error`] extracts it.
     pub(crate) fn start_link(config: Config) -> Result<Self, StartError> {
+        let client = config.client();
         let dir: Arc<Path> = config.dir.into();
-        cache::set_expiry(config.expiry.filter(|_| config.shape == Shape::Eleven));
         let cache = |database, links| Cache::child_spec(Wiring { database, links }).name(CACHE);
         let plan = Supervisor::one_for_one().max_restarts(config.max_restarts, config.period).name(SYSTEM);
         let plan = match config.shape {
-            Shape::Seven => {
+            Shape::Unsupervised => {
                 let cache = cache(Some(dir), false).start()?;
                 return cache.whereis().map(|root| Self { root }).ok_or(StartError::Exiting);
             }
-            Shape::EightA => plan.child(cache(Some(dir), false)),
-            Shape::EightB => plan.child(cache(Some(dir), true)),
+            Shape::SupervisedCache => plan.child(cache(Some(dir), false)),
+            Shape::Linked => plan.child(cache(Some(dir), true)),
             // The cache needs the database, so the database is started first.
-            Shape::NineA => {
+            Shape::SupervisedDatabase => {
                 let database =
                     Database::child_spec(database::DatabaseArgs { dir, links: true }).name(DATABASE);
                 plan.child(database).child(cache(None, true))
             }
-            Shape::NineB => plan.child(database::pool(&dir, config.finish_timeout)).child(cache(None, true)),
-            // The book's three restarts in five seconds equal the number of workers: if all three crash at
-            // once, none is left. So the pool gets three times as many.
-            Shape::Eleven => {
+            Shape::SupervisedWorkers => {
+                plan.child(database::pool(&dir, config.finish_timeout)).child(cache(None, true))
+            }
+            // Three restarts in five seconds equal the number of workers: if all three crash at once, none is
+            // left. So the pool gets three times as many.
+            Shape::SupervisedLists => {
                 let workers = config.max_restarts.saturating_mul(3);
                 let pool = database::pool(&dir, config.finish_timeout).max_restarts(workers, config.period);
-                plan.child(metrics::spec()).child(pool).child(cache::supervisor(config.max_lists))
+                plan.child(metrics::spec()).child(pool).child(list_supervisor::supervisor(config.max_lists))
             }
         };
         let plan = match &config.web {
-            Some((listener, options)) => {
+            Some(WebConfig { listener, allow_kill }) => {
                 let chaos = TaskSupervisor::new().name(CHAOS);
+                let options = Options { client, allow_kill: *allow_kill };
                 plan.child(chaos).child(web::supervisor(listener, options))
             }
             None => plan,

@@ -16,14 +16,14 @@ pub(crate) struct Member {
 
 /// Returns `true` if a process with this name or label belongs to the system.
 pub(crate) fn is_system_process(name: &str) -> bool {
-    ["system", "cache", "database", "metrics", "chaos"].contains(&name)
+    ["system", "cache", "lists", "database", "db.workers", "metrics", "chaos"].contains(&name)
         || ["db.worker.", "list:", "web", "chaos."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns `true` if the chaos test may kill the process: it is used for the lists, and is not the top
 /// supervisor.
 pub(crate) fn is_chaos_target(name: &str) -> bool {
-    ["cache", "database", "metrics"].contains(&name)
+    ["cache", "lists", "database", "db.workers", "metrics"].contains(&name)
         || ["db.worker.", "list:"].iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -30,17 +30,17 @@ const MAX_SKIPPED_FRAMES: u32 = 8;
 
 /// Returns the supervisor of the web server. The acceptor is restarted together with the supervisor of the
 /// connections.
-pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: &Arc<Options>) -> SupervisorSpec {
-    let (listener, options) = (Arc::clone(listener), Arc::clone(options));
+pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: Options) -> SupervisorSpec {
+    let listener = Arc::clone(listener);
     Supervisor::rest_for_one()
         .name(ServerRef::named("web"))
         .child(TaskSupervisor::new().max_children(MAX_CONNECTIONS).name(CONNECTIONS))
-        .child(ChildSpec::worker("web.acceptor", move || accept(&listener, &options)))
+        .child(ChildSpec::worker("web.acceptor", move || accept(&listener, options)))
 }
 
 /// Accepts connections in a loop. `accept` blocks in the operating system, where no exit signal is received;
 /// so an exit request opens a connection, which wakes it.
-fn accept(listener: &TcpListener, options: &Arc<Options>) {
+fn accept(listener: &TcpListener, options: Options) {
     let address = listener.local_addr();
     let _hook = process::on_exit_request(move || drop(address.map(wake_acceptor)));
     loop {
@@ -63,9 +63,8 @@ fn wake_acceptor(address: SocketAddr) {
 }
 
 /// Starts a process for a connection.
-fn on_connection(stream: TcpStream, options: &Arc<Options>) {
+fn on_connection(stream: TcpStream, options: Options) {
     let Ok(error_stream) = stream.try_clone() else { return };
-    let options = Arc::clone(options);
     let task = CONNECTIONS.builder().label("web.connection");
     let Err(error) = task.start_child(move || drop(serve_connection(stream, &options))) else { return };
     let message = match error {

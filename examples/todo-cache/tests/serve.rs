@@ -1,9 +1,10 @@
 //! The web server of the example `todo-cache`, from outside: a whole system in this process, and clients that know nothing
-//! but TCP. `cargo test` runs it.
+//! but TCP. A program of its own, because it reads the log and the metrics of the whole program.
 
+#[path = "../../../tests/support/mod.rs"]
 mod support;
 #[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
+#[path = "../todo/mod.rs"]
 mod todo;
 
 use std::fs;
@@ -19,10 +20,8 @@ use rethread::process::{self, Address, Inbox};
 use rethread::{ExitReason, Never, Pid};
 use serde_json::Value;
 
-use support::{Watchdog, eventually, logs, watchdog};
-use todo::routes::Options;
-use todo::shape::Shape;
-use todo::system::{Config, System};
+use support::{Watchdog, eventually, eventually_none, logs, watchdog};
+use todo::system::{Config, System, WebConfig};
 use todo::tree::{self, Member};
 use todo::web::WRITE_TIMEOUT;
 
@@ -55,8 +54,7 @@ fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnO
         eventually("there is no other system", || tree::members().is_empty());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let options = Options { shape: Shape::Eleven, allow_kill };
-        let web = Some((Arc::new(listener), Arc::new(options)));
+        let web = Some(WebConfig { listener: Arc::new(listener), allow_kill });
         let period = Duration::from_secs(600);
         let config = config(Config { web, max_restarts: 1000, period, ..Config::new(dir.path()) });
         let system = System::start_link(config).unwrap_or_else(|error| panic!("it did not start: {error}"));
@@ -76,7 +74,7 @@ fn with_plain_site(body: impl FnOnce(&Site)) {
 
 /// Starts the same with `allow_kill`.
 #[track_caller]
-fn with_deadly_site(body: impl FnOnce(&Site)) {
+fn with_faulty_site(body: impl FnOnce(&Site)) {
     with_site(true, |config| config, body);
 }
 
@@ -220,7 +218,7 @@ impl Client {
 
     /// Waits for the server to hang up, without another word.
     #[track_caller]
-    fn hears_the_end(&mut self) {
+    fn expect_end(&mut self) {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => assert!(rest.is_empty(), "it says {:?}", String::from_utf8_lossy(&rest)),
@@ -294,7 +292,7 @@ mod routes {
     use super::*;
 
     #[test]
-    fn the_two_routes_of_the_book_answer_as_the_book_has_it() {
+    fn the_two_original_routes_answer_like_the_original() {
         with_plain_site(|site| {
             let mut client = site.client();
             let mut ask = |method: &str, address: &str| {
@@ -321,7 +319,7 @@ mod routes {
     }
 
     #[test]
-    fn the_other_routes_do_what_the_page_needs() {
+    fn other_routes_serve_the_page() {
         with_plain_site(|site| {
             add(site, "bob", "Dentist");
             add(site, "bob", "Dinner");
@@ -349,11 +347,15 @@ mod routes {
                 .iter()
                 .filter_map(|row| row["name"].as_str())
                 .collect();
-            for name in ["system", "metrics", "database", "db.worker.2", "cache", "list:bob", "web.acceptor"]
+            for name in
+                ["system", "metrics", "db.workers", "db.worker.2", "lists", "list:bob", "web.acceptor"]
             {
                 assert!(names.contains(&name), "{name} is missing in {names:?}");
             }
-            assert_eq!((&tree["allow_kill"], &tree["shape"]), (&Value::from(false), &Value::from("11")));
+            assert_eq!(
+                (&tree["allow_kill"], &tree["shape"]),
+                (&Value::from(false), &Value::from("supervised-lists"))
+            );
 
             let metrics = site.get("/metrics");
             assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
@@ -372,7 +374,7 @@ mod routes {
 
     /// Checks that a name is escaped on the page.
     #[test]
-    fn what_looks_like_html_is_text_on_the_page() {
+    fn html_in_an_entry_is_escaped_on_the_page() {
         with_plain_site(|site| {
             add(site, "%3Cscript%3Ealert(1)%3C%2Fscript%3E%26", "x");
             let page = site.get("/").ok();
@@ -382,7 +384,7 @@ mod routes {
     }
 
     #[test]
-    fn every_refusal_is_a_status_and_a_sentence() {
+    fn every_error_has_a_status_and_one_sentence() {
         with_plain_site(|site| {
             let long = "a".repeat(201);
             let cases = [
@@ -416,7 +418,7 @@ mod routes {
                 ("POST /entries?list=bob", 405, "only GET is allowed here"),
                 ("DELETE /", 405, "only GET is allowed here"),
                 ("GET /add_entry?list=bob", 405, "only POST is allowed here"),
-                ("GET /kill?name=cache", 405, "only POST is allowed here"),
+                ("GET /kill?name=lists", 405, "only POST is allowed here"),
             ];
             for (line, status, part) in cases {
                 let mut client = site.client();
@@ -431,7 +433,7 @@ mod routes {
     }
 
     #[test]
-    fn a_client_that_cannot_be_understood_is_told_so_and_hung_up_on() {
+    fn malformed_request_gets_an_error_and_the_connection_closes() {
         with_plain_site(|site| {
             let head = |headers: &str| {
                 format!("POST /done?list=bob&id=1 HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")
@@ -451,7 +453,7 @@ mod routes {
                 let answer = client.answer();
                 assert!(answer.refused(status).contains(part), "{answer:?}");
                 assert_eq!(answer.header("connection"), Some("close"));
-                client.hears_the_end();
+                client.expect_end();
             }
             eventually("they are gone", || connections().is_empty());
         });
@@ -479,8 +481,8 @@ mod routes {
     }
 
     #[test]
-    fn pages_of_other_sites_may_neither_change_nor_read_anything() {
-        with_deadly_site(|site| {
+    fn cross_origin_requests_can_neither_change_nor_read() {
+        with_faulty_site(|site| {
             let from = |host: &str, origin: &str, line: &str| {
                 let mut client = site.client();
                 client.send(format!("{line} HTTP/1.1\r\nhost: {host}\r\n{origin}\r\n"));
@@ -488,11 +490,11 @@ mod routes {
             };
             let here = site.address.to_string();
             let own = format!("origin: http://{here}\r\n");
-            let cache = pid("cache");
+            let supervisor = pid("lists");
             let changes = [
                 "/add_entry?list=bob&date=2026-11-22&title=x",
                 "/done?list=bob&id=1",
-                "/kill?name=cache",
+                "/kill?name=lists",
                 "/chaos?on=1",
             ];
             for address in changes {
@@ -519,12 +521,12 @@ mod routes {
             }
             assert_eq!(from(&here, &own, &format!("POST {}", changes[0])).ok(), "OK");
             assert_eq!(site.get("/entries?list=bob").ok(), "2026-11-22 x");
-            assert_eq!(pid("cache"), cache);
+            assert_eq!(pid("lists"), supervisor);
         });
     }
 
     #[test]
-    fn more_lists_than_allowed_are_refused_and_the_others_go_on() {
+    fn list_beyond_max_lists_is_refused_and_the_others_work() {
         with_site(
             false,
             |config| Config { max_lists: 2, ..config },
@@ -544,27 +546,27 @@ mod routes {
 }
 
 /// What takes processes down.
-mod blows {
+mod faults {
     use super::*;
 
-    const ALL: [&str; 3] = ["/kill?name=cache", "/crash?name=db.worker.1", "/chaos?on=1"];
+    const ALL: [&str; 3] = ["/kill?name=lists", "/crash?name=db.worker.1", "/chaos?on=1"];
 
     #[test]
-    fn nobody_is_struck_unless_it_is_allowed() {
+    fn fault_without_allow_kill_is_forbidden() {
         with_plain_site(|site| {
-            let before = [pid("cache"), pid("db.worker.1")];
+            let before = [pid("lists"), pid("db.worker.1")];
             for address in ALL {
                 assert_eq!(site.post(address).refused(403), "the server was not started with --allow-kill");
             }
-            assert_eq!([pid("cache"), pid("db.worker.1")], before);
+            assert_eq!([pid("lists"), pid("db.worker.1")], before);
             assert_eq!(site.tree()["chaos"]["running"], false);
         });
     }
 
     #[test]
-    fn nobody_is_struck_without_the_mark() {
-        with_deadly_site(|site| {
-            let before = [pid("cache"), pid("db.worker.1")];
+    fn fault_without_csrf_header_is_forbidden() {
+        with_faulty_site(|site| {
+            let before = [pid("lists"), pid("db.worker.1")];
             for address in ALL {
                 for mark in ["", "x-todo: 0\r\n", "x-todo: true\r\n"] {
                     let mut client = site.client();
@@ -572,17 +574,17 @@ mod blows {
                     assert_eq!(client.answer().refused(403), "the header `X-Todo: 1` is missing");
                 }
             }
-            assert_eq!([pid("cache"), pid("db.worker.1")], before);
+            assert_eq!([pid("lists"), pid("db.worker.1")], before);
             assert_eq!(site.tree()["chaos"]["running"], false);
         });
     }
 
     #[test]
-    fn whoever_is_struck_comes_back_and_the_entries_with_it() {
-        with_deadly_site(|site| {
+    fn killed_process_is_restarted_and_no_entry_is_lost() {
+        with_faulty_site(|site| {
             for (verb, victim) in [
-                ("kill", "cache"),
-                ("kill", "database"),
+                ("kill", "lists"),
+                ("kill", "db.workers"),
                 ("kill", "db.worker.0"),
                 ("crash", "db.worker.1"),
                 ("kill", "metrics"),
@@ -592,14 +594,14 @@ mod blows {
                 add(site, "bob", &format!("{verb}+{victim}"));
                 let before = pid(victim);
                 assert_eq!(site.post(&format!("/{verb}?name={victim}")).ok(), "OK");
-                eventually("it is dead", || !process::is_alive(before));
+                eventually("it has exited", || !process::is_alive(before));
                 let titles = site.get("/entries?list=bob").ok();
                 assert!(titles.ends_with(&format!(" {verb} {victim}")), "{titles}");
                 eventually("it is back", || tree::find(victim).is_some());
             }
-            let cache = pid("cache");
-            assert_eq!(site.post(&format!("/kill?name={}", encoded(cache))).ok(), "OK", "by its pid");
-            eventually("it is back", || tree::find("cache").is_some_and(|member| member.pid != cache));
+            let supervisor = pid("lists");
+            assert_eq!(site.post(&format!("/kill?name={}", encoded(supervisor))).ok(), "OK", "by its pid");
+            eventually("it is back", || tree::find("lists").is_some_and(|member| member.pid != supervisor));
             assert_eq!(site.get("/entries?list=bob").ok().lines().count(), 7);
         });
     }
@@ -609,8 +611,8 @@ mod blows {
     }
 
     #[test]
-    fn what_answers_cannot_be_struck_nor_can_the_top() {
-        with_deadly_site(|site| {
+    fn web_server_and_top_supervisor_are_no_targets() {
+        with_faulty_site(|site| {
             for name in ["system", "web", "web.acceptor", "web.connections", "web.connection"] {
                 let before = site.tree();
                 for name in [name.to_owned(), encoded(pid("system")), encoded(pid("web.acceptor"))] {
@@ -629,13 +631,13 @@ mod blows {
     }
 
     #[test]
-    fn a_blow_that_hits_nobody_says_so() {
-        with_deadly_site(|site| {
+    fn fault_without_a_target_returns_an_error() {
+        with_faulty_site(|site| {
             for (address, status, part) in [
                 ("/kill", 400, "the parameter name is missing"),
                 ("/kill?name=nobody", 404, "no process is called \"nobody\""),
                 ("/kill?name=list:bob", 404, "no process is called"),
-                ("/crash?name=cache", 404, "without a handler"),
+                ("/crash?name=lists", 404, "without a handler"),
                 ("/crash?name=metrics", 404, "metrics"),
                 ("/chaos", 400, "the parameter on is missing"),
                 ("/chaos?on=yes", 400, "expected on=1 or on=0"),
@@ -647,8 +649,8 @@ mod blows {
     }
 
     #[test]
-    fn a_chaos_test_that_is_stopped_has_lost_nothing() {
-        with_deadly_site(|site| {
+    fn stopped_chaos_test_has_lost_nothing() {
+        with_faulty_site(|site| {
             let number = |name: &str| site.tree()["chaos"][name].as_u64().expect("a number");
             assert_eq!(site.post("/chaos?on=1").ok(), "OK");
             assert_eq!(site.post("/chaos?on=1").ok(), "OK", "there is one");
@@ -667,8 +669,8 @@ mod blows {
 
     /// Checks for a regression: after all of its processes had been killed, no other chaos test could be started.
     #[test]
-    fn a_chaos_test_whose_processes_were_killed_can_be_started_again() {
-        with_deadly_site(|site| {
+    fn chaos_test_restarts_after_its_processes_were_killed() {
+        with_faulty_site(|site| {
             let number = |name: &str| site.tree()["chaos"][name].as_u64().expect("a number");
             site.post("/chaos?on=1").ok();
             eventually("it is running", || number("acknowledged") > 0);
@@ -685,11 +687,11 @@ mod blows {
     }
 }
 
-mod connections_of_clients {
+mod connections_from_clients {
     use super::*;
 
     #[test]
-    fn one_connection_takes_many_requests_in_order() {
+    fn one_connection_serves_many_requests_in_order() {
         with_plain_site(|site| {
             let mut client = site.client();
             let first = (client.ask("GET", "/lists"), connections());
@@ -717,7 +719,7 @@ mod connections_of_clients {
     }
 
     #[test]
-    fn who_wants_no_more_is_hung_up_on_after_the_answer() {
+    fn connection_close_closes_after_the_response() {
         with_plain_site(|site| {
             for request in ["GET /lists HTTP/1.0\r\n\r\n", "GET /lists HTTP/1.1\r\nconnection: close\r\n\r\n"]
             {
@@ -725,7 +727,7 @@ mod connections_of_clients {
                 client.send(request);
                 let answer = client.answer();
                 assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{request:?}");
-                client.hears_the_end();
+                client.expect_end();
             }
             let mut client = site.client();
             client.send("GET /lists HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
@@ -736,7 +738,7 @@ mod connections_of_clients {
 
     /// Covers several kinds of clients in one test, which takes as long as the idle timeout and the request timeout.
     #[test]
-    fn slow_silent_and_deaf_clients_hold_up_nobody() {
+    fn slow_and_silent_clients_delay_no_other_client() {
         with_plain_site(|site| {
             add(site, "bob", "Dentist");
             let mut silent: Vec<Client> = (0..20).map(|_| site.client()).collect();
@@ -776,7 +778,7 @@ mod connections_of_clients {
             half_closed.send("GET /entries?list=bob HTTP/1.1\r\n\r\n");
             half_closed.close_half();
             assert_eq!(half_closed.answer().ok(), "2026-11-22 Dentist");
-            half_closed.hears_the_end();
+            half_closed.expect_end();
 
             assert!(connections().len() >= 53, "all of them are there");
             for n in 0..50 {
@@ -787,21 +789,21 @@ mod connections_of_clients {
             for client in slow.iter_mut().chain([&mut bodiless]) {
                 let answer = client.answer();
                 assert!(answer.refused(408).contains("in time"), "{answer:?}");
-                client.hears_the_end();
+                client.expect_end();
             }
-            silent.iter_mut().for_each(Client::hears_the_end);
+            silent.iter_mut().for_each(Client::expect_end);
             assert!(dripping.answer().refused(408).contains("in time"));
-            dripping.hears_the_end();
+            dripping.expect_end();
             drop(dripping);
             join(vec![(process, done), drip]);
-            eventually("only the deaf are left", || connections().len() == 10);
+            eventually("only the clients that do not read are left", || connections().len() == 10);
             drop(greedy);
             assert_eq!(site.get("/entries.json?list=bob").ok().matches("\"done\":false").count(), 1);
         });
     }
 
     #[test]
-    fn a_client_that_goes_away_in_the_middle_leaves_nothing_behind() {
+    fn client_that_disconnects_early_leaves_no_process() {
         with_plain_site(|site| {
             for request in ["", "GET", "POST /done?list=bob&id=1 HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf"] {
                 let mut client = site.client();
@@ -822,7 +824,7 @@ mod connections_of_clients {
     }
 
     #[test]
-    fn there_are_128_connections_and_the_next_is_told_to_come_back() {
+    fn connection_beyond_128_gets_503() {
         with_plain_site(|site| {
             let mut clients: Vec<Client> = Vec::new();
             for _ in 0..128 {
@@ -839,7 +841,7 @@ mod connections_of_clients {
                 let answer = refused.answer();
                 assert!(answer.refused(503).contains("too many connections"), "{answer:?}");
                 assert_eq!(answer.header("connection"), Some("close"));
-                refused.hears_the_end();
+                refused.expect_end();
             }
             // Those that are there are served ..
             for client in clients.iter_mut().take(10) {
@@ -858,11 +860,11 @@ mod connections_of_clients {
 }
 
 /// Which processes exit, and which do not.
-mod deaths {
+mod exits {
     use super::*;
 
     #[test]
-    fn who_comes_while_the_supervisor_of_the_connections_is_away_is_not_told_of_too_many() {
+    fn connection_without_its_supervisor_gets_its_own_503() {
         with_plain_site(|site| {
             let supervisor = process::whereis("web.connections").expect("it runs");
             process::unregister("web.connections").expect("it has its name");
@@ -874,7 +876,7 @@ mod deaths {
     }
 
     #[test]
-    fn a_connection_that_dies_takes_nothing_else_down() {
+    fn exit_of_a_connection_affects_no_other_process() {
         with_plain_site(|site| {
             add(site, "bob", "Dentist");
             for reason in [ExitReason::Kill, "a handler failed".into(), ExitReason::Shutdown] {
@@ -888,19 +890,19 @@ mod deaths {
                 let victim =
                     connections().into_iter().find(|pid| !survivor.contains(pid)).expect("two of them");
                 process::exit(victim, reason);
-                client.hears_the_end();
+                client.expect_end();
                 other.ask("GET", "/entries?list=bob").ok();
                 let spared: Vec<Member> = before.into_iter().filter(|member| member.pid != victim).collect();
-                eventually("it is gone, and nobody else", || tree::members() == spared);
+                eventually("it alone is gone", || tree::members() == spared);
             }
         });
     }
 
     #[test]
-    fn the_web_server_comes_back_on_the_same_port_and_nobody_else_notices() {
+    fn web_server_restarts_on_the_same_port_alone() {
         with_plain_site(|site| {
             add(site, "bob", "Dentist");
-            let others = ["system", "cache", "database", "db.worker.0", "list:bob", "metrics"];
+            let others = ["system", "lists", "db.workers", "db.worker.0", "list:bob", "metrics"];
             let before = others.map(pid);
             for (victim, also) in [
                 ("web.acceptor", vec![]),
@@ -918,9 +920,9 @@ mod deaths {
                 let again = || Client::try_of(site.address)?.try_ask("GET", "/entries?list=bob");
                 eventually("it answers", || again().is_ok_and(|answer| answer.body == "2026-11-22 Dentist"));
                 if victim == "web.acceptor" {
-                    client.ask("GET", "/lists").ok(); // whoever was in stays in
+                    client.ask("GET", "/lists").ok(); // open connections stay open
                 } else {
-                    client.hears_the_end();
+                    client.expect_end();
                 }
                 assert_eq!(others.map(pid), before, "{victim}");
             }
@@ -929,7 +931,7 @@ mod deaths {
 
     /// Runs eight clients while a process that serves the lists is killed every few milliseconds.
     #[test]
-    fn every_request_is_answered_under_random_kills_and_nothing_acknowledged_is_lost() {
+    fn every_request_is_answered_under_random_kills_and_no_entry_is_lost() {
         const CLIENTS: usize = 8;
         const REQUESTS: usize = 200;
         const KILLS: usize = 40;
@@ -1009,7 +1011,7 @@ mod deaths {
     }
 
     #[test]
-    fn after_a_stop_nothing_is_left() {
+    fn stop_leaves_no_process_thread_or_connection() {
         let _alone = ALONE.lock(); // until all has been looked at
         let mut threads = Vec::new();
         let mut clients = Vec::new();
@@ -1025,7 +1027,7 @@ mod deaths {
                 clients[1].send("GET /li");
                 clients.push(site.client().listens());
                 eventually("they are in", || connections().len() == 4);
-                eventually("their threads say who they are", || {
+                eventually("their threads have their names", || {
                     threads = threads_of_ours();
                     ["system", "list:bob", "web.acceptor", "web.connection"]
                         .iter()
@@ -1040,12 +1042,12 @@ mod deaths {
             .filter_map(|info| info.name)
             .filter(|name| tree::is_system_process(name));
         assert_eq!(names.collect::<Vec<_>>(), [""; 0].map(Arc::<str>::from));
-        for name in ["system", "web", "web.connections", "cache", "list:bob", "chaos", "database"] {
+        for name in ["system", "web", "web.connections", "lists", "list:bob", "chaos", "db.workers"] {
             assert_eq!(process::whereis(name), None, "{name}");
         }
-        eventually("their threads are gone", || threads_of_ours().is_empty());
-        clients[0].hears_the_end();
-        clients[1].hears_the_end();
+        eventually_none("their threads are gone", threads_of_ours);
+        clients[0].expect_end();
+        clients[1].expect_end();
         let refused =
             Client::try_of(address.expect("it ran")).and_then(|mut one| one.try_ask("GET", "/lists"));
         assert!(refused.is_err(), "{refused:?}");
@@ -1055,7 +1057,7 @@ mod deaths {
     fn threads_of_ours() -> Vec<String> {
         let tasks = fs::read_dir("/proc/self/task").expect("Linux");
         let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        let prefixes = ["system", "cache", "database", "metrics", "chaos", "db.worker.", "list:", "web"];
+        let prefixes = ["system", "lists", "db.workers", "metrics", "chaos", "db.worker.", "list:", "web"];
         names
             .map(|name| name.trim_end().to_owned())
             .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
@@ -1068,8 +1070,8 @@ mod events {
     use super::*;
 
     #[test]
-    fn the_tree_comes_at_once_and_then_what_happens() {
-        with_deadly_site(|site| {
+    fn event_stream_begins_with_the_tree() {
+        with_faulty_site(|site| {
             add(site, "bob", "Dentist");
             let mut listener = site.client().listens();
             let (kind, first) = listener.event();
@@ -1107,8 +1109,8 @@ mod events {
     /// Opens fifty event streams that are not read, while many events occur. Each stream formats the whole tree four times
     /// a second, so each phase has its own time limit.
     #[test]
-    fn a_listener_that_does_not_read_holds_up_nobody() {
-        with_deadly_site(|site| {
+    fn subscriber_that_does_not_read_delays_no_other_client() {
+        with_faulty_site(|site| {
             let began = Instant::now();
             let unread: Vec<Client> = (0..50).map(|_| site.client().listens()).collect();
             let mut listener = site.client().listens();
@@ -1146,7 +1148,7 @@ mod expiry {
     }
 
     #[test]
-    fn an_idle_list_leaves_memory_in_good_order_and_is_back_at_the_next_use() {
+    fn idle_list_stops_normally_and_is_back_at_the_next_request() {
         with_site(false, expires_after(Duration::from_millis(100)), |site| {
             support::capture();
             let said = logs().len();
@@ -1163,14 +1165,14 @@ mod expiry {
             };
             add(site, "bob", "Dentist");
             assert_eq!(leaves(), ExitReason::Normal);
-            let before = [pid("cache"), pid("database"), pid("system")];
+            let before = [pid("lists"), pid("db.workers"), pid("system")];
             assert_eq!(site.get("/entries?list=bob").ok(), "2026-11-22 Dentist");
             assert_eq!(leaves(), ExitReason::Normal);
             add(site, "bob", "Dinner");
             assert_eq!(leaves(), ExitReason::Normal);
-            assert_eq!(tree::find("list:bob"), None, "nobody starts it again until it is asked for");
+            assert_eq!(tree::find("list:bob"), None, "it starts on demand only");
             assert_eq!(site.get("/entries?list=bob").ok(), "2026-11-22 Dentist\n2026-11-22 Dinner");
-            assert_eq!([pid("cache"), pid("database"), pid("system")], before);
+            assert_eq!([pid("lists"), pid("db.workers"), pid("system")], before);
             assert_eq!(leaves(), ExitReason::Normal);
 
             // The log is that of the whole program, and there is one system at a time.
@@ -1183,7 +1185,7 @@ mod expiry {
     }
 
     #[test]
-    fn a_request_postpones_the_end_of_a_list() {
+    fn request_postpones_the_expiry_of_a_list() {
         const EXPIRY: Duration = Duration::from_millis(1500);
         with_site(false, expires_after(EXPIRY), |site| {
             add(site, "bob", "Dentist");
@@ -1216,7 +1218,7 @@ mod expiry {
 
     /// Sends requests at the moment a list server stops: it replies, or its successor does.
     #[test]
-    fn no_request_is_lost_to_a_list_that_leaves() {
+    fn no_request_is_lost_when_a_list_expires() {
         with_site(false, expires_after(Duration::from_millis(2)), |site| {
             let (address, total) = (site.address, Arc::new(AtomicUsize::new(0)));
             let clients = (0..4).map(|number| {

@@ -1,14 +1,10 @@
-//! The example `todo-cache` as a program: what it prints, its exit status, bad input, and `kill -9`.
-//! `cargo test` builds it and runs this.
-
-#[path = "support/mod.rs"]
-mod support;
+//! The commands `demo`, `shell`, `serve`, `load` and `watch`: what they print, their exit status, bad input, and `kill -9`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +13,8 @@ use parking_lot::Mutex;
 use rethread::Never;
 use rethread::process::{self, Inbox};
 
-use support::{eventually, watchdog};
-
-/// Returns the program, which is beside the test that runs: `target/debug/examples/todo-cache`.
-#[track_caller]
-fn program() -> Command {
-    let mut path: PathBuf = std::env::current_exe().expect("this very test");
-    path.pop(); // deps
-    path.pop();
-    path.push("examples");
-    path.push(format!("todo-cache{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is missing: run `cargo build --example todo-cache` first", path.display());
-    let mut command = Command::new(path);
-    command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
-    command
-}
+use crate::program;
+use crate::support::{eventually, watchdog};
 
 /// What a run of the program printed, and whether it succeeded.
 #[derive(Debug)]
@@ -87,7 +70,7 @@ impl Shell {
     fn start(dir: &Path) -> Self {
         let mut command = program();
         // The shape in which everything ends with everything: what these tests are about.
-        command.arg("shell").args(["--shape", "8b"]).arg("--dir").arg(dir);
+        command.arg("shell").args(["--shape", "linked"]).arg("--dir").arg(dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let stdin = child.stdin.take();
@@ -139,7 +122,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_demo_loses_nothing() {
+fn demo_loses_nothing() {
     let _watchdog = watchdog();
     let out = Run::of(program().arg("demo").output().expect("it runs")).well();
     let last = out.last().expect("a line");
@@ -152,7 +135,7 @@ fn the_demo_loses_nothing() {
 }
 
 #[test]
-fn the_demo_can_be_run_on_a_folder_again_and_again() {
+fn demo_can_run_repeatedly_on_one_folder() {
     let _watchdog = watchdog();
     let dir = folder();
     for _ in 0..2 {
@@ -163,7 +146,7 @@ fn the_demo_can_be_run_on_a_folder_again_and_again() {
 }
 
 #[test]
-fn an_entry_survives_a_crash_and_the_end_of_the_program() {
+fn entry_survives_a_crash_and_the_exit_of_the_program() {
     let _watchdog = watchdog();
     let dir = folder();
     let out = shell(dir.path(), "add bob 2026-11-22 Dentist\ncrash cache\nlist bob\nquit\n").well();
@@ -174,7 +157,7 @@ fn an_entry_survives_a_crash_and_the_end_of_the_program() {
 }
 
 #[test]
-fn the_commands_do_what_help_says() {
+fn shell_commands_work_as_help_says() {
     let _watchdog = watchdog();
     let dir = folder();
     let lines = "add bob 2026-11-22 Dentist  at  nine\nadd bob 2026-11-23 Dinner\nadd ../x 2026-11-23 Path\n\n\
@@ -210,7 +193,7 @@ fn the_commands_do_what_help_says() {
 }
 
 #[test]
-fn every_name_that_tree_shows_can_be_killed_and_crashed() {
+fn every_process_in_the_tree_can_be_killed_and_crashed() {
     let _watchdog = watchdog();
     let dir = folder();
     for verb in ["kill", "crash"] {
@@ -253,7 +236,7 @@ fn every_name_that_tree_shows_can_be_killed_and_crashed() {
 }
 
 #[test]
-fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
+fn bad_line_prints_one_error_and_the_shell_continues() {
     let _watchdog = watchdog();
     let dir = folder();
     let name = "a".repeat(65);
@@ -303,7 +286,7 @@ fn a_bad_line_gets_one_line_and_the_shell_goes_on() {
 }
 
 #[test]
-fn the_fourth_crash_ends_the_shell_which_says_so() {
+fn fourth_crash_ends_the_shell_with_a_message() {
     let _watchdog = watchdog();
     let dir = folder();
     // More than four, for a machine so slow that the first crash is five seconds ago when the fourth comes.
@@ -323,7 +306,7 @@ fn the_fourth_crash_ends_the_shell_which_says_so() {
 }
 
 #[test]
-fn a_store_that_cannot_be_used_is_one_line_and_a_bad_status() {
+fn unusable_store_prints_one_line_and_fails() {
     let _watchdog = watchdog();
     let dir = folder();
     let path = dir.path();
@@ -354,7 +337,7 @@ fn a_store_that_cannot_be_used_is_one_line_and_a_bad_status() {
 }
 
 #[test]
-fn a_store_has_one_program_at_a_time() {
+fn store_is_open_in_one_program_at_a_time() {
     let _watchdog = watchdog();
     let dir = folder();
     let mut first = Shell::start(dir.path());
@@ -370,7 +353,7 @@ fn a_store_has_one_program_at_a_time() {
 
 /// Repeats a run of adds ten times, with a `kill -9` in the middle. All acknowledged entries must be stored at the end.
 #[test]
-fn kill_9_loses_nothing_acknowledged() {
+fn kill_9_loses_no_acknowledged_entry() {
     const ROUNDS: u64 = 10;
     let _watchdog = watchdog();
     let dir = folder();
@@ -489,7 +472,7 @@ fn connect(address: &str) -> io::Result<BufReader<TcpStream>> {
 }
 
 #[test]
-fn a_port_that_is_in_use_is_one_line_and_a_bad_status() {
+fn port_in_use_prints_one_line_and_fails() {
     let _watchdog = watchdog();
     let dir = folder();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -503,7 +486,7 @@ fn a_port_that_is_in_use_is_one_line_and_a_bad_status() {
 }
 
 #[test]
-fn a_server_whose_store_is_in_use_says_so_and_ends() {
+fn server_with_a_store_in_use_prints_one_line_and_fails() {
     let _watchdog = watchdog();
     let dir = folder();
     let first = Served::start(dir.path(), &[]);
@@ -516,7 +499,7 @@ fn a_server_whose_store_is_in_use_says_so_and_ends() {
 
 #[cfg(unix)]
 #[test]
-fn sigterm_and_sigint_end_a_server_in_order_also_while_it_is_asked() {
+fn sigterm_and_sigint_stop_a_server_gracefully_under_load() {
     let _watchdog = watchdog();
     let dir = folder();
     for (round, signal) in ["TERM", "INT"].into_iter().enumerate() {
@@ -539,7 +522,7 @@ fn sigterm_and_sigint_end_a_server_in_order_also_while_it_is_asked() {
 
 /// Repeats eight kills of a server under load; `TODO_KILLS=200` for more of them.
 #[test]
-fn kill_9_of_a_server_under_load_loses_nothing_acknowledged() {
+fn kill_9_of_a_server_under_load_loses_no_acknowledged_entry() {
     const WRITERS: usize = 4;
     let rounds = std::env::var("TODO_KILLS").ok();
     let rounds: u64 = rounds.map_or(8, |text| text.parse().expect("TODO_KILLS is a number"));
@@ -620,7 +603,7 @@ fn count(address: &str, acknowledged: &[(String, String)], round: u64) -> usize 
 }
 
 #[test]
-fn load_finds_all_that_was_acknowledged_while_processes_are_killed() {
+fn load_finds_all_acknowledged_entries_while_processes_are_killed() {
     let _watchdog = watchdog();
     let dir = folder();
     let server = Served::start(dir.path(), &["--allow-kill"]);
@@ -642,7 +625,7 @@ fn load_finds_all_that_was_acknowledged_while_processes_are_killed() {
 }
 
 #[test]
-fn load_does_not_kill_where_that_is_not_allowed_nor_where_nobody_serves() {
+fn load_fails_without_a_server_and_kill_every_without_allow_kill() {
     let _watchdog = watchdog();
     let dir = folder();
     let server = Served::start(dir.path(), &[]);

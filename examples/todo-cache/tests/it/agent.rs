@@ -1,27 +1,23 @@
-//! A list as a server and a list as an agent, the two forms of the book's chapter 10, held to the same rules. `cargo test`
-//! runs it.
+//! A list as a server and a list as an agent: both forms are tested by the same rules.
 
-mod support;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
-
-use parking_lot::Mutex;
 use rethread::process;
 use rethread::{ExitReason, Never, StartError, Task};
 
-use support::attached;
-use todo::cache::{LISTS, server_process};
-use todo::date::Date;
-use todo::error::TodoError;
-use todo::list::{Entry, EntryId};
-use todo::name::{ListName, Title};
-use todo::server::Changed;
-use todo::system::{Config, System};
-use todo::{agent, client};
+use crate::ALONE;
+use crate::support::attached;
+use crate::todo::agent;
+use crate::todo::client::Client;
+use crate::todo::date::Date;
+use crate::todo::error::TodoError;
+use crate::todo::list::{Entry, EntryId};
+use crate::todo::list_supervisor::LISTS;
+use crate::todo::name::{ListName, Title};
+use crate::todo::server::Changed;
+use crate::todo::shape::Shape;
+use crate::todo::system::{Config, System};
 
-/// The names of the processes are the program's own, so there is one system at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// The client of the default shape.
+const CLIENT: Client = Client::new(Shape::SupervisedLists, None);
 
 /// One form of a list.
 struct Form {
@@ -35,16 +31,16 @@ struct Form {
 }
 
 const SERVER: Form = Form {
-    start: |list| match server_process(list) {
+    start: |list| match CLIENT.server_process(list) {
         Ok(_) => Ok(()),
         Err(TodoError::Start(error)) => Err(error),
         Err(other) => panic!("{other}"),
     },
-    add: client::add,
-    done: client::done,
-    edit: client::edit,
-    remove: client::remove,
-    entries: client::entries,
+    add: |list, date, title| CLIENT.add(list, date, title),
+    done: |list, id| CLIENT.done(list, id),
+    edit: |list, id, title| CLIENT.edit(list, id, title),
+    remove: |list, id| CLIENT.remove(list, id),
+    entries: |list, date| CLIENT.entries(list, date),
     called: |list| format!("list:{list}"),
 };
 
@@ -89,7 +85,7 @@ fn day(text: &str) -> Date {
 }
 
 #[test]
-fn a_list_is_changed_and_read() {
+fn list_can_be_changed_and_read() {
     in_both_forms(|form| {
         let bob = list("bob");
         (form.start)(&bob).expect("it starts");
@@ -113,7 +109,7 @@ fn a_list_is_changed_and_read() {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_after_a_kill() {
+fn acknowledged_entries_survive_a_kill() {
     in_both_forms(|form| {
         let bob = list("bob");
         for n in 1..=5 {
@@ -130,7 +126,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
 }
 
 #[test]
-fn one_list_has_one_process_whoever_starts_it() {
+fn concurrent_starts_create_one_process() {
     in_both_forms(|form| {
         let bob = list("bob");
         let start = form.start;
@@ -151,12 +147,12 @@ fn one_list_has_one_process_whoever_starts_it() {
 }
 
 #[test]
-fn the_death_of_a_worker_does_not_fail_a_change() {
+fn exit_of_a_worker_does_not_fail_a_change() {
     in_both_forms(|form| {
         let bob = list("bob");
         (form.start)(&bob).expect("it starts");
         for n in 1..=10 {
-            let worker = todo::database::choose_worker(&bob).whereis();
+            let worker = crate::todo::database::choose_worker(&bob).whereis();
             worker.into_iter().for_each(|worker| process::exit(worker, ExitReason::Kill));
             assert_eq!((form.add)(&bob, day("2026-11-22"), &title("x")).expect("added").id, n);
             // The budget of the pool is nine crashes in five seconds.

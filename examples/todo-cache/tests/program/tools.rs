@@ -1,22 +1,12 @@
-//! The tools of the program `todo-cache`: export and import, and what its shell shows of the processes. `cargo test` runs it.
-
-mod support;
+//! The commands `export` and `import`, and what the shell shows of the processes.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-use support::watchdog;
-
-/// Returns the program, which cargo has built beside this test.
-fn program(dir: &Path) -> Command {
-    let test = std::env::current_exe().expect("a path");
-    let target = test.ancestors().nth(2).expect("target/debug");
-    let mut command = Command::new(target.join("examples/todo-cache"));
-    command.arg("--dir").arg(dir).env_remove("RUST_LOG").env_remove("TODO_SERVER_EXPIRY");
-    command
-}
+use crate::program;
+use crate::support::watchdog;
 
 fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
@@ -25,8 +15,14 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 /// Runs a command with an input.
 #[track_caller]
 fn run(dir: &Path, args: &[&str], input: &str) -> Output {
-    let mut command = program(dir);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = program();
+    command
+        .arg("--dir")
+        .arg(dir)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     // It may end before it has read all.
     let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
@@ -55,7 +51,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_is_exported_can_be_imported_and_is_the_same() {
+fn export_and_import_round_trip() {
     let _watchdog = watchdog();
     let (one, other) = (folder(), folder());
     let input = "add bob 2026-11-22 Dentist\nadd bob 2026-11-23 Dinner\nadd ../x 2026-11-23 🛒 \"milk\"\n\
@@ -84,7 +80,7 @@ fn what_is_exported_can_be_imported_and_is_the_same() {
 }
 
 #[test]
-fn an_export_overwrites_no_file_and_an_import_no_list() {
+fn export_overwrites_no_file_and_import_no_list() {
     let _watchdog = watchdog();
     let dir = folder();
     well(dir.path(), &["shell"], "add bob 2026-11-22 Dentist\n");
@@ -103,7 +99,7 @@ fn an_export_overwrites_no_file_and_an_import_no_list() {
 }
 
 #[test]
-fn a_bad_line_is_named_and_nothing_is_imported() {
+fn bad_line_is_reported_and_nothing_is_imported() {
     let _watchdog = watchdog();
     let good =
         r#"{"list":"a","next_id":2,"entries":[{"id":1,"date":"2026-11-22","title":"x","done":false}]}"#;
@@ -139,7 +135,7 @@ fn a_bad_line_is_named_and_nothing_is_imported() {
 }
 
 #[test]
-fn the_shell_shows_a_list_that_hangs_and_a_kill_frees_it() {
+fn shell_shows_a_hanging_list_and_kill_ends_it() {
     let _watchdog = watchdog();
     let dir = folder();
     let out = well(

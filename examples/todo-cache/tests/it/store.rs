@@ -1,13 +1,9 @@
 //! The process-free part of the example `todo-cache`: dates, names, the rules of a list, and lists on disk,
-//! with every kind of damage that a file may suffer. `cargo test` runs it.
+//! with every kind of damage that a file may suffer.
 
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
-
-use todo::date::{Date, DateError};
-use todo::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
-use todo::name::{ListName, NameError, Title, TitleError};
+use crate::todo::date::{Date, DateError};
+use crate::todo::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
+use crate::todo::name::{ListName, NameError, Title, TitleError};
 
 fn date(text: &str) -> Date {
     text.parse().expect("a good date")
@@ -29,7 +25,7 @@ mod dates {
     use super::*;
 
     #[test]
-    fn a_date_reads_and_prints_one_spelling() {
+    fn date_has_one_format() {
         for text in ["2026-11-22", "2024-02-29", "0000-01-01", "9999-12-31"] {
             assert_eq!(date(text).to_string(), text);
         }
@@ -38,7 +34,7 @@ mod dates {
     }
 
     #[test]
-    fn another_spelling_is_refused() {
+    fn other_date_formats_are_refused() {
         let texts = [
             "",
             "2026",
@@ -58,9 +54,9 @@ mod dates {
             "tomorrow",
         ];
         for text in texts {
-            assert_eq!(text.parse::<Date>(), Err(DateError::Shape), "{text:?}");
+            assert_eq!(text.parse::<Date>(), Err(DateError::Format), "{text:?}");
         }
-        assert_eq!(DateError::Shape.to_string(), "expected a date as YYYY-MM-DD, such as 2026-11-22");
+        assert_eq!(DateError::Format.to_string(), "expected a date as YYYY-MM-DD, such as 2026-11-22");
     }
 
     #[test]
@@ -160,7 +156,7 @@ mod lists {
     }
 
     #[test]
-    fn there_is_no_plan_for_an_entry_that_is_not_there() {
+    fn plan_for_a_missing_entry_is_an_error() {
         let list = of(&[added(1, "2026-11-22", "a"), Event::Removed { id: 1 }]);
         for id in [0, 1, 2, EntryId::MAX] {
             assert_eq!(list.plan_done(id), Err(NoSuchEntry(id)));
@@ -189,7 +185,7 @@ mod lists {
     }
 
     #[test]
-    fn an_id_is_never_given_out_again() {
+    fn id_is_never_reused() {
         let mut list = of(&[added(1, "2026-11-22", "a"), added(2, "2026-11-22", "b")]);
         list.apply(Event::Removed { id: 2 });
         assert_eq!(list.plan_add(date("2026-11-22"), title("c")), added(3, "2026-11-22", "c"));
@@ -205,8 +201,8 @@ mod stores {
     use std::path::{Path, PathBuf};
     use std::sync::{Barrier, LazyLock};
 
-    use super::todo::store::{Store, StoreError, fnv1a, shard_of};
     use super::*;
+    use crate::todo::store::{Store, StoreError, fnv1a, shard_of};
 
     /// A folder with one shard, and what was acknowledged of it.
     struct Folder {
@@ -310,7 +306,7 @@ mod stores {
     }
 
     #[test]
-    fn a_list_lives_in_the_same_shard_for_ever() {
+    fn shard_of_a_list_never_changes() {
         // The published test values of 64-bit FNV-1a, and what follows from it for a few names.
         let published: [(&str, u64); 3] =
             [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)];
@@ -328,7 +324,7 @@ mod stores {
     }
 
     #[test]
-    fn what_was_appended_is_loaded_again() {
+    fn appended_events_are_loaded() {
         let mut folder = Folder::new();
         let mut store = folder.open().expect("a new store");
         assert_eq!(store.lists().expect("no lists"), []);
@@ -345,7 +341,7 @@ mod stores {
     }
 
     #[test]
-    fn a_killed_program_has_lost_nothing() {
+    fn killed_program_has_lost_nothing() {
         let folder = Folder::killed();
         assert_eq!(folder.open().expect("an old store").load(&name("bob")).expect("bob"), folder.list);
     }
@@ -375,7 +371,7 @@ mod stores {
     }
 
     #[test]
-    fn an_event_appended_again_is_written_once() {
+    fn event_appended_twice_is_written_once() {
         let mut folder = Folder::new();
         let mut store = folder.open().expect("a new store");
         folder.write(&mut store, 2);
@@ -389,7 +385,7 @@ mod stores {
     }
 
     #[test]
-    fn an_event_made_for_another_state_is_refused_with_its_whole_batch() {
+    fn stale_event_is_refused_with_its_whole_batch() {
         let mut folder = Folder::new();
         let mut store = folder.open().expect("a new store");
         folder.write(&mut store, 1);
@@ -416,7 +412,7 @@ mod stores {
     }
 
     #[test]
-    fn ids_are_not_given_out_again_after_a_restart() {
+    fn ids_are_not_reused_after_a_restart() {
         let folder = Folder::new();
         let mut store = folder.open().expect("a new store");
         let list = name("bob");
@@ -436,7 +432,7 @@ mod stores {
     }
 
     #[test]
-    fn a_list_of_another_shard_is_refused() {
+    fn list_of_another_shard_is_refused() {
         let folder = Folder::new();
         let list = name("bob");
         let home = shard_of(&list, 4);
@@ -448,7 +444,7 @@ mod stores {
     }
 
     #[test]
-    fn a_shard_is_open_once() {
+    fn shard_can_be_open_once() {
         let folder = Folder::closed();
         let first = folder.open().expect("an old store");
         let error = folder.open().expect_err("it is open");
@@ -459,7 +455,7 @@ mod stores {
     }
 
     #[test]
-    fn shards_may_be_made_at_the_same_time() {
+    fn shards_can_be_created_concurrently() {
         let folder = Folder::new();
         let dir = folder.path().join("made/on/the/way");
         let start = Barrier::new(8);
@@ -502,7 +498,7 @@ mod stores {
     }
 
     #[test]
-    fn a_lost_or_spoilt_record_of_the_number_is_not_guessed() {
+    fn missing_or_damaged_shard_count_is_refused() {
         let folder = Folder::closed();
         let record = folder.path().join("shards");
         for text in ["", "one", "-1", "1 2"] {
@@ -514,12 +510,12 @@ mod stores {
         let error = folder.open().expect_err("a lost record");
         assert!(matches!(&error, StoreError::Damaged { path, .. } if *path == record), "{error}");
         assert!(one_line(&error).contains("write the number"));
-        fs::write(&record, "1").expect("the number, as told");
+        fs::write(&record, "1").expect("the number, as the error says");
         assert_eq!(folder.open().expect("an old store").load(&name("bob")).expect("bob"), folder.list);
     }
 
     #[test]
-    fn a_shard_that_was_there_is_not_made_anew() {
+    fn missing_shard_is_not_created_again() {
         let folder = Folder::closed();
         fs::write(folder.shard(), "").expect("an empty file");
         let error = folder.open().expect_err("an empty shard");
@@ -532,7 +528,7 @@ mod stores {
     }
 
     #[test]
-    fn a_shard_under_the_name_of_another_is_refused() {
+    fn shard_under_the_name_of_another_is_refused() {
         let folder = Folder::new();
         drop([0, 1].map(|shard| Store::open(folder.path(), shard, 2).expect("a new store")));
         fs::copy(folder.path().join("shard-0.redb"), folder.path().join("shard-1.redb")).expect("a copy");
@@ -541,7 +537,7 @@ mod stores {
     }
 
     #[test]
-    fn an_old_copy_is_refused_until_its_owner_says_otherwise() {
+    fn old_copy_is_refused_until_its_mark_is_removed() {
         let mut folder = Folder::closed();
         let old = (fs::read(folder.shard()).expect("the shard"), folder.list.clone());
         let mut store = folder.open().expect("an old store");
@@ -552,11 +548,11 @@ mod stores {
         assert!(matches!(error, StoreError::Behind { found: 4, acknowledged: 5, .. }), "{error}");
         assert!(one_line(&error).contains("shard-0.mark to go on"), "{error}");
         fs::remove_file(folder.path().join("shard-0.mark")).expect("the mark");
-        assert_eq!(folder.open().expect("as told").load(&name("bob")).expect("bob"), old.1);
+        assert_eq!(folder.open().expect("as the error says").load(&name("bob")).expect("bob"), old.1);
     }
 
     #[test]
-    fn a_spoilt_mark_does_no_harm() {
+    fn damaged_mark_is_harmless() {
         let folder = Folder::closed();
         for text in ["", "garbage", "00000000000000000009 00000000000000000008\n", "\u{feff}é"] {
             fs::write(folder.path().join("shard-0.mark"), text).expect("a spoilt mark");
@@ -565,7 +561,7 @@ mod stores {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_used_is_an_error_of_its_own() {
+    fn unusable_folder_has_its_own_error() {
         let folder = Folder::new();
         let file = folder.path().join("file");
         fs::write(&file, "no folder").expect("a file");
@@ -583,7 +579,7 @@ mod stores {
     }
 
     #[test]
-    fn an_error_can_be_told_to_many() {
+    fn store_error_can_be_shared() {
         fn shared<T: Clone + Send + Sync + std::error::Error + 'static>() {}
         shared::<StoreError>();
     }
@@ -625,7 +621,7 @@ mod stores {
     const THOROUGH: bool = !cfg!(debug_assertions);
 
     #[test]
-    fn a_shard_cut_short_is_refused() {
+    fn truncated_shard_is_refused() {
         for folder in [Folder::closed(), Folder::killed()] {
             let whole = fs::read(folder.shard()).expect("the shard");
             let mut number = numbers(0x1234_5678_9abc_def1);
@@ -718,7 +714,7 @@ mod stores {
     }
 
     #[test]
-    fn a_file_that_is_no_shard_is_left_alone() {
+    fn file_that_is_no_shard_is_left_unchanged() {
         let folder = Folder::closed();
         let text = b"groceries: milk, bread".repeat(1000);
         let cases = [("a text", text), ("zeros", vec![0; 1 << 20]), ("a byte", vec![b'r'])];
@@ -735,7 +731,7 @@ mod stores {
     }
 
     #[test]
-    fn an_entry_that_no_program_of_ours_wrote_is_an_error() {
+    fn invalid_entry_on_disk_is_an_error() {
         use redb::{Database, TableDefinition};
         const ENTRIES: TableDefinition<'_, (&str, u64), (&str, &str, bool)> = TableDefinition::new("entries");
         let folder = Folder::closed();

@@ -1,11 +1,5 @@
 //! The processes of the example `todo-cache`: what each promises, and what happens to the rest when one of
-//! them ends. `cargo test` runs it.
-
-#[path = "support/mod.rs"]
-mod support;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
+//! them ends.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -18,24 +12,26 @@ use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{CallError, ExitReason, Never, Pid, ServerRef, Supervisor};
 
-use support::{Gate, attached, eventually};
-use todo::cache::{CACHE, server_process};
-use todo::client;
-use todo::database::{self, DATABASE, POOL, choose_worker};
-use todo::date::Date;
-use todo::error::TodoError;
-use todo::inject::{Fault, InjectError, inject};
-use todo::list::{Entry, EntryId, Event as Change};
-use todo::name::{ListName, Title};
-use todo::server::TodoServer;
-use todo::shape::Shape;
-use todo::store::{Store, StoreError, shard_of};
-use todo::system::{Config, SYSTEM, System, store_error};
-use todo::tree;
-use todo::worker::{self, SHARDS, WORKERS};
+use crate::ALONE;
+use crate::support::{Gate, attached, eventually};
+use crate::todo::cache::CACHE;
+use crate::todo::client::Client;
+use crate::todo::database::{self, DATABASE, POOL, choose_worker};
+use crate::todo::date::Date;
+use crate::todo::error::TodoError;
+use crate::todo::inject::{Fault, InjectError, inject};
+use crate::todo::list::{Entry, EntryId, Event as Change};
+use crate::todo::list_supervisor::LISTS;
+use crate::todo::name::{ListName, Title};
+use crate::todo::server::TodoServer;
+use crate::todo::shape::Shape;
+use crate::todo::store::{Store, StoreError, shard_of};
+use crate::todo::system::{Config, SYSTEM, System, store_error};
+use crate::todo::tree;
+use crate::todo::worker::{self, SHARDS, WORKERS};
 
-/// The names of the processes are the program's own, so there is one system at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// The client of [`with_system`].
+const CLIENT: Client = Client::new(Shape::Linked, None);
 
 /// The body of a test: a process that traps exits, with a folder for data.
 type Body<'a> = &'a dyn Fn(&mut Inbox<Never>, &Path);
@@ -66,7 +62,7 @@ fn with_system(crashes: u32, body: Body<'_>) {
 fn start(dir: &Path, crashes: u32) -> System {
     // Not five seconds: on a busy machine the first crash would be forgotten before the last one comes.
     let period = Duration::from_secs(600);
-    let config = Config { shape: Shape::EightB, max_restarts: crashes, period, ..Config::new(dir) };
+    let config = Config { shape: Shape::Linked, max_restarts: crashes, period, ..Config::new(dir) };
     System::start_link(config).unwrap_or_else(|error| panic!("the system did not start: {error}"))
 }
 
@@ -75,7 +71,7 @@ fn left() -> Vec<String> {
     let ours = |name: &str| {
         name.starts_with("db.worker.")
             || name.starts_with("list:")
-            || ["system", "cache", "database"].contains(&name)
+            || ["system", "cache", "lists", "database", "db.workers"].contains(&name)
     };
     let processes = process::processes().into_iter();
     processes.filter(|info| info.name.as_deref().is_some_and(ours)).map(|info| info.to_string()).collect()
@@ -100,13 +96,13 @@ fn day() -> Date {
 
 #[track_caller]
 fn add(to: &str, text: &str) -> Entry {
-    client::add(&list(to), day(), &title(text)).unwrap_or_else(|error| panic!("{to}, {text}: {error}"))
+    CLIENT.add(&list(to), day(), &title(text)).unwrap_or_else(|error| panic!("{to}, {text}: {error}"))
 }
 
 /// Returns the titles of a list, in order.
 #[track_caller]
 fn titles(of: &str) -> Vec<String> {
-    let entries = client::entries(&list(of), None).unwrap_or_else(|error| panic!("{of}: {error}"));
+    let entries = CLIENT.entries(&list(of), None).unwrap_or_else(|error| panic!("{of}: {error}"));
     entries.iter().map(|entry| entry.title.to_string()).collect()
 }
 
@@ -160,23 +156,23 @@ impl Dice {
     }
 }
 
-/// Chapter 7: the servers and their clients.
+/// The servers and their clients.
 mod cache {
     use super::*;
 
     #[test]
-    fn two_names_have_two_servers_and_one_name_has_one() {
+    fn each_name_has_exactly_one_server() {
         with_system(3, &|_, _| {
-            let bob = server_process(&list("bob")).expect("a server").whereis();
-            let alice = server_process(&list("alice")).expect("a server").whereis();
+            let bob = CLIENT.server_process(&list("bob")).expect("a server").whereis();
+            let alice = CLIENT.server_process(&list("alice")).expect("a server").whereis();
             assert!(bob.is_some() && alice.is_some() && bob != alice);
-            assert_eq!(server_process(&list("bob")).expect("a server").whereis(), bob);
+            assert_eq!(CLIENT.server_process(&list("bob")).expect("a server").whereis(), bob);
             assert_eq!(process::whereis("list:bob"), bob);
         });
     }
 
     #[test]
-    fn a_hundred_clients_that_ask_for_one_new_name_at_once_get_one_server() {
+    fn concurrent_requests_for_a_new_name_start_one_server() {
         with_system(3, &|_, _| {
             let gate = Gate::new();
             let pids: Arc<Mutex<Vec<Option<Pid>>>> = Arc::default();
@@ -184,7 +180,7 @@ mod cache {
                 let (gate, pids) = (gate.clone(), Arc::clone(&pids));
                 go(move || {
                     gate.pass();
-                    let server = server_process(&list("new")).expect("a server");
+                    let server = CLIENT.server_process(&list("new")).expect("a server");
                     pids.lock().push(server.whereis());
                 })
             });
@@ -201,7 +197,7 @@ mod cache {
     }
 
     #[test]
-    fn a_server_that_left_normally_is_started_again() {
+    fn server_that_stopped_normally_is_restarted_on_demand() {
         with_system(0, &|_, _| {
             add("bob", "Dentist");
             let server = TodoServer::of(&list("bob"));
@@ -214,22 +210,22 @@ mod cache {
 
     /// Unregisters the name of a worker: its clients wait for up to a second.
     #[test]
-    fn a_list_that_is_loading_holds_up_neither_the_cache_nor_other_lists() {
+    fn loading_list_delays_neither_the_cache_nor_other_lists() {
         with_system(0, &|_, _| {
             let [slow, other] = [0, 1].map(list_in_shard);
-            client::add(&slow, day(), &title("slow")).expect("added");
+            CLIENT.add(&slow, day(), &title("slow")).expect("added");
             TodoServer::of(&slow).stop().expect("it stops");
             let worker = holder("db.worker.0");
             process::unregister("db.worker.0").expect("it had the name");
 
-            let server = server_process(&slow).expect("at once, although it cannot load");
-            client::add(&other, day(), &title("quick")).expect("added meanwhile");
-            assert_eq!(client::entries(&other, None).expect("read meanwhile").len(), 1);
+            let server = CLIENT.server_process(&slow).expect("at once, although it cannot load");
+            CLIENT.add(&other, day(), &title("quick")).expect("added meanwhile");
+            assert_eq!(CLIENT.entries(&other, None).expect("read meanwhile").len(), 1);
             let loading = process::info(server.whereis().expect("it waits")).expect("it lives");
             assert_eq!(loading.mailbox_len, 0);
 
             process::register("db.worker.0", worker).expect("it has none");
-            assert_eq!(client::entries(&slow, None).expect("loaded").len(), 1);
+            assert_eq!(CLIENT.entries(&slow, None).expect("loaded").len(), 1);
             assert_eq!(server.whereis(), Some(loading.pid), "it was the same server all the time");
         });
     }
@@ -240,23 +236,22 @@ mod lists {
     use super::*;
 
     #[test]
-    fn a_list_is_changed_and_read() {
+    fn list_can_be_changed_and_read() {
         with_system(0, &|_, _| {
             let bob = list("bob");
             let first = add("bob", "Dentist");
             let second =
-                client::add(&bob, "2026-11-23".parse().expect("a date"), &title("Dinner")).expect("added");
+                CLIENT.add(&bob, "2026-11-23".parse().expect("a date"), &title("Dinner")).expect("added");
             assert_eq!((first.id, second.id), (1, 2));
 
-            assert!(client::done(&bob, 1).expect("there").done);
-            assert_eq!(client::edit(&bob, 2, &title("Lunch")).expect("there").title, title("Lunch"));
+            assert!(CLIENT.done(&bob, 1).expect("there").done);
+            assert_eq!(CLIENT.edit(&bob, 2, &title("Lunch")).expect("there").title, title("Lunch"));
             assert_eq!(titles("bob"), ["Dentist", "Lunch"]);
-            assert_eq!(client::entries(&bob, Some(day())).expect("read").len(), 1);
-            assert_eq!(client::remove(&bob, 1).expect("there").id, 1);
+            assert_eq!(CLIENT.entries(&bob, Some(day())).expect("read").len(), 1);
+            assert_eq!(CLIENT.remove(&bob, 1).expect("there").id, 1);
             assert_eq!(titles("bob"), ["Lunch"]);
 
-            for result in [client::done(&bob, 1), client::edit(&bob, 9, &title("x")), client::remove(&bob, 1)]
-            {
+            for result in [CLIENT.done(&bob, 1), CLIENT.edit(&bob, 9, &title("x")), CLIENT.remove(&bob, 1)] {
                 assert!(matches!(result, Err(TodoError::NoSuchEntry(_))), "{result:?}");
             }
             assert_eq!(add("bob", "Supper").id, 3, "an id is never given out again");
@@ -276,7 +271,7 @@ mod lists {
                 })
             });
             join(writers.collect());
-            let entries = client::entries(&list("shared"), None).expect("read");
+            let entries = CLIENT.entries(&list("shared"), None).expect("read");
             let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
             assert_eq!(ids, (1..=(WRITERS * EACH) as EntryId).collect::<Vec<_>>());
             for writer in 0..WRITERS {
@@ -288,20 +283,20 @@ mod lists {
     }
 
     #[test]
-    fn every_list_that_ever_had_an_entry_is_named() {
+    fn lists_returns_every_list_that_ever_had_an_entry() {
         with_system(0, &|_, _| {
             for name in ["b", "a", "c", "d"] {
                 add(name, "x");
             }
-            client::remove(&list("d"), 1).expect("removed");
+            CLIENT.remove(&list("d"), 1).expect("removed");
             assert_eq!(titles("never written"), [""; 0]);
-            assert_eq!(client::lists().expect("named"), ["a", "b", "c", "d"].map(list));
+            assert_eq!(CLIENT.lists().expect("named"), ["a", "b", "c", "d"].map(list));
         });
     }
 
     /// Checks that the name of a list is never part of a path.
     #[test]
-    fn a_name_that_looks_like_a_path_is_a_name() {
+    fn name_like_a_path_is_only_a_name() {
         const NAMES: [&str; 6] = ["../x", "/etc/passwd", "a/b", "..", "CON", "🛒 %00 ; rm -rf ~"];
         alone(&|_, dir| {
             let data = dir.join("data");
@@ -340,7 +335,7 @@ mod workers {
     }
 
     #[test]
-    fn changes_that_come_together_are_written_together() {
+    fn concurrent_changes_are_written_in_one_batch() {
         const LISTS: usize = 32;
         with_system(0, &|_, dir| {
             let writers = (0..LISTS).map(|n| {
@@ -357,7 +352,7 @@ mod workers {
     }
 
     #[test]
-    fn a_read_sees_every_change_that_was_sent_before_it() {
+    fn read_sees_every_earlier_change() {
         with_system(0, &|_, _| {
             let home = list_in_shard(0);
             for id in 1..=50 {
@@ -372,7 +367,7 @@ mod workers {
     }
 
     #[test]
-    fn a_change_that_does_not_fit_fails_alone() {
+    fn conflicting_change_fails_alone() {
         with_system(0, &|_, _| {
             let home = list_in_shard(0);
             let added = |id| Change::Added(Entry { id, date: day(), title: title("x"), done: false });
@@ -389,11 +384,11 @@ mod workers {
             }
             let stale = database::append(&home, &Change::Done { id: 999 });
             assert!(matches!(stale, Err(TodoError::Store(StoreError::Stale { id: 999, .. }))), "{stale:?}");
-            assert_eq!(client::entries(&home, None).expect("read").len(), 40);
+            assert_eq!(CLIENT.entries(&home, None).expect("read").len(), 40);
         });
     }
 
-    /// Starts a worker under a supervisor of its own, as from chapter 9 on: its exit does not affect its clients.
+    /// Starts a worker under a supervisor of its own: its exit does not affect its clients.
     fn with_lone_worker(body: &dyn Fn(&ServerRef<Supervisor>, &ListName)) {
         alone(&|_, dir| {
             let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
@@ -405,7 +400,7 @@ mod workers {
     }
 
     #[test]
-    fn a_write_waits_for_a_worker_that_is_being_started_again() {
+    fn write_waits_for_a_worker_that_is_restarting() {
         with_lone_worker(&|supervisor, home| {
             supervisor.terminate_child("DbWorker").expect("it ran");
             let name = home.clone();
@@ -420,7 +415,7 @@ mod workers {
     }
 
     #[test]
-    fn a_write_that_met_a_dying_worker_is_made_once() {
+    fn write_during_the_exit_of_its_worker_is_made_once() {
         const ENTRIES: EntryId = 60;
         const KILLS: usize = 6;
         with_lone_worker(&|_, home| {
@@ -458,7 +453,7 @@ mod workers {
     }
 }
 
-/// Chapter 8: all are linked, and one supervisor starts them afresh.
+/// All are linked, and one supervisor restarts them.
 mod faults {
     use super::*;
 
@@ -466,7 +461,7 @@ mod faults {
         ["cache", "database", "db.worker.0", "db.worker.1", "db.worker.2", "list:alice", "list:bob"];
 
     #[test]
-    fn the_tree_shows_who_started_whom() {
+    fn tree_shows_the_parent_of_each_process() {
         with_system(0, &|_, _| {
             add("bob", "Dentist");
             let lines = tree::lines();
@@ -487,20 +482,24 @@ mod faults {
     }
 
     #[test]
-    fn whoever_ends_all_are_new_under_their_old_names_and_nothing_is_lost() {
+    fn any_exit_restarts_all_under_their_names_and_no_entry_is_lost() {
         with_system(100, &|_, _| {
             add("bob", "Dentist");
             add("alice", "Shopping");
             for name in NAMES {
-                for blow in [Fault::Kill, Fault::Crash] {
+                for fault in [Fault::Kill, Fault::Crash] {
                     assert_eq!(titles("bob").len() + titles("alice").len(), 2);
                     let before = NAMES.map(holder);
-                    let hit = inject(name, blow).unwrap_or_else(|missed| panic!("{name}: {missed}"));
-                    assert_eq!(hit.gave_up, None);
-                    match blow {
-                        Fault::Kill => assert_eq!(hit.reason, ExitReason::Killed),
+                    let outcome = inject(name, fault).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    assert_eq!(outcome.gave_up, None);
+                    match fault {
+                        Fault::Kill => assert_eq!(outcome.reason, ExitReason::Killed),
                         _ => {
-                            assert!(matches!(hit.reason, ExitReason::Panic(_)), "{name}: {}", hit.reason)
+                            assert!(
+                                matches!(outcome.reason, ExitReason::Panic(_)),
+                                "{name}: {}",
+                                outcome.reason
+                            )
                         }
                     }
                     assert_eq!(
@@ -520,7 +519,7 @@ mod faults {
     }
 
     #[test]
-    fn an_unknown_name_is_not_struck() {
+    fn fault_for_an_unknown_name_is_an_error() {
         with_system(0, &|_, _| {
             assert_eq!(inject("nobody", Fault::Kill), Err(InjectError::Unknown("nobody".into())));
             assert_eq!(inject("list:bob", Fault::Crash), Err(InjectError::Unknown("list:bob".into())));
@@ -536,9 +535,9 @@ mod faults {
             let system = start(dir, 3).root;
             add("bob", "Dentist");
             for _ in 0..3 {
-                assert_eq!(inject("cache", Fault::Crash).expect("hit").gave_up, None);
+                assert_eq!(inject("cache", Fault::Crash).expect("injected").gave_up, None);
             }
-            assert_eq!(inject("cache", Fault::Crash).expect("hit").gave_up, Some(ExitReason::Shutdown));
+            assert_eq!(inject("cache", Fault::Crash).expect("injected").gave_up, Some(ExitReason::Shutdown));
             match inbox.recv() {
                 Event::Exit { from, reason } => assert_eq!((from, reason), (system, ExitReason::Shutdown)),
                 other => panic!("an exit was due, not {other:?}"),
@@ -547,7 +546,7 @@ mod faults {
             // A client that waits for a system that does not come takes two seconds each time.
             eventually("a refusal without a wait", || {
                 let began = Instant::now();
-                let refused = client::add(&list("bob"), day(), &title("Dinner"));
+                let refused = CLIENT.add(&list("bob"), day(), &title("Dinner"));
                 let is_refused = matches!(refused, Err(TodoError::Unavailable(CallError::NoProc { .. })));
                 assert!(is_refused, "{refused:?}");
                 began.elapsed() < Duration::from_secs(1)
@@ -562,16 +561,16 @@ mod faults {
 
     /// Checks the one error after which the outcome is unknown: the client gets that error, and no change is made twice.
     #[test]
-    fn a_change_that_was_under_way_in_a_crash_has_no_answer() {
+    fn change_in_flight_during_a_crash_is_unanswered() {
         // A worker without its name is not waited for by its successor, which then is tried again.
         with_system(100_000, &|_, _| {
             let home = list_in_shard(0);
-            client::add(&home, day(), &title("first")).expect("added");
+            CLIENT.add(&home, day(), &title("first")).expect("added");
             process::unregister("db.worker.0").expect("it had the name"); // a write waits for the worker now
             let answer: Arc<Mutex<Option<Result<Entry, TodoError>>>> = Arc::default();
             let writer = {
                 let (answer, home) = (Arc::clone(&answer), home.clone());
-                go(move || *answer.lock() = Some(client::add(&home, day(), &title("second"))))
+                go(move || *answer.lock() = Some(CLIENT.add(&home, day(), &title("second"))))
             };
             let server = TodoServer::of(&home).whereis().expect("it runs");
             let waits_for_it =
@@ -580,7 +579,7 @@ mod faults {
             eventually("it is being handled", || {
                 process::info(server).is_some_and(|info| info.mailbox_len == 0)
             });
-            inject("cache", Fault::Kill).expect("hit");
+            inject("cache", Fault::Kill).expect("injected");
             join(vec![writer]);
             let answer = answer.lock().take().expect("it returned");
             assert!(matches!(answer, Err(TodoError::Unanswered(CallError::Exited { .. }))), "{answer:?}");
@@ -591,7 +590,7 @@ mod faults {
     /// Lets many writers add entries while a process is killed every few milliseconds. The test ends after a number of kills
     /// and of acknowledged entries, however long these take: its verdict does not depend on the speed of the machine.
     #[test]
-    fn nothing_acknowledged_is_lost_or_doubled_under_random_kills() {
+    fn no_acknowledged_entry_is_lost_or_doubled_under_random_kills() {
         const WRITERS: usize = 6;
         const KILLS: usize = 40;
         const ENTRIES: usize = 100;
@@ -607,7 +606,7 @@ mod faults {
                         }
                         let (name, what) =
                             (list(&format!("list {}", writer / 2)), title(&format!("{writer}: {n}")));
-                        if let Ok(entry) = client::add(&name, day(), &what) {
+                        if let Ok(entry) = CLIENT.add(&name, day(), &what) {
                             assert_eq!(entry.title, what);
                             let earlier = acknowledged.lock().insert((name, entry.id), what);
                             assert_eq!(earlier, None, "one id for two entries");
@@ -636,8 +635,8 @@ mod faults {
             join(writers);
 
             let mut kept = BTreeMap::new();
-            for name in client::lists().expect("named") {
-                for entry in client::entries(&name, None).expect("read") {
+            for name in CLIENT.lists().expect("named") {
+                for entry in CLIENT.entries(&name, None).expect("read") {
                     kept.insert((name.clone(), entry.id), entry.title);
                 }
             }
@@ -666,7 +665,7 @@ mod refusals {
     }
 
     #[test]
-    fn a_store_that_is_open_elsewhere() {
+    fn store_that_is_open_elsewhere_is_refused() {
         alone(&|_, dir| {
             let elsewhere = Store::open(dir, 1, SHARDS).expect("open");
             let error = refused(dir);
@@ -680,7 +679,7 @@ mod refusals {
     }
 
     #[test]
-    fn a_damaged_shard_which_is_left_as_it_is() {
+    fn damaged_shard_is_refused_and_left_unchanged() {
         alone(&|_, dir| {
             let system = start(dir, 0);
             for name in ["a", "b", "c", "d", "e"] {
@@ -701,7 +700,7 @@ mod refusals {
     }
 
     #[test]
-    fn a_folder_of_another_number_of_shards() {
+    fn folder_with_another_number_of_shards_is_refused() {
         alone(&|_, dir| {
             fs::write(dir.join("shards"), "7\n").expect("writable");
             assert!(matches!(refused(dir), StoreError::WrongShardCount { found: 7, asked: SHARDS, .. }));
@@ -709,7 +708,7 @@ mod refusals {
     }
 
     #[test]
-    fn a_folder_that_is_none() {
+    fn path_that_is_no_folder_is_refused() {
         alone(&|_, dir| {
             let file = dir.join("file");
             fs::write(&file, "").expect("writable");
@@ -720,7 +719,7 @@ mod refusals {
     }
 
     #[test]
-    fn a_second_system() {
+    fn second_system_is_refused() {
         with_system(0, &|_, dir| {
             let first = SYSTEM.whereis();
             let error = System::start_link(Config::new(dir)).expect_err("there is one");
@@ -735,9 +734,9 @@ mod refusals {
 
 /// Checks the names that are used only as text, so that a rename is noticed.
 #[test]
-fn the_names_are_those_the_manual_gives() {
-    assert_eq!(CACHE.to_string(), "cache");
-    assert_eq!((DATABASE.to_string(), POOL.to_string()), ("database".into(), "database".into()));
+fn process_names_are_as_documented() {
+    assert_eq!((CACHE.to_string(), LISTS.to_string()), ("cache".into(), "lists".into()));
+    assert_eq!((DATABASE.to_string(), POOL.to_string()), ("database".into(), "db.workers".into()));
     assert_eq!(SYSTEM.to_string(), "system");
     assert_eq!(TodoServer::of(&list("bob")).to_string(), "list:bob");
     for (shard, worker) in WORKERS.iter().enumerate() {

@@ -1,4 +1,4 @@
-// Tests of the page of todo-cache, with the actions of a user. `tests/browser/run` starts it with the address of a
+// Tests of the page of todo-cache, with the actions of a user. `browser/run` starts it with the address of a
 // server that allows to kill, that of one that does not, a folder for the browser, and perhaps one for screenshots.
 
 import { start } from "./browser.mjs";
@@ -31,7 +31,7 @@ const page = await browser.open({ url, width: 1600, height: 1000, dark: true });
 await check("the tree is live, and the plain text is gone", async () => {
   await page.until(`document.getElementById('status').textContent === 'live'`);
   equal(await page.ask(`document.getElementById('plain').hidden`), true);
-  for (const name of ["system", "database", "db.worker.0", "cache", "web"]) await page.until(row(name));
+  for (const name of ["system", "db.workers", "db.worker.0", "lists", "web"]) await page.until(row(name));
 });
 
 /** Fills in the form by the keyboard. */

@@ -1,20 +1,12 @@
 //! What comes into the example `todo-cache` as bytes: its HTTP parser and its responses, and the lines of its shell. Nothing
-//! here has a process. `cargo test` runs it; `TODO_FUZZ_SECONDS=600 cargo test --test todo_http fuzz -- --nocapture` for
-//! longer.
-
-#[allow(dead_code, reason = "the shell uses more of it than these tests do")]
-#[path = "../examples/todo-cache/command.rs"]
-mod command;
-#[allow(dead_code, reason = "the program uses more of it than these tests do")]
-#[path = "../examples/todo-cache/todo/mod.rs"]
-mod todo;
+//! here has a process. `TODO_FUZZ_SECONDS=600 cargo test -p todo-cache --test it fuzz -- --nocapture` runs longer.
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use command::{Command, CommandParseError};
-use todo::http::{MAX_BODY_LEN, MAX_HEAD_LEN, ParseError, Parsed, Request, Response, parse};
+use crate::command::{Command, CommandParseError};
+use crate::todo::http::{MAX_BODY_LEN, MAX_HEAD_LEN, ParseError, Parsed, Request, Response, parse};
 
 /// Parses a request of which all bytes are there.
 #[track_caller]
@@ -56,7 +48,7 @@ mod requests {
                             origin: http://127.0.0.1:5454\r\nX-Todo: 1\r\nContent-Length: 5\r\n\r\nhello";
 
     #[test]
-    fn a_request_is_understood() {
+    fn request_of_a_browser_is_parsed() {
         let expected = Request {
             method: "POST".into(),
             path: "/add_entry".into(),
@@ -76,7 +68,7 @@ mod requests {
     }
 
     #[test]
-    fn a_request_that_comes_in_pieces_is_the_same_request() {
+    fn request_in_pieces_is_the_same_request() {
         let bytes = BROWSERS.as_bytes();
         for end in 0..bytes.len() {
             assert_eq!(parse(&bytes[..end]), Ok(Parsed::Incomplete), "{end} bytes");
@@ -85,7 +77,7 @@ mod requests {
     }
 
     #[test]
-    fn of_two_requests_in_one_piece_the_first_is_taken() {
+    fn first_of_two_requests_in_one_piece_is_parsed() {
         let both = [BROWSERS, "GET /lists HTTP/1.1\r\n\r\n"].concat();
         for end in BROWSERS.len()..=both.len() {
             let first = parse(&both.as_bytes()[..end]).expect("good");
@@ -95,7 +87,7 @@ mod requests {
     }
 
     #[test]
-    fn who_wants_to_go_on_says_so_as_the_version_has_it() {
+    fn keep_alive_depends_on_version_and_connection_header() {
         let cases = [
             ("1.1", "", true),
             ("1.1", "connection: keep-alive\r\n", true),
@@ -135,7 +127,7 @@ mod requests {
     }
 
     #[test]
-    fn a_page_of_another_site_is_known_by_its_origin() {
+    fn page_of_another_site_is_cross_origin() {
         let sent = |host: &str, origin: &str| {
             whole(posts(&format!("host: {host}\r\n{origin}"), "")).is_cross_origin()
         };
@@ -147,7 +139,7 @@ mod requests {
         {
             assert!(sent(here, &format!("origin: {origin}\r\n")), "{origin:?}");
         }
-        assert!(whole(posts(there, "")).is_cross_origin(), "nobody knows who was meant");
+        assert!(whole(posts(there, "")).is_cross_origin(), "the origin is ambiguous");
         assert!(
             sent(here, "origin: http://127.0.0.1:5454\r\norigin: http://evil.example\r\n"),
             "two of them"
@@ -158,7 +150,7 @@ mod requests {
 
     /// Prevents DNS rebinding: a site could make its own name resolve to 127.0.0.1, and its pages would read and change the lists.
     #[test]
-    fn who_was_sent_here_by_a_name_is_misled() {
+    fn host_name_other_than_localhost_is_dns_rebinding() {
         let sent = |host: &str| whole(posts(&format!("host: {host}\r\n"), "")).is_dns_rebinding();
         for host in ["127.0.0.1:5454", "127.0.0.1", "localhost:5454", "localhost", "127.0.0.2:1"] {
             assert!(!sent(host), "{host}");
@@ -179,7 +171,7 @@ mod requests {
     }
 
     #[test]
-    fn only_the_one_spelling_marks_a_request() {
+    fn only_x_todo_1_is_the_csrf_header() {
         for (header, has_csrf_header) in [
             ("X-Todo: 1\r\n", true),
             ("x-todo:   1  \r\n", true),
@@ -198,7 +190,7 @@ mod refusals {
     use super::*;
 
     #[test]
-    fn what_is_no_request_is_malformed() {
+    fn bytes_that_are_no_request_are_malformed() {
         for bytes in [
             &b"\0"[..],
             b"GET\r\n\r\n",
@@ -256,7 +248,7 @@ mod refusals {
 
     /// Prevents request smuggling: if two servers disagree about the end of a request, its rest is read as another one.
     #[test]
-    fn a_length_that_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_length_is_refused() {
         for headers in [
             "content-length: +5\r\n",
             "content-length: -5\r\n",
@@ -294,7 +286,7 @@ mod refusals {
     }
 
     #[test]
-    fn every_refusal_has_its_status_and_one_sentence() {
+    fn every_parse_error_has_a_status_and_one_sentence() {
         let all = [
             (ParseError::Malformed, 400),
             (ParseError::HeadTooLarge, 431),
@@ -315,7 +307,7 @@ mod responses {
     use super::*;
 
     #[test]
-    fn a_response_is_its_status_its_headers_and_its_body() {
+    fn response_has_status_headers_and_body() {
         let response = Response { allow: Some("GET"), ..Response::text(405, "this takes GET only\n🛒") };
         for (keep_alive, connection) in [(true, "keep-alive"), (false, "close")] {
             let bytes = String::from_utf8(response.bytes(keep_alive)).expect("text");
@@ -346,7 +338,7 @@ mod responses {
     #[test]
     fn every_status_has_its_own_phrase() {
         let all = [200, 400, 403, 404, 405, 408, 413, 431, 500, 501, 503];
-        let phrase = |status| todo::http::head(status, "x").lines().next().map(str::to_owned);
+        let phrase = |status| crate::todo::http::head(status, "x").lines().next().map(str::to_owned);
         let mut phrases: Vec<_> = all.iter().map(|status| phrase(*status).expect("a line")).collect();
         for (phrase, status) in phrases.iter().zip(all) {
             assert!(phrase.starts_with(&format!("HTTP/1.1 {status} ")), "{phrase}");
