@@ -1,4 +1,22 @@
-//! A logger on stderr for programs that have no logger. The library never calls it: it only writes to `log`.
+//! A logger that writes to standard error, for programs that have no logger of their own.
+//!
+//! The library writes crash reports and the messages of supervisors to the crate [`log`](https://docs.rs/log);
+//! without a logger they are not shown. A program that uses another logger needs neither [`init`] nor the
+//! feature `env_logger`, which is on by default.
+//!
+//! ```
+//! rethread::logger::init(); // once, at the start of `main`
+//! ```
+//!
+//! | level | records |
+//! | --- | --- |
+//! | error | crashes, unexpected exits of children, failed starts and restarts, supervisors and applications that give up, new zombies, panics in destructors |
+//! | warn | unexpected messages, zombies that ended, processes that an application had to kill, invalid settings in the environment |
+//! | info | children that a supervisor starts from its spec or restarts, the start and the normal end of applications |
+//! | debug | children that are started by a request, every other exit |
+//!
+//! The environment variable `RUST_LOG` selects the level, by default `warn`. `RUST_LOG=rethread=info` shows
+//! only records of this library. `RUST_BACKTRACE=1` adds a backtrace to the report of a panic.
 
 use env_logger::{Builder, Env};
 

@@ -1,13 +1,14 @@
-//! Inspecting a running program: all processes as a tree, one process, the processes with the highest values of some
-//! measure, and a stream of events. The results are plain data, to be displayed, served or logged; nothing is
-//! collected unless it is requested.
+//! Inspection of a running program: all processes as a tree, one process, the processes with the highest
+//! values of some measure, and a stream of events. Erlang's `observer`, as data: the results can be displayed,
+//! served or logged.
 //!
 //! ```
 //! use rethread::observer::{self, SortBy};
 //! use rethread::prelude::*;
+//! use std::time::Duration;
 //!
-//! let idle = || loop { process::sleep(std::time::Duration::from_secs(60)) };
-//! let spec = Supervisor::one_for_one().name(ServerRef::named("doc.observed"));
+//! let idle = || loop { process::sleep(Duration::from_secs(60)) };
+//! let spec = Supervisor::one_for_one().name(SupervisorRef::named("doc.observed"));
 //! let system = spec.child(ChildSpec::worker("idler", idle)).start_link()?;
 //!
 //! let snapshot = observer::snapshot();
@@ -21,8 +22,44 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! No process is called or interrupted: a server that hangs is shown as hanging. As in Erlang, a snapshot is not taken
-//! at one single moment: processes keep running while it is collected.
+//! | to see | use |
+//! | --- | --- |
+//! | all processes as a tree, with restarts, current handlers and mailbox lengths | [`snapshot`], [`Snapshot::tree`] |
+//! | the part of the tree below one process | [`Snapshot::tree_of`] |
+//! | one process, which may be a zombie | [`info`], [`Snapshot::get`], [`Snapshot::find`] |
+//! | the longest mailboxes, the slowest handlers, the supervisors with the most restarts | [`top`] with [`SortBy`] |
+//! | each start, exit, restart and zombie as it happens | [`events`], [`events_with_capacity`] |
+//! | the properties of a process without its supervision | [`process::info`](crate::process::info), [`process::processes`](crate::process::processes) |
+//! | the zombies | [`Snapshot::zombies`], [`process::zombies`](crate::process::zombies) |
+//!
+//! The `Display` of a [`Snapshot`] is the tree, of all other results one line of text:
+//!
+//! ```text
+//! System <1>         one_for_one, 0 of 3 restarts in 5s, waiting
+//! +- lists <2>       dynamic, 0 of 3 restarts in 5s, waiting
+//! |  +- bob <6>      waiting
+//! |  +- alice <7>    handling a call for 2.1s, message_queue_len 12
+//! +- statistics <3>  one_for_one, 2 of 3 restarts in 5s, waiting
+//!    +- count <10>   waiting, restarts: 2
+//! 6 processes, 0 zombies
+//! ```
+//!
+//! # Names in the tree
+//! A process is shown by its registered name, or else by its label, or else by the type of its server. A
+//! server with neither name nor label is one of many `List`;
+//! [`ServerSpec::label`](crate::gen_server::ServerSpec::label) and
+//! [`process::set_label`](crate::process::set_label) identify it.
+//!
+//! # Cost
+//! No process is called or interrupted: a server that hangs is shown as hanging. A snapshot is not taken at
+//! one single moment; processes keep running while it is collected, as in Erlang. Nothing is collected unless
+//! it is requested, and events are created only while there are subscribers. A subscriber that reads slowly
+//! never delays other processes: its oldest unread events are dropped and counted
+//! ([`EventReceiver::dropped`]).
+//!
+//! # Differences from Erlang
+//! There is no graphical program. Children are listed in start order. A supervisor's restarts and children are
+//! read without a call, so a supervisor that is busy does not delay a snapshot.
 
 pub(crate) mod snapshot;
 pub(crate) mod tree;
