@@ -2,7 +2,7 @@
 //! Everything blocks; nothing is async.
 //!
 //! A *process* is an OS thread with a mailbox. A panic ends its process and no other, and becomes an [`ExitReason`] that
-//! linked processes, watchers and waiting callers receive. A [supervisor](supervisor) restarts what has crashed, from a
+//! linked processes, watchers and waiting callers receive. A [supervisor] restarts what has crashed, from a
 //! known state, and gives up when that does not help. A name leads to the current process at each use, so a handle stays
 //! valid over restarts.
 //!
