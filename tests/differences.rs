@@ -46,6 +46,24 @@ fn every_hostile_moment_has_its_test() {
     }
 }
 
+/// Every race that the table of mutations names is the beginning of a test's path: it is a filter for `cargo test`.
+#[test]
+fn every_mutation_of_the_races_names_its_race() {
+    let races = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/races");
+    let page = fs::read_to_string(races.join("README.md")).expect("the page");
+    let (_, table) = page.split_once("| mutation | detected by |").expect("the table is there");
+    let rows: Vec<_> = table.lines().filter_map(cells).collect();
+    let mut known = Vec::new();
+    for (path, text) in source::files(&races) {
+        let area = path.trim_end_matches(".rs");
+        known.extend(source::test_names(&text).iter().map(|name| format!("{area}::{name}")));
+    }
+    let is_known = |filter: &str| known.iter().any(|name| name.starts_with(filter));
+    assert!(rows.len() > 40 && rows.iter().all(|row| row.len() == 2), "{rows:#?}");
+    let missing: Vec<_> = rows.iter().filter(|row| !is_known(row[1].trim_matches('`'))).collect();
+    assert!(missing.is_empty(), "no such race: {missing:#?}");
+}
+
 /// Returns the faults in the rows of the page.
 fn gaps(page: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let rows: Vec<Vec<&str>> = page.lines().filter_map(cells).collect();
