@@ -13,7 +13,7 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::watch;
-use crate::supervisor::server::Supervisor;
+use crate::supervisor::supervisor::SupervisorRef;
 
 /// A handle to one start of an application, for use on any thread, also after the application has ended. Dropping it
 /// does not stop the application.
@@ -34,9 +34,9 @@ impl ApplicationRef {
     ///
     /// If [`find`](crate::Application::find) has found the application while it was still starting, there is no
     /// supervisor yet: calls through the handle fail, like those to a process that has exited.
-    pub fn supervisor(&self) -> ServerRef<Supervisor> {
+    pub fn supervisor(&self) -> SupervisorRef {
         // `Pid::next` returns a pid that no process has.
-        self.state.top().cloned().unwrap_or_else(|| ServerRef::from_pid(Pid::next()))
+        self.state.top().cloned().map_or_else(|| SupervisorRef::from_pid(Pid::next()), SupervisorRef::new)
     }
 
     /// Returns `true` from the moment [`start`](crate::Application::start) returns until the application begins to

@@ -1,6 +1,7 @@
 //! The application master: a process that starts the top supervisor of an application, and stops all processes of the
 //! application when the top supervisor exits or a stop is requested.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::gen_server::callbacks::Context;
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::Info;
 use crate::gen_server::callbacks::InitError;
-use crate::gen_server::reply::{Never, Next};
-use crate::gen_server::start::ServerSpec;
+use crate::gen_server::reply::Next;
+use crate::gen_server::spec::ServerSpec;
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
@@ -81,7 +82,7 @@ pub(crate) struct StopRequest;
 
 impl GenServer for Master {
     type Args = MasterArgs;
-    type Call = Never;
+    type Call = Infallible;
     type Cast = StopRequest;
 
     fn init(args: MasterArgs, cx: &mut Context<Self>) -> Result<Self, InitError> {
@@ -103,7 +104,7 @@ impl GenServer for Master {
         Ok(Self { state, top, prep_stop, on_stop, processes })
     }
 
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
     }
 

@@ -129,4 +129,4 @@ pub(crate) mod supervisor;
 pub use self::body::callers;
 pub use self::handle::{JoinError, Task};
 pub use self::stream::{OnTimeout, TaskStream};
-pub use self::supervisor::{TaskBuilder, TaskSupervisor};
+pub use self::supervisor::{TaskBuilder, TaskSupervisor, TaskSupervisorRef, TaskSupervisorSpec};
