@@ -36,7 +36,7 @@ impl ApplicationRef {
     /// supervisor yet: calls through the handle fail, like those to a process that has exited.
     pub fn supervisor(&self) -> SupervisorRef {
         // `Pid::next` returns a pid that no process has.
-        self.state.top().cloned().map_or_else(|| SupervisorRef::from_pid(Pid::next()), SupervisorRef::new)
+        self.state.top().cloned().unwrap_or_else(|| SupervisorRef::from_pid(Pid::next()))
     }
 
     /// Returns `true` from the moment [`start`](crate::Application::start) returns until the application begins to
@@ -57,6 +57,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// let app = Application::new("doc.stop", Supervisor::one_for_one()).start()?;
@@ -89,6 +90,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     ///
     /// let last = ChildSpec::worker("last", || {
     ///     // ... the work is done
@@ -109,6 +111,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     ///
     /// let app = Application::new("doc.wait", Supervisor::one_for_one()).start()?;
     /// app.request_stop();
@@ -130,6 +133,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     /// use std::time::Duration;
     ///
     /// let app = Application::new("doc.wait_timeout", Supervisor::one_for_one()).start()?;

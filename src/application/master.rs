@@ -27,7 +27,8 @@ use crate::process::signals::exit::exit;
 use crate::process::signals::monitor::watch_block;
 use crate::reason::ExitReason;
 use crate::supervisor::child::write_log;
-use crate::supervisor::server::Supervisor;
+use crate::supervisor::server;
+use crate::supervisor::supervisor::SupervisorRef;
 use crate::sync;
 use crate::unwind::ContainedDrop;
 
@@ -64,7 +65,7 @@ impl Callback {
 /// The start arguments of a master.
 pub(crate) struct MasterArgs {
     pub(crate) state: Arc<ApplicationState>,
-    pub(crate) top: ServerSpec<Supervisor>,
+    pub(crate) top: ServerSpec<server::Supervisor>,
     pub(crate) prep_stop: Option<Callback>,
     pub(crate) on_stop: Option<Callback>,
 }
@@ -99,7 +100,7 @@ impl GenServer for Master {
             }
         };
         let Some(top) = started.find_block() else { unreachable!("a started server is found by its block") };
-        state.set_top(started);
+        state.set_top(SupervisorRef::new(started));
         write_log(log::Level::Info, format_args!("application {} started", state.name));
         Ok(Self { state, top, prep_stop, on_stop, processes })
     }
