@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::Pid;
-use crate::process::control::local;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
-use crate::process::lifecycle::spawn::start_process;
 use crate::process::mailbox::inbox::Inbox;
 use crate::reason::ExitReason;
 
@@ -491,11 +489,7 @@ impl ChildSpec {
         Self::new(id, move || {
             // Each start needs its own copy of the body.
             let body = Arc::clone(&body);
-            // Runs on the thread of the supervisor, to which the process is linked.
-            let me = local::get().ok_or(StartError::NotAProcess)?;
-            let process =
-                start_process(builder.clone(), Some(&me), None, move |inbox: &mut Inbox<M>| body(inbox))?;
-            Ok(process.pid())
+            Ok(builder.clone().spawn_receiver_link(move |inbox: &mut Inbox<M>| body(inbox))?.pid())
         })
     }
 

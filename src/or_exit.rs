@@ -27,9 +27,8 @@ pub trait OrExit<T> {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::process::{self, Inbox};
     ///
-    /// let result = process::attach(|_: &mut Inbox<()>| {
+    /// let result = process::attach(|| {
     ///     let number: i32 = "forty-two".parse().or_exit();
     ///     number
     /// });

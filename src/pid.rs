@@ -77,8 +77,8 @@ define_id!(
     /// ```
     /// use rethread::process;
     ///
-    /// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
-    /// println!("started {}", child.pid()); // started <7>
+    /// let child = process::spawn(|| println!("running"))?;
+    /// println!("started {child}"); // started <7>
     /// # Ok::<(), rethread::process::SpawnError>(())
     /// ```
     Pid,

@@ -25,16 +25,19 @@ use crate::unwind::{ContainedDrop, Payload, as_text};
 /// | `{Why, {gen_server, call, ..}}` | [`Call`](Self::Call) |
 /// | any other term | [`Other`](Self::Other), made by [`ExitReason::new`] |
 ///
+/// `Display` is the text that logs and reports show; `Debug` shows the variant, too.
+///
 /// ```
 /// use rethread::ExitReason;
 ///
 /// let reason = ExitReason::new("out of paper");
 /// assert_eq!(reason, ExitReason::from("out of paper"));
 /// assert_eq!(reason.to_string(), "out of paper");
+/// assert_eq!(format!("{reason:?}"), r#"Other("out of paper")"#);
 /// assert!(reason.is_abnormal());
 /// assert!(!ExitReason::shutdown_with(42).is_abnormal());
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ExitReason {
     /// The function of the process returned, or the process stopped because its work was done.
@@ -152,13 +155,6 @@ impl fmt::Display for ExitReason {
     }
 }
 
-impl fmt::Debug for ExitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Readable in the output of a failed assertion, and the same as in the log.
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl From<&'static str> for ExitReason {
     fn from(text: &'static str) -> Self {
         Self::new(text)
@@ -171,7 +167,8 @@ impl From<String> for ExitReason {
     }
 }
 
-/// A value in an [`ExitReason`]: shared, comparable and printable.
+/// A value in an [`ExitReason`]: shared, comparable and printable. `Display` shows text as it is and an error with its
+/// sources; `Debug` is the `Debug` of the value.
 #[derive(Clone)]
 pub struct ReasonValue(Arc<ContainedDrop<Box<dyn DynValue>>>);
 
@@ -179,7 +176,8 @@ pub struct ReasonValue(Arc<ContainedDrop<Box<dyn DynValue>>>);
 trait DynValue: Send + Sync {
     fn as_any(&self) -> &dyn Any;
     fn equals(&self, other: &dyn Any) -> bool;
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 /// A value from [`ExitReason::new`] or [`ExitReason::shutdown_with`].
@@ -192,12 +190,15 @@ impl<T: Any + fmt::Debug + PartialEq + Send + Sync> DynValue for UserValue<T> {
     fn equals(&self, other: &dyn Any) -> bool {
         other.downcast_ref::<T>().is_some_and(|other| *other == self.0)
     }
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Text without the quotation marks of its `Debug`.
         match as_text(&self.0) {
             Some(text) => f.write_str(text),
             None => write!(f, "{:?}", self.0),
         }
+    }
+    fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -212,8 +213,11 @@ impl<E: Error + Send + Sync + 'static> DynValue for ErrorValue<E> {
         // Few error types implement `PartialEq`, so errors of one type are equal if their texts are.
         other.downcast_ref::<E>().is_some_and(|other| other.to_string() == self.0.to_string())
     }
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_with_sources(&self.0, f)
+    }
+    fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -230,8 +234,11 @@ impl DynValue for BoxedError {
             .downcast_ref::<Box<dyn Error + Send + Sync>>()
             .is_some_and(|other| other.to_string() == self.0.to_string())
     }
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_with_sources(&*self.0, f)
+    }
+    fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -265,8 +272,11 @@ impl DynValue for ThrownText {
     fn equals(&self, other: &dyn Any) -> bool {
         other.downcast_ref::<String>() == Some(&self.0)
     }
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+    fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -306,13 +316,13 @@ impl PartialEq for ReasonValue {
 
 impl fmt::Display for ReasonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.get().fmt(f)
+        self.0.get().fmt_display(f)
     }
 }
 
 impl fmt::Debug for ReasonValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        self.0.get().fmt_debug(f)
     }
 }
 
@@ -406,7 +416,11 @@ impl fmt::Display for PanicReport {
 
 impl fmt::Debug for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        // What `PartialEq` compares: two reports that print alike are equal. A backtrace would fill pages.
+        f.debug_struct("PanicReport")
+            .field("message", &self.0.message)
+            .field("location", &self.0.location)
+            .finish()
     }
 }
 
@@ -419,6 +433,42 @@ mod tests {
         assert_eq!(ExitReason::new("oops"), ExitReason::from("oops".to_owned()));
         assert_ne!(ExitReason::new("oops"), ExitReason::shutdown_with("oops"));
         assert_ne!(ExitReason::new(1_u8), ExitReason::new(1_u16));
+    }
+
+    #[test]
+    fn debug_shows_the_variant_and_display_the_text() {
+        let location = PanicLocation { file: "src/main.rs".to_owned(), line: 3, column: 5 };
+        let report = PanicReport::new("boom".to_owned(), Some(location), None, None);
+        let failure = CallFailure::new(ExitReason::NoProc, &"server".into());
+        let error = "x".parse::<i32>().unwrap_err();
+        let boxed = || Box::<dyn Error + Send + Sync>::from("no disk");
+        let thrown = ReasonValue::from_thrown(&"oops");
+        let expected = [
+            (ExitReason::Normal, "Normal", "normal"),
+            (ExitReason::new("normal"), r#"Other("normal")"#, "normal"),
+            (ExitReason::new(42), "Other(42)", "42"),
+            (ExitReason::shutdown_with("x"), r#"ShutdownWith("x")"#, "shutdown(x)"),
+            (ExitReason::NoCatch(thrown), r#"NoCatch("oops")"#, "nocatch(oops)"),
+            (
+                ExitReason::from_error_value(error),
+                "Other(ParseIntError { kind: InvalidDigit })",
+                "invalid digit found in string",
+            ),
+            (ExitReason::from_boxed_error(boxed()), r#"Other("no disk")"#, "no disk"),
+            (
+                ExitReason::Call(Arc::new(failure)),
+                r#"Call(CallFailure { reason: NoProc, server: "server" })"#,
+                "call to server failed: noproc",
+            ),
+            (
+                ExitReason::Panic(report),
+                r#"Panic(PanicReport { message: "boom", location: Some(PanicLocation { file: "src/main.rs", line: 3, column: 5 }) })"#,
+                "panic at src/main.rs:3: boom",
+            ),
+        ];
+        for (reason, debug, display) in expected {
+            assert_eq!((format!("{reason:?}"), reason.to_string()), (debug.to_owned(), display.to_owned()));
+        }
     }
 
     #[test]

@@ -49,10 +49,11 @@ pub use crate::supervisor::status::ChildStatus;
 /// Returns all processes as they are at the moment.
 ///
 /// ```
+/// use std::time::Duration;
 /// use rethread::{observer, process};
 ///
-/// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
-/// assert!(observer::snapshot().get(&child).is_some());
+/// let child = process::spawn(|| process::sleep(Duration::MAX))?;
+/// assert!(observer::snapshot().get(child).is_some());
 /// # Ok::<(), process::SpawnError>(())
 /// ```
 pub fn snapshot() -> Snapshot {
@@ -64,10 +65,12 @@ pub fn snapshot() -> Snapshot {
 /// Returns what is known about one process, which may be a zombie; `None` if it has exited.
 ///
 /// ```
+/// use std::time::Duration;
 /// use rethread::{observer, process};
 ///
-/// let child = process::Builder::new().name("doc.inspected").spawn::<()>(|inbox| { inbox.recv(); })?;
-/// let process = observer::info(&child).expect("it is running");
+/// let builder = process::Builder::new().name("doc.inspected");
+/// let child = builder.spawn(|| process::sleep(Duration::MAX))?;
+/// let process = observer::info(child).expect("it is running");
 /// assert_eq!(process.display_name(), "doc.inspected");
 /// # Ok::<(), process::SpawnError>(())
 /// ```
@@ -139,10 +142,10 @@ const DEFAULT_CAPACITY: usize = 1024;
 /// use rethread::process;
 ///
 /// let mut events = observer::events();
-/// let child = process::spawn::<()>(|_| ())?;
+/// let child = process::spawn(|| ())?;
 /// let exit = loop {
 ///     let event = events.recv();
-///     if event.pid == child.pid() && matches!(event.kind, ProcessEventKind::Exited { .. }) {
+///     if event.pid == child && matches!(event.kind, ProcessEventKind::Exited { .. }) {
 ///         break event;
 ///     }
 /// };
@@ -157,7 +160,7 @@ pub fn events() -> EventReceiver {
 ///
 /// ```
 /// let mut events = rethread::observer::events_with_capacity(16);
-/// let child = rethread::process::spawn::<()>(|_| ())?;
+/// let child = rethread::process::spawn(|| ())?;
 /// println!("{}", events.recv());
 /// # Ok::<(), rethread::process::SpawnError>(())
 /// ```

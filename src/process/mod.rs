@@ -5,10 +5,10 @@
 //! use rethread::ExitReason;
 //! use rethread::process::{self, Event, Inbox};
 //!
-//! process::attach(|inbox: &mut Inbox<u32>| {
+//! process::attach_receiver(|inbox: &mut Inbox<u32>| {
 //!     let parent = inbox.address();
 //!     // The child receives a number, sends its double to the parent, and exits.
-//!     let (child, monitor) = process::spawn_monitor(move |inbox: &mut Inbox<u32>| {
+//!     let (child, monitor) = process::spawn_receiver_monitor(move |inbox: &mut Inbox<u32>| {
 //!         if let Event::Message(n) = inbox.recv() {
 //!             parent.send(2 * n);
 //!         }
@@ -25,6 +25,7 @@
 //! | for | items |
 //! | --- | --- |
 //! | starting a process | [`spawn`], [`spawn_link`], [`spawn_monitor`], [`Builder`], [`attach`] |
+//! | starting a process with a mailbox | [`spawn_receiver`], [`spawn_receiver_link`], [`spawn_receiver_monitor`], [`attach_receiver`] |
 //! | sending | [`Address`], [`Name`], [`Alias`], [`send_after`], [`send_at`], [`cancel_timer`], [`read_timer`] |
 //! | receiving | [`Inbox`], [`Event`] |
 //! | exiting, and catching it | [`exit_with`], [`throw`], [`attempt`] |
@@ -33,7 +34,7 @@
 //! | monitors | [`monitor`], [`monitor_name`], [`demonitor`], [`demonitor_flush`], [`watch`] |
 //! | names | [`register`], [`unregister`], [`whereis`], [`whereis_timeout`], [`Via`] |
 //! | inspection | [`current`], [`is_alive`], [`info`], [`processes`], [`set_label`], [`zombies`] |
-//! | configuration | [`Settings`], [`set_settings`] |
+//! | configuration | [`Settings`], [`settings`], [`configure`] |
 //!
 //! # Exits
 //! A process exits when its function returns, when it panics, when it calls [`exit_with`], or because of an exit signal. A
@@ -61,10 +62,12 @@ pub(crate) mod signals;
 
 pub use self::control::activity::Activity;
 pub use self::control::block::{MonitorTarget, ProcessKind};
-pub use self::control::settings::{Settings, set_settings, settings};
+pub use self::control::settings::{Settings, configure, settings};
 pub use self::error::{AttachError, LinkError, NameError, SendError, SpawnError};
-pub use self::lifecycle::attach::attach;
-pub use self::lifecycle::spawn::{Builder, spawn, spawn_link, spawn_monitor};
+pub use self::lifecycle::attach::{attach, attach_receiver};
+pub use self::lifecycle::spawn::{
+    Builder, spawn, spawn_link, spawn_monitor, spawn_receiver, spawn_receiver_link, spawn_receiver_monitor,
+};
 pub use self::mailbox::address::{Address, Name};
 pub use self::mailbox::alias::{Alias, AliasMode};
 pub use self::mailbox::inbox::{Event, Inbox};

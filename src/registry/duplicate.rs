@@ -19,6 +19,7 @@ use crate::registry::store::enter_unregister_call;
 /// ```
 /// use rethread::prelude::*;
 /// use rethread::process::{Address, Inbox};
+/// use rethread::registry::DuplicateRegistry;
 ///
 /// #[derive(Clone, Debug, PartialEq)]
 /// pub enum Score { Goal(u32) }
@@ -33,7 +34,7 @@ use crate::registry::store::enter_unregister_call;
 ///     });
 /// }
 ///
-/// process::attach(|inbox: &mut Inbox<Score>| {
+/// process::attach_receiver(|inbox: &mut Inbox<Score>| {
 ///     TOPICS.register("football", inbox.address()).expect("a process may subscribe");
 ///     publish("football", Score::Goal(1));
 ///     publish("chess", Score::Goal(2)); // no subscribers: nothing happens
@@ -49,6 +50,7 @@ use crate::registry::store::enter_unregister_call;
 /// ```
 /// use std::sync::Arc;
 /// use rethread::prelude::*;
+/// use rethread::registry::DuplicateRegistry;
 ///
 /// type Subscriber = Arc<dyn Fn(u32) + Send + Sync>;
 /// static GOALS: DuplicateRegistry<&str, Subscriber> = DuplicateRegistry::new();
@@ -95,6 +97,7 @@ use crate::registry::store::enter_unregister_call;
 ///
 /// ```compile_fail,E0599
 /// # use rethread::prelude::*;
+/// # use rethread::registry::DuplicateRegistry;
 /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
 /// GROUPS.update_value("readers", |count| count + 1);
 /// ```
@@ -114,10 +117,11 @@ where
     /// ```
     /// use rethread::prelude::*;
     /// use rethread::process::Inbox;
+    /// use rethread::registry::DuplicateRegistry;
     ///
     /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     for n in 1..=3 {
     ///         GROUPS.register("readers", n).expect("a process may register");
     ///     }
@@ -142,9 +146,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::DuplicateRegistry;
     /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     GROUPS.register("readers", 1).expect("a process may register");
     ///     GROUPS.register("readers", 2).expect("a process may register");
     ///     assert_eq!(GROUPS.lookup("readers"), [(inbox.pid(), 1), (inbox.pid(), 2)]);

@@ -8,10 +8,12 @@ use crate::sharded_map::ShardedMap;
 
 /// Marks a [`Registry`](crate::Registry): a key has at most one process.
 #[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a marker without values")]
 pub enum Unique {}
 
 /// Marks a [`DuplicateRegistry`](crate::DuplicateRegistry): a key can have any number of entries.
 #[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a marker without values")]
 pub enum Duplicate {}
 
 /// The kind of the keys of a [`KeyedRegistry`](crate::registry::KeyedRegistry): [`Unique`] or [`Duplicate`]. Other types

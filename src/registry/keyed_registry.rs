@@ -27,6 +27,7 @@ use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_un
 ///
 /// ```
 /// use rethread::prelude::*;
+/// use rethread::registry::{DuplicateRegistry, Registry};
 /// use rethread::registry::{KeyKind, KeyedRegistry};
 ///
 /// fn is_empty<Kind: KeyKind>(registry: &KeyedRegistry<String, (), Kind>) -> bool {
@@ -44,6 +45,7 @@ impl<K, V, Kind> KeyedRegistry<K, V, Kind> {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::registry::{DuplicateRegistry, Registry};
     ///
     /// static ROOMS: Registry<&str> = Registry::new();
     /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
@@ -90,11 +92,12 @@ where
     /// ```
     /// use rethread::prelude::*;
     /// use rethread::process::{Inbox, NameError};
+    /// use rethread::registry::{DuplicateRegistry, Registry};
     ///
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     let me = inbox.pid();
     ///     assert_eq!(ROOMS.register("lobby", 1), Ok(()));
     ///     assert_eq!(ROOMS.register("lobby", 2), Err(NameError::Taken(me)));
@@ -119,10 +122,10 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
-    /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<u32> = Registry::new();
     ///
-    /// process::attach(|_: &mut Inbox<()>| {
+    /// process::attach(|| {
     ///     ROOMS.register(7, ()).expect("it is free");
     ///     ROOMS.unregister(&7);
     ///     ROOMS.unregister(&8); // not held by this process
@@ -146,9 +149,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::DuplicateRegistry;
     /// static GROUPS: DuplicateRegistry<&str, u32> = DuplicateRegistry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     GROUPS.register("readers", 1).expect("a process may register");
     ///     GROUPS.register("readers", 2).expect("a process may register");
     ///     assert_eq!(GROUPS.values("readers", inbox.pid()), [1, 2]);
@@ -174,9 +178,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     ROOMS.register("lobby", ()).expect("it is free");
     ///     ROOMS.register("attic", ()).expect("it is free");
     ///     assert_eq!(ROOMS.keys(inbox.pid()), ["lobby", "attic"]);
@@ -192,10 +197,10 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
-    /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str> = Registry::new();
     ///
-    /// process::attach(|_: &mut Inbox<()>| {
+    /// process::attach(|| {
     ///     ROOMS.register("lobby", ()).expect("it is free");
     ///     assert_eq!(ROOMS.count(), 1);
     /// })?;
@@ -212,9 +217,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     ROOMS.register("lobby", 1).expect("it is free");
     ///     ROOMS.register("attic", 2).expect("it is free");
     ///     assert_eq!(ROOMS.entries(), [("lobby", inbox.pid(), 1), ("attic", inbox.pid(), 2)]);
@@ -232,9 +238,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::{Address, Inbox};
+    /// # use rethread::registry::Registry;
     /// static DOORS: Registry<&str, Address<u32>> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<u32>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<u32>| {
     ///     DOORS.register("front", inbox.address()).expect("it is free");
     ///     DOORS.dispatch("front", |entries| entries.iter().for_each(|(_, door)| door.send(1)));
     ///     DOORS.dispatch("back", |_| unreachable!("there is no entry"));
@@ -267,13 +274,14 @@ where
     /// If the caller holds the lock of this key already: it would wait for itself.
     ///
     /// ```
+    /// # use rethread::StartError;
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
-    /// #     type Args = (); type Call = Never; type Cast = Never;
+    /// #     type Args = (); type Call = Infallible; type Cast = Infallible;
     /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
-    /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-    /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+    /// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     /// # }
     /// static ROOMS: Registry<String> = Registry::new();
     ///
@@ -303,13 +311,14 @@ where
     /// ```
     /// use rethread::prelude::*;
     /// use rethread::process::Inbox;
+    /// use rethread::registry::{Registry, RegistryEvent};
     ///
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<RegistryEvent<&str, u32>>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<RegistryEvent<&str, u32>>| {
     ///     ROOMS.listen(&inbox.address());
-    ///     let room = process::spawn::<()>(|_| ROOMS.register("lobby", 3).expect("it is free"));
-    ///     let pid = room.expect("a free thread").pid();
+    ///     let room = process::spawn(|| ROOMS.register("lobby", 3).expect("it is free"));
+    ///     let pid = room.expect("a free thread");
     ///     let (key, value) = ("lobby", 3);
     ///     assert_eq!(inbox.recv().into_message(), Some(RegistryEvent::Register { key, pid, value }));
     ///     assert_eq!(inbox.recv().into_message(), Some(RegistryEvent::Unregister { key, pid }));
@@ -333,6 +342,7 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::{Registry, RegistryEvent};
     /// pub struct Audit;
     /// pub enum Tell { Rooms(RegistryEvent<String>) }
     ///
@@ -345,14 +355,14 @@ where
     ///
     /// impl GenServer for Audit {
     ///     type Args = ();
-    ///     type Call = Never;
+    ///     type Call = Infallible;
     ///     type Cast = Tell;
     ///
     ///     fn init(_: (), cx: &mut Context<Self>) -> Result<Self, InitError> {
     ///         ROOMS.listen_server(cx.server_ref());
     ///         Ok(Audit)
     ///     }
-    ///     # fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
+    ///     # fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     ///     fn handle_cast(&mut self, Tell::Rooms(event): Tell, _: &mut Context<Self>) -> Next {
     ///         println!("{event:?}");
     ///         Next::wait()

@@ -21,10 +21,11 @@ use crate::unwind::ContainedDrop;
 /// ```
 /// use rethread::prelude::*;
 /// use rethread::process::{Inbox, NameError};
+/// use rethread::registry::Registry;
 ///
 /// static ROOMS: Registry<String, u32> = Registry::new();
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
 ///     let me = inbox.pid();
 ///     assert_eq!(ROOMS.register("lobby".to_owned(), 1), Ok(()));
 ///     assert_eq!(ROOMS.register("lobby".to_owned(), 2), Err(NameError::Taken(me)));
@@ -50,13 +51,13 @@ use crate::unwind::ContainedDrop;
 ///
 /// ```
 /// # use rethread::prelude::*;
+/// # use rethread::registry::Registry;
 /// # pub struct Room { users: usize }
 /// # pub enum Ask { Users(Caller<usize>) }
 /// # impl GenServer for Room {
-/// #     type Args = usize; type Call = Ask; type Cast = Never;
+/// #     type Args = usize; type Call = Ask; type Cast = Infallible;
 /// #     fn init(users: usize, _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room { users }) }
 /// #     fn handle_call(&mut self, Ask::Users(from): Ask, _: &mut Context<Self>) -> Next { from.reply(self.users) }
-/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
 /// static ROOMS: Registry<String> = Registry::new();
 ///
@@ -105,9 +106,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     ROOMS.register("lobby", 3).expect("it is free");
     ///     assert_eq!(ROOMS.lookup("lobby"), Some((inbox.pid(), 3)));
     ///     assert_eq!(ROOMS.lookup("attic"), None);
@@ -127,9 +129,10 @@ where
     /// ```
     /// # use rethread::prelude::*;
     /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str> = Registry::new();
     ///
-    /// process::attach(|inbox: &mut Inbox<()>| {
+    /// process::attach_receiver(|inbox: &mut Inbox<()>| {
     ///     ROOMS.register("lobby", ()).expect("it is free");
     ///     assert_eq!(ROOMS.whereis("lobby"), Some(inbox.pid()));
     ///     assert_eq!(ROOMS.whereis("attic"), None);
@@ -149,15 +152,16 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # use std::time::Duration;
     /// static ROOMS: Registry<u32> = Registry::new();
     ///
     /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_millis(1)), None);
-    /// let room = process::spawn::<()>(|inbox| {
+    /// let room = process::spawn(|| {
     ///     ROOMS.register(7, ()).expect("it is free");
-    ///     inbox.recv();
+    ///     process::sleep(Duration::MAX);
     /// })?;
-    /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_secs(5)), Some(room.pid()));
+    /// assert_eq!(ROOMS.whereis_timeout(7, Duration::from_secs(5)), Some(room));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn whereis_timeout(&self, key: K, timeout: Duration) -> Option<Pid> {
@@ -169,12 +173,12 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
-    /// #     type Args = (); type Call = Never; type Cast = Never;
+    /// #     type Args = (); type Call = Infallible; type Cast = Infallible;
     /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
-    /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-    /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+    /// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     /// # }
     /// static ROOMS: Registry<u32, usize> = Registry::new();
     ///
@@ -194,12 +198,12 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
+    /// # use rethread::registry::Registry;
     /// # pub struct Room;
     /// # impl GenServer for Room {
-    /// #     type Args = (); type Call = Never; type Cast = Never;
+    /// #     type Args = (); type Call = Infallible; type Cast = Infallible;
     /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Room) }
-    /// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-    /// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+    /// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
     /// # }
     /// static ROOMS: Registry<u32, &str> = Registry::new();
     ///
@@ -226,10 +230,10 @@ where
     ///
     /// ```
     /// # use rethread::prelude::*;
-    /// # use rethread::process::Inbox;
+    /// # use rethread::registry::Registry;
     /// static ROOMS: Registry<&str, u32> = Registry::new();
     ///
-    /// process::attach(|_: &mut Inbox<()>| {
+    /// process::attach(|| {
     ///     ROOMS.register("lobby", 3).expect("it is free");
     ///     assert_eq!(ROOMS.update_value("lobby", |users| users + 1), Some((4, 3)));
     ///     assert_eq!(ROOMS.update_value("attic", |_| unreachable!("not held")), None);

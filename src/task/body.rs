@@ -10,7 +10,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::MAX_ANCESTORS;
-use crate::process::mailbox::inbox::Inbox;
+use crate::process::mailbox::inbox::{Inbox, NoMessages};
 use crate::process::signals::deliver;
 use crate::process::signals::effect::Origin;
 use crate::process::signals::link::remove_link;
@@ -52,8 +52,8 @@ pub(crate) fn with_callers<M: Send + 'static, T>(
     }
 }
 
-/// A type-erased task body.
-pub(crate) type TaskBody = Box<dyn FnOnce(&mut Inbox<()>) + Send>;
+/// The type-erased body of a task without an inbox.
+pub(crate) type TaskBody = Box<dyn FnOnce(&mut Inbox<NoMessages>) + Send>;
 
 /// A task whose process was started.
 pub(crate) struct StartedTask {
@@ -93,15 +93,15 @@ thread_local! {
 /// it, for a supervised task its supervisor; its callers are the processes that requested the work.
 ///
 /// ```
-/// use rethread::process::{self, Inbox};
-/// use rethread::{Task, task};
+/// use rethread::{process, task};
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let inner = || Task::spawn(task::callers).and_then(|task| Ok(task.join()));
-///     let outer = Task::spawn(move || (process::current(), inner())).expect("a free thread");
+/// process::attach(|| {
+///     let inner = || task::spawn(task::callers).and_then(|task| Ok(task.join()));
+///     let outer = task::spawn(move || (process::current(), inner())).expect("a free thread");
 ///     let (outer, callers) = outer.join().expect("it returns");
 ///     let callers = callers.expect("a free thread").expect("it returns");
-///     assert_eq!(callers, [outer.expect("a task is a process"), inbox.pid()]);
+///     let expected: Option<Vec<_>> = [outer, process::current()].into_iter().collect();
+///     assert_eq!(Some(callers), expected);
 /// })?;
 /// # Ok::<(), process::AttachError>(())
 /// ```

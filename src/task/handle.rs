@@ -24,12 +24,12 @@ use crate::task::body::StartedTask;
 use crate::task::result_slot::ResultSlot;
 
 /// The handle of a process that runs one function, and the right to its value: Elixir's `Task`. Created by
-/// [`Task::spawn`].
+/// [`task::spawn`](crate::task::spawn).
 ///
 /// ```
-/// use rethread::Task;
+/// use rethread::task;
 ///
-/// let sum = Task::spawn(|| (1..=10).sum::<u32>())?;
+/// let sum = task::spawn(|| (1..=10).sum::<u32>())?;
 /// let product = (1..=10).product::<u32>(); // meanwhile
 /// assert_eq!((sum.join()?, product), (55, 3_628_800));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -45,11 +45,11 @@ use crate::task::result_slot::ResultSlot;
 /// cannot be sent to another thread (`E0277`):
 ///
 /// ```compile_fail,E0277
-/// # use rethread::{Task, process};
-/// let task = Task::spawn(|| 42).unwrap();
-/// process::spawn::<()>(move |_| { task.join().unwrap(); }).unwrap(); // `*const ()` cannot be sent between threads
+/// # use rethread::{process, task};
+/// let task = task::spawn(|| 42).unwrap();
+/// process::spawn(move || { task.join().unwrap(); }).unwrap(); // `*const ()` cannot be sent between threads
 /// ```
-#[must_use = "if the handle is dropped, the task keeps running and its value is lost: join it, or use Task::start"]
+#[must_use = "if the handle is dropped, the task keeps running and its value is lost: join it, or use task::start"]
 pub struct Task<T: Send + 'static> {
     started: StartedTask,
     slot: Arc<ResultSlot<T>>,
@@ -73,9 +73,9 @@ impl<T: Send + 'static> Task<T> {
     /// Returns the pid of the task's process.
     ///
     /// ```
-    /// use rethread::{Task, process};
+    /// use rethread::{process, task};
     ///
-    /// let task = Task::spawn(process::current)?;
+    /// let task = task::spawn(process::current)?;
     /// let pid = task.pid();
     /// assert_eq!(task.join()?, Some(pid));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -87,9 +87,9 @@ impl<T: Send + 'static> Task<T> {
     /// Returns `true` if a [`join`](Self::join) would return at once.
     ///
     /// ```
-    /// use rethread::Task;
+    /// use rethread::task;
     ///
-    /// let task = Task::spawn(|| 42)?;
+    /// let task = task::spawn(|| 42)?;
     /// while !task.is_finished() {
     ///     println!("something else to do");
     /// }
@@ -118,9 +118,9 @@ impl<T: Send + 'static> Task<T> {
     /// [`join_timeout`](Self::join_timeout).
     ///
     /// ```
-    /// use rethread::{JoinError, Task};
+    /// use rethread::{JoinError, task};
     ///
-    /// let task = Task::spawn(|| -> u32 { panic!("boom") })?;
+    /// let task = task::spawn(|| -> u32 { panic!("boom") })?;
     /// match task.join() {
     ///     Err(JoinError::Exited { reason, .. }) => println!("{reason}"), // panic at src/main.rs:3: boom
     ///     other => unreachable!("{other:?}"),
@@ -142,9 +142,9 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{JoinError, Task, process};
+    /// use rethread::{JoinError, process, task};
     ///
-    /// let slow = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
+    /// let slow = task::spawn(|| process::sleep(Duration::from_secs(5)))?;
     /// assert!(matches!(slow.join_timeout(Duration::from_millis(1)), Err(JoinError::Timeout { .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -166,10 +166,10 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{Shutdown, Task, process};
+    /// use rethread::{Shutdown, process, task};
     ///
-    /// let mut task = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
-    /// let result = task.yield_for(Duration::from_millis(1)).or_else(|| task.shutdown(Shutdown::BrutalKill));
+    /// let mut task = task::spawn(|| process::sleep(Duration::from_secs(5)))?;
+    /// let result = task.yield_timeout(Duration::from_millis(1)).or_else(|| task.shutdown(Shutdown::BrutalKill));
     /// match result {
     ///     Some(Ok(())) => println!("done in time, or before the kill"),
     ///     Some(Err(error)) => println!("{error}"),
@@ -178,7 +178,7 @@ impl<T: Send + 'static> Task<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "the value is returned only once: if it is dropped, it is lost"]
-    pub fn yield_for(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
+    pub fn yield_timeout(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
         if let Err(error) = enter_task_call() {
             return Some(Err(error));
         }
@@ -199,9 +199,9 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{Shutdown, Task, process};
+    /// use rethread::{Shutdown, process, task};
     ///
-    /// let mut task = Task::spawn(|| process::sleep(Duration::from_secs(5)))?;
+    /// let mut task = task::spawn(|| process::sleep(Duration::from_secs(5)))?;
     /// assert_eq!(task.shutdown(Shutdown::Timeout(Duration::from_secs(1))), None);
     /// assert!(!process::is_alive(&task));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -255,9 +255,9 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{Task, process};
+    /// use rethread::{process, task};
     ///
-    /// let slow = Task::spawn(|| process::sleep(Duration::from_millis(10)))?;
+    /// let slow = task::spawn(|| process::sleep(Duration::from_millis(10)))?;
     /// if slow.ignore().is_none() {
     ///     println!("it continues, detached");
     /// }
@@ -267,118 +267,6 @@ impl<T: Send + 'static> Task<T> {
         local::checkpoint();
         self.started.unlink();
         self.is_done().then(|| self.take_result())
-    }
-}
-
-/// Several tasks at once.
-impl<T: Send + 'static> Task<T> {
-    /// Waits for the values of all tasks, without a timeout, and returns them in the order of the tasks:
-    /// Elixir's `await_many`.
-    ///
-    /// # Errors
-    /// The error of the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited
-    /// without a value, [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running,
-    /// still linked, and their values are lost. [`JoinError::Exiting`] in a destructor of a process that is
-    /// exiting.
-    ///
-    /// ```
-    /// use rethread::Task;
-    ///
-    /// let tasks = ["one", "three"].map(|text| Task::spawn(move || text.len()));
-    /// let tasks: Vec<_> = tasks.into_iter().collect::<Result<_, _>>()?;
-    /// assert_eq!(Task::join_many(tasks)?, [3, 5]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn join_many(tasks: impl IntoIterator<Item = Self>) -> Result<Vec<T>, JoinError> {
-        Self::join_many_timeout(tasks, Duration::MAX)
-    }
-
-    /// Waits for the values of all tasks, like [`join_many`](Self::join_many), for at most `timeout` in
-    /// total.
-    ///
-    /// # Errors
-    /// [`JoinError::Timeout`] after `timeout`, with the first task that had no value. Otherwise the error of
-    /// the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited without a value,
-    /// [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running, still linked, and
-    /// their values are lost. [`JoinError::Exiting`] in a destructor of a process that is exiting.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use rethread::{JoinError, Task, process};
-    ///
-    /// let tasks = [Task::spawn(|| ())?, Task::spawn(|| process::sleep(Duration::from_secs(5)))?];
-    /// let slow = tasks[1].pid();
-    /// let limit = Duration::from_millis(20);
-    /// match Task::join_many_timeout(tasks, limit) {
-    ///     Err(JoinError::Timeout { task, .. }) => assert_eq!(task, slow),
-    ///     other => unreachable!("{other:?}"),
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn join_many_timeout(
-        tasks: impl IntoIterator<Item = Self>,
-        timeout: Duration,
-    ) -> Result<Vec<T>, JoinError> {
-        let mut tasks: Vec<Self> = tasks.into_iter().collect();
-        let me = enter_task_call()?;
-        let deadline = timer_thread::deadline_after(timeout);
-        tasks.iter().for_each(Self::register_parker);
-        loop {
-            // Return the earliest failure, not that of the first task in the list.
-            let failed = tasks.iter_mut().filter(|task| task.failure_sequence().is_some());
-            if let Some(first) = failed.min_by_key(|task| task.failure_sequence()) {
-                first.take_result()?;
-            }
-            // If no task is pending, all have a value. Otherwise wait for the first pending task, or any
-            // failure.
-            let Some(pending) = tasks.iter().find(|task| !task.is_done()) else {
-                return tasks.iter_mut().map(Self::take_result).collect();
-            };
-            // A process has only one edge in the wait-for graph. In each round it points to the first pending
-            // task; so each task is checked eventually, and a cycle through any of them is found.
-            let wait_edge = WaitEdge::try_add(me.as_ref(), pending.block());
-            let _wait_edge = wait_edge.map_err(|cycle| JoinError::Deadlock { cycle })?;
-            let is_ready = || pending.is_done() || tasks.iter().any(|task| task.failure_sequence().is_some());
-            local::wait(Some(deadline), || is_ready().then_some(()))
-                .ok_or_else(|| pending.timeout_error(timeout))?;
-        }
-    }
-
-    /// Waits for the results of all tasks, for at most `timeout` in total, and returns them in the order of
-    /// the tasks: Elixir's `yield_many`. Of a task that is not done it returns `None`; that task can be
-    /// waited for again.
-    ///
-    /// # Errors
-    /// For each task: [`JoinError::Exited`] if it has exited without a value, or with `NoProc` if its result
-    /// was returned before; [`JoinError::Exiting`] in a destructor of a process that is exiting.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use rethread::{Shutdown, Task, process};
-    ///
-    /// let mut tasks: Vec<_> = [1, 5000]
-    ///     .map(|ms| Task::spawn(move || process::sleep(Duration::from_millis(ms))))
-    ///     .into_iter()
-    ///     .collect::<Result<_, _>>()?;
-    /// let results = Task::yield_many(&mut tasks, Duration::from_millis(500));
-    /// for (task, result) in tasks.iter_mut().zip(results) {
-    ///     match result.or_else(|| task.shutdown(Shutdown::BrutalKill)) {
-    ///         Some(Ok(())) => println!("done"),
-    ///         Some(Err(error)) => println!("{error}"),
-    ///         None => println!("took too long"),
-    ///     }
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use = "the values are returned only once: if they are dropped, they are lost"]
-    pub fn yield_many(tasks: &mut [Self], timeout: Duration) -> Vec<Option<Result<T, JoinError>>> {
-        if let Err(error) = enter_task_call() {
-            return tasks.iter().map(|_| Some(Err(error.clone()))).collect();
-        }
-        tasks.iter().for_each(Self::register_parker);
-        let poll = || tasks.iter().all(Self::is_done).then_some(());
-        local::wait(Some(timer_thread::deadline_after(timeout)), poll);
-        tasks.iter_mut().map(|task| task.is_done().then(|| task.take_result())).collect()
     }
 }
 
@@ -467,6 +355,118 @@ impl<T: Send + 'static> Task<T> {
             self.started.unlink_and_exit(reason);
         }
     }
+}
+
+/// Waits for the values of all tasks, without a timeout, and returns them in the order of the tasks:
+/// Elixir's `await_many`.
+///
+/// # Errors
+/// The error of the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited
+/// without a value, [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running,
+/// still linked, and their values are lost. [`JoinError::Exiting`] in a destructor of a process that is
+/// exiting.
+///
+/// ```
+/// use rethread::task;
+///
+/// let tasks = ["one", "three"].map(|text| task::spawn(move || text.len()));
+/// let tasks: Vec<_> = tasks.into_iter().collect::<Result<_, _>>()?;
+/// assert_eq!(task::join_many(tasks)?, [3, 5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn join_many<T: Send + 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, JoinError> {
+    join_many_timeout(tasks, Duration::MAX)
+}
+
+/// Waits for the values of all tasks, like [`join_many`], for at most `timeout` in
+/// total.
+///
+/// # Errors
+/// [`JoinError::Timeout`] after `timeout`, with the first task that had no value. Otherwise the error of
+/// the first task that fails, as soon as it does: [`JoinError::Exited`] if it has exited without a value,
+/// [`JoinError::Deadlock`] if it waits for the caller. The other tasks keep running, still linked, and
+/// their values are lost. [`JoinError::Exiting`] in a destructor of a process that is exiting.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::{JoinError, process, task};
+///
+/// let tasks = [task::spawn(|| ())?, task::spawn(|| process::sleep(Duration::from_secs(5)))?];
+/// let slow = tasks[1].pid();
+/// let limit = Duration::from_millis(20);
+/// match task::join_many_timeout(tasks, limit) {
+///     Err(JoinError::Timeout { task, .. }) => assert_eq!(task, slow),
+///     other => unreachable!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn join_many_timeout<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = Task<T>>,
+    timeout: Duration,
+) -> Result<Vec<T>, JoinError> {
+    let mut tasks: Vec<Task<T>> = tasks.into_iter().collect();
+    let me = enter_task_call()?;
+    let deadline = timer_thread::deadline_after(timeout);
+    tasks.iter().for_each(Task::register_parker);
+    loop {
+        // Return the earliest failure, not that of the first task in the list.
+        let failed = tasks.iter_mut().filter(|task| task.failure_sequence().is_some());
+        if let Some(first) = failed.min_by_key(|task| task.failure_sequence()) {
+            first.take_result()?;
+        }
+        // If no task is pending, all have a value. Otherwise wait for the first pending task, or any
+        // failure.
+        let Some(pending) = tasks.iter().find(|task| !task.is_done()) else {
+            return tasks.iter_mut().map(Task::take_result).collect();
+        };
+        // A process has only one edge in the wait-for graph. In each round it points to the first pending
+        // task; so each task is checked eventually, and a cycle through any of them is found.
+        let wait_edge = WaitEdge::try_add(me.as_ref(), pending.block());
+        let _wait_edge = wait_edge.map_err(|cycle| JoinError::Deadlock { cycle })?;
+        let is_ready = || pending.is_done() || tasks.iter().any(|task| task.failure_sequence().is_some());
+        local::wait(Some(deadline), || is_ready().then_some(()))
+            .ok_or_else(|| pending.timeout_error(timeout))?;
+    }
+}
+
+/// Waits for the results of all tasks, for at most `timeout` in total, and returns them in the order of
+/// the tasks: Elixir's `yield_many`. Of a task that is not done it returns `None`; that task can be
+/// waited for again.
+///
+/// # Errors
+/// For each task: [`JoinError::Exited`] if it has exited without a value, or with `NoProc` if its result
+/// was returned before; [`JoinError::Exiting`] in a destructor of a process that is exiting.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::{Shutdown, process, task};
+///
+/// let mut tasks: Vec<_> = [1, 5000]
+///     .map(|ms| task::spawn(move || process::sleep(Duration::from_millis(ms))))
+///     .into_iter()
+///     .collect::<Result<_, _>>()?;
+/// let results = task::yield_many_timeout(&mut tasks, Duration::from_millis(500));
+/// for (task, result) in tasks.iter_mut().zip(results) {
+///     match result.or_else(|| task.shutdown(Shutdown::BrutalKill)) {
+///         Some(Ok(())) => println!("done"),
+///         Some(Err(error)) => println!("{error}"),
+///         None => println!("took too long"),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "the values are returned only once: if they are dropped, they are lost"]
+pub fn yield_many_timeout<T: Send + 'static>(
+    tasks: &mut [Task<T>],
+    timeout: Duration,
+) -> Vec<Option<Result<T, JoinError>>> {
+    if let Err(error) = enter_task_call() {
+        return tasks.iter().map(|_| Some(Err(error.clone()))).collect();
+    }
+    tasks.iter().for_each(Task::register_parker);
+    let poll = || tasks.iter().all(Task::is_done).then_some(());
+    local::wait(Some(timer_thread::deadline_after(timeout)), poll);
+    tasks.iter_mut().map(|task| task.is_done().then(|| task.take_result())).collect()
 }
 
 /// Returns the calling process, or `None` on a thread that is not a process; fails if the process is exiting.

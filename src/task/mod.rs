@@ -6,24 +6,24 @@
 //!
 //! # Spawn and join
 //! ```
-//! use rethread::Task;
+//! use rethread::task;
 //!
-//! let answer = Task::spawn(|| 6 * 7)?;
+//! let answer = task::spawn(|| 6 * 7)?;
 //! // .. do something else ..
 //! assert_eq!(answer.join()?, 42);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Task::spawn`] and [`join`](Task::join) are Elixir's `async` and `await`. They work on any thread,
+//! [`spawn`] and [`join`](Task::join) are Elixir's `async` and `await`. They work on any thread,
 //! including `main`. The value is stored in a slot of the task, not in the owner's mailbox: after a
 //! [`join_timeout`](Task::join_timeout) no message of the task arrives, and nothing has to be flushed.
 //!
 //! | to wait for | function |
 //! | --- | --- |
 //! | the value, or the exit | [`join`](Task::join), [`join_timeout`](Task::join_timeout) |
-//! | the value, with the option to retry | [`yield_for`](Task::yield_for), [`is_finished`](Task::is_finished) |
-//! | several values | [`join_many`](Task::join_many), [`yield_many`](Task::yield_many) |
-//! | the results for many items, with limited concurrency | [`Task::stream`] |
+//! | the value, with the option to retry | [`yield_timeout`](Task::yield_timeout), [`is_finished`](Task::is_finished) |
+//! | several values | [`join_many`], [`join_many_timeout`], [`yield_many_timeout`] |
+//! | the results for many items, with limited concurrency | [`stream`] |
 //! | the exit, requested by the caller | [`shutdown`](Task::shutdown) |
 //! | nothing | [`ignore`](Task::ignore), or drop the handle |
 //!
@@ -43,9 +43,9 @@
 //! only the owner can join.
 //!
 //! # Tasks without a result
-//! [`Task::start`], [`Task::start_link`] and [`Task::start_monitor`] start work whose value is not needed.
+//! [`start`], [`start_link`] and [`start_monitor`] start work whose value is not needed.
 //! Under a supervisor such tasks can be stopped, listed and limited: use [`TaskSupervisor`] for tasks that
-//! are started while the program runs, [`Task::child_spec`] for a task that is part of the supervision tree
+//! are started while the program runs, [`child_spec`] for a task that is part of the supervision tree
 //! from the start.
 //!
 //! # In a server
@@ -76,7 +76,7 @@
 //!             WordsCast::Count(text) => {
 //!                 let this = cx.server_ref();
 //!                 let work = move || this.cast(WordsCast::Counted(count_words(&text)));
-//!                 if Task::start_monitor(work).is_err() {
+//!                 if task::start_monitor(work).is_err() {
 //!                     self.crashed += 1; // the thread could not be started
 //!                 }
 //!             }
@@ -127,6 +127,7 @@ pub(crate) mod stream;
 pub(crate) mod supervisor;
 
 pub use self::body::callers;
-pub use self::handle::{JoinError, Task};
-pub use self::stream::{OnTimeout, TaskStream};
+pub use self::handle::{JoinError, Task, join_many, join_many_timeout, yield_many_timeout};
+pub use self::start::{child_spec, spawn, spawn_receiver, start, start_link, start_monitor};
+pub use self::stream::{OnTimeout, TaskStream, stream};
 pub use self::supervisor::{TaskBuilder, TaskSupervisor, TaskSupervisorRef, TaskSupervisorSpec};

@@ -1,4 +1,4 @@
-//! `Task::stream`: an iterator adapter that processes each item in a task of its own, with limited
+//! `task::stream`: an iterator adapter that processes each item in a task of its own, with limited
 //! concurrency. Nothing here runs between two calls of `next`: timeouts and new items are handled only while
 //! a result is requested.
 
@@ -17,7 +17,7 @@ use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
-use crate::process::mailbox::inbox::Inbox;
+use crate::process::lifecycle::spawn::without_inbox;
 use crate::process::signals::exit::exit_with;
 use crate::reason::ExitReason;
 use crate::task::body::StartTask;
@@ -31,9 +31,10 @@ use crate::task::running::TaskEvent;
 
 /// What a stream does when a task takes longer than its [`timeout`](TaskStream::timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum OnTimeout {
     /// The task is killed; after its exit its element is [`JoinError::Timeout`]. A thread that makes no
-    /// runtime call counts as exited after its [`kill_grace`](TaskStream::kill_grace).
+    /// runtime call counts as exited after its [`kill_grace`](Builder::kill_grace).
     #[default]
     Kill,
     /// All tasks are killed, and the iterating process exits with the timeout as reason, class *exit*. A
@@ -41,7 +42,7 @@ pub enum OnTimeout {
     Exit,
 }
 
-/// An iterator over the results of items that are processed in parallel. Created by [`Task::stream`], which
+/// An iterator over the results of items that are processed in parallel. Created by [`stream`](crate::task::stream), which
 /// describes its behavior.
 #[must_use = "a stream is lazy: nothing runs before it is iterated over"]
 pub struct TaskStream<I: Iterator, T: Send + 'static> {
@@ -64,76 +65,73 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
     closed: bool,
 }
 
-/// Streams.
-impl Task<()> {
-    /// Applies `work` to each item in a task of its own, with a limited number of tasks at a time, and
-    /// returns an iterator over the results: Elixir's `async_stream`. Intended for blocking work in parallel.
-    ///
-    /// ```
-    /// use rethread::Task;
-    ///
-    /// let pages = ["/", "/about", "/contact"];
-    /// let sizes = Task::stream(pages, |path| path.len()); // imagine a request that takes a second
-    /// assert_eq!(sizes.collect::<Result<Vec<_>, _>>()?, [1, 6, 8]);
-    /// # Ok::<(), rethread::JoinError>(())
-    /// ```
-    ///
-    /// The stream is lazy. It takes the next item when fewer than
-    /// [`max_concurrency`](TaskStream::max_concurrency) tasks are running, and only while a result is
-    /// requested: it is never more than that number ahead of the results that were returned. The exception is
-    /// an ordered stream that waits for a slow task: it processes further items meanwhile, and stores their
-    /// results, without a limit, until it is their turn. A task counts as running until it has exited and its
-    /// destructors have run.
-    ///
-    /// The tasks are linked to the iterating process. If a task crashes, that process exits with the task's
-    /// reason at its next request; unless it traps exits, or the thread is not a process: then the crash is
-    /// an element, [`JoinError::Exited`], and the stream continues. These links send no `Exit` messages. If a
-    /// task cannot be started, its element is [`JoinError::NotStarted`], and the item is lost.
-    ///
-    /// An element does not contain its item, and an item whose task failed is not returned. An ordered stream
-    /// yields one element for each item, so `items.clone().into_iter().zip(stream)` pairs them.
-    ///
-    /// A stream that is dropped kills the running tasks and waits for their exits. So does a stream whose
-    /// item iterator panics; it yields nothing more.
-    ///
-    /// In a destructor of a process that is exiting, a stream yields [`JoinError::Exiting`] once, and then
-    /// `None`.
-    ///
-    /// # Differences from Erlang
-    /// There is no default timeout, because a thread that makes no runtime call cannot be stopped; and by
-    /// default a timeout is an element ([`on_timeout`](TaskStream::on_timeout)), not an exit of the caller.
-    ///
-    /// Items and values move between threads, so they must be `'static`. Share data in an `Arc`; or use a
-    /// scope of rayon or std if a panic in the work need not be contained.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use rethread::{JoinError, Task, process};
-    ///
-    /// let naps = Task::stream([1, 5000, 2], |ms| {
-    ///     process::sleep(Duration::from_millis(ms));
-    ///     ms
-    /// });
-    /// for nap in naps.max_concurrency(3).timeout(Duration::from_millis(500)).ordered(false) {
-    ///     match nap {
-    ///         Ok(ms) => println!("slept for {ms} ms"),
-    ///         Err(JoinError::Timeout { task, .. }) => println!("{task} was killed"),
-    ///         Err(error) => println!("{error}"),
-    ///     }
-    /// }
-    /// ```
-    #[track_caller]
-    pub fn stream<I, T>(
-        items: I,
-        work: impl Fn(I::Item) -> T + Send + Sync + 'static,
-    ) -> TaskStream<I::IntoIter, T>
-    where
-        I: IntoIterator,
-        I::Item: Send + 'static,
-        T: Send + 'static,
-    {
-        TaskStream::new(items.into_iter(), work, Box::new(start_linked))
-    }
+/// Applies `work` to each item in a task of its own, with a limited number of tasks at a time, and
+/// returns an iterator over the results: Elixir's `async_stream`. Intended for blocking work in parallel.
+///
+/// ```
+/// use rethread::task;
+///
+/// let pages = ["/", "/about", "/contact"];
+/// let sizes = task::stream(pages, |path| path.len()); // imagine a request that takes a second
+/// assert_eq!(sizes.collect::<Result<Vec<_>, _>>()?, [1, 6, 8]);
+/// # Ok::<(), rethread::JoinError>(())
+/// ```
+///
+/// The stream is lazy. It takes the next item when fewer than
+/// [`max_concurrency`](TaskStream::max_concurrency) tasks are running, and only while a result is
+/// requested: it is never more than that number ahead of the results that were returned. The exception is
+/// an ordered stream that waits for a slow task: it processes further items meanwhile, and stores their
+/// results, without a limit, until it is their turn. A task counts as running until it has exited and its
+/// destructors have run.
+///
+/// The tasks are linked to the iterating process. If a task crashes, that process exits with the task's
+/// reason at its next request; unless it traps exits, or the thread is not a process: then the crash is
+/// an element, [`JoinError::Exited`], and the stream continues. These links send no `Exit` messages. If a
+/// task cannot be started, its element is [`JoinError::NotStarted`], and the item is lost.
+///
+/// An element does not contain its item, and an item whose task failed is not returned. An ordered stream
+/// yields one element for each item, so `items.clone().into_iter().zip(stream)` pairs them.
+///
+/// A stream that is dropped kills the running tasks and waits for their exits. So does a stream whose
+/// item iterator panics; it yields nothing more.
+///
+/// In a destructor of a process that is exiting, a stream yields [`JoinError::Exiting`] once, and then
+/// `None`.
+///
+/// # Differences from Erlang
+/// There is no default timeout, because a thread that makes no runtime call cannot be stopped; and by
+/// default a timeout is an element ([`on_timeout`](TaskStream::on_timeout)), not an exit of the caller.
+///
+/// Items and values move between threads, so they must be `'static`. Share data in an `Arc`; or use a
+/// scope of rayon or std if a panic in the work need not be contained.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::{JoinError, process, task};
+///
+/// let naps = task::stream([1, 5000, 2], |ms| {
+///     process::sleep(Duration::from_millis(ms));
+///     ms
+/// });
+/// for nap in naps.max_concurrency(3).timeout(Duration::from_millis(500)).ordered(false) {
+///     match nap {
+///         Ok(ms) => println!("slept for {ms} ms"),
+///         Err(JoinError::Timeout { task, .. }) => println!("{task} was killed"),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// ```
+#[track_caller]
+pub fn stream<I, T>(
+    items: I,
+    work: impl Fn(I::Item) -> T + Send + Sync + 'static,
+) -> TaskStream<I::IntoIter, T>
+where
+    I: IntoIterator,
+    I::Item: Send + 'static,
+    T: Send + 'static,
+{
+    TaskStream::new(items.into_iter(), work, Box::new(start_linked))
 }
 
 /// Starts a task linked to the calling process.
@@ -215,23 +213,25 @@ where
         self
     }
 
-    /// Sets the stack size of each task in bytes; see [`Builder::stack_size`].
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.builder.stack_size = Some(bytes);
-        self
-    }
-
-    /// Sets how long a task may take to unwind when it is killed because of a timeout or because the stream
-    /// is dropped; see [`Builder::kill_grace`].
-    pub fn kill_grace(mut self, time: Duration) -> Self {
-        self.builder.kill_grace = Some(time);
-        self
-    }
-
-    /// Sets how long a task may take to unwind when it exits for another reason than a kill; see
-    /// [`Builder::exit_timeout`].
-    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
-        self.builder.exit_timeout = Some(timeout);
+    /// Sets the options of the process of each task: label, stack size, timeouts. Replaces all options set before. A
+    /// name can be held by one task at a time: with it, use a [`max_concurrency`](Self::max_concurrency) of 1.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{process, task};
+    ///
+    /// let options = process::Builder::new().label("parser").kill_grace(Duration::from_millis(10));
+    /// let lengths = task::stream(["a", "bb"], |text| text.len()).process(options);
+    /// assert_eq!(lengths.collect::<Result<Vec<_>, _>>()?, [1, 2]);
+    /// # Ok::<(), rethread::JoinError>(())
+    /// ```
+    pub fn process(mut self, builder: Builder) -> Self {
+        self.builder = Builder {
+            no_exit_message: self.builder.no_exit_message,
+            kind: self.builder.kind,
+            spawned_at: self.builder.spawned_at,
+            ..builder
+        };
         self
     }
 
@@ -248,7 +248,7 @@ where
             let Some(item) = self.next_item() else { return };
             let position = self.pulled;
             let work = Arc::clone(&self.work);
-            let (slot, body) = task_body(move |_: &mut Inbox<()>| work(item));
+            let (slot, body) = task_body(without_inbox(move || work(item)));
             let started = (self.start)(self.builder.clone(), Box::new(body));
             // Counted after the start: if the start panics, the item gets no position, and an ordered stream
             // does not wait for a result that never comes.

@@ -16,13 +16,13 @@ use crate::unwind::catch_and_log;
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::process::{self, Settings};
+/// use rethread::process;
 ///
-/// let before = process::settings();
-/// process::set_settings(Settings { exit_timeout: Duration::from_secs(2), ..before });
+/// process::configure(|settings| settings.exit_timeout = Duration::from_secs(2));
 /// assert_eq!(process::settings().exit_timeout, Duration::from_secs(2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Maximum number of processes that have a thread at the same time, zombies included. At the limit a
     /// spawn fails with [`SpawnError::SystemLimit`](crate::process::SpawnError::SystemLimit).
@@ -133,13 +133,57 @@ pub fn settings() -> Settings {
 
 /// Changes the settings. They apply to processes started afterwards: a running process keeps the timeouts and
 /// the stack it was started with. The wait strategy applies to all threads at once.
-pub fn set_settings(settings: Settings) {
+///
+/// `change` gets the current settings. Of these, only the ones it changes are stored, so concurrent calls that
+/// change different settings do not undo each other. If `change` panics, the settings stay as they are.
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process;
+///
+/// process::configure(|settings| {
+///     settings.kill_grace = Duration::from_millis(200);
+///     settings.max_idle_threads = 16;
+/// });
+/// assert_eq!(process::settings().max_idle_threads, 16);
+/// ```
+pub fn configure(change: impl FnOnce(&mut Settings)) {
+    // On a copy, because `change` is user code and must not run under the lock: it may call `settings`.
+    let before = settings();
+    let mut after = before;
+    change(&mut after);
     // The copies are written under the lock, so that of two concurrent calls the same one wins everywhere.
     let mut current = SETTINGS.write();
-    *current = settings;
-    publish_to_caches(&settings);
-    drop(current);
-    warn_invalid_env();
+    current.apply_changes(&before, after);
+    publish_to_caches(&current);
+}
+
+impl Settings {
+    /// Replaces the settings that differ between `before` and `after` by those of `after`.
+    fn apply_changes(&mut self, before: &Self, after: Self) {
+        fn replace_if_changed<T: PartialEq>(current: &mut T, before: &T, after: T) {
+            if after != *before {
+                *current = after;
+            }
+        }
+        // Without `..`, so that a new setting is not forgotten here.
+        let Self {
+            max_processes,
+            max_zombies,
+            kill_grace,
+            exit_timeout,
+            stack_size,
+            max_idle_threads,
+            wait_strategy,
+        } = after;
+        replace_if_changed(&mut self.max_processes, &before.max_processes, max_processes);
+        replace_if_changed(&mut self.max_zombies, &before.max_zombies, max_zombies);
+        replace_if_changed(&mut self.kill_grace, &before.kill_grace, kill_grace);
+        replace_if_changed(&mut self.exit_timeout, &before.exit_timeout, exit_timeout);
+        replace_if_changed(&mut self.stack_size, &before.stack_size, stack_size);
+        replace_if_changed(&mut self.max_idle_threads, &before.max_idle_threads, max_idle_threads);
+        replace_if_changed(&mut self.wait_strategy, &before.wait_strategy, wait_strategy);
+    }
 }
 
 /// Returns half the number of threads the operating system allows, at least 16; 4,096 if it cannot be read.
@@ -177,5 +221,58 @@ impl ProcessPermit {
 impl Drop for ProcessPermit {
     fn drop(&mut self) {
         PROCESS_COUNT.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrent_changes_of_different_settings_are_all_stored() {
+        let before = Settings::default();
+        let mut current = before;
+        // Two calls of `configure` that read the settings at the same time.
+        let mine = Settings { max_processes: before.max_processes + 1, stack_size: 1, ..before };
+        let other =
+            Settings { kill_grace: before.kill_grace * 2, wait_strategy: WaitStrategy::Spin, ..before };
+        current.apply_changes(&before, mine);
+        current.apply_changes(&before, other);
+        let both = Settings { kill_grace: other.kill_grace, wait_strategy: WaitStrategy::Spin, ..mine };
+        assert_eq!(current, both);
+    }
+
+    #[test]
+    fn apply_changes_copies_each_setting() {
+        let before = Settings::default();
+        let after = Settings {
+            max_processes: before.max_processes + 1,
+            max_zombies: before.max_zombies + 1,
+            kill_grace: before.kill_grace * 2,
+            exit_timeout: before.exit_timeout * 2,
+            stack_size: before.stack_size * 2,
+            max_idle_threads: before.max_idle_threads + 1,
+            wait_strategy: WaitStrategy::Spin,
+        };
+        let mut current = before;
+        current.apply_changes(&before, after);
+        assert_eq!(current, after);
+    }
+
+    #[test]
+    fn configure_may_call_settings_and_configure_and_may_panic() {
+        configure(|settings| {
+            assert_eq!(*settings, super::settings());
+            configure(|_| ());
+        });
+        let before = settings();
+        let panicked = crate::unwind::catch(|| {
+            configure(|settings| {
+                settings.max_zombies += 1;
+                panic!("boom in a change of the settings");
+            });
+        });
+        assert!(panicked.is_err());
+        assert_eq!(settings(), before);
     }
 }

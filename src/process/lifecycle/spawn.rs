@@ -22,6 +22,7 @@ use crate::process::lifecycle::run::drop_inbox;
 use crate::process::lifecycle::run::run_process;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
+use crate::process::mailbox::inbox::NoMessages;
 use crate::process::mailbox::inbox::QueueItem;
 use crate::process::mailbox::queue::Reader;
 use crate::process::mailbox::queue::queue;
@@ -42,17 +43,83 @@ use crate::reason::ExitReason;
 use crate::sync;
 use crate::sync::atomic::Ordering;
 
-/// Starts a process: `body` runs on a thread of its own, with a mailbox for messages of type `M`. When it
-/// returns, the process exits with [`ExitReason::Normal`].
+/// Starts a process: `body` runs on a thread of its own. When it returns, the process exits with
+/// [`ExitReason::Normal`]. The process has no [`Inbox`], so it receives no messages: use [`spawn_receiver`] for one
+/// that does. Links, monitors, exit signals and names are the same for both.
 ///
 /// # Errors
 /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
 /// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting.
 ///
 /// ```
-/// use rethread::process::{self, Event};
+/// use rethread::process;
 ///
-/// let echo = process::spawn::<String>(|inbox| {
+/// let worker = process::spawn(|| println!("runs on a thread of its own"))?;
+/// process::watch(worker).wait();
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+#[track_caller]
+pub fn spawn(body: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
+    Builder::new().spawn(body)
+}
+
+/// Starts a process, like [`spawn`], linked to the calling one, in one step: no matter how soon it exits, the
+/// caller gets the real reason.
+///
+/// # Errors
+/// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+/// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting, [`SpawnError::NotAProcess`] on a
+/// thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// let ended = process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     process::spawn_link(|| process::exit_with("oops")).expect("a free thread");
+///     inbox.recv();
+/// });
+/// assert_eq!(ended.unwrap_err().to_string(), "oops");
+/// ```
+#[track_caller]
+pub fn spawn_link(body: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
+    Builder::new().spawn_link(body)
+}
+
+/// Starts a process, like [`spawn`], and monitors it, in one step: no matter how soon it exits, the `Down` has the
+/// real reason.
+///
+/// # Errors
+/// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+/// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting, [`SpawnError::NotAProcess`] on a
+/// thread that is not a process.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     let (_child, monitor) = process::spawn_monitor(|| process::exit_with("oops")).expect("a free thread");
+///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("expected a Down") };
+///     assert_eq!((fired, reason), (monitor, "oops".into()));
+/// })?;
+/// # Ok::<(), process::AttachError>(())
+/// ```
+#[track_caller]
+pub fn spawn_monitor(body: impl FnOnce() + Send + 'static) -> Result<(Pid, MonitorRef), SpawnError> {
+    Builder::new().spawn_monitor(body)
+}
+
+/// Starts a process with a mailbox for messages of type `M`: `body` runs on a thread of its own and receives them
+/// from its [`Inbox`]. When it returns, the process exits with [`ExitReason::Normal`]. The returned [`Address`]
+/// sends to the process.
+///
+/// # Errors
+/// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+/// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox};
+///
+/// let echo = process::spawn_receiver(|inbox: &mut Inbox<String>| {
 ///     while let Event::Message(text) = inbox.recv() {
 ///         println!("{text}");
 ///     }
@@ -61,54 +128,68 @@ use crate::sync::atomic::Ordering;
 /// # Ok::<(), process::SpawnError>(())
 /// ```
 #[track_caller]
-pub fn spawn<M: Send + 'static>(
+pub fn spawn_receiver<M: Send + 'static>(
     body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
 ) -> Result<Address<M>, SpawnError> {
-    Builder::new().spawn(body)
+    Builder::new().spawn_receiver(body)
 }
 
-/// Starts a process linked to the calling one, in one step: no matter how soon it exits, the caller gets the
-/// real reason.
+/// Starts a process with a mailbox, like [`spawn_receiver`], linked to the calling one, in one step: no matter how
+/// soon it exits, the caller gets the real reason.
 ///
 /// # Errors
-/// Those of [`spawn`], and [`SpawnError::NotAProcess`] on a thread that is not a process.
+/// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+/// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting, [`SpawnError::NotAProcess`] on a
+/// thread that is not a process.
 ///
 /// ```
 /// use rethread::process::{self, Inbox};
 ///
-/// let ended = process::attach(|inbox: &mut Inbox<()>| {
-///     process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
+/// let ended = process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn_receiver_link(|inbox: &mut Inbox<&str>| {
+///         let reason = inbox.recv().into_message().unwrap_or("no message");
+///         process::exit_with(reason)
+///     });
+///     child.expect("a free thread").send("oops");
 ///     inbox.recv();
 /// });
 /// assert_eq!(ended.unwrap_err().to_string(), "oops");
 /// ```
 #[track_caller]
-pub fn spawn_link<M: Send + 'static>(
+pub fn spawn_receiver_link<M: Send + 'static>(
     body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
 ) -> Result<Address<M>, SpawnError> {
-    Builder::new().spawn_link(body)
+    Builder::new().spawn_receiver_link(body)
 }
 
-/// Starts a process and monitors it, in one step: no matter how soon it exits, the `Down` has the real reason.
+/// Starts a process with a mailbox, like [`spawn_receiver`], and monitors it, in one step: no matter how soon it
+/// exits, the `Down` has the real reason.
 ///
 /// # Errors
-/// Those of [`spawn`], and [`SpawnError::NotAProcess`] on a thread that is not a process.
+/// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+/// refuses a thread, [`SpawnError::Exiting`] if the calling process is exiting, [`SpawnError::NotAProcess`] on a
+/// thread that is not a process.
 ///
 /// ```
+/// use rethread::ExitReason;
 /// use rethread::process::{self, Event, Inbox};
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let (_child, monitor) = process::spawn_monitor::<()>(|_| process::exit_with("oops")).expect("a free thread");
-///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("a down was due") };
-///     assert_eq!((fired, reason), (monitor, "oops".into()));
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     let started = process::spawn_receiver_monitor(|inbox: &mut Inbox<u32>| {
+///         assert_eq!(inbox.recv(), Event::Message(42));
+///     });
+///     let (child, monitor) = started.expect("a free thread");
+///     child.send(42);
+///     let Event::Down { monitor: fired, reason, .. } = inbox.recv() else { panic!("expected a Down") };
+///     assert_eq!((fired, reason), (monitor, ExitReason::Normal));
 /// })?;
 /// # Ok::<(), process::AttachError>(())
 /// ```
 #[track_caller]
-pub fn spawn_monitor<M: Send + 'static>(
+pub fn spawn_receiver_monitor<M: Send + 'static>(
     body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
 ) -> Result<(Address<M>, MonitorRef), SpawnError> {
-    Builder::new().spawn_monitor(body)
+    Builder::new().spawn_receiver_monitor(body)
 }
 
 /// Starts a process with options: a name, a label, limits of its own.
@@ -121,12 +202,12 @@ pub fn spawn_monitor<M: Send + 'static>(
 ///     .name("doc.worker")
 ///     .label("worker of the docs")
 ///     .kill_grace(Duration::from_millis(10))
-///     .spawn::<()>(|inbox| { inbox.recv(); })?;
-/// assert_eq!(process::whereis("doc.worker"), Some(worker.pid()));
+///     .spawn(|| process::sleep(Duration::MAX))?;
+/// assert_eq!(process::whereis("doc.worker"), Some(worker));
 /// # Ok::<(), process::SpawnError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-#[must_use = "it starts nothing before one of its spawn methods is called"]
+#[must_use = "a builder starts nothing before one of its spawn methods is called"]
 pub struct Builder {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) via: Option<Arc<dyn Via>>,
@@ -191,21 +272,61 @@ impl Builder {
     /// Starts the process, like [`spawn`].
     ///
     /// # Errors
-    /// Those of [`spawn`], and [`SpawnError::Name`] if the name is taken.
+    /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+    /// refuses a thread, [`SpawnError::Name`] if the name is taken, [`SpawnError::Exiting`] if the calling process
+    /// is exiting.
     #[track_caller]
-    pub fn spawn<M: Send + 'static>(
+    pub fn spawn(self, body: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
+        self.spawn_receiver(without_inbox(body)).map(|address| address.pid())
+    }
+
+    /// Starts the process linked to the calling one, like [`spawn_link`].
+    ///
+    /// # Errors
+    /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+    /// refuses a thread, [`SpawnError::Name`] if the name is taken, [`SpawnError::Exiting`] if the calling process
+    /// is exiting, [`SpawnError::NotAProcess`] on a thread that is not a process.
+    #[track_caller]
+    pub fn spawn_link(self, body: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
+        self.spawn_receiver_link(without_inbox(body)).map(|address| address.pid())
+    }
+
+    /// Starts the process and monitors it, like [`spawn_monitor`].
+    ///
+    /// # Errors
+    /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+    /// refuses a thread, [`SpawnError::Name`] if the name is taken, [`SpawnError::Exiting`] if the calling process
+    /// is exiting, [`SpawnError::NotAProcess`] on a thread that is not a process.
+    #[track_caller]
+    pub fn spawn_monitor(
+        self,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<(Pid, MonitorRef), SpawnError> {
+        self.spawn_receiver_monitor(without_inbox(body)).map(|(address, monitor)| (address.pid(), monitor))
+    }
+
+    /// Starts the process with a mailbox, like [`spawn_receiver`].
+    ///
+    /// # Errors
+    /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+    /// refuses a thread, [`SpawnError::Name`] if the name is taken, [`SpawnError::Exiting`] if the calling process
+    /// is exiting.
+    #[track_caller]
+    pub fn spawn_receiver<M: Send + 'static>(
         self,
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
     ) -> Result<Address<M>, SpawnError> {
         start_process(self, None, None, body)
     }
 
-    /// Starts the process linked to the calling one, like [`spawn_link`].
+    /// Starts the process with a mailbox, linked to the calling one, like [`spawn_receiver_link`].
     ///
     /// # Errors
-    /// Those of [`spawn_link`], and [`SpawnError::Name`] if the name is taken.
+    /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+    /// refuses a thread, [`SpawnError::Name`] if the name is taken, [`SpawnError::Exiting`] if the calling process
+    /// is exiting, [`SpawnError::NotAProcess`] on a thread that is not a process.
     #[track_caller]
-    pub fn spawn_link<M: Send + 'static>(
+    pub fn spawn_receiver_link<M: Send + 'static>(
         self,
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
     ) -> Result<Address<M>, SpawnError> {
@@ -213,12 +334,14 @@ impl Builder {
         start_process(self, Some(&me), None, body)
     }
 
-    /// Starts the process and monitors it, like [`spawn_monitor`].
+    /// Starts the process with a mailbox and monitors it, like [`spawn_receiver_monitor`].
     ///
     /// # Errors
-    /// Those of [`spawn_monitor`], and [`SpawnError::Name`] if the name is taken.
+    /// [`SpawnError::SystemLimit`] if there are too many processes, [`SpawnError::Thread`] if the operating system
+    /// refuses a thread, [`SpawnError::Name`] if the name is taken, [`SpawnError::Exiting`] if the calling process
+    /// is exiting, [`SpawnError::NotAProcess`] on a thread that is not a process.
     #[track_caller]
-    pub fn spawn_monitor<M: Send + 'static>(
+    pub fn spawn_receiver_monitor<M: Send + 'static>(
         self,
         body: impl FnOnce(&mut Inbox<M>) + Send + 'static,
     ) -> Result<(Address<M>, MonitorRef), SpawnError> {
@@ -226,6 +349,11 @@ impl Builder {
         let monitor = MonitorRef::next();
         start_process(self, None, Some((&me, monitor)), body).map(|address| (address, monitor))
     }
+}
+
+/// Converts the body of a process without an inbox into one that ignores its inbox.
+pub(crate) fn without_inbox<T>(body: impl FnOnce() -> T) -> impl FnOnce(&mut Inbox<NoMessages>) -> T {
+    move |_| body()
 }
 
 /// Starts a process. Everything is in place before its thread begins: block, name, links and monitor.

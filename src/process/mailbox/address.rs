@@ -18,7 +18,7 @@ use crate::process::names;
 /// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
 /// dropped, as in Erlang.
 ///
-/// [`spawn`](crate::process::spawn) returns one; clones send to the same process. It becomes useless when that process
+/// [`spawn_receiver`](crate::process::spawn_receiver) returns one; clones send to the same process. It becomes useless when that process
 /// exits: to reach the process that replaces it use a [`Name`].
 ///
 /// Addresses of the same process are equal, so a set of subscribers contains each process once:
@@ -28,7 +28,7 @@ use crate::process::names;
 /// use rethread::process::{self, Address};
 ///
 /// let mut subscribers: HashSet<Address<u32>> = HashSet::new();
-/// let one = process::spawn(|inbox| { inbox.recv(); })?;
+/// let one = process::spawn_receiver(|inbox| { inbox.recv(); })?;
 /// subscribers.insert(one.clone());
 /// assert!(!subscribers.insert(one));
 /// subscribers.iter().for_each(|to| to.send(42));
@@ -49,9 +49,9 @@ impl<M: Send + 'static> Address<M> {
     /// if the process has exited, or if its message type is not `M`.
     ///
     /// ```
-    /// use rethread::process::{self, Address};
+    /// use rethread::process::{self, Address, Inbox};
     ///
-    /// let printer = process::spawn::<&str>(|inbox| { inbox.recv(); })?;
+    /// let printer = process::spawn_receiver(|inbox: &mut Inbox<&str>| { inbox.recv(); })?;
     /// assert!(Address::<u8>::from_pid(printer.pid()).is_none());
     /// Address::<&str>::from_pid(printer.pid()).expect("it is waiting").send("hello");
     /// # Ok::<(), process::SpawnError>(())
@@ -74,7 +74,9 @@ impl<M: Send + 'static> Address<M> {
     /// Sends a message. It is dropped if the process is exiting or has exited.
     ///
     /// ```
-    /// let printer = rethread::process::spawn::<&str>(|inbox| println!("{:?}", inbox.recv()))?;
+    /// use rethread::process::{self, Inbox};
+    ///
+    /// let printer = process::spawn_receiver(|inbox: &mut Inbox<&str>| println!("{:?}", inbox.recv()))?;
     /// printer.send("hello");
     /// # Ok::<(), rethread::process::SpawnError>(())
     /// ```
@@ -174,12 +176,13 @@ impl<M> From<Address<M>> for Pid {
 /// process is replaced.
 ///
 /// ```
-/// use rethread::process::{self, Name};
+/// use rethread::process::{self, Inbox, Name};
 ///
 /// const PRINTER: Name<&str> = Name::new("doc.printer.2");
 ///
 /// assert!(PRINTER.send("lost").is_err()); // no process has the name yet
-/// let printer = process::Builder::new().name("doc.printer.2").spawn::<&str>(|inbox| { inbox.recv(); })?;
+/// let builder = process::Builder::new().name("doc.printer.2");
+/// let printer = builder.spawn_receiver(|inbox: &mut Inbox<&str>| { inbox.recv(); })?;
 /// PRINTER.send("hello")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

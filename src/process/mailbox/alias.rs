@@ -15,6 +15,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// When an [`Alias`] that was made with a monitor becomes inactive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AliasMode {
     /// By [`Alias::unalias`] only. The end of the monitor does not affect it.
     Explicit,
@@ -28,10 +29,10 @@ pub enum AliasMode {
 /// reaches the mailbox, so late replies need no handling.
 ///
 /// ```
-/// use rethread::process::{self, AliasMode, Event, Inbox};
+/// use rethread::process::{self, Alias, AliasMode, Event, Inbox};
 ///
-/// process::attach(|inbox: &mut Inbox<&str>| {
-///     let server = process::spawn::<process::Alias<&str>>(|inbox| {
+/// process::attach_receiver(|inbox: &mut Inbox<&str>| {
+///     let server = process::spawn_receiver(|inbox: &mut Inbox<Alias<&str>>| {
 ///         if let Event::Message(reply_to) = inbox.recv() {
 ///             reply_to.send("first");
 ///             reply_to.send("second");

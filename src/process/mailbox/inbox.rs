@@ -30,6 +30,7 @@ use crate::unwind::drop_and_log;
 
 /// What a process receives.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Event<M> {
     /// A message that was sent to this process.
     Message(M),
@@ -72,6 +73,10 @@ impl<M> From<SystemMessage> for Event<M> {
         }
     }
 }
+
+/// The message type of processes without an inbox. It has no values, so nothing can be sent to them; and it is not
+/// public, so no [`Address`](crate::process::Address) of such a process can be made.
+pub(crate) enum NoMessages {}
 
 /// An element of the queue. System messages are boxed so that it is as small as `M`: then more messages fit into a
 /// cache line.
@@ -139,9 +144,9 @@ impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
 /// the next receive unwinds, and unread messages are dropped.
 ///
 /// ```
-/// use rethread::process::{self, Event};
+/// use rethread::process::{self, Event, Inbox};
 ///
-/// let adder = process::spawn::<u32>(|inbox| {
+/// let adder = process::spawn_receiver(|inbox: &mut Inbox<u32>| {
 ///     let mut sum = 0;
 ///     while let Event::Message(n) = inbox.recv() {
 ///         sum += n;

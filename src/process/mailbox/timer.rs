@@ -41,9 +41,11 @@ impl<M> From<Name<M>> for TimerTarget<M> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::process::{self, Event};
+/// use rethread::process::{self, Event, Inbox};
 ///
-/// let waiting = process::spawn::<&str>(|inbox| assert_eq!(inbox.recv(), Event::Message("time's up")))?;
+/// let waiting = process::spawn_receiver(|inbox: &mut Inbox<&str>| {
+///     assert_eq!(inbox.recv(), Event::Message("time's up"));
+/// })?;
 /// let timer = process::send_after(Duration::from_millis(10), &waiting, "time's up");
 /// # let _ = timer;
 /// # Ok::<(), rethread::process::SpawnError>(())
@@ -56,9 +58,9 @@ pub fn send_after<M: Send + 'static>(delay: Duration, to: impl Into<TimerTarget<
 ///
 /// ```
 /// use std::time::Instant;
-/// use rethread::process;
+/// use rethread::process::{self, Inbox};
 ///
-/// let waiting = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let waiting = process::spawn_receiver(|inbox: &mut Inbox<()>| { inbox.recv(); })?;
 /// let timer = process::send_at(Instant::now(), &waiting, ());
 /// # let _ = timer;
 /// # Ok::<(), rethread::process::SpawnError>(())
@@ -140,9 +142,9 @@ impl Drop for TimerRegistration {
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::process;
+/// use rethread::process::{self, Inbox};
 ///
-/// let waiting = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let waiting = process::spawn_receiver(|inbox: &mut Inbox<()>| { inbox.recv(); })?;
 /// let timer = process::send_after(Duration::from_secs(60), &waiting, ());
 /// assert!(process::cancel_timer(timer).is_some_and(|left| left > Duration::from_secs(50)));
 /// assert_eq!(process::cancel_timer(timer), None);
@@ -160,9 +162,9 @@ pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::process;
+/// use rethread::process::{self, Inbox};
 ///
-/// let waiting = process::spawn::<()>(|inbox| { inbox.recv(); })?;
+/// let waiting = process::spawn_receiver(|inbox: &mut Inbox<()>| { inbox.recv(); })?;
 /// let timer = process::send_after(Duration::from_secs(60), &waiting, ());
 /// assert!(process::read_timer(timer).is_some());
 /// # Ok::<(), rethread::process::SpawnError>(())

@@ -77,12 +77,13 @@ pub(crate) fn release(name: &str, holder: Pid) {
 /// is *started* under a name waits until the cleanup of the earlier holder completes.
 ///
 /// ```
+/// use std::time::Duration;
 /// use rethread::process::{self, NameError};
 ///
-/// let printer = process::spawn::<()>(|inbox| { inbox.recv(); })?;
-/// process::register("doc.printer", &printer)?;
-/// assert_eq!(process::whereis("doc.printer"), Some(printer.pid()));
-/// assert_eq!(process::register("doc.printer", &printer), Err(NameError::Taken(printer.pid())));
+/// let printer = process::spawn(|| process::sleep(Duration::MAX))?;
+/// process::register("doc.printer", printer)?;
+/// assert_eq!(process::whereis("doc.printer"), Some(printer));
+/// assert_eq!(process::register("doc.printer", printer), Err(NameError::Taken(printer)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn register(name: impl Into<Arc<str>>, pid: impl Into<Pid>) -> Result<(), NameError> {
@@ -133,8 +134,8 @@ pub fn whereis(name: &str) -> Option<Pid> {
 /// use rethread::process;
 ///
 /// assert_eq!(process::whereis_timeout("doc.late", Duration::from_millis(1)), None);
-/// let late = process::Builder::new().name("doc.late").spawn::<()>(|inbox| { inbox.recv(); })?;
-/// assert_eq!(process::whereis_timeout("doc.late", Duration::from_secs(1)), Some(late.pid()));
+/// let late = process::Builder::new().name("doc.late").spawn(|| process::sleep(Duration::MAX))?;
+/// assert_eq!(process::whereis_timeout("doc.late", Duration::from_secs(1)), Some(late));
 /// # Ok::<(), process::SpawnError>(())
 /// ```
 pub fn whereis_timeout(name: &str, timeout: Duration) -> Option<Pid> {

@@ -114,9 +114,10 @@ impl fmt::Display for ProcessInfo {
 /// Returns a snapshot of a process; `None` if it has exited. A zombie is found until its thread ends.
 ///
 /// ```
-/// use rethread::process;
+/// use rethread::process::{self, Inbox};
 ///
-/// let child = process::Builder::new().name("doc.info").spawn::<u8>(|inbox| { inbox.recv(); })?;
+/// let named = process::Builder::new().name("doc.info");
+/// let child = named.spawn_receiver(|inbox: &mut Inbox<u8>| { inbox.recv(); })?;
 /// let info = process::info(&child).expect("it is running");
 /// assert_eq!(info.name.as_deref(), Some("doc.info"));
 /// assert_eq!(info.message_type, "u8");

@@ -75,9 +75,9 @@ impl<F, A> fmt::Debug for Attempt<F, A> {
 /// The `after` part, and every destructor, runs also when an exit signal ends the process.
 ///
 /// ```
-/// use rethread::process::{self, Caught, Inbox, attempt};
+/// use rethread::process::{self, Caught, attempt};
 ///
-/// process::attach(|_: &mut Inbox<()>| {
+/// process::attach(|| {
 ///     let answer = attempt(|| -> i32 { panic!("no answer") })
 ///         .after(|| println!("cleaned up"))
 ///         .rescue(|error| error.message().len() as i32);

@@ -14,9 +14,12 @@ use crate::unwind::catch_and_log;
 /// Returns the pid of the calling process, like Erlang's `self()`; `None` on a thread that is not a process.
 ///
 /// ```
-/// use rethread::process;
+/// use rethread::process::{self, Inbox};
+///
 /// assert_eq!(process::current(), None);
-/// let child = process::spawn::<()>(|inbox| assert_eq!(process::current(), Some(inbox.pid())))?;
+/// let child = process::spawn_receiver(|inbox: &mut Inbox<()>| {
+///     assert_eq!(process::current(), Some(inbox.pid()));
+/// })?;
 /// # let _ = child;
 /// # Ok::<(), process::SpawnError>(())
 /// ```
@@ -34,11 +37,11 @@ pub fn current() -> Option<Pid> {
 /// ```
 /// use rethread::process::{self, Event, Inbox};
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
 ///     process::trap_exit(true);
-///     let child = process::spawn_link::<()>(|_| process::exit_with("oops")).expect("a free thread");
-///     let Event::Exit { from, reason } = inbox.recv() else { panic!("an exit was due") };
-///     assert_eq!((from, reason), (child.pid(), "oops".into()));
+///     let child = process::spawn_link(|| process::exit_with("oops")).expect("a free thread");
+///     let Event::Exit { from, reason } = inbox.recv() else { panic!("expected an Exit") };
+///     assert_eq!((from, reason), (child, "oops".into()));
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -58,8 +61,8 @@ pub fn trap_exit(on: bool) -> bool {
 /// ```
 /// use rethread::{ExitReason, process};
 ///
-/// let busy = process::spawn::<()>(|_| loop { process::checkpoint() })?;
-/// process::exit(&busy, ExitReason::Shutdown);
+/// let busy = process::spawn(|| loop { process::checkpoint() })?;
+/// process::exit(busy, ExitReason::Shutdown);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn checkpoint() {
@@ -113,7 +116,7 @@ pub struct ExitHook {
 ///
 /// let mut socket = TcpStream::connect("127.0.0.1:5454")?;
 /// let handle = socket.try_clone()?;
-/// let reader = process::spawn::<()>(move |_| {
+/// let reader = process::spawn(move || {
 ///     let _hook = process::on_exit_request(move || { let _ = handle.shutdown(Shutdown::Both); });
 ///     let mut buffer = [0; 512];
 ///     while socket.read(&mut buffer).is_ok_and(|n| n > 0) {}
@@ -158,7 +161,7 @@ impl Drop for ExitHook {
 ///
 /// ```
 /// use rethread::process;
-/// let child = process::spawn::<()>(|_| process::set_label("reader of port 7"))?;
+/// let child = process::spawn(|| process::set_label("reader of port 7"))?;
 /// # let _ = child;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -37,11 +37,12 @@ const UNCAUGHT_THROW: &str = "a throw was not caught in time";
 /// notified without it, and it becomes a [`Zombie`](crate::process::Zombie).
 ///
 /// ```
+/// use std::time::Duration;
 /// use rethread::{ExitReason, process};
 ///
-/// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
-/// let watch = process::watch(&child);
-/// process::exit(&child, ExitReason::Kill);
+/// let child = process::spawn(|| process::sleep(Duration::MAX))?;
+/// let watch = process::watch(child);
+/// process::exit(child, ExitReason::Kill);
 /// assert_eq!(watch.wait(), ExitReason::Killed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -77,7 +78,7 @@ fn find_target(pid: Pid) -> Option<Arc<ProcessBlock>> {
 /// ```
 /// use rethread::{ExitReason, process};
 ///
-/// let child = process::spawn::<()>(|_| process::exit_with("done early"))?;
+/// let child = process::spawn(|| process::exit_with("done early"))?;
 /// # let _ = child;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -99,7 +100,7 @@ pub fn exit_with(reason: impl Into<ExitReason>) -> ! {
 /// ```
 /// use rethread::process::{self, attempt};
 ///
-/// let result = process::attach(|_: &mut process::Inbox<()>| {
+/// let result = process::attach(|| {
 ///     attempt(|| -> i32 { process::throw(42) }).catch_throw(|ball: i32| ball)
 /// })?;
 /// assert_eq!(result, 42);
@@ -120,12 +121,13 @@ pub fn throw(value: impl Any + Send) -> ! {
 /// There, `false` also means that the name is free. Here only an `Exit` or `Down` means that.
 ///
 /// ```
+/// use std::time::Duration;
 /// use rethread::{ExitReason, process};
 ///
-/// let child = process::spawn::<()>(|inbox| { inbox.recv(); })?;
-/// assert!(process::is_alive(&child));
-/// process::exit(&child, ExitReason::Kill);
-/// assert!(!process::is_alive(&child));
+/// let child = process::spawn(|| process::sleep(Duration::MAX))?;
+/// assert!(process::is_alive(child));
+/// process::exit(child, ExitReason::Kill);
+/// assert!(!process::is_alive(child));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]

@@ -29,13 +29,14 @@ use crate::reason::ExitReason;
 /// at this moment, the link is accepted and answered by an exit signal `NoProc` after that exit.
 ///
 /// ```
-/// use rethread::process::{self, Inbox};
+/// use std::time::Duration;
+/// use rethread::process;
 ///
-/// let other = process::spawn::<()>(|inbox| { inbox.recv(); })?;
-/// let ended = process::attach(move |_: &mut Inbox<()>| {
-///     process::link(&other).expect("it is running");
-///     process::exit(&other, "oops");
-///     process::sleep(std::time::Duration::from_secs(5));
+/// let other = process::spawn(|| process::sleep(Duration::MAX))?;
+/// let ended = process::attach(|| {
+///     process::link(other).expect("it is running");
+///     process::exit(other, "oops");
+///     process::sleep(Duration::from_secs(5));
 /// });
 /// assert_eq!(ended.unwrap_err().to_string(), "oops"); // it exited with the other process
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -130,12 +131,13 @@ fn insert_link(
 /// is no link.
 ///
 /// ```
-/// use rethread::process::{self, Inbox};
+/// use std::time::Duration;
+/// use rethread::process;
 ///
-/// process::attach(|_: &mut Inbox<()>| {
-///     let child = process::spawn_link::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
-///     process::unlink(&child);
-///     process::exit(&child, "oops"); // does not concern this process any more
+/// process::attach(|| {
+///     let child = process::spawn_link(|| process::sleep(Duration::MAX)).expect("a free thread");
+///     process::unlink(child);
+///     process::exit(child, "oops"); // does not concern this process any more
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -41,15 +41,15 @@ use crate::sync::atomic::Ordering;
 /// ```
 /// use rethread::process::{self, Event, Inbox};
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let child = process::spawn::<()>(|_| panic!("boom")).expect("a free thread");
-///     let monitor = process::monitor(&child);
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn(|| panic!("boom")).expect("a free thread");
+///     let monitor = process::monitor(child);
 ///     match inbox.recv() {
 ///         Event::Down { monitor: fired, reason, .. } => {
 ///             assert_eq!(fired, monitor);
 ///             println!("{reason}"); // panic at src/main.rs:5: boom, or noproc if it was faster
 ///         }
-///         _ => unreachable!("nothing else was due"),
+///         other => panic!("expected a Down, received {other:?}"),
 ///     }
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -70,9 +70,9 @@ pub fn monitor(pid: impl Into<Pid>) -> MonitorRef {
 /// use rethread::process::{self, Event, Inbox};
 /// use rethread::ExitReason;
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
 ///     let _ = process::monitor_name("doc.unregistered");
-///     let Event::Down { reason, .. } = inbox.recv() else { panic!("a down was due") };
+///     let Event::Down { reason, .. } = inbox.recv() else { panic!("expected a Down") };
 ///     assert_eq!(reason, ExitReason::NoProc);
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -169,11 +169,12 @@ pub(crate) fn watch_exit(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: W
 /// processes, are ignored.
 ///
 /// ```
-/// use rethread::process::{self, Inbox};
+/// use std::time::Duration;
+/// use rethread::process;
 ///
-/// process::attach(|_: &mut Inbox<()>| {
-///     let child = process::spawn::<()>(|inbox| { inbox.recv(); }).expect("a free thread");
-///     let monitor = process::monitor(&child);
+/// process::attach(|| {
+///     let child = process::spawn(|| process::sleep(Duration::MAX)).expect("a free thread");
+///     let monitor = process::monitor(child);
 ///     assert!(process::demonitor(monitor));
 ///     assert!(!process::demonitor(monitor));
 /// })?;
@@ -190,9 +191,9 @@ pub fn demonitor(monitor: MonitorRef) -> bool {
 /// ```
 /// use rethread::process::{self, Inbox};
 ///
-/// process::attach(|inbox: &mut Inbox<()>| {
-///     let child = process::spawn::<()>(|_| ()).expect("a free thread");
-///     let monitor = process::monitor(&child);
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     let child = process::spawn(|| ()).expect("a free thread");
+///     let monitor = process::monitor(child);
 ///     process::demonitor_flush(monitor);
 ///     assert!(inbox.try_recv().is_none());
 /// })?;
@@ -304,8 +305,8 @@ impl ExitSlot {
 /// ```
 /// use rethread::{ExitReason, process};
 ///
-/// let child = process::spawn::<()>(|_| ())?;
-/// let reason = process::watch(&child).wait();
+/// let child = process::spawn(|| ())?;
+/// let reason = process::watch(child).wait();
 /// assert!(reason == ExitReason::Normal || reason == ExitReason::NoProc);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

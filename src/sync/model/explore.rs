@@ -1,5 +1,7 @@
 //! Runs a scenario many times, each time with another seed and so in another order of steps.
 
+#![allow(clippy::exhaustive_structs, reason = "not in the published package: only the scenarios use it")]
+
 use std::collections::HashSet;
 use std::time::Duration;
 
