@@ -11,7 +11,6 @@ use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
-use crate::process::mailbox::address::Address;
 use crate::process::mailbox::inbox::Inbox;
 use crate::reason::ExitReason;
 
@@ -68,6 +67,7 @@ impl_from_integer!(i32, u32, u64, usize);
 
 /// When a supervisor restarts a child that has exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Restart {
     /// After every exit.
     #[default]
@@ -80,6 +80,7 @@ pub enum Restart {
 
 /// How a supervisor stops a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Shutdown {
     /// Kills it at once.
     BrutalKill,
@@ -93,6 +94,7 @@ pub enum Shutdown {
 /// Whether a child is a worker or a supervisor. It is shown in listings, and decides the default of
 /// [`Shutdown`]: 5 s for a worker, `Infinity` for a supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ChildType {
     /// Anything that is not a supervisor.
     #[default]
@@ -136,6 +138,8 @@ pub enum StartError {
     NoSupervisor(ExitReason),
     /// The calling process is exiting.
     Exiting,
+    /// The calling thread is not a process, so nothing can be linked to it and it cannot receive a `Down`.
+    NotAProcess,
 }
 
 impl fmt::Display for StartError {
@@ -153,6 +157,7 @@ impl fmt::Display for StartError {
             Self::BadSpec(error) => error.fmt(f),
             Self::NoSupervisor(reason) => write!(f, "call to the supervisor failed: {reason}"),
             Self::Exiting => f.write_str("the calling process is exiting"),
+            Self::NotAProcess => f.write_str("the calling thread is not a process"),
         }
     }
 }
@@ -167,7 +172,8 @@ impl PartialEq for StartError {
             (Self::Ignored, Self::Ignored)
             | (Self::AlreadyPresent, Self::AlreadyPresent)
             | (Self::Timeout, Self::Timeout)
-            | (Self::Exiting, Self::Exiting) => true,
+            | (Self::Exiting, Self::Exiting)
+            | (Self::NotAProcess, Self::NotAProcess) => true,
             (Self::AlreadyStarted(a), Self::AlreadyStarted(b)) => a == b,
             (Self::Failed(a), Self::Failed(b)) | (Self::NoSupervisor(a), Self::NoSupervisor(b)) => a == b,
             (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b })
@@ -188,8 +194,10 @@ impl From<SpawnError> for StartError {
             // Erlang's `{already_started, Pid}`.
             SpawnError::Name(NameError::Taken(holder)) => Self::AlreadyStarted(holder),
             SpawnError::Name(error) => Self::Name(error),
-            // The last two do not occur: a supervisor is a process, and its child is a new one.
-            SpawnError::Exiting | SpawnError::NotAProcess | SpawnError::AlreadyAProcess(_) => Self::Exiting,
+            SpawnError::Exiting => Self::Exiting,
+            SpawnError::NotAProcess => Self::NotAProcess,
+            // Only the error of an `attach`, which a custom start function may have called.
+            error @ SpawnError::AlreadyAProcess(_) => Self::Failed(ExitReason::error(error)),
         }
     }
 }
@@ -256,15 +264,103 @@ type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;
 #[derive(Clone)]
 #[must_use = "a spec does nothing by itself: give it to a supervisor"]
 pub struct ChildSpec {
-    pub(crate) id: ChildId,
     pub(crate) start: Arc<StartFn>,
-    pub(crate) restart: Restart,
-    /// `None` for the default of its type.
-    pub(crate) shutdown: Option<Shutdown>,
-    pub(crate) child_type: ChildType,
-    pub(crate) significant: bool,
-    pub(crate) reap_timeout: Option<Duration>,
+    pub(crate) options: ChildOptions,
 }
+
+/// What a supervisor knows of a child besides the function that starts it; read with
+/// [`ChildSpec::options`], set with the setters of [`ChildSpec`] and of every other spec of a child.
+///
+/// ```
+/// use rethread::{ChildSpec, Restart, Shutdown};
+///
+/// let child = ChildSpec::worker("clock", || ()).restart(Restart::Transient);
+/// assert_eq!(child.options().restart, Restart::Transient);
+/// assert_eq!(child.options().shutdown, None); // the default of its type, which is 5 s:
+/// assert_eq!(child.options().shutdown_or_default(), Shutdown::Timeout(std::time::Duration::from_secs(5)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildOptions {
+    /// Its id within the supervisor.
+    pub id: ChildId,
+    /// When the supervisor restarts it. Default: [`Restart::Permanent`].
+    pub restart: Restart,
+    /// How the supervisor stops it; `None` for the default of its type, which
+    /// [`shutdown_or_default`](Self::shutdown_or_default) returns.
+    pub shutdown: Option<Shutdown>,
+    /// Whether it is a worker or a supervisor.
+    pub child_type: ChildType,
+    /// Whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
+    pub significant: bool,
+    /// How long the supervisor waits, if the child became a zombie, for its thread to end before it starts
+    /// the replacement. `None`, the default: it does not wait.
+    pub reap_timeout: Option<Duration>,
+}
+
+impl ChildOptions {
+    /// Creates the defaults.
+    pub(crate) fn new(id: impl Into<ChildId>) -> Self {
+        Self {
+            id: id.into(),
+            restart: Restart::default(),
+            shutdown: None,
+            child_type: ChildType::default(),
+            significant: false,
+            reap_timeout: None,
+        }
+    }
+
+    /// Returns how the child is stopped: the value that was set, or the default of its type.
+    pub fn shutdown_or_default(&self) -> Shutdown {
+        self.shutdown.unwrap_or(match self.child_type {
+            ChildType::Worker => Shutdown::Timeout(DEFAULT_SHUTDOWN_TIMEOUT),
+            ChildType::Supervisor => Shutdown::Infinity,
+        })
+    }
+}
+
+/// Writes the setters of the child options, for a spec that has them in the field `$options`. The id has a
+/// place of its own, because specs with a default id must know whether it was set.
+macro_rules! impl_child_option_setters {
+    ($($options:ident).+, id: $($id:ident).+) => {
+        /// Sets the id of the child within its supervisor.
+        pub fn id(mut self, id: impl Into<$crate::child_spec::ChildId>) -> Self {
+            let id: $crate::child_spec::ChildId = id.into();
+            self.$($id).+ = id.into();
+            self
+        }
+
+        /// Sets when the supervisor restarts the child. Default:
+        /// [`Restart::Permanent`](crate::Restart::Permanent).
+        pub fn restart(mut self, restart: $crate::child_spec::Restart) -> Self {
+            self.$($options).+.restart = restart;
+            self
+        }
+
+        /// Sets how the supervisor stops the child. Default: 5 s for a worker,
+        /// [`Shutdown::Infinity`](crate::Shutdown::Infinity) for a supervisor.
+        pub fn shutdown(mut self, shutdown: $crate::child_spec::Shutdown) -> Self {
+            self.$($options).+.shutdown = Some(shutdown);
+            self
+        }
+
+        /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default:
+        /// false.
+        pub fn significant(mut self, significant: bool) -> Self {
+            self.$($options).+.significant = significant;
+            self
+        }
+
+        /// Sets how long the supervisor waits, if the child became a zombie, for its thread to end before it
+        /// starts the replacement. For children that hold an exclusive resource. Default: it does not wait.
+        pub fn reap_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.$($options).+.reap_timeout = Some(timeout);
+            self
+        }
+    };
+}
+pub(crate) use impl_child_option_setters;
 
 impl ChildSpec {
     /// Creates a child that is started by a custom function. The function must start a process that is linked
@@ -276,29 +372,14 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
     ) -> Self {
-        Self::without_start(id).with_start(start)
+        Self::with_options(ChildOptions::new(id), start)
     }
 
-    /// Creates the options of a child that cannot be started before [`with_start`](Self::with_start).
-    pub(crate) fn without_start(id: impl Into<ChildId>) -> Self {
-        Self {
-            id: id.into(),
-            // Never called: `with_start` replaces it.
-            start: Arc::new(|| Err(StartError::Ignored)),
-            restart: Restart::default(),
-            shutdown: None,
-            child_type: ChildType::default(),
-            significant: false,
-            reap_timeout: None,
-        }
-    }
-
-    /// Sets the function that starts the child.
-    pub(crate) fn with_start(
-        self,
+    pub(crate) fn with_options(
+        options: ChildOptions,
         start: impl Fn() -> Result<Pid, StartError> + Send + Sync + 'static,
     ) -> Self {
-        Self { start: Arc::new(start), ..self }
+        Self { start: Arc::new(start), options }
     }
 
     /// Creates a child that runs a blocking function: an accept loop, a device reader, a plain computation.
@@ -338,24 +419,65 @@ impl ChildSpec {
     /// variables are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
     #[track_caller]
     pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::process::<()>(id, move |_| body())
+        Self::receiver::<()>(id, move |_| body())
     }
 
-    /// Creates a child that is a plain process with a mailbox.
+    /// Creates a child like [`worker`](Self::worker), whose process has the options of `builder`: a name, a
+    /// label, a stack size, time limits.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let deep = process::Builder::new().name("doc.deep worker").stack_size(16 * 1024 * 1024);
+    /// let worker = ChildSpec::worker_with(deep, "deep", || process::sleep(std::time::Duration::MAX));
+    /// let system = Supervisor::start_link([worker], Strategy::OneForOne)?;
+    /// assert!(process::whereis("doc.deep worker").is_some());
+    /// system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
-    pub fn process<M: Send + 'static>(
+    pub fn worker_with(
+        builder: Builder,
+        id: impl Into<ChildId>,
+        body: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self::receiver_with::<()>(builder, id, move |_| body())
+    }
+
+    /// Creates a child that is a plain process with a mailbox for messages of type `M`.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::process::Name;
+    ///
+    /// const PRINTER: Name<String> = Name::new("doc.printer");
+    ///
+    /// let print = |inbox: &mut Inbox<String>| {
+    ///     while let Event::Message(text) = inbox.recv() {
+    ///         println!("{text}");
+    ///     }
+    /// };
+    /// let builder = process::Builder::new().name(PRINTER.as_str());
+    /// let children = [ChildSpec::receiver("unnamed", print), ChildSpec::receiver_with(builder, "named", print)];
+    /// let system = Supervisor::start_link(children, Strategy::OneForOne)?;
+    /// PRINTER.send("hello".to_owned())?;
+    /// system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn receiver<M: Send + 'static>(
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
         // Listings and logs show the id as the label of the process.
         let id = id.into();
-        Self::process_with(Builder::new().label(&*id.0), id, body)
+        Self::receiver_with(Builder::new().label(&*id.0), id, body)
     }
 
-    /// Creates a child that is a plain process, like [`process`](Self::process), with a name, a label or
-    /// other options.
+    /// Creates a child like [`receiver`](Self::receiver), whose process has the options of `builder`: a name,
+    /// a label, a stack size, time limits.
     #[track_caller]
-    pub fn process_with<M: Send + 'static>(
+    pub fn receiver_with<M: Send + 'static>(
         builder: Builder,
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
@@ -367,87 +489,32 @@ impl ChildSpec {
         Self::new(id, move || {
             // Each start needs its own copy of the body.
             let body = Arc::clone(&body);
-            let address: Address<M> = builder.clone().spawn_receiver_link(move |inbox| body(inbox))?;
-            Ok(address.pid())
+            Ok(builder.clone().spawn_receiver_link(move |inbox: &mut Inbox<M>| body(inbox))?.pid())
         })
     }
 
-    /// Sets its id within the supervisor.
-    pub fn id(mut self, id: impl Into<ChildId>) -> Self {
-        self.id = id.into();
-        self
-    }
-
-    /// Sets when the supervisor restarts the child. Default: [`Restart::Permanent`].
-    pub fn restart(mut self, restart: Restart) -> Self {
-        self.restart = restart;
-        self
-    }
-
-    /// Sets how the supervisor stops the child. Default: 5 s for a worker, [`Shutdown::Infinity`] for a
-    /// supervisor.
-    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.shutdown = Some(shutdown);
-        self
-    }
+    impl_child_option_setters!(options, id: options.id);
 
     /// Sets whether the child is a worker or a supervisor. Default: [`ChildType::Worker`].
     pub fn child_type(mut self, child_type: ChildType) -> Self {
-        self.child_type = child_type;
+        self.options.child_type = child_type;
         self
     }
 
-    /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default:
-    /// false.
-    pub fn significant(mut self, significant: bool) -> Self {
-        self.significant = significant;
-        self
-    }
-
-    /// Sets how long the supervisor waits, if the child became a zombie, for its thread to end before it
-    /// starts the replacement. For children that hold an exclusive resource. Default: it does not wait.
-    pub fn reap_timeout(mut self, timeout: Duration) -> Self {
-        self.reap_timeout = Some(timeout);
-        self
-    }
-
-    /// Returns the id.
-    pub fn get_id(&self) -> &ChildId {
-        &self.id
-    }
-
-    /// Returns when the child is restarted.
-    pub fn get_restart(&self) -> Restart {
-        self.restart
-    }
-
-    /// Returns how the child is stopped: the value that was set, or the default of its type.
-    pub fn get_shutdown(&self) -> Shutdown {
-        self.shutdown.unwrap_or(match self.child_type {
-            ChildType::Worker => Shutdown::Timeout(DEFAULT_SHUTDOWN_TIMEOUT),
-            ChildType::Supervisor => Shutdown::Infinity,
-        })
-    }
-
-    /// Returns whether the child is a worker or a supervisor.
-    pub fn get_child_type(&self) -> ChildType {
-        self.child_type
-    }
-
-    /// Returns `true` if its exit can stop the supervisor.
-    pub fn is_significant(&self) -> bool {
-        self.significant
+    /// Returns the options.
+    pub fn options(&self) -> &ChildOptions {
+        &self.options
     }
 }
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChildSpec")
-            .field("id", &self.id)
-            .field("restart", &self.restart)
-            .field("shutdown", &self.get_shutdown())
-            .field("child_type", &self.child_type)
-            .field("significant", &self.significant)
+            .field("id", &self.options.id)
+            .field("restart", &self.options.restart)
+            .field("shutdown", &self.options.shutdown_or_default())
+            .field("child_type", &self.options.child_type)
+            .field("significant", &self.options.significant)
             .finish_non_exhaustive()
     }
 }

@@ -194,13 +194,13 @@ pub mod performance {}
 struct ReadmeDocTests;
 
 #[doc(inline)]
-pub use agent::Agent;
+pub use agent::{Agent, AgentRef, AgentSpec};
 #[doc(inline)]
-pub use application::{Application, ApplicationError, ApplicationExit, ApplicationRef};
-pub use child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
+pub use application::{Application, ApplicationError, ApplicationExit, ApplicationRef, TopSupervisor};
+pub use child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
 #[doc(inline)]
 pub use gen_server::{
-    CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, GenServerExt, Info, InitError, Never, Next,
+    CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, GenServerExt, Info, InitError, Next,
     ServerRef, ServerSpec, StopError,
 };
 pub use or_exit::OrExit;
@@ -210,28 +210,28 @@ pub use reason::{CallFailure, ExitReason, PanicLocation, PanicReport, ReasonValu
 pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
 #[doc(inline)]
 pub use supervisor::{
-    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, DynamicSupervisor, DynamicSupervisorSpec,
-    FailedToStartChild, PartitionRef, PartitionSupervisor, Strategy, Supervise, SuperviseDynamic, Supervisor,
+    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, DynamicSupervisor, DynamicSupervisorRef,
+    DynamicSupervisorSpec, FailedToStartChild, Partition, PartitionRef, PartitionSupervisor,
+    PartitionSupervisorSpec, SpecKind, Strategy, Supervise, SuperviseSpec, Supervisor, SupervisorRef,
     SupervisorSpec,
 };
 #[doc(inline)]
-pub use task::{JoinError, OnTimeout, Task, TaskBuilder, TaskStream, TaskSupervisor};
+pub use task::{
+    JoinError, OnTimeout, Task, TaskBuilder, TaskStream, TaskSupervisor, TaskSupervisorRef,
+    TaskSupervisorSpec,
+};
 
 /// The items that most programs use: `use rethread::prelude::*;`.
 pub mod prelude {
-    pub use crate::agent::Agent;
-    pub use crate::application::{Application, ApplicationExit, ApplicationRef};
-    pub use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
-    pub use crate::gen_server::{
-        CallError, Caller, Context, GenServer, GenServerExt, Info, InitError, Never, Next, ServerRef,
-    };
+    pub use std::convert::Infallible;
+
+    pub use crate::child_spec::{ChildSpec, Restart};
+    pub use crate::gen_server::{Caller, Context, GenServer, GenServerExt, Info, InitError, Next, ServerRef};
     pub use crate::or_exit::OrExit;
-    pub use crate::pid::{MonitorRef, Pid};
+    pub use crate::pid::Pid;
     pub use crate::process;
+    pub use crate::process::{Event, Inbox};
     pub use crate::reason::ExitReason;
-    pub use crate::registry::{DuplicateRegistry, Registry, RegistryEvent};
-    pub use crate::supervisor::{AutoShutdown, Strategy, Supervise, Supervisor, SupervisorSpec};
-    pub use crate::supervisor::{DynamicSupervisor, DynamicSupervisorSpec, SuperviseDynamic};
-    pub use crate::supervisor::{PartitionRef, PartitionSupervisor};
-    pub use crate::task::{JoinError, Task, TaskSupervisor};
+    pub use crate::supervisor::{Strategy, Supervisor, SupervisorRef};
+    pub use crate::task;
 }

@@ -11,15 +11,19 @@ use crate::application::state::ApplicationState;
 use crate::application::state::ListEntry;
 use crate::child_spec::StartError;
 use crate::gen_server::server_ref::ServerRef;
-use crate::gen_server::start::{GenServerExt, ServerSpec};
+use crate::gen_server::spec::{GenServerExt, ServerSpec};
 use crate::process::control::local;
-use crate::supervisor::server::Supervisor;
+use crate::supervisor::partition::{Partition, PartitionSupervisorSpec};
+use crate::supervisor::server;
+use crate::supervisor::spec::SupervisorSpec;
+use crate::supervisor::supervise::{Supervise, SuperviseSpec};
 
 /// The spec of an application: a top supervisor and all processes that are started under it, supervised or not, which
 /// are started and stopped as one.
 ///
 /// ```no_run
 /// use rethread::prelude::*;
+/// use rethread::{Agent, Application, ApplicationExit};
 ///
 /// fn main() -> ApplicationExit {
 ///     Application::new("todo", Supervisor::one_for_one().child(Agent::child_spec(Vec::<String>::new)))
@@ -62,7 +66,7 @@ use crate::supervisor::server::Supervisor;
 /// # Differences from Erlang
 /// An application is a value, not a package with a version, modules and configuration, and there is no application
 /// controller. Work to be done at the start, before the children start, belongs in
-/// [`Supervise::init`](crate::Supervise::init) of the top supervisor or into `main`. There are no restart types
+/// [`Supervise::init`] of the top supervisor or into `main`. There are no restart types
 /// `permanent`, `transient` and `temporary`, which decide in Erlang whether the end of an application stops the node:
 /// [`run`](Self::run) returns, and `main` can return its result, start the application again, or continue without it. A
 /// second `stop` while the first is in progress waits for the same end. The children of a killed top supervisor can
@@ -70,17 +74,16 @@ use crate::supervisor::server::Supervisor;
 #[must_use = "a spec does nothing by itself: call `run` or `start`"]
 pub struct Application {
     name: Arc<str>,
-    top: ServerSpec<Supervisor>,
+    top: TopSupervisor,
     depends_on: Vec<Arc<str>>,
     prep_stop: Option<Callback>,
     on_stop: Option<Callback>,
 }
 
 impl Application {
-    /// Creates the spec of an application. `top` is the spec of its top supervisor: a
-    /// [`SupervisorSpec`](crate::SupervisorSpec), or the `child_spec` of a type that implements
-    /// [`Supervise`](crate::Supervise).
-    pub fn new(name: impl Into<Arc<str>>, top: impl Into<ServerSpec<Supervisor>>) -> Self {
+    /// Creates the spec of an application. `top` is the spec of its top supervisor: a [`SupervisorSpec`], a
+    /// [`PartitionSupervisorSpec`], or the `child_spec` of a type that implements [`Supervise`].
+    pub fn new(name: impl Into<Arc<str>>, top: impl Into<TopSupervisor>) -> Self {
         Self { name: name.into(), top: top.into(), depends_on: Vec::new(), prep_stop: None, on_stop: None }
     }
 
@@ -114,6 +117,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// let spec = || Application::new("doc.web", Supervisor::one_for_one()).depends_on("doc.db");
@@ -128,7 +132,7 @@ impl Application {
     /// ```
     #[track_caller]
     pub fn start(self) -> Result<ApplicationRef, ApplicationError> {
-        let Self { name, mut top, depends_on, prep_stop, on_stop } = self;
+        let Self { name, top: TopSupervisor(mut top), depends_on, prep_stop, on_stop } = self;
         local::checkpoint();
         // Only a check: a dependency that stops later does not affect this application.
         let running = state::running();
@@ -143,7 +147,7 @@ impl Application {
             Master::child_spec(MasterArgs { state: Arc::clone(&state), top, prep_stop, on_stop })
                 .label(format!("application {name}"))
                 .name(ServerRef::via(ListEntry(Arc::clone(&state))));
-        master.process.leads_application = true;
+        master.options.process.leads_application = true;
         // If the start fails, the master exits with `Shutdown` and leaves the error of the supervisor in the state.
         match master.start() {
             Ok(master) => {
@@ -162,6 +166,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::{Application, StartError};
     ///
     /// let broken = ChildSpec::new("broken", || Err(StartError::Failed("no disk".into())));
     /// let exit = Application::new("doc.run", Supervisor::one_for_one().child(broken)).run();
@@ -186,6 +191,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// Application::new("doc.stop_by_name", Supervisor::one_for_one()).start()?;
@@ -203,6 +209,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     ///
     /// let app = Application::new("doc.find", Supervisor::one_for_one()).start()?;
     /// assert!(Application::find("doc.find").is_some_and(|found| found.is_running()));
@@ -219,6 +226,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     ///
     /// let app = Application::new("doc.running", Supervisor::one_for_one()).start()?;
     /// assert!(Application::running().contains(&"doc.running".into()));
@@ -229,6 +237,30 @@ impl Application {
     pub fn running() -> Vec<Arc<str>> {
         local::checkpoint();
         state::running()
+    }
+}
+
+/// The spec of the top supervisor of an application, as [`Application::new`] takes it: every spec of a static
+/// supervisor converts to it.
+#[derive(Debug)]
+#[must_use = "a spec does nothing by itself: give it to an application"]
+pub struct TopSupervisor(ServerSpec<server::Supervisor>);
+
+impl From<SupervisorSpec> for TopSupervisor {
+    fn from(spec: SupervisorSpec) -> Self {
+        Self(spec.into_server_spec())
+    }
+}
+
+impl<T: Supervise<Spec = SupervisorSpec>> From<SuperviseSpec<T>> for TopSupervisor {
+    fn from(spec: SuperviseSpec<T>) -> Self {
+        Self(spec.into_server_spec())
+    }
+}
+
+impl<S: Partition> From<PartitionSupervisorSpec<S>> for TopSupervisor {
+    fn from(spec: PartitionSupervisorSpec<S>) -> Self {
+        Self(spec.into_server_spec())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::watch;
-use crate::supervisor::server::Supervisor;
+use crate::supervisor::supervisor::SupervisorRef;
 
 /// A handle to one start of an application, for use on any thread, also after the application has ended. Dropping it
 /// does not stop the application.
@@ -34,9 +34,9 @@ impl ApplicationRef {
     ///
     /// If [`find`](crate::Application::find) has found the application while it was still starting, there is no
     /// supervisor yet: calls through the handle fail, like those to a process that has exited.
-    pub fn supervisor(&self) -> ServerRef<Supervisor> {
+    pub fn supervisor(&self) -> SupervisorRef {
         // `Pid::next` returns a pid that no process has.
-        self.state.top().cloned().unwrap_or_else(|| ServerRef::from_pid(Pid::next()))
+        self.state.top().cloned().unwrap_or_else(|| SupervisorRef::from_pid(Pid::next()))
     }
 
     /// Returns `true` from the moment [`start`](crate::Application::start) returns until the application begins to
@@ -57,6 +57,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// let app = Application::new("doc.stop", Supervisor::one_for_one()).start()?;
@@ -89,6 +90,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     ///
     /// let last = ChildSpec::worker("last", || {
     ///     // ... the work is done
@@ -109,6 +111,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     ///
     /// let app = Application::new("doc.wait", Supervisor::one_for_one()).start()?;
     /// app.request_stop();
@@ -130,6 +133,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
+    /// use rethread::Application;
     /// use std::time::Duration;
     ///
     /// let app = Application::new("doc.wait_timeout", Supervisor::one_for_one()).start()?;

@@ -1,6 +1,7 @@
 //! The application master: a process that starts the top supervisor of an application, and stops all processes of the
 //! application when the top supervisor exits or a stop is requested.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::gen_server::callbacks::Context;
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::Info;
 use crate::gen_server::callbacks::InitError;
-use crate::gen_server::reply::{Never, Next};
-use crate::gen_server::start::ServerSpec;
+use crate::gen_server::reply::Next;
+use crate::gen_server::spec::ServerSpec;
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
@@ -26,7 +27,8 @@ use crate::process::signals::exit::exit;
 use crate::process::signals::monitor::watch_block;
 use crate::reason::ExitReason;
 use crate::supervisor::child::write_log;
-use crate::supervisor::server::Supervisor;
+use crate::supervisor::server;
+use crate::supervisor::supervisor::SupervisorRef;
 use crate::sync;
 use crate::unwind::ContainedDrop;
 
@@ -63,7 +65,7 @@ impl Callback {
 /// The start arguments of a master.
 pub(crate) struct MasterArgs {
     pub(crate) state: Arc<ApplicationState>,
-    pub(crate) top: ServerSpec<Supervisor>,
+    pub(crate) top: ServerSpec<server::Supervisor>,
     pub(crate) prep_stop: Option<Callback>,
     pub(crate) on_stop: Option<Callback>,
 }
@@ -81,7 +83,7 @@ pub(crate) struct StopRequest;
 
 impl GenServer for Master {
     type Args = MasterArgs;
-    type Call = Never;
+    type Call = Infallible;
     type Cast = StopRequest;
 
     fn init(args: MasterArgs, cx: &mut Context<Self>) -> Result<Self, InitError> {
@@ -98,12 +100,12 @@ impl GenServer for Master {
             }
         };
         let Some(top) = started.find_block() else { unreachable!("a started server is found by its block") };
-        state.set_top(started);
+        state.set_top(SupervisorRef::new(started));
         write_log(log::Level::Info, format_args!("application {} started", state.name));
         Ok(Self { state, top, prep_stop, on_stop, processes })
     }
 
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
     }
 

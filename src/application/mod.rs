@@ -65,6 +65,6 @@ pub(crate) mod handle;
 pub(crate) mod master;
 pub(crate) mod state;
 
-pub use self::application::Application;
+pub use self::application::{Application, TopSupervisor};
 pub use self::exit::{ApplicationError, ApplicationExit};
 pub use self::handle::ApplicationRef;

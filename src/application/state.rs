@@ -7,7 +7,6 @@ use once_cell::sync::OnceCell;
 
 use crate::application::exit::{ApplicationError, ApplicationExit};
 use crate::child_spec::StartError;
-use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::table;
@@ -15,7 +14,7 @@ use crate::process::error::NameError;
 use crate::process::names::via::Via;
 use crate::process::signals::exit::exit;
 use crate::reason::ExitReason;
-use crate::supervisor::server::Supervisor;
+use crate::supervisor::supervisor::SupervisorRef;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +23,7 @@ pub(crate) struct ApplicationState {
     pub(crate) name: Arc<str>,
     /// Set by the top supervisor when it gives up, with the cause.
     pub(crate) gave_up: Arc<OnceCell<String>>,
-    top: OnceCell<ServerRef<Supervisor>>,
+    top: OnceCell<SupervisorRef>,
     /// Set if the top supervisor did not start.
     start_error: OnceCell<StartError>,
     stopping: AtomicBool,
@@ -43,7 +42,7 @@ impl ApplicationState {
         }
     }
 
-    pub(crate) fn set_top(&self, top: ServerRef<Supervisor>) {
+    pub(crate) fn set_top(&self, top: SupervisorRef) {
         let _ = self.top.set(top); // a cell can be set only once, and the first value counts: also below
     }
 
@@ -61,7 +60,7 @@ impl ApplicationState {
     }
 
     /// Returns the top supervisor; `None` while it is starting, or if it did not start.
-    pub(crate) fn top(&self) -> Option<&ServerRef<Supervisor>> {
+    pub(crate) fn top(&self) -> Option<&SupervisorRef> {
         self.top.get()
     }
 

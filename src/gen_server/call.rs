@@ -194,8 +194,18 @@ impl<S: GenServer> ServerRef<S> {
         self.call_timeout(DEFAULT_CALL_TIMEOUT, request)
     }
 
+    /// Sends a request and waits for the reply, like [`call`](Self::call), but without a timeout.
+    ///
+    /// # Errors
+    /// [`CallError`], like [`call`](Self::call), except [`CallError::Timeout`].
+    pub fn call_infinity<R: Send + 'static>(
+        &self,
+        request: impl FnOnce(Caller<R>) -> S::Call,
+    ) -> Result<R, CallError> {
+        self.call_timeout(Duration::MAX, request)
+    }
+
     /// Sends a request and waits for the reply, like [`call`](Self::call), but for at most `timeout`.
-    /// `Duration::MAX` means no timeout.
     ///
     /// # Errors
     /// [`CallError`], like [`call`](Self::call).
@@ -289,7 +299,7 @@ impl<S: GenServer> ServerRef<S> {
                 }
             }
             Err(found) => {
-                catch_and_log("the log", || {
+                catch_and_log("the logger", || {
                     log::warn!(
                         "cast to {self} dropped: wrong type of process: expected {}, found {found}",
                         type_name::<S>()
@@ -304,11 +314,11 @@ impl<S: GenServer> ServerRef<S> {
     /// # Errors
     /// [`StopError`].
     pub fn stop(&self) -> Result<(), StopError> {
-        self.stop_with(ExitReason::Normal, Duration::MAX)
+        self.stop_timeout(ExitReason::Normal, Duration::MAX)
     }
 
-    /// Stops the server with this reason and waits until it has exited, for at most `timeout`.
-    /// `Duration::MAX` means no timeout.
+    /// Stops the server with this reason and waits until it has exited, for at most `timeout`; with
+    /// `Duration::MAX` there is no limit.
     ///
     /// The server handles the messages that are in its mailbox first; then `terminate` runs.
     ///
@@ -316,7 +326,7 @@ impl<S: GenServer> ServerRef<S> {
     /// [`StopError::Exited`] if the server exited with a different reason; [`StopError::Timeout`] if it has
     /// not exited in time, though the request to stop stays in its mailbox; and the others that [`StopError`]
     /// lists.
-    pub fn stop_with(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
+    pub fn stop_timeout(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
         let reason = reason.into();
         let me = enter_call().map_err(|Exiting| StopError::Exiting)?;
         let resolved = self.resolve().ok_or(StopError::NoProc)?;

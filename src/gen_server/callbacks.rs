@@ -69,7 +69,7 @@ pub trait GenServer: Sized + 'static {
     type Args: Send + 'static;
     /// The requests, each with a [`Caller`](crate::Caller) for the reply.
     type Call: Send + 'static;
-    /// The messages without a reply; [`Never`](crate::Never) if there are none.
+    /// The messages without a reply; [`Infallible`](std::convert::Infallible) if there are none.
     type Cast: Send + 'static;
 
     /// Creates the state, on the new thread. The process that starts the server waits until this returns. The
@@ -82,14 +82,26 @@ pub trait GenServer: Sized + 'static {
     /// Handles a request. The reply is sent through the [`Caller`](crate::Caller) in it.
     fn handle_call(&mut self, call: Self::Call, cx: &mut Context<Self>) -> Next;
 
-    /// Handles a message without a reply.
-    fn handle_cast(&mut self, cast: Self::Cast, cx: &mut Context<Self>) -> Next;
+    /// Handles a message without a reply. The default logs it as unexpected and drops it; a server without
+    /// casts, with `type Cast = Infallible`, needs no other.
+    fn handle_cast(&mut self, cast: Self::Cast, cx: &mut Context<Self>) -> Next {
+        // The logger is user code: a panic in it must not stop the server.
+        catch_and_log("the logger", || {
+            log::warn!(
+                "server {} ({}) received an unexpected cast and dropped it",
+                cx.pid(),
+                std::any::type_name::<Self>()
+            );
+        });
+        drop(cast);
+        Next::wait()
+    }
 
     /// Handles a message of the runtime: a trapped exit, a `Down`, a timeout. The default logs it as
     /// unexpected.
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         // The logger is user code: a panic in it must not stop the server.
-        catch_and_log("the log", || {
+        catch_and_log("the logger", || {
             log::warn!(
                 "server {} ({}) received an unexpected message: {info:?}",
                 cx.pid(),
@@ -100,6 +112,11 @@ pub trait GenServer: Sized + 'static {
     }
 
     /// Runs after a callback that returned [`and_continue`](Next::and_continue), before any other message.
+    /// The default does nothing.
+    ///
+    /// # Differences from Erlang
+    /// Erlang's `{continue, Term}` passes a term. Here there is no argument: store in the state what is to be
+    /// continued.
     fn handle_continue(&mut self, cx: &mut Context<Self>) -> Next {
         let _ = cx;
         Next::wait()
@@ -142,6 +159,7 @@ pub enum Info {
 
 /// Why `init` did not return a state.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum InitError {
     /// The server is not needed, which is not a failure: the start returns
     /// [`StartError::Ignored`](crate::StartError::Ignored), and the process exits with `Normal`.
@@ -272,7 +290,7 @@ impl<S: GenServer> Context<S> {
 impl<S: GenServer> fmt::Debug for Context<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("me", &self.pid())
+            .field("pid", &self.pid())
             .field("parent", &self.parent)
             .finish_non_exhaustive()
     }

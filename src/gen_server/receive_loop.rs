@@ -85,7 +85,7 @@ pub(crate) fn run_server<S: GenServer>(
         Err(unwound) => (None, unwound.into_exit_reason().unwrap_or(ExitReason::Normal)),
     };
     if reason.is_abnormal() {
-        catch_and_log("the log", || {
+        catch_and_log("the logger", || {
             log::error!("server {} ({}) stopped while {last_activity}: {reason}", cx.pid(), type_name::<S>());
         });
     }

@@ -10,12 +10,6 @@ use crate::gen_server::reply_slot::ReplySlot;
 use crate::process::control::local;
 use crate::reason::ExitReason;
 
-/// A type without values, for servers that take no calls or no casts: `type Cast = Never`.
-///
-/// A handler for it is one line: `match cast {}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Never {}
-
 /// A reply handle: replies to one call with an `R`, exactly once. Erlang's `From`.
 ///
 /// The handler receives it inside the message of the call. [`reply`](Self::reply) sets the reply and makes
@@ -30,9 +24,8 @@ pub enum Never {}
 /// # pub struct Counter { n: i64 }
 /// pub enum Ask { Get(Caller<i64>), Add(i64, Caller<i64>) }
 /// # impl GenServer for Counter {
-/// # type Args = (); type Call = Ask; type Cast = Never;
+/// # type Args = (); type Call = Ask; type Cast = Infallible;
 /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
-/// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask {
 ///         Ask::Get(from) => from.reply(self.n),
@@ -49,9 +42,8 @@ pub enum Never {}
 /// # pub struct Counter { n: i64 }
 /// pub enum Ask { Get(Caller<i64>) }
 /// # impl GenServer for Counter {
-/// # type Args = (); type Call = Ask; type Cast = Never;
+/// # type Args = (); type Call = Ask; type Cast = Infallible;
 /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
-/// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask { Ask::Get(from) => from.reply("many") } // expected `i64`, found `&str`
 /// }
@@ -65,9 +57,8 @@ pub enum Never {}
 /// # pub struct Counter { n: i64 }
 /// pub enum Ask { Get(Caller<i64>) }
 /// # impl GenServer for Counter {
-/// # type Args = (); type Call = Ask; type Cast = Never;
+/// # type Args = (); type Call = Ask; type Cast = Infallible;
 /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
-/// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask { Ask::Get(from) => { from.reply_now(1); from.reply(2) } } // use of moved value
 /// }
@@ -81,9 +72,8 @@ pub enum Never {}
 /// # pub struct Counter { n: i64 }
 /// pub enum Ask { Get(Caller<i64>), Add(i64, Caller<i64>) }
 /// # impl GenServer for Counter {
-/// # type Args = (); type Call = Ask; type Cast = Never;
+/// # type Args = (); type Call = Ask; type Cast = Infallible;
 /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
-/// # fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
 ///     match ask { Ask::Get(from) => from.reply(self.n) } // `Ask::Add(_, _)` not covered
 /// }

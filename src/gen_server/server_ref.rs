@@ -26,10 +26,9 @@ use crate::process::signals::monitor::watch;
 /// # use rethread::prelude::*;
 /// # pub struct Counter;
 /// # impl GenServer for Counter {
-/// #     type Args = (); type Call = Never; type Cast = Never;
+/// #     type Args = (); type Call = Infallible; type Cast = Infallible;
 /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter) }
-/// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
+/// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
 /// # }
 /// pub const COUNTER: ServerRef<Counter> = ServerRef::named("doc.counter");
 ///
@@ -74,10 +73,6 @@ impl<S> ServerRef<S> {
     /// names.
     pub fn via(key: impl Via + 'static) -> Self {
         Self { target: Target::Via(Arc::new(key)), server: PhantomData }
-    }
-
-    pub(crate) const fn new(target: Target) -> Self {
-        Self { target, server: PhantomData }
     }
 
     pub(crate) fn from_block(block: Arc<ProcessBlock>) -> Self {
@@ -156,14 +151,16 @@ impl<S> ServerRef<S> {
             Target::Via(key) => key.whereis().and_then(table::get).filter(|block| !block.is_exiting()),
         }
     }
+}
 
+impl Target {
     /// Makes the process that `builder` starts register under this name or key.
     pub(crate) fn apply_name_to(&self, builder: &mut Builder) -> Result<(), NameError> {
-        match &self.target {
-            Target::Process(_) | Target::Pid(_) => return Err(NameError::Unsupported("a pid is not a name")),
-            Target::StaticName(name) => builder.name = Some((*name).into()),
-            Target::Name(name) => builder.name = Some(Arc::clone(name)),
-            Target::Via(key) => builder.via = Some(Arc::clone(key)),
+        match self {
+            Self::Process(_) | Self::Pid(_) => return Err(NameError::Unsupported("a pid is not a name")),
+            Self::StaticName(name) => builder.name = Some((*name).into()),
+            Self::Name(name) => builder.name = Some(Arc::clone(name)),
+            Self::Via(key) => builder.via = Some(Arc::clone(key)),
         }
         Ok(())
     }

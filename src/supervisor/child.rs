@@ -29,7 +29,7 @@ use crate::supervisor::policy::is_expected;
 use crate::sync;
 use crate::unwind::{ContainedDrop, catch_and_log};
 
-/// One child in [`which_children`](crate::ServerRef::which_children).
+/// One child in [`which_children`](crate::SupervisorRef::which_children).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildInfo {
@@ -43,6 +43,7 @@ pub struct ChildInfo {
 
 /// Whether a child is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChildState {
     /// The child is running, as this process.
     Running(Pid),
@@ -63,7 +64,7 @@ impl ChildInfo {
     }
 }
 
-/// The number of children, as returned by [`count_children`](crate::ServerRef::count_children).
+/// The number of children, as returned by [`count_children`](crate::SupervisorRef::count_children).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ChildCount {
@@ -127,26 +128,19 @@ impl fmt::Display for FailedToStartChild {
 // No `source`: the text already contains the inner error, and error chains would print it twice.
 impl std::error::Error for FailedToStartChild {}
 
-/// A request to a supervisor, made by the methods of [`ServerRef<Supervisor>`](crate::ServerRef).
-#[derive(Debug)]
-pub struct SupervisorCall(pub(crate) ChildRequest);
-
+/// A request to a supervisor.
 #[derive(Debug)]
 pub(crate) enum ChildRequest {
-    Start(ChildSpec, Caller<Result<Option<Pid>, StartError>>),
+    Start(ChildSpec, Caller<Result<Pid, StartError>>),
     Terminate(ChildId, Caller<Result<(), ChildError>>),
-    Restart(ChildId, Caller<Result<Option<Pid>, ChildError>>),
+    Restart(ChildId, Caller<Result<Pid, ChildError>>),
     Delete(ChildId, Caller<Result<(), ChildError>>),
     Which(Caller<Vec<ChildInfo>>),
     Count(Caller<ChildCount>),
     Spec(ChildId, Caller<Result<ChildSpec, ChildError>>),
 }
 
-/// A message that a supervisor sends to itself.
-#[derive(Debug)]
-pub struct SupervisorCast(pub(crate) RetryRestart);
-
-/// Retries a restart that failed.
+/// A message that a supervisor sends to itself: retries a restart that failed.
 #[derive(Debug)]
 pub(crate) struct RetryRestart {
     pub(crate) id: ChildId,
@@ -176,7 +170,7 @@ pub(crate) struct Child {
 /// Writes to the log. Formatting a reason and the logger are user code: a panic there must not end the
 /// supervisor.
 pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
-    catch_and_log("the log", || log::log!(level, "{text}"));
+    catch_and_log("the logger", || log::log!(level, "{text}"));
 }
 
 impl Child {
@@ -209,7 +203,7 @@ impl Child {
             Ok(pid) => {
                 write_log(
                     level,
-                    format_args!("supervisor {supervisor}: child {} started as {pid}", self.spec.id),
+                    format_args!("supervisor {supervisor}: child {} started as {pid}", self.spec.options.id),
                 );
                 self.status = Status::Running(pid);
                 self.last_pid = Some(pid);
@@ -238,7 +232,7 @@ impl Child {
         // Without subscribers, even the lookup of the process would be wasted.
         let (Some(me), true) = (local::pid(), events::has_subscribers()) else { return };
         if let Some(block) = self.pid().and_then(table::get) {
-            let child = self.spec.id.as_str().into();
+            let child = self.spec.options.id.as_str().into();
             events::emit(&block, || ProcessEventKind::Restarted {
                 supervisor: me,
                 child,
@@ -249,19 +243,19 @@ impl Child {
 
     /// Logs that the child exited by itself, unless that is normal for its restart type.
     pub(crate) fn log_exit(&self, supervisor: &str, pid: Pid, reason: &ExitReason) {
-        let spec = &self.spec;
+        let options = &self.spec.options;
         // A permanent child is never expected to exit, not even normally.
-        if reason.is_abnormal() || spec.restart == Restart::Permanent {
+        if reason.is_abnormal() || options.restart == Restart::Permanent {
             write_log(
                 log::Level::Error,
                 format_args!(
                     "supervisor {supervisor}: child {} ({pid}) exited: {reason}\n    \
                      restart: {:?}, shutdown: {:?}, type: {:?}, significant: {}",
-                    spec.id,
-                    spec.restart,
-                    spec.get_shutdown(),
-                    spec.child_type,
-                    spec.significant
+                    options.id,
+                    options.restart,
+                    options.shutdown_or_default(),
+                    options.child_type,
+                    options.significant
                 ),
             );
         }
@@ -289,7 +283,9 @@ impl Child {
     /// Sends the child its exit signal, if it is running.
     pub(crate) fn request_stop(&mut self) -> Option<StoppingChild> {
         match std::mem::replace(&mut self.status, Status::Stopped) {
-            Status::Running(pid) => Some(StoppingChild::send_exit(pid, self.spec.get_shutdown())),
+            Status::Running(pid) => {
+                Some(StoppingChild::send_exit(pid, self.spec.options.shutdown_or_default()))
+            }
             Status::Restarting(_) | Status::Stopped => None,
         }
     }
@@ -300,12 +296,12 @@ impl Child {
         // The exit is handled here. An `Exit` message that is in the mailbox already is ignored later: no
         // child has this pid any more.
         unlink(stopping.pid);
-        if !is_expected(&reason, stopping.shutdown == Shutdown::BrutalKill, self.spec.restart) {
+        if !is_expected(&reason, stopping.shutdown == Shutdown::BrutalKill, self.spec.options.restart) {
             write_log(
                 log::Level::Error,
                 format_args!(
                     "supervisor {supervisor}: child {} ({}) did not shut down as asked: {reason}",
-                    self.spec.id, stopping.pid
+                    self.spec.options.id, stopping.pid
                 ),
             );
         }
@@ -314,7 +310,7 @@ impl Child {
     /// Waits until the thread of the last process is reaped if it is a zombie, but no longer than the spec
     /// allows.
     pub(crate) fn wait_until_reaped(&self) {
-        if let (Some(last), Some(timeout)) = (self.last_pid, self.spec.reap_timeout) {
+        if let (Some(last), Some(timeout)) = (self.last_pid, self.spec.options.reap_timeout) {
             wait_until_reaped(last, timeout);
         }
     }
@@ -325,7 +321,7 @@ impl Child {
     }
 
     pub(crate) fn is_temporary(&self) -> bool {
-        self.spec.restart == Restart::Temporary
+        self.spec.options.restart == Restart::Temporary
     }
 }
 
@@ -379,7 +375,7 @@ pub(crate) fn is_dead(child: &Child, pid: Pid, supervisor: &str) -> bool {
             log::Level::Warn,
             format_args!(
                 "supervisor {supervisor}: child {} ({pid}) sent an exit signal but is still running: ignored",
-                child.spec.id
+                child.spec.options.id
             ),
         );
     }
@@ -409,13 +405,13 @@ pub(crate) fn too_many_zombies<'a>(
 /// Returns the listing entry of a child.
 pub(crate) fn child_info(child: &Child) -> ChildInfo {
     ChildInfo {
-        id: child.spec.id.clone(),
+        id: child.spec.options.id.clone(),
         state: match child.status {
             Status::Running(pid) => ChildState::Running(pid),
             Status::Restarting(_) => ChildState::Restarting,
             Status::Stopped => ChildState::Stopped,
         },
-        child_type: child.spec.child_type,
+        child_type: child.spec.options.child_type,
     }
 }
 
@@ -423,7 +419,7 @@ pub(crate) fn child_info(child: &Child) -> ChildInfo {
 #[expect(single_use_lifetimes, reason = "older compilers want it named")]
 pub(crate) fn count<'a>(children: impl Iterator<Item = &'a Child>) -> ChildCount {
     children.fold(ChildCount::default(), |count, child| {
-        let supervisor = child.spec.child_type == ChildType::Supervisor;
+        let supervisor = child.spec.options.child_type == ChildType::Supervisor;
         ChildCount {
             specs: count.specs + 1,
             // The `Exit` message of a child may still be in the mailbox: ask the process table.
@@ -440,7 +436,7 @@ pub(crate) struct Children(pub(crate) Vec<Child>);
 
 impl Children {
     pub(crate) fn position(&self, id: &ChildId) -> Option<usize> {
-        self.0.iter().position(|child| child.spec.id == *id)
+        self.0.iter().position(|child| child.spec.options.id == *id)
     }
 
     pub(crate) fn position_of(&self, pid: Pid) -> Option<usize> {

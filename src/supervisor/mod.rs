@@ -137,21 +137,21 @@
 
 pub(crate) mod child;
 pub(crate) mod dynamic;
+pub(crate) mod dynamic_server;
 pub(crate) mod intensity;
 pub(crate) mod partition;
 pub(crate) mod policy;
 pub(crate) mod server;
 pub(crate) mod spec;
 pub(crate) mod status;
+pub(crate) mod supervise;
 #[expect(clippy::module_inception, reason = "the API of the type Supervisor")]
 pub(crate) mod supervisor;
 
 pub use self::child::FailedToStartChild;
-pub use self::child::{ChildCount, ChildError, ChildInfo, ChildState, SupervisorCall, SupervisorCast};
-pub use self::dynamic::SuperviseDynamic;
-pub use self::dynamic::{DynamicSupervisor, DynamicSupervisorInit, DynamicSupervisorSpec};
-pub use self::dynamic::{DynamicSupervisorCall, DynamicSupervisorCast};
-pub use self::partition::{PartitionRef, PartitionSupervisor};
-pub use self::server::{Supervisor, SupervisorInit};
-pub use self::spec::{AutoShutdown, Strategy, SupervisorSpec};
-pub use self::supervisor::Supervise;
+pub use self::child::{ChildCount, ChildError, ChildInfo, ChildState};
+pub use self::dynamic::{DynamicSupervisor, DynamicSupervisorRef};
+pub use self::partition::{Partition, PartitionRef, PartitionSupervisor, PartitionSupervisorSpec};
+pub use self::spec::{AutoShutdown, DynamicSupervisorSpec, Strategy, SupervisorSpec};
+pub use self::supervise::{SpecKind, Supervise, SuperviseSpec};
+pub use self::supervisor::{Supervisor, SupervisorRef};

@@ -8,18 +8,25 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::child_spec::{ChildSpec, SpecError, StartError};
+use crate::agent::agent::{Agent, AgentRef, AgentSpec};
+use crate::agent::server as agent_server;
+use crate::child_spec::{ChildId, ChildSpec, SpecError, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::InitError;
+use crate::gen_server::options::impl_server_option_setters;
 use crate::gen_server::server_ref::ServerRef;
-use crate::gen_server::start::{GenServerExt, ServerSpec};
+use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::names::via::Via;
 use crate::process::park::timer_thread;
 use crate::registry::unique::Registry;
-use crate::supervisor::server::{Supervisor, SupervisorInit};
-use crate::supervisor::spec::SupervisorSpec;
+use crate::supervisor::dynamic::{DynamicSupervisor, DynamicSupervisorRef};
+use crate::supervisor::dynamic_server;
+use crate::supervisor::server;
+use crate::supervisor::server::SupervisorArgs;
+use crate::supervisor::spec::{DynamicSupervisorSpec, SupervisorSpec};
+use crate::supervisor::supervisor::{Supervisor, SupervisorRef};
 use crate::sync;
 
 /// The number of partitions by supervisor name. A supervisor registers itself here before it starts its
@@ -46,18 +53,18 @@ impl fmt::Debug for PartitionKey {
 ///
 /// ```
 /// use rethread::prelude::*;
+/// use rethread::{PartitionRef, PartitionSupervisor};
 ///
 /// # pub struct Counter { n: i64 }
 /// # pub enum Ask { Add(i64, Caller<i64>) }
 /// # impl GenServer for Counter {
-/// #     type Args = (); type Call = Ask; type Cast = Never;
+/// #     type Args = (); type Call = Ask; type Cast = Infallible;
 /// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
 /// #     fn handle_call(&mut self, Ask::Add(k, from): Ask, _: &mut Context<Self>) -> Next { self.n += k; from.reply(self.n) }
-/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
 /// # }
 /// const COUNTERS: PartitionRef<Counter> = PartitionRef::named("doc.counters");
 ///
-/// let counters = PartitionSupervisor::new(COUNTERS, |_index| Counter::child_spec(())).partitions(3);
+/// let counters = PartitionSupervisor::child_spec(COUNTERS, |_index| Counter::child_spec(())).partitions(3);
 /// let system = Supervisor::start_link([counters], Strategy::OneForOne)?;
 ///
 /// assert_eq!(COUNTERS.partitions(), Some(3));
@@ -69,12 +76,8 @@ impl fmt::Debug for PartitionKey {
 /// ```
 ///
 /// A partition that exits is restarted alone, with the same number. Each is a child of the supervisor, with
-/// its number as the id; [`PartitionRef::supervisor`] returns the handle that lists them.
-///
-/// | default | |
-/// | --- | --- |
-/// | partitions | [`available_parallelism`](std::thread::available_parallelism) |
-/// | max_restarts | 3 in 5 s, of all partitions together |
+/// its number as the id; [`PartitionRef::supervisor`] returns the handle that lists them. The type itself has
+/// no values: it carries the function that makes a spec.
 ///
 /// # Many dynamic children
 /// One [`DynamicSupervisor`](crate::DynamicSupervisor) starts one child at a time. Several of them start
@@ -82,10 +85,11 @@ impl fmt::Debug for PartitionKey {
 ///
 /// ```
 /// use rethread::prelude::*;
+/// use rethread::{DynamicSupervisor, PartitionRef, PartitionSupervisor};
 ///
 /// const POOLS: PartitionRef<DynamicSupervisor> = PartitionRef::named("doc.pools");
 ///
-/// let system = PartitionSupervisor::new(POOLS, |_| DynamicSupervisor::new().spec()).start_link()?;
+/// let system = PartitionSupervisor::child_spec(POOLS, |_| DynamicSupervisor::child_spec()).start_link()?;
 /// let job = ChildSpec::worker("job", || ()).restart(Restart::Temporary);
 /// POOLS.for_key(&process::current()).start_child(job)?; // distributed by caller
 /// # system.stop()?;
@@ -95,33 +99,119 @@ impl fmt::Debug for PartitionKey {
 /// # Differences from Erlang
 /// Elixir's options `child_spec` and `with_arguments` are one function here, from the number of a partition
 /// to its spec. Routing is typed: a partition's handle is that of its server.
-#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
-pub struct PartitionSupervisor<S: GenServer> {
-    name: PartitionRef<S>,
-    child: Arc<dyn Fn(usize) -> ServerSpec<S> + Send + Sync>,
-    partitions: usize,
-    spec: SupervisorSpec,
-}
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PartitionSupervisor {}
 
-impl<S: GenServer> PartitionSupervisor<S>
-where
-    S::Args: Clone + Sync,
-{
+impl PartitionSupervisor {
     /// Creates a spec with this name. `child` returns the spec of each partition; it is called with the
     /// numbers from 0, in the supervisor's process, each time the supervisor starts. Partitions are addressed
     /// by number and key: a name or an id in the returned spec is not used.
     #[track_caller]
-    pub fn new(
+    pub fn child_spec<S: Partition>(
         name: PartitionRef<S>,
-        child: impl Fn(usize) -> ServerSpec<S> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
+        child: impl Fn(usize) -> S::Spec + Send + Sync + 'static,
+    ) -> PartitionSupervisorSpec<S> {
+        let mut spec = Supervisor::one_for_one().name(name.supervisor());
+        spec.options.child.id = ChildId::from(name.text);
+        PartitionSupervisorSpec {
             name,
             child: Arc::new(child),
             partitions: thread::available_parallelism().map_or(1, NonZero::get),
-            spec: Supervisor::one_for_one(),
+            spec,
         }
     }
+}
+
+/// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments can be cloned,
+/// [`Agent`](crate::Agent), [`Supervisor`](crate::Supervisor),
+/// [`DynamicSupervisor`](crate::DynamicSupervisor) and [`TaskSupervisor`](crate::TaskSupervisor). Other types
+/// cannot implement it.
+#[expect(private_bounds, reason = "sealed: user code implements it only by implementing `GenServer`")]
+pub trait Partition: PartitionParts<<Self as Partition>::Spec, <Self as Partition>::Ref> {
+    /// The spec of a partition.
+    type Spec: 'static;
+    /// The handle of a partition.
+    type Ref;
+}
+
+/// The server behind a [`Partition`] with specs of type `Spec` and handles of type `Ref`.
+pub(crate) trait PartitionParts<Spec, Ref>: Sized + 'static {
+    type Server: GenServer<Args: Clone + Sync>;
+
+    fn server_spec(spec: Spec) -> ServerSpec<Self::Server>;
+
+    fn handle_of(server: ServerRef<Self::Server>) -> Ref;
+}
+
+impl<S: GenServer<Args: Clone + Sync>> Partition for S {
+    type Spec = ServerSpec<S>;
+    type Ref = ServerRef<S>;
+}
+
+impl<S: GenServer<Args: Clone + Sync>> PartitionParts<ServerSpec<S>, ServerRef<S>> for S {
+    type Server = S;
+
+    fn server_spec(spec: ServerSpec<S>) -> ServerSpec<S> {
+        spec
+    }
+
+    fn handle_of(server: ServerRef<S>) -> ServerRef<S> {
+        server
+    }
+}
+
+/// Implements [`Partition`] for a type that carries only constructors, with its spec, its handle and the server
+/// behind them.
+macro_rules! impl_partition {
+    ($({$param:ident})? $partition:ty, $spec:ty, $handle:ty, $server:ty) => {
+        impl $(<$param: 'static>)? $crate::supervisor::partition::Partition for $partition {
+            type Spec = $spec;
+            type Ref = $handle;
+        }
+
+        impl $(<$param: 'static>)? $crate::supervisor::partition::PartitionParts<$spec, $handle> for $partition {
+            type Server = $server;
+
+            fn server_spec(spec: $spec) -> $crate::gen_server::spec::ServerSpec<$server> {
+                spec.into_server_spec()
+            }
+
+            fn handle_of(server: $crate::gen_server::server_ref::ServerRef<$server>) -> $handle {
+                <$handle>::new(server)
+            }
+        }
+    };
+}
+pub(crate) use impl_partition;
+
+impl_partition!({T} Agent<T>, AgentSpec<T>, AgentRef<T>, agent_server::Agent<T>);
+impl_partition!(Supervisor, SupervisorSpec, SupervisorRef, server::Supervisor);
+impl_partition!(
+    DynamicSupervisor,
+    DynamicSupervisorSpec,
+    DynamicSupervisorRef,
+    dynamic_server::DynamicSupervisor
+);
+
+/// The spec of a partition supervisor, made by [`PartitionSupervisor::child_spec`].
+///
+/// | default | |
+/// | --- | --- |
+/// | partitions | [`available_parallelism`](std::thread::available_parallelism) |
+/// | max_restarts | 3 in 5 s, of all partitions together |
+/// | id under another supervisor | the name |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::Restart::Permanent), [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
+pub struct PartitionSupervisorSpec<S: Partition> {
+    name: PartitionRef<S>,
+    child: Arc<dyn Fn(usize) -> S::Spec + Send + Sync>,
+    partitions: usize,
+    spec: SupervisorSpec,
+}
+
+impl<S: Partition> PartitionSupervisorSpec<S> {
+    impl_server_option_setters!(spec.options);
 
     /// Sets the number of partitions.
     pub fn partitions(mut self, count: usize) -> Self {
@@ -151,16 +241,15 @@ where
     /// to start, as for [`SupervisorSpec::start_link`].
     ///
     /// ```
-    /// # use rethread::prelude::*;
-    /// # use rethread::SpecError;
+    /// # use rethread::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError, StartError};
     /// # const POOLS: PartitionRef<DynamicSupervisor> = PartitionRef::named("doc.no pools");
-    /// let none = PartitionSupervisor::new(POOLS, |_| DynamicSupervisor::new().spec()).partitions(0);
+    /// let none = PartitionSupervisor::child_spec(POOLS, |_| DynamicSupervisor::child_spec()).partitions(0);
     /// assert_eq!(none.start_link().unwrap_err(), StartError::BadSpec(SpecError::NoPartitions));
     /// ```
     #[track_caller]
-    pub fn start_link(self) -> Result<ServerRef<Supervisor>, StartError> {
+    pub fn start_link(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
-        self.spec().start_link()
+        self.into_server_spec().start_link().map(SupervisorRef::new)
     }
 
     /// Starts the supervisor and its partitions without a link.
@@ -170,17 +259,14 @@ where
     /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
     /// to start.
     #[track_caller]
-    pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
+    pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
-        self.spec().start()
+        self.into_server_spec().start().map(SupervisorRef::new)
     }
 
-    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the
-    /// name.
-    pub fn spec(self) -> ServerSpec<Supervisor> {
-        let (name, defined_at) = (self.name, self.spec.defined_at);
-        let init = SupervisorInit { name: name.text.to_owned(), make: Arc::new(move || self.build_spec()) };
-        Supervisor::child_spec(init).supervisor().defined_at(defined_at).id(name.text).name(name.supervisor())
+    pub(crate) fn into_server_spec(self) -> ServerSpec<server::Supervisor> {
+        let options = self.spec.options.clone();
+        ServerSpec::supervisor(SupervisorArgs::new(self.name.text, move || self.build_spec()), options)
     }
 
     /// Checks the spec, before anything is started.
@@ -199,26 +285,24 @@ where
         PARTITION_COUNTS.register(name, self.partitions)?;
         let child = |index| {
             let key = PartitionKey { name, index };
+            let mut spec = S::server_spec((self.child)(index));
             // The label is a default, for reports; id and name are always replaced.
-            let spec = (self.child)(index).default_label(format!("{key:?}"));
+            spec.options.set_default_label(format!("{key:?}"));
             spec.id(index).name(PARTITIONS.server(key))
         };
         Ok(self.spec.clone().children((0..self.partitions).map(child)))
     }
 }
 
-impl<S: GenServer> From<PartitionSupervisor<S>> for ChildSpec
-where
-    S::Args: Clone + Sync,
-{
-    fn from(partitions: PartitionSupervisor<S>) -> Self {
-        partitions.spec().into()
+impl<S: Partition> From<PartitionSupervisorSpec<S>> for ChildSpec {
+    fn from(spec: PartitionSupervisorSpec<S>) -> Self {
+        spec.into_server_spec().into()
     }
 }
 
-impl<S: GenServer> fmt::Debug for PartitionSupervisor<S> {
+impl<S: Partition> fmt::Debug for PartitionSupervisorSpec<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartitionSupervisor")
+        f.debug_struct("PartitionSupervisorSpec")
             .field("name", &self.name.text)
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
@@ -239,32 +323,39 @@ impl<S> PartitionRef<S> {
         Self { text: name, server: PhantomData }
     }
 
-    /// Returns the handle of the partition with this number, modulo the number of partitions; the sign is
-    /// ignored.
-    ///
-    /// If there are no partitions under this name, a call fails with
-    /// [`CallError::NoProc`](crate::CallError::NoProc). A server cannot be started under the handle.
-    pub fn partition(&self, index: i64) -> ServerRef<S> {
-        ServerRef::via(PartitionVia { name: self.text, routing: Routing::Number(index.unsigned_abs()) })
-    }
-
-    /// Returns the handle of the partition for a key: always the same partition, as long as their number does
-    /// not change.
-    pub fn for_key<K: Hash + ?Sized>(&self, key: &K) -> ServerRef<S> {
-        // Not `RandomState`: all threads must compute the same hash for a key.
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        ServerRef::via(PartitionVia { name: self.text, routing: Routing::Hash(hasher.finish()) })
-    }
-
     /// Returns the number of partitions; `None` if no supervisor of this name is running.
     pub fn partitions(&self) -> Option<usize> {
         PARTITION_COUNTS.lookup(self.text).map(|(_, count)| count)
     }
 
     /// Returns the handle of the supervisor of the partitions.
-    pub const fn supervisor(&self) -> ServerRef<Supervisor> {
-        ServerRef::named(self.text)
+    pub const fn supervisor(&self) -> SupervisorRef {
+        SupervisorRef::named(self.text)
+    }
+}
+
+/// Handles of partitions: a [`ServerRef`] for a [`GenServer`], and the handle of its kind for an
+/// [`Agent`](crate::Agent) or a supervisor.
+impl<S: Partition> PartitionRef<S> {
+    /// Returns the handle of the partition with this number, modulo the number of partitions.
+    ///
+    /// If there are no partitions under this name, a call fails with
+    /// [`CallError::NoProc`](crate::CallError::NoProc). A server cannot be started under the handle.
+    pub fn partition(&self, index: usize) -> S::Ref {
+        self.handle(Routing::Number(index as u64))
+    }
+
+    /// Returns the handle of the partition for a key: always the same partition, as long as their number does
+    /// not change.
+    pub fn for_key<K: Hash + ?Sized>(&self, key: &K) -> S::Ref {
+        // Not `RandomState`: all threads must compute the same hash for a key.
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.handle(Routing::Hash(hasher.finish()))
+    }
+
+    fn handle(&self, routing: Routing) -> S::Ref {
+        S::handle_of(ServerRef::via(PartitionVia { name: self.text, routing }))
     }
 }
 

@@ -16,8 +16,8 @@ use crate::gen_server::reply::Next;
 use crate::pid::Pid;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{
-    Child, ChildError, ChildRequest, Children, FailedToStartChild, RetryRestart, Status, SupervisorCall,
-    SupervisorCast, child_info, count, is_dead, too_many_zombies, write_log,
+    Child, ChildError, ChildRequest, Children, FailedToStartChild, RetryRestart, Status, child_info, count,
+    is_dead, too_many_zombies, write_log,
 };
 use crate::supervisor::policy::Decision;
 use crate::supervisor::policy::affected_range;
@@ -27,47 +27,9 @@ use crate::supervisor::spec::{AutoShutdown, Strategy, SupervisorSpec, check_chil
 use crate::supervisor::status::StatusBoard;
 use crate::supervisor::status::publish_give_up;
 
-/// A process that starts other processes, its children, and restarts them when they exit.
-///
-/// ```
-/// use rethread::prelude::*;
-///
-/// # pub struct Cache;
-/// # impl GenServer for Cache {
-/// #     type Args = (); type Call = Never; type Cast = Never;
-/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Cache) }
-/// #     fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next { match call {} }
-/// #     fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next { match cast {} }
-/// # }
-/// const CACHE: ServerRef<Cache> = ServerRef::named("doc.supervised cache");
-///
-/// let system = Supervisor::start_link([Cache::child_spec(()).name(CACHE)], Strategy::OneForOne)?;
-/// let first = CACHE.whereis();
-/// let watch = CACHE.watch();
-/// process::exit(first.unwrap(), ExitReason::Kill);
-/// watch.wait();
-/// // A new process under the same name: the handle is still valid.
-/// let second = CACHE.whereis_timeout(std::time::Duration::from_secs(1));
-/// assert!(second.is_some() && second != first);
-/// system.stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// Children are started in order, each when the one before is ready, and stopped in reverse order. What
-/// happens when a child exits depends on its [`Restart`](crate::Restart) type and the supervisor's
-/// [`Strategy`]. If there are more restarts than `max_restarts` allows, the supervisor stops its children and
-/// exits with `Shutdown`, so that its own supervisor can restart it.
-///
-/// # Methods of the handle
-/// The handle lists, adds, stops and restarts children:
-/// [`ServerRef<Supervisor>`](crate::ServerRef#impl-ServerRef%3CSupervisor%3E).
-///
-/// # Differences from Erlang
-/// The restart window is measured in milliseconds, not whole seconds. Children are listed in start order.
-/// A child whose thread does not stop counts as exited and becomes a zombie
-/// ([`process::zombies`](crate::process::zombies)); when there are too many zombies, the supervisor gives
-/// up instead of restarting the child.
-pub struct Supervisor {
+/// The server behind `SupervisorRef`. It has the name of the public type, because logs, listings and errors show
+/// the name of a server's type.
+pub(crate) struct Supervisor {
     /// Name and pid, for the log.
     name: String,
     strategy: Strategy,
@@ -87,36 +49,46 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-/// The start arguments of a supervisor, made by [`SupervisorSpec::spec`] and [`Supervise`](crate::Supervise).
-#[derive(Clone)]
-pub struct SupervisorInit {
+/// The start arguments of a supervisor whose spec is of type `Spec`.
+pub(crate) struct SupervisorArgs<Spec> {
     /// The name of the supervisor, for the log.
     pub(crate) name: String,
     /// Makes the spec, in the new process.
-    pub(crate) make: Arc<dyn Fn() -> Result<SupervisorSpec, InitError> + Send + Sync>,
+    pub(crate) make: Arc<dyn Fn() -> Result<Spec, InitError> + Send + Sync>,
 }
 
-impl SupervisorInit {
-    /// Sets the cell in which the supervisor records that it gave up, and why.
-    pub(crate) fn with_give_up_cell(self, gave_up: &Arc<OnceCell<String>>) -> Self {
-        let (make, gave_up) = (self.make, Arc::clone(gave_up));
-        let make = move || make().map(|spec| SupervisorSpec { gave_up: Some(Arc::clone(&gave_up)), ..spec });
-        Self { name: self.name, make: Arc::new(make) }
+impl<Spec> SupervisorArgs<Spec> {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        make: impl Fn() -> Result<Spec, InitError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), make: Arc::new(make) }
     }
 }
 
-impl fmt::Debug for SupervisorInit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SupervisorInit({})", self.name)
+impl SupervisorArgs<SupervisorSpec> {
+    /// Sets the cell in which the supervisor records that it gave up, and why.
+    pub(crate) fn with_give_up_cell(self, gave_up: &Arc<OnceCell<String>>) -> Self {
+        let (make, gave_up) = (self.make, Arc::clone(gave_up));
+        Self::new(self.name, move || {
+            make().map(|spec| SupervisorSpec { gave_up: Some(Arc::clone(&gave_up)), ..spec })
+        })
+    }
+}
+
+// Not derived: that would require `Spec: Clone`.
+impl<Spec> Clone for SupervisorArgs<Spec> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), make: Arc::clone(&self.make) }
     }
 }
 
 impl GenServer for Supervisor {
-    type Args = SupervisorInit;
-    type Call = SupervisorCall;
-    type Cast = SupervisorCast;
+    type Args = SupervisorArgs<SupervisorSpec>;
+    type Call = ChildRequest;
+    type Cast = RetryRestart;
 
-    fn init(args: SupervisorInit, cx: &mut Context<Self>) -> Result<Self, InitError> {
+    fn init(args: SupervisorArgs<SupervisorSpec>, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
         // Checks again: as a child of another supervisor, or by `Supervise`, the spec was not checked before.
         let spec = (args.make)()?;
@@ -134,7 +106,7 @@ impl GenServer for Supervisor {
         // All children start, or none is left: at the first failure those before it are stopped.
         let all = 0..supervisor.children.0.len();
         if let Err((at, error)) = supervisor.start_range(all) {
-            let id = supervisor.children.0[at].spec.id.clone();
+            let id = supervisor.children.0[at].spec.options.id.clone();
             write_log(
                 log::Level::Error,
                 format_args!("supervisor {}: child {id} did not start: {error}", supervisor.name),
@@ -146,7 +118,7 @@ impl GenServer for Supervisor {
         Ok(supervisor)
     }
 
-    fn handle_call(&mut self, SupervisorCall(request): SupervisorCall, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, request: ChildRequest, _: &mut Context<Self>) -> Next {
         // The caller receives the reply when this returns: by then observers see what the request changed.
         let next = match request {
             ChildRequest::Start(child, from) => from.reply(self.start_child(child)),
@@ -164,11 +136,8 @@ impl GenServer for Supervisor {
         next
     }
 
-    fn handle_cast(
-        &mut self,
-        SupervisorCast(RetryRestart { id, retry }): SupervisorCast,
-        cx: &mut Context<Self>,
-    ) -> Next {
+    fn handle_cast(&mut self, retry: RetryRestart, cx: &mut Context<Self>) -> Next {
+        let RetryRestart { id, retry } = retry;
         let next = match self.children.position(&id) {
             Some(at) if self.children.0[at].status == Status::Restarting(retry) => self.restart(at, cx),
             // Stopped, deleted or restarted by a request since the retry was sent.
@@ -216,17 +185,20 @@ impl Supervisor {
     fn on_child_exit(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
         let child = &mut self.children.0[at];
         child.status = Status::Stopped;
-        let decision = decide(child.spec.restart, reason);
+        let decision = decide(child.spec.options.restart, reason);
         child.log_exit(&self.name, pid, reason);
-        let significant = child.spec.significant; // the child may be removed below
+        let significant = child.spec.options.significant; // the child may be removed below
         match decision {
             Decision::Restart => return self.restart(at, cx),
             Decision::Keep => {}
             Decision::Remove => drop(self.children.0.remove(at)),
         }
         // The child is not restarted. If it is significant, that may end the supervisor.
-        let significant_left =
-            self.children.0.iter().any(|child| child.spec.significant && child.status != Status::Stopped);
+        let significant_left = self
+            .children
+            .0
+            .iter()
+            .any(|child| child.spec.options.significant && child.status != Status::Stopped);
         if significant && should_auto_shutdown(self.auto_shutdown, significant_left) {
             write_log(
                 log::Level::Debug,
@@ -263,7 +235,7 @@ impl Supervisor {
         // From here on no retry is pending, even if the supervisor gives up.
         self.children.0[at].status = Status::Stopped;
         if !self.status_board.record_restart() {
-            let id = &self.children.0[at].spec.id;
+            let id = &self.children.0[at].spec.options.id;
             return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
         // Temporary children that are stopped with the failed one are not started again. It is not temporary
@@ -288,12 +260,12 @@ impl Supervisor {
                 log::Level::Error,
                 format_args!(
                     "supervisor {}: child {} did not start again: {error}",
-                    self.name, child.spec.id
+                    self.name, child.spec.options.id
                 ),
             );
             // Retry through the mailbox, so that requests and a shutdown of this supervisor are handled in
             // between.
-            cx.cast(SupervisorCast(RetryRestart { id: child.spec.id.clone(), retry: self.retries }));
+            cx.cast(RetryRestart { id: child.spec.options.id.clone(), retry: self.retries });
         }
         Next::wait()
     }
@@ -337,21 +309,22 @@ impl Supervisor {
 
 /// Requests of callers.
 impl Supervisor {
-    fn start_child(&mut self, spec: ChildSpec) -> Result<Option<Pid>, StartError> {
+    fn start_child(&mut self, spec: ChildSpec) -> Result<Pid, StartError> {
         // A `Child` contains a panic in the destructor of its start function; a spec does not.
         let mut child = Child::new(spec);
-        check_child(&child.spec, self.auto_shutdown).map_err(StartError::BadSpec)?;
-        if let Some(at) = self.children.position(&child.spec.id) {
+        check_child(&child.spec.options, self.auto_shutdown).map_err(StartError::BadSpec)?;
+        if let Some(at) = self.children.position(&child.spec.options.id) {
             return Err(match self.children.0[at].status {
                 Status::Running(pid) => StartError::AlreadyStarted(pid),
                 Status::Restarting(_) | Status::Stopped => StartError::AlreadyPresent,
             });
         }
         let started = child.start(&self.name, log::Level::Debug)?;
+        // The spec of an ignored child is kept, too, so that it can be restarted later.
         if started.is_some() || !child.is_temporary() {
             self.children.0.push(child);
         }
-        Ok(started)
+        started.ok_or(StartError::Ignored)
     }
 
     fn terminate_child(&mut self, id: &ChildId) -> Result<(), ChildError> {
@@ -363,7 +336,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn restart_child(&mut self, id: &ChildId) -> Result<Option<Pid>, ChildError> {
+    fn restart_child(&mut self, id: &ChildId) -> Result<Pid, ChildError> {
         let at = self.children.position(id).ok_or(ChildError::NotFound)?;
         let child = &mut self.children.0[at];
         match child.status {
@@ -372,7 +345,8 @@ impl Supervisor {
             Status::Stopped => {
                 // The last process may be a zombie that still holds an exclusive resource.
                 child.wait_until_reaped();
-                child.start(&self.name, log::Level::Debug).map_err(ChildError::Start)
+                let started = child.start(&self.name, log::Level::Debug).map_err(ChildError::Start)?;
+                started.ok_or(ChildError::Start(StartError::Ignored))
             }
         }
     }

@@ -1,21 +1,21 @@
-//! The spec of a supervisor: strategy, children and limits, and the checks made before anything is started.
+//! The specs of supervisors: strategy, children and limits, and the checks made before anything is started.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
-use crate::child_spec::{ChildSpec, Restart, SpecError};
-use crate::gen_server::server_ref::Target;
+use crate::child_spec::{ChildOptions, ChildSpec, Restart, SpecError};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::supervisor::intensity::RestartIntensity;
 
 /// Which children are restarted when one child exits.
 ///
 /// `Display` prints Erlang's names: `one_for_one`, `one_for_all`, `rest_for_one`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Strategy {
     /// Only that child is restarted.
     OneForOne,
@@ -40,6 +40,7 @@ impl fmt::Display for Strategy {
 ///
 /// Only a child that exits by itself and is not restarted counts, not one that the supervisor stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum AutoShutdown {
     /// The supervisor keeps running.
     #[default]
@@ -59,6 +60,8 @@ pub enum AutoShutdown {
 /// | max_restarts | 3 in 5 s, as in Elixir (Erlang: 1 in 5 s) |
 /// | auto_shutdown | [`AutoShutdown::Never`] |
 /// | name | none |
+/// | id under another supervisor | the name, or else `Supervisor` |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::Restart::Permanent), [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
 ///
 /// ```
 /// use std::time::Duration;
@@ -82,11 +85,10 @@ pub struct SupervisorSpec {
     pub(crate) intensity: RestartIntensity,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_zombies: Option<usize>,
-    pub(crate) name: Option<Target>,
     /// Set by the supervisor when it gives up: its exit reason, `Shutdown`, does not show it.
     pub(crate) gave_up: Option<Arc<OnceCell<String>>>,
-    /// The source location where the spec was made.
-    pub(crate) defined_at: &'static Location<'static>,
+    /// The options of its process, and those that its own supervisor uses.
+    pub(crate) options: ServerOptions,
 }
 
 impl SupervisorSpec {
@@ -99,11 +101,12 @@ impl SupervisorSpec {
             intensity: RestartIntensity::default(),
             auto_shutdown: AutoShutdown::default(),
             max_zombies: None,
-            name: None,
             gave_up: None,
-            defined_at: Location::caller(),
+            options: ServerOptions::new("Supervisor"),
         }
     }
+
+    impl_server_option_setters!(options);
 
     /// Adds a child. Children are started in the order in which they are added.
     pub fn child(mut self, child: impl Into<ChildSpec>) -> Self {
@@ -144,17 +147,90 @@ impl SupervisorSpec {
         // Requests name a child by its id, so ids must be unique among the children of a supervisor.
         let mut ids = HashSet::new();
         for child in &self.children {
-            check_child(child, self.auto_shutdown)?;
-            if !ids.insert(child.id.clone()) {
-                return Err(SpecError::DuplicateId(child.id.clone()));
+            check_child(&child.options, self.auto_shutdown)?;
+            let id = &child.options.id;
+            if !ids.insert(id.clone()) {
+                return Err(SpecError::DuplicateId(id.clone()));
             }
         }
         Ok(())
     }
 }
 
-/// Checks the spec of one child.
-pub(crate) fn check_child(child: &ChildSpec, rule: AutoShutdown) -> Result<(), SpecError> {
+/// The spec of a dynamic supervisor, made by [`DynamicSupervisor::child_spec`](crate::DynamicSupervisor::child_spec). It has no children: they are
+/// added later.
+///
+/// | default | |
+/// | --- | --- |
+/// | max_restarts | 3 in 5 s |
+/// | max_children | limited only by the number of processes |
+/// | name | none |
+/// | id under another supervisor | the name, or else `DynamicSupervisor` |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::Restart::Permanent), [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::DynamicSupervisor;
+///
+/// let rooms = DynamicSupervisor::child_spec().max_children(100).max_restarts(10, Duration::from_secs(1)).start_link()?;
+/// assert_eq!(rooms.count_children()?.active, 0);
+/// rooms.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
+pub struct DynamicSupervisorSpec {
+    pub(crate) intensity: RestartIntensity,
+    pub(crate) max_children: Option<usize>,
+    pub(crate) max_zombies: Option<usize>,
+    /// The options of its process, and those that its own supervisor uses.
+    pub(crate) options: ServerOptions,
+}
+
+impl DynamicSupervisorSpec {
+    #[track_caller]
+    pub(crate) fn new(default_id: &str) -> Self {
+        Self {
+            intensity: RestartIntensity::default(),
+            max_children: None,
+            max_zombies: None,
+            options: ServerOptions::new(default_id),
+        }
+    }
+
+    impl_server_option_setters!(options);
+
+    /// Sets the maximum number of restarts within a period, for all children together. With one restart more
+    /// the supervisor stops its children and exits with `Shutdown`. The period is measured to the millisecond
+    /// and includes its end.
+    pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
+        self.intensity = RestartIntensity::new(restarts, period);
+        self
+    }
+
+    /// Sets the maximum number of children, including those that are about to be restarted. Starting one
+    /// more fails with [`StartError::MaxChildren`](crate::StartError::MaxChildren).
+    pub fn max_children(mut self, limit: usize) -> Self {
+        self.max_children = Some(limit);
+        self
+    }
+
+    /// Sets how many former children of this supervisor may be zombies. With more it gives up instead of
+    /// restarting a child that left a zombie. Default: only the limit of the whole program counts,
+    /// [`Settings::max_zombies`](crate::process::Settings::max_zombies).
+    pub fn max_zombies(mut self, limit: usize) -> Self {
+        self.max_zombies = Some(limit);
+        self
+    }
+
+    /// Checks the spec, before anything is started.
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
+        self.intensity.check()
+    }
+}
+
+/// Checks the options of one child.
+pub(crate) fn check_child(child: &ChildOptions, rule: AutoShutdown) -> Result<(), SpecError> {
     if child.id.as_str().is_empty() {
         Err(SpecError::EmptyId)
     } else if child.significant && child.restart == Restart::Permanent {

@@ -1,21 +1,61 @@
-//! The public API of supervisors: constructors, starting a [`SupervisorSpec`], the methods of the handle, and
-//! the trait [`Supervise`]. The process itself is in `server`.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! The public API of supervisors: constructors, starting a [`SupervisorSpec`], the methods of the handle. The
+//! process itself is in `server`.
 
 use crate::child_spec::{ChildId, ChildSpec, StartError};
 use crate::gen_server::call::CallError;
 use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::callbacks::InitError;
+use crate::gen_server::handle::define_handle;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::server_ref::ServerRef;
-use crate::gen_server::start::{GenServerExt, ServerSpec, short_type_name};
+use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
 use crate::reason::ExitReason;
-use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, ChildRequest, SupervisorCall};
-use crate::supervisor::server::{Supervisor, SupervisorInit};
+use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, ChildRequest};
+use crate::supervisor::server;
+use crate::supervisor::server::SupervisorArgs;
 use crate::supervisor::spec::{Strategy, SupervisorSpec};
+
+/// A process that starts other processes, its children, and restarts them when they exit.
+///
+/// ```
+/// use rethread::prelude::*;
+///
+/// # pub struct Cache;
+/// # impl GenServer for Cache {
+/// #     type Args = (); type Call = Infallible; type Cast = Infallible;
+/// #     fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Cache) }
+/// #     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
+/// # }
+/// const CACHE: ServerRef<Cache> = ServerRef::named("doc.supervised cache");
+///
+/// let system = Supervisor::start_link([Cache::child_spec(()).name(CACHE)], Strategy::OneForOne)?;
+/// let first = CACHE.whereis();
+/// let watch = CACHE.watch();
+/// process::exit(first.unwrap(), ExitReason::Kill);
+/// watch.wait();
+/// // A new process under the same name: the handle is still valid.
+/// let second = CACHE.whereis_timeout(std::time::Duration::from_secs(1));
+/// assert!(second.is_some() && second != first);
+/// system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Children are started in order, each when the one before is ready, and stopped in reverse order. What
+/// happens when a child exits depends on its [`Restart`](crate::Restart) type and the supervisor's
+/// [`Strategy`]. If there are more restarts than `max_restarts` allows, the supervisor stops its children and
+/// exits with `Shutdown`, so that its own supervisor can restart it.
+///
+/// The type itself has no values: it carries the functions that make a spec or start a supervisor. The handle,
+/// [`SupervisorRef`], lists, adds, stops and restarts children.
+///
+/// # Differences from Erlang
+/// The restart window is measured in milliseconds, not whole seconds. Children are listed in start order.
+/// A child whose thread does not stop counts as exited and becomes a zombie
+/// ([`process::zombies`](crate::process::zombies)); when there are too many zombies, the supervisor gives
+/// up instead of restarting the child.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Supervisor {}
 
 impl Supervisor {
     /// Creates a spec with [`Strategy::OneForOne`].
@@ -51,15 +91,15 @@ impl Supervisor {
     pub fn start_link<C: Into<ChildSpec>>(
         children: impl IntoIterator<Item = C>,
         strategy: Strategy,
-    ) -> Result<ServerRef<Self>, StartError> {
+    ) -> Result<SupervisorRef, StartError> {
         SupervisorSpec::new(strategy).children(children).start_link()
     }
 }
 
 impl SupervisorSpec {
     /// Sets the name of the supervisor.
-    pub fn name(mut self, name: ServerRef<Supervisor>) -> Self {
-        self.name = Some(name.target);
+    pub fn name(mut self, name: SupervisorRef) -> Self {
+        self.options.name = Some(name.server.target);
         self
     }
 
@@ -71,10 +111,10 @@ impl SupervisorSpec {
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
     /// a [`FailedToStartChild`](crate::FailedToStartChild).
     #[track_caller]
-    pub fn start_link(self) -> Result<ServerRef<Supervisor>, StartError> {
+    pub fn start_link(self) -> Result<SupervisorRef, StartError> {
         // The new supervisor checks again, but only in its own process: here nothing is started yet.
         self.check().map_err(StartError::BadSpec)?;
-        self.spec().start_link()
+        self.into_server_spec().start_link().map(SupervisorRef::new)
     }
 
     /// Starts the supervisor and its children without a link.
@@ -84,38 +124,23 @@ impl SupervisorSpec {
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
     /// a [`FailedToStartChild`](crate::FailedToStartChild).
     #[track_caller]
-    pub fn start(self) -> Result<ServerRef<Supervisor>, StartError> {
+    pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
-        self.spec().start()
+        self.into_server_spec().start().map(SupervisorRef::new)
     }
 
-    /// Converts the spec into a child spec for another supervisor, to set more than the name. The id is the
-    /// name of the supervisor; two supervisors without a name under the same parent need ids,
-    /// `.spec().id("readers")`.
-    pub fn spec(mut self) -> ServerSpec<Supervisor> {
-        let name = self.name.take().map(ServerRef::<Supervisor>::new);
-        let display_name = name.as_ref().map_or_else(|| "Supervisor".to_owned(), ToString::to_string);
-        let defined_at = self.defined_at;
+    pub(crate) fn into_server_spec(self) -> ServerSpec<server::Supervisor> {
+        let mut options = self.options.clone();
+        let name = options.name_or_default_id();
+        options.child.id = ChildId::from(&name);
         // Cloned at each start: a supervisor that is restarted by its parent starts from the same spec again.
-        let init = SupervisorInit { name: display_name, make: Arc::new(move || Ok(self.clone())) };
-        let spec = Supervisor::child_spec(init).supervisor().defined_at(defined_at);
-        // Without a name the id is the name of the type, `Supervisor`.
-        match name {
-            Some(name) => spec.id(name.to_string()).name(name),
-            None => spec,
-        }
-    }
-}
-
-impl From<SupervisorSpec> for ServerSpec<Supervisor> {
-    fn from(spec: SupervisorSpec) -> Self {
-        spec.spec()
+        ServerSpec::supervisor(SupervisorArgs::new(name, move || Ok(self.clone())), options)
     }
 }
 
 impl From<SupervisorSpec> for ChildSpec {
     fn from(spec: SupervisorSpec) -> Self {
-        spec.spec().into()
+        spec.into_server_spec().into()
     }
 }
 
@@ -128,23 +153,50 @@ pub(crate) fn into_start_error(error: CallError) -> StartError {
     }
 }
 
-/// Calls to a supervisor have no timeout: it may be busy starting or stopping a child.
-impl ServerRef<Supervisor> {
+define_handle! {
+    /// A handle of a [`Supervisor`]: of one particular process, or of the process that is registered under a
+    /// name or key at the moment of each request. A handle by name stays valid when the supervisor is
+    /// restarted, and can be a constant.
+    ///
+    /// Requests have no timeout: the supervisor may be busy starting or stopping a child.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// const SYSTEM: SupervisorRef = SupervisorRef::named("doc.system");
+    ///
+    /// let idle = || process::sleep(std::time::Duration::MAX);
+    /// let system = Supervisor::one_for_one().child(ChildSpec::worker("first", idle)).name(SYSTEM).start()?;
+    /// SYSTEM.start_child(ChildSpec::worker("second", idle))?;
+    /// assert_eq!(SYSTEM.count_children()?.active, 2);
+    /// SYSTEM.terminate_child("first")?;
+    /// SYSTEM.delete_child("first")?;
+    /// assert_eq!(SYSTEM.which_children()?[0].id.as_str(), "second");
+    /// system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub struct SupervisorRef of server::Supervisor; "supervisor"
+}
+
+impl SupervisorRef {
     fn call_supervisor<R: Send + 'static>(
         &self,
         request: impl FnOnce(Caller<R>) -> ChildRequest,
     ) -> Result<R, CallError> {
-        self.call_timeout(Duration::MAX, |from| SupervisorCall(request(from)))
+        self.server.call_infinity(request)
     }
 
-    /// Adds a child and starts it; returns `None` if its start function returned ignore. The spec is kept,
-    /// for restarts, unless the start fails, or the child is temporary and ignored.
+    /// Adds a child and starts it. The spec is kept, for restarts, unless the start fails, or the child is
+    /// temporary and ignored.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if a child with that id is running, [`StartError::AlreadyPresent`] if there is
-    /// one that is not running; [`StartError::BadSpec`] if the spec is invalid; the error of its start
-    /// function; [`StartError::NoSupervisor`] if the call fails.
-    pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Option<Pid>, StartError> {
+    /// [`StartError::Ignored`] if its start function returned ignore: the spec of a permanent or transient
+    /// child is kept nevertheless, and [`restart_child`](Self::restart_child) starts it later;
+    /// [`StartError::AlreadyStarted`] if a child with that id is running, [`StartError::AlreadyPresent`] if
+    /// there is one that is not running; [`StartError::BadSpec`] if the spec is invalid; the error of its start
+    /// function; [`StartError::NoSupervisor`] if the call fails; [`StartError::Exiting`] if the calling process
+    /// is exiting.
+    pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Pid, StartError> {
         let child = child.into();
         self.call_supervisor(|from| ChildRequest::Start(child, from))
             .unwrap_or_else(|error| Err(into_start_error(error)))
@@ -155,14 +207,14 @@ impl ServerRef<Supervisor> {
     /// name.
     ///
     /// # Errors
-    /// [`StartError::Ignored`] if `init` returned ignore. Otherwise the errors of `start_child`:
-    /// [`StartError::AlreadyStarted`], [`StartError::AlreadyPresent`], [`StartError::BadSpec`], the error of the
-    /// start, [`StartError::NoSupervisor`].
+    /// The errors of `start_child`: [`StartError::Ignored`], [`StartError::AlreadyStarted`],
+    /// [`StartError::AlreadyPresent`], [`StartError::BadSpec`], the error of the start,
+    /// [`StartError::NoSupervisor`], [`StartError::Exiting`].
     pub fn start_server<S: GenServer>(&self, server: ServerSpec<S>) -> Result<ServerRef<S>, StartError>
     where
         S::Args: Clone + Sync,
     {
-        self.start_child(server)?.map(ServerRef::from_pid).ok_or(StartError::Ignored)
+        self.start_child(server).map(ServerRef::from_pid)
     }
 
     /// Stops a child. Its spec is kept, unless it is temporary. It is no error if the child is not running; a
@@ -176,12 +228,13 @@ impl ServerRef<Supervisor> {
             .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
     }
 
-    /// Starts a child that is not running; returns `None` if its start function returned ignore.
+    /// Starts a child that is not running.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
-    /// [`ChildError::Start`], [`ChildError::NoSupervisor`].
-    pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Option<Pid>, ChildError> {
+    /// [`ChildError::NoSupervisor`]; [`ChildError::Start`] with the error of its start function, such as
+    /// [`StartError::Ignored`].
+    pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Pid, ChildError> {
         let id = id.into();
         self.call_supervisor(|from| ChildRequest::Restart(id, from))
             .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
@@ -214,69 +267,13 @@ impl ServerRef<Supervisor> {
         self.call_supervisor(ChildRequest::Count)
     }
 
-    /// Returns the spec of a child, with all defaults filled in.
+    /// Returns the spec of a child.
     ///
     /// # Errors
     /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
-    pub fn get_childspec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
+    pub fn child_spec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
         let id = id.into();
         self.call_supervisor(|from| ChildRequest::Spec(id, from))
             .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
-    }
-}
-
-/// A supervisor as a type of its own. Its spec is made from its arguments when the supervisor starts, and
-/// again at each restart.
-///
-/// ```
-/// use rethread::prelude::*;
-///
-/// pub struct Pool;
-///
-/// impl Supervise for Pool {
-///     type Args = usize;
-///
-///     fn init(size: usize) -> Result<SupervisorSpec, InitError> {
-///         let worker = |i| ChildSpec::worker(i, || loop { process::sleep(std::time::Duration::from_secs(9)) });
-///         Ok(Supervisor::one_for_one().children((0..size).map(worker)))
-///     }
-/// }
-///
-/// let pool = Pool::start_link(3)?;
-/// assert_eq!(pool.count_children()?.active, 3);
-/// pool.stop()?;
-///
-/// let system = Supervisor::start_link([Pool::child_spec(2)], Strategy::OneForAll)?;
-/// # system.stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait Supervise: Sized + 'static {
-    /// The arguments of `init`, at the first start and at every restart.
-    type Args: Clone + Send + Sync + 'static;
-
-    /// Makes the spec, in the new supervisor's process.
-    ///
-    /// # Errors
-    /// [`InitError`]: the supervisor does not start; [`InitError::Ignore`] does not count as a failure.
-    fn init(args: Self::Args) -> Result<SupervisorSpec, InitError>;
-
-    /// Starts the supervisor, linked to the calling process.
-    ///
-    /// # Errors
-    /// Like [`SupervisorSpec::start_link`]: [`StartError::BadSpec`] if the spec is invalid;
-    /// [`StartError::Failed`] if `init` fails, or a child fails to start; [`StartError::Ignored`] if `init`
-    /// returns ignore.
-    #[track_caller]
-    fn start_link(args: Self::Args) -> Result<ServerRef<Supervisor>, StartError> {
-        Self::child_spec(args).start_link()
-    }
-
-    /// Returns the child spec of the supervisor, for another supervisor. Its id is the name of this type.
-    #[track_caller]
-    fn child_spec(args: Self::Args) -> ServerSpec<Supervisor> {
-        let type_name = short_type_name::<Self>();
-        let init =
-            SupervisorInit { name: type_name.to_owned(), make: Arc::new(move || Self::init(args.clone())) };
-        Supervisor::child_spec(init).supervisor().id(type_name).label(type_name)
     }
 }

@@ -130,4 +130,4 @@ pub use self::body::callers;
 pub use self::handle::{JoinError, Task, join_many, join_many_timeout, yield_many_timeout};
 pub use self::start::{child_spec, spawn, spawn_receiver, start, start_link, start_monitor};
 pub use self::stream::{OnTimeout, TaskStream, stream};
-pub use self::supervisor::{TaskBuilder, TaskSupervisor};
+pub use self::supervisor::{TaskBuilder, TaskSupervisor, TaskSupervisorRef, TaskSupervisorSpec};

@@ -1,14 +1,15 @@
 //! Supervisors of tasks: the public API, and the requests by which the supervisor starts a task. The server
-//! and its children are those of `supervisor::dynamic`.
+//! and its children are those of `supervisor::dynamic_server`.
 
-use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::child_spec::{ChildSpec, Restart, Shutdown, StartError};
+use crate::child_spec::{ChildOptions, ChildSpec, Restart, Shutdown, StartError};
 use crate::gen_server::call::CallError;
-use crate::gen_server::server_ref::ServerRef;
+use crate::gen_server::handle::define_handle;
+use crate::gen_server::options::impl_server_option_setters;
+use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
@@ -17,13 +18,13 @@ use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{ChildError, ChildInfo};
-use crate::supervisor::dynamic::DynamicChildRequest;
-use crate::supervisor::dynamic::DynamicChildren;
-use crate::supervisor::dynamic::DynamicSupervisorSpec;
 use crate::supervisor::dynamic::call_supervisor;
-use crate::supervisor::dynamic::impl_dynamic_server;
 use crate::supervisor::dynamic::start_child;
 use crate::supervisor::dynamic::terminate_child;
+use crate::supervisor::dynamic_server;
+use crate::supervisor::dynamic_server::DynamicChildRequest;
+use crate::supervisor::partition::impl_partition;
+use crate::supervisor::spec::DynamicSupervisorSpec;
 use crate::sync::Mutex;
 use crate::task::body::StartedTask;
 use crate::task::body::TaskBody;
@@ -38,9 +39,10 @@ use crate::unwind::drop_and_log;
 ///
 /// ```
 /// use rethread::prelude::*;
+/// use rethread::{TaskSupervisor, TaskSupervisorRef};
 ///
-/// const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("doc.tasks");
-/// let system = Supervisor::start_link([TaskSupervisor::new().name(TASKS)], Strategy::OneForOne)?;
+/// const TASKS: TaskSupervisorRef = TaskSupervisorRef::named("doc.tasks");
+/// let system = Supervisor::start_link([TaskSupervisor::child_spec().name(TASKS)], Strategy::OneForOne)?;
 ///
 /// let risky = TASKS.spawn_nolink(|| -> u32 { panic!("no paper") })?;
 /// assert!(risky.join().unwrap_err().to_string().contains("no paper")); // the caller and the supervisor keep running
@@ -57,8 +59,9 @@ use crate::unwind::drop_and_log;
 /// ```
 /// use std::collections::HashMap;
 /// use rethread::prelude::*;
+/// use rethread::{MonitorRef, Task, TaskSupervisor, TaskSupervisorRef};
 ///
-/// const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("doc.tasks of a server");
+/// const TASKS: TaskSupervisorRef = TaskSupervisorRef::named("doc.tasks of a server");
 ///
 /// struct Printer { running: HashMap<MonitorRef, Task<usize>>, pages: usize, failed: usize }
 /// enum Ask  { Done(Caller<(usize, usize)>) }
@@ -98,7 +101,7 @@ use crate::unwind::drop_and_log;
 /// const PRINTER: ServerRef<Printer> = ServerRef::named("doc.printer with tasks");
 /// // The task supervisor comes first: children after it are stopped before it, and restarted with it.
 /// let system = Supervisor::rest_for_one()
-///     .child(TaskSupervisor::new().name(TASKS))
+///     .child(TaskSupervisor::child_spec().name(TASKS))
 ///     .child(Printer::child_spec(()).name(PRINTER))
 ///     .start()?;
 /// PRINTER.cast(Tell::Print("one page"));
@@ -114,9 +117,8 @@ use crate::unwind::drop_and_log;
 /// [`task::child_spec`](crate::task::child_spec) under a [`Supervisor`](crate::Supervisor) or
 /// `DynamicSupervisor`.
 ///
-/// # Methods of the handle
-/// The handle starts, stops and lists tasks:
-/// [`ServerRef<TaskSupervisor>`](crate::ServerRef#impl-ServerRef%3CTaskSupervisor%3E).
+/// The type itself has no values: it carries the functions that make a spec or start a supervisor. The handle,
+/// [`TaskSupervisorRef`], starts, stops and lists tasks.
 ///
 /// # One for each connection
 /// The function of a task is an `FnOnce`, so it may consume what it is given, such as a socket.
@@ -125,6 +127,7 @@ use crate::unwind::drop_and_log;
 /// use std::io::{Read, Write};
 /// use std::net::{Shutdown, TcpListener, TcpStream};
 /// use rethread::prelude::*;
+/// use rethread::{StartError, TaskSupervisor, TaskSupervisorRef};
 ///
 /// fn serve(mut socket: TcpStream) -> std::io::Result<()> {
 ///     let end = socket.try_clone()?;
@@ -134,8 +137,9 @@ use crate::unwind::drop_and_log;
 ///     socket.write_all(&line)
 /// }
 ///
-/// const CONNECTIONS: ServerRef<TaskSupervisor> = ServerRef::named("doc.connections");
-/// let system = Supervisor::start_link([TaskSupervisor::new().max_children(100).name(CONNECTIONS)], Strategy::OneForOne)?;
+/// const CONNECTIONS: TaskSupervisorRef = TaskSupervisorRef::named("doc.connections");
+/// let tasks = TaskSupervisor::child_spec().max_children(100).name(CONNECTIONS);
+/// let system = Supervisor::start_link([tasks], Strategy::OneForOne)?;
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let mut client = TcpStream::connect(listener.local_addr()?)?;
@@ -151,42 +155,122 @@ use crate::unwind::drop_and_log;
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct TaskSupervisor(DynamicChildren);
-
-impl_dynamic_server!(TaskSupervisor);
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TaskSupervisor {}
 
 impl TaskSupervisor {
     /// Creates a spec with the defaults.
     #[track_caller]
-    pub fn new() -> DynamicSupervisorSpec<Self> {
-        DynamicSupervisorSpec::with_defaults()
+    pub fn child_spec() -> TaskSupervisorSpec {
+        TaskSupervisorSpec { spec: DynamicSupervisorSpec::new("TaskSupervisor") }
     }
 
     /// Starts a task supervisor with the defaults, linked to the calling process. On a thread that is not a
     /// process there is no link.
     ///
     /// # Errors
-    /// [`StartError`]: the errors of [`GenServerExt::start_link`](crate::GenServerExt::start_link).
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
-    pub fn start_link() -> Result<ServerRef<Self>, StartError> {
-        Self::new().start_link()
+    pub fn start_link() -> Result<TaskSupervisorRef, StartError> {
+        Self::child_spec().start_link()
     }
 }
 
-impl fmt::Debug for TaskSupervisor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskSupervisor").finish_non_exhaustive()
+/// The spec of a task supervisor, made by [`TaskSupervisor::child_spec`].
+///
+/// | default | |
+/// | --- | --- |
+/// | max_children | limited only by the number of processes |
+/// | name | none |
+/// | id under another supervisor | the name, or else `TaskSupervisor` |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`], [`Shutdown::Infinity`] |
+#[derive(Debug, Clone)]
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
+pub struct TaskSupervisorSpec {
+    spec: DynamicSupervisorSpec,
+}
+
+impl TaskSupervisorSpec {
+    /// Sets the name of the supervisor.
+    pub fn name(mut self, name: TaskSupervisorRef) -> Self {
+        self.spec.options.name = Some(name.server.target);
+        self
+    }
+
+    impl_server_option_setters!(spec.options);
+
+    /// Sets the maximum number of tasks. Starting one more fails with [`StartError::MaxChildren`].
+    pub fn max_children(mut self, limit: usize) -> Self {
+        self.spec = self.spec.max_children(limit);
+        self
+    }
+
+    /// Sets the maximum number of restarts within a period; see [`DynamicSupervisorSpec::max_restarts`]. It has
+    /// no effect on tasks, which are never restarted.
+    pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
+        self.spec = self.spec.max_restarts(restarts, period);
+        self
+    }
+
+    /// Sets how many former tasks may be zombies; see [`DynamicSupervisorSpec::max_zombies`]. It has no effect
+    /// on tasks, which are never restarted.
+    pub fn max_zombies(mut self, limit: usize) -> Self {
+        self.spec = self.spec.max_zombies(limit);
+        self
+    }
+
+    /// Starts the supervisor, linked to the calling process. On a thread that is not a process there is no
+    /// link: it does the same as [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
+    /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    #[track_caller]
+    pub fn start_link(self) -> Result<TaskSupervisorRef, StartError> {
+        self.spec.check().map_err(StartError::BadSpec)?;
+        self.into_server_spec().start_link().map(TaskSupervisorRef::new)
+    }
+
+    /// Starts the supervisor without a link.
+    ///
+    /// # Errors
+    /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
+    /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    #[track_caller]
+    pub fn start(self) -> Result<TaskSupervisorRef, StartError> {
+        self.spec.check().map_err(StartError::BadSpec)?;
+        self.into_server_spec().start().map(TaskSupervisorRef::new)
+    }
+
+    fn into_server_spec(self) -> ServerSpec<dynamic_server::TaskSupervisor> {
+        self.spec.into_server_spec()
     }
 }
 
-impl ServerRef<TaskSupervisor> {
+impl From<TaskSupervisorSpec> for ChildSpec {
+    fn from(spec: TaskSupervisorSpec) -> Self {
+        spec.into_server_spec().into()
+    }
+}
+
+impl_partition!(TaskSupervisor, TaskSupervisorSpec, TaskSupervisorRef, dynamic_server::TaskSupervisor);
+
+define_handle! {
+    /// A handle of a [`TaskSupervisor`]: of one particular process, or of the process that is registered under
+    /// a name or key at the moment of each request. A handle by name stays valid when the supervisor is
+    /// restarted, and can be a constant.
+    pub struct TaskSupervisorRef of dynamic_server::TaskSupervisor; "task supervisor"
+}
+
+impl TaskSupervisorRef {
     /// Starts a task that is linked to the calling process, its owner, and to the supervisor: Elixir's
     /// `Task.Supervisor.async`. On a thread that is not a process it does the same as
     /// [`spawn_nolink`](Self::spawn_nolink).
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         &self,
@@ -200,7 +284,7 @@ impl ServerRef<TaskSupervisor> {
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn_nolink<T: Send + 'static>(
         &self,
@@ -213,7 +297,7 @@ impl ServerRef<TaskSupervisor> {
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_child(&self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         self.builder().start_child(work)
@@ -222,7 +306,7 @@ impl ServerRef<TaskSupervisor> {
     /// Creates a stream like [`task::stream`](crate::task::stream), but of tasks that are also linked to the supervisor.
     ///
     /// ```
-    /// use rethread::prelude::*;
+    /// use rethread::TaskSupervisor;
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let lengths = tasks.stream(["a", "bb", "ccc"], |word| word.len()).max_concurrency(2);
@@ -243,7 +327,7 @@ impl ServerRef<TaskSupervisor> {
     {
         let supervisor = self.clone();
         // Called by the stream for each item, in the process that iterates.
-        let start = move |process, body| supervisor.builder().with_process(process).linked().start(body);
+        let start = move |process, body| supervisor.builder().process(process).linked().start(body);
         TaskStream::new(items.into_iter(), work, Box::new(start))
     }
 
@@ -251,7 +335,7 @@ impl ServerRef<TaskSupervisor> {
     /// that iterates: a crash is an element of the stream, whether that process traps exits or not.
     ///
     /// ```
-    /// use rethread::prelude::*;
+    /// use rethread::TaskSupervisor;
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let halves = tasks.stream_nolink([4, 3], |n| { assert!(n % 2 == 0, "{n} is odd"); n / 2 });
@@ -271,14 +355,14 @@ impl ServerRef<TaskSupervisor> {
         T: Send + 'static,
     {
         let supervisor = self.clone();
-        let start = move |process, body| supervisor.builder().with_process(process).start(body);
+        let start = move |process, body| supervisor.builder().process(process).start(body);
         TaskStream::new(items.into_iter(), work, Box::new(start))
     }
 
     /// Returns a builder, for tasks with other options than the defaults.
     ///
     /// ```
-    /// use rethread::prelude::*;
+    /// use rethread::{Shutdown, TaskSupervisor};
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let task = tasks.builder().label("parser").shutdown(Shutdown::BrutalKill).spawn(|| "parsed")?;
@@ -295,7 +379,10 @@ impl ServerRef<TaskSupervisor> {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn children(&self) -> Result<Vec<Pid>, CallError> {
-        Ok(call_supervisor(self, DynamicChildRequest::Which)?.iter().filter_map(ChildInfo::pid).collect())
+        Ok(call_supervisor(&self.server, DynamicChildRequest::Which)?
+            .iter()
+            .filter_map(ChildInfo::pid)
+            .collect())
     }
 
     /// Stops a task.
@@ -304,29 +391,29 @@ impl ServerRef<TaskSupervisor> {
     /// [`ChildError::NotFound`] if the supervisor has no such task, or no longer; [`ChildError::NoSupervisor`] if the
     /// call fails.
     pub fn terminate_child(&self, task: impl Into<Pid>) -> Result<(), ChildError> {
-        terminate_child(self, task.into())
+        terminate_child(&self.server, task.into())
     }
 }
 
-/// Options of a supervised task, made by [`ServerRef<TaskSupervisor>::builder`](crate::ServerRef::builder).
+/// Options of a supervised task, made by [`TaskSupervisorRef::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing by itself: call `spawn`, `spawn_nolink` or `start_child`"]
 pub struct TaskBuilder {
-    supervisor: ServerRef<TaskSupervisor>,
+    supervisor: TaskSupervisorRef,
     process: Builder,
-    child: ChildSpec,
+    child: ChildOptions,
 }
 
 impl TaskBuilder {
-    pub(crate) fn new(supervisor: &ServerRef<TaskSupervisor>) -> Self {
+    pub(crate) fn new(supervisor: &TaskSupervisorRef) -> Self {
         // The id, which is the label, is set when the task is started.
-        let child = ChildSpec::without_start("Task").restart(Restart::Temporary);
+        let child = ChildOptions { restart: Restart::Temporary, ..ChildOptions::new("Task") };
         Self { supervisor: supervisor.clone(), process: Builder::new(), child }
     }
 
     /// Sets how the supervisor stops the task. Default: a timeout of 5 s.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.child = self.child.shutdown(shutdown);
+        self.child.shutdown = Some(shutdown);
         self
     }
 
@@ -336,31 +423,30 @@ impl TaskBuilder {
         self
     }
 
-    /// Sets the stack size of the thread; see [`Builder::stack_size`].
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.process = self.process.stack_size(bytes);
-        self
-    }
-
-    /// Sets how long the task may take to unwind when it is killed; see [`Builder::kill_grace`].
-    pub fn kill_grace(mut self, time: Duration) -> Self {
-        self.process = self.process.kill_grace(time);
-        self
-    }
-
-    /// Sets how long the task may take to unwind when it exits for another reason than a kill; see
-    /// [`Builder::exit_timeout`].
-    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
-        self.process = self.process.exit_timeout(timeout);
+    /// Sets the options of the process: stack size, time limits, a name, a label. Replaces all of them, except
+    /// that a label that was set before stays if `process` has none.
+    ///
+    /// ```
+    /// use rethread::{TaskSupervisor, process};
+    ///
+    /// let tasks = TaskSupervisor::start_link()?;
+    /// let deep = process::Builder::new().stack_size(16 * 1024 * 1024);
+    /// assert_eq!(tasks.builder().process(deep).spawn(|| "parsed")?.join()?, "parsed");
+    /// tasks.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process(mut self, process: Builder) -> Self {
+        let label = process.label.clone().or_else(|| self.process.label.take());
+        self.process = Builder { label, ..process };
         self
     }
 
     /// Starts the task, linked to the calling process, its owner, and to the supervisor; see
-    /// [`ServerRef::spawn`](ServerRef#method.spawn).
+    /// [`TaskSupervisorRef::spawn`].
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         self,
@@ -371,11 +457,11 @@ impl TaskBuilder {
         Ok(Task::new(self.linked().start(Box::new(body))?, slot))
     }
 
-    /// Starts the task without a link to the owner; see [`ServerRef::spawn_nolink`].
+    /// Starts the task without a link to the owner; see [`TaskSupervisorRef::spawn_nolink`].
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn_nolink<T: Send + 'static>(
         self,
@@ -385,23 +471,17 @@ impl TaskBuilder {
         Ok(Task::new(self.start(Box::new(body))?, slot))
     }
 
-    /// Starts the task without an owner; see `start_child` of
-    /// [`ServerRef<TaskSupervisor>`](crate::ServerRef#impl-ServerRef%3CTaskSupervisor%3E).
+    /// Starts the task without an owner; see [`TaskSupervisorRef::start_child`].
     ///
     /// # Errors
     /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         // No `CancelOnDrop`: the task has no owner, so it runs even if the caller exits before the reply.
         let request = TaskRequest::new(None, Box::new(with_callers(move |_| work())));
         self.submit(&request)?;
         Ok(request.started()?.block.pid)
-    }
-
-    pub(crate) fn with_process(mut self, process: Builder) -> Self {
-        self.process = process;
-        self
     }
 
     /// Links the task to the calling thread, if that is a process.
@@ -440,14 +520,15 @@ impl TaskBuilder {
         // The id of the child is the label, but an id must not be empty.
         let id = builder.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
         let request = Arc::clone(request);
-        let spec = child.id(&id).with_start(move || {
+        let options = ChildOptions { id: (&*id).into(), ..child };
+        let spec = ChildSpec::with_options(options, move || {
             // Runs in the supervisor. There is no body if the request was cancelled before.
             let body = request.take_body().ok_or(StartError::Ignored)?;
             let task = start_process(builder.clone(), local::get().as_ref(), None, body)?;
             request.set_started(task.block());
             Ok(task.pid())
         });
-        start_child(&supervisor, spec).map(drop)
+        start_child(&supervisor.server, spec).map(drop)
     }
 }
 

@@ -1,0 +1,94 @@
+//! The options of a server's spec besides its arguments: name, child options, process options. The setters
+//! that the specs of servers, agents and supervisors have in common are written here once.
+
+use std::any::type_name;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::child_spec::{ChildId, ChildOptions};
+use crate::gen_server::server_ref::Target;
+use crate::process::lifecycle::spawn::Builder;
+
+#[derive(Debug, Clone)]
+pub(crate) struct ServerOptions {
+    pub(crate) name: Option<Target>,
+    /// The id that was set; otherwise the id in `child` counts.
+    pub(crate) id: Option<ChildId>,
+    pub(crate) child: ChildOptions,
+    pub(crate) process: Builder,
+    pub(crate) start_timeout: Option<Duration>,
+    /// The place in the program that made the spec. A process that a supervisor starts shows it as its
+    /// origin.
+    pub(crate) defined_at: &'static Location<'static>,
+}
+
+impl ServerOptions {
+    #[track_caller]
+    pub(crate) fn new(default_id: &str) -> Self {
+        Self {
+            name: None,
+            id: None,
+            child: ChildOptions::new(default_id),
+            process: Builder::default(),
+            start_timeout: None,
+            defined_at: Location::caller(),
+        }
+    }
+
+    /// Sets the label, unless there is one.
+    pub(crate) fn set_default_label(&mut self, label: impl Into<Arc<str>>) {
+        self.process.label.get_or_insert_with(|| label.into());
+    }
+
+    /// Sets the process options. A label that was set before stays, unless `process` has one.
+    pub(crate) fn set_process(&mut self, process: Builder) {
+        let label = process.label.clone().or_else(|| self.process.label.take());
+        self.process = Builder { label, ..process };
+    }
+
+    /// Returns the name as text, or else the default id: the text by which a supervisor calls itself in the
+    /// log.
+    pub(crate) fn name_or_default_id(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.child.id.to_string(), ToString::to_string)
+    }
+
+    /// Returns the options that the supervisor uses.
+    pub(crate) fn child_options(&self) -> ChildOptions {
+        let id = self.id.as_ref().unwrap_or(&self.child.id).clone();
+        ChildOptions { id, ..self.child.clone() }
+    }
+}
+
+/// Writes the setters of the child options and the process options, for a spec that has its [`ServerOptions`]
+/// in the field `$options`.
+macro_rules! impl_server_option_setters {
+    ($($options:ident).+) => {
+        $crate::child_spec::impl_child_option_setters!($($options).+.child, id: $($options).+.id);
+
+        /// Sets the label: a descriptive text for logs and listings, and for the name of the thread.
+        pub fn label(mut self, label: impl Into<std::sync::Arc<str>>) -> Self {
+            self.$($options).+.process.label = Some(label.into());
+            self
+        }
+
+        /// Sets the options of the process: stack size, time limits, label. Replaces all of them, except that a
+        /// label that was set before stays if `process` has none.
+        ///
+        /// For a process that holds an exclusive resource and may be slow to release it, choose a generous
+        /// [`kill_grace`](crate::process::Builder::kill_grace): a zombie would keep the resource.
+        pub fn process(mut self, process: $crate::process::lifecycle::spawn::Builder) -> Self {
+            self.$($options).+.set_process(process);
+            self
+        }
+    };
+}
+pub(crate) use impl_server_option_setters;
+
+/// Returns the name of a type without its path: `Counter` for `my::module::Counter`.
+pub(crate) fn short_type_name<S>() -> &'static str {
+    let name = type_name::<S>();
+    // The parameters of a generic type keep their paths.
+    let path_end = name.find('<').unwrap_or(name.len());
+    name[..path_end].rfind("::").map_or(name, |at| &name[at + 2..])
+}

@@ -1,0 +1,237 @@
+//! `Supervise`: a supervisor as a type of its own, whose spec is made from its arguments at each start.
+
+use std::any::type_name;
+use std::fmt;
+
+use crate::child_spec::{ChildSpec, StartError};
+use crate::gen_server::callbacks::{GenServer, InitError};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::server_ref::{ServerRef, Target};
+use crate::gen_server::spec::ServerSpec;
+use crate::supervisor::dynamic::DynamicSupervisorRef;
+use crate::supervisor::dynamic_server;
+use crate::supervisor::server;
+use crate::supervisor::server::SupervisorArgs;
+use crate::supervisor::spec::{DynamicSupervisorSpec, SupervisorSpec};
+use crate::supervisor::supervisor::SupervisorRef;
+
+/// A supervisor as a type of its own. Its spec is made from its arguments when the supervisor starts, and
+/// again at each restart.
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::{Supervise, SupervisorSpec};
+///
+/// pub struct Pool;
+///
+/// impl Supervise for Pool {
+///     type Args = usize;
+///     type Spec = SupervisorSpec;
+///
+///     fn init(size: usize) -> Result<SupervisorSpec, InitError> {
+///         let worker = |i| ChildSpec::worker(i, || loop { process::sleep(std::time::Duration::from_secs(9)) });
+///         Ok(Supervisor::one_for_one().children((0..size).map(worker)))
+///     }
+/// }
+///
+/// let pool = Pool::start_link(3)?;
+/// assert_eq!(pool.count_children()?.active, 3);
+/// pool.stop()?;
+///
+/// let system = Supervisor::start_link([Pool::child_spec(2)], Strategy::OneForAll)?;
+/// # system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A dynamic supervisor as a type of its own, with functions for its requests, like Elixir's
+/// `use DynamicSupervisor`:
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::{DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec, StartError, Supervise};
+///
+/// pub struct Downloads;
+/// const DOWNLOADS: DynamicSupervisorRef = DynamicSupervisorRef::named("doc.downloads");
+///
+/// impl Supervise for Downloads {
+///     type Args = usize;
+///     type Spec = DynamicSupervisorSpec;
+///
+///     fn init(limit: usize) -> Result<DynamicSupervisorSpec, InitError> {
+///         Ok(DynamicSupervisor::child_spec().max_children(limit))
+///     }
+/// }
+///
+/// impl Downloads {
+///     fn fetch(url: &'static str) -> Result<Pid, StartError> {
+///         DOWNLOADS.start_child(ChildSpec::worker(url, move || println!("fetching {url}")).restart(Restart::Transient))
+///     }
+/// }
+///
+/// let system = Supervisor::start_link([Downloads::child_spec(2).name(DOWNLOADS)], Strategy::OneForOne)?;
+/// Downloads::fetch("https://example.org/")?;
+/// # system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Supervise: Sized + 'static {
+    /// The arguments of `init`, at the first start and at every restart.
+    type Args: Clone + Send + Sync + 'static;
+    /// The kind of supervisor: [`SupervisorSpec`] or [`DynamicSupervisorSpec`].
+    type Spec: SpecKind;
+
+    /// Makes the spec, in the new supervisor's process. What its own supervisor uses, and the options of the
+    /// process, are those of [`child_spec`](Self::child_spec): a name, an id or a label in the returned spec
+    /// is not used.
+    ///
+    /// # Errors
+    /// [`InitError`]: the supervisor does not start; [`InitError::Ignore`] does not count as a failure.
+    fn init(args: Self::Args) -> Result<Self::Spec, InitError>;
+
+    /// Starts the supervisor, linked to the calling process.
+    ///
+    /// # Errors
+    /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if `init` fails, or a child
+    /// fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Ignored`] if `init` returns ignore;
+    /// [`StartError::Exiting`] if the calling process is exiting.
+    #[track_caller]
+    fn start_link(args: Self::Args) -> Result<<Self::Spec as SpecKind>::Ref, StartError> {
+        Self::child_spec(args).start_link()
+    }
+
+    /// Returns the options to start the supervisor and to give it to another one. Its id is the name of this
+    /// type.
+    #[track_caller]
+    fn child_spec(args: Self::Args) -> SuperviseSpec<Self> {
+        let type_name = short_type_name::<Self>();
+        let mut options = ServerOptions::new(type_name);
+        options.set_default_label(type_name);
+        SuperviseSpec { args, options }
+    }
+}
+
+/// The kind of a supervisor that implements [`Supervise`]: [`SupervisorSpec`] or [`DynamicSupervisorSpec`].
+/// Other types cannot implement it.
+#[expect(private_bounds, reason = "sealed: only the types of this file implement it")]
+pub trait SpecKind: SpecKindParts {
+    /// The handle of a supervisor of this kind.
+    type Ref;
+}
+
+impl SpecKind for SupervisorSpec {
+    type Ref = SupervisorRef;
+}
+
+impl SpecKind for DynamicSupervisorSpec {
+    type Ref = DynamicSupervisorRef;
+}
+
+pub(crate) trait SpecKindParts: Sized + 'static {
+    /// The server that runs supervisors of this kind.
+    type Server: GenServer<Args = SupervisorArgs<Self>>;
+
+    fn handle_of(server: ServerRef<Self::Server>) -> <Self as SpecKind>::Ref
+    where
+        Self: SpecKind;
+
+    fn target_of(handle: <Self as SpecKind>::Ref) -> Target
+    where
+        Self: SpecKind;
+}
+
+impl SpecKindParts for SupervisorSpec {
+    type Server = server::Supervisor;
+
+    fn handle_of(server: ServerRef<Self::Server>) -> SupervisorRef {
+        SupervisorRef::new(server)
+    }
+
+    fn target_of(handle: SupervisorRef) -> Target {
+        handle.server.target
+    }
+}
+
+impl SpecKindParts for DynamicSupervisorSpec {
+    type Server = dynamic_server::DynamicSupervisor;
+
+    fn handle_of(server: ServerRef<Self::Server>) -> DynamicSupervisorRef {
+        DynamicSupervisorRef::new(server)
+    }
+
+    fn target_of(handle: DynamicSupervisorRef) -> Target {
+        handle.server.target
+    }
+}
+
+/// The options to start a supervisor that implements [`Supervise`], and to give it to another one; made by
+/// [`Supervise::child_spec`].
+///
+/// | default | |
+/// | --- | --- |
+/// | id | the name of the type |
+/// | label | the name of the type |
+/// | restart | [`Restart::Permanent`](crate::Restart::Permanent) |
+/// | shutdown | [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+/// | name | none |
+#[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
+pub struct SuperviseSpec<T: Supervise> {
+    args: T::Args,
+    options: ServerOptions,
+}
+
+impl<T: Supervise> SuperviseSpec<T> {
+    /// Sets the name of the supervisor.
+    pub fn name(mut self, name: <T::Spec as SpecKind>::Ref) -> Self {
+        self.options.name = Some(T::Spec::target_of(name));
+        self
+    }
+
+    impl_server_option_setters!(options);
+
+    /// Starts the supervisor, linked to the calling process. On a thread that is not a process there is no
+    /// link: it does the same as [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`] if the name is taken, and the errors of [`Supervise::start_link`].
+    #[track_caller]
+    pub fn start_link(self) -> Result<<T::Spec as SpecKind>::Ref, StartError> {
+        self.into_server_spec().start_link().map(T::Spec::handle_of)
+    }
+
+    /// Starts the supervisor without a link.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`] if the name is taken, and the errors of [`Supervise::start_link`].
+    #[track_caller]
+    pub fn start(self) -> Result<<T::Spec as SpecKind>::Ref, StartError> {
+        self.into_server_spec().start().map(T::Spec::handle_of)
+    }
+
+    pub(crate) fn into_server_spec(self) -> ServerSpec<<T::Spec as SpecKindParts>::Server> {
+        let Self { args, options } = self;
+        let args = SupervisorArgs::new(short_type_name::<T>(), move || T::init(args.clone()));
+        ServerSpec::supervisor(args, options)
+    }
+}
+
+impl<T: Supervise> From<SuperviseSpec<T>> for ChildSpec {
+    fn from(spec: SuperviseSpec<T>) -> Self {
+        spec.into_server_spec().into()
+    }
+}
+
+// Not derived: that would require `T: Clone`.
+impl<T: Supervise> Clone for SuperviseSpec<T> {
+    fn clone(&self) -> Self {
+        Self { args: self.args.clone(), options: self.options.clone() }
+    }
+}
+
+impl<T: Supervise> fmt::Debug for SuperviseSpec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SuperviseSpec")
+            .field("supervisor", &type_name::<T>())
+            .field("name", &self.options.name)
+            .field("restart", &self.options.child.restart)
+            .finish_non_exhaustive()
+    }
+}
