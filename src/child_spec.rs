@@ -107,7 +107,7 @@ pub enum ChildType {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StartError {
-    /// `init` returned [`InitError::Ignore`](crate::InitError::Ignore): the process is not needed.
+    /// `init` returned [`InitError::Ignore`](crate::gen_server::InitError::Ignore): the process is not needed.
     Ignored,
     /// A process with that name, or a child with that id, is already running.
     AlreadyStarted(Pid),
@@ -247,17 +247,17 @@ type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;
 
 /// The specification of one child for its supervisor.
 ///
-/// Most are made from a server: [`child_spec`](crate::GenServerExt::child_spec) and its options. A blocking
+/// Most are made from a server: [`child_spec`](crate::gen_server::GenServerExt::child_spec) and its options. A blocking
 /// closure can also be a child ([`ChildSpec::worker`]), and so can every function that starts a process
 /// linked to its caller ([`ChildSpec::new`]).
 ///
 /// ```
-/// use rethread::{ChildSpec, Restart, Supervisor};
+/// use rethread::supervisor::{ChildSpec, Restart, Supervisor};
 ///
 /// let clock = ChildSpec::worker("clock", || loop {
 ///     rethread::process::sleep(std::time::Duration::from_secs(1));
 /// });
-/// let system = Supervisor::start_link([clock.restart(Restart::Transient)], rethread::Strategy::OneForOne)?;
+/// let system = Supervisor::start_link([clock.restart(Restart::Transient)], rethread::supervisor::Strategy::OneForOne)?;
 /// # system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -272,7 +272,7 @@ pub struct ChildSpec {
 /// [`ChildSpec::options`], set with the setters of [`ChildSpec`] and of every other spec of a child.
 ///
 /// ```
-/// use rethread::{ChildSpec, Restart, Shutdown};
+/// use rethread::supervisor::{ChildSpec, Restart, Shutdown};
 ///
 /// let child = ChildSpec::worker("clock", || ()).restart(Restart::Transient);
 /// assert_eq!(child.options().restart, Restart::Transient);
@@ -291,7 +291,7 @@ pub struct ChildOptions {
     pub shutdown: Option<Shutdown>,
     /// Whether it is a worker or a supervisor.
     pub child_type: ChildType,
-    /// Whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default: false.
+    /// Whether its exit can stop the supervisor; see [`AutoShutdown`](crate::supervisor::AutoShutdown). Default: false.
     pub significant: bool,
     /// How long the supervisor waits, if the child became a zombie, for its thread to end before it starts
     /// the replacement. `None`, the default: it does not wait.
@@ -332,20 +332,20 @@ macro_rules! impl_child_option_setters {
         }
 
         /// Sets when the supervisor restarts the child. Default:
-        /// [`Restart::Permanent`](crate::Restart::Permanent).
+        /// [`Restart::Permanent`](crate::supervisor::Restart::Permanent).
         pub fn restart(mut self, restart: $crate::child_spec::Restart) -> Self {
             self.$($options).+.restart = restart;
             self
         }
 
         /// Sets how the supervisor stops the child. Default: 5 s for a worker,
-        /// [`Shutdown::Infinity`](crate::Shutdown::Infinity) for a supervisor.
+        /// [`Shutdown::Infinity`](crate::supervisor::Shutdown::Infinity) for a supervisor.
         pub fn shutdown(mut self, shutdown: $crate::child_spec::Shutdown) -> Self {
             self.$($options).+.shutdown = Some(shutdown);
             self
         }
 
-        /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::AutoShutdown). Default:
+        /// Sets whether its exit can stop the supervisor; see [`AutoShutdown`](crate::supervisor::AutoShutdown). Default:
         /// false.
         pub fn significant(mut self, significant: bool) -> Self {
             self.$($options).+.significant = significant;
@@ -386,7 +386,7 @@ impl ChildSpec {
     ///
     /// The function is called again at each restart, so it is an `Fn`. A function that consumes what it
     /// captured, such as a socket, can run only once: use a task for it
-    /// ([`start_child`](crate::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
+    /// ([`start_child`](crate::task::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
     ///
     /// If the function can fail, end it with [`or_exit`](crate::OrExit::or_exit): then the process exits with
     /// the error, and the supervisor treats it as a failure.

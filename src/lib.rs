@@ -193,33 +193,10 @@ pub mod performance {}
 #[doc = include_str!("../README.md")]
 struct ReadmeDocTests;
 
-#[doc(inline)]
-pub use agent::{Agent, AgentRef, AgentSpec};
-#[doc(inline)]
-pub use application::{Application, ApplicationError, ApplicationExit, ApplicationRef, TopSupervisor};
-pub use child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError, StartError};
-#[doc(inline)]
-pub use gen_server::{
-    CallError, Caller, Context, DEFAULT_CALL_TIMEOUT, GenServer, GenServerExt, Info, InitError, Next,
-    ServerRef, ServerSpec, StopError,
-};
+pub use child_spec::StartError;
 pub use or_exit::OrExit;
 pub use pid::{MonitorRef, Pid, TimerRef};
 pub use reason::{CallFailure, ExitReason, PanicLocation, PanicReport, ReasonValue};
-#[doc(inline)]
-pub use registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
-#[doc(inline)]
-pub use supervisor::{
-    AutoShutdown, ChildCount, ChildError, ChildInfo, ChildState, DynamicSupervisor, DynamicSupervisorRef,
-    DynamicSupervisorSpec, FailedToStartChild, Partition, PartitionRef, PartitionSupervisor,
-    PartitionSupervisorSpec, SpecKind, Strategy, Supervise, SuperviseSpec, Supervisor, SupervisorRef,
-    SupervisorSpec,
-};
-#[doc(inline)]
-pub use task::{
-    JoinError, OnTimeout, Task, TaskBuilder, TaskStream, TaskSupervisor, TaskSupervisorRef,
-    TaskSupervisorSpec,
-};
 
 /// The items that most programs use: `use rethread::prelude::*;`.
 pub mod prelude {

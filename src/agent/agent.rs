@@ -21,7 +21,7 @@ use crate::sync::Mutex;
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{Agent, AgentRef};
+/// use rethread::agent::{Agent, AgentRef};
 ///
 /// const STOCK: AgentRef<Vec<&str>> = AgentRef::named("doc.stock");
 ///
@@ -51,7 +51,7 @@ use crate::sync::Mutex;
 /// name, a restart type. Without a supervisor use [`Agent::start_link`] or [`Agent::start`].
 ///
 /// # When not to use it
-/// Use a [`GenServer`](crate::GenServer) if the operations on the value should be listed in one place instead of being written
+/// Use a [`GenServer`](crate::gen_server::GenServer) if the operations on the value should be listed in one place instead of being written
 /// where they are used, or if it needs timeouts or traps exits. An `Arc<Mutex<T>>` is faster if the threads
 /// that share the value never fail; but a thread that panics leaves the value half changed to all others.
 ///
@@ -68,10 +68,10 @@ impl<T: 'static> Agent<T> {
     /// Starts an agent linked to the calling process. `init` creates its value, in the new process.
     ///
     /// # Errors
-    /// [`StartError`], like [`GenServerExt::start_link`](crate::GenServerExt::start_link); [`StartError::Failed`] if `init` panics or exits.
+    /// [`StartError`], like [`GenServerExt::start_link`](crate::gen_server::GenServerExt::start_link); [`StartError::Failed`] if `init` panics or exits.
     ///
     /// ```
-    /// use rethread::Agent;
+    /// use rethread::agent::Agent;
     ///
     /// let counter = Agent::start_link(|| 0)?;
     /// counter.update(|n| *n += 1)?;
@@ -91,7 +91,8 @@ impl<T: 'static> Agent<T> {
     /// exits.
     ///
     /// ```
-    /// use rethread::{Agent, ExitReason, StartError};
+    /// use rethread::agent::Agent;
+    /// use rethread::{ExitReason, StartError};
     ///
     /// let broken = Agent::<u8>::start(|| panic!("nothing to begin with"));
     /// assert!(matches!(broken, Err(StartError::Failed(ExitReason::Panic(_)))));
@@ -107,7 +108,7 @@ impl<T: 'static> Agent<T> {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Agent;
+    /// use rethread::agent::Agent;
     ///
     /// let agents = Supervisor::one_for_one()
     ///     .child(Agent::child_spec(|| 1).id("one"))
@@ -137,7 +138,7 @@ fn create_once<T: 'static>(init: impl FnOnce() -> T + Send + 'static) -> CreateV
 /// | default | |
 /// | --- | --- |
 /// | id | the name of the type, such as `Agent<i32>` |
-/// | restart | [`Restart::Permanent`](crate::Restart::Permanent) |
+/// | restart | [`Restart::Permanent`](crate::supervisor::Restart::Permanent) |
 /// | shutdown | 5 s |
 /// | name | none |
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
@@ -212,13 +213,13 @@ define_handle! {
     /// agent is restarted, and can be a constant.
     ///
     /// The functions given to its methods run in the agent, one after the other. A request waits for at most
-    /// five seconds. Its errors are those of [`ServerRef::call`](crate::ServerRef::call), among them
+    /// five seconds. Its errors are those of [`ServerRef::call`](crate::gen_server::ServerRef::call), among them
     /// [`CallError::Exited`] with the panic as the reason if the function panics, and [`CallError::Timeout`],
     /// after which the function still runs. [`get_and_update_timeout`](Self::get_and_update_timeout) takes
     /// another timeout, and can replace each of the others.
     ///
     /// ```
-    /// use rethread::{Agent, AgentRef};
+    /// use rethread::agent::{Agent, AgentRef};
     ///
     /// const VISITORS: AgentRef<u64> = AgentRef::named("doc.visitors");
     ///
@@ -235,10 +236,10 @@ impl<T: 'static> AgentRef<T> {
     /// Calls the function with the value, and returns its result.
     ///
     /// # Errors
-    /// [`CallError`], like [`ServerRef::call`](crate::ServerRef::call).
+    /// [`CallError`], like [`ServerRef::call`](crate::gen_server::ServerRef::call).
     ///
     /// ```
-    /// # use rethread::Agent;
+    /// # use rethread::agent::Agent;
     /// let agent = Agent::start_link(|| vec![3, 1, 2])?;
     /// assert_eq!(agent.get(|list| list.iter().max().copied())?, Some(3));
     /// assert_eq!(agent.get(Clone::clone)?, [3, 1, 2]);
@@ -255,10 +256,10 @@ impl<T: 'static> AgentRef<T> {
     /// Changes the value, and waits until the function has returned.
     ///
     /// # Errors
-    /// [`CallError`], like [`ServerRef::call`](crate::ServerRef::call).
+    /// [`CallError`], like [`ServerRef::call`](crate::gen_server::ServerRef::call).
     ///
     /// ```
-    /// # use rethread::Agent;
+    /// # use rethread::agent::Agent;
     /// let agent = Agent::start_link(String::new)?;
     /// agent.update(|text| text.push_str("done"))?;
     /// assert_eq!(agent.get(|text| text.len())?, 4);
@@ -272,10 +273,10 @@ impl<T: 'static> AgentRef<T> {
     /// Changes the value and returns the result of the function, in one step.
     ///
     /// # Errors
-    /// [`CallError`], like [`ServerRef::call`](crate::ServerRef::call).
+    /// [`CallError`], like [`ServerRef::call`](crate::gen_server::ServerRef::call).
     ///
     /// ```
-    /// # use rethread::Agent;
+    /// # use rethread::agent::Agent;
     /// let agent = Agent::start_link(|| 41)?;
     /// let before = agent.get_and_update(|n| std::mem::replace(n, 42))?;
     /// assert_eq!((before, agent.get(|n| *n)?), (41, 42));
@@ -294,10 +295,12 @@ impl<T: 'static> AgentRef<T> {
     /// no limit.
     ///
     /// # Errors
-    /// [`CallError`], like [`ServerRef::call`](crate::ServerRef::call).
+    /// [`CallError`], like [`ServerRef::call`](crate::gen_server::ServerRef::call).
     ///
     /// ```
-    /// # use rethread::{Agent, CallError, process};
+    /// # use rethread::agent::Agent;
+    /// # use rethread::gen_server::CallError;
+    /// # use rethread::process;
     /// # use std::time::Duration;
     /// let agent = Agent::start_link(|| 0)?;
     /// let slow = |n: &mut i32| { process::sleep(Duration::from_millis(50)); *n += 1 };
@@ -320,7 +323,7 @@ impl<T: 'static> AgentRef<T> {
     /// panic of the function is reported to the caller.
     ///
     /// ```
-    /// # use rethread::Agent;
+    /// # use rethread::agent::Agent;
     /// let agent = Agent::start_link(|| 1)?;
     /// agent.cast(|n| *n += 1);
     /// assert_eq!(agent.get(|n| *n)?, 2); // messages of one process arrive in order

@@ -23,7 +23,8 @@ use crate::supervisor::supervise::{Supervise, SuperviseSpec};
 ///
 /// ```no_run
 /// use rethread::prelude::*;
-/// use rethread::{Agent, Application, ApplicationExit};
+/// use rethread::agent::Agent;
+/// use rethread::application::{Application, ApplicationExit};
 ///
 /// fn main() -> ApplicationExit {
 ///     Application::new("todo", Supervisor::one_for_one().child(Agent::child_spec(Vec::<String>::new)))
@@ -117,7 +118,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// let spec = || Application::new("doc.web", Supervisor::one_for_one()).depends_on("doc.db");
@@ -166,7 +167,8 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::{Application, StartError};
+    /// use rethread::application::Application;
+    /// use rethread::StartError;
     ///
     /// let broken = ChildSpec::new("broken", || Err(StartError::Failed("no disk".into())));
     /// let exit = Application::new("doc.run", Supervisor::one_for_one().child(broken)).run();
@@ -191,7 +193,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// Application::new("doc.stop_by_name", Supervisor::one_for_one()).start()?;
@@ -209,7 +211,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     ///
     /// let app = Application::new("doc.find", Supervisor::one_for_one()).start()?;
     /// assert!(Application::find("doc.find").is_some_and(|found| found.is_running()));
@@ -226,7 +228,7 @@ impl Application {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     ///
     /// let app = Application::new("doc.running", Supervisor::one_for_one()).start()?;
     /// assert!(Application::running().contains(&"doc.running".into()));

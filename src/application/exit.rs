@@ -108,7 +108,7 @@ pub enum ApplicationError {
     /// during the start: then the processes that had been started are killed too, but not waited for.
     Failed(StartError),
     /// The caller belongs to the application, whose stop waits for all its processes: use
-    /// [`request_stop`](crate::ApplicationRef::request_stop) instead. Nothing was stopped.
+    /// [`request_stop`](crate::application::ApplicationRef::request_stop) instead. Nothing was stopped.
     Inside,
     /// A stop that is in progress waits for the caller, directly or through other processes, so waiting for it would
     /// block both.

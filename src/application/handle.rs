@@ -32,21 +32,21 @@ impl ApplicationRef {
     /// Returns a handle to the top supervisor of this start. To reach the supervisor of a later start too, give it a
     /// name in its spec.
     ///
-    /// If [`find`](crate::Application::find) has found the application while it was still starting, there is no
+    /// If [`find`](crate::application::Application::find) has found the application while it was still starting, there is no
     /// supervisor yet: calls through the handle fail, like those to a process that has exited.
     pub fn supervisor(&self) -> SupervisorRef {
         // `Pid::next` returns a pid that no process has.
         self.state.top().cloned().unwrap_or_else(|| SupervisorRef::from_pid(Pid::next()))
     }
 
-    /// Returns `true` from the moment [`start`](crate::Application::start) returns until the application begins to
+    /// Returns `true` from the moment [`start`](crate::application::Application::start) returns until the application begins to
     /// stop.
     pub fn is_running(&self) -> bool {
         self.state.is_running()
     }
 
     /// Stops the application, and returns when all its processes have exited: see
-    /// [`Application`](crate::Application#stopping) for the order. There is no time limit. If a stop is in progress
+    /// [`Application`](crate::application::Application#stopping) for the order. There is no time limit. If a stop is in progress
     /// already, this waits for that one.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     /// use rethread::application::ApplicationError;
     ///
     /// let app = Application::new("doc.stop", Supervisor::one_for_one()).start()?;
@@ -90,7 +90,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     ///
     /// let last = ChildSpec::worker("last", || {
     ///     // ... the work is done
@@ -111,7 +111,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     ///
     /// let app = Application::new("doc.wait", Supervisor::one_for_one()).start()?;
     /// app.request_stop();
@@ -133,7 +133,7 @@ impl ApplicationRef {
     ///
     /// ```
     /// use rethread::prelude::*;
-    /// use rethread::Application;
+    /// use rethread::application::Application;
     /// use std::time::Duration;
     ///
     /// let app = Application::new("doc.wait_timeout", Supervisor::one_for_one()).start()?;

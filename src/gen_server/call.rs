@@ -123,7 +123,7 @@ pub enum StopError {
     Exited(ExitReason),
     /// The server has not exited in time. It is not killed: it stops when it handles the request.
     Timeout,
-    /// A server cannot wait for its own exit; it returns [`Next::stop`](crate::Next::stop) instead.
+    /// A server cannot wait for its own exit; it returns [`Next::stop`](crate::gen_server::Next::stop) instead.
     CallingSelf,
     /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
     /// The request to stop was not sent.

@@ -16,8 +16,8 @@ use crate::unwind::catch_and_log;
 
 /// A process that holds a state and handles requests and messages, one at a time.
 ///
-/// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::Caller) for the reply;
-/// `Cast` lists the messages without a reply. [`GenServerExt`](crate::GenServerExt) has the functions that
+/// `self` is the state. `Call` lists the requests, each with a [`Caller`](crate::gen_server::Caller) for the reply;
+/// `Cast` lists the messages without a reply. [`GenServerExt`](crate::gen_server::GenServerExt) has the functions that
 /// start a server, and [`ServerRef`] those that send to it.
 ///
 /// ```
@@ -67,7 +67,7 @@ use crate::unwind::catch_and_log;
 pub trait GenServer: Sized + 'static {
     /// The argument of `init`.
     type Args: Send + 'static;
-    /// The requests, each with a [`Caller`](crate::Caller) for the reply.
+    /// The requests, each with a [`Caller`](crate::gen_server::Caller) for the reply.
     type Call: Send + 'static;
     /// The messages without a reply; [`Infallible`](std::convert::Infallible) if there are none.
     type Cast: Send + 'static;
@@ -79,7 +79,7 @@ pub trait GenServer: Sized + 'static {
     /// [`InitError`]: the server does not start. Every error type converts to it with `?`.
     fn init(args: Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError>;
 
-    /// Handles a request. The reply is sent through the [`Caller`](crate::Caller) in it.
+    /// Handles a request. The reply is sent through the [`Caller`](crate::gen_server::Caller) in it.
     fn handle_call(&mut self, call: Self::Call, cx: &mut Context<Self>) -> Next;
 
     /// Handles a message without a reply. The default logs it as unexpected and drops it; a server without

@@ -26,7 +26,7 @@ macro_rules! define_handle {
 
             /// Creates a handle of this process, for pids from a listing or a registry. Each request checks what
             /// the process is: to anything else it fails with
-            /// [`CallError::WrongType`](crate::CallError::WrongType).
+            /// [`CallError::WrongType`](crate::gen_server::CallError::WrongType).
             pub const fn from_pid(pid: $crate::pid::Pid) -> Self {
                 Self::new($crate::gen_server::server_ref::ServerRef::from_pid(pid))
             }
@@ -52,7 +52,7 @@ macro_rules! define_handle {
             /// does not happen within `timeout`. Use it to wait for a restart.
             ///
             /// A handle by process or pid does not wait. Whether a table that is not a
-            /// [`Registry`](crate::Registry) waits depends on its implementation of
+            /// [`Registry`](crate::registry::Registry) waits depends on its implementation of
             /// [`Via`](crate::process::Via).
             pub fn whereis_timeout(&self, timeout: std::time::Duration) -> Option<$crate::pid::Pid> {
                 self.server.whereis_timeout(timeout)
@@ -78,7 +78,7 @@ macro_rules! define_handle {
             /// timeout.
             ///
             /// # Errors
-            /// [`StopError`](crate::StopError).
+            /// [`StopError`](crate::gen_server::StopError).
             pub fn stop(&self) -> Result<(), $crate::gen_server::call::StopError> {
                 self.server.stop()
             }
@@ -88,9 +88,9 @@ macro_rules! define_handle {
             /// first.
             ///
             /// # Errors
-            /// [`StopError::Exited`](crate::StopError::Exited) if it exited with a different reason;
-            /// [`StopError::Timeout`](crate::StopError::Timeout) if it has not exited in time, though the
-            /// request to stop stays in its mailbox; and the others that [`StopError`](crate::StopError) lists.
+            /// [`StopError::Exited`](crate::gen_server::StopError::Exited) if it exited with a different reason;
+            /// [`StopError::Timeout`](crate::gen_server::StopError::Timeout) if it has not exited in time, though the
+            /// request to stop stays in its mailbox; and the others that [`StopError`](crate::gen_server::StopError) lists.
             pub fn stop_timeout(
                 &self,
                 reason: impl Into<$crate::reason::ExitReason>,

@@ -15,7 +15,7 @@ use crate::reason::ExitReason;
 /// The handler receives it inside the message of the call. [`reply`](Self::reply) sets the reply and makes
 /// the return value of the handler; [`reply_now`](Self::reply_now) sends the reply from any thread,
 /// immediately or later. If the handle is dropped unanswered, the caller gets
-/// [`CallError::NoReply`](crate::CallError::NoReply) at once.
+/// [`CallError::NoReply`](crate::gen_server::CallError::NoReply) at once.
 ///
 /// A forgotten reply does not compile (`E0308`, mismatched types):
 ///
@@ -193,7 +193,7 @@ impl Next {
     }
 
     /// Sets a timeout for the next message: if none arrives within this time, `handle_info` gets
-    /// [`Info::Timeout`](crate::Info::Timeout), once. Any message cancels it. With a timeout of zero, a
+    /// [`Info::Timeout`](crate::gen_server::Info::Timeout), once. Any message cancels it. With a timeout of zero, a
     /// message that is already in the mailbox is handled first.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.action = NextAction::Wait(Some(timeout));

@@ -64,7 +64,7 @@ impl<S> ServerRef<S> {
 
     /// Creates a handle of this process, for pids from a listing or a registry. The type is checked by each
     /// request: a call to another type of server fails with
-    /// [`CallError::WrongType`](crate::CallError::WrongType).
+    /// [`CallError::WrongType`](crate::gen_server::CallError::WrongType).
     pub const fn from_pid(pid: Pid) -> Self {
         Self { target: Target::Pid(pid), server: PhantomData }
     }
@@ -93,7 +93,7 @@ impl<S> ServerRef<S> {
     /// Waits until a process is registered under the name or key, and returns its pid; `None` if that does
     /// not happen within `timeout`. Use it to wait for a restarted server.
     ///
-    /// A handle by process or pid does not wait. Whether a table that is not a [`Registry`](crate::Registry)
+    /// A handle by process or pid does not wait. Whether a table that is not a [`Registry`](crate::registry::Registry)
     /// waits depends on its implementation of [`Via`].
     pub fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         match &self.target {

@@ -41,7 +41,7 @@ pub trait GenServerExt: GenServer {
     ///
     /// If `init` fails, a calling process that does not trap exits also exits with the reason, through the
     /// link (unless the reason is `Normal`, or `init` returned
-    /// [`InitError::Ignore`](crate::InitError::Ignore) or [`InitError::Error`](crate::InitError::Error)). The
+    /// [`InitError::Ignore`](crate::gen_server::InitError::Ignore) or [`InitError::Error`](crate::gen_server::InitError::Error)). The
     /// exit signal takes effect at the next runtime call of the caller; until then it can handle the error. A
     /// process that traps exits, and a thread that is not a process, get the error and nothing else. On a
     /// thread that is not a process there is nothing to link to: there it works like [`start`](Self::start).
@@ -76,7 +76,7 @@ impl<S: GenServer> GenServerExt for S {}
 /// | default | |
 /// | --- | --- |
 /// | id | the name of the type |
-/// | restart | [`Restart::Permanent`](crate::Restart::Permanent) |
+/// | restart | [`Restart::Permanent`](crate::supervisor::Restart::Permanent) |
 /// | shutdown | 5 s |
 /// | name | none |
 /// | start timeout | none |

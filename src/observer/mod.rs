@@ -87,7 +87,8 @@ pub use crate::supervisor::status::ChildStatus;
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{observer, process};
+/// use rethread::observer;
+/// use rethread::process;
 ///
 /// let child = process::spawn(|| process::sleep(Duration::MAX))?;
 /// assert!(observer::snapshot().get(child).is_some());
@@ -103,7 +104,8 @@ pub fn snapshot() -> Snapshot {
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{observer, process};
+/// use rethread::observer;
+/// use rethread::process;
 ///
 /// let builder = process::Builder::new().name("doc.inspected");
 /// let child = builder.spawn(|| process::sleep(Duration::MAX))?;

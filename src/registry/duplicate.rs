@@ -9,7 +9,7 @@ use crate::registry::key_kind::Duplicate;
 use crate::registry::keyed_registry::{KeyedRegistry, pids_and_values};
 use crate::registry::store::enter_unregister_call;
 
-/// A [`Registry`](crate::Registry) in which a key can have any number of entries, also several of one process: for groups of
+/// A [`Registry`](crate::registry::Registry) in which a key can have any number of entries, also several of one process: for groups of
 /// processes, and for publishing to subscribers.
 ///
 /// # Publishing and subscribing
@@ -91,6 +91,7 @@ use crate::registry::store::enter_unregister_call;
 ///
 /// ```compile_fail,E0599
 /// # use rethread::prelude::*;
+/// # use rethread::registry::DuplicateRegistry;
 /// static GROUPS: DuplicateRegistry<&str> = DuplicateRegistry::new();
 /// let server: ServerRef<Supervisor> = ServerRef::via(GROUPS.key("readers"));
 /// ```

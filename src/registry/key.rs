@@ -11,8 +11,8 @@ use crate::process::error::NameError;
 use crate::process::names::via::Via;
 use crate::registry::store::Store;
 
-/// A key of a [`Registry`](crate::Registry) as the name of a process, for
-/// [`ServerRef::via`](crate::ServerRef::via). Returned by [`Registry::key`](crate::Registry::key).
+/// A key of a [`Registry`](crate::registry::Registry) as the name of a process, for
+/// [`ServerRef::via`](crate::gen_server::ServerRef::via). Returned by [`Registry::key`](crate::registry::Registry::key).
 #[derive(Clone)]
 pub struct RegistryKey<K, V = ()> {
     store: Arc<Store<K, V>>,

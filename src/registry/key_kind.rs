@@ -6,12 +6,12 @@ use crate::process::names::table::NameTable;
 use crate::registry::store::EntryTable;
 use crate::sharded_map::ShardedMap;
 
-/// Marks a [`Registry`](crate::Registry): a key has at most one process.
+/// Marks a [`Registry`](crate::registry::Registry): a key has at most one process.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "a marker without values")]
 pub enum Unique {}
 
-/// Marks a [`DuplicateRegistry`](crate::DuplicateRegistry): a key can have any number of entries.
+/// Marks a [`DuplicateRegistry`](crate::registry::DuplicateRegistry): a key can have any number of entries.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "a marker without values")]
 pub enum Duplicate {}

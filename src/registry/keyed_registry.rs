@@ -18,8 +18,8 @@ use crate::registry::key_kind::KeyKind;
 use crate::registry::listeners::RegistryEvent;
 use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_unregister_call};
 
-/// A table from keys to processes, behind two names that fix the kind of its keys: [`Registry`](crate::Registry) with
-/// [`Unique`](crate::registry::Unique) keys, and [`DuplicateRegistry`](crate::DuplicateRegistry) with
+/// A table from keys to processes, behind two names that fix the kind of its keys: [`Registry`](crate::registry::Registry) with
+/// [`Unique`](crate::registry::Unique) keys, and [`DuplicateRegistry`](crate::registry::DuplicateRegistry) with
 /// [`Duplicate`](crate::registry::Duplicate) keys.
 ///
 /// The methods for both kinds of keys are described here once. Code that does not depend on the kind is generic over

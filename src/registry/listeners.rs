@@ -21,7 +21,7 @@ use crate::sync::RwLock;
 use crate::unwind::catch_and_log;
 
 /// A change in a registry. Listeners receive it converted into a message of their own type by [`From`]; see
-/// [`Registry::listen`](crate::Registry::listen).
+/// [`Registry::listen`](crate::registry::Registry::listen).
 ///
 /// The events of one process arrive in order, and the last of them before its `Exit` and `Down`. Between different
 /// processes there is no order: when a key is taken over, the `Unregister` of the old holder arrives after the

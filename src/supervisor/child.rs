@@ -29,7 +29,7 @@ use crate::supervisor::policy::is_expected;
 use crate::sync;
 use crate::unwind::{ContainedDrop, catch_and_log};
 
-/// One child in [`which_children`](crate::SupervisorRef::which_children).
+/// One child in [`which_children`](crate::supervisor::SupervisorRef::which_children).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChildInfo {
@@ -64,7 +64,7 @@ impl ChildInfo {
     }
 }
 
-/// The number of children, as returned by [`count_children`](crate::SupervisorRef::count_children).
+/// The number of children, as returned by [`count_children`](crate::supervisor::SupervisorRef::count_children).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ChildCount {

@@ -17,12 +17,12 @@ use crate::supervisor::spec::{AutoShutdown, DynamicSupervisorSpec, check_child};
 use crate::supervisor::supervisor::into_start_error;
 
 /// A supervisor that starts without children; they are added while it runs, such as one for each user,
-/// connection or file. Its strategy is always [`Strategy::OneForOne`](crate::Strategy::OneForOne), its
+/// connection or file. Its strategy is always [`Strategy::OneForOne`](crate::supervisor::Strategy::OneForOne), its
 /// children are identified by their pids, and it stops them all at once.
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{DynamicSupervisor, DynamicSupervisorRef};
+/// use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef};
 ///
 /// pub struct Room { people: u32 }
 /// pub enum Ask { Enter(Caller<u32>) }
@@ -49,7 +49,7 @@ use crate::supervisor::supervisor::into_start_error;
 /// ```
 ///
 /// Children that consume what they are given, such as a socket, cannot be restarted: start them as tasks of a
-/// [`TaskSupervisor`](crate::TaskSupervisor#one-for-each-connection).
+/// [`TaskSupervisor`](crate::task::TaskSupervisor#one-for-each-connection).
 ///
 /// The type itself has no values: it carries the functions that make a spec or start a supervisor. The handle,
 /// [`DynamicSupervisorRef`], adds, stops and lists children.
@@ -59,7 +59,7 @@ use crate::supervisor::supervisor::into_start_error;
 ///
 /// # Differences from Erlang
 /// This is Elixir's `DynamicSupervisor`. Erlang's `simple_one_for_one`, one spec with arguments that are
-/// added at each start, is a function from those arguments to a [`ChildSpec`](crate::ChildSpec); so are
+/// added at each start, is a function from those arguments to a [`ChildSpec`](crate::supervisor::ChildSpec); so are
 /// Elixir's `extra_arguments`.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -155,3 +155,4 @@ pub use self::partition::{Partition, PartitionRef, PartitionSupervisor, Partitio
 pub use self::spec::{AutoShutdown, DynamicSupervisorSpec, Strategy, SupervisorSpec};
 pub use self::supervise::{SpecKind, Supervise, SuperviseSpec};
 pub use self::supervisor::{Supervisor, SupervisorRef};
+pub use crate::child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError};

@@ -53,7 +53,7 @@ impl fmt::Debug for PartitionKey {
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{PartitionRef, PartitionSupervisor};
+/// use rethread::supervisor::{PartitionRef, PartitionSupervisor};
 ///
 /// # pub struct Counter { n: i64 }
 /// # pub enum Ask { Add(i64, Caller<i64>) }
@@ -80,12 +80,12 @@ impl fmt::Debug for PartitionKey {
 /// no values: it carries the function that makes a spec.
 ///
 /// # Many dynamic children
-/// One [`DynamicSupervisor`](crate::DynamicSupervisor) starts one child at a time. Several of them start
+/// One [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) starts one child at a time. Several of them start
 /// children in parallel:
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{DynamicSupervisor, PartitionRef, PartitionSupervisor};
+/// use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor};
 ///
 /// const POOLS: PartitionRef<DynamicSupervisor> = PartitionRef::named("doc.pools");
 ///
@@ -124,8 +124,8 @@ impl PartitionSupervisor {
 }
 
 /// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments can be cloned,
-/// [`Agent`](crate::Agent), [`Supervisor`](crate::Supervisor),
-/// [`DynamicSupervisor`](crate::DynamicSupervisor) and [`TaskSupervisor`](crate::TaskSupervisor). Other types
+/// [`Agent`](crate::agent::Agent), [`Supervisor`](crate::supervisor::Supervisor),
+/// [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) and [`TaskSupervisor`](crate::task::TaskSupervisor). Other types
 /// cannot implement it.
 #[expect(private_bounds, reason = "sealed: user code implements it only by implementing `GenServer`")]
 pub trait Partition: PartitionParts<<Self as Partition>::Spec, <Self as Partition>::Ref> {
@@ -201,7 +201,7 @@ impl_partition!(
 /// | partitions | [`available_parallelism`](std::thread::available_parallelism) |
 /// | max_restarts | 3 in 5 s, of all partitions together |
 /// | id under another supervisor | the name |
-/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::Restart::Permanent), [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::supervisor::Restart::Permanent), [`Shutdown::Infinity`](crate::supervisor::Shutdown::Infinity) |
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct PartitionSupervisorSpec<S: Partition> {
     name: PartitionRef<S>,
@@ -241,7 +241,8 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// to start, as for [`SupervisorSpec::start_link`].
     ///
     /// ```
-    /// # use rethread::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError, StartError};
+    /// # use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError};
+    /// # use rethread::StartError;
     /// # const POOLS: PartitionRef<DynamicSupervisor> = PartitionRef::named("doc.no pools");
     /// let none = PartitionSupervisor::child_spec(POOLS, |_| DynamicSupervisor::child_spec()).partitions(0);
     /// assert_eq!(none.start_link().unwrap_err(), StartError::BadSpec(SpecError::NoPartitions));
@@ -335,12 +336,12 @@ impl<S> PartitionRef<S> {
 }
 
 /// Handles of partitions: a [`ServerRef`] for a [`GenServer`], and the handle of its kind for an
-/// [`Agent`](crate::Agent) or a supervisor.
+/// [`Agent`](crate::agent::Agent) or a supervisor.
 impl<S: Partition> PartitionRef<S> {
     /// Returns the handle of the partition with this number, modulo the number of partitions.
     ///
     /// If there are no partitions under this name, a call fails with
-    /// [`CallError::NoProc`](crate::CallError::NoProc). A server cannot be started under the handle.
+    /// [`CallError::NoProc`](crate::gen_server::CallError::NoProc). A server cannot be started under the handle.
     pub fn partition(&self, index: usize) -> S::Ref {
         self.handle(Routing::Number(index as u64))
     }

@@ -51,8 +51,8 @@ pub enum AutoShutdown {
     AllSignificant,
 }
 
-/// The spec of a supervisor, made by [`Supervisor::one_for_one`](crate::Supervisor::one_for_one),
-/// [`one_for_all`](crate::Supervisor::one_for_all), [`rest_for_one`](crate::Supervisor::rest_for_one) or
+/// The spec of a supervisor, made by [`Supervisor::one_for_one`](crate::supervisor::Supervisor::one_for_one),
+/// [`one_for_all`](crate::supervisor::Supervisor::one_for_all), [`rest_for_one`](crate::supervisor::Supervisor::rest_for_one) or
 /// [`SupervisorSpec::new`].
 ///
 /// | default | |
@@ -61,11 +61,11 @@ pub enum AutoShutdown {
 /// | auto_shutdown | [`AutoShutdown::Never`] |
 /// | name | none |
 /// | id under another supervisor | the name, or else `Supervisor` |
-/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::Restart::Permanent), [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::supervisor::Restart::Permanent), [`Shutdown::Infinity`](crate::supervisor::Shutdown::Infinity) |
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{ChildSpec, Supervisor};
+/// use rethread::supervisor::{ChildSpec, Supervisor};
 ///
 /// let idle = || loop { rethread::process::sleep(Duration::from_secs(60)) };
 /// let system = Supervisor::rest_for_one()
@@ -157,7 +157,7 @@ impl SupervisorSpec {
     }
 }
 
-/// The spec of a dynamic supervisor, made by [`DynamicSupervisor::child_spec`](crate::DynamicSupervisor::child_spec). It has no children: they are
+/// The spec of a dynamic supervisor, made by [`DynamicSupervisor::child_spec`](crate::supervisor::DynamicSupervisor::child_spec). It has no children: they are
 /// added later.
 ///
 /// | default | |
@@ -166,11 +166,11 @@ impl SupervisorSpec {
 /// | max_children | limited only by the number of processes |
 /// | name | none |
 /// | id under another supervisor | the name, or else `DynamicSupervisor` |
-/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::Restart::Permanent), [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+/// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::supervisor::Restart::Permanent), [`Shutdown::Infinity`](crate::supervisor::Shutdown::Infinity) |
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::DynamicSupervisor;
+/// use rethread::supervisor::DynamicSupervisor;
 ///
 /// let rooms = DynamicSupervisor::child_spec().max_children(100).max_restarts(10, Duration::from_secs(1)).start_link()?;
 /// assert_eq!(rooms.count_children()?.active, 0);

@@ -20,7 +20,7 @@ use crate::supervisor::supervisor::SupervisorRef;
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{Supervise, SupervisorSpec};
+/// use rethread::supervisor::{Supervise, SupervisorSpec};
 ///
 /// pub struct Pool;
 ///
@@ -48,7 +48,8 @@ use crate::supervisor::supervisor::SupervisorRef;
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec, StartError, Supervise};
+/// use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec, Supervise};
+/// use rethread::StartError;
 ///
 /// pub struct Downloads;
 /// const DOWNLOADS: DynamicSupervisorRef = DynamicSupervisorRef::named("doc.downloads");
@@ -169,8 +170,8 @@ impl SpecKindParts for DynamicSupervisorSpec {
 /// | --- | --- |
 /// | id | the name of the type |
 /// | label | the name of the type |
-/// | restart | [`Restart::Permanent`](crate::Restart::Permanent) |
-/// | shutdown | [`Shutdown::Infinity`](crate::Shutdown::Infinity) |
+/// | restart | [`Restart::Permanent`](crate::supervisor::Restart::Permanent) |
+/// | shutdown | [`Shutdown::Infinity`](crate::supervisor::Shutdown::Infinity) |
 /// | name | none |
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct SuperviseSpec<T: Supervise> {

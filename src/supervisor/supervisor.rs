@@ -41,7 +41,7 @@ use crate::supervisor::spec::{Strategy, SupervisorSpec};
 /// ```
 ///
 /// Children are started in order, each when the one before is ready, and stopped in reverse order. What
-/// happens when a child exits depends on its [`Restart`](crate::Restart) type and the supervisor's
+/// happens when a child exits depends on its [`Restart`](crate::supervisor::Restart) type and the supervisor's
 /// [`Strategy`]. If there are more restarts than `max_restarts` allows, the supervisor stops its children and
 /// exits with `Shutdown`, so that its own supervisor can restart it.
 ///
@@ -86,7 +86,7 @@ impl Supervisor {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::FailedToStartChild).
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild).
     #[track_caller]
     pub fn start_link<C: Into<ChildSpec>>(
         children: impl IntoIterator<Item = C>,
@@ -109,7 +109,7 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::FailedToStartChild).
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild).
     #[track_caller]
     pub fn start_link(self) -> Result<SupervisorRef, StartError> {
         // The new supervisor checks again, but only in its own process: here nothing is started yet.
@@ -122,7 +122,7 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::FailedToStartChild).
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild).
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;

@@ -93,7 +93,8 @@ thread_local! {
 /// it, for a supervised task its supervisor; its callers are the processes that requested the work.
 ///
 /// ```
-/// use rethread::{process, task};
+/// use rethread::process;
+/// use rethread::task;
 ///
 /// process::attach(|| {
 ///     let inner = || task::spawn(task::callers).and_then(|task| Ok(task.join()));

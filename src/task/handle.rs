@@ -45,7 +45,8 @@ use crate::task::result_slot::ResultSlot;
 /// cannot be sent to another thread (`E0277`):
 ///
 /// ```compile_fail,E0277
-/// # use rethread::{process, task};
+/// # use rethread::process;
+/// # use rethread::task;
 /// let task = task::spawn(|| 42).unwrap();
 /// process::spawn(move || { task.join().unwrap(); }).unwrap(); // `*const ()` cannot be sent between threads
 /// ```
@@ -73,7 +74,8 @@ impl<T: Send + 'static> Task<T> {
     /// Returns the pid of the task's process.
     ///
     /// ```
-    /// use rethread::{process, task};
+    /// use rethread::process;
+    /// use rethread::task;
     ///
     /// let task = task::spawn(process::current)?;
     /// let pid = task.pid();
@@ -118,7 +120,7 @@ impl<T: Send + 'static> Task<T> {
     /// [`join_timeout`](Self::join_timeout).
     ///
     /// ```
-    /// use rethread::{JoinError, task};
+    /// use rethread::task::{self, JoinError};
     ///
     /// let task = task::spawn(|| -> u32 { panic!("boom") })?;
     /// match task.join() {
@@ -142,7 +144,8 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{JoinError, process, task};
+    /// use rethread::task::{self, JoinError};
+    /// use rethread::process;
     ///
     /// let slow = task::spawn(|| process::sleep(Duration::from_secs(5)))?;
     /// assert!(matches!(slow.join_timeout(Duration::from_millis(1)), Err(JoinError::Timeout { .. })));
@@ -166,7 +169,9 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{Shutdown, process, task};
+    /// use rethread::supervisor::Shutdown;
+    /// use rethread::process;
+    /// use rethread::task;
     ///
     /// let mut task = task::spawn(|| process::sleep(Duration::from_secs(5)))?;
     /// let result = task.yield_timeout(Duration::from_millis(1)).or_else(|| task.shutdown(Shutdown::BrutalKill));
@@ -199,7 +204,9 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{Shutdown, process, task};
+    /// use rethread::supervisor::Shutdown;
+    /// use rethread::process;
+    /// use rethread::task;
     ///
     /// let mut task = task::spawn(|| process::sleep(Duration::from_secs(5)))?;
     /// assert_eq!(task.shutdown(Shutdown::Timeout(Duration::from_secs(1))), None);
@@ -255,7 +262,8 @@ impl<T: Send + 'static> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{process, task};
+    /// use rethread::process;
+    /// use rethread::task;
     ///
     /// let slow = task::spawn(|| process::sleep(Duration::from_millis(10)))?;
     /// if slow.ignore().is_none() {
@@ -389,7 +397,8 @@ pub fn join_many<T: Send + 'static>(tasks: impl IntoIterator<Item = Task<T>>) ->
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{JoinError, process, task};
+/// use rethread::task::{self, JoinError};
+/// use rethread::process;
 ///
 /// let tasks = [task::spawn(|| ())?, task::spawn(|| process::sleep(Duration::from_secs(5)))?];
 /// let slow = tasks[1].pid();
@@ -439,7 +448,9 @@ pub fn join_many_timeout<T: Send + 'static>(
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{Shutdown, process, task};
+/// use rethread::supervisor::Shutdown;
+/// use rethread::process;
+/// use rethread::task;
 ///
 /// let mut tasks: Vec<_> = [1, 5000]
 ///     .map(|ms| task::spawn(move || process::sleep(Duration::from_millis(ms))))

@@ -2,7 +2,7 @@
 //!
 //! A task is for work that is done once, mostly independently: a request to a slow service while the caller
 //! does something else, a computation on another core, twenty downloads of which four may run at a time. For
-//! work that is requested repeatedly and keeps state between requests, use a [`GenServer`](crate::GenServer).
+//! work that is requested repeatedly and keeps state between requests, use a [`GenServer`](crate::gen_server::GenServer).
 //!
 //! # Spawn and join
 //! ```
@@ -100,11 +100,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! With a [`TaskSupervisor`](crate::TaskSupervisor#in-a-server) the server can keep the handles instead, and
+//! With a [`TaskSupervisor`](crate::task::TaskSupervisor#in-a-server) the server can keep the handles instead, and
 //! join each task when its monitor fires.
 //!
 //! A task that calls the server that is joining it would wait forever. The call or join that would close such
-//! a wait cycle returns [`JoinError::Deadlock`] or [`CallError::Deadlock`](crate::CallError::Deadlock).
+//! a wait cycle returns [`JoinError::Deadlock`] or [`CallError::Deadlock`](crate::gen_server::CallError::Deadlock).
 //!
 //! # Ancestors and callers
 //! The *ancestors* of a task ([`ProcessInfo`](crate::process::ProcessInfo)) are the processes that started

@@ -198,7 +198,8 @@ pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, Monit
 /// Elixir uses the module as the id; closures have none, so the id is a parameter.
 ///
 /// ```
-/// use rethread::{Restart, Strategy, Supervisor, task};
+/// use rethread::supervisor::{Restart, Strategy, Supervisor};
+/// use rethread::task;
 ///
 /// let warm_up = task::child_spec("warm up", || println!("the cache is warm"));
 /// let system = Supervisor::start_link([warm_up.restart(Restart::Transient)], Strategy::OneForOne)?;

@@ -74,7 +74,7 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
 /// let pages = ["/", "/about", "/contact"];
 /// let sizes = task::stream(pages, |path| path.len()); // imagine a request that takes a second
 /// assert_eq!(sizes.collect::<Result<Vec<_>, _>>()?, [1, 6, 8]);
-/// # Ok::<(), rethread::JoinError>(())
+/// # Ok::<(), rethread::task::JoinError>(())
 /// ```
 ///
 /// The stream is lazy. It takes the next item when fewer than
@@ -107,7 +107,8 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{JoinError, process, task};
+/// use rethread::task::{self, JoinError};
+/// use rethread::process;
 ///
 /// let naps = task::stream([1, 5000, 2], |ms| {
 ///     process::sleep(Duration::from_millis(ms));
@@ -218,12 +219,13 @@ where
     ///
     /// ```
     /// use std::time::Duration;
-    /// use rethread::{process, task};
+    /// use rethread::process;
+    /// use rethread::task;
     ///
     /// let options = process::Builder::new().label("parser").kill_grace(Duration::from_millis(10));
     /// let lengths = task::stream(["a", "bb"], |text| text.len()).process(options);
     /// assert_eq!(lengths.collect::<Result<Vec<_>, _>>()?, [1, 2]);
-    /// # Ok::<(), rethread::JoinError>(())
+    /// # Ok::<(), rethread::task::JoinError>(())
     /// ```
     pub fn process(mut self, builder: Builder) -> Self {
         self.builder = Builder {

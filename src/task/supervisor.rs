@@ -39,7 +39,7 @@ use crate::unwind::drop_and_log;
 ///
 /// ```
 /// use rethread::prelude::*;
-/// use rethread::{TaskSupervisor, TaskSupervisorRef};
+/// use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 ///
 /// const TASKS: TaskSupervisorRef = TaskSupervisorRef::named("doc.tasks");
 /// let system = Supervisor::start_link([TaskSupervisor::child_spec().name(TASKS)], Strategy::OneForOne)?;
@@ -53,13 +53,14 @@ use crate::unwind::drop_and_log;
 ///
 /// # In a server
 /// A server that starts a task stores the handle with a monitor, and joins when the monitor fires: then
-/// [`join`](crate::Task::join) returns at once. Take the result from `join`, not from the `Down` message: its
+/// [`join`](crate::task::Task::join) returns at once. Take the result from `join`, not from the `Down` message: its
 /// reason is `NoProc` if the task had exited before the monitor was set.
 ///
 /// ```
 /// use std::collections::HashMap;
 /// use rethread::prelude::*;
-/// use rethread::{MonitorRef, Task, TaskSupervisor, TaskSupervisorRef};
+/// use rethread::MonitorRef;
+/// use rethread::task::{Task, TaskSupervisor, TaskSupervisorRef};
 ///
 /// const TASKS: TaskSupervisorRef = TaskSupervisorRef::named("doc.tasks of a server");
 ///
@@ -112,9 +113,9 @@ use crate::unwind::drop_and_log;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A task supervisor is a [`DynamicSupervisor`](crate::DynamicSupervisor) whose children are tasks: each runs
+/// A task supervisor is a [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) whose children are tasks: each runs
 /// once and is never restarted. For a task that is restarted, put a
-/// [`task::child_spec`](crate::task::child_spec) under a [`Supervisor`](crate::Supervisor) or
+/// [`task::child_spec`](crate::task::child_spec) under a [`Supervisor`](crate::supervisor::Supervisor) or
 /// `DynamicSupervisor`.
 ///
 /// The type itself has no values: it carries the functions that make a spec or start a supervisor. The handle,
@@ -127,7 +128,8 @@ use crate::unwind::drop_and_log;
 /// use std::io::{Read, Write};
 /// use std::net::{Shutdown, TcpListener, TcpStream};
 /// use rethread::prelude::*;
-/// use rethread::{StartError, TaskSupervisor, TaskSupervisorRef};
+/// use rethread::StartError;
+/// use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 ///
 /// fn serve(mut socket: TcpStream) -> std::io::Result<()> {
 ///     let end = socket.try_clone()?;
@@ -306,7 +308,7 @@ impl TaskSupervisorRef {
     /// Creates a stream like [`task::stream`](crate::task::stream), but of tasks that are also linked to the supervisor.
     ///
     /// ```
-    /// use rethread::TaskSupervisor;
+    /// use rethread::task::TaskSupervisor;
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let lengths = tasks.stream(["a", "bb", "ccc"], |word| word.len()).max_concurrency(2);
@@ -335,7 +337,7 @@ impl TaskSupervisorRef {
     /// that iterates: a crash is an element of the stream, whether that process traps exits or not.
     ///
     /// ```
-    /// use rethread::TaskSupervisor;
+    /// use rethread::task::TaskSupervisor;
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let halves = tasks.stream_nolink([4, 3], |n| { assert!(n % 2 == 0, "{n} is odd"); n / 2 });
@@ -362,7 +364,8 @@ impl TaskSupervisorRef {
     /// Returns a builder, for tasks with other options than the defaults.
     ///
     /// ```
-    /// use rethread::{Shutdown, TaskSupervisor};
+    /// use rethread::supervisor::Shutdown;
+    /// use rethread::task::TaskSupervisor;
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let task = tasks.builder().label("parser").shutdown(Shutdown::BrutalKill).spawn(|| "parsed")?;
@@ -427,7 +430,8 @@ impl TaskBuilder {
     /// that a label that was set before stays if `process` has none.
     ///
     /// ```
-    /// use rethread::{TaskSupervisor, process};
+    /// use rethread::task::TaskSupervisor;
+    /// use rethread::process;
     ///
     /// let tasks = TaskSupervisor::start_link()?;
     /// let deep = process::Builder::new().stack_size(16 * 1024 * 1024);

@@ -12,7 +12,7 @@ use crate::process::control::table;
 use crate::process::error::NameError;
 
 /// A key in a table of names other than the runtime's own: a process is registered, and found, by that key. The keys of a
-/// [`Registry`](crate::Registry) implement it; so can your own tables.
+/// [`Registry`](crate::registry::Registry) implement it; so can your own tables.
 ///
 /// The table must remove a holder on `unregister`, which the runtime calls when the process exits, before any link or
 /// monitor is notified.

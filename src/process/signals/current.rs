@@ -59,7 +59,8 @@ pub fn trap_exit(on: bool) -> bool {
 /// not a process it does nothing.
 ///
 /// ```
-/// use rethread::{ExitReason, process};
+/// use rethread::ExitReason;
+/// use rethread::process;
 ///
 /// let busy = process::spawn(|| loop { process::checkpoint() })?;
 /// process::exit(busy, ExitReason::Shutdown);

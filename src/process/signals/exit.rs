@@ -38,7 +38,8 @@ const UNCAUGHT_THROW: &str = "a throw was not caught in time";
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{ExitReason, process};
+/// use rethread::ExitReason;
+/// use rethread::process;
 ///
 /// let child = process::spawn(|| process::sleep(Duration::MAX))?;
 /// let watch = process::watch(child);
@@ -76,7 +77,8 @@ fn find_target(pid: Pid) -> Option<Arc<ProcessBlock>> {
 /// On a thread that is not a process: there is nothing to end.
 ///
 /// ```
-/// use rethread::{ExitReason, process};
+/// use rethread::ExitReason;
+/// use rethread::process;
 ///
 /// let child = process::spawn(|| process::exit_with("done early"))?;
 /// # let _ = child;
@@ -122,7 +124,8 @@ pub fn throw(value: impl Any + Send) -> ! {
 ///
 /// ```
 /// use std::time::Duration;
-/// use rethread::{ExitReason, process};
+/// use rethread::ExitReason;
+/// use rethread::process;
 ///
 /// let child = process::spawn(|| process::sleep(Duration::MAX))?;
 /// assert!(process::is_alive(child));

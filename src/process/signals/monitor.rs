@@ -303,7 +303,8 @@ impl ExitSlot {
 /// with its reason, or with `NoProc` if it had exited before.
 ///
 /// ```
-/// use rethread::{ExitReason, process};
+/// use rethread::ExitReason;
+/// use rethread::process;
 ///
 /// let child = process::spawn(|| ())?;
 /// let reason = process::watch(child).wait();
