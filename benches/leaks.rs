@@ -93,7 +93,7 @@ enum Ask {
 impl GenServer for Server {
     type Args = ();
     type Call = Ask;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { held: Vec::new() })
@@ -113,10 +113,6 @@ impl GenServer for Server {
             Ask::Crash(_) => panic!("on request"),
         }
     }
-
-    fn handle_cast(&mut self, never: Never, _: &mut Context<Self>) -> Next {
-        match never {}
-    }
 }
 
 /// Starts and ends processes, some with a name, a link, a monitor, unread messages.
@@ -129,7 +125,7 @@ fn lives(times: u64, inbox: &mut Inbox<u64>) {
         if n % 8 == 0 {
             builder = builder.name(format!("leaks {n}"));
         }
-        let child = builder.spawn::<Vec<u8>>(|inbox| drop(inbox.recv_timeout(Duration::ZERO)));
+        let child = builder.spawn_receiver::<Vec<u8>>(|inbox| drop(inbox.recv_timeout(Duration::ZERO)));
         let child = child.expect("a thread");
         child.send(vec![0; 64]);
         match n % 4 {
@@ -166,7 +162,7 @@ fn late_answers(times: u64) {
     let server = Server::start(()).expect("it starts");
     // One may come just in time: the one that has all of them answered.
     let late =
-        (0..times).filter(|_| server.call_timeout(Duration::from_nanos(1), Ask::Never).is_err()).count();
+        (0..times).filter(|_| server.call_timeout(Duration::from_nanos(1), Ask::Infallible).is_err()).count();
     assert!(late as u64 > times / 2, "{late} of {times}");
     server.stop().expect("it stops");
 }
@@ -225,8 +221,11 @@ fn main() -> ExitCode {
     // Crash reports are of no interest here.
     std::panic::set_hook(Box::new(|_| {}));
     let (max_zombies, spare_threads) = (1_000, SPARE as usize);
-    process::set_settings(Settings { max_zombies, max_idle_threads: spare_threads, ..process::settings() });
-    let done = process::attach(move |inbox: &mut Inbox<u64>| {
+    process::configure(|settings| {
+        settings.max_zombies = max_zombies;
+        settings.max_idle_threads = spare_threads;
+    });
+    let done = process::attach_receiver(move |inbox: &mut Inbox<u64>| {
         process::trap_exit(true);
         let mut grown = Vec::new();
         lives(1, inbox); // it starts the threads that the library keeps

@@ -71,13 +71,13 @@ fn thousand_casts_and_a_call(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn message_there_and_back(bencher: Bencher<'_, '_>) {
-    let echo = process::spawn::<process::Address<()>>(|inbox| {
+    let echo = process::spawn_receiver::<process::Address<()>>(|inbox| {
         while let Event::Message(back) = inbox.recv() {
             back.send(());
         }
     })
     .expect("a free thread");
-    let measured = process::attach(|inbox: &mut Inbox<()>| {
+    let measured = process::attach_receiver(|inbox: &mut Inbox<()>| {
         let me = inbox.address();
         bencher.bench_local(|| {
             echo.send(me.clone());
@@ -112,7 +112,7 @@ fn look_into_an_empty_mailbox(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn link_and_unlink(bencher: Bencher<'_, '_>) {
     attached(|_| {
-        let other = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+        let other = process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         bencher.bench_local(|| {
             process::link(&other).expect("it is running");
             process::unlink(&other);
@@ -124,7 +124,7 @@ fn link_and_unlink(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn monitor_and_demonitor(bencher: Bencher<'_, '_>) {
     attached(|_| {
-        let other = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+        let other = process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         bencher.bench_local(|| process::demonitor(process::monitor(&other)));
         process::exit(&other, ExitReason::Kill);
     });
@@ -143,7 +143,7 @@ fn arm_and_cancel_a_timer(bencher: Bencher<'_, '_>) {
 fn panic_to_down(bencher: Bencher<'_, '_>) {
     attached(|inbox| {
         bencher.bench_local(|| {
-            let child = process::spawn_monitor::<()>(|_| panic!("on request")).expect("a free thread");
+            let child = process::spawn_monitor(|| panic!("on request")).expect("a free thread");
             (child, inbox.recv())
         });
     });
@@ -152,7 +152,7 @@ fn panic_to_down(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn spawn_and_end(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
-        let child = process::spawn::<()>(|_| ()).expect("a free thread");
+        let child = process::spawn(|| ()).expect("a free thread");
         process::watch(&child).wait()
     });
 }
@@ -160,7 +160,7 @@ fn spawn_and_end(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn panic_to_watch(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
-        let child = process::spawn::<()>(|_| panic!("on request")).expect("a free thread");
+        let child = process::spawn(|| panic!("on request")).expect("a free thread");
         process::watch(&child).wait()
     });
 }
@@ -185,7 +185,7 @@ fn crash_to_next_answer_by_name(bencher: Bencher<'_, '_>, window: u64) {
 
 #[divan::bench]
 fn find_a_name(bencher: Bencher<'_, '_>) {
-    let held = process::Builder::new().name("bench.held").spawn::<()>(|inbox| drop(inbox.recv()));
+    let held = process::Builder::new().name("bench.held").spawn_receiver::<()>(|inbox| drop(inbox.recv()));
     let held = held.expect("a free thread");
     bencher.bench_local(|| process::whereis("bench.held"));
     process::exit(&held, ExitReason::Kill);

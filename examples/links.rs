@@ -7,7 +7,7 @@ use rethread::process::{self, Event, Inbox, SpawnError};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The main thread becomes a process: it can link, monitor and receive.
-    process::attach(|inbox| {
+    process::attach_receiver(|inbox| {
         link_propagates_exit(inbox)?;
         trap_exit_delivers_message(inbox)?;
         monitor_receives_down(inbox)?;
@@ -31,8 +31,8 @@ fn next(inbox: &mut Inbox<&'static str>) -> String {
 }
 
 fn link_propagates_exit(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
-    let (_parent, _monitor) = process::spawn_monitor::<()>(|parent| {
-        let _child = process::spawn_link::<()>(|_| panic!("the child slipped"));
+    let (_parent, _monitor) = process::spawn_receiver_monitor::<()>(|parent| {
+        let _child = process::spawn_link(|| panic!("the child slipped"));
         parent.recv(); // waits for a message that never comes
     })?;
     println!("link: the parent exits with its child; main monitors it and gets {}", next(inbox));
@@ -41,15 +41,15 @@ fn link_propagates_exit(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnErro
 
 fn trap_exit_delivers_message(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
     process::trap_exit(true);
-    process::spawn_link::<()>(|_| process::exit_with("out of paper"))?;
+    process::spawn_link(|| process::exit_with("out of paper"))?;
     println!("trap: main is linked to a child that fails, and gets {}", next(inbox));
-    process::spawn_link::<()>(|_| ())?;
+    process::spawn_link(|| ())?;
     println!("trap: another child just returns, and main gets {}", next(inbox));
     Ok(())
 }
 
 fn monitor_receives_down(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
-    let other = process::spawn::<()>(|inbox| drop(inbox.recv()))?;
+    let other = process::spawn_receiver::<()>(|inbox| drop(inbox.recv()))?;
     let _monitor = process::monitor(&other);
     other.send(());
     println!("monitor: it is one-way and needs no link; main gets {}", next(inbox));
@@ -58,7 +58,7 @@ fn monitor_receives_down(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnErr
 
 fn kill_cannot_be_trapped(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
     let main = inbox.address();
-    let (stubborn, _monitor) = process::spawn_monitor::<()>(move |inbox| {
+    let (stubborn, _monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
         process::trap_exit(true);
         main.send("I trap exits now");
         while let Event::Exit { .. } = inbox.recv() {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::{Address, Event, Inbox};
-use rethread::{DuplicateRegistry, Registry};
+use rethread::registry::{DuplicateRegistry, Registry};
+use rethread::supervisor::DynamicSupervisorRef;
 
 struct Room {
     name: String,
@@ -21,7 +22,7 @@ enum RoomCall {
 impl GenServer for Room {
     type Args = String;
     type Call = RoomCall;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init(name: String, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Room { name, message_count: 0 })
@@ -33,12 +34,9 @@ impl GenServer for Room {
         assert!(!text.contains("bomb"), "not in this room");
         from.reply(self.message_count)
     }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
-const ROOMS: ServerRef<DynamicSupervisor> = ServerRef::named("rooms");
+const ROOMS: DynamicSupervisorRef = DynamicSupervisorRef::named("rooms");
 static BY_NAME: Registry<String> = Registry::new();
 static LISTENERS: DuplicateRegistry<String, Address<String>> = DuplicateRegistry::new();
 
@@ -71,7 +69,7 @@ fn chat(inbox: &mut Inbox<String>) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let system = Supervisor::start_link([DynamicSupervisor::new().name(ROOMS)], Strategy::OneForOne)?;
+    let system = Supervisor::start_link([DynamicSupervisor::child_spec().name(ROOMS)], Strategy::OneForOne)?;
     process::attach(chat)??;
     system.stop()?;
     Ok(())

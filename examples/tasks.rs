@@ -14,11 +14,11 @@ fn fetch(page: u32) -> String {
     format!("page {page}")
 }
 
-const TASKS: ServerRef<TaskSupervisor> = ServerRef::named("tasks");
+const TASKS: TaskSupervisorRef = TaskSupervisorRef::named("tasks");
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Four tasks at a time; the results come in the order of the items.
-    for result in Task::stream(1..=5, fetch).max_concurrency(4) {
+    for result in task::stream(1..=5, fetch).max_concurrency(4) {
         match result {
             Ok(page) => println!("got {page}"),
             Err(JoinError::Exited { .. }) => println!("one is missing"),
@@ -27,17 +27,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // A stream is lazy: after the first failure, or two results, no further item is started.
-    let first: Result<Vec<String>, JoinError> = Task::stream(1.., fetch).max_concurrency(2).take(2).collect();
+    let first: Result<Vec<String>, JoinError> = task::stream(1.., fetch).max_concurrency(2).take(2).collect();
     println!("the first two: {}", first?.join(" and "));
 
     // Wait for a single task with a timeout, then stop it.
-    let mut slow = Task::spawn(|| process::sleep(Duration::from_secs(60)))?;
-    let early = slow.yield_for(Duration::from_millis(10));
+    let mut slow = task::spawn(|| process::sleep(Duration::from_secs(60)))?;
+    let early = slow.yield_timeout(Duration::from_millis(10));
     println!("done early: {}", early.is_some());
     println!("stopped: {}", slow.shutdown(Shutdown::BrutalKill).is_none());
 
     // Under a supervisor a task can run without a link to its owner.
-    let system = Supervisor::start_link([TaskSupervisor::new().name(TASKS)], Strategy::OneForOne)?;
+    let system = Supervisor::start_link([TaskSupervisor::child_spec().name(TASKS)], Strategy::OneForOne)?;
     let (risky, safe) = (TASKS.spawn_nolink(|| fetch(3))?, TASKS.spawn_nolink(|| fetch(4))?);
     println!("risky failed: {}, safe returned: {}", risky.join().is_err(), safe.join()?);
     system.stop()?;

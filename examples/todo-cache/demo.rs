@@ -13,7 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use rethread::process::{self, Address, Event, Inbox};
-use rethread::{ExitReason, Never, Pid};
+use rethread::{ExitReason, Pid};
+use std::convert::Infallible;
 
 use crate::todo::client::Client;
 use crate::todo::date::Date;
@@ -53,13 +54,13 @@ type Failure = Box<dyn Error>;
 pub(crate) fn run(dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let temporary = tempfile::tempdir()?;
     let dir = dir.unwrap_or_else(|| temporary.path().join("persist"));
-    let lost = process::attach(|inbox| Demo::new(inbox, &dir).run_script())??;
+    let lost = process::attach_receiver(|inbox| Demo::new(inbox, &dir).run_script())??;
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The demonstration. The main thread runs it as a process that is linked to the system and traps exits.
 struct Demo<'a> {
-    inbox: &'a mut Inbox<Never>,
+    inbox: &'a mut Inbox<Infallible>,
     dir: &'a Path,
     out: io::Stdout,
     client: Client,
@@ -68,7 +69,7 @@ struct Demo<'a> {
 }
 
 impl<'a> Demo<'a> {
-    fn new(inbox: &'a mut Inbox<Never>, dir: &'a Path) -> Self {
+    fn new(inbox: &'a mut Inbox<Infallible>, dir: &'a Path) -> Self {
         process::trap_exit(true);
         let client = Client::new(Shape::Linked, None);
         Demo { inbox, dir, out: io::stdout(), client, ledger: Arc::default(), began: Instant::now() }
@@ -274,7 +275,7 @@ impl<'a> Demo<'a> {
     }
 
     /// Starts the writers, which add entries until they are stopped, each to a list of its own.
-    fn start_writers(&self) -> Result<Vec<Address<Never>>, Failure> {
+    fn start_writers(&self) -> Result<Vec<Address<Infallible>>, Failure> {
         // Titles are unique even if the folder has the entries of an earlier demonstration.
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
         let date: Date = "2026-11-22".parse()?;
@@ -283,7 +284,7 @@ impl<'a> Demo<'a> {
                 let list: ListName = format!("writer {writer}").parse()?;
                 let ledger = Arc::clone(&self.ledger);
                 let client = self.client;
-                let write = move |_: &mut Inbox<Never>| {
+                let write = move |_: &mut Inbox<Infallible>| {
                     for number in 1_u64.. {
                         let Ok(title) = Title::from_str(&format!("entry {number} of run {run}")) else {
                             return;
@@ -322,7 +323,7 @@ impl<'a> Demo<'a> {
 }
 
 /// Stops the writers, wherever they are, and waits for their exits.
-fn stop_writers(writers: Vec<Address<Never>>) {
+fn stop_writers(writers: Vec<Address<Infallible>>) {
     let watches: Vec<_> = writers.iter().map(process::watch).collect();
     writers.iter().for_each(|writer| process::exit(writer, ExitReason::Shutdown));
     watches.iter().for_each(|watch| drop(watch.wait()));

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use rethread::{Task, process};
+use rethread::process;
+use rethread::task::Task;
 use serde_json::Value;
 
 use crate::net::{Connection, Reply, authority};
@@ -46,13 +47,13 @@ pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     let clients: Result<Vec<_>, _> = (0..config.clients)
         .map(|number| {
             let (stats, server, seed) = (Arc::clone(&stats), server.clone(), config.seed);
-            Task::spawn(move || Client::new(number, seed, &server, &stats).work())
+            task::spawn(move || Client::new(number, seed, &server, &stats).work())
         })
         .collect();
     let clients = clients?;
     let killer = config.kill_every.map(|every| {
         let (stats, server) = (Arc::clone(&stats), server.clone());
-        Task::spawn(move || kill(&server, every, &stats))
+        task::spawn(move || kill(&server, every, &stats))
     });
     show_progress(&config, &stats)?;
     stats.stopped.store(true, Ordering::Relaxed);

@@ -20,7 +20,7 @@ pub(crate) fn run(config: Config, port: u16, allow_kill: bool) -> Result<ExitCod
     // Only reachable from this machine: there is no authentication.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map_err(|error| format!("cannot listen on port {port} of 127.0.0.1: {error}"))?;
-    process::attach(|inbox| serve_until_exit(inbox, config, listener, allow_kill))?
+    process::attach_receiver(|inbox| serve_until_exit(inbox, config, listener, allow_kill))?
 }
 
 fn serve_until_exit(

@@ -47,7 +47,7 @@ enum AfterCommand {
 /// Starts the system and executes the commands. The status is a failure if the system has exited before
 /// `quit`.
 pub(crate) fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
-    process::attach(|inbox| command_loop(inbox, config))?
+    process::attach_receiver(|inbox| command_loop(inbox, config))?
 }
 
 fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Box<dyn Error>> {
@@ -104,7 +104,7 @@ fn next(inbox: &mut Inbox<Input>, system: Pid) -> Result<Input, ExitReason> {
 /// Starts the process that reads the standard input: one line for each message it receives, so that no lines
 /// accumulate.
 fn reader(shell: Address<Input>) -> Result<Address<()>, SpawnError> {
-    process::Builder::new().label("stdin reader").spawn(move |inbox| {
+    process::Builder::new().label("stdin reader").spawn_receiver(move |inbox| {
         loop {
             inbox.recv();
             shell.send(read_line(&mut io::stdin().lock()));

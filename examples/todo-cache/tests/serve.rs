@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rethread::observer::{self, ProcessEvent, ProcessEventKind};
 use rethread::process::{self, Address, Inbox};
-use rethread::{ExitReason, Never, Pid};
+use rethread::{ExitReason, Pid};
 use serde_json::Value;
+use std::convert::Infallible;
 
 use support::{Watchdog, eventually, eventually_none, logs, watchdog};
 use todo::system::{Config, System, WebConfig};
@@ -48,7 +49,7 @@ fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl
 fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
     let dir = tempfile::tempdir().expect("a folder");
     let watchdog = Mutex::new(watchdog());
-    let done = process::attach(|_: &mut Inbox<Never>| {
+    let done = process::attach_receiver(|_: &mut Inbox<Infallible>| {
         process::trap_exit(true);
         // That of a test that has failed ends with its test, a moment later.
         eventually("there is no other system", || tree::members().is_empty());
@@ -270,10 +271,10 @@ fn connections() -> Vec<Pid> {
 
 /// Starts a process that does this and ends; what it answers says whether it came to its end.
 #[track_caller]
-fn go(body: impl FnOnce() + Send + 'static) -> (Address<Never>, Arc<AtomicBool>) {
+fn go(body: impl FnOnce() + Send + 'static) -> (Address<Infallible>, Arc<AtomicBool>) {
     let done = Arc::new(AtomicBool::new(false));
     let finished = Arc::clone(&done);
-    let run = move |_: &mut Inbox<Never>| {
+    let run = move |_: &mut Inbox<Infallible>| {
         body();
         finished.store(true, Ordering::Release);
     };
@@ -281,7 +282,7 @@ fn go(body: impl FnOnce() + Send + 'static) -> (Address<Never>, Arc<AtomicBool>)
 }
 
 #[track_caller]
-fn join(jobs: Vec<(Address<Never>, Arc<AtomicBool>)>) {
+fn join(jobs: Vec<(Address<Infallible>, Arc<AtomicBool>)>) {
     for (process, done) in jobs {
         let reason = process::watch(&process).wait();
         assert!(done.load(Ordering::Acquire), "a client failed: {reason}");

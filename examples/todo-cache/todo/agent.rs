@@ -2,7 +2,8 @@
 //! It loads its list in its start, so the caller that starts it waits for the disk. The tests check it by the
 //! same rules as the list server.
 
-use rethread::{ServerSpec, prelude::*};
+use rethread::gen_server::ServerSpec;
+use rethread::prelude::*;
 
 use super::database;
 use super::date::Date;
@@ -18,7 +19,7 @@ pub(crate) struct AgentState {
 }
 
 /// Returns the agent of a list, by name.
-pub(crate) fn of(list: &ListName) -> ServerRef<Agent<AgentState>> {
+pub(crate) fn of(list: &ListName) -> AgentRef<AgentState> {
     ServerRef::from_name(format!("agent:{list}"))
 }
 

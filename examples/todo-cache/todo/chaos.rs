@@ -14,7 +14,7 @@ use super::name::{ListName, Title};
 use super::tree;
 
 /// The supervisor of the writers, the killer and the auditor.
-pub(crate) const CHAOS: ServerRef<TaskSupervisor> = ServerRef::named("chaos");
+pub(crate) const CHAOS: TaskSupervisorRef = TaskSupervisorRef::named("chaos");
 
 /// How many processes add entries.
 const WRITERS: usize = 3;

@@ -9,8 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use rethread::gen_server::{CallError, Caller, ServerRef};
 use rethread::process;
-use rethread::{CallError, Caller, ServerRef};
 
 use super::cache;
 use super::database;

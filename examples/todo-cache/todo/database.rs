@@ -19,7 +19,7 @@ use super::worker::{self, DbWorker, SHARDS, WORKERS};
 pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
 
 /// The supervisor of the workers, in the shapes in which it takes the place of the database.
-pub(crate) const POOL: ServerRef<Supervisor> = ServerRef::named("db.workers");
+pub(crate) const POOL: SupervisorRef = SupervisorRef::named("db.workers");
 
 /// How long a request waits for a worker that is being restarted.
 const WORKER_RESTART_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(crate) enum DatabaseCast {
 
 impl GenServer for Database {
     type Args = DatabaseArgs;
-    type Call = Never;
+    type Call = Infallible;
     type Cast = DatabaseCast;
 
     fn init(DatabaseArgs { dir, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
@@ -59,7 +59,7 @@ impl GenServer for Database {
         Ok(Database)
     }
 
-    fn handle_call(&mut self, never: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, never: Infallible, _: &mut Context<Self>) -> Next {
         match never {}
     }
 

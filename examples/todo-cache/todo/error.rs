@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::fmt;
 
-use rethread::{CallError, ExitReason, StartError};
+use rethread::gen_server::CallError;
+use rethread::{ExitReason, StartError};
 
 use super::list::NoSuchEntry;
 use super::store::StoreError;

@@ -1,6 +1,7 @@
 //! The faults that a server can execute in one of its handlers, for fault injection. `inject` sends them.
 
-use rethread::{Never, Next};
+use rethread::gen_server::Next;
+use std::convert::Infallible;
 
 /// A fault in a handler, for a demonstration or a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ impl HandlerFault {
             HandlerFault::Crash => panic!("{process_name}: injected crash"),
             HandlerFault::Hang => {
                 // The sender is kept, so that the receiver is not disconnected.
-                let (_sender, receiver) = std::sync::mpsc::channel::<Never>();
+                let (_sender, receiver) = std::sync::mpsc::channel::<Infallible>();
                 let _ = receiver.recv();
                 Next::wait()
             }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rethread::observer::{self, Snapshot};
+use rethread::prelude::*;
 use rethread::process::{Activity, ProcessKind, ProcessState, Watch};
-use rethread::{ChildState, prelude::*};
+use rethread::supervisor::ChildState;
 
 use super::cache::{self, Cache};
 use super::database::{self, Database};

@@ -3,18 +3,19 @@
 
 use std::time::Duration;
 
-use rethread::{ServerSpec, prelude::*};
+use rethread::gen_server::ServerSpec;
+use rethread::prelude::*;
 
 use super::error::TodoError;
 use super::name::ListName;
 use super::server::{self, TodoServer};
 
 /// The supervisor, by name.
-pub(crate) const LISTS: ServerRef<DynamicSupervisor> = ServerRef::named("lists");
+pub(crate) const LISTS: DynamicSupervisorRef = DynamicSupervisorRef::named("lists");
 
 /// Returns the specification of the supervisor, for at most `max_children` lists.
 pub(crate) fn supervisor(max_children: usize) -> DynamicSupervisorSpec {
-    DynamicSupervisor::new().max_children(max_children).name(LISTS)
+    DynamicSupervisor::child_spec().max_children(max_children).name(LISTS)
 }
 
 /// Starts the server of a list, if it is not running. The server stops after the time `expiry` without a

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rethread::observer::{self, ProcessEventKind};
-use rethread::{ChildSpec, process};
+use rethread::process;
+use rethread::supervisor::ChildSpec;
 
 use super::tree;
 

@@ -1,7 +1,9 @@
 //! The routes of the web server: the two of the Elixir original, which answer exactly as it does, and those of the page.
 //! No I/O on sockets: that is in `web`.
 
-use rethread::{StartError, observer, process};
+use rethread::StartError;
+use rethread::observer;
+use rethread::process;
 use serde_json::Value;
 
 use super::chaos;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::{FailedToStartChild, StopError, prelude::*};
+use rethread::gen_server::StopError;
+use rethread::prelude::*;
+use rethread::supervisor::FailedToStartChild;
 
 use super::cache::{CACHE, Cache, Wiring};
 use super::chaos::CHAOS;
@@ -18,7 +20,7 @@ use super::store::StoreError;
 use super::{list_supervisor, tree, web, worker};
 
 /// The top supervisor of the system, in all shapes except [`Shape::Unsupervised`].
-pub(crate) const SYSTEM: ServerRef<Supervisor> = ServerRef::named("system");
+pub(crate) const SYSTEM: SupervisorRef = SupervisorRef::named("system");
 
 /// How long the processes of a stopped system may take to exit.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,7 +122,7 @@ impl System {
         };
         let plan = match &config.web {
             Some(WebConfig { listener, allow_kill }) => {
-                let chaos = TaskSupervisor::new().name(CHAOS);
+                let chaos = TaskSupervisor::child_spec().name(CHAOS);
                 let options = Options { client, allow_kill: *allow_kill };
                 plan.child(chaos).child(web::supervisor(listener, options))
             }
@@ -139,7 +141,7 @@ impl System {
     pub(crate) fn stop(self) -> Result<(), StopError> {
         let watches: Vec<_> = tree::members().iter().map(|member| process::watch(member.pid)).collect();
         if SYSTEM.whereis() == Some(self.root) {
-            SYSTEM.stop_with(ExitReason::Normal, STOP_TIMEOUT)?;
+            SYSTEM.stop_timeout(ExitReason::Normal, STOP_TIMEOUT)?;
         } else {
             process::exit(self.root, ExitReason::Shutdown);
         }

@@ -3,9 +3,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rethread::ChildState;
 use rethread::observer::{self, Node, ProcessEvent, ProcessEventKind, TreeRow};
 use rethread::process::{Activity, ProcessInfo, ProcessKind, ProcessState};
+use rethread::supervisor::ChildState;
 use serde_json::{Value, json};
 
 use super::chaos::ChaosStatus;

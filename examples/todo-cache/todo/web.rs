@@ -14,7 +14,7 @@ use super::routes::{self, Answer, Options};
 use super::view;
 
 /// The supervisor of the connections.
-pub(crate) const CONNECTIONS: ServerRef<TaskSupervisor> = ServerRef::named("web.connections");
+pub(crate) const CONNECTIONS: TaskSupervisorRef = TaskSupervisorRef::named("web.connections");
 
 /// The maximum number of open connections.
 const MAX_CONNECTIONS: usize = 128;
@@ -34,7 +34,7 @@ pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: Options) -> Super
     let listener = Arc::clone(listener);
     Supervisor::rest_for_one()
         .name(ServerRef::named("web"))
-        .child(TaskSupervisor::new().max_children(MAX_CONNECTIONS).name(CONNECTIONS))
+        .child(TaskSupervisor::child_spec().max_children(MAX_CONNECTIONS).name(CONNECTIONS))
         .child(ChildSpec::worker("web.acceptor", move || accept(&listener, options)))
 }
 

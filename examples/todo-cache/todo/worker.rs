@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::{ServerSpec, prelude::*};
+use rethread::gen_server::ServerSpec;
+use rethread::prelude::*;
 
 use super::fault::HandlerFault;
 use super::list::{Event, TodoList};

@@ -24,10 +24,10 @@ pub fn run(workload: Workload, scale: Scale) -> Outcome {
         Workload::SpawnExit => spawn_exit(count).micros(workload, count),
         Workload::SpawnBatch => spawn_batch(count).micros(workload, count * BATCH),
         Workload::SpawnMany1k | Workload::SpawnMany10k => {
-            process::set_settings(Settings { max_processes: 12_000, ..process::settings() });
+            process::configure(|settings| settings.max_processes = 12_000);
             let crowd = Crowd::before();
             for _ in 0..count {
-                process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a thread");
+                process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).expect("a thread");
             }
             crowd.there(workload, count)
         }
@@ -76,7 +76,7 @@ impl GenServer for Counter {
 /// Runs `body` in a process and returns its value.
 fn in_process<T: Send + 'static>(body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static) -> T {
     let (done, result) = unbounded();
-    process::spawn::<()>(move |inbox| done.send(body(inbox)).expect("main receives")).expect("a thread");
+    process::spawn_receiver::<()>(move |inbox| done.send(body(inbox)).expect("main receives")).expect("a thread");
     result.recv().expect("the task succeeds")
 }
 
@@ -131,12 +131,12 @@ fn cast(producers: usize, count: usize) -> Lap {
         process::spawn(producer).expect("a thread");
     }
     all.iter().take(producers).for_each(drop);
-    assert_eq!(counter.call_timeout(Duration::MAX, Ask::Next), Ok((count * producers) as u64 + 1));
+    assert_eq!(counter.call_infinity(Ask::Next), Ok((count * producers) as u64 + 1));
     watch.lap()
 }
 
 fn pingpong(count: usize) -> Lap {
-    let echo = process::spawn::<Address<()>>(|inbox| {
+    let echo = process::spawn_receiver::<Address<()>>(|inbox| {
         while let Event::Message(back) = inbox.recv() {
             back.send(());
         }
@@ -227,7 +227,7 @@ fn spawn_exit(count: usize) -> Lap {
     in_process(move |_| {
         let watch = Stopwatch::start();
         for _ in 0..count {
-            let child = process::spawn::<()>(|_| ()).expect("a thread");
+            let child = process::spawn(|| ()).expect("a thread");
             process::watch(&child).wait();
         }
         watch.lap()
@@ -238,7 +238,7 @@ fn spawn_batch(count: usize) -> Lap {
     in_process(move |_| {
         let watch = Stopwatch::start();
         for _ in 0..count {
-            let child = || process::watch(process::spawn::<()>(|_| ()).expect("a thread"));
+            let child = || process::watch(process::spawn(|| ()).expect("a thread"));
             let children: Vec<_> = (0..BATCH).map(|_| child()).collect();
             children.iter().for_each(|child| drop(child.wait()));
         }
@@ -270,7 +270,7 @@ fn restart(count: usize) -> Vec<Duration> {
 fn link_fanout(count: usize) -> Lap {
     let mut all = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
     for _ in 0..count {
-        let victim = process::spawn::<()>(|inbox| {
+        let victim = process::spawn_receiver::<()>(|inbox| {
             inbox.recv();
             panic!("on request");
         });
@@ -303,14 +303,14 @@ struct Busy(Workload);
 
 impl GenServer for Busy {
     type Args = Workload;
-    type Call = Never;
+    type Call = Infallible;
     type Cast = ();
 
     fn init(workload: Workload, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.cast(());
         Ok(Self(workload))
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
     }
     fn handle_cast(&mut self, (): (), cx: &mut Context<Self>) -> Next {
@@ -329,7 +329,7 @@ fn blocked(workload: Workload, scale: Scale) -> Pace {
         let mut pace = Pace::new(scale.pick(Duration::from_millis(1500), Duration::from_secs(5)));
         while let Some(due) = pace.due() {
             process::sleep(due.saturating_duration_since(Instant::now()));
-            light.call_timeout(Duration::MAX, Ask::Next).expect("an answer");
+            light.call_infinity(Ask::Next).expect("an answer");
             pace.answered();
         }
         pace

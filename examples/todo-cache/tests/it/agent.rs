@@ -1,7 +1,9 @@
 //! A list as a server and a list as an agent: both forms are tested by the same rules.
 
 use rethread::process;
-use rethread::{ExitReason, Never, StartError, Task};
+use rethread::task::Task;
+use rethread::{ExitReason, StartError};
+use std::convert::Infallible;
 
 use crate::ALONE;
 use crate::support::attached;
@@ -63,7 +65,7 @@ fn in_both_forms(body: fn(&Form)) {
     let _alone = ALONE.lock();
     for form in [SERVER, AGENT] {
         let dir = tempfile::tempdir().expect("a folder");
-        attached::<Never, _>(|_| {
+        attached::<Infallible, _>(|_| {
             process::trap_exit(true);
             let system = System::start_link(Config::new(dir.path())).expect("it starts");
             body(&form);
@@ -133,7 +135,7 @@ fn concurrent_starts_create_one_process() {
         let starters: Vec<_> = (0..50)
             .map(|_| {
                 let bob = bob.clone();
-                Task::spawn(move || start(&bob)).expect("a thread")
+                task::spawn(move || start(&bob)).expect("a thread")
             })
             .collect();
         for starter in starters {

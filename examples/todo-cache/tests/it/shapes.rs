@@ -5,8 +5,11 @@
 
 use std::time::Duration;
 
+use rethread::Pid;
+use rethread::gen_server::CallError;
 use rethread::process::{self, Event};
-use rethread::{CallError, Never, Pid, Task};
+use rethread::task::Task;
+use std::convert::Infallible;
 
 use crate::ALONE;
 use crate::support::attached;
@@ -47,7 +50,7 @@ enum Fate {
 fn with_system(shape: Shape, body: impl FnOnce(Client)) {
     let _alone = ALONE.lock();
     let dir = tempfile::tempdir().expect("a folder");
-    attached::<Never, _>(|_| {
+    attached::<Infallible, _>(|_| {
         process::trap_exit(true);
         let period = Duration::from_secs(600);
         let config = Config { shape, max_restarts: 3, period, ..Config::new(dir.path()) };
@@ -246,7 +249,7 @@ mod clients {
     fn hanging_worker_escalates_to_exit_of_system() {
         let _alone = ALONE.lock();
         let dir = tempfile::tempdir().expect("a folder");
-        attached::<Never, _>(|inbox| {
+        attached::<Infallible, _>(|inbox| {
             process::trap_exit(true);
             let finishing = Duration::from_millis(50);
             let config = Config { finish_timeout: finishing, ..Config::new(dir.path()) };
@@ -255,9 +258,10 @@ mod clients {
             add(client, "bob", "Dentist");
             let worker = crate::todo::database::choose_worker(&list("bob"));
             crate::todo::inject::hang(&worker.to_string()).expect("it hangs");
-            let refused =
-                process::spawn::<Never>(move |_| assert!(try_add(client, "bob", "Dinner").is_err()))
-                    .expect("a thread");
+            let refused = process::spawn_receiver::<Infallible>(move |_| {
+                assert!(try_add(client, "bob", "Dinner").is_err())
+            })
+            .expect("a thread");
             let refused = process::watch(&refused); // it waits for the worker, which hangs
             process::exit(worker.whereis().expect("it hangs"), rethread::ExitReason::Kill);
             loop {
@@ -293,7 +297,7 @@ mod clients {
             let before = worker.whereis();
             // It is busy with all of these when it receives the exit signal.
             let writers: Vec<_> = (0..8)
-                .map(|n| Task::spawn(move || add(client, "bob", &format!("entry {n}"))).expect("a thread"))
+                .map(|n| task::spawn(move || add(client, "bob", &format!("entry {n}"))).expect("a thread"))
                 .collect();
             process::exit(before.expect("it runs"), rethread::ExitReason::Shutdown);
             for writer in writers {
@@ -312,7 +316,7 @@ mod clients {
     fn list_beyond_max_lists_is_refused() {
         let _alone = ALONE.lock();
         let dir = tempfile::tempdir().expect("a folder");
-        attached::<Never, _>(|_| {
+        attached::<Infallible, _>(|_| {
             process::trap_exit(true);
             let config = Config { max_lists: 2, ..Config::new(dir.path()) };
             let client = config.client();

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rethread::gen_server::{CallError, ServerRef};
 use rethread::process::{self, Address, Event, Inbox};
-use rethread::{CallError, ExitReason, Never, Pid, ServerRef, Supervisor};
+use rethread::supervisor::Supervisor;
+use rethread::{ExitReason, Pid};
+use std::convert::Infallible;
 
 use crate::ALONE;
 use crate::support::{Gate, attached, eventually};
@@ -34,7 +37,7 @@ use crate::todo::worker::{self, SHARDS, WORKERS};
 const CLIENT: Client = Client::new(Shape::Linked, None);
 
 /// The body of a test: a process that traps exits, with a folder for data.
-type Body<'a> = &'a dyn Fn(&mut Inbox<Never>, &Path);
+type Body<'a> = &'a dyn Fn(&mut Inbox<Infallible>, &Path);
 
 /// Runs a test as a process that traps exits, with a folder of its own and no other system around.
 #[track_caller]
@@ -121,7 +124,7 @@ fn list_in_shard(shard: usize) -> ListName {
 
 /// A process with an end that can be waited for.
 struct Job {
-    process: Address<Never>,
+    process: Address<Infallible>,
     done: Arc<AtomicBool>,
 }
 
@@ -130,7 +133,7 @@ struct Job {
 fn go(body: impl FnOnce() + Send + 'static) -> Job {
     let done = Arc::new(AtomicBool::new(false));
     let finished = Arc::clone(&done);
-    let run = move |_: &mut Inbox<Never>| {
+    let run = move |_: &mut Inbox<Infallible>| {
         body();
         finished.store(true, Ordering::Release);
     };
@@ -389,7 +392,7 @@ mod workers {
     }
 
     /// Starts a worker under a supervisor of its own: its exit does not affect its clients.
-    fn with_lone_worker(body: &dyn Fn(&ServerRef<Supervisor>, &ListName)) {
+    fn with_lone_worker(body: &dyn Fn(&SupervisorRef, &ListName)) {
         alone(&|_, dir| {
             let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
             let plan = plan.child(worker::spec(&dir.into(), 0, worker::DEFAULT_FINISH_TIMEOUT));

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rethread::Never;
 use rethread::process::{self, Inbox};
+use std::convert::Infallible;
 
 use crate::program;
 use crate::support::{eventually, watchdog};
@@ -544,7 +544,7 @@ fn kill_9_of_a_server_under_load_loses_no_acknowledged_entry() {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let (address, acknowledged) = (server.address.clone(), Arc::clone(&acknowledged));
-                let write = move |_: &mut Inbox<Never>| {
+                let write = move |_: &mut Inbox<Infallible>| {
                     let Ok(mut stream) = connect(&address) else { return };
                     for n in 0.. {
                         let (list, title) =
