@@ -2,6 +2,7 @@
 //! Run it with `cargo run --example counter`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 
 /// Keeps a number. `self` is the state of the process.

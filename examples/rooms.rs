@@ -5,9 +5,11 @@
 use std::error::Error;
 use std::time::Duration;
 
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{Address, Event, Inbox};
 use rethread::registry::{DuplicateRegistry, Registry};
+use rethread::supervisor::DynamicSupervisor;
 use rethread::supervisor::DynamicSupervisorRef;
 
 struct Room {

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use rethread::prelude::*;
+use rethread::supervisor::{Supervise, SupervisorSpec};
 
 /// Counts the beats it receives. There are two drums, each with a name.
 struct Drum(u64);

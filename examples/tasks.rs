@@ -6,6 +6,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use rethread::prelude::*;
+use rethread::supervisor::Shutdown;
+use rethread::task::{JoinError, TaskSupervisor, TaskSupervisorRef};
 
 /// Stands for a slow request.
 fn fetch(page: u32) -> String {

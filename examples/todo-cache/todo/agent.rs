@@ -2,6 +2,7 @@
 //! It loads its list in its start, so the caller that starts it waits for the disk. The tests check it by the
 //! same rules as the list server.
 
+use rethread::agent::{Agent, AgentRef};
 use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
 

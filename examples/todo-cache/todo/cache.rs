@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rethread::StartError;
 use rethread::prelude::*;
 
 use super::database::{self, DATABASE, Database};

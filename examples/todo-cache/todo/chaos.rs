@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use rethread::StartError;
 use rethread::prelude::*;
+use rethread::task::TaskSupervisorRef;
 
 use super::client::Client;
 use super::error::TodoError;

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
+use rethread::supervisor::SupervisorSpec;
 
 use super::error::TodoError;
 use super::fault::HandlerFault;

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
+use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec};
 
 use super::error::TodoError;
 use super::name::ListName;

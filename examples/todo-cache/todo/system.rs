@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rethread::StartError;
 use rethread::gen_server::StopError;
 use rethread::prelude::*;
 use rethread::supervisor::FailedToStartChild;
+use rethread::task::TaskSupervisor;
 
 use super::cache::{CACHE, Cache, Wiring};
 use super::chaos::CHAOS;

@@ -6,7 +6,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rethread::StartError;
 use rethread::prelude::*;
+use rethread::supervisor::SupervisorSpec;
+use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 
 use super::http::{self, Parsed, Response};
 use super::metrics;

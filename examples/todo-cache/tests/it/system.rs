@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rethread::gen_server::{CallError, ServerRef};
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::supervisor::Supervisor;
+use rethread::supervisor::SupervisorRef;
 use rethread::{ExitReason, Pid};
 use std::convert::Infallible;
 
