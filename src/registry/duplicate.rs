@@ -91,6 +91,7 @@ use crate::registry::store::enter_unregister_call;
 ///
 /// ```compile_fail,E0599
 /// # use rethread::prelude::*;
+/// # use rethread::DuplicateRegistry;
 /// static GROUPS: DuplicateRegistry<&str> = DuplicateRegistry::new();
 /// let server: ServerRef<Supervisor> = ServerRef::via(GROUPS.key("readers"));
 /// ```
