@@ -86,9 +86,8 @@ impl Supervisor {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
-    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
-    /// [`StartError::Exiting`].
+    /// a [`FailedToStartChild`](crate::FailedToStartChild). [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link<C: Into<ChildSpec>>(
         children: impl IntoIterator<Item = C>,
