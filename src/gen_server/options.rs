@@ -73,7 +73,8 @@ macro_rules! impl_server_option_setters {
         }
 
         /// Sets the options of the process: stack size, time limits, label. Replaces all of them, except that a
-        /// label that was set before stays if `process` has none.
+        /// label that was set before stays if `process` has none. A name in `process` is registered as well,
+        /// unless `name` gives another one.
         ///
         /// For a process that holds an exclusive resource and may be slow to release it, choose a generous
         /// [`kill_grace`](crate::process::Builder::kill_grace): a zombie would keep the resource.

@@ -93,7 +93,7 @@ use crate::registry::store::enter_unregister_call;
 /// # use rethread::prelude::*;
 /// # use rethread::registry::DuplicateRegistry;
 /// static GROUPS: DuplicateRegistry<&str> = DuplicateRegistry::new();
-/// let server: ServerRef<Supervisor> = ServerRef::via(GROUPS.key("readers"));
+/// let server = SupervisorRef::via(GROUPS.key("readers"));
 /// ```
 ///
 /// ```compile_fail,E0599

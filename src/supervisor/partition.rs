@@ -238,7 +238,8 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
     /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start, as for [`SupervisorSpec::start_link`].
+    /// to start, as for [`SupervisorSpec::start_link`]; [`StartError::Name`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     ///
     /// ```
     /// # use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError};
@@ -258,7 +259,8 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
     /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start.
+    /// to start; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;

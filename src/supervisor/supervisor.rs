@@ -86,7 +86,8 @@ impl Supervisor {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild).
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link<C: Into<ChildSpec>>(
         children: impl IntoIterator<Item = C>,
@@ -109,7 +110,9 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild).
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
+    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link(self) -> Result<SupervisorRef, StartError> {
         // The new supervisor checks again, but only in its own process: here nothing is started yet.
@@ -122,7 +125,9 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild).
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
+    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;

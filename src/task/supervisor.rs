@@ -427,7 +427,8 @@ impl TaskBuilder {
     }
 
     /// Sets the options of the process: stack size, time limits, a name, a label. Replaces all of them, except
-    /// that a label that was set before stays if `process` has none.
+    /// that a label that was set before stays if `process` has none. If the name is taken, the start of the task
+    /// fails with [`StartError::AlreadyStarted`].
     ///
     /// ```
     /// use rethread::task::TaskSupervisor;
