@@ -2,6 +2,11 @@
 //! in order, and the log as data.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod child;
+pub(crate) mod child_program;
+pub(crate) mod scripted_process;
+pub(crate) mod scripted_server;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
