@@ -1,14 +1,13 @@
 //! Applications: their start, the order of their shutdown, the processes left over, and the exit status.
 //! The names that start with an id are those of tests/scenarios/ids.txt.
 
-use crate::support::child;
-use crate::support::child_program;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::child::{Begin, Child, kill};
+use crate::support::child::{self, Begin, Child, kill};
+use crate::support::child_program;
 use crate::support::{Gate, Journal, attached, capture, eventually, logs, sleeper, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;

@@ -1,14 +1,14 @@
 //! The statements of the chapter that introduces fault tolerance, one test for each, in its order: errors,
 //! links, traps, monitors, supervisors, linked structures, restart frequency.
 
-use crate::support;
-use crate::support::child;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::child::{Child, child_pid, ids, kill, states, up};
-use crate::support::{Gate, Journal, attached, down, exit_event, exit_reason_of, sleeper, unique, watchdog};
+use crate::support::child::{self, Child, child_pid, ids, kill, states, up};
+use crate::support::{
+    self, Gate, Journal, attached, down, exit_event, exit_reason_of, sleeper, unique, watchdog,
+};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Caught, Event, Inbox, attempt};

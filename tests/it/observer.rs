@@ -1,8 +1,8 @@
 //! The observer: the process tree, one process, the busiest processes, and the events.
 
-use crate::support::child_program::in_child_program;
 use std::time::Duration;
 
+use crate::support::child_program::in_child_program;
 use crate::support::{Gate, attached, eventually, unique, watchdog};
 use rethread::observer::{self, EventReceiver, Node, ProcessEvent, ProcessEventKind, Snapshot, SortBy};
 use rethread::prelude::*;

@@ -1,10 +1,9 @@
 //! Settings from environment variables. They are read once, so each check runs in a child program.
 
-use crate::support;
 use std::process::Command;
 
 use crate::support::child_program::child_command;
-use crate::support::logs;
+use crate::support::{self, logs};
 use rethread::process;
 
 /// Returns what the child program prints with these variables set: its settings, as text.

@@ -1,14 +1,13 @@
 //! A linked structure is restarted a thousand times while its middle is busy: every name resolves to the
 //! new incarnation, and nothing is left in the end. One test, because it counts the threads of the program.
 
-use crate::support;
-use crate::support::child_program::in_child_program;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Idle, eventually, watchdog};
+use crate::support::child_program::in_child_program;
+use crate::support::{self, Idle, eventually, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Settings, set_settings, settings};
 

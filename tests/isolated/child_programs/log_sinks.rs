@@ -1,11 +1,10 @@
 //! Log sinks that panic, query the runtime, or block. A program has one logger, so each test runs in a
 //! child program.
 
-use crate::support::child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::child::{Begin, Child, kill, states, up};
+use crate::support::child::{self, Begin, Child, kill, states, up};
 use crate::support::child_program::{child_command, in_child_program};
 use crate::support::{Gate, Journal, attached, down, eventually, unique, watchdog};
 use log::{LevelFilter, Log, Metadata, Record};

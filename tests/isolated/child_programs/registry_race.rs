@@ -1,7 +1,6 @@
 //! A hundred processes call, register, unregister, dispatch and exit concurrently: no registration is lost,
 //! no unique key ever has two running holders, and nothing is left in the end.
 
-use crate::support::child_program::in_child_program;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::child_program::in_child_program;
 use crate::support::{eventually, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;

@@ -1,12 +1,12 @@
 //! Settings that trade speed for other properties have their effect. They hold for the whole program, so
 //! this program has one test.
 
-use crate::support;
-use crate::support::child_program::in_child_program;
 use std::collections::HashSet;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use crate::support;
+use crate::support::child_program::in_child_program;
 use rethread::ExitReason;
 use rethread::process::{self, Event, Settings, WaitStrategy};
 

@@ -1,10 +1,10 @@
 //! A system without available threads. The limit holds for the whole program, so this program has one test.
 //! The names are those of tests/scenarios/ids.txt.
 
-use crate::support::child_program::in_child_program;
 use std::time::Duration;
 
 use crate::support::child::{Child, child_pid, states, up};
+use crate::support::child_program::in_child_program;
 use crate::support::{Journal, eventually, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Settings, set_settings, settings};

@@ -1,7 +1,6 @@
 //! An operating system that refuses: no threads, no memory, child processes of other programs, the end of
 //! the program while processes run. Each test runs in a child program.
 
-use crate::support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +15,7 @@ use crate::support::child::{Child, child_pid, states, up};
 use crate::support::child_program::{
     ChildProgram, child_command, in_child_program, in_failing_child_program, send_line,
 };
-use crate::support::{Gate, Journal, attached, down, eventually, message, sleeper, watchdog};
+use crate::support::{self, Gate, Journal, attached, down, eventually, message, sleeper, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, Settings, SpawnError};

@@ -1,12 +1,11 @@
 //! How many zombies a supervisor replaces: as many as the settings allow, and not one more. They hold for
 //! the whole program, so this program has one test.
 
-use crate::support;
-use crate::support::child_program::in_child_program;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::support::{Gate, watchdog};
+use crate::support::child_program::in_child_program;
+use crate::support::{self, Gate, watchdog};
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Settings};
 

@@ -1,7 +1,6 @@
 //! Calls to servers: the result in every case, and that nothing of a call is left behind. Casts, infos and
 //! timeouts of a handler are here too.
 
-use crate::support;
 use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
@@ -11,7 +10,9 @@ use crate::support::scripted_server::{
     Ask, Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, block_server, spawn_body, start_server,
     wait_for_queue, wait_until_calling,
 };
-use crate::support::{Gate, Journal, attached, capture, eventually, exit_reason_of, logs, unique, watchdog};
+use crate::support::{
+    self, Gate, Journal, attached, capture, eventually, exit_reason_of, logs, unique, watchdog,
+};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 use rethread::prelude::*;

@@ -1,13 +1,12 @@
 //! Starting servers: the result of each way of starting for each outcome of `init`, and the resources left
 //! behind.
 
-use crate::support::scripted_server;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::support::scripted_server::{
-    Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, spawn_body, start_server,
+    self, Plan, ScriptedCalls, ScriptedServer, SpawnedBody, Tell, spawn_body, start_server,
 };
 use crate::support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 use parking_lot::Mutex;

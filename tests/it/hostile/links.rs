@@ -1,16 +1,14 @@
 //! Links, monitors, signals and calls with unusual targets: the caller itself, its supervisor, exited
 //! processes, zombies, foreign threads; and very many of them.
 
-use crate::support::child;
-use crate::support::scripted_server;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::child::{Child, child_pid, kill, pid_of, states, up};
+use crate::support::child::{self, Child, child_pid, kill, pid_of, states, up};
 use crate::support::scripted_process::{ScriptedProcess, exit};
-use crate::support::scripted_server::ScriptedCalls;
+use crate::support::scripted_server::{self, ScriptedCalls};
 use crate::support::{Gate, Journal, attached, down, message, sleeper, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;

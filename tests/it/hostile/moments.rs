@@ -1,12 +1,11 @@
 //! Exit signals, calls and takeovers at the worst moment: one regression test for each former fault.
 
-use crate::support::child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use crate::support::child::{Child, states, up};
+use crate::support::child::{self, Child, states, up};
 use crate::support::scripted_server::{Plan, ScriptedCalls, start_server, wait_until_calling};
 use crate::support::{Gate, Journal, attached, eventually, unique, watchdog};
 use rethread::AutoShutdown::AllSignificant;

@@ -1,7 +1,6 @@
 //! Misuse of unwinding: payloads that are swallowed, kept or resumed elsewhere, threads inside of a
 //! process, destructors that use the runtime at every moment, and what ends the whole program.
 
-use crate::support::scripted_server;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::child::{Child, kill, states, up};
 use crate::support::child_program::in_failing_child_program;
-use crate::support::scripted_server::{Plan, ScriptedCalls, start_server};
+use crate::support::scripted_server::{self, Plan, ScriptedCalls, start_server};
 use crate::support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;

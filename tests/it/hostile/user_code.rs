@@ -1,7 +1,6 @@
 //! Faulty user code that the runtime must survive: destructors, hooks, predicates and log sinks that panic
 //! or hang, values that cannot be printed.
 
-use crate::support;
 use std::fmt;
 use std::panic::panic_any;
 use std::sync::Arc;
@@ -10,7 +9,9 @@ use std::time::Duration;
 
 use crate::support::child_program::in_child_program;
 use crate::support::scripted_process::ScriptedProcess;
-use crate::support::{Gate, Idle, Journal, attached, down, eventually, message, sleeper, unique, watchdog};
+use crate::support::{
+    self, Gate, Idle, Journal, attached, down, eventually, message, sleeper, unique, watchdog,
+};
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, NameError, Via, attempt};
 

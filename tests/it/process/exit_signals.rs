@@ -1,14 +1,13 @@
 //! Exit signals and exit reasons: which signals end a process, which events a trapping process receives,
 //! and with which reason. Scenarios EX-01 to EX-32.
 
-use crate::support;
 use std::panic::panic_any;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::support::scripted_process::{ScriptedProcess, exit};
 use crate::support::{
-    Gate, Journal, attached, down, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
+    self, Gate, Journal, attached, down, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Pid};

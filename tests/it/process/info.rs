@@ -1,12 +1,11 @@
 //! Introspection of a process: its listing, its label, its mailbox, its crash report. And the order in
 //! which selective receives take messages.
 
-use crate::support;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::support::scripted_process::ScriptedProcess;
-use crate::support::{Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
+use crate::support::{self, Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Activity, Builder, Event, Inbox, MonitorTarget, ProcessState};

@@ -1,6 +1,5 @@
 //! Names, and their takeover from a holder that is still exiting. Scenarios NM-02 to NM-16.
 
-use crate::support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::scripted_process::ScriptedProcess;
 use crate::support::{
-    Gate, Journal, attached, down, eventually, exit_event, message, sleeper, unique, watchdog,
+    self, Gate, Journal, attached, down, eventually, exit_event, message, sleeper, unique, watchdog,
 };
 use rethread::ExitReason;
 use rethread::process::{

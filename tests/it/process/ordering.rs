@@ -1,8 +1,7 @@
 //! The order in which messages and signals arrive. Scenarios OR-01 to OR-08, and consequences of them.
 
-use crate::support;
 use crate::support::scripted_process::ScriptedProcess;
-use crate::support::{Journal, attached, down, exit_event, message, sleeper, unique};
+use crate::support::{self, Journal, attached, down, exit_event, message, sleeper, unique};
 use rethread::ExitReason;
 use rethread::process::{self, Address, Event, Inbox};
 

@@ -1,8 +1,8 @@
 //! Custom name tables: their faults affect only the start that uses them.
 
-use crate::support::child_program::in_child_program;
 use std::time::Duration;
 
+use crate::support::child_program::in_child_program;
 use crate::support::{Idle, attached, unique};
 use rethread::prelude::*;
 use rethread::process::{Inbox, NameError, Via};

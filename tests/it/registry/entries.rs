@@ -1,12 +1,12 @@
 //! Registries: lookups by key, and the entries left when a process exits. Scenarios RG-01 to RG-16.
 
-use crate::support::child_program::in_child_program;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::child_program::in_child_program;
 use crate::support::scripted_process::ScriptedProcess;
 use crate::support::{Journal, attached, down, eventually, message, unique, watchdog};
 use rethread::prelude::*;

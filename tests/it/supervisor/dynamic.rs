@@ -1,13 +1,12 @@
 //! Dynamic supervisors: children started and terminated at run time, known by their pids, stopped all at
 //! once. The names are those of tests/scenarios/ids.txt.
 
-use crate::support::child;
-use crate::support::child_program::in_child_program;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::child::{Actor, Begin, Child, kill, state_name, stubborn};
+use crate::support::child::{self, Actor, Begin, Child, kill, state_name, stubborn};
+use crate::support::child_program::in_child_program;
 use crate::support::{Gate, Journal, attached, eventually, exit_reason_of, logs, sleeper, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;

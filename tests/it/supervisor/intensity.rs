@@ -1,12 +1,10 @@
 //! The restart intensity of a supervisor, the effect of exceeding it, and its meaning in a tree. The names
 //! are those of tests/scenarios/ids.txt.
 
-use crate::support;
-use crate::support::child;
 use std::time::Duration;
 
-use crate::support::child::{Begin, Child, child_pid, ids, kill, pid_of, states, up};
-use crate::support::{Gate, Journal, attached, logs, unique, watchdog};
+use crate::support::child::{self, Begin, Child, child_pid, ids, kill, pid_of, states, up};
+use crate::support::{self, Gate, Journal, attached, logs, unique, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Event, Inbox};
 

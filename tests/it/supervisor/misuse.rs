@@ -1,6 +1,5 @@
 //! Supervisors under misuse: panics, wrong ids, calls at the wrong time; and children that are not servers.
 
-use crate::support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::child::{Begin, Child, child_pid, ids, kill, pid_of, states, up};
-use crate::support::{Gate, Journal, attached, eventually, unique, watchdog};
+use crate::support::{self, Gate, Journal, attached, eventually, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, Inbox};

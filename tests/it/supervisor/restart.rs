@@ -1,12 +1,11 @@
 //! When a child that exited is restarted, alone: restart types, restarts that fail, requests meanwhile. The
 //! names are those of tests/scenarios/ids.txt.
 
-use crate::support::child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::child::{Begin, Child, child_pid, kill, pid_of, states, up};
+use crate::support::child::{self, Begin, Child, child_pid, kill, pid_of, states, up};
 use crate::support::{Gate, Journal, attached, eventually, exit_event, unique, watchdog};
 use rethread::prelude::*;
 use rethread::process::Inbox;

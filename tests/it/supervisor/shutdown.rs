@@ -1,13 +1,12 @@
 //! How supervisors stop their children: in which order, how fast, and what happens to uninterruptible
 //! threads. The names are those of tests/scenarios/ids.txt.
 
-use crate::support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::child::{Child, child_pid, kill, pid_of, states, stubborn, up};
-use crate::support::{Gate, Journal, eventually, logs, unique, watchdog};
+use crate::support::{self, Gate, Journal, eventually, logs, unique, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, ProcessState};
 

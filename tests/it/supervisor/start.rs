@@ -1,13 +1,11 @@
 //! How supervisors start, valid and invalid plans, and the queries about children. The names are those of
 //! tests/scenarios/ids.txt.
 
-use crate::support;
-use crate::support::child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::child::{Begin, Child, child_pid, ids, kill, pid_of, states, up};
-use crate::support::{Journal, attached, logs, sleeper, unique, watchdog};
+use crate::support::child::{self, Begin, Child, child_pid, ids, kill, pid_of, states, up};
+use crate::support::{self, Journal, attached, logs, sleeper, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::Inbox;

@@ -1,14 +1,12 @@
 //! Which children are restarted after the exit of one: one_for_all and rest_for_one. The names are those of
 //! tests/scenarios/ids.txt.
 
-use crate::support;
-use crate::support::child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::child::{Begin, Child, child_pid, ids, states, up};
-use crate::support::{Journal, eventually, unique, watchdog};
+use crate::support::child::{self, Begin, Child, child_pid, ids, states, up};
+use crate::support::{self, Journal, eventually, unique, watchdog};
 use rethread::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,13 +1,14 @@
 //! Tasks: the owner's result in every case, the link between owner and task, and that nothing of a task is
 //! left behind. Streams are in `task_stream`.
 
-use crate::support::scripted_server;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::support::scripted_server::{Plan, ScriptedCalls, spawn_body, start_server, wait_until_calling};
+use crate::support::scripted_server::{
+    self, Plan, ScriptedCalls, spawn_body, start_server, wait_until_calling,
+};
 use crate::support::{
     Gate, Journal, attached, capture, down, eventually, exit_event, exit_reason_of, logs, message, sleeper,
     unique, watchdog,

@@ -1,9 +1,9 @@
 //! Supervised tasks whose owner, or whose supervisor, exits between the request and the answer: no process
 //! would ever hold them, so nothing of them may be left.
 
-use crate::support::child_program::in_child_program;
 use std::time::Duration;
 
+use crate::support::child_program::in_child_program;
 use crate::support::{Gate, attached, eventually, watchdog};
 use parking_lot::Mutex;
 use rethread::prelude::*;
