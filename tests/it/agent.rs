@@ -1,5 +1,4 @@
-//! Agents: a value, functions that run inside the agent, and the outcome if one fails. The names that start
-//! with an id are those of tests/scenarios/ids.txt.
+//! Agents: a value, functions that run inside the agent, and the outcome if one fails.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,8 +24,9 @@ fn panic_text<T: std::fmt::Debug>(failed: Result<T, CallError>) -> String {
     }
 }
 
+// scenario: AG-02
 #[test]
-fn ag_02_a_function_that_panics_ends_the_agent_and_fails_the_call() {
+fn a_function_that_panics_ends_the_agent_and_fails_the_call() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let agent = Agent::start_link(|| 1).unwrap();
@@ -73,8 +73,9 @@ fn a_function_that_exits_or_throws_ends_it_with_that_reason() {
     assert!(matches!(thrown, ExitReason::NoCatch(_)), "{thrown}");
 }
 
+// scenario: AG-05
 #[test]
-fn ag_05_a_first_value_that_panics_is_a_failed_start() {
+fn a_first_value_that_panics_is_a_failed_start() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let failed = |start: Result<Number, StartError>| match start {
@@ -95,8 +96,9 @@ fn ag_05_a_first_value_that_panics_is_a_failed_start() {
     assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "linked"), "{reason}");
 }
 
+// scenario: AG-06
 #[test]
-fn ag_06_a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
+fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
     let _watchdog = watchdog();
     let agent = agent(1);
     agent.stop().unwrap();

@@ -1,5 +1,4 @@
 //! Applications: their start, the order of their shutdown, the processes left over, and the exit status.
-//! The names that start with an id are those of tests/scenarios/ids.txt.
 
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
@@ -51,8 +50,9 @@ fn master(application: &ApplicationRef) -> Pid {
     process::info(top).expect("it is running").ancestors[0]
 }
 
+// scenario: AP-01
 #[test]
-fn ap_01_it_starts_and_not_twice() {
+fn it_starts_and_not_twice() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("ap 01"), Journal::new());
     let worker = worker("worker", &journal);
@@ -69,8 +69,9 @@ fn ap_01_it_starts_and_not_twice() {
     app.stop().unwrap();
 }
 
+// scenario: AP-02
 #[test]
-fn ap_02_the_order_of_a_stop() {
+fn the_order_of_a_stop() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("ap 02"), Journal::new());
     let workers = ["a", "b"].map(|id| worker(id, &journal));
@@ -84,8 +85,9 @@ fn ap_02_the_order_of_a_stop() {
     assert!(Application::find(name).is_none());
 }
 
+// scenario: AP-03
 #[test]
-fn ap_03_what_does_not_run_cannot_be_stopped() {
+fn what_does_not_run_cannot_be_stopped() {
     let _watchdog = watchdog();
     let name = unique("ap 03");
     let not_started = Err(ApplicationError::NotStarted(name.into()));
@@ -100,8 +102,9 @@ fn ap_03_what_does_not_run_cannot_be_stopped() {
     second.stop().unwrap();
 }
 
+// scenario: AP-05
 #[test]
-fn ap_05_a_killed_top_supervisor() {
+fn a_killed_top_supervisor() {
     let _watchdog = watchdog();
     capture();
     let (name, journal) = (unique("ap 05"), Journal::new());
@@ -119,8 +122,9 @@ fn ap_05_a_killed_top_supervisor() {
     assert_eq!(logs().iter().filter(|logged| **logged == line).count(), 1);
 }
 
+// scenario: AP-06
 #[test]
-fn ap_06_what_nobody_supervises_is_killed() {
+fn what_nobody_supervises_is_killed() {
     attached(|_: &mut Inbox<()>| {
         capture();
         let (name, strays) = (unique("ap 06"), Arc::new(Mutex::new(Vec::new())));

@@ -1,5 +1,4 @@
 //! Log messages about exits, starts and restarts, with their levels, and the events that are not logged.
-//! The names that start with an id are those of tests/scenarios/ids.txt.
 
 use std::time::Duration;
 
@@ -38,8 +37,9 @@ fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
     (name, plan.name(ServerRef::named(name)))
 }
 
+// scenario: AP-08
 #[test]
-fn ap_08_a_stop_is_no_news() {
+fn a_stop_is_no_news() {
     let _watchdog = watchdog();
     capture();
     let name = unique("ap 08");
@@ -78,8 +78,9 @@ fn no_end_that_was_to_be_expected_is_reported() {
     assert_eq!(trouble(name), [""; 0]);
 }
 
+// scenario: AP-10
 #[test]
-fn ap_10_a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
+fn a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
     let _watchdog = watchdog();
     capture();
     let end = |body: fn()| {
@@ -110,8 +111,9 @@ fn ap_10_a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
     assert_eq!(trouble(format!("process {} ", victim.pid())), [""; 0], "it was asked to exit");
 }
 
+// scenario: AP-11
 #[test]
-fn ap_11_a_crash_is_reported_with_the_child_and_then_its_restart() {
+fn a_crash_is_reported_with_the_child_and_then_its_restart() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 11", Supervisor::one_for_one());
     let a = Child::new("a", &Journal::new());
@@ -150,8 +152,9 @@ fn a_child_whose_end_leads_to_no_restart_is_reported_too() {
     supervisor.stop().unwrap();
 }
 
+// scenario: AP-12
 #[test]
-fn ap_12_too_many_restarts_are_reported_after_the_last_crash() {
+fn too_many_restarts_are_reported_after_the_last_crash() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 12", Supervisor::one_for_one().max_restarts(0, MINUTE));
     let a = Child::new("a", &Journal::new());
@@ -165,8 +168,9 @@ fn ap_12_too_many_restarts_are_reported_after_the_last_crash() {
     parts(&logged[1], &["ERROR", "reached_max_restart_intensity by child", "shutting down"]);
 }
 
+// scenario: AP-14
 #[test]
-fn ap_14_a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_for() {
+fn a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_for() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 14", Supervisor::one_for_one());
     let fails = || Child::new("fails", &Journal::new()).starts_as(|_| Begin::Quiet("no disk"));
@@ -214,8 +218,9 @@ fn a_child_that_does_not_shut_down_as_asked_is_reported() {
     parts(&logged[0], &["ERROR supervisor", "child slow (", "did not shut down as asked: killed"]);
 }
 
+// scenario: AP-15
 #[test]
-fn ap_15_a_start_that_was_asked_for_is_told_at_a_lower_level() {
+fn a_start_that_was_asked_for_is_told_at_a_lower_level() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 15", Supervisor::one_for_one());
     let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));

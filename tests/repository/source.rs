@@ -49,19 +49,39 @@ pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
     found
 }
 
+/// Returns the `//` comments of a source text, each with its line.
+pub(crate) fn line_comments(source: &str) -> Vec<(usize, &str)> {
+    let (mut found, mut line, mut rest) = (Vec::new(), 1, source);
+    while !rest.is_empty() {
+        let (text, after) = rest.split_at(next_piece(rest).0);
+        if text.starts_with("//") {
+            found.push((line, text));
+        }
+        line += text.matches('\n').count();
+        rest = after;
+    }
+    found
+}
+
 /// Returns the names of the test functions in a source text, without the ignored ones: they prove nothing.
 pub(crate) fn test_names(text: &str) -> Vec<String> {
-    let tokens: Vec<&str> = tokens(text).iter().map(|token| token.text).collect();
-    let (mut found, mut is_test, mut is_ignored) = (Vec::new(), false, false);
+    tests(text).into_iter().map(|(_, name)| name).collect()
+}
+
+/// Returns the test functions in a source text, each as the line of its `#[test]` and its name, without the ignored ones.
+pub(crate) fn tests(text: &str) -> Vec<(usize, String)> {
+    let with_lines = tokens(text);
+    let tokens: Vec<&str> = with_lines.iter().map(|token| token.text).collect();
+    let (mut found, mut test_line, mut is_ignored) = (Vec::new(), None, false);
     for (at, token) in tokens.iter().enumerate() {
         match *token {
-            "test" => is_test |= tokens[..at].ends_with(&["#", "["]),
+            "test" if tokens[..at].ends_with(&["#", "["]) => test_line = Some(with_lines[at].line),
             "ignore" => is_ignored |= tokens[..at].ends_with(&["#", "["]),
             "fn" => {
-                let name = tokens.get(at + 1).filter(|_| is_test && !is_ignored);
-                found.extend(name.map(|name| (*name).to_owned()));
+                let name = tokens.get(at + 1).filter(|_| !is_ignored);
+                found.extend(test_line.zip(name.map(|name| (*name).to_owned())));
             }
-            "{" | "}" | ";" => (is_test, is_ignored) = (false, false),
+            "{" | "}" | ";" => (test_line, is_ignored) = (None, false),
             _ => {}
         }
     }

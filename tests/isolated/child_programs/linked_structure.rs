@@ -1,5 +1,6 @@
 //! A linked structure is restarted a thousand times while its middle is busy: every name resolves to the
-//! new incarnation, and nothing is left in the end. One test, because it counts the threads of the program.
+//! new incarnation, and nothing is left in the end. It counts the threads of the program, so the test runs
+//! in a child program.
 
 use std::collections::HashSet;
 use std::sync::Arc;

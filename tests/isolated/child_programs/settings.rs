@@ -1,5 +1,5 @@
 //! Settings that trade speed for other properties have their effect. They hold for the whole program, so
-//! this program has one test.
+//! the test runs in a child program.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Sender, channel};

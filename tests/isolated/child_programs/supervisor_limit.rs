@@ -1,5 +1,5 @@
-//! A system without available threads. The limit holds for the whole program, so this program has one test.
-//! The names are those of tests/scenarios/ids.txt.
+//! A system without available threads. The limit holds for the whole program, so the test runs in a
+//! child program.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use crate::support::{Journal, eventually, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Settings, set_settings, settings};
 
+// scenario: TH-15
 #[test]
-fn th_15_no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
+fn no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
     in_child_program(body);
 }
 

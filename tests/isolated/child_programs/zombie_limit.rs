@@ -1,5 +1,5 @@
 //! How many zombies a supervisor replaces: as many as the settings allow, and not one more. They hold for
-//! the whole program, so this program has one test.
+//! the whole program, so the test runs in a child program.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;

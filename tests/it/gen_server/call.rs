@@ -46,8 +46,9 @@ fn crash_of(call: impl FnOnce() -> Result<i64, CallError>) -> (ExitReason, Strin
 
 const SHORT: Duration = Duration::from_millis(20);
 
+// scenario: GC-02
 #[test]
-fn gc_02_a_call_that_takes_too_long() {
+fn a_call_that_takes_too_long() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let limit = Duration::from_millis(1);
@@ -75,8 +76,9 @@ fn gc_02_a_call_that_takes_too_long() {
     assert_eq!(crash, (ExitReason::Timeout, server.to_string()));
 }
 
+// scenario: GC-03
 #[test]
-fn gc_03_a_late_reply_is_dropped() {
+fn a_late_reply_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let server = start_server();
         for round in 1..=10 {
@@ -99,8 +101,9 @@ fn gc_03_a_late_reply_is_dropped() {
     });
 }
 
+// scenario: GC-04
 #[test]
-fn gc_04_a_server_that_calls_itself() {
+fn a_server_that_calls_itself() {
     attached(|_: &mut Inbox<()>| {
         let (by_name, by_key) = (name("self"), ServerRef::via(Key(unique("self"))));
         let pinned = start_server();
@@ -128,8 +131,9 @@ fn gc_04_a_server_that_calls_itself() {
     });
 }
 
+// scenario: GC-06
 #[test]
-fn gc_06_a_stop_without_a_reply() {
+fn a_stop_without_a_reply() {
     attached(|_: &mut Inbox<()>| {
         for keep in [false, true] {
             let server = start_server();
@@ -149,8 +153,9 @@ fn gc_06_a_stop_without_a_reply() {
     );
 }
 
+// scenario: GC-07
 #[test]
-fn gc_07_a_normal_stop_without_a_reply() {
+fn a_normal_stop_without_a_reply() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let result = server.call_with(|_, _, _| Next::stop(ExitReason::Normal));
@@ -161,8 +166,9 @@ fn gc_07_a_normal_stop_without_a_reply() {
     assert_eq!(crash, (ExitReason::Normal, server.to_string()));
 }
 
+// scenario: GC-08
 #[test]
-fn gc_08_a_handler_that_panics() {
+fn a_handler_that_panics() {
     attached(|_: &mut Inbox<()>| {
         for keep in [false, true] {
             let server = start_server();
@@ -184,8 +190,9 @@ fn gc_08_a_handler_that_panics() {
     });
 }
 
+// scenario: GC-08
 #[test]
-fn gc_08_a_handler_that_exits_or_throws() {
+fn a_handler_that_exits_or_throws() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         assert_eq!(server.call_with(|_, _, _| process::exit_with("out")), Err(exited(&server, "out")));
@@ -197,8 +204,9 @@ fn gc_08_a_handler_that_exits_or_throws() {
     });
 }
 
+// scenario: GC-10
 #[test]
-fn gc_10_a_server_killed_while_it_holds_the_request() {
+fn a_server_killed_while_it_holds_the_request() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let server = start_server();
@@ -219,8 +227,9 @@ fn gc_10_a_server_killed_while_it_holds_the_request() {
     });
 }
 
+// scenario: GC-10
 #[test]
-fn gc_10_the_holder_of_many_requests_is_killed() {
+fn the_holder_of_many_requests_is_killed() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let callers: Vec<SpawnedBody<_>> = (0..8)
@@ -247,8 +256,9 @@ fn gc_10_the_holder_of_many_requests_is_killed() {
     });
 }
 
+// scenario: GC-12
 #[test]
-fn gc_12_a_reply_with_a_stop_is_sent_after_terminate() {
+fn a_reply_with_a_stop_is_sent_after_terminate() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let log = journal.clone();
@@ -267,8 +277,9 @@ fn gc_12_a_reply_with_a_stop_is_sent_after_terminate() {
     });
 }
 
+// scenario: GC-12
 #[test]
-fn gc_12_the_reply_is_sent_even_if_terminate_fails() {
+fn the_reply_is_sent_even_if_terminate_fails() {
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).terminate(|_| panic!("in terminate")).start();
         let watch = server.watch();
@@ -277,8 +288,9 @@ fn gc_12_the_reply_is_sent_even_if_terminate_fails() {
     });
 }
 
+// scenario: GC-15
 #[test]
-fn gc_15_a_cast_never_fails() {
+fn a_cast_never_fails() {
     attached(|inbox: &mut Inbox<()>| {
         let (journal, gone, unregistered) = (Journal::new(), start_server(), name("unregistered"));
         let server = Plan::new(&journal).start();
@@ -292,8 +304,9 @@ fn gc_15_a_cast_never_fails() {
     });
 }
 
+// scenario: GC-15
 #[test]
-fn gc_15_casts_arrive_in_the_order_sent_and_before_a_later_call() {
+fn casts_arrive_in_the_order_sent_and_before_a_later_call() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
@@ -321,8 +334,9 @@ fn gc_15_casts_arrive_in_the_order_sent_and_before_a_later_call() {
     });
 }
 
+// scenario: GC-16
 #[test]
-fn gc_16_what_the_runtime_sends_reaches_handle_info() {
+fn what_the_runtime_sends_reaches_handle_info() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start();
@@ -347,8 +361,9 @@ fn gc_16_what_the_runtime_sends_reaches_handle_info() {
     });
 }
 
+// scenario: GC-16
 #[test]
-fn gc_16_an_info_tells_everything() {
+fn an_info_tells_everything() {
     attached(|inbox: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).trapping().info(move |info, _| {
@@ -391,8 +406,9 @@ impl GenServer for DefaultInfo {
     }
 }
 
+// scenario: GC-17
 #[test]
-fn gc_17_without_handle_info_there_is_a_warning_and_the_server_goes_on() {
+fn without_handle_info_there_is_a_warning_and_the_server_goes_on() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let (server, watched) = (DefaultInfo::start(()).unwrap(), support::sleeper());
@@ -409,8 +425,9 @@ fn gc_17_without_handle_info_there_is_a_warning_and_the_server_goes_on() {
     });
 }
 
+// scenario: GC-20
 #[test]
-fn gc_20_the_caller_has_the_reply_before_the_continuation_is_done() {
+fn the_caller_has_the_reply_before_the_continuation_is_done() {
     attached(|_: &mut Inbox<()>| {
         let (journal, gate) = (Journal::new(), Gate::new());
         let (pass, log) = (gate.clone(), journal.clone());
@@ -431,8 +448,9 @@ fn gc_20_the_caller_has_the_reply_before_the_continuation_is_done() {
     });
 }
 
+// scenario: GC-20
 #[test]
-fn gc_20_a_continuation_can_go_on_continuing() {
+fn a_continuation_can_go_on_continuing() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let mut left = 3;
@@ -449,8 +467,9 @@ fn gc_20_a_continuation_can_go_on_continuing() {
     });
 }
 
+// scenario: GC-21
 #[test]
-fn gc_21_a_timeout_fires_once_and_any_message_cancels_it() {
+fn a_timeout_fires_once_and_any_message_cancels_it() {
     attached(|inbox: &mut Inbox<()>| {
         let limit = Duration::from_millis(400);
         let journal = Journal::new();
@@ -469,8 +488,9 @@ fn gc_21_a_timeout_fires_once_and_any_message_cancels_it() {
     });
 }
 
+// scenario: GC-21
 #[test]
-fn gc_21_a_timeout_can_be_renewed_each_time() {
+fn a_timeout_can_be_renewed_each_time() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let tick = Duration::from_millis(1);
@@ -481,8 +501,9 @@ fn gc_21_a_timeout_can_be_renewed_each_time() {
     });
 }
 
+// scenario: GC-21
 #[test]
-fn gc_21_a_cast_cancels_a_timeout_too_and_so_does_an_info() {
+fn a_cast_cancels_a_timeout_too_and_so_does_an_info() {
     attached(|inbox: &mut Inbox<()>| {
         let limit = Duration::from_millis(400);
         let journal = Journal::new();
@@ -497,8 +518,9 @@ fn gc_21_a_cast_cancels_a_timeout_too_and_so_does_an_info() {
     });
 }
 
+// scenario: GC-21
 #[test]
-fn gc_21_a_timeout_of_for_ever_never_fires() {
+fn a_timeout_of_for_ever_never_fires() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
@@ -508,8 +530,9 @@ fn gc_21_a_timeout_of_for_ever_never_fires() {
     });
 }
 
+// scenario: GC-22
 #[test]
-fn gc_22_a_full_mailbox_of_the_caller_does_not_slow_its_calls() {
+fn a_full_mailbox_of_the_caller_does_not_slow_its_calls() {
     const CALLS: u32 = 100;
     fn time(server: &ServerRef<ScriptedServer>) -> Duration {
         let began = Instant::now();
@@ -546,8 +569,9 @@ fn fill(inbox: &mut Inbox<u64>, count: usize) -> usize {
     count
 }
 
+// scenario: GC-24
 #[test]
-fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
+fn three_requests_with_one_deadline_two_of_them_slow() {
     attached(|_: &mut Inbox<()>| {
         let gate = Gate::new();
         let (enter, entered) = channel();
@@ -587,8 +611,9 @@ fn gc_24_three_requests_with_one_deadline_two_of_them_slow() {
     });
 }
 
+// scenario: GC-25
 #[test]
-fn gc_25_every_failing_call_says_whom_it_called() {
+fn every_failing_call_says_whom_it_called() {
     let unregistered = name("unregistered");
     assert_eq!(crash_of(|| unregistered.get()), (ExitReason::NoProc, unregistered.to_string()));
     let gone = start_server();
@@ -620,8 +645,9 @@ fn gc_25_every_failing_call_says_whom_it_called() {
     assert_eq!(crash, ("noreply".into(), server.to_string()));
 }
 
+// scenario: GC-25
 #[test]
-fn gc_25_chains_of_failed_calls_carry_the_first_reason() {
+fn chains_of_failed_calls_carry_the_first_reason() {
     let (back, middle) = (start_server(), start_server());
     let calls = back.clone();
     let crash = crash_of(|| {
@@ -635,8 +661,9 @@ fn gc_25_chains_of_failed_calls_carry_the_first_reason() {
     assert_eq!((&inner.reason, &*inner.server), (&"root cause".into(), &*back.to_string()));
 }
 
+// scenario: TH-18
 #[test]
-fn th_18_the_late_reply_of_a_zombie_is_dropped() {
+fn the_late_reply_of_a_zombie_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         for with_send in [false, true] {
             let (name, gate) = (name("th18"), Gate::new());
@@ -688,8 +715,9 @@ fn poke(pid: Pid) {
     process::Name::<()>::new(name).send(()).expect("it is running");
 }
 
+// scenario: TH-18
 #[test]
-fn th_18_a_zombie_cannot_answer_for_another_server() {
+fn a_zombie_cannot_answer_for_another_server() {
     attached(|_: &mut Inbox<()>| {
         let (gate, front) = (Gate::new(), start_server());
         let zombie = Plan::new(&Journal::new()).spec().kill_grace(SHORT).start().unwrap();

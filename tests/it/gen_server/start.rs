@@ -26,8 +26,9 @@ fn assert_no_trace(inbox: &mut Inbox<()>) {
     assert_eq!(inbox.try_recv(), None);
 }
 
+// scenario: GS-01
 #[test]
-fn gs_01_start_call_stop_then_noproc() {
+fn start_call_stop_then_noproc() {
     attached(|_: &mut Inbox<()>| {
         let name = name("gs01");
         let server = start_server();
@@ -42,8 +43,9 @@ fn gs_01_start_call_stop_then_noproc() {
     });
 }
 
+// scenario: GS-04
 #[test]
-fn gs_04_init_may_ask_not_to_be_started() {
+fn init_may_ask_not_to_be_started() {
     attached(|inbox: &mut Inbox<()>| {
         let ignoring = || Plan::new(&Journal::new()).init(|_| Err(InitError::Ignore)).spec();
         for trapping in [false, true] {
@@ -56,8 +58,9 @@ fn gs_04_init_may_ask_not_to_be_started() {
     });
 }
 
+// scenario: GS-05
 #[test]
-fn gs_05_init_may_stop_with_a_reason() {
+fn init_may_stop_with_a_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let stopping = Plan::new(&Journal::new()).init(move |cx| {
@@ -70,8 +73,9 @@ fn gs_05_init_may_stop_with_a_reason() {
     });
 }
 
+// scenario: GS-05
 #[test]
-fn gs_05_a_quiet_refusal_ends_the_process_normally() {
+fn a_quiet_refusal_ends_the_process_normally() {
     attached(|inbox: &mut Inbox<()>| {
         for trapping in [false, true] {
             process::trap_exit(trapping);
@@ -87,8 +91,9 @@ fn gs_05_a_quiet_refusal_ends_the_process_normally() {
     });
 }
 
+// scenario: GS-06
 #[test]
-fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
+fn a_parent_that_does_not_trap_dies_of_a_failed_init() {
     for _ in 0..20 {
         let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let _ =
@@ -100,8 +105,9 @@ fn gs_06_a_parent_that_does_not_trap_dies_of_a_failed_init() {
     }
 }
 
+// scenario: GS-06
 #[test]
-fn gs_06_so_it_does_of_a_panic_in_init() {
+fn so_it_does_of_a_panic_in_init() {
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Plan::new(&Journal::new()).init(|_| panic!("boom in init")).spec().start_link();
         process::checkpoint();
@@ -112,8 +118,9 @@ fn gs_06_so_it_does_of_a_panic_in_init() {
     assert!(report.location().unwrap().file.ends_with("start.rs"));
 }
 
+// scenario: GS-07
 #[test]
-fn gs_07_a_parent_survives_an_init_that_stops_normally() {
+fn a_parent_survives_an_init_that_stops_normally() {
     attached(|inbox: &mut Inbox<()>| {
         let stopping = Plan::new(&Journal::new()).init(|_| Err(InitError::Stop(ExitReason::Normal)));
         assert_eq!(stopping.spec().start_link().unwrap_err(), StartError::Failed(ExitReason::Normal));
@@ -122,8 +129,9 @@ fn gs_07_a_parent_survives_an_init_that_stops_normally() {
     });
 }
 
+// scenario: GS-11
 #[test]
-fn gs_11_killed_in_init() {
+fn killed_in_init() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..10 {
@@ -141,8 +149,9 @@ fn gs_11_killed_in_init() {
     });
 }
 
+// scenario: GS-11
 #[test]
-fn gs_11_killed_in_an_init_that_does_not_listen() {
+fn killed_in_an_init_that_does_not_listen() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (gate, name) = (Gate::new(), name("gs11"));
@@ -170,8 +179,9 @@ fn gs_11_killed_in_an_init_that_does_not_listen() {
     });
 }
 
+// scenario: GS-12
 #[test]
-fn gs_12_a_taken_name() {
+fn a_taken_name() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (name, journal) = (name("gs12"), Journal::new());
@@ -196,8 +206,9 @@ fn gs_12_a_taken_name() {
     });
 }
 
+// scenario: GS-12
 #[test]
-fn gs_12_of_starts_that_race_one_wins() {
+fn of_starts_that_race_one_wins() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..30 {
             let name = name("race");
@@ -218,8 +229,9 @@ fn gs_12_of_starts_that_race_one_wins() {
     });
 }
 
+// scenario: GS-14
 #[test]
-fn gs_14_the_name_is_free_when_a_failed_start_returns() {
+fn the_name_is_free_when_a_failed_start_returns() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let name = name("gs14");
@@ -241,8 +253,9 @@ fn gs_14_the_name_is_free_when_a_failed_start_returns() {
     });
 }
 
+// scenario: GS-15
 #[test]
-fn gs_15_no_failed_start_leaves_anything() {
+fn no_failed_start_leaves_anything() {
     type Fate = (&'static str, fn() -> Result<(), InitError>, fn(StartError) -> bool);
     let fates: [Fate; 7] = [
         ("stop", || Err(InitError::Stop("why".into())), |error| error == StartError::Failed("why".into())),
@@ -287,8 +300,9 @@ fn gs_15_no_failed_start_leaves_anything() {
     });
 }
 
+// scenario: GS-15
 #[test]
-fn gs_15_an_init_that_takes_too_long_is_killed() {
+fn an_init_that_takes_too_long_is_killed() {
     attached(|inbox: &mut Inbox<()>| {
         let name = name("slow");
         for trapping in [false, true] {
@@ -321,8 +335,9 @@ fn gs_15_an_init_that_takes_too_long_is_killed() {
     });
 }
 
+// scenario: GS-15
 #[test]
-fn gs_15_a_start_with_time_to_spare_is_not_disturbed() {
+fn a_start_with_time_to_spare_is_not_disturbed() {
     attached(|_: &mut Inbox<()>| {
         let server =
             Plan::new(&Journal::new()).spec().start_timeout(Duration::from_secs(20)).start_link().unwrap();
@@ -333,8 +348,9 @@ fn gs_15_a_start_with_time_to_spare_is_not_disturbed() {
     });
 }
 
+// scenario: GS-16
 #[test]
-fn gs_16_start_monitor_then_stop() {
+fn start_monitor_then_stop() {
     attached(|inbox: &mut Inbox<()>| {
         let (server, monitor) = Plan::new(&Journal::new()).spec().start_monitor().unwrap();
         assert_eq!(process::info(server.pid()).unwrap().monitored_by, [inbox.pid()]);
@@ -345,8 +361,9 @@ fn gs_16_start_monitor_then_stop() {
     });
 }
 
+// scenario: GS-18
 #[test]
-fn gs_18_the_continuation_runs_before_any_message_and_after_the_start() {
+fn the_continuation_runs_before_any_message_and_after_the_start() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let (journal, gate) = (Journal::new(), Gate::new());
@@ -370,8 +387,9 @@ fn gs_18_the_continuation_runs_before_any_message_and_after_the_start() {
     });
 }
 
+// scenario: GS-20
 #[test]
-fn gs_20_a_queued_message_beats_a_timeout_of_zero() {
+fn a_queued_message_beats_a_timeout_of_zero() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let journal = Journal::new();
@@ -389,8 +407,9 @@ fn gs_20_a_queued_message_beats_a_timeout_of_zero() {
     });
 }
 
+// scenario: GS-20
 #[test]
-fn gs_20_a_timeout_after_init_fires_once() {
+fn a_timeout_after_init_fires_once() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal)
@@ -419,8 +438,9 @@ impl Via for Refuses {
     fn unregister(&self, _: Pid) {}
 }
 
+// scenario: GS-21
 #[test]
-fn gs_21_invalid_names_are_refused_before_any_process_runs() {
+fn invalid_names_are_refused_before_any_process_runs() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let other = start_server();
@@ -450,8 +470,9 @@ fn gs_21_invalid_names_are_refused_before_any_process_runs() {
     });
 }
 
+// scenario: GS-22
 #[test]
-fn gs_22_without_a_name_a_server_is_unnamed() {
+fn without_a_name_a_server_is_unnamed() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let info = process::info(server.pid()).unwrap();

@@ -47,8 +47,9 @@ fn elsewhere_detached(body: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> pro
     process::spawn(body).expect("a free thread")
 }
 
+// scenario: GT-01
 #[test]
-fn gt_01_a_stop_runs_terminate() {
+fn a_stop_runs_terminate() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
@@ -58,8 +59,9 @@ fn gt_01_a_stop_runs_terminate() {
     });
 }
 
+// scenario: GT-01
 #[test]
-fn gt_01_each_callback_can_stop() {
+fn each_callback_can_stop() {
     attached(|inbox: &mut Inbox<()>| {
         let stop = || Next::stop("enough");
         let watched = |plan: Plan| monitored(plan).0;
@@ -89,8 +91,9 @@ fn gt_01_each_callback_can_stop() {
     });
 }
 
+// scenario: GT-02
 #[test]
-fn gt_02_a_panic_runs_terminate_with_the_panic() {
+fn a_panic_runs_terminate_with_the_panic() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (tx, rx) = channel();
@@ -106,8 +109,9 @@ fn gt_02_a_panic_runs_terminate_with_the_panic() {
     });
 }
 
+// scenario: GT-02
 #[test]
-fn gt_02_so_does_an_exit_and_a_throw() {
+fn so_does_an_exit_and_a_throw() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, _) = monitored(Plan::new(&journal));
@@ -122,8 +126,9 @@ fn gt_02_so_does_an_exit_and_a_throw() {
     });
 }
 
+// scenario: GT-04
 #[test]
-fn gt_04_a_trapping_server_ends_with_its_parent_even_if_that_ends_normally() {
+fn a_trapping_server_ends_with_its_parent_even_if_that_ends_normally() {
     let _watchdog = watchdog();
     for _ in 0..20 {
         let journal = Journal::new();
@@ -134,8 +139,9 @@ fn gt_04_a_trapping_server_ends_with_its_parent_even_if_that_ends_normally() {
     }
 }
 
+// scenario: GT-06
 #[test]
-fn gt_06_a_trapping_server_ends_with_its_parents_reason() {
+fn a_trapping_server_ends_with_its_parents_reason() {
     let _watchdog = watchdog();
     for _ in 0..20 {
         let journal = Journal::new();
@@ -147,8 +153,9 @@ fn gt_06_a_trapping_server_ends_with_its_parents_reason() {
     }
 }
 
+// scenario: GT-07
 #[test]
-fn gt_07_a_server_that_does_not_trap_dies_without_terminate() {
+fn a_server_that_does_not_trap_dies_without_terminate() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Shutdown, "oops".into()] {
         let (journal, exits) = (Journal::new(), reason.clone());
@@ -159,8 +166,9 @@ fn gt_07_a_server_that_does_not_trap_dies_without_terminate() {
     }
 }
 
+// scenario: GT-07
 #[test]
-fn gt_07_it_survives_a_normal_end_of_its_parent() {
+fn it_survives_a_normal_end_of_its_parent() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (server, _, gate) = child_of_another(Plan::new(&journal), |_| ());
@@ -173,8 +181,9 @@ fn gt_07_it_survives_a_normal_end_of_its_parent() {
     server.stop().unwrap();
 }
 
+// scenario: GT-08
 #[test]
-fn gt_08_a_starter_without_a_link_is_no_parent() {
+fn a_starter_without_a_link_is_no_parent() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, "oops".into()] {
         let (journal, exits) = (Journal::new(), reason.clone());
@@ -192,8 +201,9 @@ fn gt_08_a_starter_without_a_link_is_no_parent() {
     }
 }
 
+// scenario: GT-08
 #[test]
-fn gt_08_an_exit_of_somebody_else_is_an_info() {
+fn an_exit_of_somebody_else_is_an_info() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
@@ -209,8 +219,9 @@ fn gt_08_an_exit_of_somebody_else_is_an_info() {
     });
 }
 
+// scenario: GT-10
 #[test]
-fn gt_10_a_parent_tells_a_trapping_server_to_shut_down() {
+fn a_parent_tells_a_trapping_server_to_shut_down() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
@@ -222,8 +233,9 @@ fn gt_10_a_parent_tells_a_trapping_server_to_shut_down() {
     });
 }
 
+// scenario: GT-10
 #[test]
-fn gt_10_what_waits_in_the_mailbox_is_handled_before_the_parents_exit() {
+fn what_waits_in_the_mailbox_is_handled_before_the_parents_exit() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -238,8 +250,9 @@ fn gt_10_what_waits_in_the_mailbox_is_handled_before_the_parents_exit() {
     });
 }
 
+// scenario: GT-12
 #[test]
-fn gt_12_if_terminate_fails_that_is_the_reason() {
+fn if_terminate_fails_that_is_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (server, monitor) = monitored(Plan::new(&Journal::new()).terminate(|_| process::exit_with("tc")));
         server.cast_with(|_, _| Next::stop(ExitReason::Normal));
@@ -260,8 +273,9 @@ fn gt_12_if_terminate_fails_that_is_the_reason() {
     });
 }
 
+// scenario: GT-13
 #[test]
-fn gt_13_stop_twice() {
+fn stop_twice() {
     attached(|inbox: &mut Inbox<()>| {
         let name = ServerRef::<ScriptedServer>::from_name(unique("gt13"));
         let server = Plan::new(&Journal::new()).start_as(&name);
@@ -275,8 +289,9 @@ fn gt_13_stop_twice() {
     });
 }
 
+// scenario: GT-14
 #[test]
-fn gt_14_stop_with_another_reason() {
+fn stop_with_another_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
@@ -286,8 +301,9 @@ fn gt_14_stop_with_another_reason() {
     });
 }
 
+// scenario: GT-14
 #[test]
-fn gt_14_a_linked_caller_hears_of_it_like_of_any_end() {
+fn a_linked_caller_hears_of_it_like_of_any_end() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let server = Plan::new(&Journal::new()).start_link();
@@ -306,8 +322,9 @@ fn gt_14_a_linked_caller_hears_of_it_like_of_any_end() {
     assert_eq!(reason, "other_reason".into());
 }
 
+// scenario: GT-15
 #[test]
-fn gt_15_a_stop_that_takes_too_long_kills_nobody() {
+fn a_stop_that_takes_too_long_kills_nobody() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
@@ -330,8 +347,9 @@ fn gt_15_a_stop_that_takes_too_long_kills_nobody() {
     assert_eq!(reason.downcast_ref(), Some(&StopError::Timeout));
 }
 
+// scenario: GT-17
 #[test]
-fn gt_17_a_server_cannot_wait_for_its_own_end() {
+fn a_server_cannot_wait_for_its_own_end() {
     attached(|_: &mut Inbox<()>| {
         let name = ServerRef::from_name(unique("gt17"));
         let server = Plan::new(&Journal::new()).start_as(&name);
@@ -354,8 +372,9 @@ fn gt_17_a_server_cannot_wait_for_its_own_end() {
     });
 }
 
+// scenario: GT-18
 #[test]
-fn gt_18_killed_while_it_is_being_stopped() {
+fn killed_while_it_is_being_stopped() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let (server, busy) = (start_server(), Gate::new());
@@ -375,8 +394,9 @@ fn gt_18_killed_while_it_is_being_stopped() {
     });
 }
 
+// scenario: GT-20
 #[test]
-fn gt_20_a_crash_is_reported_by_the_server_and_by_the_process() {
+fn a_crash_is_reported_by_the_server_and_by_the_process() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).spec().label("the crashing one").start().unwrap();
@@ -403,8 +423,9 @@ fn errors_about(pid: Pid) -> Vec<String> {
     logs().into_iter().filter(|line| line.starts_with("ERROR") && line.contains(&name)).collect()
 }
 
+// scenario: GT-20
 #[test]
-fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
+fn ends_that_nobody_needs_to_hear_of_are_not_reported() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let quiet = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with("upgrade")];
@@ -431,8 +452,9 @@ fn gt_20_ends_that_nobody_needs_to_hear_of_are_not_reported() {
     });
 }
 
+// scenario: GT-20
 #[test]
-fn gt_20_a_failed_init_and_an_abnormal_stop_are_reported() {
+fn a_failed_init_and_an_abnormal_stop_are_reported() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let (tx, rx) = channel();

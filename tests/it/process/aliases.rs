@@ -37,8 +37,9 @@ fn monitored(inbox: &Inbox<u32>, mode: AliasMode) -> (Pid, MonitorRef, Alias<u32
     (target.pid(), monitor, alias)
 }
 
+// scenario: MN-19
 #[test]
-fn mn_19_an_alias_ends_when_its_monitor_is_removed() {
+fn an_alias_ends_when_its_monitor_is_removed() {
     attached(|inbox: &mut Inbox<u32>| {
         let talker = Talker::new();
         let (_, monitor, alias) = monitored(inbox, AliasMode::Demonitor);
@@ -50,8 +51,9 @@ fn mn_19_an_alias_ends_when_its_monitor_is_removed() {
     });
 }
 
+// scenario: MN-20
 #[test]
-fn mn_20_an_alias_ends_when_its_monitor_fires() {
+fn an_alias_ends_when_its_monitor_fires() {
     attached(|inbox: &mut Inbox<u32>| {
         let talker = Talker::new();
         let (target, monitor, alias) = monitored(inbox, AliasMode::Demonitor);
@@ -62,8 +64,9 @@ fn mn_20_an_alias_ends_when_its_monitor_fires() {
     });
 }
 
+// scenario: MN-22
 #[test]
-fn mn_22_an_explicit_alias_survives_the_down() {
+fn an_explicit_alias_survives_the_down() {
     attached(|inbox: &mut Inbox<u32>| {
         let talker = Talker::new();
         let (target, monitor, alias) = monitored(inbox, AliasMode::Explicit);
@@ -78,8 +81,9 @@ fn mn_22_an_explicit_alias_survives_the_down() {
     });
 }
 
+// scenario: MN-23
 #[test]
-fn mn_23_a_removed_alias_takes_no_message_and_leaves_other_monitors_alone() {
+fn a_removed_alias_takes_no_message_and_leaves_other_monitors_alone() {
     attached(|inbox: &mut Inbox<u32>| {
         let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
         let second = process::monitor(target);

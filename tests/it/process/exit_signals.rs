@@ -26,8 +26,9 @@ fn big() -> Big {
     Big { bytes, words: vec!["outer".to_owned(); 16], nested: Some(Box::new(inner)) }
 }
 
+// scenario: EX-01
 #[test]
-fn ex_01_a_large_reason_arrives_whole() {
+fn a_large_reason_arrives_whole() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..10 {
@@ -40,8 +41,9 @@ fn ex_01_a_large_reason_arrives_whole() {
     });
 }
 
+// scenario: EX-03
 #[test]
-fn ex_03_normal_from_another_does_nothing() {
+fn normal_from_another_does_nothing() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = ScriptedProcess::new();
@@ -55,8 +57,9 @@ fn ex_03_normal_from_another_does_nothing() {
     });
 }
 
+// scenario: EX-04
 #[test]
-fn ex_04_a_trapping_process_hears_its_own_signals_and_goes_on() {
+fn a_trapping_process_hears_its_own_signals_and_goes_on() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (me, reason) = (inbox.pid(), ExitReason::new(big()));
@@ -71,8 +74,9 @@ fn ex_04_a_trapping_process_hears_its_own_signals_and_goes_on() {
     });
 }
 
+// scenario: EX-06
 #[test]
-fn ex_06_a_process_that_signals_itself_goes_no_further() {
+fn a_process_that_signals_itself_goes_no_further() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -88,8 +92,9 @@ fn ex_06_a_process_that_signals_itself_goes_no_further() {
     });
 }
 
+// scenario: EX-08
 #[test]
-fn ex_08_the_value_of_a_panic_arrives_whole() {
+fn the_value_of_a_panic_arrives_whole() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link::<()>(|_| panic_any(big())).unwrap();
@@ -103,8 +108,9 @@ fn ex_08_the_value_of_a_panic_arrives_whole() {
     });
 }
 
+// scenario: EX-09
 #[test]
-fn ex_09_bad_arguments_end_only_the_process_that_passed_them() {
+fn bad_arguments_end_only_the_process_that_passed_them() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let calls: [fn(); 4] = [
@@ -123,8 +129,9 @@ fn ex_09_bad_arguments_end_only_the_process_that_passed_them() {
     });
 }
 
+// scenario: EX-10
 #[test]
-fn ex_10_a_signal_shortly_before_a_receive_timeout() {
+fn a_signal_shortly_before_a_receive_timeout() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         // Around the timeout: sometimes the signal is first, sometimes the timeout.
@@ -146,8 +153,9 @@ fn ex_10_a_signal_shortly_before_a_receive_timeout() {
     });
 }
 
+// scenario: EX-13
 #[test]
-fn ex_13_a_stranger_can_end_a_process() {
+fn a_stranger_can_end_a_process() {
     attached(|inbox: &mut Inbox<()>| {
         let (child, unrelated) = (sleeper(), ScriptedProcess::new());
         let monitor = process::monitor(&child);
@@ -170,8 +178,9 @@ fn trapper(journal: &Journal) -> Address<()> {
     process::spawn(body).expect("a free thread")
 }
 
+// scenario: EX-14
 #[test]
-fn ex_14_kill_cannot_be_trapped() {
+fn kill_cannot_be_trapped() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (child, unrelated) = (trapper(&journal), ScriptedProcess::new());
@@ -183,8 +192,9 @@ fn ex_14_kill_cannot_be_trapped() {
     });
 }
 
+// scenario: EX-15
 #[test]
-fn ex_15_kill_to_oneself_cannot_be_trapped_either() {
+fn kill_to_oneself_cannot_be_trapped_either() {
     let journal = Journal::new();
     let notes = journal.clone();
     let reason = exit_reason_of(move |inbox: &mut Inbox<()>| {
@@ -218,8 +228,9 @@ fn extend(length: usize, tx: std::sync::mpsc::Sender<Address<()>>) {
     process::spawn_link::<()>(body).expect("a free thread");
 }
 
+// scenario: EX-16
 #[test]
-fn ex_16_a_raised_kill_stays_kill_along_a_chain() {
+fn a_raised_kill_stays_kill_along_a_chain() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for length in [1, 2, 9, 10] {
@@ -230,8 +241,9 @@ fn ex_16_a_raised_kill_stays_kill_along_a_chain() {
     });
 }
 
+// scenario: EX-18
 #[test]
-fn ex_18_a_sent_kill_arrives_as_killed_along_a_chain() {
+fn a_sent_kill_arrives_as_killed_along_a_chain() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for length in [1, 2, 9, 10] {
@@ -242,8 +254,9 @@ fn ex_18_a_sent_kill_arrives_as_killed_along_a_chain() {
     });
 }
 
+// scenario: EX-19
 #[test]
-fn ex_19_a_linked_process_dies_with_kill() {
+fn a_linked_process_dies_with_kill() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let (a_pid, monitor) = (a.pid(), process::monitor(&b));
@@ -253,8 +266,9 @@ fn ex_19_a_linked_process_dies_with_kill() {
     });
 }
 
+// scenario: EX-21
 #[test]
-fn ex_21_killed_is_a_reason_like_any_other() {
+fn killed_is_a_reason_like_any_other() {
     attached(|_: &mut Inbox<()>| {
         let (child, unrelated) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         let pid = child.pid();
@@ -264,8 +278,9 @@ fn ex_21_killed_is_a_reason_like_any_other() {
     });
 }
 
+// scenario: EX-23
 #[test]
-fn ex_23_a_name_is_not_a_pid() {
+fn a_name_is_not_a_pid() {
     /// Two implementations for types that convert into a pid, one for all others: the call below is
     /// ambiguous, and does not compile, as soon as text can be passed for a pid.
     trait NoPid<Case> {
@@ -288,8 +303,9 @@ fn ex_23_a_name_is_not_a_pid() {
     });
 }
 
+// scenario: EX-24
 #[test]
-fn ex_24_an_uncaught_throw_is_nocatch() {
+fn an_uncaught_throw_is_nocatch() {
     attached(|inbox: &mut Inbox<()>| {
         let (_, monitor) = process::spawn_monitor::<()>(|_| process::throw("ball")).unwrap();
         let (fired, reason) = down(inbox);
@@ -300,8 +316,9 @@ fn ex_24_an_uncaught_throw_is_nocatch() {
     });
 }
 
+// scenario: EX-26
 #[test]
-fn ex_26_trapping_too_late_does_not_help() {
+fn trapping_too_late_does_not_help() {
     attached(|inbox: &mut Inbox<()>| {
         let (gate, journal) = (Gate::new(), Journal::new());
         let (computing, notes) = (gate.clone(), journal.clone());
@@ -322,8 +339,9 @@ fn ex_26_trapping_too_late_does_not_help() {
     });
 }
 
+// scenario: EX-28
 #[test]
-fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
+fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let own_ends: [(&str, fn()); 3] = [
@@ -365,8 +383,9 @@ fn ex_28_exit_with_while_a_signal_is_under_way_gives_one_reason() {
     });
 }
 
+// scenario: EX-28
 #[test]
-fn ex_28_racing_ends_give_one_of_the_two_reasons() {
+fn racing_ends_give_one_of_the_two_reasons() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..1000 {
@@ -380,8 +399,9 @@ fn ex_28_racing_ends_give_one_of_the_two_reasons() {
     });
 }
 
+// scenario: EX-29
 #[test]
-fn ex_29_never_alive_after_a_fatal_signal_of_mine() {
+fn never_alive_after_a_fatal_signal_of_mine() {
     let _watchdog = watchdog();
     for _ in 0..5000 {
         let child = sleeper();
@@ -399,8 +419,9 @@ impl Drop for CleanUp {
     }
 }
 
+// scenario: EX-31
 #[test]
-fn ex_31_clean_up_code_runs_on_an_exit_signal() {
+fn clean_up_code_runs_on_an_exit_signal() {
     attached(|inbox: &mut Inbox<()>| {
         for (sent, seen) in
             [(ExitReason::Shutdown, ExitReason::Shutdown), (ExitReason::Kill, ExitReason::Killed)]
@@ -422,8 +443,9 @@ fn ex_31_clean_up_code_runs_on_an_exit_signal() {
     });
 }
 
+// scenario: EX-32
 #[test]
-fn ex_32_normal_is_ignored_and_abnormal_is_not() {
+fn normal_is_ignored_and_abnormal_is_not() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link::<()>(|inbox| {

@@ -14,8 +14,9 @@ fn link(a: &ScriptedProcess, b: impl Into<Pid>) {
     a.run(move || process::link(b)).expect("both live");
 }
 
+// scenario: LK-01
 #[test]
-fn lk_01_linked_unlinked_and_linked_again() {
+fn linked_unlinked_and_linked_again() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let a_pid = a.pid();
@@ -35,8 +36,9 @@ fn lk_01_linked_unlinked_and_linked_again() {
     });
 }
 
+// scenario: LK-02
 #[test]
-fn lk_02_a_link_to_oneself_is_none() {
+fn a_link_to_oneself_is_none() {
     attached(|inbox: &mut Inbox<()>| {
         let me = inbox.pid();
         assert_eq!(process::link(me), Ok(()));
@@ -49,8 +51,9 @@ fn lk_02_a_link_to_oneself_is_none() {
     });
 }
 
+// scenario: LK-04
 #[test]
-fn lk_04_two_processes_have_one_link_whoever_made_it() {
+fn two_processes_have_one_link_whoever_made_it() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
@@ -81,8 +84,9 @@ fn two_links_give_one_exit() {
     });
 }
 
+// scenario: LK-05
 #[test]
-fn lk_05_strangers_and_the_dead_can_be_unlinked() {
+fn strangers_and_the_dead_can_be_unlinked() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (unrelated, exited) = (sleeper(), sleeper());
@@ -96,8 +100,9 @@ fn lk_05_strangers_and_the_dead_can_be_unlinked() {
     });
 }
 
+// scenario: LK-06
 #[test]
-fn lk_06_a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
+fn a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let exited = sleeper();
@@ -124,8 +129,9 @@ fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
     });
 }
 
+// scenario: LK-08
 #[test]
-fn lk_08_who_links_to_a_just_killed_process_dies_of_noproc() {
+fn who_links_to_a_just_killed_process_dies_of_noproc() {
     for _ in 0..50 {
         let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let victim = sleeper();
@@ -218,8 +224,9 @@ fn a_dying_process_can_be_unlinked() {
     });
 }
 
+// scenario: LK-10
 #[test]
-fn lk_10_a_normal_end_is_told_to_a_trapping_process() {
+fn a_normal_end_is_told_to_a_trapping_process() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link::<()>(|_| ()).unwrap();
@@ -228,8 +235,9 @@ fn lk_10_a_normal_end_is_told_to_a_trapping_process() {
     });
 }
 
+// scenario: LK-11
 #[test]
-fn lk_11_a_chain_dies_up_to_the_trapping_member() {
+fn a_chain_dies_up_to_the_trapping_member() {
     attached(|inbox: &mut Inbox<()>| {
         let [a, b, c] = [(); 3].map(|()| ScriptedProcess::new());
         let (d, e) = (ScriptedProcess::trapping(), ScriptedProcess::new());
@@ -249,8 +257,9 @@ fn lk_11_a_chain_dies_up_to_the_trapping_member() {
     });
 }
 
+// scenario: LK-12
 #[test]
-fn lk_12_a_ring_dies_whole_and_is_reported_once() {
+fn a_ring_dies_whole_and_is_reported_once() {
     attached(|inbox: &mut Inbox<()>| {
         let [x, y, z] = [(); 3].map(|()| ScriptedProcess::new());
         link(&x, &y);
@@ -290,8 +299,9 @@ fn a_hub_takes_everybody_along() {
     });
 }
 
+// scenario: LK-15
 #[test]
-fn lk_15_unlink_and_flush_leave_nothing_behind() {
+fn unlink_and_flush_leave_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..3000 {
@@ -309,8 +319,9 @@ fn lk_15_unlink_and_flush_leave_nothing_behind() {
     });
 }
 
+// scenario: LK-16
 #[test]
-fn lk_16_unlink_leaves_a_queued_exit() {
+fn unlink_leaves_a_queued_exit() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link::<()>(|_| process::exit_with("queued")).unwrap();
@@ -320,8 +331,9 @@ fn lk_16_unlink_leaves_a_queued_exit() {
     });
 }
 
+// scenario: LK-17
 #[test]
-fn lk_17_a_queued_exit_outlives_the_trap_flag() {
+fn a_queued_exit_outlives_the_trap_flag() {
     attached(|inbox: &mut Inbox<()>| {
         assert!(!process::trap_exit(true));
         let child = process::spawn_link::<()>(|_| process::exit_with("queued")).unwrap();
@@ -332,8 +344,9 @@ fn lk_17_a_queued_exit_outlives_the_trap_flag() {
     });
 }
 
+// scenario: LK-18
 #[test]
-fn lk_18_a_parked_child_goes_with_its_parent() {
+fn a_parked_child_goes_with_its_parent() {
     attached(|inbox: &mut Inbox<Pid>| {
         let to = inbox.address();
         let parent = process::spawn::<()>(move |inbox| {
@@ -355,8 +368,9 @@ fn lk_18_a_parked_child_goes_with_its_parent() {
     });
 }
 
+// scenario: LK-20
 #[test]
-fn lk_20_a_linked_body_that_ends_at_once_gives_its_reason() {
+fn a_linked_body_that_ends_at_once_gives_its_reason() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let reasons =
@@ -382,8 +396,9 @@ impl Drop for LastWords {
     }
 }
 
+// scenario: LK-21
 #[test]
-fn lk_21_a_parent_that_ends_at_once_takes_a_child_along_that_has_not_run() {
+fn a_parent_that_ends_at_once_takes_a_child_along_that_has_not_run() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..300 {
             let journal = Journal::new();

@@ -23,8 +23,9 @@ fn monitors(pid: impl Into<rethread::Pid>) -> (Vec<rethread::Pid>, Vec<rethread:
     (info.monitors, info.monitored_by)
 }
 
+// scenario: MN-01
 #[test]
-fn mn_01_a_down_carries_monitor_pid_and_reason() {
+fn a_down_carries_monitor_pid_and_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let child = ScriptedProcess::new();
         let monitor = process::monitor(&child);
@@ -35,8 +36,9 @@ fn mn_01_a_down_carries_monitor_pid_and_reason() {
     });
 }
 
+// scenario: MN-03
 #[test]
-fn mn_03_a_monitor_by_name_names_the_name() {
+fn a_monitor_by_name_names_the_name() {
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("jeeves");
         let child = ScriptedProcess::with(process::Builder::new().name(name));
@@ -47,8 +49,9 @@ fn mn_03_a_monitor_by_name_names_the_name() {
     });
 }
 
+// scenario: MN-04
 #[test]
-fn mn_04_an_unknown_name_is_down_at_once() {
+fn an_unknown_name_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("unregistered");
         let monitor = process::monitor_name(name);
@@ -76,8 +79,9 @@ fn a_dead_process_is_down_at_once() {
     });
 }
 
+// scenario: MN-06
 #[test]
-fn mn_06_monitoring_oneself_never_fires() {
+fn monitoring_oneself_never_fires() {
     attached(|inbox: &mut Inbox<()>| {
         let monitor = process::monitor(inbox.pid());
         assert!(process::demonitor(monitor));
@@ -88,8 +92,9 @@ fn mn_06_monitoring_oneself_never_fires() {
     });
 }
 
+// scenario: MN-07
 #[test]
-fn mn_07_no_down_after_demonitor() {
+fn no_down_after_demonitor() {
     attached(|inbox: &mut Inbox<()>| {
         let child = sleeper();
         let (removed, kept) = (process::monitor(&child), process::monitor(&child));
@@ -100,8 +105,9 @@ fn mn_07_no_down_after_demonitor() {
     });
 }
 
+// scenario: MN-10
 #[test]
-fn mn_10_demonitor_tells_the_truth() {
+fn demonitor_tells_the_truth() {
     attached(|inbox: &mut Inbox<()>| {
         let (mut was_active, mut had_fired) = (0, 0);
         for _ in 0..50 {
@@ -125,8 +131,9 @@ fn mn_10_demonitor_tells_the_truth() {
     });
 }
 
+// scenario: MN-11
 #[test]
-fn mn_11_demonitor_with_flush_leaves_nothing_behind() {
+fn demonitor_with_flush_leaves_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..3000 {
             let (child, monitor) = process::spawn_monitor::<()>(|_| ()).unwrap();
@@ -178,8 +185,9 @@ fn a_flush_finds_a_down_that_a_selective_receive_passed_over() {
     });
 }
 
+// scenario: MN-12
 #[test]
-fn mn_12_every_monitor_has_its_own_down() {
+fn every_monitor_has_its_own_down() {
     attached(|inbox: &mut Inbox<()>| {
         let child = sleeper();
         let monitors = [(); 3].map(|()| process::monitor(&child));
@@ -191,8 +199,9 @@ fn mn_12_every_monitor_has_its_own_down() {
     });
 }
 
+// scenario: MN-14
 #[test]
-fn mn_14_a_monitor_by_name_stays_with_the_process_it_found() {
+fn a_monitor_by_name_stays_with_the_process_it_found() {
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("mn_14");
         let (v, w) = (ScriptedProcess::with(process::Builder::new().name(name)), ScriptedProcess::new());
@@ -208,8 +217,9 @@ fn mn_14_a_monitor_by_name_stays_with_the_process_it_found() {
     });
 }
 
+// scenario: MN-15
 #[test]
-fn mn_15_a_large_reason_arrives_whole() {
+fn a_large_reason_arrives_whole() {
     attached(|inbox: &mut Inbox<()>| {
         let big: Vec<u8> = (0..=255).cycle().take(128 * 1024).collect();
         for _ in 0..100 {
@@ -222,8 +232,9 @@ fn mn_15_a_large_reason_arrives_whole() {
     });
 }
 
+// scenario: MN-16
 #[test]
-fn mn_16_monitored_by_is_emptied() {
+fn monitored_by_is_emptied() {
     attached(|inbox: &mut Inbox<()>| {
         let (watcher, watched) = (ScriptedProcess::new(), ScriptedProcess::new());
         let pid = watched.pid();
@@ -243,8 +254,9 @@ fn mn_16_monitored_by_is_emptied() {
     });
 }
 
+// scenario: MN-24
 #[test]
-fn mn_24_a_monitored_body_that_ends_at_once_gives_its_reason() {
+fn a_monitored_body_that_ends_at_once_gives_its_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let reasons =
             [ExitReason::new("simple"), ExitReason::new((1, "compound", [2, 3])), ExitReason::Normal];
@@ -258,8 +270,9 @@ fn mn_24_a_monitored_body_that_ends_at_once_gives_its_reason() {
     });
 }
 
+// scenario: MN-25
 #[test]
-fn mn_25_an_end_after_demonitor_is_not_told() {
+fn an_end_after_demonitor_is_not_told() {
     attached(|inbox: &mut Inbox<()>| {
         let child = ScriptedProcess::new();
         let monitor = process::monitor(&child);

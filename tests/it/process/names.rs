@@ -32,8 +32,9 @@ fn named(name: &str) -> Result<Address<()>, SpawnError> {
     })
 }
 
+// scenario: NM-02
 #[test]
-fn nm_02_a_dead_process_cannot_have_a_name() {
+fn a_dead_process_cannot_have_a_name() {
     let _watchdog = watchdog();
     let (name, exited) = (unique("nm_02"), exited());
     assert_eq!(process::register(name, &exited), Err(NameError::NoProc));
@@ -54,8 +55,9 @@ fn a_dying_process_cannot_have_a_name() {
     assert_eq!(process::whereis(name), None);
 }
 
+// scenario: NM-03
 #[test]
-fn nm_03_a_held_name_cannot_be_registered() {
+fn a_held_name_cannot_be_registered() {
     let _watchdog = watchdog();
     let name = unique("nm_03");
     let (a, b) = (sleeper(), sleeper());
@@ -72,8 +74,9 @@ fn nm_03_a_held_name_cannot_be_registered() {
     assert!(matches!(named(""), Err(SpawnError::Name(NameError::Empty))));
 }
 
+// scenario: NM-05
 #[test]
-fn nm_05_anybody_may_unregister() {
+fn anybody_may_unregister() {
     let _watchdog = watchdog();
     let (name, unrelated) = (unique("nm_05"), ScriptedProcess::new());
     let v = named(name).unwrap();
@@ -84,8 +87,9 @@ fn nm_05_anybody_may_unregister() {
     assert_eq!(process::register(unique("nm_05.second life"), &v), Ok(()));
 }
 
+// scenario: NM-06
 #[test]
-fn nm_06_an_unknown_name_cannot_be_unregistered() {
+fn an_unknown_name_cannot_be_unregistered() {
     let _watchdog = watchdog();
     assert_eq!(process::unregister(unique("nm_06")), Err(NameError::Unknown));
     assert_eq!(process::unregister(""), Err(NameError::Unknown));
@@ -95,8 +99,9 @@ fn nm_06_an_unknown_name_cannot_be_unregistered() {
     assert_eq!(process::unregister(name), Err(NameError::Unknown));
 }
 
+// scenario: NM-08
 #[test]
-fn nm_08_a_message_to_a_dead_process_is_dropped() {
+fn a_message_to_a_dead_process_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let exited = exited();
@@ -108,8 +113,9 @@ fn nm_08_a_message_to_a_dead_process_is_dropped() {
     });
 }
 
+// scenario: NM-09
 #[test]
-fn nm_09_the_name_is_free_when_the_down_arrives() {
+fn the_name_is_free_when_the_down_arrives() {
     attached(|inbox: &mut Inbox<()>| {
         let name = unique("nm_09");
         for round in 0..3000 {
@@ -128,8 +134,9 @@ fn nm_09_the_name_is_free_when_the_down_arrives() {
     });
 }
 
+// scenario: NM-10
 #[test]
-fn nm_10_the_name_is_free_when_the_exit_arrives() {
+fn the_name_is_free_when_the_exit_arrives() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let name = unique("nm_10");
@@ -141,8 +148,9 @@ fn nm_10_the_name_is_free_when_the_exit_arrives() {
     });
 }
 
+// scenario: NM-12
 #[test]
-fn nm_12_register_unregister_and_kill_in_turn() {
+fn register_unregister_and_kill_in_turn() {
     let _watchdog = watchdog();
     let name = unique("nm_12");
     let mut left: Option<Address<()>> = None;
@@ -165,8 +173,9 @@ fn nm_12_register_unregister_and_kill_in_turn() {
     }
 }
 
+// scenario: NM-13
 #[test]
-fn nm_13_a_process_shows_its_name() {
+fn a_process_shows_its_name() {
     let _watchdog = watchdog();
     let (name, later) = (unique("nm_13"), unique("nm_13.later"));
     let (child, plain) = (named(name).unwrap(), sleeper());
@@ -177,8 +186,9 @@ fn nm_13_a_process_shows_its_name() {
     assert!(process::info(&plain).unwrap().to_string().contains(later));
 }
 
+// scenario: NM-14
 #[test]
-fn nm_14_a_name_is_free_for_who_has_sent_the_kill() {
+fn a_name_is_free_for_who_has_sent_the_kill() {
     let _watchdog = watchdog();
     let name = unique("nm_14");
     for _ in 0..3000 {
@@ -190,8 +200,9 @@ fn nm_14_a_name_is_free_for_who_has_sent_the_kill() {
     }
 }
 
+// scenario: NM-16
 #[test]
-fn nm_16_registered_twice_unregistered_registered() {
+fn registered_twice_unregistered_registered() {
     attached(|inbox: &mut Inbox<()>| {
         let (name, me) = (unique("nm_16"), inbox.pid());
         assert_eq!(process::register(name, me), Ok(()));

@@ -5,8 +5,9 @@ use crate::support::{self, Journal, attached, down, exit_event, message, sleeper
 use rethread::ExitReason;
 use rethread::process::{self, Address, Event, Inbox};
 
+// scenario: OR-01
 #[test]
-fn or_01_nothing_sent_after_a_fatal_signal_is_handled() {
+fn nothing_sent_after_a_fatal_signal_is_handled() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         for _ in 0..1000 {
@@ -30,8 +31,9 @@ fn or_01_nothing_sent_after_a_fatal_signal_is_handled() {
     });
 }
 
+// scenario: OR-03
 #[test]
-fn or_03_a_message_comes_before_the_end_of_its_sender() {
+fn a_message_comes_before_the_end_of_its_sender() {
     attached(|inbox: &mut Inbox<u32>| {
         process::trap_exit(true);
         for round in 0..500 {
@@ -64,8 +66,9 @@ fn or_03_a_message_comes_before_the_end_of_its_sender() {
     });
 }
 
+// scenario: OR-04
 #[test]
-fn or_04_messages_of_one_sender_keep_their_order() {
+fn messages_of_one_sender_keep_their_order() {
     attached(|inbox: &mut Inbox<u32>| {
         let (sender, to) = (ScriptedProcess::new(), inbox.address());
         sender.start(move || (1..=5).for_each(|n| to.send(n)));
@@ -73,8 +76,9 @@ fn or_04_messages_of_one_sender_keep_their_order() {
     });
 }
 
+// scenario: OR-05
 #[test]
-fn or_05_an_answer_comes_before_the_down_or_never() {
+fn an_answer_comes_before_the_down_or_never() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let mut answered = 0;
         for _ in 0..300 {
@@ -101,8 +105,9 @@ fn or_05_an_answer_comes_before_the_down_or_never() {
     });
 }
 
+// scenario: OR-07
 #[test]
-fn or_07_a_monitor_before_the_kill_reports_killed() {
+fn a_monitor_before_the_kill_reports_killed() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..1000 {
             let child = sleeper();
@@ -113,8 +118,9 @@ fn or_07_a_monitor_before_the_kill_reports_killed() {
     });
 }
 
+// scenario: OR-08
 #[test]
-fn or_08_a_link_after_the_kill_reports_noproc_and_the_name_is_free() {
+fn a_link_after_the_kill_reports_noproc_and_the_name_is_free() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let name = unique("or_08");

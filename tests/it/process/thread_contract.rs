@@ -61,8 +61,9 @@ fn busy(builder: Builder) -> (Address<()>, Arc<AtomicBool>) {
     (address, enough)
 }
 
+// scenario: TH-01
 #[test]
-fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
+fn a_killed_thread_that_never_listens_is_dead_within_the_grace() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (name, before) = (unique("th_01"), process::zombies_total());
@@ -96,8 +97,9 @@ fn th_01_a_killed_thread_that_never_listens_is_dead_within_the_grace() {
     });
 }
 
+// scenario: TH-03
 #[test]
-fn th_03_a_killed_parked_thread_has_tidied_up_before_the_down() {
+fn a_killed_parked_thread_has_tidied_up_before_the_down() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..100 {
             let (ready, tidied) = (Gate::new(), Arc::new(AtomicBool::new(false)));
@@ -120,8 +122,9 @@ fn th_03_a_killed_parked_thread_has_tidied_up_before_the_down() {
     });
 }
 
+// scenario: TH-05
 #[test]
-fn th_05_an_unwind_that_is_swallowed_comes_again() {
+fn an_unwind_that_is_swallowed_comes_again() {
     attached(|inbox: &mut Inbox<()>| {
         let (swallowed, ready) = (Arc::new(AtomicUsize::new(0)), Gate::new());
         let (count, begun) = (Arc::clone(&swallowed), ready.clone());
@@ -207,8 +210,9 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
     });
 }
 
+// scenario: TH-06
 #[test]
-fn th_06_destructors_can_speak_but_neither_listen_nor_beget() {
+fn destructors_can_speak_but_neither_listen_nor_beget() {
     attached(|inbox: &mut Inbox<String>| {
         process::trap_exit(true);
         for sent in [ExitReason::Shutdown, ExitReason::Kill] {
@@ -303,8 +307,9 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
     });
 }
 
+// scenario: TH-13
 #[test]
-fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
+fn a_busy_linked_process_is_dead_within_its_deadline() {
     attached(|inbox: &mut Inbox<()>| {
         let a = ScriptedProcess::new();
         let (a_pid, linked) = (a.pid(), Gate::new());
@@ -333,8 +338,9 @@ fn th_13_a_busy_linked_process_is_dead_within_its_deadline() {
     });
 }
 
+// scenario: TH-14
 #[test]
-fn th_14_a_hook_closes_the_socket_its_process_is_blocked_on() {
+fn a_hook_closes_the_socket_its_process_is_blocked_on() {
     attached(|inbox: &mut Inbox<()>| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
@@ -390,8 +396,9 @@ impl GenServer for Sum {
     }
 }
 
+// scenario: TH-17
 #[test]
-fn th_17_foreign_threads_call_send_and_watch() {
+fn foreign_threads_call_send_and_watch() {
     let _watchdog = watchdog();
     let foreign = || {
         assert_eq!(process::current(), None);

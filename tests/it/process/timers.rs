@@ -13,8 +13,9 @@ const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
+// scenario: TM-01
 #[test]
-fn tm_01_a_timer_fires_once_and_not_early() {
+fn a_timer_fires_once_and_not_early() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let began = Instant::now();
         let timer = send_after(ms(300), &inbox.address(), "time");
@@ -27,8 +28,9 @@ fn tm_01_a_timer_fires_once_and_not_early() {
     });
 }
 
+// scenario: TM-02
 #[test]
-fn tm_02_cancel_tells_the_time_left_once() {
+fn cancel_tells_the_time_left_once() {
     attached(|inbox: &mut Inbox<()>| {
         let timer = send_after(ms(1000), &inbox.address(), ());
         let left = cancel_timer(timer).unwrap();
@@ -39,8 +41,9 @@ fn tm_02_cancel_tells_the_time_left_once() {
     });
 }
 
+// scenario: TM-04
 #[test]
-fn tm_04_a_very_long_timer_can_be_read() {
+fn a_very_long_timer_can_be_read() {
     attached(|inbox: &mut Inbox<()>| {
         let long = ms(1 << 31);
         let timer = send_after(long, &inbox.address(), ());
@@ -53,8 +56,9 @@ fn tm_04_a_very_long_timer_can_be_read() {
     });
 }
 
+// scenario: TM-05
 #[test]
-fn tm_05_there_is_no_bad_time() {
+fn there_is_no_bad_time() {
     attached(|inbox: &mut Inbox<()>| {
         // A negative or fractional time cannot be written; the longest one does not overflow.
         let timer = send_after(Duration::MAX, &inbox.address(), ());
@@ -68,8 +72,9 @@ fn tm_05_there_is_no_bad_time() {
     });
 }
 
+// scenario: TM-06
 #[test]
-fn tm_06_a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
+fn a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
     attached(|inbox: &mut Inbox<()>| {
         let exited = sleeper();
         let monitor = process::monitor(&exited);
@@ -83,8 +88,9 @@ fn tm_06_a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
     });
 }
 
+// scenario: TM-08
 #[test]
-fn tm_08_a_timer_outlives_the_process_that_started_it() {
+fn a_timer_outlives_the_process_that_started_it() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let to = inbox.address();
         let (starter, monitor) = process::spawn_monitor::<()>(move |_| {
@@ -97,8 +103,9 @@ fn tm_08_a_timer_outlives_the_process_that_started_it() {
     });
 }
 
+// scenario: TM-09
 #[test]
-fn tm_09_a_name_is_looked_up_when_the_timer_fires() {
+fn a_name_is_looked_up_when_the_timer_fires() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let text = unique("tm_09");
         let (name, base) = (Name::new(text), Instant::now());
@@ -131,8 +138,9 @@ fn a_name_that_has_moved_takes_the_timer_along() {
     });
 }
 
+// scenario: TM-12
 #[test]
-fn tm_12_absolute_times() {
+fn absolute_times() {
     attached(|inbox: &mut Inbox<u32>| {
         let to = inbox.address();
         let now = Instant::now();
@@ -147,8 +155,9 @@ fn tm_12_absolute_times() {
     });
 }
 
+// scenario: TM-14
 #[test]
-fn tm_14_another_process_can_cancel_my_timer() {
+fn another_process_can_cancel_my_timer() {
     attached(|inbox: &mut Inbox<()>| {
         let timer = send_after(ms(1000), &inbox.address(), ());
         let unrelated = ScriptedProcess::new();
@@ -159,8 +168,9 @@ fn tm_14_another_process_can_cancel_my_timer() {
     });
 }
 
+// scenario: TM-16
 #[test]
-fn tm_16_unrelated_messages_do_not_restart_the_timeout() {
+fn unrelated_messages_do_not_restart_the_timeout() {
     attached(|inbox: &mut Inbox<u32>| {
         // On a busy machine the timer thread may be late; then the wait has proved nothing, and is tried
         // again.

@@ -48,8 +48,9 @@ fn raised(body: impl FnOnce()) -> String {
     process::attempt(body).rescue(|report| report.message().to_owned())
 }
 
+// scenario: RG-01
 #[test]
-fn rg_01_a_key_is_held_by_one_process() {
+fn a_key_is_held_by_one_process() {
     let _watchdog = watchdog();
     let keys: Registry<&str, u32> = Registry::new();
     let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
@@ -98,8 +99,9 @@ fn an_attempt_shows_nowhere() {
     });
 }
 
+// scenario: RG-04
 #[test]
-fn rg_04_the_key_of_the_dead_is_free() {
+fn the_key_of_the_dead_is_free() {
     attached(|inbox: &mut Inbox<()>| {
         let keys: Registry<u32, u32> = Registry::new();
         for round in 0..200 {
@@ -126,8 +128,9 @@ fn rg_04_the_key_of_the_dead_is_free() {
     });
 }
 
+// scenario: RG-05
 #[test]
-fn rg_05_the_dead_are_not_found() {
+fn the_dead_are_not_found() {
     let _watchdog = watchdog();
     for _ in 0..500 {
         let (unique, many) = (Registry::<&str>::new(), DuplicateRegistry::<&str>::new());
@@ -148,8 +151,9 @@ fn rg_05_the_dead_are_not_found() {
     }
 }
 
+// scenario: RG-06
 #[test]
-fn rg_06_many_under_one_key() {
+fn many_under_one_key() {
     let _watchdog = watchdog();
     let groups: DuplicateRegistry<String, u32> = DuplicateRegistry::new();
     let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
@@ -172,8 +176,9 @@ fn rg_06_many_under_one_key() {
     assert_eq!(groups.entries(), [("k".to_owned(), b.pid(), 2)]);
 }
 
+// scenario: RG-08
 #[test]
-fn rg_08_a_dispatch_that_panics_harms_nothing() {
+fn a_dispatch_that_panics_harms_nothing() {
     attached(|inbox: &mut Inbox<()>| {
         let (unique, many) = (Registry::<&str>::new(), DuplicateRegistry::<&str>::new());
         unique.register("k", ()).unwrap();
@@ -187,8 +192,9 @@ fn rg_08_a_dispatch_that_panics_harms_nothing() {
     });
 }
 
+// scenario: RG-09
 #[test]
-fn rg_09_only_the_owner_updates_its_value() {
+fn only_the_owner_updates_its_value() {
     attached(|inbox: &mut Inbox<()>| {
         let keys: Registry<&str, u32> = Registry::new();
         let other = ScriptedProcess::new();
@@ -209,8 +215,9 @@ fn rg_09_only_the_owner_updates_its_value() {
     });
 }
 
+// scenario: RG-10
 #[test]
-fn rg_10_one_unregisters_only_oneself() {
+fn one_unregisters_only_oneself() {
     let _watchdog = watchdog();
     let (unique, many) = (Registry::<&str, u32>::new(), DuplicateRegistry::<&str, u32>::new());
     let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
@@ -266,8 +273,9 @@ fn some_entries_are_unregistered_by_their_value() {
     });
 }
 
+// scenario: RG-14
 #[test]
-fn rg_14_a_key_nobody_holds_is_no_process() {
+fn a_key_nobody_holds_is_no_process() {
     let _watchdog = watchdog();
     let keys: Registry<&str> = Registry::new();
     let server: ServerRef<Idle> = keys.server("k");
@@ -299,8 +307,9 @@ impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for EventText {
     }
 }
 
+// scenario: RG-16
 #[test]
-fn rg_16_listeners_are_told_in_order() {
+fn listeners_are_told_in_order() {
     attached(|inbox: &mut Inbox<EventText>| {
         let (unique, many) = (Registry::<u8, u32>::new(), DuplicateRegistry::<u8, u32>::new());
         unique.listen(&inbox.address());

@@ -44,8 +44,9 @@ fn receives(inbox: &mut Inbox<()>) {
     inbox.recv();
 }
 
+// scenario: RG-20
 #[test]
-fn rg_20_the_lock_of_one_that_is_killed_or_panics_is_free() {
+fn the_lock_of_one_that_is_killed_or_panics_is_free() {
     let _watchdog = watchdog();
     let keys = Keys::new();
     let ends: [fn(&Address<()>); 4] = [

@@ -1,5 +1,4 @@
-//! Supervisors that shut down when their significant children have exited. The names are those of
-//! tests/scenarios/ids.txt.
+//! Supervisors that shut down when their significant children have exited.
 
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ fn significant(child: &Child, restart: Restart) -> ChildSpec {
     child.spec().restart(restart).significant(true).into()
 }
 
+// scenario: AU-01
 #[test]
-fn au_01_children_without_significance_never_end_the_supervisor() {
+fn children_without_significance_never_end_the_supervisor() {
     let _watchdog = watchdog();
     for rule in [Never, AnySignificant, AllSignificant] {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
@@ -36,8 +36,9 @@ fn au_01_children_without_significance_never_end_the_supervisor() {
     }
 }
 
+// scenario: AU-04
 #[test]
-fn au_04_with_any_significant_the_end_of_a_temporary_one_ends_the_supervisor() {
+fn with_any_significant_the_end_of_a_temporary_one_ends_the_supervisor() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, "crash".into(), ExitReason::Kill] {
         let journal = Journal::new();
@@ -59,8 +60,9 @@ fn au_04_with_any_significant_the_end_of_a_temporary_one_ends_the_supervisor() {
     }
 }
 
+// scenario: AU-04
 #[test]
-fn au_04_a_significant_transient_child_ends_it_by_ending_normally_but_is_restarted_after_a_crash() {
+fn a_significant_transient_child_ends_it_by_ending_normally_but_is_restarted_after_a_crash() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with(1)] {
         let s = Child::new("s", &Journal::new());
@@ -74,8 +76,9 @@ fn au_04_a_significant_transient_child_ends_it_by_ending_normally_but_is_restart
     }
 }
 
+// scenario: AU-05
 #[test]
-fn au_05_terminate_child_of_a_significant_child_does_not_end_the_supervisor() {
+fn terminate_child_of_a_significant_child_does_not_end_the_supervisor() {
     let _watchdog = watchdog();
     for rule in [AnySignificant, AllSignificant] {
         for restart in [Restart::Transient, Restart::Temporary] {
@@ -90,8 +93,9 @@ fn au_05_terminate_child_of_a_significant_child_does_not_end_the_supervisor() {
     }
 }
 
+// scenario: AU-06
 #[test]
-fn au_06_with_all_significant_the_last_one_ends_the_supervisor() {
+fn with_all_significant_the_last_one_ends_the_supervisor() {
     let _watchdog = watchdog();
     for restart in [Restart::Transient, Restart::Temporary] {
         let journal = Journal::new();
@@ -111,8 +115,9 @@ fn au_06_with_all_significant_the_last_one_ends_the_supervisor() {
     }
 }
 
+// scenario: AU-06
 #[test]
-fn au_06_one_that_was_terminated_by_hand_is_not_waited_for() {
+fn one_that_was_terminated_by_hand_is_not_waited_for() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [first, second] = ["first", "second"].map(|id| Child::new(id, &journal));
@@ -128,8 +133,9 @@ fn au_06_one_that_was_terminated_by_hand_is_not_waited_for() {
     assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
 
+// scenario: AU-07
 #[test]
-fn au_07_a_restart_of_significant_siblings_does_not_count() {
+fn a_restart_of_significant_siblings_does_not_count() {
     let _watchdog = watchdog();
     for plan in [Supervisor::one_for_all, Supervisor::rest_for_one] {
         for rule in [AnySignificant, AllSignificant] {

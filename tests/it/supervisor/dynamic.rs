@@ -1,5 +1,5 @@
 //! Dynamic supervisors: children started and terminated at run time, known by their pids, stopped all at
-//! once. The names are those of tests/scenarios/ids.txt.
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -65,8 +65,9 @@ fn await_restarting(supervisor: &Dynamic, count: usize) {
     });
 }
 
+// scenario: DY-02
 #[test]
-fn dy_02_a_child_is_terminated_by_its_pid() {
+fn a_child_is_terminated_by_its_pid() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let a = Child::new("a", &Journal::new());
@@ -80,8 +81,9 @@ fn dy_02_a_child_is_terminated_by_its_pid() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-04
 #[test]
-fn dy_04_a_child_is_restarted_with_its_own_arguments() {
+fn a_child_is_restarted_with_its_own_arguments() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let started = Journal::new();
@@ -106,8 +108,9 @@ fn dy_04_a_child_is_restarted_with_its_own_arguments() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-05
 #[test]
-fn dy_05_of_a_child_that_is_ignored_nothing_is_kept() {
+fn of_a_child_that_is_ignored_nothing_is_kept() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let a = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
@@ -128,8 +131,9 @@ fn a_restart_that_is_ignored_forgets_the_child() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-07
 #[test]
-fn dy_07_a_child_in_restarting_is_listed_and_terminated_by_its_last_pid() {
+fn a_child_in_restarting_is_listed_and_terminated_by_its_last_pid() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
     let a = breaks("a", &broken());
@@ -143,8 +147,9 @@ fn dy_07_a_child_in_restarting_is_listed_and_terminated_by_its_last_pid() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-08
 #[test]
-fn dy_08_children_in_restarting_count_but_are_not_active() {
+fn children_in_restarting_count_but_are_not_active() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
     let flag = broken();
@@ -161,8 +166,9 @@ fn dy_08_children_in_restarting_count_but_are_not_active() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-10
 #[test]
-fn dy_10_by_default_three_restarts_in_five_seconds_and_any_number_of_children() {
+fn by_default_three_restarts_in_five_seconds_and_any_number_of_children() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let ended = supervisor.watch();
@@ -181,8 +187,9 @@ fn dy_10_by_default_three_restarts_in_five_seconds_and_any_number_of_children() 
     assert_eq!(a.starts(), 4);
 }
 
+// scenario: DY-11
 #[test]
-fn dy_11_a_plan_that_makes_no_sense_starts_nothing() {
+fn a_plan_that_makes_no_sense_starts_nothing() {
     struct Module;
     impl SuperviseDynamic for Module {
         type Args = Result<DynamicSupervisorSpec, InitError>;
@@ -209,8 +216,9 @@ fn dy_11_a_plan_that_makes_no_sense_starts_nothing() {
     });
 }
 
+// scenario: DY-14
 #[test]
-fn dy_14_no_more_children_than_max_children() {
+fn no_more_children_than_max_children() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_children(0));
     let a = Child::new("a", &Journal::new());
@@ -219,8 +227,9 @@ fn dy_14_no_more_children_than_max_children() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-15
 #[test]
-fn dy_15_a_child_in_restarting_counts_for_max_children() {
+fn a_child_in_restarting_counts_for_max_children() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_children(1).max_restarts(OFTEN, SECOND));
     let (a, b) = (breaks("a", &broken()), Child::new("b", &Journal::new()));
@@ -230,8 +239,9 @@ fn dy_15_a_child_in_restarting_counts_for_max_children() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-16
 #[test]
-fn dy_16_a_place_becomes_free_with_the_end_of_a_child() {
+fn a_place_becomes_free_with_the_end_of_a_child() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_children(1));
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| Child::new(id, &Journal::new()));
@@ -248,8 +258,9 @@ fn dy_16_a_place_becomes_free_with_the_end_of_a_child() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-17
 #[test]
-fn dy_17_a_restart_gets_the_supervisors_own_argument_again() {
+fn a_restart_gets_the_supervisors_own_argument_again() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let got = Journal::new();
@@ -269,8 +280,9 @@ fn dy_17_a_restart_gets_the_supervisors_own_argument_again() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-19
 #[test]
-fn dy_19_each_try_to_restart_counts() {
+fn each_try_to_restart_counts() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_restarts(10, MINUTE));
     let ended = supervisor.watch();
@@ -283,8 +295,9 @@ fn dy_19_each_try_to_restart_counts() {
     assert!(!process::is_alive(bystander.pid()));
 }
 
+// scenario: DY-21
 #[test]
-fn dy_21_termination_is_by_the_childs_own_shutdown() {
+fn termination_is_by_the_childs_own_shutdown() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let cases = [
@@ -307,8 +320,9 @@ fn dy_21_termination_is_by_the_childs_own_shutdown() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-22
 #[test]
-fn dy_22_a_child_in_restarting_is_terminated_once() {
+fn a_child_in_restarting_is_terminated_once() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
     let a = breaks("a", &broken());
@@ -325,8 +339,9 @@ fn dy_22_a_child_in_restarting_is_terminated_once() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-23
 #[test]
-fn dy_23_ids_need_not_differ() {
+fn ids_need_not_differ() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let (a, b) = (Child::new("same", &Journal::new()), Child::new("same", &Journal::new()));
@@ -336,8 +351,9 @@ fn dy_23_ids_need_not_differ() {
     supervisor.stop().unwrap();
 }
 
+// scenario: DY-25
 #[test]
-fn dy_25_who_does_not_go_within_its_time_is_killed() {
+fn who_does_not_go_within_its_time_is_killed() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     // Time enough for the well-behaved ones, on a loaded machine too.
@@ -350,8 +366,9 @@ fn dy_25_who_does_not_go_within_its_time_is_killed() {
     assert_eq!(reasons, [ExitReason::Shutdown, ExitReason::Killed, ExitReason::Shutdown]);
 }
 
+// scenario: SH-13
 #[test]
-fn sh_13_children_stop_at_the_same_time() {
+fn children_stop_at_the_same_time() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     // Each exits only when all three have been asked to shut down.
@@ -373,8 +390,9 @@ fn sh_13_children_stop_at_the_same_time() {
     assert_eq!(*notified.0.lock(), 3);
 }
 
+// scenario: SH-14
 #[test]
-fn sh_14_the_times_of_all_children_run_at_once() {
+fn the_times_of_all_children_run_at_once() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let limit = ms(400);
@@ -417,8 +435,9 @@ fn each_childs_time_is_its_own() {
     assert!(slow.is_open());
 }
 
+// scenario: SH-15
 #[test]
-fn sh_15_ten_children_are_killed() {
+fn ten_children_are_killed() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::new());
     let watches: Vec<process::Watch> = (0..10)
@@ -432,8 +451,9 @@ fn sh_15_ten_children_are_killed() {
     assert!(watches.iter().all(|watch| watch.wait() == ExitReason::Killed));
 }
 
+// scenario: AU-10
 #[test]
-fn au_10_a_significant_child_is_refused_before_the_supervisor_is_asked() {
+fn a_significant_child_is_refused_before_the_supervisor_is_asked() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let significant = || a.spec().restart(Restart::Transient).significant(true);

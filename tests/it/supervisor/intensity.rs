@@ -1,5 +1,4 @@
-//! The restart intensity of a supervisor, the effect of exceeding it, and its meaning in a tree. The names
-//! are those of tests/scenarios/ids.txt.
+//! The restart intensity of a supervisor, the effect of exceeding it, and its meaning in a tree.
 
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ fn none_allowed() -> SupervisorSpec {
     Supervisor::one_for_one().max_restarts(0, MINUTE)
 }
 
+// scenario: IN-02
 #[test]
-fn in_02_even_a_normal_end_of_a_permanent_child_counts() {
+fn even_a_normal_end_of_a_permanent_child_counts() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(none_allowed().child(a.spec()));
@@ -25,8 +25,9 @@ fn in_02_even_a_normal_end_of_a_permanent_child_counts() {
     assert_eq!(a.starts(), 1);
 }
 
+// scenario: IN-03
 #[test]
-fn in_03_ends_without_a_restart_cost_nothing() {
+fn ends_without_a_restart_cost_nothing() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (t, n) = (Child::new("t", &journal), Child::new("n", &journal));
@@ -40,8 +41,9 @@ fn in_03_ends_without_a_restart_cost_nothing() {
     supervisor.stop().unwrap();
 }
 
+// scenario: IN-04
 #[test]
-fn in_04_the_second_crash_within_the_period_is_too_much() {
+fn the_second_crash_within_the_period_is_too_much() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("in 04");
@@ -59,8 +61,9 @@ fn in_04_the_second_crash_within_the_period_is_too_much() {
     assert_eq!(logs().iter().filter(|line| is_logged(line)).count(), 1);
 }
 
+// scenario: IN-05
 #[test]
-fn in_05_crashes_further_apart_than_the_period_go_on_for_ever() {
+fn crashes_further_apart_than_the_period_go_on_for_ever() {
     let _watchdog = watchdog();
     let period = Duration::from_millis(100);
     let a = Child::new("a", &Journal::new());
@@ -73,8 +76,9 @@ fn in_05_crashes_further_apart_than_the_period_go_on_for_ever() {
     supervisor.stop().unwrap();
 }
 
+// scenario: IN-08
 #[test]
-fn in_08_at_the_limit_the_others_stop_in_reverse_and_the_crashed_one_is_left_alone() {
+fn at_the_limit_the_others_stop_in_reverse_and_the_crashed_one_is_left_alone() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let children = ["a", "b", "c"].map(|id| {
@@ -90,8 +94,9 @@ fn in_08_at_the_limit_the_others_stop_in_reverse_and_the_crashed_one_is_left_alo
     assert_eq!(journal.all(), expected);
 }
 
+// scenario: IN-09
 #[test]
-fn in_09_failed_restarts_count() {
+fn failed_restarts_count() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| if k > 1 { Begin::Fail("no") } else { Begin::Up });
@@ -109,8 +114,9 @@ fn nested(restart: Restart, sub: SupervisorSpec) -> (ServerRef<Supervisor>, Serv
     (up(Supervisor::one_for_one().child(sub)), name)
 }
 
+// scenario: IN-11
 #[test]
-fn in_11_a_transient_sub_supervisor_that_gives_up_stays_down() {
+fn a_transient_sub_supervisor_that_gives_up_stays_down() {
     let _watchdog = watchdog();
     let worker = Child::new("worker", &Journal::new());
     let (top, sub) = nested(Restart::Transient, none_allowed().child(worker.spec()));
@@ -122,8 +128,9 @@ fn in_11_a_transient_sub_supervisor_that_gives_up_stays_down() {
     top.stop().unwrap();
 }
 
+// scenario: IN-12
 #[test]
-fn in_12_a_permanent_sub_supervisor_is_restarted_with_fresh_static_children() {
+fn a_permanent_sub_supervisor_is_restarted_with_fresh_static_children() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (worker, other, added) =
@@ -187,8 +194,9 @@ impl Tree {
 }
 
 /// Children added to a static supervisor stand for dynamic ones.
+// scenario: IN-14
 #[test]
-fn in_14_a_sub_supervisors_limit_restarts_all_under_one_for_all() {
+fn a_sub_supervisors_limit_restarts_all_under_one_for_all() {
     let _watchdog = watchdog();
     let tree = Tree::grow();
     let before = [&tree.sub1, &tree.sub2].map(|sub| sub.whereis().unwrap());
@@ -210,8 +218,9 @@ fn in_14_a_sub_supervisors_limit_restarts_all_under_one_for_all() {
     assert!(!process::is_alive(tree.a.pid()));
 }
 
+// scenario: IN-15
 #[test]
-fn in_15_a_crash_within_the_limit_stays_below() {
+fn a_crash_within_the_limit_stays_below() {
     let _watchdog = watchdog();
     let tree = Tree::grow();
     let before = [&tree.sub1, &tree.sub2].map(ServerRef::whereis);
@@ -223,8 +232,9 @@ fn in_15_a_crash_within_the_limit_stays_below() {
     tree.top.stop().unwrap();
 }
 
+// scenario: IN-16
 #[test]
-fn in_16_a_supervisor_ends_with_its_parent_even_if_that_ends_normally() {
+fn a_supervisor_ends_with_its_parent_even_if_that_ends_normally() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, ExitReason::shutdown_with("x"), "crash".into()] {
         let journal = Journal::new();
@@ -249,8 +259,9 @@ fn in_16_a_supervisor_ends_with_its_parent_even_if_that_ends_normally() {
     }
 }
 
+// scenario: IN-17
 #[test]
-fn in_17_a_shutdown_from_a_stranger_is_ignored() {
+fn a_shutdown_from_a_stranger_is_ignored() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(none_allowed().child(a.spec()));

@@ -40,8 +40,9 @@ fn index(part: &ServerRef<Part>) -> usize {
     part.call(|from| from).expect("the partition runs").0
 }
 
+// scenario: AG-08
 #[test]
-fn ag_08_as_many_partitions_as_the_machine_runs_threads() {
+fn as_many_partitions_as_the_machine_runs_threads() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_08");
         let supervisor = plan(name).start_link().unwrap();
@@ -59,8 +60,9 @@ fn ag_08_as_many_partitions_as_the_machine_runs_threads() {
     });
 }
 
+// scenario: AG-09
 #[test]
-fn ag_09_numbers_go_round_and_keys_are_spread() {
+fn numbers_go_round_and_keys_are_spread() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_09");
         let supervisor = plan(name).partitions(3).start_link().unwrap();
@@ -80,8 +82,9 @@ fn ag_09_numbers_go_round_and_keys_are_spread() {
     });
 }
 
+// scenario: AG-10
 #[test]
-fn ag_10_when_it_is_stopped_all_is_gone() {
+fn when_it_is_stopped_all_is_gone() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_10");
         for _ in 0..100 {
@@ -96,8 +99,9 @@ fn ag_10_when_it_is_stopped_all_is_gone() {
     });
 }
 
+// scenario: AG-12
 #[test]
-fn ag_12_no_partitions_are_refused() {
+fn no_partitions_are_refused() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_12");
         let none = || plan(name).partitions(0);

@@ -1,5 +1,4 @@
-//! When a child that exited is restarted, alone: restart types, restarts that fail, requests meanwhile. The
-//! names are those of tests/scenarios/ids.txt.
+//! When a child that exited is restarted, alone: restart types, restarts that fail, requests meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,8 +29,9 @@ fn breaks(journal: &Journal) -> (Child, Arc<AtomicBool>) {
     (a, broken)
 }
 
+// scenario: OO-02
 #[test]
-fn oo_02_a_permanent_child_is_restarted_after_a_shutdown_and_after_a_normal_end() {
+fn a_permanent_child_is_restarted_after_a_shutdown_and_after_a_normal_end() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let (supervisor, bystander) = with_bystander(a.permanent());
@@ -45,8 +45,9 @@ fn oo_02_a_permanent_child_is_restarted_after_a_shutdown_and_after_a_normal_end(
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-03
 #[test]
-fn oo_03_a_permanent_child_is_restarted_after_a_crash() {
+fn a_permanent_child_is_restarted_after_a_crash() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let (supervisor, bystander) = with_bystander(a.permanent());
@@ -57,8 +58,9 @@ fn oo_03_a_permanent_child_is_restarted_after_a_crash() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-05
 #[test]
-fn oo_05_a_transient_child_is_not_restarted_after_a_shutdown() {
+fn a_transient_child_is_not_restarted_after_a_shutdown() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.transient()));
@@ -72,8 +74,9 @@ fn oo_05_a_transient_child_is_not_restarted_after_a_shutdown() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-06
 #[test]
-fn oo_06_a_transient_child_is_restarted_after_a_crash() {
+fn a_transient_child_is_restarted_after_a_crash() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.transient()));
@@ -82,8 +85,9 @@ fn oo_06_a_transient_child_is_restarted_after_a_crash() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-07
 #[test]
-fn oo_07_a_transient_child_is_restarted_after_a_kill() {
+fn a_transient_child_is_restarted_after_a_kill() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.transient()));
@@ -92,8 +96,9 @@ fn oo_07_a_transient_child_is_restarted_after_a_kill() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-08
 #[test]
-fn oo_08_a_temporary_child_is_never_restarted_and_its_spec_is_gone() {
+fn a_temporary_child_is_never_restarted_and_its_spec_is_gone() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a.temporary()));
@@ -106,8 +111,9 @@ fn oo_08_a_temporary_child_is_never_restarted_and_its_spec_is_gone() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-11
 #[test]
-fn oo_11_a_restart_that_fails_is_tried_again_until_it_works() {
+fn a_restart_that_fails_is_tried_again_until_it_works() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| match k {
@@ -126,8 +132,9 @@ fn oo_11_a_restart_that_fails_is_tried_again_until_it_works() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-12
 #[test]
-fn oo_12_a_restart_that_asks_to_be_ignored_is_not_tried_again() {
+fn a_restart_that_asks_to_be_ignored_is_not_tried_again() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| if k == 2 { Begin::Ignore } else { Begin::Up });
@@ -139,8 +146,9 @@ fn oo_12_a_restart_that_asks_to_be_ignored_is_not_tried_again() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-14
 #[test]
-fn oo_14_a_supervisor_answers_while_a_restart_keeps_failing() {
+fn a_supervisor_answers_while_a_restart_keeps_failing() {
     let _watchdog = watchdog();
     let (a, broken) = breaks(&Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()));
@@ -160,8 +168,9 @@ fn oo_14_a_supervisor_answers_while_a_restart_keeps_failing() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-14
 #[test]
-fn oo_14_a_supervisor_can_be_stopped_while_a_restart_keeps_failing() {
+fn a_supervisor_can_be_stopped_while_a_restart_keeps_failing() {
     let _watchdog = watchdog();
     let (a, _broken) = breaks(&Journal::new());
     let bystander = Child::new("bystander", &Journal::new());
@@ -179,8 +188,9 @@ fn oo_14_a_supervisor_can_be_stopped_while_a_restart_keeps_failing() {
     assert_eq!(a.attempts(), attempts);
 }
 
+// scenario: OO-15
 #[test]
-fn oo_15_terminate_child_ends_the_loop_of_a_failing_restart() {
+fn terminate_child_ends_the_loop_of_a_failing_restart() {
     let _watchdog = watchdog();
     let (a, broken) = breaks(&Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()));
@@ -198,8 +208,9 @@ fn oo_15_terminate_child_ends_the_loop_of_a_failing_restart() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-15
 #[test]
-fn oo_15_a_stopped_loop_does_not_come_back_after_a_second_crash() {
+fn a_stopped_loop_does_not_come_back_after_a_second_crash() {
     let _watchdog = watchdog();
     let (a, broken) = breaks(&Journal::new());
     let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()));
@@ -218,8 +229,9 @@ fn oo_15_a_stopped_loop_does_not_come_back_after_a_second_crash() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-17
 #[test]
-fn oo_17_a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
+fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -252,8 +264,9 @@ fn oo_17_a_child_that_died_before_terminate_child_is_restarted_and_then_terminat
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-18
 #[test]
-fn oo_18_a_child_that_unlinked_itself_is_still_terminated() {
+fn a_child_that_unlinked_itself_is_still_terminated() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let (supervisor, bystander) = with_bystander(a.spec());
@@ -266,8 +279,9 @@ fn oo_18_a_child_that_unlinked_itself_is_still_terminated() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-18
 #[test]
-fn oo_18_the_end_of_a_child_that_unlinked_itself_is_not_noticed() {
+fn the_end_of_a_child_that_unlinked_itself_is_not_noticed() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.spec()));
@@ -283,8 +297,9 @@ fn oo_18_the_end_of_a_child_that_unlinked_itself_is_not_noticed() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OO-20
 #[test]
-fn oo_20_the_name_points_to_the_restarted_child() {
+fn the_name_points_to_the_restarted_child() {
     let _watchdog = watchdog();
     let name: ServerRef<child::Actor> = ServerRef::named(unique("oo 20"));
     let a = Child::new("a", &Journal::new());
@@ -299,8 +314,9 @@ fn oo_20_the_name_points_to_the_restarted_child() {
     assert_eq!(name.whereis(), None);
 }
 
+// scenario: OO-21
 #[test]
-fn oo_21_a_start_child_that_fails_costs_no_restart() {
+fn a_start_child_that_fails_costs_no_restart() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|_| Begin::Fail("no"));

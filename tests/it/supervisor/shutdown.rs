@@ -1,5 +1,5 @@
 //! How supervisors stop their children: in which order, how fast, and what happens to uninterruptible
-//! threads. The names are those of tests/scenarios/ids.txt.
+//! threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,8 +36,9 @@ fn zombies_of(pids: &[Pid]) -> usize {
     process::zombies().iter().filter(|zombie| pids.contains(&zombie.pid)).count()
 }
 
+// scenario: SH-01
 #[test]
-fn sh_01_children_with_unlimited_time_end_with_shutdown() {
+fn children_with_unlimited_time_end_with_shutdown() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (a, b) = (Child::new("a", &journal).traps(), Child::new("b", &journal));
@@ -48,8 +49,9 @@ fn sh_01_children_with_unlimited_time_end_with_shutdown() {
     assert_eq!(watches.each_ref().map(|watch| watch.wait()), [ExitReason::Shutdown, ExitReason::Shutdown]);
 }
 
+// scenario: SH-02
 #[test]
-fn sh_02_a_child_that_does_not_listen_is_killed_after_its_time() {
+fn a_child_that_does_not_listen_is_killed_after_its_time() {
     let _watchdog = watchdog();
     let limit = ms(300);
     let a = Child::new("a", &Journal::new());
@@ -63,8 +65,9 @@ fn sh_02_a_child_that_does_not_listen_is_killed_after_its_time() {
     assert_eq!(watches.each_ref().map(|watch| watch.wait()), [ExitReason::Shutdown, ExitReason::Killed]);
 }
 
+// scenario: SH-04
 #[test]
-fn sh_04_a_brutal_kill_is_not_seen_by_the_child() {
+fn a_brutal_kill_is_not_seen_by_the_child() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (note, ready) = (journal.clone(), Gate::new());
@@ -85,8 +88,9 @@ fn sh_04_a_brutal_kill_is_not_seen_by_the_child() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SH-06
 #[test]
-fn sh_06_terminate_child_kills_when_the_time_is_up() {
+fn terminate_child_kills_when_the_time_is_up() {
     let _watchdog = watchdog();
     for limit in [ms(100), Duration::ZERO] {
         let child = stubborn("a").shutdown(Shutdown::Timeout(limit));
@@ -101,8 +105,9 @@ fn sh_06_terminate_child_kills_when_the_time_is_up() {
     }
 }
 
+// scenario: SH-07
 #[test]
-fn sh_07_children_stop_one_after_the_other_each_with_a_limit_of_its_own() {
+fn children_stop_one_after_the_other_each_with_a_limit_of_its_own() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let slow = |id| {
@@ -132,8 +137,9 @@ fn answering(id: &'static str, ready: &Arc<AtomicUsize>, reason: ExitReason) -> 
     })
 }
 
+// scenario: SH-09
 #[test]
-fn sh_09_whatever_children_answer_the_supervisor_ends_as_it_should_and_the_unexpected_is_reported() {
+fn whatever_children_answer_the_supervisor_ends_as_it_should_and_the_unexpected_is_reported() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sh 09");
@@ -158,8 +164,9 @@ fn sh_09_whatever_children_answer_the_supervisor_ends_as_it_should_and_the_unexp
     assert_eq!(reports.len(), unexpected.len(), "{reports:#?}");
 }
 
+// scenario: SH-10
 #[test]
-fn sh_10_deaths_are_strictly_in_reverse() {
+fn deaths_are_strictly_in_reverse() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let five = ["a", "b", "c", "d", "e"].map(|id| Child::new(id, &journal));
@@ -173,8 +180,9 @@ fn sh_10_deaths_are_strictly_in_reverse() {
     assert_eq!(journal.all(), ["stop e", "stop d", "stop c", "stop b", "stop a"]);
 }
 
+// scenario: SH-11
 #[test]
-fn sh_11_stop_with_a_reason_ends_the_supervisor_with_it_and_the_children_with_shutdown() {
+fn stop_with_a_reason_ends_the_supervisor_with_it_and_the_children_with_shutdown() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, "a reason".into(), ExitReason::shutdown_with(7)] {
         let a = Child::new("a", &Journal::new());
@@ -185,8 +193,9 @@ fn sh_11_stop_with_a_reason_ends_the_supervisor_with_it_and_the_children_with_sh
     }
 }
 
+// scenario: SH-18
 #[test]
-fn sh_18_a_child_that_ended_before_is_left_alone() {
+fn a_child_that_ended_before_is_left_alone() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sh 18");
@@ -203,8 +212,9 @@ fn sh_18_a_child_that_ended_before_is_left_alone() {
     assert_eq!(logs().iter().filter(|line| is_logged(line)).count(), 0);
 }
 
+// scenario: TH-07
 #[test]
-fn th_07_a_brutal_kill_of_a_stuck_child_does_not_hang() {
+fn a_brutal_kill_of_a_stuck_child_does_not_hang() {
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
@@ -229,8 +239,9 @@ fn th_07_a_brutal_kill_of_a_stuck_child_does_not_hang() {
     eventually("the threads end", || zombies_of(&[first, second]) == 0);
 }
 
+// scenario: TH-09
 #[test]
-fn th_09_the_zombie_limit_ends_a_supervisors_restarts() {
+fn the_zombie_limit_ends_a_supervisors_restarts() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("th 09");
@@ -260,8 +271,9 @@ fn th_09_the_zombie_limit_ends_a_supervisors_restarts() {
     eventually("the threads end", || zombies_of(&pids) == 0);
 }
 
+// scenario: TH-09
 #[test]
-fn th_09_children_that_left_no_zombie_are_replaced_whatever_others_did() {
+fn children_that_left_no_zombie_are_replaced_whatever_others_did() {
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
@@ -278,8 +290,9 @@ fn th_09_children_that_left_no_zombie_are_replaced_whatever_others_did() {
     supervisor.stop().unwrap();
 }
 
+// scenario: TH-10
 #[test]
-fn th_10_a_busy_child_ends_with_shutdown_after_its_time_and_the_grace_and_is_one_zombie() {
+fn a_busy_child_ends_with_shutdown_after_its_time_and_the_grace_and_is_one_zombie() {
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (limit, grace) = (ms(200), ms(100));

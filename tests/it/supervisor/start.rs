@@ -1,5 +1,4 @@
-//! How supervisors start, valid and invalid plans, and the queries about children. The names are those of
-//! tests/scenarios/ids.txt.
+//! How supervisors start, valid and invalid plans, and the queries about children.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +12,9 @@ use rethread::{AutoShutdown, ChildError, ChildType, FailedToStartChild, SpecErro
 
 const SECOND: Duration = Duration::from_secs(1);
 
+// scenario: SV-01
 #[test]
-fn sv_01_a_supervisor_without_children_starts_and_ends_with_its_parents_shutdown() {
+fn a_supervisor_without_children_starts_and_ends_with_its_parents_shutdown() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let supervisor = Supervisor::one_for_one().start_link().unwrap();
@@ -26,8 +26,9 @@ fn sv_01_a_supervisor_without_children_starts_and_ends_with_its_parents_shutdown
     });
 }
 
+// scenario: SV-04
 #[test]
-fn sv_04_a_permanent_child_that_ignores_is_kept() {
+fn a_permanent_child_that_ignores_is_kept() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let idle = Child::new("idle", &journal).starts_as(|_| Begin::Ignore);
@@ -43,8 +44,9 @@ fn sv_04_a_permanent_child_that_ignores_is_kept() {
     assert_eq!(journal.all(), ["ignore idle", "start busy", "ignore idle", "stop busy"]);
 }
 
+// scenario: SV-04
 #[test]
-fn sv_04_one_that_ignores_in_the_plan_is_kept_too() {
+fn one_that_ignores_in_the_plan_is_kept_too() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let idle = Child::new("idle", &journal).starts_as(|k| if k == 1 { Begin::Ignore } else { Begin::Up });
@@ -54,8 +56,9 @@ fn sv_04_one_that_ignores_in_the_plan_is_kept_too() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-05
 #[test]
-fn sv_05_a_temporary_child_that_ignores_is_not_kept() {
+fn a_temporary_child_that_ignores_is_not_kept() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let ignored = |id| Child::new(id, &journal).starts_as(|_| Begin::Ignore).temporary();
@@ -69,8 +72,9 @@ fn sv_05_a_temporary_child_that_ignores_is_not_kept() {
     assert_eq!(journal.all(), ["ignore first", "start kept", "ignore last", "stop kept"]);
 }
 
+// scenario: SV-06
 #[test]
-fn sv_06_a_temporary_child_that_ignores_start_child_is_not_kept() {
+fn a_temporary_child_that_ignores_start_child_is_not_kept() {
     let _watchdog = watchdog();
     let ignored = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
     let supervisor = up(Supervisor::one_for_one());
@@ -80,8 +84,9 @@ fn sv_06_a_temporary_child_that_ignores_start_child_is_not_kept() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-07
 #[test]
-fn sv_07_start_child_hands_on_why_the_start_failed_and_forgets_the_spec() {
+fn start_child_hands_on_why_the_start_failed_and_forgets_the_spec() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let supervisor = up(Supervisor::one_for_one());
@@ -98,8 +103,9 @@ fn sv_07_start_child_hands_on_why_the_start_failed_and_forgets_the_spec() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-10
 #[test]
-fn sv_10_faulty_specs_are_refused_before_anything_is_started() {
+fn faulty_specs_are_refused_before_anything_is_started() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -120,8 +126,9 @@ fn sv_10_faulty_specs_are_refused_before_anything_is_started() {
     });
 }
 
+// scenario: SV-11
 #[test]
-fn sv_11_faulty_fields_of_a_child_are_named_whether_it_comes_in_the_plan_or_by_start_child() {
+fn faulty_fields_of_a_child_are_named_whether_it_comes_in_the_plan_or_by_start_child() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let quiet = up(Supervisor::one_for_one());
@@ -143,8 +150,9 @@ fn sv_11_faulty_fields_of_a_child_are_named_whether_it_comes_in_the_plan_or_by_s
     ending.stop().unwrap();
 }
 
+// scenario: SV-13
 #[test]
-fn sv_13_a_period_of_zero_is_refused_and_extreme_limits_are_not() {
+fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
     let _watchdog = watchdog();
     let faulty = Supervisor::one_for_one().max_restarts(3, Duration::ZERO);
     assert_eq!(faulty.clone().start().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
@@ -174,8 +182,9 @@ fn sv_13_a_period_of_zero_is_refused_and_extreme_limits_are_not() {
     }
 }
 
+// scenario: SV-14
 #[test]
-fn sv_14_start_child_with_the_id_of_a_running_child_says_who_it_is() {
+fn start_child_with_the_id_of_a_running_child_says_who_it_is() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -186,8 +195,9 @@ fn sv_14_start_child_with_the_id_of_a_running_child_says_who_it_is() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-16
 #[test]
-fn sv_16_a_terminated_child_can_be_restarted_but_not_added_again() {
+fn a_terminated_child_can_be_restarted_but_not_added_again() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.spec()));
@@ -200,8 +210,9 @@ fn sv_16_a_terminated_child_can_be_restarted_but_not_added_again() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-16
 #[test]
-fn sv_16_a_restart_child_that_fails_leaves_the_child_stopped() {
+fn a_restart_child_that_fails_leaves_the_child_stopped() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| if k == 2 { Begin::Fail("no") } else { Begin::Up });
@@ -215,8 +226,9 @@ fn sv_16_a_restart_child_that_fails_leaves_the_child_stopped() {
     assert_eq!(journal.all(), ["start a", "stop a", "fail a", "start a", "stop a"]);
 }
 
+// scenario: SV-17
 #[test]
-fn sv_17_only_a_child_that_does_not_run_can_be_deleted() {
+fn only_a_child_that_does_not_run_can_be_deleted() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.spec()));
@@ -230,8 +242,9 @@ fn sv_17_only_a_child_that_does_not_run_can_be_deleted() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-18
 #[test]
-fn sv_18_a_pid_is_no_id() {
+fn a_pid_is_no_id() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one().child(a.spec()));
@@ -241,8 +254,9 @@ fn sv_18_a_pid_is_no_id() {
 }
 
 /// Erlang's `{ok, Pid, Info}`: a start function here is a closure and can store information anywhere.
+// scenario: SV-20
 #[test]
-fn sv_20_a_start_function_can_leave_information_at_every_start() {
+fn a_start_function_can_leave_information_at_every_start() {
     let _watchdog = watchdog();
     let left: Arc<Mutex<Vec<Pid>>> = Arc::default();
     let leave = Arc::clone(&left);
@@ -261,8 +275,9 @@ fn sv_20_a_start_function_can_leave_information_at_every_start() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-21
 #[test]
-fn sv_21_when_a_child_does_not_start_the_earlier_ones_end_in_reverse_and_the_later_ones_never_begin() {
+fn when_a_child_does_not_start_the_earlier_ones_end_in_reverse_and_the_later_ones_never_begin() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -294,8 +309,9 @@ fn a_child_that_does_not_start_is_named_in_plain_words() {
     );
 }
 
+// scenario: SV-23
 #[test]
-fn sv_23_children_start_in_order_and_stop_in_reverse() {
+fn children_start_in_order_and_stop_in_reverse() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let order = ["m", "z", "a", "k", "b"];
@@ -312,8 +328,9 @@ fn sv_23_children_start_in_order_and_stop_in_reverse() {
     assert_eq!(journal.all(), expected);
 }
 
+// scenario: SV-24
 #[test]
-fn sv_24_children_are_listed_in_start_order() {
+fn children_are_listed_in_start_order() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let child = |id| Child::new(id, &journal).spec();
@@ -323,8 +340,9 @@ fn sv_24_children_are_listed_in_start_order() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-25
 #[test]
-fn sv_25_a_child_that_is_deleted_and_added_again_is_the_last() {
+fn a_child_that_is_deleted_and_added_again_is_the_last() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let child = |id| Child::new(id, &journal).spec();
@@ -338,8 +356,9 @@ fn sv_25_a_child_that_is_deleted_and_added_again_is_the_last() {
     assert_eq!(journal.all(), ["stop a", "stop b"]);
 }
 
+// scenario: SV-27
 #[test]
-fn sv_27_start_child_of_a_server_whose_name_an_outsider_holds_says_who() {
+fn start_child_of_a_server_whose_name_an_outsider_holds_says_who() {
     let _watchdog = watchdog();
     let name = unique("sv 27");
     let outsider = sleeper();
@@ -353,8 +372,9 @@ fn sv_27_start_child_of_a_server_whose_name_an_outsider_holds_says_who() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-28
 #[test]
-fn sv_28_an_unexpected_message_is_reported_and_does_no_harm() {
+fn an_unexpected_message_is_reported_and_does_no_harm() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sv 28");
@@ -375,8 +395,9 @@ fn sv_28_an_unexpected_message_is_reported_and_does_no_harm() {
     supervisor.stop().unwrap();
 }
 
+// scenario: SV-30
 #[test]
-fn sv_30_which_specs_survive_which_ends() {
+fn which_specs_survive_which_ends() {
     let _watchdog = watchdog();
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum End {
@@ -414,8 +435,9 @@ fn sv_30_which_specs_survive_which_ends() {
     }
 }
 
+// scenario: SV-32
 #[test]
-fn sv_32_a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
+fn a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let name = unique("sv 32");
@@ -431,8 +453,9 @@ fn sv_32_a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
     });
 }
 
+// scenario: SV-33
 #[test]
-fn sv_33_start_child_refuses_what_makes_no_sense_and_goes_on() {
+fn start_child_refuses_what_makes_no_sense_and_goes_on() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -458,8 +481,9 @@ fn sv_33_start_child_refuses_what_makes_no_sense_and_goes_on() {
 }
 
 /// In Gleam a child's id is its position; here it is the type's name unless it is given one.
+// scenario: SV-34
 #[test]
-fn sv_34_the_same_spec_twice_needs_two_ids() {
+fn the_same_spec_twice_needs_two_ids() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let spec = || Child::new("same", &journal).spec();

@@ -1,5 +1,4 @@
-//! Which children are restarted after the exit of one: one_for_all and rest_for_one. The names are those of
-//! tests/scenarios/ids.txt.
+//! Which children are restarted after the exit of one: one_for_all and rest_for_one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +19,9 @@ fn pids(children: &[Child]) -> Vec<Pid> {
     children.iter().map(Child::pid).collect()
 }
 
+// scenario: OA-01
 #[test]
-fn oa_01_one_crash_and_all_have_new_pids() {
+fn one_crash_and_all_have_new_pids() {
     let _watchdog = watchdog();
     let both = family(["a", "b"], &Journal::new());
     let supervisor = up(Supervisor::one_for_all().children(both.iter().map(Child::spec)));
@@ -33,8 +33,9 @@ fn oa_01_one_crash_and_all_have_new_pids() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OA-02
 #[test]
-fn oa_02_the_others_stop_in_reverse_and_all_start_in_order() {
+fn the_others_stop_in_reverse_and_all_start_in_order() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let children = family(["a", "b", "c"], &journal).map(|child| {
@@ -60,8 +61,9 @@ fn oa_02_the_others_stop_in_reverse_and_all_start_in_order() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OA-04
 #[test]
-fn oa_04_a_temporary_childs_crash_affects_nobody_else() {
+fn a_temporary_childs_crash_affects_nobody_else() {
     let _watchdog = watchdog();
     for plan in [Supervisor::one_for_all, Supervisor::rest_for_one] {
         let [a, t, b] = family(["a", "t", "b"], &Journal::new());
@@ -74,8 +76,9 @@ fn oa_04_a_temporary_childs_crash_affects_nobody_else() {
     }
 }
 
+// scenario: OA-04
 #[test]
-fn oa_04_a_temporary_sibling_is_stopped_and_dropped_by_the_others_restart() {
+fn a_temporary_sibling_is_stopped_and_dropped_by_the_others_restart() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, t, b] = family(["a", "t", "b"], &journal);
@@ -87,8 +90,9 @@ fn oa_04_a_temporary_sibling_is_stopped_and_dropped_by_the_others_restart() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OA-05
 #[test]
-fn oa_05_a_transient_child_that_had_ended_normally_is_started_again_too() {
+fn a_transient_child_that_had_ended_normally_is_started_again_too() {
     let _watchdog = watchdog();
     let [a, t] = family(["a", "t"], &Journal::new());
     let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(t.transient()));
@@ -100,8 +104,9 @@ fn oa_05_a_transient_child_that_had_ended_normally_is_started_again_too() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OA-05
 #[test]
-fn oa_05_so_is_one_that_was_terminated_by_hand() {
+fn so_is_one_that_was_terminated_by_hand() {
     let _watchdog = watchdog();
     let [a, b] = family(["a", "b"], &Journal::new());
     let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(b.spec()));
@@ -111,8 +116,9 @@ fn oa_05_so_is_one_that_was_terminated_by_hand() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OA-07
 #[test]
-fn oa_07_when_anothers_restart_fails_once_all_begin_again() {
+fn when_anothers_restart_fails_once_all_begin_again() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -129,8 +135,9 @@ fn oa_07_when_anothers_restart_fails_once_all_begin_again() {
     supervisor.stop().unwrap();
 }
 
+// scenario: OA-08
 #[test]
-fn oa_08_a_child_that_can_never_restart_ends_the_supervisor() {
+fn failing_restart_of_later_child_ends_one_for_all_supervisor() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -150,8 +157,9 @@ fn oa_08_a_child_that_can_never_restart_ends_the_supervisor() {
     assert!(!process::is_alive(a.pid()));
 }
 
+// scenario: OA-10
 #[test]
-fn oa_10_terminate_child_leaves_the_others_alone() {
+fn terminate_child_leaves_the_others_alone() {
     let _watchdog = watchdog();
     let [a, b] = family(["a", "b"], &Journal::new());
     let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(b.spec()));
@@ -164,8 +172,9 @@ fn oa_10_terminate_child_leaves_the_others_alone() {
 }
 
 /// A registry's partitions are OTP's example: parts of one table that only make sense together.
+// scenario: OA-12
 #[test]
-fn oa_12_the_partitions_of_a_table_restart_together_under_their_names() {
+fn the_partitions_of_a_table_restart_together_under_their_names() {
     let _watchdog = watchdog();
     let name = unique("oa 12");
     let part = |at: usize| ServerRef::<child::Actor>::from_name(format!("{name} part {at}"));
@@ -217,8 +226,9 @@ fn two_crashes_at_once_are_one_restart_of_a_group() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-01
 #[test]
-fn ro_01_those_after_it_restart_and_those_before_it_stay() {
+fn those_after_it_restart_and_those_before_it_stay() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let three = family(["a", "b", "c"], &journal);
@@ -233,8 +243,9 @@ fn ro_01_those_after_it_restart_and_those_before_it_stay() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-04
 #[test]
-fn ro_04_the_first_ones_crash_restarts_all() {
+fn the_first_ones_crash_restarts_all() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let three = family(["a", "b", "c"], &journal);
@@ -248,8 +259,9 @@ fn ro_04_the_first_ones_crash_restarts_all() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-05
 #[test]
-fn ro_05_a_temporary_child_after_it_is_stopped_and_dropped() {
+fn a_temporary_child_after_it_is_stopped_and_dropped() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, t] = family(["a", "t"], &journal);
@@ -262,8 +274,9 @@ fn ro_05_a_temporary_child_after_it_is_stopped_and_dropped() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-06
 #[test]
-fn ro_06_when_a_later_ones_restart_fails_once_it_is_tried_again_from_there() {
+fn when_a_later_ones_restart_fails_once_it_is_tried_again_from_there() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -279,8 +292,9 @@ fn ro_06_when_a_later_ones_restart_fails_once_it_is_tried_again_from_there() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-08
 #[test]
-fn ro_08_a_child_that_can_never_restart_ends_the_supervisor() {
+fn failing_restart_of_later_child_ends_rest_for_one_supervisor() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -294,8 +308,9 @@ fn ro_08_a_child_that_can_never_restart_ends_the_supervisor() {
     assert_eq!(journal.all().last().map(String::as_str), Some("stop a"));
 }
 
+// scenario: RO-09
 #[test]
-fn ro_09_what_is_listed_while_a_restart_keeps_failing() {
+fn what_is_listed_while_a_restart_keeps_failing() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let broken = Arc::new(AtomicBool::new(true));
@@ -320,8 +335,9 @@ fn ro_09_what_is_listed_while_a_restart_keeps_failing() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-11
 #[test]
-fn ro_11_the_order_survives_restarts() {
+fn the_order_survives_restarts() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b, d] = family(["a", "b", "d"], &journal);
@@ -356,8 +372,9 @@ fn the_end_of_one_sibling_while_another_is_being_started_again_is_noticed() {
     supervisor.stop().unwrap();
 }
 
+// scenario: RO-05
 #[test]
-fn ro_05_of_the_temporary_children_only_those_after_it_are_dropped() {
+fn of_the_temporary_children_only_those_after_it_are_dropped() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [first, a, b, last] = family(["first", "a", "b", "last"], &journal);

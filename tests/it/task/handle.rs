@@ -121,8 +121,9 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
+// scenario: TK-01
 #[test]
-fn tk_01_a_task_gives_its_value_and_is_linked_meanwhile() {
+fn a_task_gives_its_value_and_is_linked_meanwhile() {
     attached(|inbox: &mut Inbox<()>| {
         let (task, gate) = gated(42);
         let end = process::watch(&task);
@@ -135,8 +136,9 @@ fn tk_01_a_task_gives_its_value_and_is_linked_meanwhile() {
     });
 }
 
+// scenario: TK-02
 #[test]
-fn tk_02_callers_from_the_nearest_on() {
+fn callers_from_the_nearest_on() {
     attached(|inbox: &mut Inbox<()>| {
         let outer = Task::spawn(|| {
             let inner = Task::spawn(task::callers).expect("a free thread");
@@ -148,8 +150,9 @@ fn tk_02_callers_from_the_nearest_on() {
     });
 }
 
+// scenario: TK-04
 #[test]
-fn tk_04_a_crash_under_an_owner_that_traps_exits() {
+fn a_crash_under_an_owner_that_traps_exits() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let task = Task::<()>::spawn(|| process::exit_with("boom")).unwrap();
@@ -168,8 +171,9 @@ fn tk_04_a_crash_under_an_owner_that_traps_exits() {
     assert!(server.starts_with("task <"), "{server}");
 }
 
+// scenario: TK-05
 #[test]
-fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
+fn after_a_timeout_neither_value_nor_down_arrives() {
     attached(|inbox: &mut Inbox<()>| {
         let (task, gate) = gated("late");
         let (pid, end) = (task.pid(), process::watch(&task));
@@ -184,8 +188,9 @@ fn tk_05_after_a_timeout_neither_value_nor_down_arrives() {
     assert_eq!(failure.reason, ExitReason::Timeout);
 }
 
+// scenario: TK-07
 #[test]
-fn tk_07_a_task_that_is_given_up_goes_on() {
+fn a_task_that_is_given_up_goes_on() {
     attached(|_: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let gate = Gate::new();
@@ -201,8 +206,9 @@ fn tk_07_a_task_that_is_given_up_goes_on() {
     });
 }
 
+// scenario: TK-07
 #[test]
-fn tk_07_or_dies_with_an_owner_that_does_not_survive_the_timeout() {
+fn or_dies_with_an_owner_that_does_not_survive_the_timeout() {
     let (tx, rx) = channel();
     let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         let task = waiting::<()>();
@@ -212,8 +218,9 @@ fn tk_07_or_dies_with_an_owner_that_does_not_survive_the_timeout() {
     assert_eq!(rx.recv().unwrap().wait(), reason);
 }
 
+// scenario: TK-08
 #[test]
-fn tk_08_a_task_that_ends_normally_without_a_value() {
+fn a_task_that_ends_normally_without_a_value() {
     attached(|inbox: &mut Inbox<()>| {
         let task = Task::<u8>::spawn(|| process::exit_with(ExitReason::Normal)).unwrap();
         let pid = task.pid();
@@ -225,8 +232,9 @@ fn tk_08_a_task_that_ends_normally_without_a_value() {
     assert_eq!(failure.reason, ExitReason::Normal);
 }
 
+// scenario: TK-12
 #[test]
-fn tk_12_a_look_at_what_is_there() {
+fn a_look_at_what_is_there() {
     attached(|inbox: &mut Inbox<()>| {
         let mut task = finished("there");
         assert_eq!(task.yield_for(NOW), Some(Ok("there")));
@@ -234,8 +242,9 @@ fn tk_12_a_look_at_what_is_there() {
     });
 }
 
+// scenario: TK-13
 #[test]
-fn tk_13_a_look_at_many() {
+fn a_look_at_many() {
     attached(|_: &mut Inbox<()>| {
         process::trap_exit(true);
         let mut tasks = [finished(1), waiting(), ended("boom")];
@@ -244,8 +253,9 @@ fn tk_13_a_look_at_many() {
     });
 }
 
+// scenario: TK-15
 #[test]
-fn tk_15_a_task_that_is_shut_down() {
+fn a_task_that_is_shut_down() {
     attached(|inbox: &mut Inbox<()>| {
         for how in [Shutdown::Timeout(LONG), Shutdown::Infinity, Shutdown::BrutalKill] {
             let mut task = waiting::<()>();
@@ -276,8 +286,9 @@ fn trapping<T: Send + 'static>(then: impl FnOnce(ExitReason) -> T + Send + 'stat
     task.expect("a free thread")
 }
 
+// scenario: TK-16
 #[test]
-fn tk_16_a_value_given_while_shutting_down() {
+fn a_value_given_while_shutting_down() {
     attached(|inbox: &mut Inbox<()>| {
         for how in [Shutdown::Timeout(LONG), Shutdown::Infinity] {
             let mut task = trapping(|reason| reason);
@@ -287,8 +298,9 @@ fn tk_16_a_value_given_while_shutting_down() {
     });
 }
 
+// scenario: TK-17
 #[test]
-fn tk_17_a_task_that_will_not_shut_down_is_killed() {
+fn a_task_that_will_not_shut_down_is_killed() {
     attached(|inbox: &mut Inbox<()>| {
         let mut task = trapping::<()>(|_| forever());
         let killed = exited(task.pid(), ExitReason::Killed);
@@ -297,8 +309,9 @@ fn tk_17_a_task_that_will_not_shut_down_is_killed() {
     });
 }
 
+// scenario: TK-19
 #[test]
-fn tk_19_a_task_that_is_shut_down_twice() {
+fn a_task_that_is_shut_down_twice() {
     attached(|_: &mut Inbox<()>| {
         let mut task = waiting::<()>();
         let gone = exited(task.pid(), ExitReason::NoProc);
@@ -308,8 +321,9 @@ fn tk_19_a_task_that_is_shut_down_twice() {
     });
 }
 
+// scenario: TK-20
 #[test]
-fn tk_20_a_task_that_is_ignored() {
+fn a_task_that_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         assert_eq!(finished(1).ignore(), Some(Ok(1)));
         let (task, gate) = gated(2);
@@ -327,8 +341,9 @@ fn tk_20_a_task_that_is_ignored() {
     });
 }
 
+// scenario: TK-32
 #[test]
-fn tk_32_a_task_as_a_child() {
+fn a_task_as_a_child() {
     let _watchdog = watchdog();
     let (tx, rx) = channel();
     let gate = Gate::new();

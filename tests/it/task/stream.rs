@@ -97,8 +97,9 @@ fn reason_of<T: std::fmt::Debug>(element: Option<Result<T, JoinError>>) -> ExitR
     }
 }
 
+// scenario: TK-24
 #[test]
-fn tk_24_results_come_in_the_order_of_the_items() {
+fn results_come_in_the_order_of_the_items() {
     attached(|inbox: &mut Inbox<()>| {
         // Each waits for the next one: the slowest is the first.
         let gates: Vec<Gate> = (0..=5).map(|_| Gate::new()).collect();
@@ -115,8 +116,9 @@ fn tk_24_results_come_in_the_order_of_the_items() {
     });
 }
 
+// scenario: TK-27
 #[test]
-fn tk_27_no_more_is_taken_than_can_run() {
+fn no_more_is_taken_than_can_run() {
     attached(|inbox: &mut Inbox<()>| {
         for ordered in [true, false] {
             let (items, taken) = counted();
@@ -131,8 +133,9 @@ fn tk_27_no_more_is_taken_than_can_run() {
     });
 }
 
+// scenario: TK-28
 #[test]
-fn tk_28_tasks_whose_time_is_up_are_killed() {
+fn tasks_whose_time_is_up_are_killed() {
     attached(|inbox: &mut Inbox<()>| {
         let roll = Roll::default();
         let enrol = roll.clone();
@@ -160,8 +163,9 @@ fn tk_28_tasks_whose_time_is_up_are_killed() {
     });
 }
 
+// scenario: TK-30
 #[test]
-fn tk_30_each_task_exits_and_the_owner_traps() {
+fn each_task_exits_and_the_owner_traps() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for ordered in [true, false] {
@@ -181,8 +185,9 @@ fn tk_30_each_task_exits_and_the_owner_traps() {
     });
 }
 
+// scenario: TK-31
 #[test]
-fn tk_31_what_is_not_used_is_killed() {
+fn what_is_not_used_is_killed() {
     attached(|inbox: &mut Inbox<()>| {
         for trap in [false, true] {
             process::trap_exit(trap);

@@ -1,5 +1,4 @@
-//! Supervised tasks: linked with their owner or not, stopped with their supervisor, limited in number. The
-//! names are those of tests/scenarios/ids.txt.
+//! Supervised tasks: linked with their owner or not, stopped with their supervisor, limited in number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,8 +27,9 @@ fn kill(pid: impl Into<Pid>, reason: impl Into<ExitReason>) -> ExitReason {
     watch.wait()
 }
 
+// scenario: TK-22
 #[test]
-fn tk_22_no_more_tasks_than_max_children() {
+fn no_more_tasks_than_max_children() {
     attached(|_: &mut Inbox<()>| {
         let tasks = TaskSupervisor::new().max_children(1).start().unwrap();
         let first = tasks.spawn_nolink(sleeper).unwrap();
@@ -44,8 +44,9 @@ fn tk_22_no_more_tasks_than_max_children() {
     });
 }
 
+// scenario: TK-23
 #[test]
-fn tk_23_a_task_can_have_a_shutdown_of_its_own() {
+fn a_task_can_have_a_shutdown_of_its_own() {
     attached(|_: &mut Inbox<()>| {
         process::trap_exit(true);
         let tasks = up();

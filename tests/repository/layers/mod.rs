@@ -181,7 +181,11 @@ mod small_trees {
             "mod table; pub use self::table::*; pub fn whereis() { get() }",
         ] {
             let table = "use super::whereis; pub fn get() {} pub struct Entry;";
-            let tree = [("process/names/mod.rs", text), ("process/names/table.rs", table)];
+            let tree = [
+                ("process/mod.rs", "pub mod names;"),
+                ("process/names/mod.rs", text),
+                ("process/names/table.rs", table),
+            ];
             let found =
                 violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
             assert_eq!(found, [circle], "{text}");
@@ -189,7 +193,11 @@ mod small_trees {
         // A method, a definition or a path of the same name is no use of it.
         let text =
             "mod table; pub use self::table::get; pub fn whereis() { a.get(b::get) } impl T { fn get() {} }";
-        let tree = [("process/names/mod.rs", text), ("process/names/table.rs", "use super::whereis;")];
+        let tree = [
+            ("process/mod.rs", "pub mod names;"),
+            ("process/names/mod.rs", text),
+            ("process/names/table.rs", "use super::whereis;"),
+        ];
         let found = violations(&[&["process/names"]], &tree.map(|(path, text)| (path.into(), text.into())));
         assert_eq!(found, Vec::<String>::new());
     }
