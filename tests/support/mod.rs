@@ -2,6 +2,12 @@
 //! in order, and the log as data.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod child;
+pub(crate) mod child_program;
+pub(crate) mod scripted_process;
+pub(crate) mod scripted_server;
+
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -223,14 +229,22 @@ impl Gate {
     }
 }
 
-/// Returns everything logged since the first call of `logs`, as `LEVEL text`.
+/// Returns everything logged since the calling thread first called `capture`, as `LEVEL text`; without such a call,
+/// everything. Other tests of the program log, too.
 pub(crate) fn logs() -> Vec<String> {
-    capture();
-    RECORDS.lock().clone()
+    install_recorder();
+    RECORDS.lock()[FIRST_RECORD.get().unwrap_or(0)..].to_vec()
 }
 
 /// Starts to record the log; to be called first in a test that reads it.
 pub(crate) fn capture() {
+    install_recorder();
+    if FIRST_RECORD.get().is_none() {
+        FIRST_RECORD.set(Some(RECORDS.lock().len()));
+    }
+}
+
+fn install_recorder() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Recorder).expect("no other logger in a test");
@@ -239,6 +253,9 @@ pub(crate) fn capture() {
 }
 
 static RECORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+// Of the thread, which is that of the test: a long program logs so much that no test can copy it all in time.
+thread_local!(static FIRST_RECORD: Cell<Option<usize>> = const { Cell::new(None) });
 
 struct Recorder;
 

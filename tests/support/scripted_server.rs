@@ -7,7 +7,7 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 
-use super::support::{Gate, Journal, eventually};
+use crate::support::{Gate, Journal, eventually};
 
 type OnInit = Box<dyn FnOnce(&mut Context<ScriptedServer>) -> Result<(), InitError> + Send>;
 type OnInfo = Box<dyn FnMut(&Info, &mut Context<ScriptedServer>) -> Next + Send>;

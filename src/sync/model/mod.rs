@@ -47,7 +47,7 @@
 //! - On a thread outside the model (the test harness, for example) the primitives are the real ones, except that the time
 //!   is simulated, `sleep` returns at once, and a condition variable cannot be waited on.
 //!
-//! `tests/races.rs` contains the scenarios. This folder is not part of the published package.
+//! `tests/races/main.rs` contains the scenarios. This folder is not part of the published package.
 
 pub(crate) mod explore;
 pub(crate) mod primitives;

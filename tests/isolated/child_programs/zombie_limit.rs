@@ -1,0 +1,43 @@
+//! How many zombies a supervisor replaces: as many as the settings allow, and not one more. They hold for
+//! the whole program, so the test runs in a child program.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use crate::support::child_program::in_child_program;
+use crate::support::{self, Gate, watchdog};
+use rethread::prelude::*;
+use rethread::process::{self, Builder, Settings};
+
+#[test]
+fn a_supervisor_gives_up_at_the_first_zombie_too_many() {
+    in_child_program(body);
+}
+
+fn body() {
+    let _watchdog = watchdog();
+    process::set_settings(Settings { max_zombies: 2, ..process::settings() });
+    let (gate, (tx, started)) = (Gate::new(), channel());
+    let held = gate.clone();
+    let child = ChildSpec::new("stuck", move || {
+        let (gate, tx) = (held.clone(), tx.clone());
+        let child = Builder::new().kill_grace(Duration::from_millis(1)).spawn_link::<()>(move |_| {
+            let _ = tx.send(process::current().expect("it is a process"));
+            gate.pass();
+        })?;
+        Ok(child.pid())
+    });
+    let plan = Supervisor::one_for_one().max_restarts(100, Duration::from_secs(1000)).child(child);
+    let supervisor = plan.start().unwrap();
+    let watch = supervisor.watch();
+    for zombies in 0..=2 {
+        let child: Pid = started.recv_timeout(Duration::from_secs(10)).expect("it was started again");
+        assert_eq!(process::zombies().len(), zombies);
+        process::exit(child, ExitReason::Kill);
+    }
+    assert_eq!(watch.wait(), ExitReason::Shutdown);
+    assert_eq!(process::zombies().len(), 3);
+    assert!(process::zombies().iter().all(|zombie| zombie.age() > Duration::ZERO));
+    gate.open();
+    support::eventually("all are reaped", || process::zombies().is_empty());
+}

@@ -1,0 +1,7 @@
+//! Servers: start, calls, stop, and faults in their callbacks.
+
+mod call;
+mod deadlock;
+mod faults;
+mod start;
+mod stop;

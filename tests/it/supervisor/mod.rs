@@ -1,0 +1,11 @@
+//! Supervisors, dynamic supervisors and partition supervisors.
+
+mod auto_shutdown;
+mod dynamic;
+mod intensity;
+mod misuse;
+mod partition;
+mod restart;
+mod shutdown;
+mod start;
+mod strategy;

@@ -1,0 +1,113 @@
+//! The short examples: what they print, word for word as the README quotes it, and how long they are.
+//! `cargo test` builds them and runs this.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::watchdog;
+
+/// Runs an example, which must end well and print exactly this.
+#[track_caller]
+fn prints(name: &str, expected: &str) {
+    let _watchdog = watchdog();
+    let mut path = std::env::current_exe().expect("this very test");
+    path.pop(); // deps
+    path.pop();
+    path.push("examples");
+    path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
+    let output = Command::new(path).env_remove("RUST_LOG").output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).expect("text");
+    assert_eq!((text(&output.stdout).as_str(), text(&output.stderr).as_str()), (expected, ""));
+    assert!(output.status.success(), "{}", output.status);
+
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let lines = std::fs::read_to_string(source).expect("readable").lines().count();
+    assert!(lines < 80, "examples/{name}.rs has {lines} lines; a short example stays under 80");
+}
+
+#[test]
+fn counter() {
+    prints(
+        "counter",
+        "\
+the counter starts with 10
+10 + 32 is 42
+42 / 2 is 21
+21 / 0 crashes the counter: attempt to divide by zero
+a new counter has the name: true
+the counter starts with 10
+after the stop there is none: true
+",
+    );
+}
+
+#[test]
+fn links() {
+    prints(
+        "links",
+        "\
+link: the parent exits with its child; main monitors it and gets a down: panic: the child slipped
+trap: main is linked to a child that fails, and gets an exit signal: out of paper
+trap: another child just returns, and main gets an exit signal: normal
+monitor: it is one-way and needs no link; main gets a down: normal
+kill: a stubborn process sends a message: I trap exits now
+kill: asked to shut down it sends a message: I got an exit signal and continue
+kill: it cannot trap a kill; main gets a down: killed
+main is still running
+",
+    );
+}
+
+#[test]
+fn supervisor() {
+    prints(
+        "supervisor",
+        "\
+the left child exited: killed
+  left is new
+  right is unchanged
+  drummer is unchanged
+the drummer child exited: killed
+  left is unchanged
+  right is unchanged
+  drummer is new
+the new drummer is drumming
+",
+    );
+}
+
+#[test]
+fn rooms() {
+    prints(
+        "rooms",
+        "\
+the room attic is opened
+the room cellar is opened
+the room attic is open already
+the attic crashed: true
+received attic #1: hello
+received attic #2: a bomb
+received attic #1: hello again
+2 rooms are open
+",
+    );
+}
+
+#[test]
+fn tasks() {
+    prints(
+        "tasks",
+        "\
+got page 1
+got page 2
+one is missing
+got page 4
+got page 5
+the first two: page 1 and page 2
+done early: false
+stopped: true
+risky failed: true, safe returned: page 4
+",
+    );
+}
