@@ -109,3 +109,10 @@ impl Pid {
         NonZeroU64::new(value).map(Self)
     }
 }
+
+/// Functions that take `impl Into<Pid>` accept a `&Pid` like a `&Address`.
+impl From<&Pid> for Pid {
+    fn from(pid: &Pid) -> Self {
+        *pid
+    }
+}

@@ -21,7 +21,10 @@ fn compare(kind: &str, run: fn(&str) -> String) -> String {
     // The order of exits is compared, so a busy machine must not turn slowly unwinding processes into
     // zombies.
     let patient = Duration::from_secs(50);
-    process::set_settings(Settings { kill_grace: patient, exit_timeout: patient, ..process::settings() });
+    process::configure(|settings| {
+        settings.kill_grace = patient;
+        settings.exit_timeout = patient;
+    });
     let found = match std::env::var_os(OTHER) {
         Some(other) => corpus::find_other(Path::new(&other), kind),
         None => corpus::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance"), kind),

@@ -66,7 +66,7 @@ pub(crate) fn trace(script: &str) -> String {
         .lines()
         .map(|line| line.split('#').next().unwrap_or("").trim())
         .filter(|line| !line.is_empty());
-    let run = process::attach(|inbox: &mut Inbox<ToDriver>| {
+    let run = process::attach_receiver(|inbox: &mut Inbox<ToDriver>| {
         let mut driver = Driver { inbox, board, received: Vec::new() };
         let text: String = lines.enumerate().map(|(at, line)| driver.step(at + 1, line)).collect();
         driver.clean_up();

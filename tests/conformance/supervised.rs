@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rethread::ExitReason;
+use rethread::gen_server::CallError;
 use rethread::process::{self, Inbox};
-use rethread::{CallError, ExitReason};
 
 use board::{Attempt, Board, Line, Role};
 use server::Ask;
@@ -31,7 +32,7 @@ use server::Ask;
 pub(crate) fn trace(script: &str) -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let prefix = format!("supervised.{}.", RUNS.fetch_add(1, Ordering::Relaxed));
-    let run = process::attach(|inbox: &mut Inbox<()>| {
+    let run = process::attach_receiver(|inbox: &mut Inbox<()>| {
         // The driver is the parent of what `start` starts, and must survive its exit.
         process::trap_exit(true);
         let mut driver = Driver { inbox, board: Arc::new(Board::new(prefix)) };
@@ -134,7 +135,7 @@ impl Driver<'_> {
 /// then, and all links and monitors have been notified.
 fn answers(entry: &Attempt) -> bool {
     let answer = match &entry.role {
-        Role::Server(server) => server.call_timeout(Duration::MAX, Ask::Ping),
+        Role::Server(server) => server.call_infinity(Ask::Ping),
         Role::Supervisor(Some(supervisor)) => supervisor.count_children().map(drop),
         // Its start failed, or is in progress: then its starter has not answered either.
         Role::Supervisor(None) if process::is_alive(entry.pid) => Ok(()),

@@ -5,24 +5,25 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
+use rethread::agent::{Agent, AgentRef};
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 
 const MARK: &str = "RETHREAD_TEST_MAIN";
 
 /// Queries the runtime when it is dropped, and prints the results.
-struct Asks(ServerRef<Agent<u32>>);
+struct Asks(AgentRef<u32>);
 
 impl Drop for Asks {
     fn drop(&mut self) {
         let (me, got) = (process::current(), self.0.get(|n| *n));
-        let joined = Task::spawn(|| 7).map(|task| task.join());
-        let exit_reason = process::spawn::<()>(|inbox| drop(inbox.recv())).map(|child| {
+        let joined = task::spawn(|| 7).map(|task| task.join());
+        let exit_reason = process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).map(|child| {
             process::exit(&child, "requested");
             process::watch(&child).wait_timeout(Duration::from_secs(30)).is_some()
         });
         let _ = process::send_after(Duration::from_secs(3600), process::Name::new("unregistered"), ());
-        let attached = process::attach(|_: &mut Inbox<()>| 1).is_err(); // the thread-local for the identity is gone
+        let attached = process::attach_receiver(|_: &mut Inbox<()>| 1).is_err(); // the thread-local for the identity is gone
         let stopped = self.0.stop();
         let _ =
             writeln!(std::io::stdout(), "{me:?} {got:?} {joined:?} {exit_reason:?} {attached} {stopped:?}");
@@ -35,9 +36,11 @@ fn program() {
     // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
     ASKS.with(|asks| asks.borrow().is_none());
     let agent = Agent::start(|| 5).expect("a free thread");
-    process::attach(|_: &mut Inbox<()>| process::spawn_link::<()>(|inbox| drop(inbox.recv())).map(drop))
-        .expect("it returns")
-        .expect("a free thread");
+    process::attach_receiver(|_: &mut Inbox<()>| {
+        process::spawn_receiver_link::<()>(|inbox| drop(inbox.recv())).map(drop)
+    })
+    .expect("it returns")
+    .expect("a free thread");
     ASKS.set(Some(Asks(agent)));
 }
 

@@ -10,14 +10,15 @@ use std::sync::mpsc::channel;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use rethread::ExitReason;
 use rethread::process::{self, Inbox, Settings};
-use rethread::{ExitReason, Task, task};
+use rethread::task::{self, Task};
 use support::child_program::in_child_program;
 use support::{Gate, attached, eventually};
 
 /// Enables idle threads, whatever the environment says: all tests of this program need them.
 fn keep() {
-    process::set_settings(Settings { max_idle_threads: 64, ..process::settings() });
+    process::configure(|settings| settings.max_idle_threads = 64);
 }
 
 /// Returns a builder with a stack size for this test only: a process reuses only idle threads of its own
@@ -68,7 +69,7 @@ fn nothing_of_the_runtime_is_left() {
         let mut twice = 0;
         while twice < 100 {
             let about = || (thread::current().id(), task::callers(), process::trap_exit(true));
-            let (thread, callers, trapped) = Task::spawn(about).unwrap().join().unwrap();
+            let (thread, callers, trapped) = task::spawn(about).unwrap().join().unwrap();
             assert_eq!((callers, trapped), (vec![first], false));
             twice += usize::from(!seen.insert(thread));
         }
@@ -110,7 +111,8 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
             Some(label) => builder.label(label),
             None => builder,
         };
-        let child = builder.spawn(move |_: &mut Inbox<()>| tx.send(name()).expect("the test receives"));
+        let child =
+            builder.spawn_receiver(move |_: &mut Inbox<()>| tx.send(name()).expect("the test receives"));
         process::watch(child.expect("a thread")).wait();
         rx.recv().expect("it sent a value")
     };
@@ -142,7 +144,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
         let all: Vec<_> = (0..20)
             .map(|_| {
                 let gate = gate.clone();
-                process::spawn(move |_: &mut Inbox<()>| gate.pass()).expect("a thread")
+                process::spawn_receiver(move |_: &mut Inbox<()>| gate.pass()).expect("a thread")
             })
             .collect();
         eventually("all have their names", || kept() == 20);

@@ -5,10 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::support::{Gate, Journal, attached, exit_event, exit_reason_of, message, unique, watchdog};
+use rethread::StartError;
+use rethread::agent::{Agent, AgentRef};
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::Inbox;
 
-type Number = ServerRef<Agent<i32>>;
+type Number = AgentRef<i32>;
 
 #[track_caller]
 fn agent(first: i32) -> Number {
@@ -102,12 +105,12 @@ fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
     let _watchdog = watchdog();
     let agent = agent(1);
     agent.stop().unwrap();
-    agent.cast_update(|n| *n += 1);
+    agent.cast(|n| *n += 1);
     for failed in [agent.get(|n| *n), agent.update(|_| ()).map(|()| 0), agent.get_and_update(|n| *n)] {
         assert!(matches!(failed, Err(CallError::NoProc { .. })), "{failed:?}");
     }
     let unregistered: Number = ServerRef::named(unique("unregistered"));
-    unregistered.cast_update(|n| *n += 1);
+    unregistered.cast(|n| *n += 1);
     assert!(matches!(unregistered.get(|n| *n), Err(CallError::NoProc { .. })));
 }
 
@@ -116,9 +119,9 @@ fn what_was_asked_in_order_is_done_in_order() {
     let _watchdog = watchdog();
     let agent = Agent::start(Vec::new).unwrap();
     agent.update(|list| list.push(1)).unwrap();
-    agent.cast_update(|list| list.push(2));
+    agent.cast(|list| list.push(2));
     assert_eq!(agent.get_and_update(|list| list.pop()).unwrap(), Some(2));
-    agent.cast_update(|list| list.push(3));
+    agent.cast(|list| list.push(3));
     assert_eq!(agent.get(Clone::clone).unwrap(), [1, 3]);
     agent.stop().unwrap();
 }
@@ -128,7 +131,7 @@ fn a_failed_cast_ends_it_and_the_next_call_learns_that() {
     let _watchdog = watchdog();
     let agent = agent(1);
     let watch = agent.watch();
-    agent.cast_update(|_| panic!("unseen"));
+    agent.cast(|_| panic!("unseen"));
     let reason = watch.wait();
     assert!(matches!(&reason, ExitReason::Panic(report) if report.message() == "unseen"), "{reason}");
     assert!(matches!(agent.get(|n| *n), Err(CallError::NoProc { .. })));
@@ -143,7 +146,7 @@ fn everything_runs_inside_the_agent() {
     assert_eq!(agent.get(|_| process::current()).unwrap(), inside);
     agent.update(|at| *at = process::current()).unwrap();
     assert_eq!(agent.get_and_update(|at| (*at, process::current())).unwrap(), (inside, inside));
-    agent.cast_update(|at| *at = None);
+    agent.cast(|at| *at = None);
     assert_eq!(agent.get(|at| *at).unwrap(), None);
     agent.stop().unwrap();
 }
@@ -155,7 +158,7 @@ fn a_caller_that_waits_no_longer_does_not_stop_the_function() {
         let (begun, gate) = (Gate::new(), Gate::new());
         let (inside, held) = (begun.clone(), gate.clone());
         let me = process::Address::<i32>::from_pid(inbox.pid()).unwrap();
-        process::spawn::<()>({
+        process::spawn_receiver::<()>({
             let agent = agent.clone();
             move |_| {
                 begun.pass();
@@ -204,7 +207,7 @@ fn a_function_that_runs_when_the_time_is_up_takes_effect() {
 fn a_restarted_agent_begins_again_with_its_first_value_under_its_name() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
-        let name: ServerRef<Agent<usize>> = ServerRef::named(unique("restarted"));
+        let name: AgentRef<usize> = AgentRef::named(unique("restarted"));
         let noted = journal.clone();
         let first = move || {
             noted.note("made");
@@ -260,9 +263,9 @@ fn an_agent_of_another_type_is_told_from_this_one() {
     let _watchdog = watchdog();
     let name = unique("typed");
     let number = Agent::child_spec(|| 1).name(ServerRef::named(name)).start().unwrap();
-    let text: ServerRef<Agent<String>> = ServerRef::named(name);
+    let text: AgentRef<String> = AgentRef::named(name);
     assert!(matches!(text.get(Clone::clone), Err(CallError::WrongType { .. })));
-    text.cast_update(String::clear);
+    text.cast(String::clear);
     assert_eq!(number.get(|n| *n).unwrap(), 1);
     number.stop().unwrap();
 }

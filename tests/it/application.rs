@@ -9,9 +9,14 @@ use crate::support::child::{self, Begin, Child, kill};
 use crate::support::child_program;
 use crate::support::{Gate, Journal, attached, capture, eventually, logs, sleeper, unique, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::application::ApplicationError;
+use rethread::application::{Application, ApplicationExit, ApplicationRef};
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::Inbox;
-use rethread::{ApplicationError, FailedToStartChild, SpecError};
+use rethread::supervisor::{FailedToStartChild, SpecError};
+use rethread::supervisor::{Supervise, SupervisorSpec};
 
 /// A generous deadline for exits.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -56,7 +61,7 @@ fn it_starts_and_not_twice() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("ap 01"), Journal::new());
     let worker = worker("worker", &journal);
-    let app = started(Application::new(name, plan().child(worker.spec())));
+    let app = started(Application::new(name, plan().child(worker)));
     assert_eq!((app.name(), app.is_running(), listed(name)), (name, true, true));
     assert_eq!(journal.all(), ["start worker"]);
     let again = Application::new(name, plan()).start();
@@ -109,7 +114,7 @@ fn a_killed_top_supervisor() {
     capture();
     let (name, journal) = (unique("ap 05"), Journal::new());
     let worker = worker("worker", &journal);
-    let app = started(noting(name, plan().child(worker.spec()), &journal));
+    let app = started(noting(name, plan().child(worker), &journal));
     journal.clear();
     process::exit(app.supervisor().whereis().unwrap(), ExitReason::Kill);
     assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
@@ -132,7 +137,7 @@ fn what_nobody_supervises_is_killed() {
         // The worker starts an unsupervised process, which starts another one.
         let parent = ChildSpec::worker("parent", move || {
             let grand = Arc::clone(&own);
-            let stray = process::Builder::new().label("the stray").spawn::<()>(move |inbox| {
+            let stray = process::Builder::new().label("the stray").spawn_receiver::<()>(move |inbox| {
                 process::trap_exit(true);
                 grand.lock().push(sleeper().pid());
                 loop {
@@ -168,7 +173,7 @@ fn the_name_is_free_when_stop_returns() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("again"), Journal::new());
     for _ in 0..50 {
-        started(noting(name, plan().child(worker("w", &journal).spec()), &journal)).stop().unwrap();
+        started(noting(name, plan().child(worker("w", &journal)), &journal)).stop().unwrap();
     }
     assert_eq!(journal.all().len(), 50 * 5);
 }
@@ -204,11 +209,11 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let left = Arc::clone(&stray);
     let spawns = ChildSpec::new("spawns", move || {
         *left.lock() = Some(sleeper().pid());
-        Ok(process::spawn_link::<()>(|_| process::sleep(Duration::MAX))?.pid())
+        Ok(process::spawn_link(|| process::sleep(Duration::MAX))?.pid())
     });
     let first = worker("first", &journal);
     let last = Child::new("last", &journal).starts_as(|_| Begin::Quiet("no disk"));
-    let plan = plan().child(first.spec()).child(spawns).child(last.spec());
+    let plan = plan().child(first).child(spawns).child(last);
     let failed = noting(name, plan, &journal).start();
     let Err(ApplicationError::Failed(StartError::Failed(reason))) = failed else { panic!("not {failed:?}") };
     let child = reason.downcast_ref::<FailedToStartChild>().expect("it carries the child");
@@ -234,7 +239,8 @@ fn other_ways_to_fail() {
     }
     let _watchdog = watchdog();
     let name = unique("other ways");
-    let failed = |top: rethread::ServerSpec<Supervisor>| match Application::new(name, top).start() {
+    let failed = |top: rethread::gen_server::ServerSpec<Supervisor>| match Application::new(name, top).start()
+    {
         Err(ApplicationError::Failed(error)) => error,
         other => panic!("not {other:?}"),
     };
@@ -243,14 +249,11 @@ fn other_ways_to_fail() {
     assert!(
         matches!(&panicked, StartError::Failed(ExitReason::Panic(report)) if report.message() == "at the start")
     );
-    let twice = [Child::new("a", &Journal::new()).spec(), Child::new("a", &Journal::new()).spec()];
-    assert_eq!(
-        failed(plan().children(twice).spec()),
-        StartError::BadSpec(SpecError::DuplicateId("a".into()))
-    );
+    let twice = [Child::new("a", &Journal::new()), Child::new("a", &Journal::new())];
+    assert_eq!(failed(plan().children(twice)), StartError::BadSpec(SpecError::DuplicateId("a".into())));
     let taken = unique("taken");
     process::register(taken, sleeper().pid()).unwrap();
-    let error = failed(plan().name(ServerRef::named(taken)).spec());
+    let error = failed(plan().name(ServerRef::named(taken)));
     assert!(matches!(error, StartError::AlreadyStarted(_)), "{error:?}: of its top supervisor, not of it");
     process::exit(process::whereis(taken).unwrap(), ExitReason::Kill);
     assert!(!listed(name));
@@ -316,14 +319,13 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
             Err(StartError::Ignored)
         });
         let note = journal.clone();
-        let app = started(
-            Application::new(name, plan().child(worker.spec()).child(spawns)).prep_stop(failure).on_stop(
+        let app =
+            started(Application::new(name, plan().child(worker).child(spawns)).prep_stop(failure).on_stop(
                 move || {
                     note.note("on_stop");
                     failure();
                 },
-            ),
-        );
+            ));
         let master = master(&app);
         // The callbacks fail, and the stop completes despite that.
         app.stop().unwrap();
@@ -372,7 +374,7 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
     let worker = Child::new("worker", &Journal::new());
     let (note, noted) = (journal.clone(), journal.clone());
     let app = started(
-        Application::new(name, plan().child(worker.spec()))
+        Application::new(name, plan().child(worker))
             .prep_stop(move || note.note(format!("{:?}", Application::stop(name))))
             .on_stop(move || {
                 let itself = Application::find(name).expect("it is not over");
@@ -384,7 +386,7 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
     let (inside, note) = (app.clone(), journal.clone());
     worker.run(move || {
         note.note(format!("{:?}", inside.stop()));
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             note.note(format!("{:?}", inside.stop()));
             inside.request_stop();
         })
@@ -407,7 +409,7 @@ fn all_who_stop_it_at_the_same_time_wait_for_the_same_end() {
     let journal = Journal::new();
     let stoppers = [(); 3].map(|()| {
         let (app, note, begun) = (app.clone(), journal.clone(), begun.clone());
-        let stopper = process::spawn::<()>(move |_| {
+        let stopper = process::spawn(move || {
             let stopped = app.stop();
             assert!(begun.is_open());
             note.note(format!("{stopped:?}"));
@@ -432,9 +434,9 @@ fn one_that_is_still_starting_can_be_stopped() {
             Begin::Up
         });
         let journal = Journal::new();
-        let application = noting(name, plan().child(slow.spec()), &journal);
+        let application = noting(name, plan().child(slow), &journal);
         let note = journal.clone();
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             let app = started(application);
             assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Shutdown));
             note.note("waited");
@@ -460,7 +462,7 @@ fn a_supervisor_that_gives_up_is_told_from_one_that_was_stopped() {
     let (name, journal) = (unique("gives up"), Journal::new());
     let (a, b) = (worker("a", &journal), worker("b", &journal));
     let plan = Supervisor::one_for_one().max_restarts(1, MINUTE);
-    let app = started(noting(name, plan.child(a.spec()).child(b.spec()), &journal));
+    let app = started(noting(name, plan.child(a).child(b), &journal));
     a.crash();
     a.await_start(2);
     journal.clear();
@@ -482,10 +484,10 @@ fn a_significant_child_ends_it_well_or_badly() {
     let _watchdog = watchdog();
     let ending = |restart: Restart, reason: ExitReason| {
         let job = Child::new("job", &Journal::new());
-        let spec = job.spec().restart(restart).significant(true);
+        let spec = job.restart(restart).significant(true);
         let app = started(Application::new(
             unique("job"),
-            plan().auto_shutdown(rethread::AutoShutdown::AnySignificant).child(spec),
+            plan().auto_shutdown(rethread::supervisor::AutoShutdown::AnySignificant).child(spec),
         ));
         job.end(reason);
         app.wait()
@@ -509,7 +511,7 @@ fn a_significant_child_ends_it_well_or_badly() {
 fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
     let _watchdog = watchdog();
     let journal = Journal::new();
-    let app = started(noting(unique("direct"), plan().child(worker("w", &journal).spec()), &journal));
+    let app = started(noting(unique("direct"), plan().child(worker("w", &journal)), &journal));
     journal.clear();
     app.supervisor().stop().unwrap();
     assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Normal));
@@ -538,7 +540,7 @@ fn unresponsive(label: &'static str, gate: &Gate) -> Pid {
     let (begun, pass) = (Gate::new(), gate.clone());
     let begins = begun.clone();
     let unresponsive = process::Builder::new().label(label).kill_grace(Duration::from_millis(50));
-    let unresponsive = unresponsive.spawn::<()>(move |_| {
+    let unresponsive = unresponsive.spawn(move || {
         begins.open();
         pass.pass();
     });
@@ -571,7 +573,7 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
     let (held, note) = (gate.clone(), journal.clone());
     let spawns = ChildSpec::worker("spawns", move || {
         let (held, note) = (held.clone(), note.clone());
-        let stray = process::spawn::<()>(move |inbox| {
+        let stray = process::spawn_receiver::<()>(move |inbox| {
             // The hook runs on the thread that sends the kill: in the application, after the remaining
             // processes were listed.
             let _hook = process::on_exit_request(move || _ = unresponsive(label, &held));
@@ -591,7 +593,7 @@ fn what_is_started_while_the_rest_is_killed_is_killed_too() {
 /// Starts a successor and exits, repeatedly, while `runs` is `true`.
 fn relay(runs: Arc<AtomicBool>) {
     if runs.load(Ordering::SeqCst) {
-        let _ = process::spawn::<()>(move |_| relay(runs));
+        let _ = process::spawn(move || relay(runs));
     }
 }
 
@@ -603,7 +605,7 @@ fn processes_that_start_others_while_they_are_killed_do_not_escape() {
     let spawns = ChildSpec::worker("spawns", move || {
         for _ in 0..4 {
             let runs = Arc::clone(&own);
-            process::spawn::<()>(move |_| relay(runs)).unwrap();
+            process::spawn(move || relay(runs)).unwrap();
         }
         reached.open();
         process::sleep(Duration::MAX);
@@ -628,11 +630,8 @@ fn children_of_a_killed_top_supervisor_have_time_but_not_for_ever() {
         held.pass();
         note.note("cleaned up");
     });
-    let app = started(noting(
-        unique("orphans"),
-        plan().child(careful.spec()).child(child::stubborn("deaf")),
-        &journal,
-    ));
+    let app =
+        started(noting(unique("orphans"), plan().child(careful).child(child::stubborn("deaf")), &journal));
     let stubborn = child::child_pid(&app.supervisor(), "deaf");
     let gone = process::watch(stubborn);
     journal.clear();
@@ -649,9 +648,9 @@ fn an_application_in_another_belongs_to_itself() {
     let _watchdog = watchdog();
     let (outer_name, inner_name) = (unique("outer"), unique("inner"));
     let worker = Child::new("worker", &Journal::new());
-    let outer = started(Application::new(outer_name, plan().child(worker.spec())));
+    let outer = started(Application::new(outer_name, plan().child(worker)));
     let (journal, inner_worker) = (Journal::new(), Child::new("inner", &Journal::new()));
-    let (note, spec) = (journal.clone(), inner_worker.spec());
+    let (note, spec) = (journal.clone(), inner_worker);
     worker.run_and_wait(move || {
         let inner = Application::new(inner_name, plan().child(spec)).depends_on(outer_name);
         note.note(format!("{:?}", inner.start().map(|inner| inner.is_running())));
@@ -756,16 +755,13 @@ struct Do<R: Send + 'static>(Box<dyn FnOnce() -> R + Send>, Caller<R>);
 impl GenServer for Outside {
     type Args = ();
     type Call = Do<String>;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, Do(what, from): Do<String>, _: &mut Context<Self>) -> Next {
         from.reply(what())
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -778,10 +774,10 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
     let worker = Child::new("worker", &Journal::new()).traps().ends_by(move |_| {
         // A cycle: the test waits for the outside server, that for the stop, and the stop for the test.
         let stop = move || format!("{:?}", Application::stop(name).map_err(|error| error.to_string()));
-        let answer = server.call_timeout(Duration::MAX, |from| Do(Box::new(stop), from));
+        let answer = server.call_infinity(|from| Do(Box::new(stop), from));
         note.note(format!("{answer:?}"));
     });
-    let app = started(Application::new(name, plan().child(worker.spec())));
+    let app = started(Application::new(name, plan().child(worker)));
     app.stop().unwrap();
     let logged = journal.all();
     assert!(
@@ -798,10 +794,10 @@ fn a_child_that_calls_whoever_waits_for_the_stop_is_told() {
     let outside = Outside::start(()).unwrap();
     let (server, note) = (outside.clone(), journal.clone());
     let worker = Child::new("worker", &Journal::new()).traps().ends_by(move |_| {
-        let asked = server.call_timeout(Duration::MAX, |from| Do(Box::new(String::new), from));
+        let asked = server.call_infinity(|from| Do(Box::new(String::new), from));
         note.note(if matches!(asked, Err(CallError::Deadlock { .. })) { "deadlock" } else { "no deadlock" });
     });
-    started(Application::new(name, plan().child(worker.spec())));
+    started(Application::new(name, plan().child(worker)));
     let stop = move || format!("{:?}", Application::stop(name));
     assert_eq!(outside.call(|from| Do(Box::new(stop), from)).unwrap(), "Ok(())");
     assert_eq!(journal.all(), ["deadlock"]);
@@ -819,7 +815,7 @@ fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
     let _watchdog = watchdog();
     let (app, journal) = (started(Application::new(unique("exiting"), plan())), Journal::new());
     let stops = Stops(app.clone(), journal.clone());
-    let process = process::spawn::<()>(move |inbox| {
+    let process = process::spawn_receiver::<()>(move |inbox| {
         let _stops = stops;
         inbox.recv();
     });
@@ -833,7 +829,7 @@ fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
 fn a_handle_that_is_dropped_leaves_it_running() {
     let _watchdog = watchdog();
     let name = unique("dropped");
-    let starter = process::spawn::<()>(move |_| drop(started(Application::new(name, plan())))).unwrap();
+    let starter = process::spawn(move || drop(started(Application::new(name, plan())))).unwrap();
     let gone = process::watch(&starter).wait();
     assert!(matches!(gone, ExitReason::Normal | ExitReason::NoProc), "{gone}");
     assert!(listed(name), "it has no link");

@@ -10,12 +10,15 @@ use crate::support::{
     self, Gate, Journal, attached, down, exit_event, exit_reason_of, sleeper, unique, watchdog,
 };
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{Caught, Event, Inbox, attempt};
+use rethread::supervisor::{Shutdown, Supervise, SupervisorSpec};
 
 /// Starts a plain process that panics on request.
 fn fragile() -> process::Address<()> {
-    process::spawn(|inbox| {
+    process::spawn_receiver(|inbox| {
         inbox.recv();
         panic!("something went wrong")
     })
@@ -34,7 +37,7 @@ fn the_crash_of_a_process_leaves_unrelated_processes_and_their_memory_alone() {
     let _watchdog = watchdog();
     let other = Child::new("other", &Journal::new());
     let memory = Arc::new(Mutex::new(vec![1, 2, 3]));
-    let server = other.spec().start().unwrap();
+    let server = other.start().unwrap();
     let breaking = fragile();
     assert!(
         matches!(break_down(&breaking), ExitReason::Panic(report) if report.message() == "something went wrong")
@@ -51,7 +54,7 @@ fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
     let _watchdog = watchdog();
     let (own_child, go) = (Arc::new(Mutex::new(None)), Gate::new());
     let (slot, wait) = (Arc::clone(&own_child), go.clone());
-    let parent = process::spawn::<()>(move |_| {
+    let parent = process::spawn(move || {
         *slot.lock() = Some(sleeper());
         wait.pass();
         panic!("the parent crashes");
@@ -142,7 +145,7 @@ fn a_link_works_both_ways() {
 
 /// Starts a process that links itself to each pid it receives.
 fn linker() -> process::Address<Pid> {
-    process::spawn(|inbox| {
+    process::spawn_receiver(|inbox| {
         while let Event::Message(pid) = inbox.recv() {
             let _ = process::link(pid);
         }
@@ -193,7 +196,7 @@ fn a_process_can_be_linked_to_many_and_all_of_a_connected_structure_end() {
 #[test]
 fn a_normal_end_does_not_take_linked_processes_down() {
     attached(|inbox: &mut Inbox<()>| {
-        let child = process::spawn_link::<()>(|_| ()).unwrap();
+        let child = process::spawn_link(|| ()).unwrap();
         process::watch(&child).wait();
         process::checkpoint();
         assert_eq!(inbox.try_recv(), None);
@@ -204,7 +207,7 @@ fn a_normal_end_does_not_take_linked_processes_down() {
 fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = process::spawn_link::<()>(|_| panic!("something went wrong")).unwrap();
+        let child = process::spawn_link(|| panic!("something went wrong")).unwrap();
         let (from, reason) = exit_event(inbox);
         assert_eq!(from, child.pid());
         let ExitReason::Panic(report) = reason else { panic!("not {reason}") };
@@ -214,7 +217,7 @@ fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
             "where it happened comes along"
         );
         // Normal exits arrive too.
-        let child = process::spawn_link::<()>(|_| ()).unwrap();
+        let child = process::spawn_link(|| ()).unwrap();
         assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
     });
 }
@@ -235,7 +238,7 @@ fn a_monitor_is_one_way_and_its_message_has_reference_pid_and_reason() {
     let watched = target.pid();
     let (set, leave) = (Gate::new(), Gate::new());
     let (ready, wait) = (set.clone(), leave.clone());
-    let observer = process::spawn::<()>(move |_| {
+    let observer = process::spawn(move || {
         let _ = process::monitor(watched);
         ready.open();
         wait.pass();
@@ -265,7 +268,7 @@ fn a_process_can_stop_watching_by_demonitor() {
 fn a_call_notices_the_crash_of_the_server() {
     let _watchdog = watchdog();
     let server = Child::new("server", &Journal::new());
-    server.spec().start().unwrap();
+    server.start().unwrap();
     let (entered, gate) = (Gate::new(), Gate::new());
     let (enter, wait) = (entered.clone(), gate.clone());
     server.run(move || {
@@ -277,7 +280,7 @@ fn a_call_notices_the_crash_of_the_server() {
     let asked = server.server();
     let result = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&result);
-    let caller = process::spawn::<()>(move |_| *slot.lock() = Some(asked.call(child::Ask))).unwrap();
+    let caller = process::spawn(move || *slot.lock() = Some(asked.call(child::Ask))).unwrap();
     let caller = process::watch(&caller);
     gate.open();
     caller.wait();
@@ -298,7 +301,7 @@ fn one_for_one_restarts_only_the_child_that_died() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b] = ["a", "b"].map(|id| Child::new(id, &journal));
-    let supervisor = up(Supervisor::one_for_one().child(a.spec()).child(b.spec()));
+    let supervisor = up(Supervisor::one_for_one().child(a).child(b));
     let before = (a.pid(), b.pid());
     a.crash();
     assert_ne!(child_pid(&supervisor, "a"), before.0);
@@ -311,7 +314,7 @@ fn a_restarted_child_has_a_new_pid_and_is_found_under_the_same_name() {
     let _watchdog = watchdog();
     let name: ServerRef<child::Actor> = ServerRef::named(unique("todo cache"));
     let cache = Child::new("cache", &Journal::new());
-    let system = Supervisor::start_link([cache.spec().name(name.clone())], Strategy::OneForOne).unwrap();
+    let system = Supervisor::start_link([cache.name(name.clone())], Strategy::OneForOne).unwrap();
     let first = name.whereis().unwrap();
     cache.kill();
     let second = cache.await_start(2);
@@ -327,7 +330,7 @@ fn a_child_spec_can_be_written_by_hand() {
     let cache = Child::new("cache", &Journal::new());
     let start = cache.clone();
     let by_hand = ChildSpec::new("by hand", move || {
-        let server = start.spec().start_link()?;
+        let server = start.start_link()?;
         server.whereis().ok_or(StartError::Failed(ExitReason::NoProc))
     });
     let system = Supervisor::start_link([by_hand], Strategy::OneForOne).unwrap();
@@ -340,8 +343,8 @@ fn a_child_spec_can_be_written_by_hand() {
 #[test]
 fn the_default_child_spec_has_the_type_as_id_and_is_restarted_always() {
     let spec: ChildSpec = Leaf::child_spec(()).into();
-    assert_eq!((spec.get_id().as_str(), spec.get_restart()), ("Leaf", Restart::Permanent));
-    assert_eq!(spec.get_shutdown(), Shutdown::Timeout(Duration::from_secs(5)));
+    assert_eq!((spec.options().id.as_str(), spec.options().restart), ("Leaf", Restart::Permanent));
+    assert_eq!(spec.options().shutdown_or_default(), Shutdown::Timeout(Duration::from_secs(5)));
 }
 
 /// A small version of the book's system: a cache that starts a database that starts three workers, and one
@@ -388,7 +391,7 @@ struct GetList(&'static str, Caller<Pid>);
 impl GenServer for Cache {
     type Args = Names;
     type Call = GetList;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init(names: Names, _: &mut Context<Self>) -> Result<Self, InitError> {
         let database = ServerRef::named(names.database);
@@ -401,17 +404,14 @@ impl GenServer for Cache {
         });
         from.reply(pid)
     }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 struct Database;
 
 impl GenServer for Database {
     type Args = Names;
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init(names: Names, _: &mut Context<Self>) -> Result<Self, InitError> {
         for worker in names.workers {
@@ -419,11 +419,8 @@ impl GenServer for Database {
         }
         Ok(Self)
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -432,17 +429,14 @@ struct Leaf;
 
 impl GenServer for Leaf {
     type Args = ();
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -451,7 +445,7 @@ mod system {
     use super::{Cache, Names};
     use rethread::prelude::*;
 
-    pub(crate) fn start_link(names: &Names) -> Result<ServerRef<Supervisor>, StartError> {
+    pub(crate) fn start_link(names: &Names) -> Result<SupervisorRef, StartError> {
         Supervisor::start_link([cache(names)], Strategy::OneForOne)
     }
 
@@ -474,7 +468,7 @@ impl Supervise for System {
 #[test]
 fn a_supervisor_can_be_wrapped_in_a_module_or_be_one() {
     let _watchdog = watchdog();
-    type Start = fn(&Names) -> Result<ServerRef<Supervisor>, StartError>;
+    type Start = fn(&Names) -> Result<SupervisorRef, StartError>;
     let starts: [Start; 2] = [system::start_link, |names| System::start_link(names.clone())];
     for start in starts {
         let names = Names::new();
@@ -518,7 +512,7 @@ fn when_all_are_linked_one_error_restarts_the_whole_structure_and_leaks_no_proce
 fn more_than_three_restarts_in_five_seconds_end_the_supervisor_and_its_linked_starter() {
     let cache = Child::new("cache", &Journal::new());
     let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
-        Supervisor::start_link([cache.spec()], Strategy::OneForOne).unwrap();
+        Supervisor::start_link([cache], Strategy::OneForOne).unwrap();
         for round in 1..=3 {
             cache.kill();
             cache.await_start(round + 1);
@@ -536,7 +530,7 @@ fn max_restarts_and_its_period_change_that() {
     let journal = Journal::new();
     let minute = Duration::from_secs(60);
     let more = Child::new("more", &journal);
-    let system = up(Supervisor::one_for_one().max_restarts(10, minute).child(more.spec()));
+    let system = up(Supervisor::one_for_one().max_restarts(10, minute).child(more));
     for round in 1..=10 {
         more.kill();
         more.await_start(round + 1);
@@ -547,7 +541,7 @@ fn max_restarts_and_its_period_change_that() {
     // A shorter period forgets sooner.
     let shorter = Child::new("shorter", &journal);
     let period = Duration::from_millis(50);
-    let system = up(Supervisor::one_for_one().max_restarts(1, period).child(shorter.spec()));
+    let system = up(Supervisor::one_for_one().max_restarts(1, period).child(shorter));
     for round in 1..=4 {
         shorter.kill();
         assert_eq!(child_pid(&system, "shorter"), shorter.await_start(round + 1));

@@ -52,7 +52,7 @@ impl GenServer for Worker {
 }
 
 /// Starts a supervisor of that name over workers of those names.
-fn system(name: &'static str, workers: &[&'static str]) -> ServerRef<Supervisor> {
+fn system(name: &'static str, workers: &[&'static str]) -> SupervisorRef {
     let children =
         workers.iter().map(|worker| Worker::child_spec(()).id(*worker).name(ServerRef::named(worker)));
     let plan =
@@ -130,7 +130,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (held, holds) = (gate.clone(), begun.clone());
     let (caller, asked) = (server.clone(), move |from| Ask::Hold(holds, held, from));
-    let call = process::spawn::<()>(move |_| caller.call_timeout(MINUTE, asked).expect("an answer")).unwrap();
+    let call = process::spawn(move || caller.call_timeout(MINUTE, asked).expect("an answer")).unwrap();
     begun.pass();
     (0..5).for_each(|_| server.cast(Tell::Nothing));
     let pid = server.whereis().expect("it runs");
@@ -166,7 +166,7 @@ fn threads_carry_the_names_of_their_processes() {
         let label = "a label of more than fifteen bytes 🛒";
         let (begun, gate) = (Gate::new(), Gate::new());
         let (begins, held) = (begun.clone(), gate.clone());
-        let child = Builder::new().label(label).spawn::<()>(move |_| {
+        let child = Builder::new().label(label).spawn(move || {
             begins.open();
             held.pass();
         });
@@ -191,7 +191,8 @@ fn top_sorts_and_cuts() {
         let _watchdog = watchdog();
         let flooded: Vec<_> = (1..=3)
             .map(|n| {
-                let address = process::spawn::<u8>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
+                let address =
+                    process::spawn_receiver::<u8>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
                 (0..n * 1_000).for_each(|_| address.send(0));
                 address
             })
@@ -214,7 +215,7 @@ fn events_tell_a_life_from_the_start_to_the_end() {
     attached::<(), _>(|inbox| {
         let mut events = observer::events();
         let name = unique("short life");
-        let child = Builder::new().name(name).spawn::<()>(|_| ()).expect("a thread");
+        let child = Builder::new().name(name).spawn(|| ()).expect("a thread");
         let mine = |event: &ProcessEvent| event.pid == child.pid();
         let started = next(&mut events, mine);
         assert_eq!(started.kind, ProcessEventKind::Started { parent: Some(inbox.pid()) });
@@ -273,7 +274,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     let (held, begun) = (gate.clone(), Gate::new());
     let begins = begun.clone();
     let label = unique("stuck");
-    let stuck = Builder::new().label(label).kill_grace(Duration::from_millis(1)).spawn::<()>(move |_| {
+    let stuck = Builder::new().label(label).kill_grace(Duration::from_millis(1)).spawn(move || {
         begins.open();
         held.pass();
     });
@@ -304,7 +305,7 @@ fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
         attached::<(), _>(|_| {
             let mut events = observer::events_with_capacity(4);
             for _ in 0..20 {
-                process::watch(process::spawn::<()>(|_| ()).expect("a thread").pid()).wait();
+                process::watch(process::spawn(|| ()).expect("a thread").pid()).wait();
             }
             let read = std::iter::from_fn(|| events.try_recv()).count();
             assert_eq!(read, 4);
@@ -318,7 +319,7 @@ fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
 #[test]
 fn a_wait_for_events_can_be_killed() {
     let _watchdog = watchdog();
-    let reader = process::spawn::<()>(|_| {
+    let reader = process::spawn(|| {
         let mut events = observer::events();
         loop {
             events.recv();
@@ -337,6 +338,6 @@ fn a_listener_that_goes_away_takes_no_other_along() {
     let (first, mut second, third) = (observer::events(), observer::events(), observer::events());
     drop(first);
     drop(third);
-    let child = Builder::new().spawn::<()>(|_| ()).expect("a thread");
+    let child = Builder::new().spawn(|| ()).expect("a thread");
     next(&mut second, |event| event.pid == child.pid());
 }

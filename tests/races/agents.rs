@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rethread::CallError;
+use rethread::agent::{Agent, AgentRef};
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
@@ -21,14 +22,14 @@ impl Drop for Value {
     }
 }
 
-fn agent(gone: &Arc<AtomicBool>) -> ServerRef<Agent<Value>> {
+fn agent(gone: &Arc<AtomicBool>) -> AgentRef<Value> {
     let gone = Arc::clone(gone);
     Agent::start(move || Value { number: 0, gone }).expect("it starts")
 }
 
-fn killer(agent: &ServerRef<Agent<Value>>) -> process::Address<u64> {
+fn killer(agent: &AgentRef<Value>) -> process::Address<u64> {
     let pid = agent.whereis().expect("it is running");
-    process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
+    process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rethread::ApplicationError;
+use rethread::agent::Agent;
+use rethread::application::ApplicationError;
+use rethread::application::{Application, ApplicationExit};
 use rethread::prelude::*;
 
 use crate::harness::{drained, end_of, race};
@@ -58,9 +60,9 @@ fn a_stop_meets_the_end_of_the_top_supervisor() {
         let counts = Arc::new(Counts::default());
         let app = plan(APP, &counts).start().expect("it starts");
         let top = app.supervisor();
-        let ending = process::spawn::<u64>(move |_| drop(top.stop())).expect("a thread");
+        let ending = process::spawn_receiver::<u64>(move |_| drop(top.stop())).expect("a thread");
         let stopping = app.clone();
-        let other = process::spawn::<u64>(move |_| {
+        let other = process::spawn_receiver::<u64>(move |_| {
             let stopped = stopping.stop();
             assert!(matches!(stopped, Ok(()) | Err(ApplicationError::NotStarted(_))), "{stopped:?}");
             assert!(!stopping.is_running());
@@ -82,7 +84,7 @@ fn of_two_starts_one_wins() {
     race("application: start, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
         let (other, test) = (Arc::clone(&counts), inbox.address());
-        let starting = process::spawn::<u64>(move |_| {
+        let starting = process::spawn_receiver::<u64>(move |_| {
             let started = plan(APP, &other).start();
             assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
             test.send(started.is_ok().into());
@@ -106,7 +108,7 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
         let counts = Arc::new(Counts::default());
         let app = plan(APP, &counts).start().expect("it starts");
         let (other, test) = (Arc::clone(&counts), inbox.address());
-        let starting = process::spawn::<u64>(move |_| match plan(APP, &other).start() {
+        let starting = process::spawn_receiver::<u64>(move |_| match plan(APP, &other).start() {
             Ok(_) => test.send(other.ends.load(Ordering::SeqCst) as u64),
             Err(error) => {
                 assert_eq!(error, ApplicationError::AlreadyStarted(APP.into()));
@@ -132,7 +134,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
     const APP: &str = "races.application.4";
     race("application: kill, birth").run(|inbox| {
         let parent = ChildSpec::worker("parent", || {
-            let _ = process::spawn::<u64>(|inbox| drop(inbox.recv())); // linked with no process
+            let _ = process::spawn_receiver::<u64>(|inbox| drop(inbox.recv())); // linked with no process
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
         let app = Application::new(APP, top).start().expect("it starts");
@@ -152,7 +154,7 @@ fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
         let test = inbox.address();
         let parent = ChildSpec::worker("parent", move || {
             // No supervisor and no link.
-            test.send(process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
+            test.send(process::spawn_receiver::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
         });
         let top = Supervisor::one_for_one().child(parent.restart(Restart::Temporary));
         let app = Application::new(APP, top).start().expect("it starts");

@@ -1,7 +1,10 @@
 //! Dynamic supervisors whose children are started, terminated and exit concurrently.
 
+use rethread::ExitReason;
+use rethread::StartError;
 use rethread::prelude::*;
-use rethread::{ChildError, ExitReason};
+use rethread::supervisor::ChildError;
+use rethread::supervisor::DynamicSupervisor;
 
 use crate::harness::{LONG, drained, end_of, race};
 
@@ -10,14 +13,14 @@ struct Child;
 
 impl GenServer for Child {
     type Args = ();
-    type Call = Never;
+    type Call = Infallible;
     type Cast = &'static str;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
 
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
     }
 
@@ -35,7 +38,7 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
         let pid = child.whereis().expect("it is running");
         let (other, test) = (supervisor.clone(), inbox.address());
         let terminating =
-            process::spawn::<u64>(move |_| test.send(other.terminate_child(pid).is_ok().into()));
+            process::spawn_receiver::<u64>(move |_| test.send(other.terminate_child(pid).is_ok().into()));
         child.cast("crash");
         let terminated = supervisor.terminate_child(pid);
         assert!(matches!(terminated, Ok(()) | Err(ChildError::NotFound)), "{terminated:?}");
@@ -43,7 +46,7 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
         let terminations = u64::from(terminated.is_ok()) + by_others.expect("a message");
         let left = supervisor.which_children().expect("it is running");
         assert_eq!(left.len() as u64 + terminations, 1, "{left:?} are left of one agent");
-        assert_eq!(CHILD.whereis(), left.first().and_then(rethread::ChildInfo::pid));
+        assert_eq!(CHILD.whereis(), left.first().and_then(rethread::supervisor::ChildInfo::pid));
         assert!(CHILD.whereis() != Some(pid));
         end_of(terminating.expect("a thread"));
         supervisor.stop().expect("it stops");
@@ -55,7 +58,7 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
 #[test]
 fn who_hears_of_the_end_of_a_child_finds_room_for_another() {
     race("dynamic supervisor: child ends, start").run(|inbox| {
-        let supervisor = DynamicSupervisor::new().max_children(1).start_link().expect("it starts");
+        let supervisor = DynamicSupervisor::child_spec().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
         let child = supervisor.start_server(spec()).expect("there is room");
         let pid = child.whereis().expect("it is running");
@@ -73,10 +76,11 @@ fn who_hears_of_the_end_of_a_child_finds_room_for_another() {
 #[test]
 fn of_two_that_want_the_last_place_one_gets_it() {
     race("dynamic supervisor: start, start, child ends").run(|inbox| {
-        let supervisor = DynamicSupervisor::new().max_children(1).start_link().expect("it starts");
+        let supervisor = DynamicSupervisor::child_spec().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
         let (other, test) = (supervisor.clone(), inbox.address());
-        let starting = process::spawn::<u64>(move |_| test.send(other.start_server(spec()).is_ok().into()));
+        let starting =
+            process::spawn_receiver::<u64>(move |_| test.send(other.start_server(spec()).is_ok().into()));
         let mine = supervisor.start_server(spec());
         let theirs = inbox.recv().into_message().expect("a message");
         assert_eq!(u64::from(mine.is_ok()) + theirs, 1);
@@ -95,7 +99,8 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
         let pid = child.whereis().expect("it is running");
         let watch = process::watch(pid);
-        let killer = process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread");
+        let killer =
+            process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread");
         let other = supervisor.start_server(Child::child_spec(())).expect("it starts");
         supervisor.terminate_child(other.whereis().expect("it is running")).expect("it is there");
         watch.wait();
@@ -112,11 +117,12 @@ fn a_stop_leaves_no_child_behind_whose_start_was_answered() {
     race("dynamic supervisor: stop, start").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let other = supervisor.clone();
-        let client =
-            process::spawn::<u64>(move |_| match other.start_server(Child::child_spec(()).name(CHILD)) {
+        let client = process::spawn_receiver::<u64>(move |_| {
+            match other.start_server(Child::child_spec(()).name(CHILD)) {
                 Ok(child) => drop(child.watch().wait()), // must return
                 Err(error) => assert!(matches!(error, StartError::NoSupervisor(_)), "{error}"),
-            });
+            }
+        });
         let client = process::watch(client.expect("a thread"));
         supervisor.stop().expect("it stops");
         assert_eq!(CHILD.whereis(), None);

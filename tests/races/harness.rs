@@ -38,7 +38,7 @@ impl Race {
         let scenario = Arc::new(scenario);
         each_time(self, move || {
             let scenario = Arc::clone(&scenario);
-            let done = process::attach(move |inbox: &mut Inbox<M>| {
+            let done = process::attach_receiver(move |inbox: &mut Inbox<M>| {
                 process::trap_exit(true);
                 scenario(inbox);
             });
@@ -59,7 +59,7 @@ fn each_time(race: Race, once: impl Fn()) {
     let Race { title, impatient } = race;
     let executions = number("RACES_EXECUTIONS").unwrap_or(3000);
     let seed = number("RACES_SEED").unwrap_or(0);
-    process::set_settings(Settings { wait_strategy: WaitStrategy::Park, ..process::settings() });
+    process::configure(|settings| settings.wait_strategy = WaitStrategy::Park);
     let explored = explore(Config { title, executions, seed, early_timeouts: impatient }, || {
         let late_before = process::zombies_total();
         once();

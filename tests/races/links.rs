@@ -10,7 +10,7 @@ use crate::harness::{because, drained, end_of, exits, one_of, race};
 #[test]
 fn a_link_to_one_that_is_dying_is_answered_once() {
     race("link, exit").run(|inbox| {
-        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
         process::link(&exiting).expect("it traps");
         let exits = exits(&[inbox.recv()]);
         assert!(exits[0].0 == exiting.pid() && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
@@ -22,8 +22,8 @@ fn a_link_to_one_that_is_dying_is_answered_once() {
 #[test]
 fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
     race("link without trap, exit").run(|_| {
-        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let linking = process::spawn::<u64>(move |inbox| match process::link(&exiting) {
+        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let linking = process::spawn_receiver::<u64>(move |inbox| match process::link(&exiting) {
             Ok(()) => panic!("it is still running: {:?}", inbox.recv()),
             Err(error) => assert_eq!(error, process::LinkError::NoProc),
         });
@@ -36,7 +36,7 @@ fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
 fn two_that_link_to_each_other_have_one_link() {
     race("link, link, exit").run(|inbox| {
         let myself = inbox.pid();
-        let other = process::spawn::<u64>(move |_| {
+        let other = process::spawn_receiver::<u64>(move |_| {
             process::link(myself).expect("it is running");
             process::exit_with("x");
         });
@@ -52,13 +52,13 @@ fn two_that_link_to_each_other_have_one_link() {
 #[test]
 fn linked_ones_that_end_at_the_same_time_both_end() {
     race("exit, exit").run(|inbox| {
-        let one = process::spawn::<u64>(move |inbox| {
+        let one = process::spawn_receiver::<u64>(move |inbox| {
             inbox.recv();
             process::exit_with("a")
         });
         let one = one.expect("a thread");
         let first = one.clone();
-        let two = process::spawn::<u64>(move |inbox| {
+        let two = process::spawn_receiver::<u64>(move |inbox| {
             if process::link(&first).is_ok() {
                 inbox.recv();
             }
@@ -82,7 +82,7 @@ fn linked_ones_that_end_at_the_same_time_both_end() {
 #[test]
 fn nothing_comes_after_an_unlink() {
     race("unlink, exit").run(|inbox| {
-        let child = process::spawn_link::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let child = process::spawn_receiver_link::<u64>(|_| process::exit_with("x")).expect("a thread");
         process::unlink(&child);
         let before = exits(&drained(inbox));
         assert!(before.is_empty() || before == [(child.pid(), because("x"))], "{before:?}");
@@ -95,7 +95,7 @@ fn nothing_comes_after_an_unlink() {
 fn an_unlink_by_either_side_is_enough() {
     race("unlink, unlink, exit").run(|inbox| {
         let myself = inbox.pid();
-        let child = process::spawn_link::<u64>(move |inbox| {
+        let child = process::spawn_receiver_link::<u64>(move |inbox| {
             process::unlink(myself);
             inbox.recv();
             process::exit_with("x")
@@ -111,13 +111,13 @@ fn an_unlink_by_either_side_is_enough() {
 #[test]
 fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by_its_name() {
     race("spawn with name and monitor, kill by name").run(|inbox| {
-        let killer = process::spawn::<u64>(|_| {
+        let killer = process::spawn_receiver::<u64>(|_| {
             let found = process::whereis_timeout("races.child", Duration::from_secs(1));
             process::exit(found.expect("it has started"), Kill);
         });
         let (child, monitor) = Builder::new()
             .name("races.child")
-            .spawn_monitor::<u64>(|inbox| drop(inbox.recv()))
+            .spawn_receiver_monitor::<u64>(|inbox| drop(inbox.recv()))
             .expect("the name is free");
         assert_eq!(
             inbox.recv(),
@@ -126,11 +126,11 @@ fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by
         end_of(killer.expect("a thread"));
     });
     race("spawn with name and link, kill by name").run(|inbox| {
-        let killer = process::spawn::<u64>(|_| {
+        let killer = process::spawn_receiver::<u64>(|_| {
             let found = process::whereis_timeout("races.child", Duration::from_secs(1));
             process::exit(found.expect("it has started"), Kill);
         });
-        let child = Builder::new().name("races.child").spawn_link::<u64>(|inbox| drop(inbox.recv()));
+        let child = Builder::new().name("races.child").spawn_receiver_link::<u64>(|inbox| drop(inbox.recv()));
         let child = child.expect("the name is free");
         assert_eq!(inbox.recv(), Event::Exit { from: child.pid(), reason: Killed });
         end_of(killer.expect("a thread"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::{Address, Event, Inbox};
+use rethread::registry::{Registry, RegistryEvent};
 
 use crate::harness::{drained, end_of, race};
 use crate::support::Idle;
@@ -39,7 +40,7 @@ fn events_about(pid: Pid, inbox: &mut Inbox<Message>) -> Vec<bool> {
 }
 
 fn exits(pid: Pid) -> process::Address<Message> {
-    process::spawn(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
+    process::spawn_receiver(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn all_events_arrive(plan: process::Builder, inbox: &mut Inbox<Message>) {
     let registry = Registry::<&str>::new();
     registry.listen(&inbox.address());
     let held = registry.clone();
-    let holder = plan.spawn::<Message>(move |_| {
+    let holder = plan.spawn_receiver::<Message>(move |_| {
         let _ = held.register("a", ());
         held.unregister("a");
         let _ = held.register("a", ());
@@ -82,7 +83,7 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         let test = inbox.address();
         // The killer finds the process by its key, possibly before its thread begins, and sends `Other`
         // after the exit.
-        let killer = process::spawn::<Message>(move |_| {
+        let killer = process::spawn_receiver::<Message>(move |_| {
             if let Some(found) = sought.whereis_timeout("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
                 end_of(found);
@@ -118,10 +119,10 @@ fn who_is_entered_by_several_is_told_once() {
         let registry = Registry::<&str>::new();
         let entering = [(); 2].map(|()| {
             let (registry, listener): (_, Address<Message>) = (registry.clone(), inbox.address());
-            process::spawn::<Message>(move |_| registry.listen(&listener)).expect("a thread")
+            process::spawn_receiver::<Message>(move |_| registry.listen(&listener)).expect("a thread")
         });
         let (late, test) = (registry.clone(), inbox.address());
-        let other = process::spawn::<Message>(move |inbox| {
+        let other = process::spawn_receiver::<Message>(move |inbox| {
             late.listen(&inbox.address());
             test.send(Message::Other);
             inbox.recv(); // unless the subscription was removed
@@ -141,15 +142,16 @@ fn who_is_entered_by_several_is_told_once() {
 fn others_hear_all_though_a_listener_ends() {
     race("registry: register, listener ends, listen").run_as(|inbox| {
         let registry = Registry::<&str>::new();
-        let ending = process::spawn::<Message>(|inbox| drop(inbox.recv())).expect("a thread");
+        let ending = process::spawn_receiver::<Message>(|inbox| drop(inbox.recv())).expect("a thread");
         registry.listen(&ending);
         let (late, registering) = (registry.clone(), registry.clone());
         let address: Address<Message> = inbox.address();
-        let entering = process::spawn::<Message>(move |inbox| {
+        let entering = process::spawn_receiver::<Message>(move |inbox| {
             late.listen(&address); // while the subscription of the exiting one is removed
             late.listen(&inbox.address());
         });
-        let holder = process::spawn::<Message>(move |_| registering.register("a", ()).expect("it is free"));
+        let holder =
+            process::spawn_receiver::<Message>(move |_| registering.register("a", ()).expect("it is free"));
         let holder = holder.expect("a thread");
         process::exit(&ending, ExitReason::Kill);
         end_of(&holder);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rethread::prelude::*;
 use rethread::process::{Builder, NameError};
+use rethread::registry::Registry;
 
 use crate::harness::{LONG, because, drained, end_of, one_of, race};
 use crate::support::Idle;
@@ -36,7 +37,7 @@ fn a_successor_begins_after_the_burial() {
         let hold = |held: &Arc<AtomicBool>| {
             let held = Arc::clone(held);
             let patient = Builder::new().kill_grace(LONG).exit_timeout(LONG);
-            patient.name("races.takeover").spawn::<u64>(move |inbox| {
+            patient.name("races.takeover").spawn_receiver::<u64>(move |inbox| {
                 let _holding = Holding::begin(&held);
                 inbox.recv();
             })
@@ -44,7 +45,7 @@ fn a_successor_begins_after_the_burial() {
         let first = hold(&held).expect("the name is free");
         let claims = [(); 2].map(|()| {
             let (held, first) = (Arc::clone(&held), first.clone());
-            process::spawn::<u64>(move |_| {
+            process::spawn_receiver::<u64>(move |_| {
                 process::exit(&first, ExitReason::Kill);
                 if let Ok(successor) = hold(&held) {
                     let watch = process::watch(&successor);
@@ -66,7 +67,7 @@ fn a_successor_begins_after_the_burial() {
 #[test]
 fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
     race("register, exit").run(|inbox| {
-        let exiting = process::spawn::<u64>(|_| process::exit_with("x")).expect("a thread");
+        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
         let given = process::register("races.exiting", &exiting);
         assert!(matches!(given, Ok(()) | Err(NameError::NoProc)), "{given:?}");
         end_of(&exiting);
@@ -81,7 +82,7 @@ fn of_several_who_want_a_name_one_gets_it() {
     race("register, register").run(|inbox| {
         let both = [(); 2].map(|()| {
             let test = inbox.address();
-            process::spawn::<u64>(move |inbox| {
+            process::spawn_receiver::<u64>(move |inbox| {
                 test.send(process::register("races.one", inbox.pid()).is_ok().into());
                 inbox.recv();
             })
@@ -101,7 +102,7 @@ fn of_several_who_want_a_name_one_gets_it() {
 #[test]
 fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
     race("whereis_within, register").run(|inbox| {
-        let waiting = process::spawn::<u64>(|_| {
+        let waiting = process::spawn_receiver::<u64>(|_| {
             assert!(process::whereis_timeout("races.awaited", LONG).is_some());
         });
         let waiting = process::watch(waiting.expect("a thread"));
@@ -116,7 +117,7 @@ fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
 #[test]
 fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
     race("send by name, exit").run(|inbox| {
-        let holder = Builder::new().name("races.sent").spawn_link::<u64>(|inbox| {
+        let holder = Builder::new().name("races.sent").spawn_receiver_link::<u64>(|inbox| {
             process::trap_exit(true);
             let event = inbox.recv();
             assert!(matches!(event, process::Event::Message(1)), "{event:?}");
@@ -137,12 +138,12 @@ fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
 fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
     race("registry: register, exit").run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
-        let holder = process::spawn::<u64>(|_| {
+        let holder = process::spawn_receiver::<u64>(|_| {
             let _ = REGISTRY.register("key", ());
             process::exit_with(because("x"))
         });
         let holder = holder.expect("a thread");
-        let other = process::spawn::<u64>(|inbox| {
+        let other = process::spawn_receiver::<u64>(|inbox| {
             if let Err(error) = REGISTRY.register("key", ()) {
                 assert!(matches!(error, NameError::Taken(_)), "{error}");
             } else {
@@ -161,7 +162,7 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
 fn a_process_that_is_found_by_its_key_and_killed_before_it_begins_leaves_nothing_behind() {
     race("spawn with key, kill by key, deadline").impatient().run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
-        let killer = process::spawn::<u64>(|_| {
+        let killer = process::spawn_receiver::<u64>(|_| {
             if let Some(found) = REGISTRY.whereis_timeout("key", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
             }

@@ -1,7 +1,10 @@
 //! Partition supervisors that start and stop while their partitions are called by number and key.
 
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::{CallError, SpecError};
+use rethread::supervisor::SpecError;
+use rethread::supervisor::{PartitionRef, PartitionSupervisor};
 
 use crate::harness::{LONG, drained, end_of, race};
 
@@ -14,7 +17,7 @@ struct Partition {
 impl GenServer for Partition {
     type Args = (usize, usize);
     type Call = Caller<(usize, usize)>;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((index, of): (usize, usize), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { index, of })
@@ -23,16 +26,14 @@ impl GenServer for Partition {
     fn handle_call(&mut self, from: Caller<(usize, usize)>, _: &mut Context<Self>) -> Next {
         from.reply((self.index, self.of))
     }
-
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 type Parts = PartitionRef<Partition>;
 
-fn start(parts: Parts, of: usize) -> Result<ServerRef<Supervisor>, StartError> {
-    PartitionSupervisor::new(parts, move |index| Partition::child_spec((index, of))).partitions(of).start()
+fn start(parts: Parts, of: usize) -> Result<SupervisorRef, StartError> {
+    PartitionSupervisor::child_spec(parts, move |index| Partition::child_spec((index, of)))
+        .partitions(of)
+        .start()
 }
 
 /// Calls the partition of this number, and checks that its index is the number modulo the count.
@@ -51,7 +52,7 @@ fn are_gone(parts: Parts) {
 }
 
 fn calling(parts: Parts) -> process::Watch {
-    let client = process::spawn::<u64>(move |_| {
+    let client = process::spawn_receiver::<u64>(move |_| {
         call(parts, 5);
         call(parts, 5);
     });
@@ -98,7 +99,7 @@ fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
     const PARTS: Parts = Parts::named("races.parts.4");
     race("partitions: whereis_within, kill, start").run(|inbox| {
         let first = start(PARTS, 2).expect("the name is free");
-        let client = process::spawn::<u64>(|_| {
+        let client = process::spawn_receiver::<u64>(|_| {
             let found = PARTS.partition(1).whereis_timeout(LONG);
             assert!(found.is_some(), "there always is one, or will be");
         });
@@ -116,7 +117,7 @@ fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
 fn of_two_starts_one_wins() {
     const PARTS: Parts = Parts::named("races.parts.3");
     race("partitions: start, start").run(|_| {
-        let other = process::spawn::<u64>(|inbox| match start(PARTS, 1) {
+        let other = process::spawn_receiver::<u64>(|inbox| match start(PARTS, 1) {
             Ok(supervisor) => {
                 inbox.recv();
                 supervisor.stop().expect("it stops");

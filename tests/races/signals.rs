@@ -25,7 +25,7 @@ fn the_reason(events: Vec<Event<u64>>, of: Pid) -> ExitReason {
 #[test]
 fn a_kill_and_an_own_exit_make_one_death() {
     race("kill, own exit, deadlines").impatient().run(|inbox| {
-        let child = process::spawn_link::<u64>(|inbox| {
+        let child = process::spawn_receiver_link::<u64>(|inbox| {
             inbox.recv();
             process::exit_with("own")
         });
@@ -44,12 +44,13 @@ fn a_kill_and_an_own_exit_make_one_death() {
 #[test]
 fn signals_of_several_make_one_death() {
     race("exit, exit, kill").impatient().run(|inbox| {
-        let target = process::spawn_link::<u64>(|inbox| drop(inbox.recv())).expect("a thread");
+        let target = process::spawn_receiver_link::<u64>(|inbox| drop(inbox.recv())).expect("a thread");
         let pid = target.pid();
         let _monitor = process::monitor(&target);
         let reasons = [because("a"), because("b"), ExitReason::Kill];
-        let senders = reasons
-            .map(|reason| process::spawn::<u64>(move |_| process::exit(pid, reason)).expect("a thread"));
+        let senders = reasons.map(|reason| {
+            process::spawn_receiver::<u64>(move |_| process::exit(pid, reason)).expect("a thread")
+        });
         let events = (0..2).map(|_| inbox.recv()).collect();
         let reason = the_reason(events, pid);
         assert!(one_of(&reason, [because("a"), because("b"), Killed]), "{reason}");
@@ -67,7 +68,7 @@ fn a_panic_in_a_destructor_during_a_kill_makes_one_death() {
         }
     }
     race("kill, unwinding, deadline").impatient().run(|inbox| {
-        let child = process::spawn_link::<u64>(|inbox| {
+        let child = process::spawn_receiver_link::<u64>(|inbox| {
             let _slow = Slow;
             inbox.recv();
             process::exit_with("own")
@@ -90,7 +91,7 @@ fn no_message_is_handled_that_was_sent_after_a_kill() {
     race("kill, message").run(|_| {
         let handled = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&handled);
-        let target = process::spawn::<u64>(move |inbox| {
+        let target = process::spawn_receiver::<u64>(move |inbox| {
             while let Event::Message(number) = inbox.recv() {
                 noted.fetch_or(number == 2, Ordering::SeqCst);
             }
@@ -107,7 +108,7 @@ fn no_message_is_handled_that_was_sent_after_a_kill() {
 #[test]
 fn whoever_waits_is_woken_by_a_signal() {
     race("signal, sleep").run(|_| {
-        let sleeping = process::spawn::<u64>(|_| process::sleep(LONG)).expect("a thread");
+        let sleeping = process::spawn_receiver::<u64>(|_| process::sleep(LONG)).expect("a thread");
         let watch = process::watch(&sleeping);
         process::exit(&sleeping, because("x"));
         assert_eq!(watch.wait(), because("x"));
@@ -117,7 +118,7 @@ fn whoever_waits_is_woken_by_a_signal() {
 #[test]
 fn a_signal_to_one_that_begins_to_trap_is_a_death_or_a_message() {
     race("trap, signal").run(|_| {
-        let target = process::spawn::<u64>(|inbox| {
+        let target = process::spawn_receiver::<u64>(|inbox| {
             process::trap_exit(true);
             let Event::Exit { reason, .. } = inbox.recv() else { panic!("an exit was due") };
             assert_eq!(reason, because("x"));
@@ -135,7 +136,7 @@ fn a_hook_is_called_once_or_was_set_too_late() {
     race("hook, signal").run(|_| {
         let (called, set) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (calls, sets) = (Arc::clone(&called), Arc::clone(&set));
-        let target = process::spawn::<u64>(move |inbox| {
+        let target = process::spawn_receiver::<u64>(move |inbox| {
             let _hook = process::on_exit_request(move || {
                 calls.fetch_add(1, Ordering::SeqCst);
             });

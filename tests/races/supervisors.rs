@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rethread::prelude::*;
+use rethread::supervisor::{DynamicSupervisor, SupervisorSpec};
 
 use crate::harness::{LONG, drained, end_of, race};
 
@@ -29,7 +30,7 @@ impl GenServer for Child {
 
 /// A supervisor with two children.
 struct Family {
-    supervisor: ServerRef<Supervisor>,
+    supervisor: SupervisorRef,
     children: [ServerRef<Child>; 2],
 }
 
@@ -116,11 +117,12 @@ fn a_child_that_is_started_while_the_supervisor_ends_ends_too() {
     race("dynamic supervisor: start, stop").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let other = supervisor.clone();
-        let client = process::spawn::<u64>(move |_| {
+        let client = process::spawn_receiver::<u64>(move |_| {
             if let Ok(child) = other.start_server(Child::child_spec(())) {
                 child.cast("crash");
             }
-            let _ = other.start_server(Child::child_spec(()).restart(rethread::Restart::Temporary));
+            let _ =
+                other.start_server(Child::child_spec(()).restart(rethread::supervisor::Restart::Temporary));
         });
         let client = process::watch(client.expect("a thread"));
         supervisor.stop().expect("it stops");

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rethread::Shutdown;
 use rethread::prelude::*;
+use rethread::registry::Registry;
+use rethread::supervisor::Shutdown;
+use rethread::task::JoinError;
 
 use crate::harness::{LONG, drained, end_of, race};
 
@@ -14,9 +16,9 @@ const SOON: Duration = Duration::from_micros(20);
 #[test]
 fn a_task_has_a_value_or_a_reason() {
     race("task: value, kill").run(|inbox| {
-        let task = Task::spawn(|| 5).expect("a thread");
+        let task = task::spawn(|| 5).expect("a thread");
         let pid = task.pid();
-        let killer = process::spawn::<u64>(move |_| process::exit(pid, ExitReason::Kill));
+        let killer = process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill));
         match task.join() {
             Ok(value) => assert_eq!(value, 5),
             Err(JoinError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
@@ -31,9 +33,9 @@ fn a_task_has_a_value_or_a_reason() {
 #[test]
 fn a_task_is_done_in_time_or_given_up() {
     race("task: value, time limit").impatient().run(|inbox| {
-        let mut task = Task::spawn(|| 5).expect("a thread");
+        let mut task = task::spawn(|| 5).expect("a thread");
         let pid = task.pid();
-        if let Some(result) = task.yield_for(SOON) {
+        if let Some(result) = task.yield_timeout(SOON) {
             assert!(matches!(result, Ok(5)), "{result:?}");
         } else {
             let ended = task.shutdown(Shutdown::Timeout(SOON));
@@ -61,7 +63,7 @@ fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
         let both = [(); 2].map(|()| {
             let held = Arc::clone(&held);
             let patient = process::Builder::new().kill_grace(LONG).exit_timeout(LONG);
-            let locking = patient.spawn::<u64>(move |_| {
+            let locking = patient.spawn_receiver::<u64>(move |_| {
                 LOCKS.lock("key", || {
                     assert!(!held.swap(true, Ordering::SeqCst), "two have the lock");
                     let _held = Held(held);

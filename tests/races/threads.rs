@@ -9,7 +9,7 @@ use crate::harness::{drained, end_of, one_of, race};
 fn no_wake_up_is_lost() {
     race("park, wake").run(|inbox| {
         let myself = inbox.pid();
-        let echo = process::spawn::<u64>(move |inbox| {
+        let echo = process::spawn_receiver::<u64>(move |inbox| {
             let back = process::Address::<u64>::from_pid(myself).expect("it is running");
             while let Event::Message(number) = inbox.recv() {
                 back.send(number);
@@ -33,7 +33,7 @@ fn no_wake_up_of_several_senders_is_lost() {
     race("park, wake, wake").run(|inbox| {
         let myself = inbox.pid();
         let senders = [1, 2, 3].map(|number| {
-            let sender = process::spawn::<u64>(move |_| {
+            let sender = process::spawn_receiver::<u64>(move |_| {
                 let to = process::Address::<u64>::from_pid(myself).expect("it is running");
                 to.send(number);
                 to.send(number + 10);
@@ -55,16 +55,16 @@ fn no_wake_up_of_several_senders_is_lost() {
 #[test]
 fn a_late_signal_does_not_reach_the_next_life_of_a_thread() {
     race("late signal, next life").run(|_| {
-        let first = process::spawn::<u64>(|_| ()).expect("a thread");
+        let first = process::spawn_receiver::<u64>(|_| ()).expect("a thread");
         let late = first.clone();
-        let hitter = process::spawn::<u64>(move |_| {
+        let hitter = process::spawn_receiver::<u64>(move |_| {
             late.send(1);
             process::exit(&late, Kill);
             late.send(2);
         });
         end_of(&first);
-        let second =
-            process::spawn::<u64>(|inbox| assert_eq!(inbox.recv(), Event::Message(7))).expect("a thread");
+        let second = process::spawn_receiver::<u64>(|inbox| assert_eq!(inbox.recv(), Event::Message(7)))
+            .expect("a thread");
         let watch = process::watch(&second);
         first.send(3);
         process::exit(&first, Kill);
@@ -80,7 +80,8 @@ fn a_thread_that_leaves_is_not_given_a_life() {
     race("thread leaves, birth").impatient().run(|_| {
         // More at once than are kept idle, so that some exit while others start.
         for _ in 0..2 {
-            let all = [(); 5].map(|()| process::spawn::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
+            let all = [(); 5]
+                .map(|()| process::spawn_receiver::<u64>(|inbox| drop(inbox.recv())).expect("a thread"));
             for process in &all {
                 let watch = process::watch(process);
                 process.send(1);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
-use rethread::{ChildId, ChildState, ServerSpec};
+use rethread::supervisor::SupervisorSpec;
+use rethread::supervisor::{ChildId, ChildState};
 
 use crate::support::{Gate, Journal};
 
@@ -79,15 +81,15 @@ impl Child {
     }
 
     pub(crate) fn permanent(&self) -> ChildSpec {
-        self.spec().into()
+        self.into()
     }
 
     pub(crate) fn transient(&self) -> ChildSpec {
-        self.spec().restart(Restart::Transient).into()
+        self.restart(Restart::Transient).into()
     }
 
     pub(crate) fn temporary(&self) -> ChildSpec {
-        self.spec().restart(Restart::Temporary).into()
+        self.restart(Restart::Temporary).into()
     }
 
     /// Returns the number of attempts to start it.
@@ -241,7 +243,7 @@ pub(crate) fn stubborn(id: &'static str) -> ChildSpec {
     ChildSpec::new(id, || {
         let traps = Gate::new();
         let trapped = traps.clone();
-        let process = process::spawn_link::<()>(move |inbox| {
+        let process = process::spawn_receiver_link::<()>(move |inbox| {
             process::trap_exit(true);
             trapped.open();
             loop {
@@ -255,18 +257,18 @@ pub(crate) fn stubborn(id: &'static str) -> ChildSpec {
 
 /// Starts a supervisor without a link to the test.
 #[track_caller]
-pub(crate) fn up(plan: SupervisorSpec) -> ServerRef<Supervisor> {
+pub(crate) fn up(plan: SupervisorSpec) -> SupervisorRef {
     plan.start().unwrap_or_else(|error| panic!("the supervisor did not start: {error}"))
 }
 
 #[track_caller]
-pub(crate) fn pid_of(supervisor: &ServerRef<Supervisor>) -> Pid {
+pub(crate) fn pid_of(supervisor: &SupervisorRef) -> Pid {
     supervisor.whereis().expect("it is running")
 }
 
 /// Returns the ids and states of the children, in start order.
 #[track_caller]
-pub(crate) fn states(supervisor: &ServerRef<Supervisor>) -> Vec<(String, &'static str)> {
+pub(crate) fn states(supervisor: &SupervisorRef) -> Vec<(String, &'static str)> {
     let listed = supervisor.which_children().expect("the supervisor is running");
     listed.iter().map(|child| (child.id.to_string(), state_name(child.state))).collect()
 }
@@ -281,7 +283,7 @@ pub(crate) fn state_name(state: ChildState) -> &'static str {
 
 /// Returns the pid of a running child.
 #[track_caller]
-pub(crate) fn child_pid(supervisor: &ServerRef<Supervisor>, id: &str) -> Pid {
+pub(crate) fn child_pid(supervisor: &SupervisorRef, id: &str) -> Pid {
     let listed = supervisor.which_children().expect("the supervisor is running");
     let found = listed.iter().find(|child| child.id == ChildId::from(id));
     let found = found.unwrap_or_else(|| panic!("no child {id}"));
@@ -290,6 +292,6 @@ pub(crate) fn child_pid(supervisor: &ServerRef<Supervisor>, id: &str) -> Pid {
 
 /// Returns the ids of the children, in start order.
 #[track_caller]
-pub(crate) fn ids(supervisor: &ServerRef<Supervisor>) -> Vec<String> {
+pub(crate) fn ids(supervisor: &SupervisorRef) -> Vec<String> {
     states(supervisor).into_iter().map(|(id, _)| id).collect()
 }

@@ -16,8 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rethread::gen_server::{Context, GenServer, InitError, Next};
 use rethread::process::{self, Event, Inbox};
-use rethread::{Context, ExitReason, GenServer, InitError, Never, Next, Pid};
+use rethread::{ExitReason, Pid};
+use std::convert::Infallible;
 
 /// How long a test may run before it counts as hung.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -112,24 +114,21 @@ pub(crate) struct Idle;
 
 impl GenServer for Idle {
     type Args = ();
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
 /// Starts a process that waits until it is ended.
 #[track_caller]
 pub(crate) fn sleeper() -> process::Address<()> {
-    process::spawn(|inbox| {
+    process::spawn_receiver(|inbox| {
         loop {
             inbox.recv();
         }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
 
@@ -80,25 +81,25 @@ impl Plan {
         self
     }
 
-    pub(crate) fn spec(self) -> rethread::ServerSpec<ScriptedServer> {
+    pub(crate) fn spec(self) -> rethread::gen_server::ServerSpec<ScriptedServer> {
         ScriptedServer::child_spec(self)
     }
 
     /// Starts the server without a link.
     #[track_caller]
     pub(crate) fn start(self) -> ServerRef<ScriptedServer> {
-        self.spec().start().expect("it starts")
+        self.start().expect("it starts")
     }
 
     /// Starts the server without a link, under a name.
     #[track_caller]
     pub(crate) fn start_as(self, name: &ServerRef<ScriptedServer>) -> ServerRef<ScriptedServer> {
-        self.spec().name(name.clone()).start().expect("it starts")
+        self.name(name.clone()).start().expect("it starts")
     }
 
     #[track_caller]
     pub(crate) fn start_link(self) -> ServerRef<ScriptedServer> {
-        self.spec().start_link().expect("it starts")
+        self.start_link().expect("it starts")
     }
 }
 
@@ -195,7 +196,7 @@ pub(crate) trait ScriptedCalls {
         &self,
         act: impl FnOnce(&mut ScriptedServer, Caller<i64>, &mut Context<ScriptedServer>) -> Next + Send + 'static,
     ) -> Result<i64, CallError> {
-        self.call_with_timeout(rethread::DEFAULT_CALL_TIMEOUT, act)
+        self.call_with_timeout(rethread::gen_server::DEFAULT_CALL_TIMEOUT, act)
     }
     fn call_with_timeout(
         &self,
@@ -257,7 +258,7 @@ pub(crate) fn spawn_body<T: Send + 'static>(
 ) -> SpawnedBody<T> {
     let (tx, value) = std::sync::mpsc::channel();
     let (go, start) = std::sync::mpsc::channel::<()>();
-    let process = process::spawn::<()>(move |inbox| {
+    let process = process::spawn_receiver::<()>(move |inbox| {
         let _ = start.recv();
         let _ = tx.send(body(inbox));
     })

@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use rethread::ServerSpec;
+use rethread::agent::{Agent, AgentRef};
+use rethread::gen_server::CallError;
+use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
+use rethread::supervisor::Shutdown;
 
 use crate::books::Books;
 use crate::hand::Hand;
@@ -97,7 +100,7 @@ impl Drop for Tally {
     }
 }
 
-fn agent(slot: &Slot) -> ServerRef<Agent<Tally>> {
+fn agent(slot: &Slot) -> AgentRef<Tally> {
     ServerRef::from_name(slot.name.clone())
 }
 
@@ -140,7 +143,7 @@ impl Hand {
         let casts = self.dice.below(5) as u64;
         for _ in 0..casts {
             let n = self.number();
-            server.cast_update(move |tally| {
+            server.cast(move |tally| {
                 tally.change(id, n);
             });
         }
@@ -156,7 +159,7 @@ impl Hand {
                 2 => process::throw(n),
                 3 => process::sleep(time),
                 4 => {
-                    let (_sender, nothing) = channel::<Never>();
+                    let (_sender, nothing) = channel::<Infallible>();
                     let _ = nothing.recv_timeout(time);
                 }
                 5 | 6 => match other.get_and_update_timeout(Duration::from_millis(50), |tally| tally.life) {
@@ -192,13 +195,11 @@ impl Hand {
     }
 
     /// Checks that a request sent to an agent after a kill by the same sender is never run.
-    fn kill_an_agent(&mut self, server: &ServerRef<Agent<Tally>>) {
+    fn kill_an_agent(&mut self, server: &AgentRef<Tally>) {
         let Some(pid) = server.whereis() else { return };
         process::exit(pid, ExitReason::Kill);
-        let exited = ServerRef::<Agent<Tally>>::from_pid(pid);
-        exited.cast_update(|tally| {
-            tally.books.breach(format!("{} does a thing after it was killed", tally.pid))
-        });
+        let exited = AgentRef::<Tally>::from_pid(pid);
+        exited.cast(|tally| tally.books.breach(format!("{} does a thing after it was killed", tally.pid)));
         match process::watch(pid).wait_timeout(crate::hand::SLACK) {
             Some(reason) if can_be(&reason) => {}
             end => self.breach(format!("the agent {pid} was killed: {end:?}")),

@@ -6,9 +6,13 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::application::ApplicationError;
+use rethread::application::{Application, ApplicationExit};
 use rethread::prelude::*;
 use rethread::process::{Address, Builder, SpawnError};
-use rethread::{ApplicationError, FailedToStartChild};
+use rethread::supervisor::FailedToStartChild;
+use rethread::supervisor::SupervisorSpec;
 
 use crate::books::Books;
 use crate::client::Client;
@@ -60,7 +64,7 @@ pub(crate) fn strays(books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'sta
     ChildSpec::new("strays", move || {
         let (of, note) = (label.clone(), Arc::clone(&note));
         // Not as a direct child: descendants of a killed supervisor have five seconds to exit.
-        let parent = Builder::new().label(label.as_str()).spawn::<Never>(move |_| {
+        let parent = Builder::new().label(label.as_str()).spawn_receiver::<Infallible>(move |_| {
             for (traps, listens) in [(false, true), (true, true), (true, false)] {
                 stray(&of, traps, listens).iter().for_each(|stray| note(stray.pid()));
             }
@@ -70,8 +74,8 @@ pub(crate) fn strays(books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'sta
     })
 }
 
-fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Never>, SpawnError> {
-    Builder::new().label(label).kill_grace(Duration::from_millis(10)).spawn(move |inbox| {
+fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Infallible>, SpawnError> {
+    Builder::new().label(label).kill_grace(Duration::from_millis(10)).spawn_receiver(move |inbox| {
         process::trap_exit(traps);
         if listens {
             loop {
@@ -79,7 +83,7 @@ fn stray(label: &str, traps: bool, listens: bool) -> Result<Address<Never>, Spaw
             }
         }
         // Exits by itself, before it is asked to, or soon after it was declared a zombie.
-        let (_sender, nothing) = channel::<Never>();
+        let (_sender, nothing) = channel::<Infallible>();
         let _ = nothing.recv_timeout(Duration::from_millis(30));
     })
 }
@@ -205,7 +209,7 @@ impl Client<'_> {
         let field = Arc::clone(&self.hand.field);
         let app = self.hand.dice.pick(&field.apps);
         let (plan, time) = (app.plan(&self.hand.books, |_| ()), self.hand.dice.up_to_ms(2));
-        let Some(exiting) = self.helper::<Never>(move |_| drop(plan.start())) else { return };
+        let Some(exiting) = self.helper::<Infallible>(move |_| drop(plan.start())) else { return };
         process::sleep(time);
         process::exit(&exiting, ExitReason::Kill);
         self.gone(exiting.pid());

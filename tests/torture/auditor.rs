@@ -4,10 +4,11 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rethread::FailedToStartChild;
+use rethread::StartError;
 use rethread::observer::{self, EventReceiver, ProcessEventKind};
 use rethread::prelude::*;
 use rethread::process::{Settings, WaitStrategy};
+use rethread::supervisor::FailedToStartChild;
 
 use crate::books::Books;
 use crate::dice::Dice;
@@ -66,7 +67,7 @@ pub(crate) fn change_settings(books: &Books, mut dice: Dice) {
                 WaitStrategy::Spin,
             ]);
         }
-        process::set_settings(now);
+        process::configure(|settings| *settings = now);
         process::sleep(dice.up_to_ms(10));
     }
 }
@@ -90,10 +91,10 @@ pub(crate) fn no_room(books: &Books, error: &StartError) -> bool {
 pub(crate) fn places_are_free(books: &Books) {
     let before = process::settings();
     let limit = process::processes().len() + 1;
-    process::set_settings(Settings { max_processes: limit, ..before });
+    process::configure(|settings| settings.max_processes = limit);
     let wait = |inbox: &mut rethread::process::Inbox<()>| drop(inbox.recv());
     let (one, another) = (process::spawn(wait), process::spawn(wait));
-    process::set_settings(before);
+    process::configure(|settings| *settings = before);
     let refused =
         matches!(&another, Err(rethread::process::SpawnError::SystemLimit { limit: l }) if *l == limit);
     if one.is_err() || !refused {

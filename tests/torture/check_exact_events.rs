@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rethread::RegistryEvent;
 use rethread::prelude::*;
 use rethread::process::{Address, Event, NameError};
+use rethread::registry::RegistryEvent;
 
 use crate::client::Client;
 use crate::hand::SLACK;

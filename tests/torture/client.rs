@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rethread::MonitorRef;
 use rethread::prelude::*;
 use rethread::process::{Address, Builder, Event, Inbox, SpawnError, Watch};
 
@@ -23,7 +24,8 @@ pub(crate) struct Client<'a> {
 pub(crate) fn start(mut hand: Hand) -> Result<Watch, SpawnError> {
     let times = 50 + hand.dice.below(250);
     let label = format!("{}client", hand.books.prefix());
-    let client = Builder::new().label(label).spawn(move |inbox| Client::new(inbox, hand).run(times))?;
+    let client =
+        Builder::new().label(label).spawn_receiver(move |inbox| Client::new(inbox, hand).run(times))?;
     Ok(process::watch(client))
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn start(mut hand: Hand) -> Option<JoinHandle<()>> {
 
 fn attached(hand: Hand, times: usize) {
     let books = std::sync::Arc::clone(&hand.books);
-    let ended = process::attach(|inbox: &mut Inbox<u64>| Client::new(inbox, hand).run(times));
+    let ended = process::attach_receiver(|inbox: &mut Inbox<u64>| Client::new(inbox, hand).run(times));
     match ended {
         Ok(()) => {}
         Err(process::AttachError::Spawn(rethread::process::SpawnError::SystemLimit { limit })) => {
@@ -84,7 +84,7 @@ fn refused(hand: &mut Hand) {
 
 fn task(hand: &mut Hand) {
     let n = hand.number();
-    match Task::spawn(move || n).map(|task| task.join_timeout(SLACK)) {
+    match task::spawn(move || n).map(|task| task.join_timeout(SLACK)) {
         Ok(Ok(m)) if m == n => {}
         Ok(other) => hand.breach(format!("the task of a foreign thread came to {other:?}")),
         Err(error) => hand.no_spawn(&error),

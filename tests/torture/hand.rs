@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{NameError, SpawnError};
 

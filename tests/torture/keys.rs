@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use parking_lot::Mutex;
 use rethread::prelude::*;
 use rethread::process::{Event, NameError};
+use rethread::registry::{DuplicateRegistry, Registry};
 
 use crate::client::Client;
 use crate::hand::SLACK;
@@ -137,7 +138,7 @@ impl Client<'_> {
 impl Client<'_> {
     /// Becomes a zombie inside the lock: the lock is lost, and others get it before that thread continues.
     fn become_zombie_within(&mut self) {
-        let (go_on, waits) = channel::<Never>();
+        let (go_on, waits) = channel::<Infallible>();
         let body = move || assert!(waits.recv().is_err());
         let Some(unresponsive) = self.helper::<u64>(move |_| ROOMS.lock(1, body)) else { return };
         process::sleep(self.hand.dice.up_to_ms(2));

@@ -7,8 +7,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use rethread::RegistryEvent;
+use rethread::StartError;
 use rethread::prelude::*;
+use rethread::registry::RegistryEvent;
 
 use crate::books::Books;
 use crate::hand::{Hand, SLACK};
@@ -218,7 +219,7 @@ impl From<RegistryEvent<u32, u64>> for Unresponsive {
         static TOLD: AtomicU64 = AtomicU64::new(0);
         if TOLD.fetch_add(1, Ordering::Relaxed) % 32 == 0 {
             // If it is killed meanwhile, it is declared a zombie before it has notified the others.
-            let (_sender, nothing) = channel::<Never>();
+            let (_sender, nothing) = channel::<Infallible>();
             let _ = nothing.recv_timeout(Duration::from_millis(70));
         }
         // Foreign threads send events as well, and their panics would be printed.

@@ -128,11 +128,11 @@ fn nothing_that_is_promised_breaks() {
 
 /// Runs one system from its start to its end; returns the record and the size for which the tree was drawn.
 fn round(seed: u64) -> (Arc<Books>, usize) {
-    let exited_pid = process::spawn::<Never>(|_| ()).expect("a free thread").pid();
+    let exited_pid = process::spawn_receiver::<Infallible>(|_| ()).expect("a free thread").pid();
     process::watch(exited_pid).wait();
     let books = Arc::new(Books::new(seed, exited_pid));
     let kept = Arc::clone(&books);
-    let done = process::attach(move |inbox: &mut Inbox<RegistryMessage>| {
+    let done = process::attach_receiver(move |inbox: &mut Inbox<RegistryMessage>| {
         process::trap_exit(true);
         run_operations(inbox, &kept)
     });
@@ -154,14 +154,15 @@ fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usi
     if dice.one_in(6) {
         let room = process::processes().len() + field.size() / 2 + 8 + dice.below(32);
         books.limit.store(room, Ordering::Relaxed);
-        process::set_settings(Settings { max_processes: room, ..ample });
+        process::configure(|settings| settings.max_processes = room);
     }
     let events = observer::events_with_capacity(100_000);
     let event_receiver = observer::events_with_capacity(1_000_000);
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());
-        watchers.extend(process::spawn::<Never>(move |_| auditor::change_settings(&books, dice)));
+        watchers
+            .extend(process::spawn_receiver::<Infallible>(move |_| auditor::change_settings(&books, dice)));
     }
     let mut watchdog = support::watchdog(); // one time limit for each part of the round
     let system = plan.start();
@@ -171,7 +172,8 @@ fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usi
     watchdog.restart();
     {
         let (books, field) = (Arc::clone(books), Arc::clone(&field));
-        watchers.extend(process::spawn::<Never>(move |_| auditor::audit(&books, &field, events)));
+        watchers
+            .extend(process::spawn_receiver::<Infallible>(move |_| auditor::audit(&books, &field, events)));
     }
     let mut hands = (1..).map(|id| Hand::new(id, dice.fork(), books, &field));
     let count = 2 + hands.next().map_or(0, |mut hand| hand.dice.below(10));
@@ -191,13 +193,13 @@ fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usi
     watchdog.restart();
     if let Ok(system) = system {
         // It may have given up, or a client has killed it.
-        let _ = system.stop_with(ExitReason::Shutdown, Duration::from_secs(30));
+        let _ = system.stop_timeout(ExitReason::Shutdown, Duration::from_secs(30));
     }
     applications::none_is_left(books);
     books.over.store(true, Ordering::Relaxed);
     watchers.iter().map(process::watch).for_each(|watcher| drop(watcher.wait()));
     watchdog.restart();
-    process::set_settings(ample);
+    process::configure(|settings| *settings = ample);
     for slot in &field.free {
         slot.server().whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
     }

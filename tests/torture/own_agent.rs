@@ -3,7 +3,10 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rethread::DEFAULT_CALL_TIMEOUT;
+use rethread::StartError;
+use rethread::agent::{Agent, AgentRef};
+use rethread::gen_server::CallError;
+use rethread::gen_server::DEFAULT_CALL_TIMEOUT;
 use rethread::prelude::*;
 use rethread::process::Event;
 
@@ -14,7 +17,7 @@ use crate::reasons;
 
 /// Not `Send`, so it can only be created, changed and dropped inside the agent.
 type Value = Rc<Vec<u64>>;
-type Private = ServerRef<Agent<Value>>;
+type Private = AgentRef<Value>;
 
 fn push(value: &mut Value, n: u64) {
     Rc::make_mut(value).push(n);
@@ -46,7 +49,7 @@ impl Client<'_> {
         let received =
             |event: &Event<u64>| matches!(event, Event::Exit { reason: received, .. } if *received == reason);
         let right = exits.len() == usize::from(linked) && exits.iter().all(received);
-        agent.cast_update(|value| push(value, 0)); // sending to an exited agent is no error
+        agent.cast(|value| push(value, 0)); // sending to an exited agent is no error
         let after = agent.get(|value| value.len());
         if end.is_none() || !right || !matches!(after, Err(CallError::NoProc { .. })) {
             self.breach(format!(
@@ -88,7 +91,7 @@ impl Client<'_> {
         let outcome = match kind {
             0 | 1 => {
                 model.push(n);
-                agent.cast_update(move |value| push(value, n));
+                agent.cast(move |value| push(value, n));
                 Ok(true)
             }
             2 => {
@@ -143,11 +146,11 @@ impl Client<'_> {
                 None
             }
             4 => {
-                agent.cast_update(|_| panic!("{PANIC}"));
+                agent.cast(|_| panic!("{PANIC}"));
                 None
             }
             5 => agent.stop().err().map(|_| CallError::Exiting), // it has to succeed
-            _ => agent.stop_with(reasons::odd_shutdown(), SLACK).err().map(|_| CallError::Exiting),
+            _ => agent.stop_timeout(reasons::odd_shutdown(), SLACK).err().map(|_| CallError::Exiting),
         };
         let reason = watch.wait_timeout(SLACK).unwrap_or_else(|| {
             process::exit(pid, ExitReason::Kill); // otherwise the loop would wait for it again
@@ -178,8 +181,7 @@ impl Client<'_> {
     /// Runs an agent under its own supervisor: each incarnation starts with the first value.
     pub(crate) fn supervised_agent(&mut self) {
         let (first, number) = (self.hand.number(), self.hand.books.private_place());
-        let name: ServerRef<Agent<u64>> =
-            ServerRef::from_name(format!("{}agent {number}", self.hand.books.prefix()));
+        let name: AgentRef<u64> = ServerRef::from_name(format!("{}agent {number}", self.hand.books.prefix()));
         let plan = Supervisor::one_for_one().max_restarts(1000, Duration::from_secs(5));
         let system = match plan.child(Agent::child_spec(move || first).name(name.clone())).start_link() {
             Ok(system) => system,
@@ -197,7 +199,7 @@ impl Client<'_> {
             }
             match kind {
                 0 => process::exit(pid, ExitReason::Kill),
-                1 => name.cast_update(|_| process::exit_with(ExitReason::Normal)), // it is permanent
+                1 => name.cast(|_| process::exit_with(ExitReason::Normal)), // it is permanent
                 _ => drop(name.update(|_| panic!("{PANIC}"))),
             }
             if process::watch(pid).wait_timeout(SLACK).is_none() {
@@ -215,7 +217,7 @@ impl Client<'_> {
     /// makes the supervisor give up.
     pub(crate) fn comes_back(
         &mut self,
-        system: &ServerRef<Supervisor>,
+        system: &SupervisorRef,
         find: impl Fn() -> Option<Pid>,
         before: Option<Pid>,
     ) -> Option<Pid> {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rethread::ApplicationError;
+use rethread::application::ApplicationError;
+use rethread::application::{Application, ApplicationExit, ApplicationRef};
 use rethread::prelude::*;
 use rethread::process::Event;
+use rethread::supervisor::SupervisorSpec;
 
 use crate::applications::{master, strays};
 use crate::auditor;
@@ -206,7 +208,7 @@ impl Client<'_> {
             End::StopByName => Application::stop(&name),
             End::StopByTwo => {
                 let (ours, theirs) = (app.clone(), app.clone());
-                let other = self.helper::<Never>(move |_| drop(theirs.stop()));
+                let other = self.helper::<Infallible>(move |_| drop(theirs.stop()));
                 if other.is_some() {
                     process::sleep(self.hand.dice.up_to_ms(1));
                 }
@@ -231,7 +233,7 @@ impl Client<'_> {
                 Ok(())
             }
             End::StopTop => {
-                let _ = app.supervisor().stop_with(reasons::odd_shutdown(), SLACK);
+                let _ = app.supervisor().stop_timeout(reasons::odd_shutdown(), SLACK);
                 Ok(())
             }
             End::GiveUp => {

@@ -2,8 +2,11 @@
 //! restarted in its place; after the stop nothing may be left.
 
 use parking_lot::Mutex;
-use rethread::SpecError;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
+use rethread::supervisor::PartitionRef;
+use rethread::supervisor::SpecError;
 
 use crate::auditor;
 use crate::client::Client;

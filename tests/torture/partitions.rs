@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
+use rethread::supervisor::{PartitionRef, PartitionSupervisor, Shutdown};
 
 use crate::books::Books;
 use crate::hand::Hand;
@@ -44,7 +46,7 @@ pub(crate) enum Ask {
 impl GenServer for Part {
     type Args = (usize, Arc<Slot>, Arc<Books>);
     type Call = Ask;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((index, slot, books): Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError> {
         let above = books.begins(&slot, cx.pid());
@@ -66,10 +68,6 @@ impl GenServer for Part {
             Ask::Crash(_from) => panic!("asked to crash"),
         }
     }
-
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 impl Drop for Part {
@@ -87,7 +85,7 @@ impl Parts {
                 .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
                 .kill_grace(Duration::from_millis(10))
         };
-        let plan = PartitionSupervisor::new(self.name, part).partitions(self.slots.len());
+        let plan = PartitionSupervisor::child_spec(self.name, part).partitions(self.slots.len());
         plan.max_restarts(self.max, Duration::from_secs(5))
     }
 

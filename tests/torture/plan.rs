@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::agent::Agent;
 use rethread::prelude::*;
+use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, PartitionRef, SupervisorSpec};
+use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 
 use crate::agents::Tally;
 use crate::applications::{self, Wild};
@@ -108,7 +112,7 @@ impl Plan {
         Self { root, field: Arc::new(field), books: Arc::clone(books) }
     }
 
-    pub(crate) fn start(&self) -> Result<ServerRef<Supervisor>, StartError> {
+    pub(crate) fn start(&self) -> Result<SupervisorRef, StartError> {
         match &self.root {
             Node::Supervisor { strategy, max, name, children } => {
                 spec(&self.books, *strategy, *max, name, children).start_link()
@@ -217,7 +221,7 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
             plan.child(spec(books, *strategy, *max, name, children))
         }
         Node::Server(slot, restart) => plan.child(Worker::of(slot, books).restart(*restart)),
-        Node::Odd(starter, restart) => plan.child(starter.spec().restart(*restart)),
+        Node::Odd(starter, restart) => plan.child(starter.restart(*restart)),
         Node::Pool(pool) => plan.child(pool.spec(period)),
         Node::Agent(slot, restart) => plan.child(Tally::of(slot, books).restart(*restart)),
         Node::Parts(parts) => plan.child(parts.spec(books)),
@@ -225,19 +229,19 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
 }
 
 impl Pool {
-    pub(crate) fn servers(&self) -> ServerRef<DynamicSupervisor> {
+    pub(crate) fn servers(&self) -> DynamicSupervisorRef {
         ServerRef::from_name(self.name.clone())
     }
 
-    pub(crate) fn tasks(&self) -> ServerRef<TaskSupervisor> {
+    pub(crate) fn tasks(&self) -> TaskSupervisorRef {
         ServerRef::from_name(self.name.clone())
     }
 
     fn spec(&self, period: Duration) -> ChildSpec {
         if self.slots.is_empty() {
-            TaskSupervisor::new().max_children(self.most).name(self.tasks()).into()
+            TaskSupervisor::child_spec().max_children(self.most).name(self.tasks()).into()
         } else {
-            let plan = DynamicSupervisor::new().max_children(self.most).max_restarts(self.max, period);
+            let plan = DynamicSupervisor::child_spec().max_children(self.most).max_restarts(self.max, period);
             plan.name(self.servers()).into()
         }
     }

@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::Event;
-use rethread::{ChildError, StartError};
+use rethread::supervisor::ChildError;
+use rethread::supervisor::Shutdown;
+use rethread::task::JoinError;
 
 use crate::client::Client;
 use crate::hand::SLACK;
@@ -76,7 +79,7 @@ impl Client<'_> {
                 _ => n,
             }
         };
-        let mut task = match Task::spawn(work) {
+        let mut task = match task::spawn(work) {
             Ok(task) => task,
             Err(error) => return self.hand.no_spawn(&error),
         };
@@ -142,7 +145,7 @@ impl Client<'_> {
                 _ => {}
             }
         }
-        match task.yield_for(limit) {
+        match task.yield_timeout(limit) {
             Some(Ok(m)) if m == n && !crash => {}
             // Its supervisor was killed, or stopped it.
             Some(Err(JoinError::Exited { reason, .. })) if reasons::can_be(&reason) => {}
@@ -158,7 +161,7 @@ impl Client<'_> {
     pub(crate) fn stream(&mut self) {
         let count = self.hand.dice.below(12) as u64;
         let most = 1 + self.hand.dice.below(4);
-        let results: Vec<_> = Task::stream(0..count, |n| n * 2).max_concurrency(most).collect();
+        let results: Vec<_> = task::stream(0..count, |n| n * 2).max_concurrency(most).collect();
         let right = |(n, result): (usize, &Result<u64, JoinError>)| match result {
             Ok(double) => *double == n as u64 * 2,
             Err(JoinError::NotStarted(StartError::SystemLimit { limit })) => {

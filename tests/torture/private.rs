@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 
 use crate::client::Client;
@@ -63,7 +65,7 @@ impl Client<'_> {
                 (outcome, right)
             }
             3 => {
-                let outcome = server.call_timeout(SLACK, Ask::Never);
+                let outcome = server.call_timeout(SLACK, Ask::Infallible);
                 let right = matches!(outcome, Err(CallError::NoReply { .. }));
                 (outcome, right)
             }
@@ -119,7 +121,7 @@ impl Client<'_> {
             false => (ExitReason::new("odd"), ExitReason::new("odd")),
         };
         let before = self.hand.dice.up_to_ms(4);
-        let killer = self.helper::<Never>(move |_| {
+        let killer = self.helper::<Infallible>(move |_| {
             process::sleep(before);
             process::exit(pid, signal);
         });

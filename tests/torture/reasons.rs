@@ -38,7 +38,9 @@ pub(crate) fn can_be(reason: &ExitReason) -> bool {
 pub(crate) fn of_supervisor(reason: &ExitReason) -> bool {
     match reason {
         ExitReason::Shutdown | ExitReason::Killed => true,
-        ExitReason::ShutdownWith(_) => reason.downcast_ref::<rethread::FailedToStartChild>().is_some(),
+        ExitReason::ShutdownWith(_) => {
+            reason.downcast_ref::<rethread::supervisor::FailedToStartChild>().is_some()
+        }
         _ => false,
     }
 }

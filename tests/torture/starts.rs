@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{Builder, Inbox};
+use rethread::supervisor::Shutdown;
 
 use crate::dice::Dice;
 
@@ -44,19 +46,19 @@ impl Starter {
             4 => return Err(StartError::Ignored),
             5 => process::sleep(dice.up_to_ms(5)),
             6 => {
-                let (_sender, nothing) = channel::<Never>();
+                let (_sender, nothing) = channel::<Infallible>();
                 let _ = nothing.recv_timeout(dice.up_to_ms(5));
             }
             7 => {
                 // A process that has exited before the supervisor sees its pid.
-                let gone = self.builder().spawn::<Never>(|_| ())?;
+                let gone = self.builder().spawn_receiver::<Infallible>(|_| ())?;
                 process::watch(&gone).wait();
                 return Ok(gone.pid());
             }
             _ => {}
         }
         let short = self.short.then(|| dice.up_to_ms(60));
-        let life = move |inbox: &mut Inbox<Never>| match short {
+        let life = move |inbox: &mut Inbox<Infallible>| match short {
             None => drop(inbox.recv()),
             Some(time) => {
                 process::sleep(time);

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use rethread::ServerSpec;
+use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
+use rethread::supervisor::Shutdown;
 
 use crate::books::Books;
 use crate::dice::Dice;
@@ -153,7 +154,7 @@ impl GenServer for Worker {
                 from.reply(n)
             }
             Ask::Unresponsive(time, n, from) => {
-                let (_sender, nothing) = channel::<Never>();
+                let (_sender, nothing) = channel::<Infallible>();
                 let _ = nothing.recv_timeout(time);
                 from.reply(n)
             }

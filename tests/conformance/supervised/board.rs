@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use rethread::gen_server::{CallError, ServerRef};
 use rethread::process::{self, ProcessState};
-use rethread::{
-    CallError, ChildError, ExitReason, FailedToStartChild, Pid, ServerRef, SpecError, StartError,
-};
+use rethread::supervisor::{ChildError, FailedToStartChild, SpecError};
+use rethread::{ExitReason, Pid, StartError};
 
 use super::boss::Boss;
 use super::clients::Clients;

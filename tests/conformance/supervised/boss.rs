@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use rethread::{
-    CallError, ChildCount, ChildSpec, DynamicSupervisor, ExitReason, Pid, ServerRef, StartError, StopError,
-    Supervisor,
-};
+use rethread::gen_server::{CallError, ServerRef, StopError};
+use rethread::supervisor::{ChildCount, ChildSpec, DynamicSupervisor, Supervisor};
+use rethread::supervisor::{DynamicSupervisorRef, SupervisorRef};
+use rethread::{ExitReason, Pid, StartError};
 
 #[derive(Clone)]
 pub(super) enum Boss {
-    Static(ServerRef<Supervisor>),
-    Dynamic(ServerRef<DynamicSupervisor>),
+    Static(SupervisorRef),
+    Dynamic(DynamicSupervisorRef),
 }
 
 impl Boss {
@@ -35,10 +35,10 @@ impl Boss {
         }
     }
 
-    pub(super) fn stop_with(&self, reason: ExitReason, time: Duration) -> Result<(), StopError> {
+    pub(super) fn stop_timeout(&self, reason: ExitReason, time: Duration) -> Result<(), StopError> {
         match self {
-            Self::Static(supervisor) => supervisor.stop_with(reason, time),
-            Self::Dynamic(supervisor) => supervisor.stop_with(reason, time),
+            Self::Static(supervisor) => supervisor.stop_timeout(reason, time),
+            Self::Dynamic(supervisor) => supervisor.stop_timeout(reason, time),
         }
     }
 }

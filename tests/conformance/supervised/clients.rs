@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::process::{self, Address, ProcessState};
-use rethread::{ChildSpec, ExitReason, Pid, Restart, StartError};
+use rethread::supervisor::{ChildSpec, Restart};
+use rethread::{ExitReason, Pid, StartError};
 
 use super::boss::Boss;
 
@@ -47,7 +48,7 @@ impl Clients {
     ) {
         let result = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&result);
-        let client = process::spawn::<()>(move |_| {
+        let client = process::spawn(move || {
             let result = operation();
             *slot.lock() = Some(result);
         });
@@ -80,7 +81,7 @@ impl Clients {
 
     /// Blocks a supervisor until it is released, by the slow drop of a refused child.
     pub(super) fn hold(&self, pid: Pid, supervisor: Boss) {
-        let gate = process::spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+        let gate = process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
         let (inside, holding) = mpsc::channel();
         let held = Held { inside, gate: gate.clone() };
         let child = ChildSpec::new("held", move || {
@@ -88,7 +89,7 @@ impl Clients {
             Err(StartError::Ignored)
         });
         let child = child.restart(Restart::Temporary);
-        process::spawn::<()>(move |_| drop(supervisor.start_child(child))).expect("a free thread");
+        process::spawn(move || drop(supervisor.start_child(child))).expect("a free thread");
         holding.recv().expect("the supervisor throws the child away");
         self.gates.lock().insert(pid, gate);
     }

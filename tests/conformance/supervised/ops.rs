@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rethread::gen_server::{CallError, ServerRef, StopError};
 use rethread::process;
-use rethread::{
-    CallError, ChildCount, ChildError, ChildInfo, ChildState, ChildType, DynamicSupervisor, Pid, ServerRef,
-    SpecError, StartError, StopError, Supervisor,
+use rethread::supervisor::{
+    ChildCount, ChildError, ChildInfo, ChildState, ChildType, DynamicSupervisor, SpecError, Supervisor,
 };
+use rethread::supervisor::{DynamicSupervisorRef, SupervisorRef};
+use rethread::{Pid, StartError};
 
 use super::board::{Board, Role, spec_error};
 use super::boss::Boss;
@@ -52,7 +54,7 @@ pub(super) fn operate(board: &Arc<Board>, words: &[&str]) -> String {
         }),
         ["sexit", word, reason] => board.pid(word).map_or(noproc, |pid| {
             let reason = parse(reason);
-            let unrelated = process::spawn::<()>(move |_| process::exit(pid, reason));
+            let unrelated = process::spawn(move || process::exit(pid, reason));
             drop(process::watch(unrelated.expect("a free thread")).wait());
             ok()
         }),
@@ -180,9 +182,9 @@ fn cast_to(board: &Board, word: &str, message: Tell) -> Option<String> {
 fn stop(board: &Board, word: &str, reason: &str, time: Duration) -> Option<String> {
     let holder = board.pid(word).and_then(|pid| board.entry(pid));
     let stopped = if holder.is_some_and(|entry| entry.role.supervises()) {
-        supervisor(board, word)?.stop_with(parse(reason), time)
+        supervisor(board, word)?.stop_timeout(parse(reason), time)
     } else {
-        server(board, word)?.stop_with(parse(reason), time)
+        server(board, word)?.stop_timeout(parse(reason), time)
     };
     Some(match stopped {
         Ok(()) => ok(),
@@ -193,12 +195,7 @@ fn stop(board: &Board, word: &str, reason: &str, time: Duration) -> Option<Strin
     })
 }
 
-fn supervise(
-    board: &Arc<Board>,
-    operation: &str,
-    supervisor: &ServerRef<Supervisor>,
-    args: &[&str],
-) -> String {
+fn supervise(board: &Arc<Board>, operation: &str, supervisor: &SupervisorRef, args: &[&str]) -> String {
     match (operation, args) {
         ("start_child", spec) => match ChildDef::parse(spec) {
             Some(spec) => {
@@ -228,7 +225,7 @@ fn supervise(
 fn supervise_dynamic(
     board: &Arc<Board>,
     operation: &str,
-    supervisor: &ServerRef<DynamicSupervisor>,
+    supervisor: &DynamicSupervisorRef,
     crew: &str,
     args: &[&str],
 ) -> String {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rethread::{AutoShutdown, ChildType, Restart, Shutdown, Strategy};
+use rethread::supervisor::{AutoShutdown, ChildType, Restart, Shutdown, Strategy};
 
 /// Returns the lines that are steps, without comments and blank lines.
 pub(super) fn steps(script: &str) -> impl Iterator<Item = &str> {
@@ -55,7 +55,7 @@ impl SupDef {
             auto_shutdown: match option("auto_shutdown") {
                 Some("any_significant") => AutoShutdown::AnySignificant,
                 Some("all_significant") => AutoShutdown::AllSignificant,
-                _ => AutoShutdown::Never,
+                _ => AutoShutdown::Infallible,
             },
             max_children: option("max_children")
                 .map(|limit| usize::try_from(number(limit)).expect("a small number")),

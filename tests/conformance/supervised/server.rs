@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rethread::{
-    CallError, Caller, Context, ExitReason, GenServer, Info, InitError, Next, Pid, ServerRef, process,
-};
+use rethread::gen_server::{CallError, Caller, Context, GenServer, Info, InitError, Next, ServerRef};
+use rethread::process;
+use rethread::{ExitReason, Pid};
 
 use super::board::{Board, Role};
 use super::script::{Flags, Refusal, millis};
@@ -186,7 +186,7 @@ impl Scripted {
 
     /// Calls another server and returns the result as text.
     fn asked(&self, other: &ServerRef<Self>) -> String {
-        let answer = other.call_timeout(Duration::MAX, |from| Ask::Do("count".to_owned(), from));
+        let answer = other.call_infinity(|from| Ask::Do("count".to_owned(), from));
         format!("({})", answered(&self.board, answer))
     }
 

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rethread::gen_server::{GenServerExt, InitError, ServerRef};
 use rethread::process::{self, NameError, Via};
-use rethread::{
-    ChildSpec, DynamicSupervisor, DynamicSupervisorSpec, ExitReason, GenServerExt, InitError, Pid, ServerRef,
-    StartError, Supervise, SuperviseDynamic, SupervisorSpec,
-};
+use rethread::supervisor::{ChildSpec, DynamicSupervisor, DynamicSupervisorSpec, Supervise, SupervisorSpec};
+use rethread::{ExitReason, Pid, StartError};
 
 use super::board::{Board, Role};
 use super::boss::Boss;
@@ -23,10 +22,9 @@ pub(super) fn start_supervisor(
     let name = Registered { board: Arc::clone(board), name: board.name(label) };
     let args = (Arc::clone(board), label.to_owned());
     let started = match kind {
-        Some(Kind::Simple | Kind::Dynamic) => <Scheme as SuperviseDynamic>::child_spec(args)
-            .name(ServerRef::via(name))
-            .start_link()
-            .map(Boss::Dynamic),
+        Some(Kind::Simple | Kind::Dynamic) => {
+            <Scheme as Supervise>::child_spec(args).name(ServerRef::via(name)).start_link().map(Boss::Dynamic)
+        }
         Some(Kind::Static(_)) | None => {
             <Scheme as Supervise>::child_spec(args).name(ServerRef::via(name)).start_link().map(Boss::Static)
         }
@@ -90,12 +88,12 @@ impl Scheme {
     }
 }
 
-impl SuperviseDynamic for Scheme {
+impl Supervise for Scheme {
     type Args = (Arc<Board>, String);
 
     fn init((board, label): Self::Args) -> Result<DynamicSupervisorSpec, InitError> {
         let definition = Self::read(&board, &label)?;
-        let plan = DynamicSupervisor::new().max_restarts(definition.intensity, definition.period);
+        let plan = DynamicSupervisor::child_spec().max_restarts(definition.intensity, definition.period);
         Ok(match definition.max_children {
             Some(limit) => plan.max_children(limit),
             None => plan,

@@ -7,9 +7,14 @@ use crate::support::child::{Begin, Child, up};
 use crate::support::child_program::in_child_program;
 use crate::support::scripted_server::{Plan, ScriptedCalls, start_server};
 use crate::support::{Gate, Journal, attached, down, eventually, message, unique, watchdog};
-use rethread::DynamicSupervisor;
+use rethread::StartError;
+use rethread::agent::Agent;
+use rethread::application::Application;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, AttachError, Builder, Event, Inbox, Settings, SpawnError};
+use rethread::supervisor::DynamicSupervisor;
+use rethread::supervisor::Shutdown;
 
 const ALWAYS: Duration = Duration::MAX;
 const NEVER: Duration = Duration::ZERO;
@@ -19,31 +24,30 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is_one() {
     in_child_program(|| {
         let _watchdog = watchdog();
-        let with_room =
-            |max_processes| process::set_settings(Settings { max_processes, ..process::settings() });
+        let with_room = |max_processes| process::configure(|settings| settings.max_processes = max_processes);
         with_room(0);
         let refused = |error| matches!(error, SpawnError::SystemLimit { limit: 0 });
-        assert!(process::spawn::<()>(|_| ()).is_err_and(refused));
+        assert!(process::spawn(|| ()).is_err_and(refused));
         assert!(
-            matches!(process::attach(|_: &mut Inbox<()>| ()), Err(AttachError::Spawn(error)) if refused(error.clone()))
+            matches!(process::attach_receiver(|_: &mut Inbox<()>| ()), Err(AttachError::Spawn(error)) if refused(error.clone()))
         );
         assert_eq!(Agent::start(|| 1).map(drop), Err(StartError::SystemLimit { limit: 0 }));
-        assert!(Task::spawn(|| 1).is_err());
+        assert!(task::spawn(|| 1).is_err());
         assert!(Application::new("no room", Supervisor::one_for_one()).start().is_err());
         assert!(process::processes().is_empty());
         with_room(1);
         for _ in 0..100 {
-            let only = process::spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
-            assert!(process::spawn::<()>(|_| ()).is_err());
+            let only = process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).unwrap();
+            assert!(process::spawn(|| ()).is_err());
             let end = process::watch(&only);
             only.send(());
             assert_eq!(end.wait(), ExitReason::Normal);
         }
         // There is no room for a supervisor's child, nor for a process that a server's `init` starts.
-        let alone = Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()).start();
+        let alone = Supervisor::one_for_one().child(Child::new("a", &Journal::new())).start();
         assert!(matches!(alone.map(drop), Err(StartError::Failed(_))));
         with_room(usize::MAX);
-        assert_eq!(Task::spawn(|| 1).unwrap().join(), Ok(1));
+        assert_eq!(task::spawn(|| 1).unwrap().join(), Ok(1));
     });
 }
 
@@ -64,7 +68,7 @@ fn exits_of_all_kinds() {
     });
     let a = Child::new("a", &Journal::new());
     // With no time at all a thread may count as a zombie for the moment that it takes to exit.
-    let supervisor = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a));
     for count in 2..20 {
         a.crash();
         a.await_start(count);
@@ -79,14 +83,18 @@ fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
         let before = process::settings();
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
             let max_zombies = usize::MAX;
-            process::set_settings(Settings { kill_grace: time, exit_timeout: time, max_zombies, ..before });
+            process::configure(|settings| {
+                settings.kill_grace = time;
+                settings.exit_timeout = time;
+                settings.max_zombies = max_zombies;
+            });
             exits_of_all_kinds();
         }
         // No zombie is tolerated, and there is none.
-        process::set_settings(Settings { max_zombies: 0, ..before });
+        process::configure(|settings| settings.max_zombies = 0);
         exits_of_all_kinds();
         for spare_threads in [0, 1, usize::MAX] {
-            process::set_settings(Settings { max_idle_threads: spare_threads, ..before });
+            process::configure(|settings| settings.max_idle_threads = spare_threads);
             exits_of_all_kinds();
         }
     });
@@ -97,7 +105,7 @@ fn a_kill_with_all_time_to_die_waits_for_the_thread() {
     let _watchdog = watchdog();
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
-    let stuck = Builder::new().kill_grace(ALWAYS).spawn::<()>(move |_| {
+    let stuck = Builder::new().kill_grace(ALWAYS).spawn(move || {
         begins.open();
         held.pass();
     });
@@ -129,11 +137,11 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         assert_eq!(inbox.recv_timeout(ALWAYS), Some(Event::Message(1)));
         assert_eq!(inbox.recv_timeout(NEVER), None);
         process::sleep(NEVER);
-        assert_eq!(Task::spawn(|| 7).unwrap().join_timeout(ALWAYS), Ok(7));
-        let mut slow = Task::spawn(|| process::sleep(ALWAYS)).unwrap();
-        assert_eq!(slow.yield_for(NEVER), None);
+        assert_eq!(task::spawn(|| 7).unwrap().join_timeout(ALWAYS), Ok(7));
+        let mut slow = task::spawn(|| process::sleep(ALWAYS)).unwrap();
+        assert_eq!(slow.yield_timeout(NEVER), None);
         assert_eq!(slow.shutdown(Shutdown::Timeout(ALWAYS)), None);
-        let sleeper = process::spawn::<()>(|_| process::sleep(ALWAYS)).unwrap();
+        let sleeper = process::spawn(|| process::sleep(ALWAYS)).unwrap();
         assert_eq!(process::watch(&sleeper).wait_timeout(NEVER), None);
         process::exit(&sleeper, "woken");
         let end = process::watch(&sleeper).wait_timeout(ALWAYS);
@@ -148,7 +156,7 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         let idle = idle.start();
         idle.cast_with(|_, _| Next::wait().timeout(NEVER));
         assert_eq!(journal.wait_for(1), ["Timeout"]);
-        assert_eq!(idle.stop_with(ExitReason::Normal, ALWAYS), Ok(()));
+        assert_eq!(idle.stop_timeout(ExitReason::Normal, ALWAYS), Ok(()));
         let _ = process::send_at(Instant::now(), &inbox.address(), 3);
         assert_eq!(message(inbox), 3);
     });
@@ -159,7 +167,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [eternal, hasty] = ["eternal", "hasty"].map(|id| Child::new(id, &journal).traps());
-    let spec = |child: &Child, time| child.spec().shutdown(Shutdown::Timeout(time)).reap_timeout(time);
+    let spec = |child: &Child, time| child.shutdown(Shutdown::Timeout(time)).reap_timeout(time);
     let plan = Supervisor::one_for_one().max_restarts(1000, ALWAYS);
     let plan = plan.child(spec(&eternal, ALWAYS).start_timeout(ALWAYS)).child(spec(&hasty, NEVER));
     let supervisor = up(plan);
@@ -174,10 +182,10 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     assert_eq!(ends.0.wait(), ExitReason::Shutdown);
     assert!(matches!(ends.1.wait(), ExitReason::Shutdown | ExitReason::Killed), "it had no time");
     // No time to start: whether it succeeds or not, nothing is left over.
-    let rooms = DynamicSupervisor::new().start().unwrap();
+    let rooms = DynamicSupervisor::child_spec().start().unwrap();
     for _ in 0..20 {
         let a = Child::new("a", &journal).starts_as(|_| Begin::Up);
-        match rooms.start_child(a.spec().start_timeout(NEVER)) {
+        match rooms.start_child(a.start_timeout(NEVER)) {
             Ok(pid) => assert_eq!(pid, Some(a.pid())),
             Err(error) => assert_eq!(error, StartError::Timeout),
         }
@@ -189,7 +197,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
 fn a_stack_of_no_bytes_is_the_least_there_is() {
     in_child_program(|| {
         let _watchdog = watchdog();
-        let little = Builder::new().stack_size(0).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+        let little = Builder::new().stack_size(0).spawn_receiver::<()>(|inbox| drop(inbox.recv())).unwrap();
         let end = process::watch(&little);
         little.send(());
         assert_eq!(end.wait(), ExitReason::Normal);

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use crate::support::child::{Child, child_pid, kill, pid_of, states, up};
 use crate::support::child_program::in_child_program;
 use crate::support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
-use rethread::DynamicSupervisor;
+use rethread::application::Application;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
+use rethread::supervisor::DynamicSupervisor;
+use rethread::supervisor::SupervisorSpec;
 
 /// Like `sleeper`, but may fail.
 fn another() -> Result<Address<()>, SpawnError> {
-    process::spawn(|inbox| {
+    process::spawn_receiver(|inbox| {
         inbox.recv();
     })
 }
@@ -20,7 +22,7 @@ fn another() -> Result<Address<()>, SpawnError> {
 #[test]
 fn the_process_limit_refuses_and_nothing_is_left_over() {
     in_child_program(|| {
-        process::set_settings(Settings { max_processes: 20, ..process::settings() });
+        process::configure(|settings| settings.max_processes = 20);
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let mut alive: Vec<Address<()>> = (0..19).map(|_| another().unwrap()).collect();
@@ -29,9 +31,9 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
                 let refused = another();
                 assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 20 })), "{refused:?}");
                 assert!(refused.unwrap_err().to_string().contains("20"));
-                let refused = Builder::new().name(name).spawn_link::<()>(|_| ());
+                let refused = Builder::new().name(name).spawn_link(|| ());
                 assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 20 })), "{refused:?}");
-                let refused = process::spawn_monitor::<()>(|_| ());
+                let refused = process::spawn_monitor(|| ());
                 assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 20 })), "{refused:?}");
                 let me = process::info(inbox.pid()).unwrap();
                 assert_eq!((me.links, me.monitors), (vec![], vec![]));
@@ -58,11 +60,11 @@ fn the_process_limit_refuses_and_nothing_is_left_over() {
 fn attached_processes_and_zombies_count() {
     in_child_program(|| {
         let _watchdog = watchdog();
-        process::set_settings(Settings { max_processes: 2, ..process::settings() });
+        process::configure(|settings| settings.max_processes = 2);
         let gate = Gate::new();
         let (ready, held) = (Gate::new(), gate.clone());
         let begun = ready.clone();
-        let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+        let stuck = Builder::new().kill_grace(Duration::ZERO).spawn(move || {
             begun.open();
             held.pass();
         });
@@ -72,13 +74,13 @@ fn attached_processes_and_zombies_count() {
         process::exit(&stuck, ExitReason::Kill);
         assert_eq!(watch.wait(), ExitReason::Killed);
         assert_eq!(process::zombies().len(), 1);
-        process::attach(|_: &mut Inbox<()>| {
+        process::attach_receiver(|_: &mut Inbox<()>| {
             let refused = another();
             assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 2 })), "{refused:?}");
         })
         .unwrap();
         let one = another().unwrap();
-        let refused = process::attach(|_: &mut Inbox<()>| ());
+        let refused = process::attach_receiver(|_: &mut Inbox<()>| ());
         let limit = SpawnError::SystemLimit { limit: 2 }.to_string();
         assert_eq!(refused.unwrap_err().to_string(), limit);
         gate.open();
@@ -93,10 +95,10 @@ fn a_lowered_limit_holds_for_what_comes() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let alive: Vec<_> = (0..10).map(|_| another().unwrap()).collect();
-        process::set_settings(Settings { max_processes: 5, ..process::settings() });
+        process::configure(|settings| settings.max_processes = 5);
         assert!(matches!(another(), Err(SpawnError::SystemLimit { limit: 5 })));
         assert!(alive.iter().all(process::is_alive));
-        process::set_settings(Settings { max_processes: 11, ..process::settings() });
+        process::configure(|settings| settings.max_processes = 11);
         another().unwrap();
         assert!(matches!(another(), Err(SpawnError::SystemLimit { limit: 11 })));
     });
@@ -109,7 +111,7 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             let stuck = |gate: &Gate| {
                 let (ready, held) = (Gate::new(), gate.clone());
                 let begun = ready.clone();
-                let pair = process::spawn_monitor::<()>(move |_| {
+                let pair = process::spawn_monitor(move || {
                     begun.open();
                     held.pass();
                 });
@@ -124,7 +126,7 @@ fn settings_hold_for_processes_that_begin_afterwards() {
                 exit_timeout: Duration::from_millis(10),
                 ..process::settings()
             };
-            process::set_settings(short);
+            process::configure(|settings| *settings = short);
             assert_eq!(process::settings(), short);
             // Started under the short ones: they become zombies soon, the old one does not.
             let (killed, of_killed) = stuck(&gate);
@@ -154,7 +156,7 @@ impl Drop for Baggage {
 fn a_thread_that_the_system_refuses_leaves_nothing_over() {
     in_child_program(|| {
         // Room for two besides the test: a refused start must give its place back.
-        process::set_settings(Settings { max_processes: 3, ..process::settings() });
+        process::configure(|settings| settings.max_processes = 3);
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let huge = || Builder::new().stack_size(1 << 46);
@@ -162,7 +164,7 @@ fn a_thread_that_the_system_refuses_leaves_nothing_over() {
             for round in 1..=5 {
                 let name = unique("huge");
                 let baggage = Baggage(journal.clone());
-                let refused = huge().name(name).spawn_link::<()>(move |_| drop(baggage));
+                let refused = huge().name(name).spawn_link(move || drop(baggage));
                 assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
                 let refused = refused.unwrap_err();
                 let SpawnError::Thread(cause) = &refused else { panic!("{refused:?}") };
@@ -170,9 +172,9 @@ fn a_thread_that_the_system_refuses_leaves_nothing_over() {
                 let (text, cause) = (refused.to_string(), cause.to_string());
                 assert!(text.contains("refused") && text.contains(&cause), "{text} does not say {cause}");
                 assert_eq!(process::whereis(name), None);
-                let refused = huge().name(name).spawn_monitor::<()>(|_| ());
+                let refused = huge().name(name).spawn_monitor(|| ());
                 assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
-                let refused = huge().name(name).spawn::<()>(|_| ());
+                let refused = huge().name(name).spawn(|| ());
                 assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
                 let me = process::info(inbox.pid()).unwrap();
                 assert_eq!((me.links, me.monitors), (vec![], vec![]));
@@ -191,9 +193,9 @@ fn a_huge_stack_for_all_is_refused_too() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let before = process::settings();
-        process::set_settings(Settings { stack_size: 1 << 46, ..before });
+        process::configure(|settings| settings.stack_size = 1 << 46);
         assert!(matches!(another(), Err(SpawnError::Thread(_))));
-        process::set_settings(before);
+        process::configure(|settings| *settings = before);
         assert!(another().is_ok());
     });
 }
@@ -205,7 +207,7 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
             let (name, gate, journal) = (unique("exiting"), Gate::new(), Journal::new());
             let (ready, held, notes) = (Gate::new(), gate.clone(), journal.clone());
             let begun = ready.clone();
-            let old = Builder::new().name(name).spawn_monitor::<()>(move |_| {
+            let old = Builder::new().name(name).spawn_monitor(move || {
                 begun.open();
                 held.pass();
                 notes.note("the old one is gone");
@@ -213,10 +215,10 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
             let (old, monitor) = old.unwrap();
             ready.pass();
             process::exit(&old, ExitReason::Shutdown);
-            let refused = Builder::new().name(name).stack_size(1 << 46).spawn::<()>(|_| ());
+            let refused = Builder::new().name(name).stack_size(1 << 46).spawn(|| ());
             assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             let notes = journal.clone();
-            let new = Builder::new().name(name).spawn::<()>(move |_| notes.note("the new one begins"));
+            let new = Builder::new().name(name).spawn(move || notes.note("the new one begins"));
             let new = new.unwrap();
             eventually("it waits", || {
                 process::info(&new).is_none_or(|info| info.state == process::ProcessState::Waiting)
@@ -235,7 +237,7 @@ fn as_many_processes_as_the_default_allows_do_work() {
         let began = Instant::now();
         // A big machine allows more than a test should use: 10,000 is enough then.
         let limit = process::settings().max_processes.min(10_000);
-        process::set_settings(Settings { max_processes: limit, ..process::settings() });
+        process::configure(|settings| settings.max_processes = limit);
         let alive: Vec<Address<()>> = (0..limit).map(|_| another().unwrap()).collect();
         let refused = another();
         assert!(
@@ -257,7 +259,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Sets the process limit so that this many may run, exiting threads included.
 fn room_for(max_processes: usize) {
-    process::set_settings(Settings { max_processes, ..process::settings() });
+    process::configure(|settings| settings.max_processes = max_processes);
 }
 
 /// Allows all the restarts that a test can need.
@@ -271,8 +273,8 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
         let _watchdog = watchdog();
         let journal = Journal::new();
         let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
-        let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a.spec()).child(b.spec());
-        let top = up(patient().child(inner.spec().id("inner")));
+        let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a).child(b);
+        let top = up(patient().child(inner.id("inner")));
         let first = child_pid(&top, "inner");
         room_for(3); // the two supervisors, and b
         a.crash();
@@ -297,7 +299,7 @@ fn a_whole_application_that_finds_no_room_in_time_gives_up() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
-        let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec());
+        let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a);
         let top = Supervisor::one_for_one().max_restarts(1, MINUTE).child(inner);
         let app = Application::new("no room", top).start().unwrap();
         room_for(3); // its master and the two supervisors
@@ -338,8 +340,8 @@ fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
-        let supervisor = DynamicSupervisor::new().max_restarts(u32::MAX, MINUTE).start().unwrap();
-        supervisor.start_child(a.spec()).unwrap();
+        let supervisor = DynamicSupervisor::child_spec().max_restarts(u32::MAX, MINUTE).start().unwrap();
+        supervisor.start_child(a).unwrap();
         room_for(1);
         a.crash();
         for _ in 0..10 {
@@ -359,7 +361,7 @@ fn a_supervisor_is_stopped_and_killed_in_the_middle_of_restarts_without_room() {
         for kills in [false, true] {
             room_for(100);
             let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
-            let supervisor = up(patient().child(a.spec()).child(b.spec()));
+            let supervisor = up(patient().child(a).child(b));
             let of_b = b.server().watch();
             room_for(2);
             a.crash();

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::child_program::in_child_program;
 use crate::support::{self, Idle, eventually, watchdog};
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::process::{Settings, set_settings, settings};
+use rethread::process::{Settings, configure, settings};
 
 const ROUNDS: usize = 1000;
 const CLIENTS: u64 = 2;
@@ -47,7 +48,7 @@ enum Store {
 impl GenServer for Cache {
     type Args = ();
     type Call = Ask;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { database: Database::child_spec(()).name(DATABASE).start_link()? })
@@ -57,15 +58,12 @@ impl GenServer for Cache {
         family.extend(self.database.call(Store::Family).or_exit());
         from.reply(family)
     }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 impl GenServer for Database {
     type Args = ();
     type Call = Store;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         let start = |name| Idle::child_spec(()).name(name).start_link();
@@ -85,9 +83,6 @@ impl GenServer for Database {
                 from.reply(std::iter::once(cx.pid()).chain(workers).collect())
             }
         }
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -123,7 +118,11 @@ fn body() {
     // On a loaded machine a thread may be delayed at will, but must exit by itself: no zombies here.
     let patient = Duration::from_secs(600);
     // Idle threads would look like leaked threads.
-    set_settings(Settings { kill_grace: patient, exit_timeout: patient, max_idle_threads: 0, ..settings() });
+    configure(|settings| {
+        settings.kill_grace = patient;
+        settings.exit_timeout = patient;
+        settings.max_idle_threads = 0;
+    });
     // The runtime's own timer thread is permanent: start it before the count.
     process::cancel_timer(process::send_after(Duration::from_secs(60), &support::sleeper(), ()));
     process::exit(process::processes()[0].pid, ExitReason::Kill);

@@ -8,9 +8,12 @@ use crate::support::child::{self, Begin, Child, kill, states, up};
 use crate::support::child_program::{child_command, in_child_program};
 use crate::support::{Gate, Journal, attached, down, eventually, unique, watchdog};
 use log::{LevelFilter, Log, Metadata, Record};
+use rethread::agent::Agent;
+use rethread::application::Application;
+use rethread::gen_server::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, ProcessState};
-use rethread::{DynamicSupervisor, StopError};
+use rethread::supervisor::DynamicSupervisor;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -43,7 +46,7 @@ fn trigger_all_logs() {
     let b = Child::new("b", &journal).starts_as(|k| if k == 2 { Begin::Fail("once") } else { Begin::Up });
     let slow = Child::new("slow", &journal).traps().ends_by(|_| panic!("in terminate"));
     let plan = Supervisor::one_for_one().max_restarts(100, MINUTE);
-    let plan = plan.child(a.spec()).child(b.spec()).child(slow.spec());
+    let plan = plan.child(a).child(b).child(slow);
     let app = Application::new("eventful", plan).start().expect("it starts");
     let supervisor = app.supervisor();
     a.crash();
@@ -56,29 +59,22 @@ fn trigger_all_logs() {
         let pid = supervisor.whereis().expect("it is running");
         move || process::exit(pid, "not the end of it")
     });
-    assert!(
-        supervisor.start_child(Child::new("c", &journal).starts_as(|_| Begin::Panic("c")).spec()).is_err()
-    );
+    assert!(supervisor.start_child(Child::new("c", &journal).starts_as(|_| Begin::Panic("c"))).is_err());
     assert_eq!(states(&supervisor).len(), 3);
-    assert!(
-        Supervisor::one_for_one()
-            .child(b.spec().id("d"))
-            .child(ChildSpec::worker("", || ()))
-            .start()
-            .is_err()
-    );
+    assert!(Supervisor::one_for_one().child(b.id("d")).child(ChildSpec::worker("", || ())).start().is_err());
 
-    let rooms = DynamicSupervisor::new().max_restarts(0, MINUTE).start().expect("it starts");
+    let rooms = DynamicSupervisor::child_spec().max_restarts(0, MINUTE).start().expect("it starts");
     let d = Child::new("d", &journal);
-    rooms.start_child(d.spec()).expect("it starts");
+    rooms.start_child(d).expect("it starts");
     let gone = rooms.watch();
     d.crash();
     assert_eq!(gone.wait(), ExitReason::Shutdown);
 
     // A cast to a server of another type.
     let name = unique("of another kind");
-    let other = Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
-    let wrong: ServerRef<Supervisor> = ServerRef::named(name);
+    let other =
+        Builder::new().name(name).spawn_receiver::<()>(|inbox| drop(inbox.recv())).expect("a free thread");
+    let wrong: SupervisorRef = SupervisorRef::named(name);
     assert!(matches!(wrong.stop(), Err(StopError::WrongType { .. })));
     let mistaken: ServerRef<child::Actor> = ServerRef::named(name);
     mistaken.cast(child::Tell(Box::new(|| ())));
@@ -87,7 +83,7 @@ fn trigger_all_logs() {
     // A zombie, created and reaped.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
-    let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+    let stuck = Builder::new().kill_grace(Duration::ZERO).spawn(move || {
         begins.open();
         held.pass();
     });
@@ -102,7 +98,7 @@ fn trigger_all_logs() {
         let ends: [fn(); 4] =
             [|| (), || panic!("own"), || process::exit_with("own"), || process::throw("own")];
         for end in ends {
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| end()).expect("a free thread");
+            let (_, monitor) = process::spawn_monitor(move || end()).expect("a free thread");
             assert_eq!(down(inbox).0, monitor);
         }
     });
@@ -132,7 +128,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
                 process::zombies(),
                 process::whereis("unregistered"),
             );
-            let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
+            let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
             let _ = Agent::start(|| 1).map(|agent| (agent.get(|n| *n), agent.stop()));
             let _ = Application::running();
             let _ = rethread::observer::snapshot().to_string();
@@ -154,13 +150,13 @@ fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
         log_to(&Sink(ends));
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
-        let supervisor = up(Supervisor::one_for_one().child(a.spec()));
+        let supervisor = up(Supervisor::one_for_one().child(a));
         a.end("the victim"); // logged by the supervisor
         a.await_start(2);
         supervisor.stop().unwrap();
         let gate = Gate::new();
         let held = gate.clone();
-        let victim = process::spawn::<()>(move |_| {
+        let victim = process::spawn(move || {
             held.pass();
             panic!("the victim");
         });
@@ -190,7 +186,7 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
         let ends: [fn(&mut Inbox<()>); 4] =
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
         for (at, end) in ends.into_iter().enumerate() {
-            let exiting = soon().spawn::<()>(end).unwrap();
+            let exiting = soon().spawn_receiver::<()>(end).unwrap();
             let watch = process::watch(&exiting);
             if at == 3 {
                 process::exit(&exiting, "requested");
@@ -213,12 +209,12 @@ fn a_setting_that_is_not_understood_is_told_to_any_sink() {
     let Some(mut command) = child_command() else {
         fn asks_and_panics(_: &str) {
             let _ = process::settings();
-            let _ = process::spawn::<()>(|_| ());
+            let _ = process::spawn(|| ());
             panic!("the log is full");
         }
         log_to(&Sink(asks_and_panics));
         let _watchdog = watchdog();
-        let end = process::watch(process::spawn::<()>(|_| ()).unwrap());
+        let end = process::watch(process::spawn(|| ()).unwrap());
         end.wait();
         assert_eq!(process::settings().max_zombies, 64);
         assert!(LINES.load(Ordering::SeqCst) >= 2, "{LINES:?}");

@@ -66,7 +66,7 @@ fn a_call_that_timed_out() {
     impl GenServer for Silent {
         type Args = ();
         type Call = Caller<()>;
-        type Cast = Never;
+        type Cast = Infallible;
 
         fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
             Ok(Self(None))
@@ -74,9 +74,6 @@ fn a_call_that_timed_out() {
         fn handle_call(&mut self, from: Caller<()>, _: &mut Context<Self>) -> Next {
             self.0 = Some(from);
             Next::wait()
-        }
-        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-            match cast {}
         }
     }
     let server = Silent::start(()).expect("it starts");

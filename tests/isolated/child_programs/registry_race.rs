@@ -11,8 +11,11 @@ use std::time::Duration;
 use crate::support::child_program::in_child_program;
 use crate::support::{eventually, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, NameError, Watch};
+use rethread::registry::{DuplicateRegistry, Registry, RegistryEvent};
 
 const WORKERS: usize = 100;
 /// Keys that workers hold, and after them keys of servers.
@@ -105,16 +108,13 @@ struct Echo(usize);
 impl GenServer for Echo {
     type Args = usize;
     type Call = Caller<(usize, Pid)>;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init(key: usize, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(key))
     }
     fn handle_call(&mut self, from: Self::Call, cx: &mut Context<Self>) -> Next {
         from.reply((self.0, cx.pid()))
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 

@@ -17,7 +17,7 @@ fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait()
 
 fn body() {
     let _watchdog = support::watchdog();
-    process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
+    process::configure(|settings| settings.max_idle_threads = 0);
     let mut seen = HashSet::new();
     for _ in 0..200 {
         let (tx, rx) = channel();
@@ -27,9 +27,9 @@ fn body() {
         assert!(seen.insert(rx.recv().expect("it sent a value")), "a thread was kept");
     }
     for waiting in [WaitStrategy::Park, WaitStrategy::Spin, WaitStrategy::Adaptive] {
-        process::set_settings(Settings { wait_strategy: waiting, ..process::settings() });
+        process::configure(|settings| settings.wait_strategy = waiting);
         assert_eq!(process::settings().wait_strategy, waiting);
-        let echo = process::spawn::<Sender<u8>>(|inbox| {
+        let echo = process::spawn_receiver::<Sender<u8>>(|inbox| {
             while let Event::Message(back) = inbox.recv() {
                 back.send(1).expect("the test receives");
             }

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::child_program::{ChildProgram, child_command, in_child_program, send_line};
 use crate::support::{attached, eventually, message, watchdog};
+use rethread::application::Application;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
+use rethread::supervisor::Shutdown;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -32,18 +35,15 @@ struct Clerk {
 
 impl GenServer for Clerk {
     type Args = (&'static str, PathBuf);
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init((id, path): (&'static str, PathBuf), cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
         Ok(Self { id, out: BufWriter::new(File::options().append(true).create(true).open(path)?) })
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
     fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
         let _ = writeln!(self.out, "{} {reason}", self.id);
@@ -97,7 +97,7 @@ fn sigterm_and_sigint_stop_all_in_reverse_order_and_nothing_that_was_written_is_
 #[test]
 fn sigterm_ends_a_program_at_once_that_does_not_listen_to_it() {
     let Some(command) = child_command() else {
-        let busy = process::spawn::<()>(|_| {
+        let busy = process::spawn(|| {
             loop {
                 std::hint::spin_loop();
             }
@@ -141,7 +141,7 @@ fn rethread_catches_ignores_and_blocks_no_signal() {
             message(inbox);
             let system =
                 Supervisor::start_link([ChildSpec::worker("waits", wait)], Strategy::OneForOne).unwrap();
-            let inside = Task::spawn(dispositions).unwrap().join().unwrap();
+            let inside = task::spawn(dispositions).unwrap().join().unwrap();
             system.stop().unwrap();
             inside
         });
@@ -160,7 +160,7 @@ enum Ask {
 impl GenServer for Keeps {
     type Args = ();
     type Call = Ask;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(Vec::new()))
@@ -174,9 +174,6 @@ impl GenServer for Keeps {
             Ask::Ping(from) => from.reply(()),
         }
     }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
-    }
 }
 
 const TICK: Duration = ms(20);
@@ -189,14 +186,14 @@ fn stopped_program() {
         let system = Supervisor::one_for_one().child(spec).start_link().expect("it starts");
         let ticks = Arc::new(AtomicU64::new(0));
         let (count, began) = (Arc::clone(&ticks), Instant::now());
-        let ticker = process::spawn::<()>(move |inbox| {
+        let ticker = process::spawn_receiver::<()>(move |inbox| {
             loop {
                 let _ = process::send_after(TICK, &inbox.address(), ());
                 inbox.recv();
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let call = Task::spawn({
+        let call = task::spawn({
             let keeps = keeps.clone();
             move || keeps.call_timeout(ms(300), Ask::Hold)
         });

@@ -17,6 +17,9 @@ use crate::support::child_program::{
 };
 use crate::support::{self, Gate, Journal, attached, down, eventually, message, sleeper, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::agent::Agent;
+use rethread::application::Application;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, Settings, SpawnError};
 
@@ -108,13 +111,13 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     support::capture();
     let journal = Journal::new();
     let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
-    let patient = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
-    let app = Application::new("hasty", Supervisor::one_for_one().max_restarts(2, MINUTE).child(b.spec()));
+    let patient = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a));
+    let app = Application::new("hasty", Supervisor::one_for_one().max_restarts(2, MINUTE).child(b));
     let app = app.start().expect("it starts");
     let hanging = Gate::new();
     let (begun, held) = (Gate::new(), hanging.clone());
     let begins = begun.clone();
-    let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+    let stuck = Builder::new().kill_grace(Duration::ZERO).spawn(move || {
         begins.open();
         held.pass();
     });
@@ -126,12 +129,12 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         refuse();
         // Each start is refused, with an error that says why, and leaves nothing behind.
         for _ in 0..3 {
-            let refused = process::spawn_link::<()>(|_| ());
+            let refused = process::spawn_link(|| ());
             let Err(SpawnError::Thread(cause)) = refused else { panic!("{refused:?}") };
             assert!(cause.raw_os_error().is_some(), "{cause}");
-            let refused = patient.start_child(b.spec().id("c"));
+            let refused = patient.start_child(b.id("c"));
             assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
-            assert!(Task::spawn(|| 7).is_err());
+            assert!(task::spawn(|| 7).is_err());
             let refused = Agent::start(|| 7).map(drop);
             assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
         }
@@ -161,7 +164,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         allow();
         let second = a.await_start(2);
         assert_eq!(child_pid(&patient, "a"), second);
-        assert_eq!(Task::spawn(|| 7).expect("a free thread").join(), Ok(7));
+        assert_eq!(task::spawn(|| 7).expect("a free thread").join(), Ok(7));
         hanging.open();
         eventually("the zombie is gone", || process::zombies().is_empty());
     });
@@ -173,7 +176,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
 fn threads_that_the_system_refuses_are_errors_and_restarts_wait_for_them() {
     let Some(command) = child_command() else {
         // Idle threads would be sufficient.
-        process::set_settings(Settings { max_idle_threads: 0, ..process::settings() });
+        process::configure(|settings| settings.max_idle_threads = 0);
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max processes"));
         return without_threads(&mut || limits.lock().set("nproc", "1"), &mut || {
             limits.lock().set("nproc", &before)
@@ -201,20 +204,20 @@ fn limit(called: &str) -> String {
 fn a_kept_thread_serves_where_the_system_refuses_a_new_one() {
     let Some(command) = child_command() else {
         let _watchdog = watchdog();
-        process::set_settings(Settings { max_idle_threads: 8, ..process::settings() });
+        process::configure(|settings| settings.max_idle_threads = 8);
         let (mut limits, before) = (Limits::new(), limit("Max processes"));
         limits.set("nproc", "1");
-        let first = process::spawn::<()>(|_| ());
+        let first = process::spawn(|| ());
         assert!(matches!(first, Err(SpawnError::Thread(_))), "{first:?}");
         limits.set("nproc", &before);
-        process::watch(process::spawn::<()>(|_| ()).unwrap()).wait();
+        process::watch(process::spawn(|| ()).unwrap()).wait();
         limits.set("nproc", "1");
-        eventually("its thread is free", || process::spawn::<()>(|_| ()).is_ok());
+        eventually("its thread is free", || process::spawn(|| ()).is_ok());
         // The thread of a panicking process is not reused, and leaves no successor behind.
-        eventually("it panics", || process::spawn::<()>(|_| panic!("the last thread")).is_ok());
-        eventually("there is none", || process::spawn::<()>(|_| ()).is_err());
+        eventually("it panics", || process::spawn(|| panic!("the last thread")).is_ok());
+        eventually("there is none", || process::spawn(|| ()).is_err());
         limits.set("nproc", &before);
-        process::watch(process::spawn::<()>(|_| ()).unwrap()).wait();
+        process::watch(process::spawn(|| ()).unwrap()).wait();
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -249,7 +252,10 @@ fn stacks_that_find_no_memory_are_errors_and_restarts_wait_for_it() {
         let (limits, before) = (Mutex::new(Limits::new()), limit("Max address space"));
         let mut refuse = || {
             // From now on: running processes have small stacks, and leave no room behind.
-            process::set_settings(Settings { max_idle_threads: 0, stack_size: STACK, ..process::settings() });
+            process::configure(|settings| {
+                settings.max_idle_threads = 0;
+                settings.stack_size = STACK;
+            });
             tighten(&mut limits.lock());
             // Fallible allocations are not affected.
             assert!(Vec::<u8>::new().try_reserve_exact(STACK).is_err());
@@ -266,7 +272,7 @@ fn an_allocation_that_fails_ends_the_program() {
     }
     let (status, printed) = in_failing_child_program(|| {
         let mut limits = Limits::new();
-        let greedy = process::spawn::<()>(|inbox| {
+        let greedy = process::spawn_receiver::<()>(|inbox| {
             inbox.recv();
             drop(std::hint::black_box(vec![1_u8; STACK]));
         });
@@ -342,10 +348,10 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
             let _ = process::send_after(ms(1), &inbox.address(), ());
             message(inbox);
             let mut events = rethread::observer::events();
-            let system = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));
-            let named = Builder::new().name("of the files").spawn::<()>(|inbox| drop(inbox.recv()));
+            let system = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new())));
+            let named = Builder::new().name("of the files").spawn_receiver::<()>(|inbox| drop(inbox.recv()));
             assert!(events.recv_timeout(MINUTE).is_some());
-            let after = Task::spawn(move || (inherited(), open())).unwrap().join().unwrap();
+            let after = task::spawn(move || (inherited(), open())).unwrap().join().unwrap();
             named.unwrap().send(());
             system.stop().unwrap();
             after
@@ -364,14 +370,14 @@ fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
             move || begun.note(what)
         };
         let (busy, blocked, held) = (note("busy"), note("blocked"), gate.clone());
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             busy();
             loop {
                 process::checkpoint();
             }
         })
         .unwrap();
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             blocked();
             held.pass();
         })
@@ -384,8 +390,8 @@ fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
             }
         });
         let waits = Child::new("waits", &Journal::new()).traps().ends_by(|_| send_line("its terminate runs"));
-        let system = up(Supervisor::one_for_one().child(waits.spec()).child(hangs.spec()));
-        process::spawn::<()>(move |_| drop(system.stop())).unwrap();
+        let system = up(Supervisor::one_for_one().child(waits).child(hangs));
+        process::spawn(move || drop(system.stop())).unwrap();
         begun.wait_for(3);
         return; // from the test, and from the `main` of the test harness
     };
@@ -406,9 +412,9 @@ fn an_exit_of_the_program_in_a_handler_does_not_wait_for_a_terminate_that_runs()
             send_line("it ended");
         });
         let exits = Child::new("exits", &Journal::new());
-        let slow = up(Supervisor::one_for_one().child(ends_slowly.spec()));
-        let _other = up(Supervisor::one_for_one().child(exits.spec()));
-        process::spawn::<()>(move |_| drop(slow.stop())).unwrap();
+        let slow = up(Supervisor::one_for_one().child(ends_slowly));
+        let _other = up(Supervisor::one_for_one().child(exits));
+        process::spawn(move || drop(slow.stop())).unwrap();
         terminating.pass();
         exits.run(|| std::process::exit(7));
         closed_gate();

@@ -16,12 +16,12 @@ fn a_supervisor_gives_up_at_the_first_zombie_too_many() {
 
 fn body() {
     let _watchdog = watchdog();
-    process::set_settings(Settings { max_zombies: 2, ..process::settings() });
+    process::configure(|settings| settings.max_zombies = 2);
     let (gate, (tx, started)) = (Gate::new(), channel());
     let held = gate.clone();
     let child = ChildSpec::new("stuck", move || {
         let (gate, tx) = (held.clone(), tx.clone());
-        let child = Builder::new().kill_grace(Duration::from_millis(1)).spawn_link::<()>(move |_| {
+        let child = Builder::new().kill_grace(Duration::from_millis(1)).spawn_link(move || {
             let _ = tx.send(process::current().expect("it is a process"));
             gate.pass();
         })?;

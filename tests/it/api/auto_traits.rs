@@ -1,13 +1,17 @@
 //! Types that may cross threads, checked at compile time: handles, specs, reasons and errors can, a mailbox
 //! cannot.
 
+use rethread::application::{Application, ApplicationError, ApplicationRef};
+use rethread::gen_server::{CallError, Caller, Context, GenServer, InitError, Next, ServerRef, StopError};
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
-use rethread::{
-    Application, ApplicationError, ApplicationRef, CallError, Caller, ChildError, ChildSpec, Context,
-    DuplicateRegistry, ExitReason, GenServer, InitError, JoinError, MonitorRef, Never, Next, PartitionRef,
-    PartitionSupervisor, Pid, Registry, RegistryEvent, RegistryKey, ServerRef, StartError, StopError,
-    Supervisor, SupervisorSpec, TimerRef,
+use rethread::registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
+use rethread::supervisor::SupervisorRef;
+use rethread::supervisor::{
+    ChildError, ChildSpec, PartitionRef, PartitionSupervisor, Supervisor, SupervisorSpec,
 };
+use rethread::task::JoinError;
+use rethread::{ExitReason, MonitorRef, Pid, StartError, TimerRef};
+use std::convert::Infallible;
 
 fn crosses_threads<T: Send + Sync>() {}
 fn moves_to_threads<T: Send>() {}
@@ -18,17 +22,14 @@ struct Local(#[expect(dead_code, reason = "only its type matters")] std::rc::Rc<
 
 impl GenServer for Local {
     type Args = ();
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(std::rc::Rc::new(())))
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -39,7 +40,7 @@ fn handles_specs_and_reasons_cross_threads() {
     crosses_threads::<TimerRef>();
     crosses_threads::<ExitReason>();
     crosses_threads::<ServerRef<Local>>();
-    crosses_threads::<ServerRef<Supervisor>>();
+    crosses_threads::<SupervisorRef>();
     crosses_threads::<Address<std::cell::Cell<u8>>>();
     crosses_threads::<Alias<std::cell::Cell<u8>>>();
     crosses_threads::<Name<std::cell::Cell<u8>>>();
@@ -77,7 +78,7 @@ fn small_things_are_small() {
 
 #[test]
 fn a_server_whose_state_is_not_send_runs() {
-    use rethread::GenServerExt;
+    use rethread::gen_server::GenServerExt;
     let server = Local::start(()).expect("a free thread");
     server.stop().expect("it was running");
 }

@@ -5,9 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::support::watchdog;
+use rethread::StartError;
+use rethread::application::ApplicationError;
 use rethread::prelude::*;
 use rethread::process::SpawnError;
-use rethread::{ApplicationError, ChildError, FailedToStartChild, JoinError};
+use rethread::supervisor::{ChildError, FailedToStartChild};
+use rethread::task::JoinError;
 
 /// Formats an error with its causes, like `anyhow` and similar crates.
 fn with_causes(error: &dyn Error) -> String {
@@ -80,18 +83,15 @@ fn an_error_of_unknown_type_is_a_reason() {
     struct Picky;
     impl GenServer for Picky {
         type Args = ();
-        type Call = Never;
-        type Cast = Never;
+        type Call = Infallible;
+        type Cast = Infallible;
         fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
             let configuration: Result<(), Unknown> = Err(Box::new(Outer(io::Error::other("no such file"))));
             configuration.map_err(InitError::stop)?;
             Ok(Self)
         }
-        fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
             match call {}
-        }
-        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-            match cast {}
         }
     }
     let _watchdog = watchdog();

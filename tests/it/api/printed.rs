@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::support::{attached, sleeper, unique, watchdog};
-use rethread::StopError;
+use rethread::gen_server::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Address, AliasMode, Caught, Inbox, LinkError, Name, SendError, attempt};
 
@@ -23,7 +23,7 @@ enum Ask {
 impl GenServer for Shy {
     type Args = ();
     type Call = Ask;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
@@ -36,9 +36,6 @@ impl GenServer for Shy {
             }
             Ask::Context(from) => from.reply(debug(cx)),
         }
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -69,7 +66,7 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
 }
 
 fn sleeper_gone() -> Address<()> {
-    process::spawn(|_| ()).expect("a free thread")
+    process::spawn_receiver(|_| ()).expect("a free thread")
 }
 
 #[test]
@@ -144,7 +141,8 @@ fn errors_of_links_and_names_are_sentences() {
     assert_eq!(debug(&unregistered), "NoProc(..)");
     assert_eq!(unregistered.into_inner(), 7);
     let name = unique("printed.other");
-    let other = process::Builder::new().name(name).spawn::<String>(|inbox| drop(inbox.recv())).unwrap();
+    let other =
+        process::Builder::new().name(name).spawn_receiver::<String>(|inbox| drop(inbox.recv())).unwrap();
     let wrong: SendError<u8> = Name::new(name).send(7).unwrap_err();
     assert_eq!(debug(&wrong), "WrongType { .. }");
     process::exit(&other, ExitReason::Kill);

@@ -15,6 +15,8 @@ use crate::support::{
 };
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Event, Inbox, NameError, Via};
 
@@ -667,7 +669,7 @@ fn the_late_reply_of_a_zombie_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         for with_send in [false, true] {
             let (name, gate) = (name("th18"), Gate::new());
-            let spec = Plan::new(&Journal::new()).spec().name(name.clone()).kill_grace(SHORT);
+            let spec = Plan::new(&Journal::new()).name(name.clone()).kill_grace(SHORT);
             let server = spec.start().unwrap();
             let (pass, calls) = (gate.clone(), name.clone());
             let (tx, rx) = channel();
@@ -720,7 +722,7 @@ fn poke(pid: Pid) {
 fn a_zombie_cannot_answer_for_another_server() {
     attached(|_: &mut Inbox<()>| {
         let (gate, front) = (Gate::new(), start_server());
-        let zombie = Plan::new(&Journal::new()).spec().kill_grace(SHORT).start().unwrap();
+        let zombie = Plan::new(&Journal::new()).kill_grace(SHORT).start().unwrap();
         let (pass, delegate) = (gate.clone(), zombie.clone());
         let (tx, rx) = channel();
         let (calls, mine) = (front.clone(), front.clone());
@@ -822,12 +824,12 @@ fn a_caller_dropped_by_another_thread_is_told() {
         });
         assert_eq!(by_foreign_thread, Err(no_reply(&server)));
         let by_process = server.call_with_timeout(Duration::MAX, |_, from, _| {
-            process::spawn::<()>(move |_| drop(from)).unwrap();
+            process::spawn(move || drop(from)).unwrap();
             Next::wait()
         });
         assert_eq!(by_process, Err(no_reply(&server)));
         let by_crash = server.call_with_timeout(Duration::MAX, |_, from, _| {
-            process::spawn::<()>(move |_| {
+            process::spawn(move || {
                 let _held = from;
                 panic!("with the handle in hand");
             })
@@ -836,7 +838,7 @@ fn a_caller_dropped_by_another_thread_is_told() {
         });
         assert_eq!(by_crash, Err(no_reply(&server)));
         let by_kill = server.call_with_timeout(Duration::MAX, |_, from, _| {
-            let process = process::spawn::<()>(move |inbox| {
+            let process = process::spawn_receiver::<()>(move |inbox| {
                 let _held = from;
                 inbox.recv();
             });
@@ -873,7 +875,7 @@ fn a_caller_dropped_in_a_caught_panic_is_told() {
         assert_eq!(result, Err(no_reply(&server)));
         let in_a_process = promptly(|| {
             server.call_with_timeout(Duration::MAX, |_, from, _| {
-                process::spawn::<()>(move |inbox| {
+                process::spawn_receiver::<()>(move |inbox| {
                     process::attempt(move || {
                         let _held = from;
                         panic!("caught below")
@@ -1006,7 +1008,7 @@ fn replies_can_come_from_anywhere() {
         });
         assert_eq!(from_foreign_thread, Ok(1));
         let from_process = server.call_with(|_, from, _| {
-            process::spawn::<()>(move |_| from.reply_now(2)).unwrap();
+            process::spawn(move || from.reply_now(2)).unwrap();
             Next::wait()
         });
         assert_eq!(from_process, Ok(2));
@@ -1160,7 +1162,7 @@ fn a_name_held_by_another_kind_of_server() {
         assert_eq!(reason.downcast_ref(), Some(&error));
         wrong.note("lost");
         assert!(logs().iter().any(|line| line.starts_with("WARN") && line.contains(text)), "{:?}", logs());
-        assert!(matches!(wrong.stop(), Err(rethread::StopError::WrongType { .. })));
+        assert!(matches!(wrong.stop(), Err(rethread::gen_server::StopError::WrongType { .. })));
         assert!(default_info.call(|from| from).is_ok(), "it was not affected");
         default_info.stop().unwrap();
     });
@@ -1268,11 +1270,11 @@ fn a_server_can_be_reached_by_a_key_in_another_table() {
             assert_eq!(key.whereis(), Some(server.pid()));
             assert_eq!(key.get(), Ok(0));
             key.note("cast");
-            let again = Plan::new(&Journal::new()).spec().name(key.clone()).start();
+            let again = Plan::new(&Journal::new()).name(key.clone()).start();
             assert_eq!(again.unwrap_err(), StartError::AlreadyStarted(server.pid()));
             let (monitor, watch) = (key.monitor(), key.watch());
             if round % 2 == 0 {
-                key.stop_with("enough", Duration::MAX).unwrap();
+                key.stop_timeout("enough", Duration::MAX).unwrap();
             } else {
                 process::exit(server.pid(), "enough");
             }
@@ -1422,7 +1424,7 @@ fn a_call_in_a_destructor_of_a_dying_process_is_refused() {
         for panics in [true, false] {
             let (tx, rx) = channel();
             let calls = CallsInDrop { server: server.clone(), tx };
-            let exiting = process::spawn::<()>(move |inbox| {
+            let exiting = process::spawn_receiver::<()>(move |inbox| {
                 let _calls = calls;
                 if panics {
                     panic!("boom");
@@ -1494,7 +1496,7 @@ fn a_request_dropped_by_somebody_else_is_answered_at_once() {
     attached(|inbox: &mut Inbox<ExitReason>| {
         let end = Gate::new();
         let held = end.clone();
-        let other = process::spawn::<Caller<i64>>(move |inbox| {
+        let other = process::spawn_receiver::<Caller<i64>>(move |inbox| {
             drop(inbox.recv()); // and no call of the runtime after that
             held.pass();
         });
@@ -1543,7 +1545,7 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
     // Linked with the server, it traps exits until the exit cleanup has begun; so it is notified last, and
     // while its hook runs other notifications are still pending.
     type Act = Box<dyn FnOnce() + Send>;
-    let linked = process::spawn::<Act>(|inbox| {
+    let linked = process::spawn_receiver::<Act>(|inbox| {
         while let Event::Message(act) = inbox.recv() {
             act();
         }
@@ -1567,7 +1569,7 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
         }));
     };
     let table = Table(Mutex::new(Some(Box::new(untrapped))));
-    let server = Plan::new(&Journal::new()).spec().name(ServerRef::via(table)).start().unwrap();
+    let server = Plan::new(&Journal::new()).name(ServerRef::via(table)).start().unwrap();
     let (pid, called, (tx, rx)) = (server.whereis().unwrap(), server.clone(), channel());
     does(Box::new(move || {
         process::trap_exit(true);

@@ -8,6 +8,8 @@ use crate::support::scripted_server::{
     Ask, Plan, ScriptedCalls, ScriptedServer, spawn_body, start_server, wait_until_calling,
 };
 use crate::support::{Gate, Journal, attached, eventually, unique};
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError, Via};
 
@@ -296,7 +298,7 @@ fn a_child_that_calls_its_parent_in_init_and_crashes_fails_the_start() {
                     name.get()?;
                     Ok(())
                 });
-                let error = child.spec().start_link().unwrap_err();
+                let error = child.start_link().unwrap_err();
                 let StartError::Failed(reason) = &error else { panic!("not {error}") };
                 assert!(matches!(reason.downcast_ref(), Some(CallError::Deadlock { .. })), "{reason}");
                 from.reply(1)
@@ -362,7 +364,7 @@ fn a_call_back_from_a_handler_that_answers_an_earlier_call_is_no_wait_cycle() {
                 let mine = state.kept.remove(0);
                 // Another process answers a once b waits for it.
                 let (me, other) = (process::current().unwrap(), back.pid());
-                process::spawn::<()>(move |_| {
+                process::spawn(move || {
                     wait_until_calling(me, other);
                     mine.reply_now(8);
                 })
@@ -492,7 +494,10 @@ fn of_two_servers_that_stop_each_other_one_is_refused_and_none_hangs() {
         let result = promptly(|| {
             a.call_with(move |_, from, _| {
                 let refused = of_b.call_with(move |_, from, _| {
-                    from.reply(i64::from(matches!(of_a.stop(), Err(rethread::StopError::Deadlock { .. }))))
+                    from.reply(i64::from(matches!(
+                        of_a.stop(),
+                        Err(rethread::gen_server::StopError::Deadlock { .. })
+                    )))
                 });
                 assert_eq!(refused, Ok(1));
                 from.reply(1)

@@ -10,16 +10,18 @@ use crate::support::scripted_server::{
 use crate::support::{
     Gate, Journal, attached, capture, down, exit_event, exit_reason_of, logs, unique, watchdog,
 };
+use rethread::MonitorRef;
+use rethread::gen_server::CallError;
+use rethread::gen_server::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox};
-use rethread::{MonitorRef, StopError};
 
 const SHORT: Duration = Duration::from_millis(30);
 
 /// Starts a server and monitors it.
 #[track_caller]
 fn monitored(plan: Plan) -> (ServerRef<ScriptedServer>, MonitorRef) {
-    plan.spec().start_monitor().expect("it starts")
+    plan.start_monitor().expect("it starts")
 }
 
 /// Starts a process that starts the plan with a link, sends the server to the test, and exits as requested.
@@ -295,7 +297,7 @@ fn stop_with_another_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
-        assert_eq!(server.stop_with("other_reason", Duration::from_secs(20)), Ok(()));
+        assert_eq!(server.stop_timeout("other_reason", Duration::from_secs(20)), Ok(()));
         assert_eq!(down(inbox), (monitor, "other_reason".into()));
         assert_eq!(journal.all(), ["terminate other_reason", "dropped"]);
     });
@@ -307,7 +309,7 @@ fn a_linked_caller_hears_of_it_like_of_any_end() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let server = Plan::new(&Journal::new()).start_link();
-        server.stop_with("other_reason", Duration::MAX).unwrap();
+        server.stop_timeout("other_reason", Duration::MAX).unwrap();
         assert_eq!(exit_event(inbox), (server.pid(), "other_reason".into()));
         let server = Plan::new(&Journal::new()).start_link();
         server.stop().unwrap();
@@ -315,7 +317,7 @@ fn a_linked_caller_hears_of_it_like_of_any_end() {
     });
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new()).start_link();
-        let _ = server.stop_with("other_reason", Duration::MAX);
+        let _ = server.stop_timeout("other_reason", Duration::MAX);
         process::checkpoint();
         unreachable!("the link took it along");
     });
@@ -329,10 +331,10 @@ fn a_stop_that_takes_too_long_kills_nobody() {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
         let gate = block_server(&server, Next::wait);
-        assert_eq!(server.stop_with(ExitReason::Normal, SHORT), Err(StopError::Timeout));
+        assert_eq!(server.stop_timeout(ExitReason::Normal, SHORT), Err(StopError::Timeout));
         assert!(process::is_alive(server.pid()));
         assert!(inbox.is_empty());
-        assert_eq!(server.stop_with(ExitReason::Normal, Duration::ZERO), Err(StopError::Timeout));
+        assert_eq!(server.stop_timeout(ExitReason::Normal, Duration::ZERO), Err(StopError::Timeout));
         gate.open();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
         assert_eq!(journal.all(), ["terminate normal", "dropped"]);
@@ -341,7 +343,7 @@ fn a_stop_that_takes_too_long_kills_nobody() {
     let gate = block_server(&server, Next::wait);
     let stops = server.clone();
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
-        stops.stop_with(ExitReason::Normal, SHORT).or_exit();
+        stops.stop_timeout(ExitReason::Normal, SHORT).or_exit();
     });
     gate.open();
     assert_eq!(reason.downcast_ref(), Some(&StopError::Timeout));
@@ -399,7 +401,7 @@ fn killed_while_it_is_being_stopped() {
 fn a_crash_is_reported_by_the_server_and_by_the_process() {
     capture();
     attached(|_: &mut Inbox<()>| {
-        let server = Plan::new(&Journal::new()).spec().label("the crashing one").start().unwrap();
+        let server = Plan::new(&Journal::new()).label("the crashing one").start().unwrap();
         let (pid, watch) = (server.pid(), server.watch());
         let error = server.call_with(|_, _, _| panic!("boom in the log")).unwrap_err();
         assert!(matches!(error, CallError::Exited { .. }));
@@ -432,7 +434,7 @@ fn ends_that_nobody_needs_to_hear_of_are_not_reported() {
         for reason in quiet {
             let server = start_server();
             let pid = server.pid();
-            server.stop_with(reason, Duration::MAX).unwrap();
+            server.stop_timeout(reason, Duration::MAX).unwrap();
             assert_eq!(errors_about(pid), [""; 0]);
         }
         for signal in [ExitReason::Kill, "oops".into()] {
@@ -447,7 +449,7 @@ fn ends_that_nobody_needs_to_hear_of_are_not_reported() {
             tx.send(cx.pid()).unwrap();
             Err(InitError::Error("no".into()))
         });
-        plan.spec().start().unwrap_err();
+        plan.start().unwrap_err();
         assert_eq!(errors_about(rx.recv().unwrap()), [""; 0]);
     });
 }
@@ -462,14 +464,14 @@ fn a_failed_init_and_an_abnormal_stop_are_reported() {
             tx.send(cx.pid()).unwrap();
             Err(InitError::Stop("no paper".into()))
         });
-        plan.spec().start().unwrap_err();
+        plan.start().unwrap_err();
         let about = errors_about(rx.recv().unwrap());
         assert_eq!(about.len(), 1, "{about:#?}");
         assert!(about[0].contains("no paper"), "{}", about[0]);
 
         let server = start_server();
         let pid = server.pid();
-        server.stop_with("on fire", Duration::MAX).unwrap();
+        server.stop_timeout("on fire", Duration::MAX).unwrap();
         let about = errors_about(pid);
         assert_eq!(about.len(), 2, "{about:#?}");
         assert!(about.iter().all(|line| line.contains("on fire")), "{about:#?}");
@@ -505,7 +507,7 @@ fn everybody_who_stops_it_learns_how_it_ended() {
             .enumerate()
             .map(|(n, reason)| {
                 let stops = server.clone();
-                let stopper = spawn_body(move |_| stops.stop_with(reason, Duration::MAX));
+                let stopper = spawn_body(move |_| stops.stop_timeout(reason, Duration::MAX));
                 wait_for_queue(&server, n + 1);
                 stopper
             })

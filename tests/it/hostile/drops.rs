@@ -11,6 +11,7 @@ use crate::support::child::{states, up};
 use crate::support::child_program::in_child_program;
 use crate::support::scripted_server::Plan;
 use crate::support::{Gate, Journal, capture, eventually, unique, watchdog};
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Inbox, NameError, Via, attempt};
 
@@ -42,7 +43,7 @@ impl Drop for Stalls {
 /// Checks that the timer thread still works.
 #[track_caller]
 fn assert_timers_fire() {
-    let waits = process::spawn::<()>(|inbox| {
+    let waits = process::spawn_receiver::<()>(|inbox| {
         inbox.recv();
     });
     let waits = waits.expect("a free thread");
@@ -62,16 +63,13 @@ struct Get(Caller<Bomb>);
 impl GenServer for Holder {
     type Args = (Gate, Gate);
     type Call = Get;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((terminating, gate): (Gate, Gate), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self { terminating, gate })
     }
     fn handle_call(&mut self, Get(from): Get, _: &mut Context<Self>) -> Next {
         from.reply(Bomb).and_stop("answered")
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
         self.terminating.open();
@@ -207,7 +205,7 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());
         let stalls = Stalls { begun: begun.clone(), gate: gate.clone() };
-        let exiting = Builder::new().exit_timeout(Duration::from_secs(1)).spawn::<()>(move |_| {
+        let exiting = Builder::new().exit_timeout(Duration::from_secs(1)).spawn(move || {
             let _stalls = stalls;
             panic!("own")
         });
@@ -231,7 +229,7 @@ fn an_attached_body_whose_unwanted_value_panics_when_dropped_leaves_its_thread_i
     let _watchdog = watchdog();
     let attaches = || {
         attempt(|| {
-            let outcome = process::attach(|inbox: &mut Inbox<()>| {
+            let outcome = process::attach_receiver(|inbox: &mut Inbox<()>| {
                 let me = inbox.pid();
                 let kills = thread::Builder::new().spawn(move || process::exit(me, ExitReason::Kill));
                 kills.expect("a thread").join().expect("it receives the event");
@@ -241,7 +239,7 @@ fn an_attached_body_whose_unwanted_value_panics_when_dropped_leaves_its_thread_i
         })
         .rescue(|_| ());
         assert!(!process::exit_requested());
-        process::attach(|_: &mut Inbox<()>| 7).expect("it is no process")
+        process::attach_receiver(|_: &mut Inbox<()>| 7).expect("it is no process")
     };
     let foreign = thread::Builder::new().spawn(attaches).unwrap();
     assert_eq!(foreign.join().unwrap(), 7);
@@ -266,7 +264,7 @@ fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let name = ServerRef::via(Table(Bomb));
-        let server = Plan::new(&Journal::new()).spec().name(name).start().unwrap();
+        let server = Plan::new(&Journal::new()).name(name).start().unwrap();
         let end = server.watch();
         server.stop().unwrap();
         assert_eq!(end.wait(), ExitReason::Normal);
@@ -296,7 +294,7 @@ impl Drop for Joins {
             process::sleep(Duration::from_millis(100)); // so that there is something to wait for
             7
         };
-        let _ = self.0.send(Task::spawn(work).ok().and_then(|task| task.join().ok()));
+        let _ = self.0.send(task::spawn(work).ok().and_then(|task| task.join().ok()));
     }
 }
 
@@ -311,7 +309,7 @@ fn a_wait_in_the_destructor_of_a_thread_local_is_woken() {
     let foreign = thread::Builder::new().spawn(move || {
         // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
         JOINS.with(|joins| *joins.borrow_mut() = Some(Joins(tx)));
-        assert_eq!(Task::spawn(|| 1).unwrap().join(), Ok(1));
+        assert_eq!(task::spawn(|| 1).unwrap().join(), Ok(1));
     });
     foreign.unwrap().join().unwrap();
     assert_eq!(rx.recv_timeout(SOON), Ok(Some(7)));

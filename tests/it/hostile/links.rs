@@ -11,9 +11,12 @@ use crate::support::scripted_process::{ScriptedProcess, exit};
 use crate::support::scripted_server::{self, ScriptedCalls};
 use crate::support::{Gate, Journal, attached, down, message, sleeper, unique, watchdog};
 use parking_lot::Mutex;
+use rethread::gen_server::CallError;
+use rethread::gen_server::StopError;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, LinkError, Name};
-use rethread::{ChildId, ChildInfo, DynamicSupervisor, StopError};
+use rethread::supervisor::{ChildId, ChildInfo, DynamicSupervisor};
+use rethread::supervisor::{Shutdown, SupervisorSpec};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -45,7 +48,7 @@ fn a_process_that_kills_itself_goes_no_further_and_tells_the_same_reason_to_all(
         process::trap_exit(true);
         let further = Gate::new();
         let reached = further.clone();
-        let child = process::spawn_link::<()>(move |inbox| {
+        let child = process::spawn_receiver_link::<()>(move |inbox| {
             process::trap_exit(true);
             inbox.recv();
             let me = inbox.pid();
@@ -96,7 +99,7 @@ fn foreign_pid() -> Pid {
 fn zombie() -> (Pid, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
-    let stuck = Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+    let stuck = Builder::new().kill_grace(Duration::ZERO).spawn(move || {
         begins.open();
         held.pass();
     });
@@ -146,7 +149,7 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
     let (held, go_on) = (gate.clone(), again.clone());
     let foreign = thread::Builder::new().spawn(move || {
         for _ in 0..2 {
-            let ended = process::attach(|inbox: &mut Inbox<()>| {
+            let ended = process::attach_receiver(|inbox: &mut Inbox<()>| {
                 tx.send(inbox.address()).unwrap();
                 inbox.recv();
             });
@@ -173,8 +176,8 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
 }
 
 /// Starts a supervisor that allows no restart, with one child.
-fn strict(child: &Child) -> ServerRef<Supervisor> {
-    up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(child.spec()))
+fn strict(child: &Child) -> SupervisorRef {
+    up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(child))
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() 
     let grandchild = Gate::new();
     let linked = grandchild.clone();
     a.run_and_wait(move || {
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             process::link(pid).expect("it is running");
             linked.open();
             process::exit_with("grandchild");
@@ -228,7 +231,7 @@ fn a_child_that_links_and_unlinks_its_supervisor_is_stopped_with_it() {
 fn a_child_that_was_linked_anew_is_restarted_once() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a));
     let pid = pid_of(&supervisor);
     a.run_and_wait(move || {
         process::unlink(pid);
@@ -250,10 +253,10 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
         if traps {
             a = a.traps();
         }
-        let name: ServerRef<Supervisor> = ServerRef::named(unique("killed from below"));
+        let name: SupervisorRef = SupervisorRef::named(unique("killed from below"));
         // With a name, each start waits until its predecessor has exited: the supervisor exits before its
         // children do.
-        let child = a.spec().name(ServerRef::named(unique("a")));
+        let child = a.name(ServerRef::named(unique("a")));
         let inner = Supervisor::one_for_one().name(name.clone()).child(child);
         // One that traps exits may hold its name for a moment longer: then the next attempt finds it free.
         let top = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(inner));
@@ -286,7 +289,7 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
     assert_eq!(a.starts(), 1, "it was started again");
     // The exit that comes last is noticed.
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a));
     let pid = pid_of(&supervisor);
     a.run_and_wait(move || process::exit(pid, "below"));
     a.crash();
@@ -298,8 +301,8 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
 fn an_exit_signal_of_a_dynamic_child_that_lives_is_not_taken_for_its_end() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = DynamicSupervisor::new().max_restarts(1, MINUTE).start().unwrap();
-    let (pid, first) = (supervisor.whereis().unwrap(), supervisor.start_child(a.spec()).unwrap());
+    let supervisor = DynamicSupervisor::child_spec().max_restarts(1, MINUTE).start().unwrap();
+    let (pid, first) = (supervisor.whereis().unwrap(), supervisor.start_child(a).unwrap());
     a.run_and_wait(move || signals().into_iter().for_each(|reason| process::exit(pid, reason)));
     assert_eq!(supervisor.which_children().unwrap()[0].pid(), first);
     a.crash();
@@ -319,7 +322,7 @@ fn a_child_that_stops_its_own_supervisor_ends_with_it() {
     assert_eq!((ends.0.wait(), ends.1.wait()), (ExitReason::Normal, ExitReason::Shutdown));
     // One that traps exits does not receive the signal while it waits: it is killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
-    let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
+    let limited = b.shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     let supervisor = up(Supervisor::one_for_one().child(limited));
     let (ends, above) = ((supervisor.watch(), b.server().watch()), supervisor.clone());
     b.run(move || drop(above.stop()));
@@ -331,14 +334,14 @@ type Answers = (Result<Vec<ChildInfo>, CallError>, Result<(), StopError>);
 #[test]
 fn an_init_that_asks_the_supervisor_which_is_starting_it_is_refused_also_at_a_restart() {
     let _watchdog = watchdog();
-    let name: ServerRef<Supervisor> = ServerRef::named(unique("asked in init"));
+    let name: SupervisorRef = SupervisorRef::named(unique("asked in init"));
     let answers: Arc<Mutex<Vec<Answers>>> = Arc::default();
     let (noted, above) = (Arc::clone(&answers), name.clone());
     let a = Child::new("a", &Journal::new()).starts_as(move |_| {
         noted.lock().push((above.which_children(), above.stop()));
         child::Begin::Up
     });
-    let supervisor = up(Supervisor::one_for_one().name(name).child(a.spec()));
+    let supervisor = up(Supervisor::one_for_one().name(name).child(a));
     a.crash();
     a.await_start(2);
     for (listed, stopped) in answers.lock().drain(..) {
@@ -354,7 +357,7 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
     const DEPTH: usize = 200;
     fn nested(depth: usize, deepest: &Child) -> SupervisorSpec {
         match depth {
-            0 => Supervisor::one_for_one().child(deepest.spec()),
+            0 => Supervisor::one_for_one().child(deepest),
             _ => Supervisor::one_for_one().child(nested(depth - 1, deepest)),
         }
     }
@@ -382,7 +385,7 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
 #[test]
 fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
     attached(|_: &mut Inbox<()>| {
-        let exited: Address<Arc<()>> = process::spawn(|_| ()).unwrap();
+        let exited: Address<Arc<()>> = process::spawn_receiver(|_| ()).unwrap();
         process::watch(&exited).wait();
         let name: Name<Arc<()>> = Name::new(unique("unregistered"));
         let counted = Arc::new(());
@@ -400,7 +403,7 @@ fn a_quarter_of_a_million_unread_messages_go_with_their_process() {
     attached(|inbox: &mut Inbox<()>| {
         let counted = Arc::new(());
         let (unresponsive, monitor) =
-            process::spawn_monitor::<Arc<()>>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
+            process::spawn_receiver_monitor::<Arc<()>>(|inbox| drop(inbox.recv_where(|_| false))).unwrap();
         for _ in 0..250_000 {
             unresponsive.send(Arc::clone(&counted));
         }
@@ -447,7 +450,7 @@ fn a_thousand_linked_processes_die_with_one() {
         let linked: Vec<_> = (0..1000)
             .map(|_| {
                 let ready = inbox.address();
-                process::spawn_monitor::<()>(move |inbox| {
+                process::spawn_receiver_monitor::<()>(move |inbox| {
                     process::link(of).unwrap();
                     ready.send(());
                     inbox.recv();
@@ -472,23 +475,24 @@ fn odd_names_ids_and_labels_are_names_ids_and_labels() {
     let nul: &'static str = format!("{}\0after", unique("nul")).leak();
     let lines: &'static str = format!("{}\n\r\x1b[31m", unique("lines")).leak();
     for odd in [megabyte, nul, lines, " ", "\u{202e}\u{1f980}", "..//..", "%s%n"] {
-        let named = Builder::new().name(odd).label(odd).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+        let named =
+            Builder::new().name(odd).label(odd).spawn_receiver::<()>(|inbox| drop(inbox.recv())).unwrap();
         assert_eq!(process::whereis(odd), Some(named.pid()));
         let info = process::info(&named).unwrap();
         assert_eq!((info.name.as_deref(), info.label.as_deref()), (Some(odd), Some(odd)));
         // It has no thread before its first step.
         assert!(info.thread_name.is_none_or(|name| name.len() <= 15 && odd.starts_with(&name)));
-        let taken = Builder::new().name(odd).spawn::<()>(|_| ());
+        let taken = Builder::new().name(odd).spawn(|| ());
         assert!(matches!(taken, Err(process::SpawnError::Name(process::NameError::Taken(_)))));
         kill(named.pid(), ExitReason::Kill);
         assert_eq!(process::whereis(odd), None);
         let a = Child::new(odd, &Journal::new());
-        let supervisor = up(Supervisor::one_for_one().child(a.spec().label(odd)));
+        let supervisor = up(Supervisor::one_for_one().child(a.label(odd)));
         a.crash();
         assert_eq!(a.await_start(2), child_pid(&supervisor, odd));
         supervisor.terminate_child(ChildId::from(odd)).unwrap();
         supervisor.stop().unwrap();
     }
-    let empty = Builder::new().name("").spawn::<()>(|_| ()).map(drop);
+    let empty = Builder::new().name("").spawn(|| ()).map(drop);
     assert!(matches!(empty, Err(process::SpawnError::Name(process::NameError::Empty))), "{empty:?}");
 }

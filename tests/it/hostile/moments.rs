@@ -8,9 +8,11 @@ use std::time::Duration;
 use crate::support::child::{self, Child, states, up};
 use crate::support::scripted_server::{Plan, ScriptedCalls, start_server, wait_until_calling};
 use crate::support::{Gate, Journal, attached, eventually, unique, watchdog};
-use rethread::AutoShutdown::AllSignificant;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox, ProcessState, attempt};
+use rethread::supervisor::AutoShutdown::AllSignificant;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -25,7 +27,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
         let (tx, rx) = channel::<Pid>();
         let gate = Gate::new();
         let held = gate.clone();
-        let killer = Builder::new().spawn::<()>(move |_| {
+        let killer = Builder::new().spawn(move || {
             let starting = rx.recv().unwrap();
             process::exit(starting, ExitReason::Kill);
             release_and_await_exit(starting, &gate);
@@ -36,7 +38,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
             held.pass();
             Ok(())
         });
-        let refused = plan.spec().kill_grace(LONG).start_link();
+        let refused = plan.kill_grace(LONG).start_link();
         assert!(matches!(refused, Err(StartError::Failed(ExitReason::Killed))), "{:?}", refused.err());
         assert_eq!(killer.wait(), ExitReason::Normal);
         let stray = inbox.recv_timeout(Duration::ZERO);
@@ -54,7 +56,7 @@ fn release_and_await_exit(of: Pid, gate: &Gate) {
 #[test]
 fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal() {
     let _watchdog = watchdog();
-    let hooked = process::spawn::<()>(|inbox| {
+    let hooked = process::spawn_receiver::<()>(|inbox| {
         let _hook = process::on_exit_request(|| panic!("the hook of another"));
         inbox.recv();
     });
@@ -62,7 +64,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     eventually("the hook is there", || state(&hooked) == Some(ProcessState::Waiting));
     let (sent, gate) = (Gate::new(), Gate::new());
     let (done, held) = (sent.clone(), gate.clone());
-    let sender = Builder::new().exit_timeout(Duration::from_millis(10)).spawn::<()>(move |_| {
+    let sender = Builder::new().exit_timeout(Duration::from_millis(10)).spawn(move || {
         process::exit(&hooked, ExitReason::Kill);
         done.open();
         held.pass();
@@ -72,7 +74,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     sent.pass();
     // The timer thread keeps the order: when this arrives, an earlier deadline of the sender would have
     // passed.
-    let later = process::spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+    let later = process::spawn_receiver::<()>(|inbox| drop(inbox.recv())).unwrap();
     let reached = process::watch(&later);
     process::send_after(Duration::from_millis(50), &later, ());
     assert_eq!(reached.wait(), ExitReason::Normal);
@@ -116,7 +118,7 @@ fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
         // It takes the name over while the previous holder is exiting.
         let (ready, gate) = (Gate::new(), Gate::new());
         let (registered, held) = (ready.clone(), gate.clone());
-        let holder = process::spawn::<()>(move |inbox| {
+        let holder = process::spawn_receiver::<()>(move |inbox| {
             let _holds = Holds(held);
             process::register(name, inbox.pid()).unwrap();
             registered.open();
@@ -145,7 +147,7 @@ fn relay(left: usize, last: Sender<usize>) {
         let _ = last.send(ancestors.expect("it is running"));
         return;
     }
-    process::spawn::<()>(move |_| relay(left - 1, last)).expect("a free thread");
+    process::spawn(move || relay(left - 1, last)).expect("a free thread");
 }
 
 #[test]
@@ -193,7 +195,7 @@ fn an_unnoticed_kill_does_not_cut_the_cleanup_of_an_attempt_short() {
     let _watchdog = watchdog();
     let (begun, gate, cleaned) = (Gate::new(), Gate::new(), Gate::new());
     let (begins, held, cleans) = (begun.clone(), gate.clone(), cleaned.clone());
-    let busy = Builder::new().kill_grace(LONG).spawn::<()>(move |_| {
+    let busy = Builder::new().kill_grace(LONG).spawn(move || {
         let body = || {
             begins.open();
             held.pass();
@@ -216,7 +218,7 @@ fn an_unnoticed_kill_does_not_cut_the_cleanup_of_an_attempt_short() {
 #[test]
 fn a_reply_dropped_by_a_resumed_unwinding_is_a_no_reply_at_once() {
     let _watchdog = watchdog();
-    let helper = process::spawn::<Caller<i64>>(|inbox| {
+    let helper = process::spawn_receiver::<Caller<i64>>(|inbox| {
         loop {
             if let Event::Message(from) = inbox.recv() {
                 drops_resuming(from);
@@ -254,7 +256,7 @@ fn a_significant_child_that_is_being_restarted_keeps_the_supervisor_up() {
         if attempt == 1 || may_start.is_open() { child::Begin::Up } else { child::Begin::Quiet("not yet") }
     });
     let ending = Child::new("ending", &journal);
-    let significant = |child: &Child| child.spec().restart(Restart::Transient).significant(true);
+    let significant = |child: &Child| child.restart(Restart::Transient).significant(true);
     let plan = Supervisor::one_for_one()
         .auto_shutdown(AllSignificant)
         .max_restarts(1_000_000, LONG)

@@ -14,6 +14,8 @@ use crate::support::child_program::in_failing_child_program;
 use crate::support::scripted_server::{self, Plan, ScriptedCalls, start_server};
 use crate::support::{Gate, Journal, attached, down, eventually, exit_reason_of, unique, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::agent::Agent;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Event, Inbox, attempt};
 
@@ -52,7 +54,7 @@ fn who_swallows_exit_signals_for_ever_is_declared_dead() {
                 let (begins, stop) = (begun.clone(), Arc::clone(&enough));
                 let times = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::from_millis(20));
                 let (child, monitor) = times
-                    .spawn_monitor::<()>(move |inbox| {
+                    .spawn_receiver_monitor::<()>(move |inbox| {
                         begins.open();
                         while !stop.load(Ordering::Relaxed) {
                             unresponsive(inbox);
@@ -78,7 +80,7 @@ fn stolen_payload() -> Payload {
     let (tx, payload) = channel();
     let begun = Gate::new();
     let opens = begun.clone();
-    let victim = process::spawn::<()>(move |inbox| {
+    let victim = process::spawn_receiver::<()>(move |inbox| {
         opens.open();
         let Err(payload) = swallow(|| inbox.recv()) else { return };
         tx.send(payload).expect("the test receives");
@@ -104,7 +106,7 @@ fn the_exit_signal_of_another_process_resumed_here_is_a_panic() {
     assert!(misplaced(&reason), "{reason}");
     // Unlike the process's own, it can be caught.
     let payload = stolen_payload();
-    let caught = process::attach(|_: &mut Inbox<()>| {
+    let caught = process::attach_receiver(|_: &mut Inbox<()>| {
         attempt(|| resume(payload)).rescue(|report| report.message().len())
     });
     assert!(caught.is_ok_and(|length| length > 0));
@@ -131,7 +133,7 @@ fn a_server_that_resumes_the_exit_signal_of_another_terminates_and_is_no_normal_
 #[test]
 fn a_start_that_resumes_the_exit_signal_of_another_fails_and_the_supervisor_goes_on() {
     let _watchdog = watchdog();
-    let supervisor = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));
+    let supervisor = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new())));
     let payload = Mutex::new(Some(stolen_payload()));
     let refused = supervisor.start_child(ChildSpec::new("b", move || match payload.lock().take() {
         Some(payload) => resume(payload),
@@ -147,16 +149,15 @@ fn an_exit_or_a_throw_resumed_elsewhere_means_there_what_it_meant_here() {
     let _watchdog = watchdog();
     let stolen = |raise: fn()| {
         let (tx, payload) = channel();
-        process::spawn::<()>(move |_| {
-            tx.send(swallow(raise).expect_err("it raises")).expect("the test receives")
-        })
-        .unwrap();
+        process::spawn(move || tx.send(swallow(raise).expect_err("it raises")).expect("the test receives"))
+            .unwrap();
         payload.recv().unwrap()
     };
     let payload = stolen(|| process::exit_with("mine"));
     assert_eq!(exit_reason_of(|_: &mut Inbox<()>| resume(payload)), "mine".into());
     let payload = stolen(|| process::throw(7_u8));
-    let caught = process::attach(|_: &mut Inbox<()>| attempt(|| resume(payload)).catch_throw(|n: u8| n));
+    let caught =
+        process::attach_receiver(|_: &mut Inbox<()>| attempt(|| resume(payload)).catch_throw(|n: u8| n));
     assert_eq!(caught.ok(), Some(7));
     let payload = stolen(|| panic!("theirs"));
     let reason = exit_reason_of(|_: &mut Inbox<()>| resume(payload));
@@ -221,7 +222,7 @@ fn a_process_killed_while_it_joins_a_thread_ends_when_that_does() {
             let grace = if hooked { MINUTE } else { Duration::from_millis(20) };
             let builder = Builder::new().kill_grace(grace);
             let (child, monitor) = builder
-                .spawn_monitor::<()>(move |inbox| {
+                .spawn_receiver_monitor::<()>(move |inbox| {
                     let opens = held.clone();
                     let _hook = hooked.then(|| process::on_exit_request(move || opens.open()));
                     let foreign = thread::Builder::new().spawn(move || held.pass()).expect("a free thread");
@@ -251,18 +252,18 @@ impl Drop for Asks {
     fn drop(&mut self) {
         self.to.send(1);
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
-        let _ = process::spawn::<()>(|_| ()).map(|child| process::exit(&child, ExitReason::Kill));
+        let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
         let _ = process::link(self.server.whereis().expect("it is running"));
         let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
         self.server.cast_with(|_, _| Next::wait());
-        let _ = Task::spawn(|| 1).map(|task| task.join());
+        let _ = task::spawn(|| 1).map(|task| task.join());
         let _ = Agent::start(|| 1).map(|agent| agent.stop());
         let _ = Supervisor::one_for_one().start().map(|supervisor| supervisor.stop());
         let name = unique("asked by a destructor");
         let _ = process::current().map(|me| process::register(name, me));
         let _ = process::unregister(name);
         let _ = (process::whereis(name), process::processes(), process::zombies(), process::exit_requested());
-        let _ = process::attach(|_: &mut Inbox<()>| ());
+        let _ = process::attach_receiver(|_: &mut Inbox<()>| ());
         let _ = attempt(|| 1).result();
         process::sleep(Duration::from_millis(1));
         process::checkpoint();
@@ -316,12 +317,12 @@ fn destructors_may_ask_anything_whenever_they_run() {
         for signal in [ExitReason::Kill, "requested".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
-            let server = server.spec().kill_grace(MINUTE).start().unwrap();
+            let server = server.kill_grace(MINUTE).start().unwrap();
             kill(server.whereis().unwrap(), signal);
             done.try_recv().expect("the same");
         }
         // And one that is never received: the mailbox is closed.
-        let exited = process::spawn::<Asks>(|_| ()).unwrap();
+        let exited = process::spawn_receiver::<Asks>(|_| ()).unwrap();
         process::watch(&exited).wait();
         exited.send(asks());
         done.try_recv().expect("it is dropped by the sender");
@@ -339,7 +340,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
     let (status, printed) = in_failing_child_program(|| {
         let begun = Gate::new();
         let begins = begun.clone();
-        let armed = process::spawn::<()>(move |inbox| {
+        let armed = process::spawn_receiver::<()>(move |inbox| {
             let _bomb = Bomb;
             begins.open();
             inbox.recv();
@@ -353,7 +354,8 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
     }
     // Values dropped by the runtime itself are dropped after the unwinding, where a panic does no harm.
     let _watchdog = watchdog();
-    let held = process::spawn::<Bomb>(|inbox| std::mem::forget(inbox.recv_where(|_| false))).unwrap();
+    let held =
+        process::spawn_receiver::<Bomb>(|inbox| std::mem::forget(inbox.recv_where(|_| false))).unwrap();
     held.send(Bomb);
     assert_eq!(kill(held.pid(), ExitReason::Kill), ExitReason::Killed);
 }
@@ -365,7 +367,7 @@ fn a_stack_overflow_ends_the_program() {
         std::hint::black_box(deeper(n + 1)) + n
     }
     let (status, printed) = in_failing_child_program(|| {
-        process::watch(process::spawn::<()>(|_| _ = deeper(0)).unwrap()).wait();
+        process::watch(process::spawn(|| _ = deeper(0)).unwrap()).wait();
     });
     assert!(!status.success(), "{status}");
     assert!(printed.contains("has overflowed its stack"), "{printed}");

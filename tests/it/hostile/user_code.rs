@@ -48,7 +48,7 @@ impl fmt::Debug for Bomb {
 fn a_panic_value_that_panics_when_it_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        let (_, monitor) = process::spawn_monitor::<()>(move |_| panic_any(bomb)).unwrap();
+        let (_, monitor) = process::spawn_monitor(move || panic_any(bomb)).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
         let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
@@ -63,7 +63,7 @@ fn a_panic_value_that_panics_when_it_is_dropped() {
 fn a_thrown_value_that_panics_when_it_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        let (_, monitor) = process::spawn_monitor::<()>(move |_| process::throw(bomb)).unwrap();
+        let (_, monitor) = process::spawn_monitor(move || process::throw(bomb)).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
         assert!(matches!(reason, ExitReason::NoCatch(_)), "{reason}");
@@ -75,8 +75,7 @@ fn a_thrown_value_that_panics_when_it_is_dropped() {
 fn a_reason_that_panics_when_it_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        let (_, monitor) =
-            process::spawn_monitor::<()>(move |_| process::exit_with(ExitReason::new(bomb))).unwrap();
+        let (_, monitor) = process::spawn_monitor(move || process::exit_with(ExitReason::new(bomb))).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!((fired, reason.to_string().as_str()), (monitor, "Bomb"));
         drop(reason);
@@ -99,7 +98,7 @@ fn unread_messages_that_panic_when_they_are_dropped() {
         for (number, end) in ends.into_iter().enumerate() {
             let (ready, exploded) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
             let go = ready.clone();
-            let (child, monitor) = process::spawn_monitor::<Bomb>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<Bomb>(move |inbox| {
                 go.pass();
                 end(inbox);
             })
@@ -139,7 +138,7 @@ fn an_unread_message_that_hangs_when_it_is_dropped() {
         let (go, gate) = (Gate::new(), Gate::new());
         let begin = go.clone();
         let times = Builder::new().exit_timeout(Duration::from_millis(60));
-        let (child, monitor) = times.spawn_monitor::<Sticky>(move |_| begin.pass()).unwrap();
+        let (child, monitor) = times.spawn_receiver_monitor::<Sticky>(move |_| begin.pass()).unwrap();
         child.send(Sticky(gate.clone()));
         go.open();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
@@ -153,7 +152,7 @@ fn hooks_that_panic() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, journal) = (Gate::new(), Journal::new());
         let (begun, notes) = (ready.clone(), journal.clone());
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             let again = notes.clone();
             let _first = process::on_exit_request(|| panic!("a hook explodes"));
             let _second = process::on_exit_request(move || notes.note("second"));
@@ -175,8 +174,8 @@ fn hooks_that_panic() {
 fn hooks_whose_captures_panic_when_they_are_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        // Never called: dropped when its process exits.
-        let (_, monitor) = process::spawn_monitor::<()>(move |_| {
+        // Infallible called: dropped when its process exits.
+        let (_, monitor) = process::spawn_monitor(move || {
             std::mem::forget(process::on_exit_request(move || drop(bomb)));
         })
         .unwrap();
@@ -205,7 +204,7 @@ fn names_and_labels_can_be_any_text() {
     let _watchdog = watchdog();
     for odd in ["nul \0 inside", "\u{1F600} \n\t", " ", &"long ".repeat(2000)] {
         let name = format!("{odd}{}", unique("odd"));
-        let child = Builder::new().name(name.as_str()).label(odd).spawn::<()>(|inbox| {
+        let child = Builder::new().name(name.as_str()).label(odd).spawn_receiver::<()>(|inbox| {
             inbox.recv();
         });
         let child = child.unwrap();
@@ -258,13 +257,13 @@ fn a_log_sink_that_panics() {
             // Every way to exit is logged, and each exit still reaches its monitor.
             let ends: [fn(); 3] = [|| (), || panic!("own"), || process::exit_with("own")];
             for end in ends {
-                let (_, monitor) = process::spawn_monitor::<()>(move |_| end()).unwrap();
+                let (_, monitor) = process::spawn_monitor(move || end()).unwrap();
                 assert_eq!(down(inbox).0, monitor);
             }
             // So does the exit of a zombie.
             let (ready, gate) = (Gate::new(), Gate::new());
             let (begun, held) = (ready.clone(), gate.clone());
-            let stuck = Builder::new().kill_grace(Duration::ZERO).spawn_monitor::<()>(move |_| {
+            let stuck = Builder::new().kill_grace(Duration::ZERO).spawn_monitor(move || {
                 begun.open();
                 held.pass();
             });
@@ -296,7 +295,7 @@ fn a_reason_that_panics_when_it_is_printed() {
         assert_eq!(reason.downcast_ref(), Some(&Unprintable));
         let (ready, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (ready.clone(), gate.clone());
-        let (stuck, monitor) = process::spawn_monitor::<()>(move |_| {
+        let (stuck, monitor) = process::spawn_monitor(move || {
             begun.open();
             held.pass();
         })
@@ -318,15 +317,15 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
     struct Starts(&'static str);
     impl Drop for Starts {
         fn drop(&mut self) {
-            assert!(process::spawn::<()>(|_| ()).is_ok());
-            assert!(Builder::new().name(self.0).spawn::<()>(|_| ()).is_err());
-            assert!(Builder::new().stack_size(1 << 46).spawn::<()>(|_| ()).is_err());
+            assert!(process::spawn(|| ()).is_ok());
+            assert!(Builder::new().name(self.0).spawn(|| ()).is_err());
+            assert!(Builder::new().stack_size(1 << 46).spawn(|| ()).is_err());
         }
     }
     in_child_program(|| {
         let _watchdog = watchdog();
         let name = unique("taken");
-        let holder = Builder::new().name(name).spawn::<()>(|inbox| {
+        let holder = Builder::new().name(name).spawn_receiver::<()>(|inbox| {
             inbox.recv();
         });
         let holder = holder.unwrap();

@@ -23,7 +23,7 @@ impl Talker {
     fn say(&self, alias: &Alias<u32>, number: u32) {
         let talker = self.0.clone();
         let alias = alias.clone();
-        let waiting = process::spawn::<&'static str>(move |inbox| {
+        let waiting = process::spawn_receiver::<&'static str>(move |inbox| {
             talker.send((alias, number, inbox.address()));
             inbox.recv();
         });
@@ -115,7 +115,7 @@ fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
         let (target, monitor, alias) = monitored(inbox, AliasMode::ReplyDemonitor);
         let (begun, gate) = (Gate::new(), Gate::new());
         let (started_gate, wait, own) = (begun.clone(), gate.clone(), alias.clone());
-        let zombie = process::Builder::new().kill_grace(Duration::from_millis(1)).spawn::<()>(move |_| {
+        let zombie = process::Builder::new().kill_grace(Duration::from_millis(1)).spawn(move || {
             struct Speaks(Alias<u32>);
             impl Drop for Speaks {
                 fn drop(&mut self) {

@@ -114,7 +114,7 @@ fn every_class_with_every_handler_and_clean_up() {
                     let case = format!("{class:?} {handler:?} after {after}");
                     let journal = Journal::new();
                     let notes = journal.clone();
-                    let (_, monitor) = process::spawn_monitor::<()>(move |_| {
+                    let (_, monitor) = process::spawn_monitor(move || {
                         let value = handler.run(class, &notes, after);
                         notes.note(format!("returned {value}"));
                     })
@@ -151,7 +151,7 @@ fn clean_up_runs_after_a_handler_that_raises_itself() {
         for class in [Class::Error, Class::Exit, Class::Throw] {
             let journal = Journal::new();
             let notes = journal.clone();
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| {
+            let (_, monitor) = process::spawn_monitor(move || {
                 attempt(|| panic!("first")).after(|| notes.note("after")).rescue(|_| {
                     class.raise();
                 });
@@ -179,7 +179,7 @@ fn clean_up_runs_on_an_exit_signal_and_is_not_cut_short_by_it() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let (ready, to) = (Gate::new(), inbox.address());
         let begun = ready.clone();
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             let event = attempt(|| {
                 begun.open();
                 inbox.recv()
@@ -210,7 +210,7 @@ fn clean_up_that_panics_on_an_exit_signal_does_not_make_the_process_deaf() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let (ready, to) = (Gate::new(), inbox.address());
         let begun = ready.clone();
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             let body = || {
                 begun.open();
                 inbox.recv()
@@ -230,7 +230,7 @@ fn clean_up_that_panics_on_an_exit_signal_does_not_make_the_process_deaf() {
 fn what_is_resumed_is_what_was_caught() {
     attached(|inbox: &mut Inbox<()>| {
         for class in [Class::Error, Class::Exit, Class::Throw] {
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| {
+            let (_, monitor) = process::spawn_monitor(move || {
                 let caught = attempt(|| class.raise()).result().unwrap_err();
                 caught.resume();
             })
@@ -245,7 +245,7 @@ fn what_is_resumed_is_what_was_caught() {
 #[test]
 fn a_resumed_panic_keeps_its_place_and_its_value() {
     attached(|inbox: &mut Inbox<()>| {
-        let (_, monitor) = process::spawn_monitor::<()>(|_| {
+        let (_, monitor) = process::spawn_monitor(|| {
             let rescued = attempt(|| {
                 attempt(|| -> i32 { panic_any(vec![1, 2, 3]) }).catch_exit(|_| 0) // passes through
             });
@@ -273,7 +273,7 @@ fn a_panic_keeps_its_place_though_a_destructor_panics_and_catches() {
         }
     }
     attached(|inbox: &mut Inbox<()>| {
-        let (_, monitor) = process::spawn_monitor::<()>(|_| {
+        let (_, monitor) = process::spawn_monitor(|| {
             let _noisy = Noisy;
             panic!("the panic itself");
         })
@@ -302,7 +302,7 @@ fn a_catch_in_a_destructor_does_not_lift_the_deadline() {
         // Long enough for the inner panic to come before the timeout, on a busy machine too.
         let times = process::Builder::new().exit_timeout(std::time::Duration::from_millis(500));
         let (child, monitor) = times
-            .spawn_monitor::<()>(move |_| {
+            .spawn_monitor(move || {
                 let _slow = slow;
                 panic!("the panic itself");
             })
@@ -365,16 +365,13 @@ struct Exiting;
 impl GenServer for Exiting {
     type Args = ();
     type Call = Caller<()>;
-    type Cast = Never;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
     fn handle_call(&mut self, _: Caller<()>, _: &mut Context<Self>) -> Next {
         process::exit_with("asked too much")
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 

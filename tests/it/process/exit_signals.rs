@@ -32,7 +32,7 @@ fn a_large_reason_arrives_whole() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..10 {
-            let child = process::spawn_link::<()>(|_| process::exit_with(ExitReason::new(big()))).unwrap();
+            let child = process::spawn_link(|| process::exit_with(ExitReason::new(big()))).unwrap();
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child.pid());
             assert_eq!(reason.downcast_ref::<Big>(), Some(&big()));
@@ -81,7 +81,7 @@ fn a_process_that_signals_itself_goes_no_further() {
         process::trap_exit(true);
         let journal = Journal::new();
         let notes = journal.clone();
-        let child = process::spawn_link::<()>(move |inbox| {
+        let child = process::spawn_receiver_link::<()>(move |inbox| {
             notes.note("before");
             process::exit(inbox.pid(), "enough");
             notes.note("after");
@@ -97,7 +97,7 @@ fn a_process_that_signals_itself_goes_no_further() {
 fn the_value_of_a_panic_arrives_whole() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = process::spawn_link::<()>(|_| panic_any(big())).unwrap();
+        let child = process::spawn_link(|| panic_any(big())).unwrap();
         let (from, reason) = exit_event(inbox);
         assert_eq!(from, child.pid());
         let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
@@ -120,7 +120,7 @@ fn bad_arguments_end_only_the_process_that_passed_them() {
             || drop("x".parse::<i32>().unwrap().to_string()),
         ];
         for call in calls {
-            let child = process::spawn_link::<()>(move |_| call()).unwrap();
+            let child = process::spawn_link(move || call()).unwrap();
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child.pid());
             assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
@@ -136,12 +136,12 @@ fn a_signal_shortly_before_a_receive_timeout() {
         process::trap_exit(true);
         // Around the timeout: sometimes the signal is first, sometimes the timeout.
         for early in [20_u64, 5, 2, 1, 0] {
-            let low = process::spawn_link::<()>(|inbox| {
+            let low = process::spawn_receiver_link::<()>(|inbox| {
                 inbox.recv_timeout(Duration::from_millis(250));
                 inbox.recv();
             });
             let low = low.unwrap();
-            let killer = process::spawn::<Pid>(move |inbox| {
+            let killer = process::spawn_receiver::<Pid>(move |inbox| {
                 process::sleep(Duration::from_millis(250 - early));
                 process::exit(message(inbox), "just in time");
             });
@@ -225,7 +225,7 @@ fn extend(length: usize, tx: std::sync::mpsc::Sender<Address<()>>) {
             inbox.recv();
         }
     };
-    process::spawn_link::<()>(body).expect("a free thread");
+    process::spawn_receiver_link::<()>(body).expect("a free thread");
 }
 
 // scenario: EX-16
@@ -307,7 +307,7 @@ fn a_name_is_not_a_pid() {
 #[test]
 fn an_uncaught_throw_is_nocatch() {
     attached(|inbox: &mut Inbox<()>| {
-        let (_, monitor) = process::spawn_monitor::<()>(|_| process::throw("ball")).unwrap();
+        let (_, monitor) = process::spawn_monitor(|| process::throw("ball")).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
         assert!(matches!(reason, ExitReason::NoCatch(_)), "{reason}");
@@ -322,7 +322,7 @@ fn trapping_too_late_does_not_help() {
     attached(|inbox: &mut Inbox<()>| {
         let (gate, journal) = (Gate::new(), Journal::new());
         let (computing, notes) = (gate.clone(), journal.clone());
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             notes.note("computing");
             computing.pass();
             process::trap_exit(true);
@@ -353,7 +353,7 @@ fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
             let (gate, signalled) = (Gate::new(), Gate::new());
             let (begun, wait) = (gate.clone(), signalled.clone());
             // The child ends itself while an exit signal is pending.
-            let child = process::spawn_link::<()>(move |_| {
+            let child = process::spawn_link(move || {
                 begun.open();
                 wait.pass();
                 own_end();
@@ -389,7 +389,7 @@ fn racing_ends_give_one_of_the_two_reasons() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..1000 {
-            let child = process::spawn_link::<()>(|_| process::exit_with("own")).unwrap();
+            let child = process::spawn_link(|| process::exit_with("own")).unwrap();
             process::exit(&child, "signal");
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child.pid());
@@ -428,7 +428,7 @@ fn clean_up_code_runs_on_an_exit_signal() {
         {
             let journal = Journal::new();
             let notes = journal.clone();
-            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
                 let notes = CleanUp(notes);
                 notes.0.note("ready");
                 inbox.recv();
@@ -448,7 +448,7 @@ fn clean_up_code_runs_on_an_exit_signal() {
 fn normal_is_ignored_and_abnormal_is_not() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = process::spawn_link::<()>(|inbox| {
+        let child = process::spawn_receiver_link::<()>(|inbox| {
             inbox.recv();
         });
         let child = child.unwrap();
@@ -605,7 +605,7 @@ fn the_whole_table_of_links() {
 fn the_first_fatal_signal_decides_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..1000 {
-            let (child, monitor) = process::spawn_monitor::<()>(|inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<()>(|inbox| {
                 inbox.recv();
             })
             .unwrap();
@@ -621,7 +621,7 @@ fn the_first_fatal_signal_decides_the_reason() {
 fn a_signal_to_a_dead_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = process::spawn_link::<()>(|_| ()).unwrap();
+        let child = process::spawn_link(|| ()).unwrap();
         assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
         for reason in [ExitReason::Kill, ExitReason::Normal, "late".into()] {
             process::exit(&child, reason);
@@ -658,11 +658,11 @@ fn every_way_to_end_has_its_reason() {
     ];
     attached(|inbox: &mut Inbox<()>| {
         for (way, expected) in ways {
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| way()).unwrap();
+            let (_, monitor) = process::spawn_monitor(move || way()).unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!((fired, reason.to_string().as_str()), (monitor, expected));
         }
-        let (_, monitor) = process::spawn_monitor::<()>(|_| panic!("with {}", "text")).unwrap();
+        let (_, monitor) = process::spawn_monitor(|| panic!("with {}", "text")).unwrap();
         let line = line!() - 1;
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);
@@ -692,7 +692,7 @@ fn every_parked_call_reacts_to_a_signal_at_once() {
     ];
     attached(|inbox: &mut Inbox<()>| {
         for (call, park) in parked {
-            let (child, monitor) = process::spawn_monitor::<()>(park).unwrap();
+            let (child, monitor) = process::spawn_receiver_monitor::<()>(park).unwrap();
             if call != "checkpoints" {
                 support::eventually("it is parked", || {
                     process::info(&child).is_some_and(|info| info.state == process::ProcessState::Waiting)

@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use crate::support::scripted_process::ScriptedProcess;
 use crate::support::{self, Gate, attached, down, eventually, logs, message, sleeper, unique, watchdog};
 use parking_lot::Mutex;
+use rethread::agent::Agent;
+use rethread::application::Application;
 use rethread::prelude::*;
 use rethread::process::{Activity, Builder, Event, Inbox, MonitorTarget, ProcessState};
+use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor};
+use rethread::task::TaskSupervisor;
 
 #[test]
 fn all_fields_of_info() {
@@ -17,7 +21,7 @@ fn all_fields_of_info() {
         let (held, begun, other) = (gate.clone(), ready.clone(), sleeper());
         let (linked, monitored) = (other.pid(), sleeper().pid());
         let line = line!() + 1;
-        let child = Builder::new().name(name).label("under test").spawn::<u16>(move |inbox| {
+        let child = Builder::new().name(name).label("under test").spawn_receiver::<u16>(move |inbox| {
             process::trap_exit(true);
             process::link(linked).unwrap();
             let _ = process::monitor(monitored);
@@ -63,7 +67,7 @@ fn a_dying_process_says_so() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (ready.clone(), gate.clone());
-        let (child, monitor) = process::spawn_monitor::<()>(move |_| {
+        let (child, monitor) = process::spawn_monitor(move || {
             begun.open();
             held.pass();
             process::checkpoint();
@@ -102,8 +106,8 @@ fn the_listing_has_everybody_in_order_of_birth() {
 fn ancestors_are_listed_from_the_parent_up() {
     attached(|inbox: &mut Inbox<Vec<rethread::Pid>>| {
         let to = inbox.address();
-        let parent = process::spawn::<()>(move |inbox| {
-            process::spawn::<()>(move |inbox| {
+        let parent = process::spawn_receiver::<()>(move |inbox| {
+            process::spawn_receiver::<()>(move |inbox| {
                 let info = process::info(inbox.pid()).expect("it is running");
                 to.send(info.ancestors.to_vec());
             })
@@ -162,7 +166,7 @@ fn a_selective_receive_takes_exits_and_downs_too() {
     attached(|inbox: &mut Inbox<u32>| {
         process::trap_exit(true);
         inbox.address().send(1);
-        let child = process::spawn_link::<()>(|_| process::exit_with("requested")).unwrap();
+        let child = process::spawn_link(|| process::exit_with("requested")).unwrap();
         inbox.address().send(2);
         let exit = inbox.recv_where(|event| matches!(event, Event::Exit { .. }));
         assert_eq!(exit, Event::Exit { from: child.pid(), reason: "requested".into() });
@@ -182,7 +186,7 @@ fn a_crash_is_reported_once_with_what_is_known_of_the_process() {
     attached(|inbox: &mut Inbox<()>| {
         let (name, go) = (unique("crash"), Gate::new());
         let wait = go.clone();
-        let child = Builder::new().name(name).label("one that crashes").spawn_monitor::<()>(move |_| {
+        let child = Builder::new().name(name).label("one that crashes").spawn_monitor(move || {
             wait.pass();
             panic!("for the report");
         });
@@ -223,11 +227,11 @@ fn an_end_that_was_asked_for_is_no_error() {
         ];
         let mut pids = Vec::new();
         for end in ends {
-            let (child, monitor) = process::spawn_monitor::<()>(move |_| end()).unwrap();
+            let (child, monitor) = process::spawn_monitor(move || end()).unwrap();
             assert_eq!(down(inbox).0, monitor);
             pids.push(child.pid());
         }
-        let (child, monitor) = process::spawn_monitor::<()>(|inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(|inbox| {
             inbox.recv();
         })
         .unwrap();
@@ -248,12 +252,13 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
     let specs = [
         ChildSpec::worker("worker", || process::sleep(Duration::from_secs(60))),
         Agent::child_spec(|| ()).into(),
-        Supervisor::one_for_one().spec().id("inner").into(),
-        DynamicSupervisor::new().spec().id("dynamic").into(),
+        Supervisor::one_for_one().id("inner").into(),
+        DynamicSupervisor::child_spec().id("dynamic").into(),
         Supervisor::one_for_all().into(),
-        DynamicSupervisor::new().into(),
-        TaskSupervisor::new().into(),
-        PartitionSupervisor::new(PartitionRef::named(unique("shown")), |_| Agent::child_spec(|| ())).into(),
+        DynamicSupervisor::child_spec().into(),
+        TaskSupervisor::child_spec().into(),
+        PartitionSupervisor::child_spec(PartitionRef::named(unique("shown")), |_| Agent::child_spec(|| ()))
+            .into(),
     ];
     for spec in specs {
         let shown = format!("{spec:?}");
@@ -358,13 +363,13 @@ fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
     struct Worker;
     impl GenServer for Worker {
         type Args = ();
-        type Call = Never;
+        type Call = Infallible;
         type Cast = Act;
 
         fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
             Ok(Self)
         }
-        fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+        fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
             match call {}
         }
         fn handle_cast(&mut self, act: Act, _: &mut Context<Self>) -> Next {

@@ -149,7 +149,7 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let exiting = process::spawn::<()>(move |_| {
+        let exiting = process::spawn(move || {
             began.open();
             open.pass();
             process::checkpoint();
@@ -179,7 +179,7 @@ fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let exiting = process::spawn_link::<()>(move |_| {
+        let exiting = process::spawn_link(move || {
             began.open();
             open.pass();
             process::checkpoint();
@@ -201,7 +201,7 @@ fn a_dying_process_can_be_unlinked() {
         for late in [false, true] {
             let (ready, gate) = (Gate::new(), Gate::new());
             let (began, open) = (ready.clone(), gate.clone());
-            let exiting = process::spawn::<()>(move |_| {
+            let exiting = process::spawn(move || {
                 began.open();
                 open.pass();
                 process::checkpoint();
@@ -229,7 +229,7 @@ fn a_dying_process_can_be_unlinked() {
 fn a_normal_end_is_told_to_a_trapping_process() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = process::spawn_link::<()>(|_| ()).unwrap();
+        let child = process::spawn_link(|| ()).unwrap();
         assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);
     });
@@ -283,7 +283,7 @@ fn a_hub_takes_everybody_along() {
         let hub_pid = hub.pid();
         let mut monitors = Vec::new();
         for _ in 0..200 {
-            let (rim, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let (rim, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
                 process::link(hub_pid).unwrap();
                 inbox.recv();
             })
@@ -305,7 +305,7 @@ fn unlink_and_flush_leave_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..3000 {
-            let child = process::spawn_link::<()>(|_| ()).unwrap();
+            let child = process::spawn_link(|| ()).unwrap();
             let watch = process::watch(&child);
             process::unlink(&child);
             inbox.recv_where_timeout(
@@ -324,7 +324,7 @@ fn unlink_and_flush_leave_nothing_behind() {
 fn unlink_leaves_a_queued_exit() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let child = process::spawn_link::<()>(|_| process::exit_with("queued")).unwrap();
+        let child = process::spawn_link(|| process::exit_with("queued")).unwrap();
         eventually("the exit is queued", || inbox.len() == 1);
         process::unlink(&child);
         assert_eq!(exit_event(inbox), (child.pid(), "queued".into()));
@@ -336,7 +336,7 @@ fn unlink_leaves_a_queued_exit() {
 fn a_queued_exit_outlives_the_trap_flag() {
     attached(|inbox: &mut Inbox<()>| {
         assert!(!process::trap_exit(true));
-        let child = process::spawn_link::<()>(|_| process::exit_with("queued")).unwrap();
+        let child = process::spawn_link(|| process::exit_with("queued")).unwrap();
         eventually("the exit is queued", || inbox.len() == 1);
         assert!(process::trap_exit(false));
         assert_eq!(exit_event(inbox), (child.pid(), "queued".into()));
@@ -349,8 +349,8 @@ fn a_queued_exit_outlives_the_trap_flag() {
 fn a_parked_child_goes_with_its_parent() {
     attached(|inbox: &mut Inbox<Pid>| {
         let to = inbox.address();
-        let parent = process::spawn::<()>(move |inbox| {
-            let child = process::spawn_link::<()>(|inbox| {
+        let parent = process::spawn_receiver::<()>(move |inbox| {
+            let child = process::spawn_receiver_link::<()>(|inbox| {
                 inbox.recv();
             });
             to.send(child.unwrap().pid());
@@ -378,7 +378,7 @@ fn a_linked_body_that_ends_at_once_gives_its_reason() {
         for round in 0..1500 {
             let reason = &reasons[round % reasons.len()];
             let own = reason.clone();
-            let child = process::spawn_link::<()>(move |_| process::exit_with(own)).unwrap();
+            let child = process::spawn_link(move || process::exit_with(own)).unwrap();
             assert_eq!(exit_event(inbox), (child.pid(), reason.clone()));
         }
         assert_eq!(inbox.try_recv(), None);
@@ -403,8 +403,8 @@ fn a_parent_that_ends_at_once_takes_a_child_along_that_has_not_run() {
         for _ in 0..300 {
             let journal = Journal::new();
             let last_words = LastWords(journal.clone());
-            process::spawn::<()>(move |_| {
-                process::spawn_link::<()>(move |inbox| {
+            process::spawn(move || {
+                process::spawn_receiver_link::<()>(move |inbox| {
                     let _last_words = last_words;
                     inbox.recv();
                 })
@@ -422,7 +422,7 @@ fn a_link_needs_a_process() {
     let _watchdog = watchdog();
     let other = sleeper();
     assert_eq!(process::link(&other), Err(LinkError::NotAProcess));
-    assert!(matches!(process::spawn_link::<()>(|_| ()), Err(process::SpawnError::NotAProcess)));
+    assert!(matches!(process::spawn_link(|| ()), Err(process::SpawnError::NotAProcess)));
     process::unlink(&other); // no link to remove
     assert_eq!(process::info(&other).unwrap().links, []);
 }
@@ -452,7 +452,7 @@ fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
     attached(|_: &mut Inbox<()>| {
         let (begun, gate) = (Gate::new(), Gate::new());
         let (started_gate, wait) = (begun.clone(), gate.clone());
-        let a = process::spawn::<()>(move |_| {
+        let a = process::spawn(move || {
             started_gate.open();
             wait.pass();
         });

@@ -113,7 +113,7 @@ fn demonitor_tells_the_truth() {
         for _ in 0..50 {
             let mut pairs = Vec::new();
             for _ in 0..50 {
-                pairs.push(process::spawn_monitor::<()>(|_| ()).unwrap());
+                pairs.push(process::spawn_monitor(|| ()).unwrap());
             }
             for (child, monitor) in pairs {
                 let active = process::demonitor(monitor);
@@ -136,7 +136,7 @@ fn demonitor_tells_the_truth() {
 fn demonitor_with_flush_leaves_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..3000 {
-            let (child, monitor) = process::spawn_monitor::<()>(|_| ()).unwrap();
+            let (child, monitor) = process::spawn_monitor(|| ()).unwrap();
             let watch = process::watch(&child);
             process::demonitor_flush(monitor);
             watch.wait();
@@ -148,7 +148,7 @@ fn demonitor_with_flush_leaves_nothing_behind() {
 #[test]
 fn a_flushed_down_is_not_counted_as_mail() {
     attached(|inbox: &mut Inbox<()>| {
-        let (_, monitor) = process::spawn_monitor::<()>(|_| ()).unwrap();
+        let (_, monitor) = process::spawn_monitor(|| ()).unwrap();
         eventually("the down is queued", || inbox.len() == 1);
         assert!(!process::demonitor_flush(monitor));
         assert!(inbox.is_empty(), "a receive with a non-empty mailbox would block without end");
@@ -163,7 +163,7 @@ fn a_flushed_down_is_not_counted_as_mail() {
 #[test]
 fn demonitor_leaves_a_down_that_is_queued() {
     attached(|inbox: &mut Inbox<()>| {
-        let (_, monitor) = process::spawn_monitor::<()>(|_| process::exit_with("queued")).unwrap();
+        let (_, monitor) = process::spawn_monitor(|| process::exit_with("queued")).unwrap();
         eventually("the down is queued", || inbox.len() == 1);
         assert!(!process::demonitor(monitor));
         assert!(!process::demonitor(monitor));
@@ -175,8 +175,8 @@ fn demonitor_leaves_a_down_that_is_queued() {
 #[test]
 fn a_flush_finds_a_down_that_a_selective_receive_passed_over() {
     attached(|inbox: &mut Inbox<()>| {
-        let (_, flushed) = process::spawn_monitor::<()>(|_| ()).unwrap();
-        let (_, kept) = process::spawn_monitor::<()>(|_| ()).unwrap();
+        let (_, flushed) = process::spawn_monitor(|| ()).unwrap();
+        let (_, kept) = process::spawn_monitor(|| ()).unwrap();
         eventually("both are queued", || inbox.len() == 2);
         assert_eq!(inbox.recv_where_timeout(Duration::ZERO, |_| false), None);
         assert!(!process::demonitor_flush(flushed));
@@ -224,7 +224,7 @@ fn a_large_reason_arrives_whole() {
         let big: Vec<u8> = (0..=255).cycle().take(128 * 1024).collect();
         for _ in 0..100 {
             let reason = ExitReason::new(("big", big.clone()));
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| process::exit_with(reason)).unwrap();
+            let (_, monitor) = process::spawn_monitor(move || process::exit_with(reason)).unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!(fired, monitor);
             assert_eq!(reason.downcast_ref(), Some(&("big", big.clone())));
@@ -263,7 +263,7 @@ fn a_monitored_body_that_ends_at_once_gives_its_reason() {
         for round in 0..1500 {
             let reason = &reasons[round % reasons.len()];
             let own = reason.clone();
-            let (_, monitor) = process::spawn_monitor::<()>(move |_| process::exit_with(own)).unwrap();
+            let (_, monitor) = process::spawn_monitor(move || process::exit_with(own)).unwrap();
             assert_eq!(down(inbox), (monitor, reason.clone()));
         }
         assert_eq!(inbox.try_recv(), None);
@@ -321,7 +321,7 @@ fn a_monitor_on_a_dying_process_can_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
-        let (exiting, kept) = process::spawn_monitor::<()>(move |_| {
+        let (exiting, kept) = process::spawn_monitor(move || {
             began.open();
             open.pass();
             process::checkpoint();

@@ -25,7 +25,7 @@ fn exited() -> Address<()> {
 
 /// Starts a process with a name that waits until it is ended.
 fn named(name: &str) -> Result<Address<()>, SpawnError> {
-    Builder::new().name(name).spawn(|inbox| {
+    Builder::new().name(name).spawn_receiver(|inbox| {
         loop {
             inbox.recv();
         }
@@ -121,7 +121,7 @@ fn the_name_is_free_when_the_down_arrives() {
         for round in 0..3000 {
             let (child, monitor) = Builder::new()
                 .name(name)
-                .spawn_monitor::<()>(|inbox| {
+                .spawn_receiver_monitor::<()>(|inbox| {
                     inbox.recv();
                 })
                 .unwrap();
@@ -141,7 +141,7 @@ fn the_name_is_free_when_the_exit_arrives() {
         process::trap_exit(true);
         let name = unique("nm_10");
         for _ in 0..3000 {
-            let child = Builder::new().name(name).spawn_link::<()>(|_| process::exit_with("at once"));
+            let child = Builder::new().name(name).spawn_link(|| process::exit_with("at once"));
             assert_eq!(exit_event(inbox), (child.unwrap().pid(), "at once".into()));
             assert_eq!(process::whereis(name), None);
         }
@@ -224,7 +224,7 @@ fn a_failed_name_leaves_no_process_behind() {
         let refused = Builder::new().name(name).spawn_link(body);
         assert!(matches!(refused, Err(SpawnError::Name(NameError::Taken(pid))) if pid == holder.pid()));
         assert_eq!(journal.all(), ["the body was dropped"]);
-        let refused = Builder::new().name(name).spawn_monitor::<()>(|_| ());
+        let refused = Builder::new().name(name).spawn_monitor(|| ());
         assert!(matches!(refused, Err(SpawnError::Name(_))));
         let me = process::info(inbox.pid()).unwrap();
         assert_eq!((me.links, me.monitors), (vec![], vec![]));
@@ -333,7 +333,7 @@ fn a_successor_gets_the_mail_that_came_while_it_waited() {
         let old = held_up(Builder::new().name(name), &gate, &journal);
         process::exit(&old, ExitReason::Shutdown);
         let to = inbox.address();
-        let new = Builder::new().name(name).spawn::<u32>(move |inbox| to.send(message(inbox) + 1));
+        let new = Builder::new().name(name).spawn_receiver::<u32>(move |inbox| to.send(message(inbox) + 1));
         let new = new.unwrap();
         Name::<u32>::new(name).send(41).unwrap();
         gate.open();
@@ -537,8 +537,7 @@ fn a_name_can_be_waited_for_from_many_threads() {
     let name = unique("waited for");
     let waiting: Vec<_> = (0..8)
         .map(|_| {
-            process::spawn::<()>(move |_| assert!(process::whereis_timeout(name, support::LIMIT).is_some()))
-                .unwrap()
+            process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap()
         })
         .map(process::watch)
         .collect();
@@ -547,7 +546,7 @@ fn a_name_can_be_waited_for_from_many_threads() {
             || process::info(watch.pid()).is_some_and(|info| info.state == process::ProcessState::Waiting);
         support::eventually("it waits", parked);
     }
-    let holder = process::Builder::new().name(name).spawn::<()>(|inbox| drop(inbox.recv())).unwrap();
+    let holder = process::Builder::new().name(name).spawn_receiver::<()>(|inbox| drop(inbox.recv())).unwrap();
     for watch in &waiting {
         watch.wait();
     }
@@ -560,8 +559,7 @@ fn who_waits_for_a_name_can_be_ended() {
     let _watchdog = support::watchdog();
     let name = unique("never held");
     let waits =
-        process::spawn::<()>(move |_| assert!(process::whereis_timeout(name, support::LIMIT).is_some()))
-            .unwrap();
+        process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap();
     let watch = process::watch(&waits);
     process::exit(&waits, "enough");
     assert_eq!(watch.wait(), "enough".into());

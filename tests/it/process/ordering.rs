@@ -12,7 +12,7 @@ fn nothing_sent_after_a_fatal_signal_is_handled() {
         let journal = Journal::new();
         for _ in 0..1000 {
             let notes = journal.clone();
-            let (child, monitor) = process::spawn_monitor::<&'static str>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<&'static str>(move |inbox| {
                 loop {
                     notes.note(message(inbox));
                 }
@@ -38,7 +38,7 @@ fn a_message_comes_before_the_end_of_its_sender() {
         process::trap_exit(true);
         for round in 0..500 {
             let parent = inbox.address();
-            let child = process::spawn_link::<()>(move |inbox| {
+            let child = process::spawn_receiver_link::<()>(move |inbox| {
                 inbox.recv();
                 parent.send(round);
                 process::exit_with("said it");
@@ -83,7 +83,7 @@ fn an_answer_comes_before_the_down_or_never() {
         let mut answered = 0;
         for _ in 0..300 {
             let to = inbox.address();
-            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
                 inbox.recv();
                 to.send("got");
                 inbox.recv();
@@ -125,7 +125,7 @@ fn a_link_after_the_kill_reports_noproc_and_the_name_is_free() {
         process::trap_exit(true);
         let name = unique("or_08");
         for _ in 0..1000 {
-            let child = process::Builder::new().name(name).spawn::<()>(|inbox| {
+            let child = process::Builder::new().name(name).spawn_receiver::<()>(|inbox| {
                 inbox.recv();
             });
             let child = child.unwrap();
@@ -155,7 +155,7 @@ fn a_trapping_process_hears_messages_and_signals_in_one_order() {
     attached(|inbox: &mut Inbox<(u32, Event<u32>)>| {
         for round in 0..200 {
             let to = inbox.address();
-            let child: Address<u32> = process::spawn(move |inbox| {
+            let child: Address<u32> = process::spawn_receiver(move |inbox| {
                 process::trap_exit(true);
                 to.send((round, Event::Message(0)));
                 for _ in 0..5 {
@@ -189,7 +189,7 @@ fn an_exit_signal_overtakes_the_backlog() {
         let journal = Journal::new();
         let (gate, notes) = (support::Gate::new(), journal.clone());
         let open = gate.clone();
-        let (child, monitor) = process::spawn_monitor::<u32>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<u32>(move |inbox| {
             open.pass();
             loop {
                 notes.note(message(inbox).to_string());
@@ -227,7 +227,7 @@ fn messages_arrive_in_order_also_if_the_receiver_is_overrun() {
     const MANY: u32 = 50_000;
     attached(|inbox: &mut Inbox<u32>| {
         let me = inbox.address();
-        let sender = process::spawn::<()>(move |_| (0..MANY).for_each(|n| me.send(n))).unwrap();
+        let sender = process::spawn(move || (0..MANY).for_each(|n| me.send(n))).unwrap();
         process::watch(&sender).wait();
         assert_eq!(inbox.len(), MANY as usize);
         for n in 0..MANY {

@@ -14,6 +14,7 @@ use crate::support::{
     Gate, Journal, attached, down, eventually, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
 use rethread::MonitorRef;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, LinkError, Name, NameError, ProcessState, SpawnError, Zombie,
@@ -107,7 +108,7 @@ fn a_killed_parked_thread_has_tidied_up_before_the_down() {
             // No other thread cleans it up, however long it takes.
             let (child, monitor) = Builder::new()
                 .kill_grace(Duration::MAX)
-                .spawn_monitor::<()>(move |inbox| {
+                .spawn_receiver_monitor::<()>(move |inbox| {
                     let _tidy = OnDrop(|| done.store(true, Ordering::SeqCst));
                     begun.open();
                     inbox.recv();
@@ -128,7 +129,7 @@ fn an_unwind_that_is_swallowed_comes_again() {
     attached(|inbox: &mut Inbox<()>| {
         let (swallowed, ready) = (Arc::new(AtomicUsize::new(0)), Gate::new());
         let (count, begun) = (Arc::clone(&swallowed), ready.clone());
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             begun.open();
             while swallow(|| inbox.recv()).is_some() || count.fetch_add(1, Ordering::SeqCst) < 5 {}
             inbox.recv();
@@ -147,7 +148,7 @@ fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
     attached(|inbox: &mut Inbox<Vec<&'static str>>| {
         let (ready, open, to) = (Gate::new(), Gate::new(), inbox.address());
         let (begun, notified, other) = (ready.clone(), open.clone(), sleeper());
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             begun.open();
             notified.pass();
             let me = inbox.pid();
@@ -162,7 +163,7 @@ fn every_call_unwinds_again_after_an_unwind_was_swallowed() {
             call("recv_timeout", &mut || drop(inbox.recv_timeout(Duration::ZERO)));
             call("send", &mut || other.send(()));
             call("sleep", &mut || process::sleep(Duration::ZERO));
-            call("spawn", &mut || drop(process::spawn::<()>(|_| ())));
+            call("spawn", &mut || drop(process::spawn(|| ())));
             call("link", &mut || _ = process::link(&other));
             call("unlink", &mut || process::unlink(&other));
             call("monitor", &mut || _ = process::monitor(&other));
@@ -196,7 +197,7 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
         for own_end in own_ends {
             let (ready, open) = (Gate::new(), Gate::new());
             let (begun, notified) = (ready.clone(), open.clone());
-            let (child, monitor) = process::spawn_monitor::<()>(move |_| {
+            let (child, monitor) = process::spawn_monitor(move || {
                 begun.open();
                 notified.pass();
                 own_end();
@@ -218,7 +219,7 @@ fn destructors_can_speak_but_neither_listen_nor_beget() {
         for sent in [ExitReason::Shutdown, ExitReason::Kill] {
             let (ready, to, other) = (Gate::new(), inbox.address(), sleeper());
             let (begun, unrelated, name) = (ready.clone(), other.pid(), unique("th_06"));
-            let (child, monitor) = process::spawn_monitor::<u32>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<u32>(move |inbox| {
                 process::link(unrelated).unwrap();
                 let me = inbox.pid();
                 // A destructor that has the mailbox of its own process.
@@ -231,7 +232,7 @@ fn destructors_can_speak_but_neither_listen_nor_beget() {
                 let words = LastWords(inbox, |inbox| {
                     let say = |what: String| to.send(what);
                     say(format!("recv {}", matches!(inbox.recv(), Event::Exit { from, .. } if from == me)));
-                    let (spawn, link) = (process::spawn::<()>(|_| ()), process::link(unrelated));
+                    let (spawn, link) = (process::spawn(|| ()), process::link(unrelated));
                     say(format!("spawn {}", matches!(spawn, Err(SpawnError::Exiting))));
                     say(format!("link {}", link == Err(LinkError::Exiting)));
                     say(format!(
@@ -269,7 +270,7 @@ fn a_destructor_can_end_others() {
     attached(|inbox: &mut Inbox<()>| {
         let other = sleeper();
         let (victim, of_victim) = (other.pid(), process::monitor(&other));
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             let _last_words = OnDrop(|| process::exit(victim, "last words"));
             inbox.recv();
         })
@@ -315,7 +316,7 @@ fn a_busy_linked_process_is_dead_within_its_deadline() {
         let (a_pid, linked) = (a.pid(), Gate::new());
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, enough) = (linked.clone(), Arc::clone(&stop));
-        let b = Builder::new().exit_timeout(ms(300)).spawn::<()>(move |_| {
+        let b = Builder::new().exit_timeout(ms(300)).spawn(move || {
             process::link(a_pid).unwrap();
             ready.open();
             while !enough.load(Ordering::Relaxed) {
@@ -346,7 +347,7 @@ fn a_hook_closes_the_socket_its_process_is_blocked_on() {
         let at = listener.local_addr().unwrap();
         let reading = Gate::new();
         let begun = reading.clone();
-        let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+        let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
             let mut socket = TcpStream::connect(at).unwrap();
             let handle = socket.try_clone().unwrap();
             let _hook = process::on_exit_request(move || {
@@ -418,7 +419,7 @@ fn foreign_threads_call_send_and_watch() {
 
         let journal = Journal::new();
         let notes = journal.clone();
-        let plain = process::spawn::<&'static str>(move |inbox| {
+        let plain = process::spawn_receiver::<&'static str>(move |inbox| {
             loop {
                 notes.note(message(inbox));
             }
@@ -471,7 +472,7 @@ impl Tries {
         note("send by name", named.is_err());
         process::exit(&self.victim, "from a zombie");
         note("cancel", process::cancel_timer(self.timer).is_none());
-        note("spawn", matches!(process::spawn::<()>(|_| ()), Err(SpawnError::Exiting)));
+        note("spawn", matches!(process::spawn(|| ()), Err(SpawnError::Exiting)));
         note("link", process::link(&self.victim) == Err(LinkError::Exiting));
         let _ = process::monitor(&self.victim);
         note("register", process::register(self.names[1], &self.victim) == Err(NameError::Exiting));
@@ -493,7 +494,7 @@ fn a_zombie_is_inert() {
             let (begun, held, end) = (ready.clone(), gate.clone(), results.clone());
             // The child blocks uninterruptibly; once released, it tries every operation either in a
             // destructor or not at all.
-            let child = Builder::new().kill_grace(ms(30)).spawn_monitor::<()>(move |_| {
+            let child = Builder::new().kill_grace(ms(30)).spawn_monitor(move || {
                 let end = OnDrop(move || end.note("end"));
                 let tries = OnDrop(move || {
                     if in_destructor {
@@ -549,7 +550,7 @@ fn timers_that_a_zombie_started_earlier_still_fire() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let (ready, gate, to) = (Gate::new(), Gate::new(), inbox.address());
         let (begun, held) = (ready.clone(), gate.clone());
-        let child = Builder::new().kill_grace(Duration::ZERO).spawn_monitor::<()>(move |_| {
+        let child = Builder::new().kill_grace(Duration::ZERO).spawn_monitor(move || {
             let _ = process::send_after(ms(200), &to, "still");
             begun.open();
             held.pass();
@@ -634,7 +635,7 @@ fn a_destructor_that_hangs_in_an_own_end_makes_a_zombie() {
         for (own_end, reason) in own_ends {
             let gate = Gate::new();
             let held = gate.clone();
-            let child = Builder::new().exit_timeout(ms(60)).spawn_monitor::<()>(move |_| {
+            let child = Builder::new().exit_timeout(ms(60)).spawn_monitor(move || {
                 let _hangs = OnDrop(|| held.pass());
                 own_end();
             });
@@ -668,7 +669,7 @@ fn an_own_end_that_is_caught_in_time_sets_no_deadline() {
         let children = ways.map(|way| {
             let (caught, held) = (Gate::new(), gate.clone());
             let notified = caught.clone();
-            let child = patient().spawn_monitor::<()>(move |_| {
+            let child = patient().spawn_monitor(move || {
                 way();
                 notified.open();
                 held.pass();
@@ -698,7 +699,7 @@ fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
         for (own_end, reason) in own_ends {
             let (unwinding, gate) = (Gate::new(), Gate::new());
             let (begun, held) = (unwinding.clone(), gate.clone());
-            let (child, monitor) = process::spawn_monitor::<()>(move |_| {
+            let (child, monitor) = process::spawn_monitor(move || {
                 let _slow = OnDrop(|| {
                     begun.open();
                     held.pass();
@@ -723,7 +724,7 @@ fn hooks_are_called_once_and_in_order_by_whoever_signals() {
         |child| process::exit(child, ExitReason::Kill),
         |child| {
             let pid = child.pid();
-            process::spawn::<()>(move |_| {
+            process::spawn(move || {
                 process::link(pid).unwrap();
                 process::exit_with("through a link");
             })
@@ -734,7 +735,7 @@ fn hooks_are_called_once_and_in_order_by_whoever_signals() {
         for signal in signals {
             let (ready, gate, journal) = (Gate::new(), Gate::new(), Journal::new());
             let (begun, open, notes) = (ready.clone(), gate.clone(), journal.clone());
-            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
                 let both = notes.clone();
                 let dropped = process::on_exit_request(move || both.note("a hook that was taken away"));
                 let first = process::on_exit_request({
@@ -769,7 +770,7 @@ fn a_hook_is_not_called_without_a_fatal_signal() {
         let own_ends: [fn(); 3] = [|| (), || process::exit_with("own"), || panic!("own")];
         for own_end in own_ends {
             let notes = journal.clone();
-            let (child, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let (child, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
                 let _hook = process::on_exit_request(move || notes.note("called"));
                 process::trap_exit(true);
                 inbox.recv();
@@ -788,9 +789,9 @@ fn a_hook_is_not_called_without_a_fatal_signal() {
 #[test]
 fn attach_returns_the_value_or_the_reason() {
     let _watchdog = watchdog();
-    assert_eq!(process::attach(|_: &mut Inbox<()>| 42).unwrap(), 42);
-    let nested = process::attach(|inbox: &mut Inbox<()>| {
-        let inner = process::attach(|_: &mut Inbox<()>| ());
+    assert_eq!(process::attach_receiver(|_: &mut Inbox<()>| 42).unwrap(), 42);
+    let nested = process::attach_receiver(|inbox: &mut Inbox<()>| {
+        let inner = process::attach_receiver(|_: &mut Inbox<()>| ());
         let Err(process::AttachError::Spawn(SpawnError::AlreadyAProcess(pid))) = inner else {
             panic!("one process per thread, not {inner:?}")
         };
@@ -807,7 +808,7 @@ fn attach_returns_the_value_or_the_reason() {
     });
     assert_eq!(killed, ExitReason::Killed);
     // The thread works as before.
-    assert_eq!(process::attach(|_: &mut Inbox<()>| 43).unwrap(), 43);
+    assert_eq!(process::attach_receiver(|_: &mut Inbox<()>| 43).unwrap(), 43);
 }
 
 #[test]
@@ -815,7 +816,7 @@ fn an_attached_process_tells_its_links() {
     let _watchdog = watchdog();
     let other = ScriptedProcess::trapping();
     let target = other.pid();
-    let me = process::attach(move |inbox: &mut Inbox<()>| {
+    let me = process::attach_receiver(move |inbox: &mut Inbox<()>| {
         process::link(target).unwrap();
         inbox.pid()
     })
@@ -830,7 +831,7 @@ fn a_parked_process_uses_no_deadline_of_others() {
         // Ended in the middle of a burst: each by its own signal, each with its own reason.
         let children: Vec<_> = (0..50)
             .map(|_| {
-                process::spawn_link::<()>(|inbox| {
+                process::spawn_receiver_link::<()>(|inbox| {
                     inbox.recv();
                 })
                 .unwrap()
@@ -853,7 +854,7 @@ fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
     let _watchdog = watchdog();
     let (began, gate) = (Gate::new(), Gate::new());
     let (begins, waits) = (began.clone(), gate.clone());
-    let busy = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::MAX).spawn::<()>(move |_| {
+    let busy = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::MAX).spawn(move || {
         begins.open();
         waits.pass();
     });
@@ -871,17 +872,14 @@ struct Slow(Gate);
 
 impl GenServer for Slow {
     type Args = Gate;
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init(gate: Gate, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(gate))
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -982,7 +980,7 @@ fn a_receive_that_finds_a_message_settles_an_unwinding_that_was_swallowed() {
     attached(|_: &mut Inbox<()>| {
         let [begin, received, end] = [(); 3].map(|()| Gate::new());
         let (start, started_gate, wait) = (begin.clone(), received.clone(), end.clone());
-        let child = Builder::new().exit_timeout(ms(20)).spawn::<u8>(move |inbox| {
+        let child = Builder::new().exit_timeout(ms(20)).spawn_receiver::<u8>(move |inbox| {
             start.pass();
             assert!(swallow(|| panic!("swallowed")).is_none());
             assert_eq!(inbox.recv(), Event::Message(1));
@@ -1007,7 +1005,7 @@ fn a_kill_during_an_unwinding_that_is_caught_is_not_forgotten() {
         let (started_gate, wait) = (unwinds.clone(), killed.clone());
         let (child, monitor) = Builder::new()
             .kill_grace(Duration::MAX)
-            .spawn_monitor::<()>(move |inbox| {
+            .spawn_receiver_monitor::<()>(move |inbox| {
                 let body = || {
                     let _held = OnDrop(|| {
                         started_gate.open();
@@ -1036,7 +1034,7 @@ fn a_zombie_does_not_answer_for_others() {
     impl GenServer for Front {
         type Args = Address<Caller<u8>>;
         type Call = Ask;
-        type Cast = Never;
+        type Cast = Infallible;
 
         fn init(back: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
             process::register("thread_contract.back", &back)?;
@@ -1046,9 +1044,6 @@ fn a_zombie_does_not_answer_for_others() {
             Name::new("thread_contract.back").send(from).expect("it takes them");
             Next::wait()
         }
-        fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-            match cast {}
-        }
     }
     attached(|_: &mut Inbox<()>| {
         for by_next in [true, false] {
@@ -1056,7 +1051,7 @@ fn a_zombie_does_not_answer_for_others() {
             let (started_gate, wait) = (ready.clone(), gate.clone());
             // The back end holds the request of another caller and replies only in a destructor, as a
             // zombie.
-            let back = Builder::new().kill_grace(ms(10)).spawn::<Caller<u8>>(move |inbox| {
+            let back = Builder::new().kill_grace(ms(10)).spawn_receiver::<Caller<u8>>(move |inbox| {
                 let Event::Message(from) = inbox.recv() else { panic!("a request was due") };
                 let mut from = Some(from);
                 let _answers = OnDrop(move || {
@@ -1070,7 +1065,7 @@ fn a_zombie_does_not_answer_for_others() {
             let back = back.unwrap();
             let front = Front::start(back.clone()).unwrap();
             let asked = front.clone();
-            let answer = Task::spawn(move || asked.call(Ask)).unwrap();
+            let answer = task::spawn(move || asked.call(Ask)).unwrap();
             ready.pass();
             let watch = process::watch(&back);
             // It becomes a zombie while it is blocked.
@@ -1096,7 +1091,7 @@ fn a_process_that_is_ending_monitors_nobody() {
             let pid = watched.pid();
             let (child, monitor) = Builder::new()
                 .kill_grace(if zombie_first { ms(10) } else { Duration::MAX })
-                .spawn_monitor::<()>(move |_| {
+                .spawn_monitor(move || {
                     let _late = OnDrop(move || {
                         let _ = process::monitor(pid);
                         let _ = seen_tx.send(process::info(pid).map(|info| info.monitored_by));

@@ -93,7 +93,7 @@ fn a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
 fn a_timer_outlives_the_process_that_started_it() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let to = inbox.address();
-        let (starter, monitor) = process::spawn_monitor::<()>(move |_| {
+        let (starter, monitor) = process::spawn_monitor(move || {
             let _ = send_after(ms(100), &to, "after the exit");
         })
         .unwrap();
@@ -124,7 +124,7 @@ fn a_name_is_looked_up_when_the_timer_fires() {
 fn a_name_that_has_moved_takes_the_timer_along() {
     attached(|inbox: &mut Inbox<()>| {
         let text = unique("moved");
-        let first = Builder::new().name(text).spawn::<()>(|inbox| {
+        let first = Builder::new().name(text).spawn_receiver::<()>(|inbox| {
             inbox.recv();
         });
         let first = first.unwrap();
@@ -275,7 +275,7 @@ fn a_timer_is_cancelled_when_its_target_dies() {
     }
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
-        let target: Address<Parcel> = process::spawn(|inbox| {
+        let target: Address<Parcel> = process::spawn_receiver(|inbox| {
             inbox.recv();
         })
         .unwrap();
@@ -313,7 +313,7 @@ fn a_foreign_thread_can_use_timers() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let notes = journal.clone();
-    let target = process::spawn::<&'static str>(move |inbox| {
+    let target = process::spawn_receiver::<&'static str>(move |inbox| {
         loop {
             notes.note(message(inbox));
         }

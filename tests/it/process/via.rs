@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::child_program::in_child_program;
 use crate::support::{Idle, attached, unique};
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{Inbox, NameError, Via};
 

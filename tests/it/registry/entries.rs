@@ -9,8 +9,11 @@ use std::time::Duration;
 use crate::support::child_program::in_child_program;
 use crate::support::scripted_process::ScriptedProcess;
 use crate::support::{Journal, attached, down, eventually, message, unique, watchdog};
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError};
+use rethread::registry::{DuplicateRegistry, Registry, RegistryEvent};
 
 /// A server that does nothing.
 struct Idle;
@@ -82,7 +85,7 @@ fn an_attempt_shows_nowhere() {
         keys.listen(&inbox.address());
         let (stop, attempts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (own, stopped, count) = (keys.clone(), Arc::clone(&stop), Arc::clone(&attempts));
-        let other = process::spawn::<()>(move |_| {
+        let other = process::spawn(move || {
             while !stopped.load(Ordering::SeqCst) {
                 own.register(1, 1).expect_err("it is taken");
                 count.fetch_add(1, Ordering::SeqCst);
@@ -106,7 +109,7 @@ fn the_key_of_the_dead_is_free() {
         let keys: Registry<u32, u32> = Registry::new();
         for round in 0..200 {
             let own = keys.clone();
-            let (holder, monitor) = process::spawn_monitor::<()>(move |inbox| {
+            let (holder, monitor) = process::spawn_receiver_monitor::<()>(move |inbox| {
                 own.register(7, round).expect("the key is free");
                 inbox.recv();
             })
@@ -428,7 +431,7 @@ fn the_dead_do_not_listen() {
     }
     attached(|_: &mut Inbox<()>| {
         let keys: Registry<u8> = Registry::new();
-        let listener = process::spawn::<Counted>(|inbox| {
+        let listener = process::spawn_receiver::<Counted>(|inbox| {
             loop {
                 inbox.recv();
             }
@@ -452,7 +455,7 @@ fn a_process_that_ends_cannot_register_but_give_up() {
     let (u, m) = (unique.clone(), many.clone());
     let journal = Journal::new();
     let notes = journal.clone();
-    let process = process::spawn::<()>(move |_| {
+    let process = process::spawn(move || {
         let _end = AtEnd(Some(move || {
             u.unregister("k");
             m.unregister_match("k", |_| true);
@@ -599,7 +602,7 @@ fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
         for n in 0..600 {
             let (u, m, t, turns) = (unique.clone(), many.clone(), Arc::clone(&token), Arc::clone(&rounds));
             // It becomes a zombie at once, whatever its thread does.
-            let holder = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+            let holder = process::Builder::new().kill_grace(Duration::ZERO).spawn(move || {
                 let key = |k| Counted(k, Arc::clone(&t));
                 loop {
                     turns.fetch_add(1, Ordering::SeqCst);

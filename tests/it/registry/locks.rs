@@ -9,6 +9,7 @@ use crate::support::scripted_process::ScriptedProcess;
 use crate::support::{Gate, Journal, attached, eventually, watchdog};
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, ProcessState};
+use rethread::registry::{DuplicateRegistry, Registry};
 
 type Keys = Registry<&'static str>;
 
@@ -22,7 +23,7 @@ fn waits(pid: impl Into<Pid>) {
 fn holder(keys: &Keys, end: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> Address<()> {
     let (keys, gate) = (keys.clone(), Gate::new());
     let began = gate.clone();
-    let holder = process::spawn::<()>(move |inbox| {
+    let holder = process::spawn_receiver::<()>(move |inbox| {
         keys.lock("k", || {
             began.open();
             end(inbox);
@@ -35,7 +36,7 @@ fn holder(keys: &Keys, end: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> Add
 /// Starts a process that waits for the lock of `k`, and notes when it has it.
 fn waiter(keys: &Keys, journal: &Journal, note: &'static str) -> Address<()> {
     let (keys, journal) = (keys.clone(), journal.clone());
-    let waiter = process::spawn::<()>(move |_| keys.lock("k", || journal.note(note))).expect("a free thread");
+    let waiter = process::spawn(move || keys.lock("k", || journal.note(note))).expect("a free thread");
     waits(&waiter);
     waiter
 }
@@ -77,7 +78,7 @@ fn the_lock_of_a_zombie_is_free() {
     let began = ready.clone();
     let zombie = Builder::new()
         .kill_grace(Duration::from_millis(20))
-        .spawn::<()>(move |_| {
+        .spawn(move || {
             own.lock("k", || {
                 began.open();
                 stuck.pass(); // uninterruptible
@@ -115,7 +116,7 @@ fn a_zombie_never_gets_a_lock() {
     let asks = Asks(keys.clone(), journal.clone());
     let zombie = Builder::new()
         .exit_timeout(Duration::from_millis(20))
-        .spawn::<()>(move |_| {
+        .spawn(move || {
             let _asks = asks;
             process::exit_with("enough");
         })
@@ -157,7 +158,7 @@ fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
         let began = Arc::clone(&ready);
         // It becomes a zombie at once, whatever its thread does.
         let builder = Builder::new().kill_grace(Duration::ZERO).exit_timeout(Duration::ZERO);
-        let process = builder.spawn::<()>(move |_| {
+        let process = builder.spawn(move || {
             let asks = asks;
             asks.0.lock("its first", || ());
             began.store(true, Ordering::SeqCst);
@@ -302,7 +303,7 @@ fn one_at_a_time_whatever_becomes_of_them() {
     let worker = |seed| {
         let (arena, patient) = (Arc::clone(&arena), Duration::from_secs(600));
         let builder = Builder::new().kill_grace(patient).exit_timeout(patient);
-        let worker = builder.spawn::<()>(move |_| arena.compete(seed, true)).expect("a free thread");
+        let worker = builder.spawn(move || arena.compete(seed, true)).expect("a free thread");
         (process::watch(&worker), worker)
     };
     let mut workers: Vec<_> = (0..10).map(worker).collect();
@@ -344,7 +345,7 @@ fn one_at_a_time_whatever_becomes_of_them() {
 fn a_thread_that_becomes_a_process_has_the_lock_already() {
     let _watchdog = watchdog();
     let keys = Keys::new();
-    let again = keys.lock("k", || process::attach(|_: &mut Inbox<()>| keys.lock("k", || ())));
+    let again = keys.lock("k", || process::attach_receiver(|_: &mut Inbox<()>| keys.lock("k", || ())));
     assert!(again.unwrap_err().to_string().contains("already holds the lock of this key"));
     keys.lock("k", || ());
 }

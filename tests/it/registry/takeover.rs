@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{Gate, Journal, attached, eventually, watchdog};
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, NameError, ProcessState};
+use rethread::registry::{DuplicateRegistry, Registry};
 
 type Keys = Registry<&'static str>;
 
@@ -16,18 +18,15 @@ struct Successor;
 
 impl GenServer for Successor {
     type Args = (Journal, &'static str);
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init((journal, begins): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         journal.note(begins);
         Ok(Self)
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -35,7 +34,7 @@ impl GenServer for Successor {
 /// wait.
 fn successor(keys: &Keys, key: &'static str, journal: &Journal, begins: &'static str) -> Pid {
     let spec = Successor::child_spec((journal.clone(), begins)).name(keys.server(key));
-    process::spawn::<()>(move |_| drop(spec.start())).expect("a free thread");
+    process::spawn(move || drop(spec.start())).expect("a free thread");
     keys.whereis_timeout(key, Duration::from_secs(30))
         .expect("the key of an exiting process can be taken over")
 }
@@ -169,7 +168,7 @@ fn each_key_has_a_chain_of_its_own() {
     }
     // Takes both keys over by hand, unregisters one of them, and exits.
     let own = keys.clone();
-    let between = process::spawn::<()>(move |_| {
+    let between = process::spawn(move || {
         own.register("a", ()).and(own.register("b", ())).expect("their holders are exiting");
         own.unregister("a");
     });
@@ -204,7 +203,7 @@ fn a_zombie_has_nothing_in_a_registry() {
     let began = ready.clone();
     let zombie = Builder::new()
         .kill_grace(Duration::from_millis(10))
-        .spawn::<()>(move |inbox| {
+        .spawn_receiver::<()>(move |inbox| {
             let words = last_words;
             words.0.register("k", ()).and(words.1.register("k", ())).expect("a process may register");
             began.open();
@@ -247,17 +246,14 @@ struct Owner(#[expect(dead_code, reason = "its drop is what matters")] Exclusive
 
 impl GenServer for Owner {
     type Args = Arc<AtomicBool>;
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init(it: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self(Exclusive::take(&it)))
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::support::{Gate, attached, eventually, watchdog};
 use rethread::prelude::*;
 use rethread::process::{self, Builder, Event, Inbox};
+use rethread::registry::{DuplicateRegistry, Registry, RegistryEvent};
 
 static UNIQUE: Registry<u32, Nosy> = Registry::new();
 static MANY: DuplicateRegistry<u32, Nosy> = DuplicateRegistry::new();
@@ -99,7 +100,7 @@ fn the_code_of_users_runs_under_no_lock() {
         }
         // The same in an exit cleanup, and in a takeover.
         for _ in 0..20 {
-            let holder = process::spawn::<()>(|inbox| {
+            let holder = process::spawn_receiver::<()>(|inbox| {
                 for key in 1..5 {
                     UNIQUE.register(key, Nosy(1)).and(MANY.register(key, Nosy(2))).unwrap();
                 }
@@ -157,7 +158,7 @@ fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
         for reason in [ExitReason::Killed, "enough".into()] {
             let before = went_off.load(Ordering::SeqCst);
             let (u, m, bomb) = (unique.clone(), many.clone(), Arc::clone(&went_off));
-            let holder = process::spawn::<()>(move |inbox| {
+            let holder = process::spawn_receiver::<()>(move |inbox| {
                 for key in 1..=10 {
                     u.register(key, Bomb(Arc::clone(&bomb))).unwrap();
                     m.register(key, Bomb(Arc::clone(&bomb))).unwrap();
@@ -194,7 +195,7 @@ fn a_spoilt_key_keeps_no_other_from_being_released() {
     let _watchdog = watchdog();
     let keys: Registry<Spoilt> = Registry::new();
     let own = keys.clone();
-    let holder = process::spawn::<()>(move |inbox| {
+    let holder = process::spawn_receiver::<()>(move |inbox| {
         (0..10).for_each(|key| own.register(Spoilt(key), ()).expect("it is free"));
         inbox.recv();
     })
@@ -209,7 +210,7 @@ fn a_spoilt_key_keeps_no_other_from_being_released() {
     // intact.
     SPOILT.store(false, Ordering::SeqCst);
     let own = keys.clone();
-    let other = process::spawn::<()>(move |inbox| {
+    let other = process::spawn_receiver::<()>(move |inbox| {
         (0..10).for_each(|key| own.register(Spoilt(key), ()).expect("it is free"));
         inbox.recv();
     });
@@ -234,7 +235,7 @@ fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
     let _watchdog = watchdog();
     let (updates, goes_on, holds, ends) = (Gate::new(), Gate::new(), Gate::new(), Gate::new());
     let (began, may) = (updates.clone(), goes_on.clone());
-    let late = Builder::new().kill_grace(Duration::from_secs(30)).spawn::<()>(move |_| {
+    let late = Builder::new().kill_grace(Duration::from_secs(30)).spawn(move || {
         LOOKED_AT.register(1, Looks).unwrap();
         LOOKED_AT.update_value(&1, |old| {
             began.open();
@@ -248,7 +249,7 @@ fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
     process::exit(&late, ExitReason::Kill);
     // The key is taken over, and comes back to the one that is exiting.
     let (has, may) = (holds.clone(), ends.clone());
-    let next = process::spawn::<()>(move |_| {
+    let next = process::spawn(move || {
         LOOKED_AT.register(1, Looks).unwrap();
         has.open();
         may.pass();
@@ -279,7 +280,7 @@ fn a_burial_frees_all_locks_before_it_drops_a_value() {
     let _watchdog = watchdog();
     let (inside, gate) = (Gate::new(), Gate::new());
     let (began, unresponsive) = (inside.clone(), gate.clone());
-    let stuck = process::spawn::<()>(move |_| {
+    let stuck = process::spawn(move || {
         LOCKING.register(1, Locks).unwrap();
         LOCKED.lock(1, || {
             began.open();
@@ -318,7 +319,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         let keys: Registry<u8, Hurdle> = Registry::new();
         keys.listen(&inbox.address());
         let (tx, first) = std::sync::mpsc::channel();
-        let slow = process::spawn::<Slow>(move |inbox| {
+        let slow = process::spawn_receiver::<Slow>(move |inbox| {
             if let Some(Slow(pid)) = inbox.recv().into_message() {
                 tx.send(pid).unwrap();
             }
@@ -327,7 +328,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         let (own, hurdle) = (keys.clone(), Hurdle::default());
         let (inside, gate) = hurdle.clone();
         let plan = Builder::new().kill_grace(Duration::from_millis(10));
-        let holder = plan.spawn::<()>(move |_| drop(own.register(1, hurdle))).unwrap();
+        let holder = plan.spawn(move || drop(own.register(1, hurdle))).unwrap();
         let _ = process::monitor(&holder);
         inside.pass();
         keys.listen(&inbox.address()); // a second time has no effect

@@ -9,15 +9,22 @@ use crate::support::child::{self, Actor, Begin, Child, kill, state_name, stubbor
 use crate::support::child_program::in_child_program;
 use crate::support::{Gate, Journal, attached, eventually, exit_reason_of, logs, sleeper, unique, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::agent::Agent;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, Inbox, Settings};
-use rethread::{ChildError, ChildInfo, SpecError};
+use rethread::supervisor::{ChildError, ChildInfo, SpecError};
+use rethread::supervisor::{
+    DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec, Shutdown, Supervise,
+};
+use rethread::task::TaskSupervisor;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const OFTEN: u32 = u32::MAX;
 
-type Dynamic = ServerRef<DynamicSupervisor>;
+type Dynamic = DynamicSupervisorRef;
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -69,7 +76,7 @@ fn await_restarting(supervisor: &Dynamic, count: usize) {
 #[test]
 fn a_child_is_terminated_by_its_pid() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
     let (pid, unrelated) = (add(&supervisor, a.permanent()), sleeper());
     assert_eq!(supervisor.terminate_child(&unrelated), Err(ChildError::NotFound));
@@ -85,12 +92,12 @@ fn a_child_is_terminated_by_its_pid() {
 #[test]
 fn a_child_is_restarted_with_its_own_arguments() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let started = Journal::new();
     // Erlang's simple_one_for_one: one function from arguments to a spec.
     let template = |argument: i32| {
         let started = started.clone();
-        ChildSpec::process("worker", move |inbox: &mut Inbox<()>| {
+        ChildSpec::receiver("worker", move |inbox: &mut Inbox<()>| {
             started.note(argument.to_string());
             inbox.recv();
         })
@@ -112,10 +119,10 @@ fn a_child_is_restarted_with_its_own_arguments() {
 #[test]
 fn of_a_child_that_is_ignored_nothing_is_kept() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
     assert_eq!(supervisor.start_child(a.permanent()), Ok(None));
-    assert_eq!(supervisor.start_server(a.spec()).unwrap_err(), StartError::Ignored);
+    assert_eq!(supervisor.start_server(a).unwrap_err(), StartError::Ignored);
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     supervisor.stop().unwrap();
 }
@@ -123,7 +130,7 @@ fn of_a_child_that_is_ignored_nothing_is_kept() {
 #[test]
 fn a_restart_that_is_ignored_forgets_the_child() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new()).starts_as(|k| if k > 1 { Begin::Ignore } else { Begin::Up });
     kill(add(&supervisor, a.permanent()), "oops");
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
@@ -135,7 +142,7 @@ fn a_restart_that_is_ignored_forgets_the_child() {
 #[test]
 fn a_child_in_restarting_is_listed_and_terminated_by_its_last_pid() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
+    let supervisor = up(DynamicSupervisor::child_spec().max_restarts(OFTEN, SECOND));
     let a = breaks("a", &broken());
     let pid = add(&supervisor, a.permanent());
     kill(pid, "oops");
@@ -151,7 +158,7 @@ fn a_child_in_restarting_is_listed_and_terminated_by_its_last_pid() {
 #[test]
 fn children_in_restarting_count_but_are_not_active() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
+    let supervisor = up(DynamicSupervisor::child_spec().max_restarts(OFTEN, SECOND));
     let flag = broken();
     let children = ["a", "b", "c"].map(|id| breaks(id, &flag));
     let pids = children.each_ref().map(|child| add(&supervisor, child.permanent()));
@@ -170,11 +177,11 @@ fn children_in_restarting_count_but_are_not_active() {
 #[test]
 fn by_default_three_restarts_in_five_seconds_and_any_number_of_children() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let ended = supervisor.watch();
     let a = Child::new("a", &Journal::new());
     for k in 0..40 {
-        add(&supervisor, Child::new("crowd", &Journal::new()).spec().id(k));
+        add(&supervisor, Child::new("crowd", &Journal::new()).id(k));
     }
     add(&supervisor, a.permanent());
     for k in 1..=3 {
@@ -191,7 +198,7 @@ fn by_default_three_restarts_in_five_seconds_and_any_number_of_children() {
 #[test]
 fn a_plan_that_makes_no_sense_starts_nothing() {
     struct Module;
-    impl SuperviseDynamic for Module {
+    impl Supervise for Module {
         type Args = Result<DynamicSupervisorSpec, InitError>;
         fn init(plan: Self::Args) -> Result<DynamicSupervisorSpec, InitError> {
             plan
@@ -199,11 +206,11 @@ fn a_plan_that_makes_no_sense_starts_nothing() {
     }
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let bad = || DynamicSupervisor::new().max_restarts(1, Duration::ZERO);
+        let bad = || DynamicSupervisor::child_spec().max_restarts(1, Duration::ZERO);
         let zero_period = StartError::BadSpec(SpecError::ZeroPeriod);
         assert_eq!(bad().start_link().unwrap_err(), zero_period);
         assert_eq!(bad().start().unwrap_err(), zero_period);
-        assert_eq!(bad().spec().start().unwrap_err(), zero_period);
+        assert_eq!(bad().start().unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Ok(bad())).unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Err(InitError::Ignore)).unwrap_err(), StartError::Ignored);
         let refused = Module::start_link(Err(InitError::stop("no"))).unwrap_err();
@@ -211,7 +218,7 @@ fn a_plan_that_makes_no_sense_starts_nothing() {
         let system = Supervisor::start_link([bad()], Strategy::OneForOne).unwrap_err();
         assert!(matches!(system, StartError::Failed(_)), "{system}");
         assert_eq!(inbox.try_recv(), None);
-        let good = Module::start_link(Ok(DynamicSupervisor::new())).unwrap();
+        let good = Module::start_link(Ok(DynamicSupervisor::child_spec())).unwrap();
         good.stop().unwrap();
     });
 }
@@ -220,7 +227,7 @@ fn a_plan_that_makes_no_sense_starts_nothing() {
 #[test]
 fn no_more_children_than_max_children() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_children(0));
+    let supervisor = up(DynamicSupervisor::child_spec().max_children(0));
     let a = Child::new("a", &Journal::new());
     assert_eq!(supervisor.start_child(a.permanent()), Err(StartError::MaxChildren { limit: 0 }));
     assert_eq!((a.attempts(), counted(&supervisor)), (0, [0, 0, 0, 0]));
@@ -231,7 +238,7 @@ fn no_more_children_than_max_children() {
 #[test]
 fn a_child_in_restarting_counts_for_max_children() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_children(1).max_restarts(OFTEN, SECOND));
+    let supervisor = up(DynamicSupervisor::child_spec().max_children(1).max_restarts(OFTEN, SECOND));
     let (a, b) = (breaks("a", &broken()), Child::new("b", &Journal::new()));
     kill(add(&supervisor, a.permanent()), "oops");
     await_restarting(&supervisor, 1);
@@ -243,7 +250,7 @@ fn a_child_in_restarting_counts_for_max_children() {
 #[test]
 fn a_place_becomes_free_with_the_end_of_a_child() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_children(1));
+    let supervisor = up(DynamicSupervisor::child_spec().max_children(1));
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|id| Child::new(id, &Journal::new()));
     let pid = add(&supervisor, a.permanent());
     supervisor.terminate_child(pid).unwrap();
@@ -262,12 +269,12 @@ fn a_place_becomes_free_with_the_end_of_a_child() {
 #[test]
 fn a_restart_gets_the_supervisors_own_argument_again() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let got = Journal::new();
     let (extra, note) = (Arc::new("extra"), got.clone());
     let with_extra = move |own: &'static str| {
         let (extra, note) = (Arc::clone(&extra), note.clone());
-        ChildSpec::process("a", move |inbox: &mut Inbox<()>| {
+        ChildSpec::receiver("a", move |inbox: &mut Inbox<()>| {
             note.note(format!("{extra} {own}"));
             inbox.recv();
         })
@@ -284,7 +291,7 @@ fn a_restart_gets_the_supervisors_own_argument_again() {
 #[test]
 fn each_try_to_restart_counts() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_restarts(10, MINUTE));
+    let supervisor = up(DynamicSupervisor::child_spec().max_restarts(10, MINUTE));
     let ended = supervisor.watch();
     let a = breaks("a", &broken());
     let bystander = Child::new("b", &Journal::new());
@@ -299,14 +306,14 @@ fn each_try_to_restart_counts() {
 #[test]
 fn termination_is_by_the_childs_own_shutdown() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let cases = [
         (Shutdown::BrutalKill, ExitReason::Killed),
         (Shutdown::Timeout(SECOND), ExitReason::Shutdown),
         (Shutdown::Infinity, ExitReason::Shutdown),
     ];
     for (shutdown, reason) in cases {
-        let pid = add(&supervisor, Child::new("a", &Journal::new()).spec().shutdown(shutdown));
+        let pid = add(&supervisor, Child::new("a", &Journal::new()).shutdown(shutdown));
         let watch = process::watch(pid);
         assert_eq!(supervisor.terminate_child(pid), Ok(()));
         assert!(!process::is_alive(pid), "{shutdown:?}: it has exited when the call returns");
@@ -324,7 +331,7 @@ fn termination_is_by_the_childs_own_shutdown() {
 #[test]
 fn a_child_in_restarting_is_terminated_once() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
+    let supervisor = up(DynamicSupervisor::child_spec().max_restarts(OFTEN, SECOND));
     let a = breaks("a", &broken());
     let pid = add(&supervisor, a.permanent());
     kill(pid, "oops");
@@ -343,7 +350,7 @@ fn a_child_in_restarting_is_terminated_once() {
 #[test]
 fn ids_need_not_differ() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let (a, b) = (Child::new("same", &Journal::new()), Child::new("same", &Journal::new()));
     let pids = [add(&supervisor, a.permanent()), add(&supervisor, b.permanent())];
     assert!(pids[0] != pids[1] && pids.iter().all(|pid| process::is_alive(*pid)));
@@ -355,7 +362,7 @@ fn ids_need_not_differ() {
 #[test]
 fn who_does_not_go_within_its_time_is_killed() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     // Time enough for the well-behaved ones, on a loaded machine too.
     let soon = |spec: ChildSpec| spec.shutdown(Shutdown::Timeout(ms(500)));
     let sleeper = || ChildSpec::worker("sleeper", || process::sleep(MINUTE));
@@ -370,7 +377,7 @@ fn who_does_not_go_within_its_time_is_killed() {
 #[test]
 fn children_stop_at_the_same_time() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     // Each exits only when all three have been asked to shut down.
     let notified = Arc::new((parking_lot::Mutex::new(0), parking_lot::Condvar::new()));
     for id in ["a", "b", "c"] {
@@ -384,7 +391,7 @@ fn children_stop_at_the_same_time() {
                 notified.1.wait(&mut count);
             }
         });
-        add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
+        add(&supervisor, child.shutdown(Shutdown::Infinity));
     }
     supervisor.stop().unwrap();
     assert_eq!(*notified.0.lock(), 3);
@@ -394,7 +401,7 @@ fn children_stop_at_the_same_time() {
 #[test]
 fn the_times_of_all_children_run_at_once() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let limit = ms(400);
     let pids: Vec<Pid> =
         (0..20).map(|_| add(&supervisor, stubborn("deaf").shutdown(Shutdown::Timeout(limit)))).collect();
@@ -414,7 +421,7 @@ fn process_watch(pid: &Pid) -> process::Watch {
 #[test]
 fn each_childs_time_is_its_own() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let slow = Gate::new();
     let opened = slow.clone();
     let patient = Child::new("patient", &Journal::new()).traps().ends_by(move |_| opened.pass());
@@ -422,14 +429,14 @@ fn each_childs_time_is_its_own() {
     let waits_for_short = {
         let pid = add(&supervisor, short);
         let slow = slow.clone();
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             assert_eq!(process::watch(pid).wait(), ExitReason::Killed);
             slow.open();
         })
         .unwrap()
     };
     // It exits only when the impatient one has been killed.
-    add(&supervisor, patient.spec().shutdown(Shutdown::Timeout(MINUTE * 60)));
+    add(&supervisor, patient.shutdown(Shutdown::Timeout(MINUTE * 60)));
     supervisor.stop().unwrap();
     process::watch(waits_for_short).wait();
     assert!(slow.is_open());
@@ -439,7 +446,7 @@ fn each_childs_time_is_its_own() {
 #[test]
 fn ten_children_are_killed() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let watches: Vec<process::Watch> = (0..10)
         .map(|_| process::watch(add(&supervisor, stubborn("deaf").shutdown(Shutdown::BrutalKill))))
         .collect();
@@ -456,9 +463,9 @@ fn ten_children_are_killed() {
 fn a_significant_child_is_refused_before_the_supervisor_is_asked() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let significant = || a.spec().restart(Restart::Transient).significant(true);
+    let significant = || a.restart(Restart::Transient).significant(true);
     let refused = Err(StartError::BadSpec(SpecError::SignificantWithoutAutoShutdown("a".into())));
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     assert_eq!(supervisor.start_child(significant()), refused);
     assert_eq!(a.attempts(), 0);
     supervisor.stop().unwrap();
@@ -468,7 +475,7 @@ fn a_significant_child_is_refused_before_the_supervisor_is_asked() {
 #[test]
 fn restart_types_are_those_of_any_supervisor() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
+    let supervisor = up(DynamicSupervisor::child_spec().max_restarts(OFTEN, SECOND));
     let ends = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with(1), "oops".into()];
     for reason in ends {
         let again = [true, reason.is_abnormal(), false];
@@ -476,7 +483,7 @@ fn restart_types_are_those_of_any_supervisor() {
             [Restart::Permanent, Restart::Transient, Restart::Temporary].into_iter().zip(again)
         {
             let a = Child::new("a", &Journal::new());
-            let pid = add(&supervisor, a.spec().restart(restart));
+            let pid = add(&supervisor, a.restart(restart));
             a.end(reason.clone());
             let children = supervisor.which_children().unwrap();
             assert_eq!(children.len(), usize::from(again), "{restart:?} {reason}");
@@ -493,7 +500,7 @@ fn restart_types_are_those_of_any_supervisor() {
 #[test]
 fn a_failed_start_leaves_the_supervisor_unharmed() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let failing = [
         ChildSpec::new("raises", || panic!("no")),
         ChildSpec::new("exits", || process::exit_with("no")),
@@ -529,11 +536,11 @@ impl CallErrorOf<'_> {
 #[test]
 fn already_started_is_handed_on() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let name: ServerRef<Actor> = ServerRef::named(unique("dynamic.taken"));
     let a = Child::new("a", &Journal::new());
-    let pid = add(&supervisor, a.spec().name(name.clone()));
-    assert_eq!(supervisor.start_child(a.spec().name(name)), Err(StartError::AlreadyStarted(pid)));
+    let pid = add(&supervisor, a.name(name.clone()));
+    assert_eq!(supervisor.start_child(a.name(name)), Err(StartError::AlreadyStarted(pid)));
     assert_eq!(counted(&supervisor), [1, 1, 0, 1]);
     supervisor.stop().unwrap();
 }
@@ -541,12 +548,12 @@ fn already_started_is_handed_on() {
 #[test]
 fn a_typed_handle_of_a_new_child() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
-    let server = supervisor.start_server(a.spec()).unwrap();
+    let server = supervisor.start_server(a).unwrap();
     server.call(child::Ask).unwrap();
     assert_eq!(server.whereis(), Some(a.pid()));
-    let other: ServerRef<Supervisor> = ServerRef::from_pid(a.pid());
+    let other: SupervisorRef = SupervisorRef::from_pid(a.pid());
     assert!(matches!(other.count_children(), Err(CallError::WrongType { .. })));
     assert_eq!(ServerRef::<Actor>::from_pid(a.pid()).stop(), Ok(()));
     assert!(
@@ -576,7 +583,7 @@ fn it_ends_with_its_parent_and_takes_its_children_along() {
 #[test]
 fn exit_signals_of_strangers_are_no_concern_of_its() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
     add(&supervisor, a.permanent());
     let pid = supervisor.whereis().unwrap();
@@ -592,7 +599,7 @@ fn exit_signals_of_strangers_are_no_concern_of_its() {
 #[test]
 fn a_child_that_was_stopped_by_hand_is_restarted_before_it_is_terminated() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
     let pid = add(&supervisor, a.permanent());
     kill(pid, "oops"); // its exit is in the supervisor's mailbox when this returns
@@ -604,17 +611,17 @@ fn a_child_that_was_stopped_by_hand_is_restarted_before_it_is_terminated() {
 #[test]
 fn a_stop_with_another_reason_still_tells_the_children_to_shut_down() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
     let watch = process::watch(add(&supervisor, a.permanent()));
-    supervisor.stop_with("enough", Duration::MAX).unwrap();
+    supervisor.stop_timeout("enough", Duration::MAX).unwrap();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
 
 #[test]
 fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let answers = Journal::new();
     // Two children, so that the supervisor waits for another than the caller.
     for id in ["a", "b"] {
@@ -622,7 +629,7 @@ fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
         let child = Child::new(id, &Journal::new()).traps().ends_by(move |_| {
             answers.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
         });
-        add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
+        add(&supervisor, child.shutdown(Shutdown::Infinity));
     }
     supervisor.stop().unwrap();
     let all = answers.wait_for(2);
@@ -632,23 +639,23 @@ fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
 #[test]
 fn a_grandchild_that_asks_is_refused_and_a_stranger_hears_of_the_end() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let answers = Journal::new();
     let (asked, note) = (supervisor.clone(), answers.clone());
     let grandchild = Child::new("grandchild", &Journal::new()).traps().ends_by(move |_| {
         note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
     });
-    let inner = Supervisor::one_for_one().child(grandchild.spec().shutdown(Shutdown::Infinity));
+    let inner = Supervisor::one_for_one().child(grandchild.shutdown(Shutdown::Infinity));
     add(&supervisor, inner);
     let hold = Gate::new();
     let held = hold.clone();
     let slow = Child::new("slow", &Journal::new()).traps().ends_by(move |_| held.pass());
-    add(&supervisor, slow.spec().shutdown(Shutdown::Infinity));
+    add(&supervisor, slow.shutdown(Shutdown::Infinity));
     std::thread::scope(|scope| {
         let stopper = scope.spawn(|| supervisor.stop());
         assert!(answers.wait_for(1)[0].contains("deadlock"));
         let (asked, note) = (supervisor.clone(), answers.clone());
-        process::spawn::<()>(move |_| {
+        process::spawn(move || {
             note.note("asks");
             note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
         })
@@ -668,10 +675,10 @@ fn a_grandchild_that_asks_is_refused_and_a_stranger_hears_of_the_end() {
 fn what_a_stopped_child_left_as_it_should_not_is_reported() {
     let _watchdog = watchdog();
     logs();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let label = unique("odd");
     let child = Child::new(label, &Journal::new()).traps().ends_by(|_| process::exit_with("odd end"));
-    add(&supervisor, child.spec());
+    add(&supervisor, child);
     supervisor.stop().unwrap();
     let found = logs()
         .iter()
@@ -682,14 +689,14 @@ fn what_a_stopped_child_left_as_it_should_not_is_reported() {
 #[test]
 fn a_zombie_too_many_and_it_gives_up() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new().max_zombies(0).max_restarts(OFTEN, SECOND));
+    let supervisor = up(DynamicSupervisor::child_spec().max_zombies(0).max_restarts(OFTEN, SECOND));
     let ended = supervisor.watch();
     let (gate, stuck) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (held, count) = (gate.clone(), Arc::clone(&stuck));
     let builder = Builder::new().label("stuck").kill_grace(ms(1));
     let pid = add(
         &supervisor,
-        ChildSpec::process_with::<()>(builder, "stuck", move |_| {
+        ChildSpec::receiver_with::<()>(builder, "stuck", move |_| {
             count.fetch_add(1, Ordering::SeqCst);
             held.pass();
         }),
@@ -706,8 +713,8 @@ fn two_beside_each_other_and_one_under_a_name() {
     let _watchdog = watchdog();
     let name: Dynamic = ServerRef::named(unique("dynamic.named"));
     let system = Supervisor::one_for_one()
-        .child(DynamicSupervisor::new().name(name.clone()))
-        .child(DynamicSupervisor::new().spec().id("second"))
+        .child(DynamicSupervisor::child_spec().name(name.clone()))
+        .child(DynamicSupervisor::child_spec().id("second"))
         .start()
         .unwrap();
     let a = Child::new("a", &Journal::new());
@@ -719,7 +726,7 @@ fn two_beside_each_other_and_one_under_a_name() {
     assert_ne!(first, second);
     assert_eq!(counted(&name), [0, 0, 0, 0], "dynamic children are not part of a restart");
     let types: Vec<_> = system.which_children().unwrap().iter().map(|child| child.child_type).collect();
-    assert_eq!(types, [rethread::ChildType::Supervisor; 2]);
+    assert_eq!(types, [rethread::supervisor::ChildType::Supervisor; 2]);
     system.stop().unwrap();
 }
 
@@ -729,10 +736,10 @@ fn supervisors_with_names_need_no_ids() {
     let names = [(); 6].map(|()| unique("named"));
     let [a, b, c, d, e, f] = names;
     let system = Supervisor::one_for_one()
-        .child(DynamicSupervisor::new().name(ServerRef::named(a)))
-        .child(DynamicSupervisor::new().name(ServerRef::named(b)))
-        .child(TaskSupervisor::new().name(ServerRef::named(c)))
-        .child(TaskSupervisor::new().name(ServerRef::named(d)))
+        .child(DynamicSupervisor::child_spec().name(ServerRef::named(a)))
+        .child(DynamicSupervisor::child_spec().name(ServerRef::named(b)))
+        .child(TaskSupervisor::child_spec().name(ServerRef::named(c)))
+        .child(TaskSupervisor::child_spec().name(ServerRef::named(d)))
         .child(Supervisor::one_for_one().name(ServerRef::named(e)))
         .child(Supervisor::one_for_all().name(ServerRef::named(f)))
         .start()
@@ -745,9 +752,9 @@ fn supervisors_with_names_need_no_ids() {
 #[test]
 fn a_supervisor_as_a_dynamic_child_counts_as_one() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     add(&supervisor, Supervisor::one_for_one());
-    add(&supervisor, DynamicSupervisor::new());
+    add(&supervisor, DynamicSupervisor::child_spec());
     add(&supervisor, stubborn("worker").shutdown(Shutdown::BrutalKill));
     assert_eq!(counted(&supervisor), [3, 3, 2, 1]);
     supervisor.stop().unwrap();
@@ -757,8 +764,11 @@ fn a_supervisor_as_a_dynamic_child_counts_as_one() {
 fn many_come_and_go_at_once() {
     in_child_program(|| {
         let _watchdog = watchdog();
-        process::set_settings(Settings { kill_grace: MINUTE, exit_timeout: MINUTE, ..process::settings() });
-        let supervisor = up(DynamicSupervisor::new().max_restarts(OFTEN, SECOND));
+        process::configure(|settings| {
+            settings.kill_grace = MINUTE;
+            settings.exit_timeout = MINUTE;
+        });
+        let supervisor = up(DynamicSupervisor::child_spec().max_restarts(OFTEN, SECOND));
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let supervisor = &supervisor;
@@ -782,13 +792,13 @@ fn many_come_and_go_at_once() {
 #[test]
 fn a_child_that_unlinked_itself_is_stopped_all_the_same() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let parent = supervisor.whereis().unwrap();
     let unlinked = Gate::new();
     let done = unlinked.clone();
     let pid = add(
         &supervisor,
-        ChildSpec::process("a", move |inbox: &mut Inbox<()>| {
+        ChildSpec::receiver("a", move |inbox: &mut Inbox<()>| {
             process::unlink(parent);
             done.open();
             while !matches!(inbox.recv(), Event::Exit { .. }) {}
@@ -803,7 +813,7 @@ fn a_child_that_unlinked_itself_is_stopped_all_the_same() {
 
 #[test]
 fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
-    struct Starts(Dynamic, ServerRef<Supervisor>, Journal);
+    struct Starts(Dynamic, SupervisorRef, Journal);
     impl Drop for Starts {
         fn drop(&mut self) {
             let idle = || ChildSpec::worker("idle", || ());
@@ -811,7 +821,7 @@ fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
             self.2.note(format!("{:?}", self.1.start_child(idle())));
         }
     }
-    let (dynamic, fixed) = (up(DynamicSupervisor::new()), Supervisor::one_for_one().start().unwrap());
+    let (dynamic, fixed) = (up(DynamicSupervisor::child_spec()), Supervisor::one_for_one().start().unwrap());
     let answers = Journal::new();
     let starts = Starts(dynamic.clone(), fixed.clone(), answers.clone());
     exit_reason_of(move |_: &mut Inbox<()>| {
@@ -826,7 +836,7 @@ fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
 #[test]
 fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_waits() {
     let _watchdog = watchdog();
-    let (supervisor, other) = (up(DynamicSupervisor::new()), up(DynamicSupervisor::new()));
+    let (supervisor, other) = (up(DynamicSupervisor::child_spec()), up(DynamicSupervisor::child_spec()));
     let (hooked, called) = (Gate::new(), other.clone());
     let started_gate = hooked.clone();
     let hook = ChildSpec::worker("hooked", move || {
@@ -843,7 +853,7 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
     let asks = Child::new("asks", &Journal::new()).traps().ends_by(move |_| {
         note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
     });
-    add(&supervisor, asks.spec().shutdown(Shutdown::Infinity));
+    add(&supervisor, asks.shutdown(Shutdown::Infinity));
     supervisor.stop().unwrap();
     assert!(answers.wait_for(1)[0].contains("deadlock"), "{:?}", answers.all());
     other.stop().unwrap();
@@ -852,7 +862,7 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
 #[test]
 fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let (asked, answers) = (supervisor.clone(), Journal::new());
     let note = answers.clone();
     let unrelated = Agent::start(|| ()).unwrap();
@@ -864,7 +874,7 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
         };
         drop(of.get_and_update_timeout(Duration::MAX, ask));
     });
-    add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
+    add(&supervisor, child.shutdown(Shutdown::Infinity));
     supervisor.stop().unwrap();
     assert!(answers.wait_for(1)[0].contains("deadlock"), "{:?}", answers.all());
     unrelated.stop().unwrap();
@@ -873,7 +883,7 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
 #[test]
 fn who_has_less_time_is_killed_first_whoever_is_waited_for() {
     let _watchdog = watchdog();
-    let supervisor = up(DynamicSupervisor::new());
+    let supervisor = up(DynamicSupervisor::child_spec());
     let journal = Journal::new();
     for _ in 0..8 {
         let (short, note, begun) = (Arc::new(Mutex::new(None)), journal.clone(), Gate::new());
@@ -881,7 +891,7 @@ fn who_has_less_time_is_killed_first_whoever_is_waited_for() {
         let patient = ChildSpec::new("patient", move || {
             let (waits_for, note, started_gate) =
                 (Arc::clone(&waits_for), note.clone(), started_gate.clone());
-            let child = process::spawn_link::<()>(move |inbox| {
+            let child = process::spawn_receiver_link::<()>(move |inbox| {
                 process::trap_exit(true);
                 started_gate.open();
                 inbox.recv();

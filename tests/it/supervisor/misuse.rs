@@ -9,9 +9,12 @@ use std::time::Duration;
 use crate::support::child::{Begin, Child, child_pid, ids, kill, pid_of, states, up};
 use crate::support::{self, Gate, Journal, attached, eventually, unique, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::gen_server::{CallError, StopError};
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, Inbox};
-use rethread::{CallError, ChildError, FailedToStartChild, SpecError, StopError};
+use rethread::supervisor::{ChildError, FailedToStartChild, SpecError};
+use rethread::supervisor::{Shutdown, Supervise, SupervisorSpec};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -32,7 +35,7 @@ fn a_start_function_that_raises_is_a_failed_start() {
         (|| process::throw("ball"), "nocatch(ball)"),
     ];
     let bystander = Child::new("bystander", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(bystander.spec()));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(bystander));
     for (raise, text) in raising {
         let child = || ChildSpec::new("a", move || Ok(raise()));
         let Err(StartError::Failed(reason)) = supervisor.start_child(child()) else { panic!("no error") };
@@ -53,7 +56,7 @@ fn a_start_function_that_panics_at_a_restart_is_tried_again() {
     let child = ChildSpec::new("a", move || {
         let attempt = count.fetch_add(1, Ordering::SeqCst) + 1;
         assert!(attempt != 2, "the second attempt fails");
-        Ok(process::spawn_link::<()>(|inbox| drop(inbox.recv()))?.pid())
+        Ok(process::spawn_receiver_link::<()>(|inbox| drop(inbox.recv()))?.pid())
     });
     let supervisor = up(Supervisor::one_for_one().child(child));
     let first = child_pid(&supervisor, "a");
@@ -128,7 +131,7 @@ fn unknown_ids_are_not_found() {
         assert_eq!(supervisor.terminate_child(id), Err(ChildError::NotFound));
         assert_eq!(supervisor.restart_child(id), Err(ChildError::NotFound));
         assert_eq!(supervisor.delete_child(id), Err(ChildError::NotFound));
-        assert_eq!(supervisor.get_childspec(id).map(drop), Err(ChildError::NotFound));
+        assert_eq!(supervisor.child_spec(id).map(drop), Err(ChildError::NotFound));
     }
     supervisor.stop().unwrap();
 }
@@ -138,12 +141,12 @@ fn every_call_to_a_dead_supervisor_is_an_error() {
     let _watchdog = watchdog();
     let exited = up(Supervisor::one_for_one());
     exited.stop().unwrap();
-    let never = ServerRef::<Supervisor>::named(unique("never"));
+    let never = SupervisorRef::named(unique("never"));
     for gone in [exited, never] {
         let error = CallError::NoProc { server: gone.to_string().into() };
         let no_supervisor = ChildError::NoSupervisor(error.clone());
         let a = Child::new("a", &Journal::new());
-        let Err(StartError::NoSupervisor(reason)) = gone.start_child(a.spec()) else { panic!("no error") };
+        let Err(StartError::NoSupervisor(reason)) = gone.start_child(a) else { panic!("no error") };
         assert!(
             matches!(&reason, ExitReason::Call(failure) if failure.reason == ExitReason::NoProc),
             "{reason}"
@@ -151,7 +154,7 @@ fn every_call_to_a_dead_supervisor_is_an_error() {
         assert_eq!(gone.terminate_child("a"), Err(no_supervisor.clone()));
         assert_eq!(gone.restart_child("a"), Err(no_supervisor.clone()));
         assert_eq!(gone.delete_child("a"), Err(no_supervisor.clone()));
-        assert_eq!(gone.get_childspec("a").map(drop), Err(no_supervisor));
+        assert_eq!(gone.child_spec("a").map(drop), Err(no_supervisor));
         assert_eq!(gone.which_children().map(drop), Err(error.clone()));
         assert_eq!(gone.count_children().map(drop), Err(error));
         assert_eq!(gone.stop(), Err(StopError::NoProc));
@@ -169,7 +172,7 @@ fn a_call_that_is_waiting_when_the_supervisor_dies_learns_why() {
     let asking = supervisor.clone();
     let result = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&result);
-    let caller = process::spawn::<()>(move |_| {
+    let caller = process::spawn(move || {
         let slow = ChildSpec::new("slow", move || {
             enter.open();
             hold.pass();
@@ -193,13 +196,13 @@ fn a_call_that_is_waiting_when_the_supervisor_dies_learns_why() {
 #[test]
 fn a_child_that_calls_its_supervisor_in_its_init_is_refused() {
     let _watchdog = watchdog();
-    let name: ServerRef<Supervisor> = ServerRef::named(unique("deadlock"));
+    let name: SupervisorRef = SupervisorRef::named(unique("deadlock"));
     let supervisor = up(Supervisor::one_for_one().name(name.clone()));
     let journal = Journal::new();
     for round in 0..500 {
         let (to, slot) = (name.clone(), Arc::new(Mutex::new(None)));
         let (result, another) = (Arc::clone(&slot), Child::new("another", &journal));
-        let spec = another.spec();
+        let spec = another;
         let spec = Mutex::new(Some(spec));
         let a = Child::new("a", &journal).starts_as(move |_| {
             let spec = spec.lock().take().expect("it starts once");
@@ -225,14 +228,14 @@ fn a_child_that_calls_its_supervisor_in_its_init_is_refused() {
 fn a_child_can_terminate_itself_through_its_supervisor() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(a.spec()));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(a));
     let (watch, me) = (a.server().watch(), supervisor.clone());
     a.run(move || drop(me.terminate_child("a")));
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
     // One that traps exits waits for the answer and cannot receive the request: killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
-    let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
+    let limited = b.shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     supervisor.start_child(limited).unwrap();
     let (watch, me) = (b.server().watch(), supervisor.clone());
     b.run(move || drop(me.terminate_child("b")));
@@ -244,7 +247,7 @@ fn a_child_can_terminate_itself_through_its_supervisor() {
 #[test]
 fn a_supervisor_cannot_call_itself() {
     let _watchdog = watchdog();
-    let name: ServerRef<Supervisor> = ServerRef::named(unique("self"));
+    let name: SupervisorRef = SupervisorRef::named(unique("self"));
     let supervisor = up(Supervisor::one_for_one().name(name.clone()));
     let seen = Arc::new(Mutex::new(None));
     let (slot, me) = (Arc::clone(&seen), name.clone());
@@ -263,17 +266,14 @@ struct Bomb;
 
 impl GenServer for Bomb {
     type Args = ();
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -289,8 +289,7 @@ fn children_that_panic_while_they_end_do_not_stop_the_others_from_ending() {
     let journal = Journal::new();
     let a = Child::new("a", &journal).traps();
     let b = Child::new("b", &journal).traps().ends_by(|_| panic!("boom in terminate"));
-    let supervisor =
-        up(Supervisor::one_for_one().child(a.spec()).child(b.spec()).child(Bomb::child_spec(())));
+    let supervisor = up(Supervisor::one_for_one().child(a).child(b).child(Bomb::child_spec(())));
     let of_bomb = process::watch(child_pid(&supervisor, "Bomb"));
     supervisor.stop().unwrap();
     assert_eq!(journal.all(), ["start a", "start b", "stop b", "stop a"]);
@@ -307,8 +306,8 @@ fn a_supervisor_that_takes_too_long_to_start_is_given_up_with_all_it_started() {
             process::sleep(MINUTE);
             Err(StartError::Ignored)
         });
-        let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
-        let started = plan.spec().start_timeout(Duration::from_millis(100)).start_link();
+        let plan = Supervisor::one_for_one().child(quick).child(slow);
+        let started = plan.start_timeout(Duration::from_millis(100)).start_link();
         assert_eq!(started.map(drop), Err(StartError::Timeout));
         process::watch(quick.pid()).wait();
         assert_eq!(journal.all(), ["start quick", "stop quick"]);
@@ -328,8 +327,8 @@ fn a_parent_that_ends_while_its_supervisor_starts_takes_it_along() {
         hold.pass();
         Err(StartError::Ignored)
     });
-    let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
-    let parent = process::spawn::<()>(move |_| drop(plan.start_link())).unwrap();
+    let plan = Supervisor::one_for_one().child(quick).child(slow);
+    let parent = process::spawn(move || drop(plan.start_link())).unwrap();
     entered.pass();
     let of_quick = quick.server().watch();
     assert_eq!(kill(parent.pid(), "crash"), "crash".into());
@@ -346,7 +345,7 @@ fn many_threads_that_add_the_same_child_get_one_child() {
     let callers: Vec<_> = (0..16)
         .map(|_| {
             let (to, spec, results) = (supervisor.clone(), a.permanent(), Arc::clone(&results));
-            let caller = process::spawn::<()>(move |_| {
+            let caller = process::spawn(move || {
                 let result = to.start_child(spec);
                 results.lock().push(result);
             });
@@ -365,7 +364,7 @@ fn many_threads_that_add_the_same_child_get_one_child() {
 #[test]
 fn two_hundred_children_come_and_go() {
     let _watchdog = watchdog();
-    let idle = |id: usize| ChildSpec::process::<()>(id, |inbox| drop(inbox.recv()));
+    let idle = |id: usize| ChildSpec::receiver::<()>(id, |inbox| drop(inbox.recv()));
     let supervisor = up(Supervisor::one_for_all().children((0..200).map(idle)));
     let before: Vec<_> = supervisor.which_children().unwrap().iter().map(|child| child.pid()).collect();
     kill(before[100].unwrap(), "crash");
@@ -462,7 +461,7 @@ fn a_plain_process_with_a_name_is_supervised() {
     let received = Journal::new();
     let note = received.clone();
     let child =
-        ChildSpec::process_with(Builder::new().name(name), "plain", move |inbox: &mut Inbox<String>| {
+        ChildSpec::receiver_with(Builder::new().name(name), "plain", move |inbox: &mut Inbox<String>| {
             while let Event::Message(text) = inbox.recv() {
                 assert_ne!(text, "crash", "crash on request");
                 note.note(text);
@@ -490,7 +489,7 @@ impl Supervise for Pool {
 
     fn init((size, journal): Self::Args) -> Result<SupervisorSpec, InitError> {
         journal.note(format!("pool of {size}"));
-        let idle = |id| ChildSpec::process::<()>(id, |inbox| drop(inbox.recv()));
+        let idle = |id| ChildSpec::receiver::<()>(id, |inbox| drop(inbox.recv()));
         Ok(Supervisor::one_for_one().max_restarts(0, MINUTE).children((1..=size).map(idle)))
     }
 }
@@ -499,7 +498,7 @@ impl Supervise for Pool {
 fn a_supervisor_module_restarts_with_its_arguments() {
     let _watchdog = watchdog();
     let journal = Journal::new();
-    let pool: ServerRef<Supervisor> = ServerRef::named(unique("pool"));
+    let pool: SupervisorRef = SupervisorRef::named(unique("pool"));
     let spec = Pool::child_spec((3, journal.clone())).name(pool.clone());
     let top = Supervisor::start_link([spec], Strategy::OneForOne).unwrap();
     assert_eq!(ids(&top), ["Pool"]);
@@ -519,17 +518,14 @@ struct Plain;
 
 impl GenServer for Plain {
     type Args = &'static str;
-    type Call = Never;
-    type Cast = Never;
+    type Call = Infallible;
+    type Cast = Infallible;
 
     fn init(_: &'static str, _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self)
     }
-    fn handle_call(&mut self, call: Never, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
         match call {}
-    }
-    fn handle_cast(&mut self, cast: Never, _: &mut Context<Self>) -> Next {
-        match cast {}
     }
 }
 
@@ -558,7 +554,7 @@ fn deeply_nested_supervisors_stop_as_one() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let leaf = Child::new("leaf", &journal);
-    let mut plan = Supervisor::one_for_one().child(leaf.spec());
+    let mut plan = Supervisor::one_for_one().child(leaf);
     for _ in 0..30 {
         plan = Supervisor::one_for_one().child(plan);
     }

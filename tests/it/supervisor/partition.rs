@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::support::{Journal, attached, eventually, unique, watchdog};
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError};
-use rethread::{ChildState, SpecError};
+use rethread::supervisor::{ChildState, SpecError};
+use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor};
 
 /// A server that knows its partition number.
 struct Part(usize);
@@ -32,7 +35,7 @@ fn parts(stem: &str) -> PartitionRef<Part> {
 }
 
 fn plan(name: PartitionRef<Part>) -> PartitionSupervisor<Part> {
-    PartitionSupervisor::new(name, Part::child_spec)
+    PartitionSupervisor::child_spec(name, Part::child_spec)
 }
 
 /// Returns the index of the partition that answers.
@@ -234,7 +237,7 @@ fn each_partition_gets_its_own_spec_at_each_start() {
         process::trap_exit(true);
         let (name, journal) = (parts("spec"), Journal::new());
         let notes = journal.clone();
-        let plan = PartitionSupervisor::new(name, move |index| {
+        let plan = PartitionSupervisor::child_spec(name, move |index| {
             notes.note(format!("spec of {index}"));
             // Neither of these two counts.
             let spec = Part::child_spec(index).id("another").name(ServerRef::named("another"));
@@ -249,7 +252,7 @@ fn each_partition_gets_its_own_spec_at_each_start() {
         assert_eq!(journal.wait_for(4)[2..], ["spec of 0", "spec of 1"]);
         system.stop().unwrap();
         // One that panics is a failed start.
-        let broken = PartitionSupervisor::new(name, |index| match index {
+        let broken = PartitionSupervisor::child_spec(name, |index| match index {
             1 => panic!("no spec"),
             _ => Part::child_spec(index),
         });
@@ -265,8 +268,8 @@ fn each_partition_gets_its_own_spec_at_each_start() {
 fn partitions_may_be_supervisors() {
     attached(|_: &mut Inbox<()>| {
         let pools: PartitionRef<DynamicSupervisor> = PartitionRef::named(unique("pools"));
-        let spec = |_| DynamicSupervisor::new().spec();
-        let supervisor = PartitionSupervisor::new(pools, spec).partitions(3).start_link().unwrap();
+        let spec = |_| DynamicSupervisor::child_spec();
+        let supervisor = PartitionSupervisor::child_spec(pools, spec).partitions(3).start_link().unwrap();
         for n in 0..9 {
             let part = pools.partition(n).start_server(Part::child_spec(n as usize)).unwrap();
             assert_eq!(index(&part), n as usize);

@@ -9,6 +9,7 @@ use crate::support::child::{Child, child_pid, kill, pid_of, states, stubborn, up
 use crate::support::{self, Gate, Journal, eventually, logs, unique, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, ProcessState};
+use rethread::supervisor::Shutdown;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The tolerated delay on a loaded machine.
@@ -22,7 +23,7 @@ fn ms(n: u64) -> Duration {
 /// does.
 fn stuck(id: &'static str, builder: Builder, gate: &Gate, stuck: &Arc<AtomicUsize>) -> ChildSpec {
     let (gate, stuck) = (gate.clone(), Arc::clone(stuck));
-    ChildSpec::process_with::<()>(builder.label(id), id, move |_| {
+    ChildSpec::receiver_with::<()>(builder.label(id), id, move |_| {
         stuck.fetch_add(1, Ordering::SeqCst);
         gate.pass();
     })
@@ -42,7 +43,7 @@ fn children_with_unlimited_time_end_with_shutdown() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (a, b) = (Child::new("a", &journal).traps(), Child::new("b", &journal));
-    let spec = |child: &Child| child.spec().shutdown(Shutdown::Infinity);
+    let spec = |child: &Child| child.shutdown(Shutdown::Infinity);
     let supervisor = up(Supervisor::one_for_one().child(spec(&a)).child(spec(&b)));
     let watches = [a.server().watch(), b.server().watch()];
     supervisor.stop().unwrap();
@@ -56,8 +57,7 @@ fn a_child_that_does_not_listen_is_killed_after_its_time() {
     let limit = ms(300);
     let a = Child::new("a", &Journal::new());
     let b = stubborn("b").shutdown(Shutdown::Timeout(limit));
-    let supervisor =
-        up(Supervisor::one_for_one().child(a.spec().shutdown(Shutdown::Timeout(limit))).child(b));
+    let supervisor = up(Supervisor::one_for_one().child(a.shutdown(Shutdown::Timeout(limit))).child(b));
     let watches = [process::watch(a.pid()), process::watch(child_pid(&supervisor, "b"))];
     let began = Instant::now();
     supervisor.stop().unwrap();
@@ -72,7 +72,7 @@ fn a_brutal_kill_is_not_seen_by_the_child() {
     let journal = Journal::new();
     let (note, ready) = (journal.clone(), Gate::new());
     let trapped = ready.clone();
-    let child = ChildSpec::process::<()>("a", move |inbox| {
+    let child = ChildSpec::receiver::<()>("a", move |inbox| {
         process::trap_exit(true);
         trapped.open();
         loop {
@@ -112,7 +112,7 @@ fn children_stop_one_after_the_other_each_with_a_limit_of_its_own() {
     let journal = Journal::new();
     let slow = |id| {
         let child = Child::new(id, &journal).traps().ends_by(|_| process::sleep(ms(150)));
-        child.spec().shutdown(Shutdown::Timeout(SLACK))
+        child.shutdown(Shutdown::Timeout(SLACK))
     };
     let supervisor = up(Supervisor::one_for_one().child(slow("a")).child(slow("b")));
     let watches = ["a", "b"].map(|id| process::watch(child_pid(&supervisor, id)));
@@ -126,7 +126,7 @@ fn children_stop_one_after_the_other_each_with_a_limit_of_its_own() {
 /// Returns a child that answers the shutdown request with an exit reason of its own.
 fn answering(id: &'static str, ready: &Arc<AtomicUsize>, reason: ExitReason) -> ChildSpec {
     let ready = Arc::clone(ready);
-    ChildSpec::process::<()>(id, move |inbox| {
+    ChildSpec::receiver::<()>(id, move |inbox| {
         process::trap_exit(true);
         ready.fetch_add(1, Ordering::SeqCst);
         loop {
@@ -155,7 +155,7 @@ fn whatever_children_answer_the_supervisor_ends_as_it_should_and_the_unexpected_
         .child(child("other", "other".into()));
     let supervisor = up(plan);
     await_count("they trap", &ready, 6);
-    supervisor.stop_with(ExitReason::Shutdown, MINUTE).unwrap();
+    supervisor.stop_timeout(ExitReason::Shutdown, MINUTE).unwrap();
     let reports: Vec<String> =
         logs().into_iter().filter(|line| line.starts_with("ERROR") && line.contains(name)).collect();
     let reported = |id: &str| reports.iter().any(|line| line.contains(&format!("child {id} ")));
@@ -186,9 +186,9 @@ fn stop_with_a_reason_ends_the_supervisor_with_it_and_the_children_with_shutdown
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, "a reason".into(), ExitReason::shutdown_with(7)] {
         let a = Child::new("a", &Journal::new());
-        let supervisor = up(Supervisor::one_for_one().child(a.spec()));
+        let supervisor = up(Supervisor::one_for_one().child(a));
         let (watch, of_a) = (supervisor.watch(), a.server().watch());
-        assert_eq!(supervisor.stop_with(reason.clone(), MINUTE), Ok(()));
+        assert_eq!(supervisor.stop_timeout(reason.clone(), MINUTE), Ok(()));
         assert_eq!((watch.wait(), of_a.wait()), (reason, ExitReason::Shutdown));
     }
 }
@@ -219,7 +219,7 @@ fn a_brutal_kill_of_a_stuck_child_does_not_hang() {
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
     let child = stuck("stuck", Builder::new(), &gate, &count).shutdown(Shutdown::BrutalKill);
-    let supervisor = up(Supervisor::one_for_all().child(other.spec()).child(child));
+    let supervisor = up(Supervisor::one_for_all().child(other).child(child));
     await_count("it is stuck", &count, 1);
     let first = child_pid(&supervisor, "stuck");
     let began = Instant::now();
@@ -252,7 +252,7 @@ fn the_zombie_limit_ends_a_supervisors_restarts() {
         .max_restarts(100, MINUTE)
         .max_zombies(2)
         .name(ServerRef::named(name))
-        .child(other.spec())
+        .child(other)
         .child(child.shutdown(Shutdown::BrutalKill));
     let supervisor = up(plan);
     let watch = supervisor.watch();
@@ -278,7 +278,7 @@ fn children_that_left_no_zombie_are_replaced_whatever_others_did() {
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
     let child = stuck("stuck", Builder::new().kill_grace(ms(10)), &gate, &count);
-    let plan = Supervisor::one_for_one().max_restarts(100, MINUTE).max_zombies(0).child(other.spec());
+    let plan = Supervisor::one_for_one().max_restarts(100, MINUTE).max_zombies(0).child(other);
     let supervisor = up(plan.child(child.shutdown(Shutdown::BrutalKill).restart(Restart::Temporary)));
     await_count("it is stuck", &count, 1);
     let pid = child_pid(&supervisor, "stuck");
@@ -335,10 +335,7 @@ fn a_busy_child_with_unlimited_time_falls_to_its_exit_deadline() {
 
 /// Starts a supervisor of one stuck child, which may take that long to exit before it is replaced. The
 /// second gate opens when a replacement was requested: the starts are counted in the supervisor itself.
-fn exclusive(
-    reap: Option<Duration>,
-    gate: &Gate,
-) -> (ServerRef<Supervisor>, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+fn exclusive(reap: Option<Duration>, gate: &Gate) -> (SupervisorRef, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let (stuck, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, asking, gate) = (Arc::clone(&stuck), Arc::clone(&asked), gate.clone());
     let child = ChildSpec::new("a", move || {
@@ -418,7 +415,7 @@ fn restart_child_waits_for_the_old_thread_too() {
     supervisor.terminate_child("a").unwrap();
     assert_eq!(zombies_of(&[first]), 1);
     let asking = supervisor.clone();
-    let restarting = process::spawn::<()>(move |_| drop(asking.restart_child("a"))).unwrap();
+    let restarting = process::spawn(move || drop(asking.restart_child("a"))).unwrap();
     let done = process::watch(&restarting);
     eventually("the request is out", || {
         done.wait_timeout(Duration::ZERO).is_some()
@@ -440,7 +437,7 @@ fn a_child_that_ends_at_the_moment_it_is_given_up_is_no_zombie_for_ever() {
     let builder = Builder::new().kill_grace(Duration::ZERO);
     for round in 0..1000_u32 {
         let id = format!("child {round}");
-        let child = ChildSpec::process_with::<()>(builder.clone(), id.as_str(), |inbox| drop(inbox.recv()));
+        let child = ChildSpec::receiver_with::<()>(builder.clone(), id.as_str(), |inbox| drop(inbox.recv()));
         let child = child.restart(Restart::Temporary).shutdown(Shutdown::BrutalKill);
         let pid = supervisor.start_child(child).unwrap().unwrap();
         eventually("it waits", || process::info(pid).is_some_and(|info| info.state == ProcessState::Waiting));

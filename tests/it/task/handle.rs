@@ -13,9 +13,15 @@ use crate::support::{
     Gate, Journal, attached, capture, down, eventually, exit_event, exit_reason_of, logs, message, sleeper,
     unique, watchdog,
 };
+use rethread::CallFailure;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Address, AttachError, Builder, Event, Inbox, SpawnError};
-use rethread::{CallFailure, SpecError, TaskStream, task};
+use rethread::supervisor::Shutdown;
+use rethread::supervisor::SpecError;
+use rethread::task::{self, TaskStream};
+use rethread::task::{JoinError, Task};
 
 const NOW: Duration = Duration::ZERO;
 const SHORT: Duration = Duration::from_millis(20);
@@ -24,7 +30,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// Starts a task that waits until it is ended, and is interruptible.
 #[track_caller]
 fn waiting<T: Send + 'static>() -> Task<T> {
-    Task::spawn(|| forever()).expect("a free thread")
+    task::spawn(|| forever()).expect("a free thread")
 }
 
 fn forever() -> ! {
@@ -56,7 +62,7 @@ fn gated_with<T: Send + 'static>(plan: Builder, value: T) -> (Task<T>, Gate) {
 /// Returns a task that has finished with this value.
 #[track_caller]
 fn finished<T: Send + 'static>(value: T) -> Task<T> {
-    let task = Task::spawn(move || value).expect("a free thread");
+    let task = task::spawn(move || value).expect("a free thread");
     process::watch(&task).wait();
     task
 }
@@ -65,7 +71,7 @@ fn finished<T: Send + 'static>(value: T) -> Task<T> {
 #[track_caller]
 fn ended<T: Send + 'static>(reason: impl Into<ExitReason>) -> Task<T> {
     let reason = reason.into();
-    let task = Task::spawn(move || process::exit_with(reason)).expect("a free thread");
+    let task = task::spawn(move || process::exit_with(reason)).expect("a free thread");
     eventually("the task has ended", || task.is_finished());
     task
 }
@@ -140,8 +146,8 @@ fn a_task_gives_its_value_and_is_linked_meanwhile() {
 #[test]
 fn callers_from_the_nearest_on() {
     attached(|inbox: &mut Inbox<()>| {
-        let outer = Task::spawn(|| {
-            let inner = Task::spawn(task::callers).expect("a free thread");
+        let outer = task::spawn(|| {
+            let inner = task::spawn(task::callers).expect("a free thread");
             (process::current(), inner.join())
         });
         let (outer, callers) = outer.unwrap().join().unwrap();
@@ -195,7 +201,7 @@ fn a_task_that_is_given_up_goes_on() {
         let (tx, rx) = channel();
         let gate = Gate::new();
         let pass = gate.clone();
-        let task = Task::spawn(move || {
+        let task = task::spawn(move || {
             pass.pass();
             process::checkpoint();
             tx.send("still here").unwrap();
@@ -237,7 +243,7 @@ fn a_task_that_ends_normally_without_a_value() {
 fn a_look_at_what_is_there() {
     attached(|inbox: &mut Inbox<()>| {
         let mut task = finished("there");
-        assert_eq!(task.yield_for(NOW), Some(Ok("there")));
+        assert_eq!(task.yield_timeout(NOW), Some(Ok("there")));
         clean(inbox);
     });
 }
@@ -249,7 +255,10 @@ fn a_look_at_many() {
         process::trap_exit(true);
         let mut tasks = [finished(1), waiting(), ended("boom")];
         let gone = tasks[2].pid();
-        assert_eq!(Task::yield_many(&mut tasks, NOW), [Some(Ok(1)), None, Some(Err(exited(gone, "boom")))]);
+        assert_eq!(
+            task::yield_many_timeout(&mut tasks, NOW),
+            [Some(Ok(1)), None, Some(Err(exited(gone, "boom")))]
+        );
     });
 }
 
@@ -274,7 +283,7 @@ fn a_task_that_is_shut_down() {
 fn trapping<T: Send + 'static>(then: impl FnOnce(ExitReason) -> T + Send + 'static) -> Task<T> {
     let ready = Gate::new();
     let set = ready.clone();
-    let task = Task::process::<()>(move |inbox| {
+    let task = task::spawn_receiver::<()>(move |inbox| {
         process::trap_exit(true);
         set.open();
         match inbox.recv() {
@@ -348,11 +357,11 @@ fn a_task_as_a_child() {
     let (tx, rx) = channel();
     let gate = Gate::new();
     let pass = gate.clone();
-    let spec = Task::child_spec("job", move || {
+    let spec = task::child_spec("job", move || {
         tx.send((process::current(), task::callers())).unwrap();
         pass.pass();
     });
-    assert_eq!(spec.get_restart(), Restart::Temporary);
+    assert_eq!(spec.options().restart, Restart::Temporary);
     let system = Supervisor::start_link([spec.clone()], Strategy::OneForOne).unwrap();
     let supervisor = system.whereis().unwrap();
     let (first, callers) = rx.recv().unwrap();
@@ -372,7 +381,7 @@ fn a_task_as_a_child() {
 
 #[test]
 fn a_duplicate_id_of_a_task_is_refused_as_of_any_child() {
-    let specs = [Task::child_spec("twin", || ()), Task::child_spec("twin", || ())];
+    let specs = [task::child_spec("twin", || ()), task::child_spec("twin", || ())];
     let refused = Supervisor::start_link(specs, Strategy::OneForOne);
     let Err(StartError::BadSpec(SpecError::DuplicateId(id))) = refused else { panic!("not {refused:?}") };
     assert_eq!(id.as_str(), "twin");
@@ -399,9 +408,9 @@ mod the_tie_to_the_owner {
         for wait in [
             |task: Task<()>| drop(task.join()),
             |task: Task<()>| drop(task.join_timeout(LONG)),
-            |mut task: Task<()>| drop(task.yield_for(LONG)),
-            |task: Task<()>| drop(Task::join_many([task])),
-            |task: Task<()>| drop(Task::yield_many(&mut [task], LONG)),
+            |mut task: Task<()>| drop(task.yield_timeout(LONG)),
+            |task: Task<()>| drop(task::join_many([task])),
+            |task: Task<()>| drop(task::yield_many_timeout(&mut [task], LONG)),
             |mut task: Task<()>| {
                 process::watch(&task).wait();
                 task.shutdown(Shutdown::Infinity);
@@ -410,7 +419,7 @@ mod the_tie_to_the_owner {
             let survived = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&survived);
             let reason = exit_reason_of(move |_: &mut Inbox<()>| {
-                wait(Task::spawn(|| process::exit_with("boom")).unwrap());
+                wait(task::spawn(|| process::exit_with("boom")).unwrap());
                 note.store(true, Ordering::Relaxed);
             });
             assert_eq!(reason, "boom".into(), "the task's own reason, not that of a failed join");
@@ -497,8 +506,8 @@ mod the_tie_to_the_owner {
     fn of_many_tasks_nothing_is_left() {
         attached(|inbox: &mut Inbox<()>| {
             for round in 0..5 {
-                let tasks = (0..200).map(|n| Task::spawn(move || n).unwrap());
-                assert_eq!(Task::join_many(tasks).unwrap(), (0..200).collect::<Vec<_>>(), "round {round}");
+                let tasks = (0..200).map(|n| task::spawn(move || n).unwrap());
+                assert_eq!(task::join_many(tasks).unwrap(), (0..200).collect::<Vec<_>>(), "round {round}");
             }
             clean(inbox);
         });
@@ -508,7 +517,7 @@ mod the_tie_to_the_owner {
     fn a_monitored_task_ends_with_one_down_and_the_true_reason() {
         attached(|inbox: &mut Inbox<()>| {
             for _ in 0..200 {
-                let (task, monitor) = Task::start_monitor(|| process::exit_with("boom")).unwrap();
+                let (task, monitor) = task::start_monitor(|| process::exit_with("boom")).unwrap();
                 assert_eq!(down(inbox), (monitor, "boom".into()));
                 assert_ne!(task, inbox.pid());
             }
@@ -529,7 +538,7 @@ mod the_tie_to_the_owner {
                     pass.pass();
                     process::exit_with("boom")
                 };
-                let pid = if linked { Task::start_link(work) } else { Task::start(work) }.unwrap();
+                let pid = if linked { task::start_link(work) } else { task::start(work) }.unwrap();
                 assert_eq!(message(inbox), [inbox.pid()], "its callers");
                 assert_eq!(links_of(pid), if linked { vec![inbox.pid()] } else { vec![] });
                 let end = process::watch(pid);
@@ -550,7 +559,7 @@ mod on_a_foreign_thread {
     #[test]
     fn there_is_nobody_a_down_could_go_to() {
         let _watchdog = watchdog();
-        let refused = Task::start_monitor(|| panic!("it must not run"));
+        let refused = task::start_monitor(|| panic!("it must not run"));
         assert!(matches!(refused, Err(SpawnError::NotAProcess)), "{refused:?}");
     }
 
@@ -568,15 +577,15 @@ mod on_a_foreign_thread {
         assert_eq!(task.join(), Err(exited(pid, "boom")));
 
         let mut task = waiting::<()>();
-        assert_eq!(task.yield_for(NOW), None);
-        assert_eq!(task.yield_for(SHORT), None);
+        assert_eq!(task.yield_timeout(NOW), None);
+        assert_eq!(task.yield_timeout(SHORT), None);
         assert_eq!(task.shutdown(Shutdown::Infinity), None);
         assert_eq!(waiting::<()>().ignore(), None);
 
         let tasks = [finished(1), finished(2)];
-        assert_eq!(Task::join_many(tasks), Ok(vec![1, 2]));
+        assert_eq!(task::join_many(tasks), Ok(vec![1, 2]));
         let (tx, rx) = channel();
-        Task::start_link(move || tx.send(task::callers()).unwrap()).unwrap();
+        task::start_link(move || tx.send(task::callers()).unwrap()).unwrap();
         assert_eq!(rx.recv().unwrap(), []);
     }
 
@@ -588,7 +597,7 @@ mod on_a_foreign_thread {
             assert_eq!(before.join(), Ok("before"));
             let (within, gate) = gated("within");
             let mut within = within;
-            assert_eq!(within.yield_for(NOW), None, "it is still running");
+            assert_eq!(within.yield_timeout(NOW), None, "it is still running");
             gate.open();
             within
         });
@@ -600,7 +609,7 @@ mod on_a_foreign_thread {
         let _watchdog = watchdog();
         let task = waiting::<()>();
         let pid = task.pid();
-        Task::start(move || process::exit(pid, "stop")).unwrap();
+        task::start(move || process::exit(pid, "stop")).unwrap();
         assert_eq!(task.join(), Err(exited(pid, "stop")));
     }
 }
@@ -613,20 +622,20 @@ mod waiting_for_one {
         attached(|inbox: &mut Inbox<()>| {
             let (mut task, gate) = gated("there");
             let gone = exited(task.pid(), ExitReason::NoProc);
-            assert_eq!(task.yield_for(NOW), None);
-            assert_eq!(task.yield_for(SHORT), None);
+            assert_eq!(task.yield_timeout(NOW), None);
+            assert_eq!(task.yield_timeout(SHORT), None);
             gate.open();
-            assert_eq!(task.yield_for(LONG), Some(Ok("there")));
-            assert_eq!(promptly(|| task.yield_for(LONG)), Some(Err(gone.clone())), "handed out already");
+            assert_eq!(task.yield_timeout(LONG), Some(Ok("there")));
+            assert_eq!(promptly(|| task.yield_timeout(LONG)), Some(Err(gone.clone())), "handed out already");
             assert_eq!(task.shutdown(Shutdown::Infinity), Some(Err(gone.clone())));
-            assert_eq!(Task::yield_many(&mut [task], LONG), [Some(Err(gone.clone()))]);
+            assert_eq!(task::yield_many_timeout(&mut [task], LONG), [Some(Err(gone.clone()))]);
             let mut task = finished("again");
             let gone = exited(task.pid(), ExitReason::NoProc);
-            assert!(task.yield_for(NOW).is_some());
+            assert!(task.yield_timeout(NOW).is_some());
             assert_eq!(task.join(), Err(gone));
             let mut task = finished("again");
             let gone = exited(task.pid(), ExitReason::NoProc);
-            assert!(task.yield_for(NOW).is_some());
+            assert!(task.yield_timeout(NOW).is_some());
             assert_eq!(task.ignore(), Some(Err(gone)));
             clean(inbox);
         });
@@ -640,7 +649,7 @@ mod waiting_for_one {
             let task = ended::<()>("boom");
             let pid = task.pid();
             assert_eq!(task.join_timeout(NOW), Err(exited(pid, "boom")));
-            assert_eq!(Task::join_many_timeout([finished(1)], NOW), Ok(vec![1]));
+            assert_eq!(task::join_many_timeout([finished(1)], NOW), Ok(vec![1]));
         });
     }
 
@@ -658,7 +667,7 @@ mod waiting_for_one {
             // Unread messages are dropped between the value and the exit.
             let filled = Gate::new();
             let pass = filled.clone();
-            let task = Task::process::<SlowEnd>(move |_| {
+            let task = task::spawn_receiver::<SlowEnd>(move |_| {
                 pass.pass();
                 "value"
             });
@@ -676,7 +685,7 @@ mod waiting_for_one {
     #[test]
     fn a_task_receives_messages() {
         attached(|_: &mut Inbox<()>| {
-            let task = Task::process(|inbox: &mut Inbox<u32>| message(inbox) + 1).unwrap();
+            let task = task::spawn_receiver(|inbox: &mut Inbox<u32>| message(inbox) + 1).unwrap();
             assert!(Address::<u8>::from_pid(task.pid()).is_none());
             Address::from_pid(task.pid()).unwrap().send(41_u32);
             assert_eq!(task.join(), Ok(42));
@@ -855,13 +864,13 @@ mod waiting_for_many {
     fn values_come_in_the_order_of_the_tasks() {
         attached(|inbox: &mut Inbox<()>| {
             let (slow, gate) = gated(1);
-            let quick = Task::spawn(move || {
+            let quick = task::spawn(move || {
                 gate.open();
                 2
             });
-            assert_eq!(Task::join_many([slow, quick.unwrap(), finished(3)]), Ok(vec![1, 2, 3]));
+            assert_eq!(task::join_many([slow, quick.unwrap(), finished(3)]), Ok(vec![1, 2, 3]));
             assert_eq!(Task::<u8>::join_many([]), Ok(vec![]));
-            assert_eq!(Task::<u8>::yield_many(&mut [], LONG), []);
+            assert_eq!(Task::<u8>::yield_many_timeout(&mut [], LONG), []);
             clean(inbox);
         });
     }
@@ -877,7 +886,7 @@ mod waiting_for_many {
             process::exit(pids[1], "second");
             gate.open();
             assert_eq!(second_end.wait(), "second".into());
-            assert_eq!(promptly(|| Task::join_many(tasks)), Err(exited(pids[2], "first")), "turn {turn}");
+            assert_eq!(promptly(|| task::join_many(tasks)), Err(exited(pids[2], "first")), "turn {turn}");
             assert!(process::is_alive(pids[0]) && process::is_alive(pids[3]), "the others keep running");
             for pid in pids {
                 process::exit(pid, ExitReason::Kill);
@@ -891,12 +900,12 @@ mod waiting_for_many {
             process::trap_exit(true);
             let tasks = [waiting::<()>(), waiting()];
             let (owner, first, victim) = (inbox.pid(), tasks[0].pid(), tasks[1].pid());
-            let killer = Task::start(move || {
+            let killer = task::start(move || {
                 wait_until_calling(owner, first);
                 process::exit(victim, "shot");
             });
             assert!(killer.is_ok());
-            assert_eq!(promptly(|| Task::join_many(tasks)), Err(exited(victim, "shot")));
+            assert_eq!(promptly(|| task::join_many(tasks)), Err(exited(victim, "shot")));
         });
     }
 
@@ -904,9 +913,9 @@ mod waiting_for_many {
     fn one_whose_value_was_handed_out_is_an_error_at_once() {
         attached(|_: &mut Inbox<()>| {
             let mut handled = finished(1);
-            assert!(handled.yield_for(NOW).is_some());
+            assert!(handled.yield_timeout(NOW).is_some());
             let gone = exited(handled.pid(), ExitReason::NoProc);
-            assert_eq!(promptly(|| Task::join_many([waiting(), handled])), Err(gone));
+            assert_eq!(promptly(|| task::join_many([waiting(), handled])), Err(gone));
         });
     }
 
@@ -916,10 +925,10 @@ mod waiting_for_many {
             let tasks = [finished(1), waiting(), waiting(), waiting()];
             let slow = tasks[1].pid();
             let began = Instant::now();
-            let late = Task::join_many_timeout(tasks, SHORT);
+            let late = task::join_many_timeout(tasks, SHORT);
             assert_eq!(late, Err(JoinError::Timeout { task: slow, after: SHORT }));
             let mut tasks = [waiting::<()>(), waiting(), waiting(), waiting()];
-            assert_eq!(Task::yield_many(&mut tasks, SHORT), [None, None, None, None]);
+            assert_eq!(task::yield_many_timeout(&mut tasks, SHORT), [None, None, None, None]);
             assert!(began.elapsed() >= 2 * SHORT && began.elapsed() < LONG);
             assert!(inbox.is_empty());
         });
@@ -931,11 +940,11 @@ mod waiting_for_many {
             let (first, gate) = gated(1);
             let (second, late) = gated(2);
             let mut tasks = [first, second];
-            assert_eq!(Task::yield_many(&mut tasks, NOW), [None, None]);
+            assert_eq!(task::yield_many_timeout(&mut tasks, NOW), [None, None]);
             gate.open();
-            assert_eq!(tasks[0].yield_for(LONG), Some(Ok(1)));
+            assert_eq!(tasks[0].yield_timeout(LONG), Some(Ok(1)));
             late.open();
-            let results = Task::yield_many(&mut tasks, LONG);
+            let results = task::yield_many_timeout(&mut tasks, LONG);
             assert_eq!(results[1], Some(Ok(2)));
             assert!(matches!(results[0], Some(Err(JoinError::Exited { reason: ExitReason::NoProc, .. }))));
         });
@@ -954,7 +963,7 @@ mod wait_cycles {
         let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
-            let task = Task::spawn(move || this.get()).expect("a free thread");
+            let task = task::spawn(move || this.get()).expect("a free thread");
             let pid = task.pid();
             tx.send(handle(task, pid)).expect("the test receives");
             Next::wait()
@@ -974,8 +983,8 @@ mod wait_cycles {
         let waits: [Wait; 4] = [
             |task| task.join().err(),
             |task| task.join_timeout(LONG).err(),
-            |task| Task::join_many([finished(Ok(1)), task]).err(),
-            |task| Task::join_many_timeout([task, waiting()], LONG).err(),
+            |task| task::join_many([finished(Ok(1)), task]).err(),
+            |task| task::join_many_timeout([task, waiting()], LONG).err(),
         ];
         for wait in waits {
             let (found, server) = in_a_server(move |task, pid| {
@@ -995,7 +1004,7 @@ mod wait_cycles {
         let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let (this, me) = (cx.server_ref(), cx.pid());
-            let task = Task::process::<()>(move |inbox| {
+            let task = task::spawn_receiver::<()>(move |inbox| {
                 wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
@@ -1014,12 +1023,12 @@ mod wait_cycles {
             let (slow, gate) = gated(Ok(1));
             let me = process::current().unwrap();
             let first = slow.pid();
-            Task::start(move || {
+            task::start(move || {
                 wait_until_calling(me, first);
                 gate.open();
             })
             .unwrap();
-            (Task::join_many([slow, task]), pid)
+            (task::join_many([slow, task]), pid)
         });
         assert_eq!(found, Err(JoinError::Deadlock { cycle: vec![server.pid(), pid] }));
     }
@@ -1031,9 +1040,10 @@ mod wait_cycles {
         let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
-            let mut task = Task::spawn(move || this.get()).expect("a free thread");
+            let mut task = task::spawn(move || this.get()).expect("a free thread");
             called(task.pid());
-            let seen = (task.yield_for(SHORT), Task::yield_many(std::slice::from_mut(&mut task), SHORT));
+            let seen =
+                (task.yield_timeout(SHORT), task::yield_many_timeout(std::slice::from_mut(&mut task), SHORT));
             assert_eq!(seen, (None, vec![None]));
             let end = process::watch(&task);
             drop(task);
@@ -1076,7 +1086,7 @@ mod wait_cycles {
             let waiting_on = |pid| process::info(pid).unwrap().waiting_on;
             finished(1).join().unwrap();
             let _ = waiting::<()>().join_timeout(NOW);
-            let _ = Task::join_many_timeout([waiting::<()>()], NOW);
+            let _ = task::join_many_timeout([waiting::<()>()], NOW);
             waiting::<()>().shutdown(Shutdown::Infinity);
             assert_eq!(waiting_on(inbox.pid()), None);
         });
@@ -1090,7 +1100,7 @@ mod wait_cycles {
         server.cast_with(move |_, cx| {
             let this = cx.server_ref();
             let work = move || this.note(format!("done: {:?}", this.get()));
-            let _ = Task::start_monitor(work).expect("a free thread");
+            let _ = task::start_monitor(work).expect("a free thread");
             Next::wait()
         });
         assert_eq!(journal.wait_for(2), ["done: Ok(0)", "down normal"]);
@@ -1111,7 +1121,7 @@ mod in_destructors {
                 tx.send(act()).expect("the test receives");
             }
         });
-        let ended = process::attach(move |_: &mut Inbox<()>| {
+        let ended = process::attach_receiver(move |_: &mut Inbox<()>| {
             let _guard = guard;
             process::exit_with("over")
         });
@@ -1121,9 +1131,9 @@ mod in_destructors {
 
     #[test]
     fn nothing_is_started() {
-        let refused = at_the_end(|| Task::spawn(|| 1).map(drop));
+        let refused = at_the_end(|| task::spawn(|| 1).map(drop));
         assert!(matches!(refused, Err(SpawnError::Exiting)), "{refused:?}");
-        assert!(at_the_end(|| Task::start(|| ()).is_err() && Task::start_link(|| ()).is_err()));
+        assert!(at_the_end(|| task::start(|| ()).is_err() && task::start_link(|| ()).is_err()));
     }
 
     #[test]
@@ -1133,14 +1143,14 @@ mod in_destructors {
         let waits: [Wait; 6] = [
             |task| Some(task.join()),
             |task| Some(task.join_timeout(LONG)),
-            |mut task| task.yield_for(LONG),
-            |task| Some(Task::join_many([task]).map(drop)),
-            |task| Task::yield_many(&mut [task], LONG).remove(0),
+            |mut task| task.yield_timeout(LONG),
+            |task| Some(task::join_many([task]).map(drop)),
+            |task| task::yield_many_timeout(&mut [task], LONG).remove(0),
             |mut task| task.shutdown(Shutdown::Infinity),
         ];
         for wait in waits {
             let (tx, rx) = channel();
-            let ended = process::attach(move |_: &mut Inbox<()>| {
+            let ended = process::attach_receiver(move |_: &mut Inbox<()>| {
                 let mut task = Some(waiting::<()>());
                 let _guard = OnDrop(move || {
                     if let Some(task) = task.take() {
@@ -1158,7 +1168,7 @@ mod in_destructors {
     fn but_a_task_can_be_told_to_go() {
         let _watchdog = watchdog();
         let (tx, rx) = channel();
-        let ended = process::attach(move |_: &mut Inbox<()>| {
+        let ended = process::attach_receiver(move |_: &mut Inbox<()>| {
             let mut task = Some(waiting::<()>());
             let _guard = OnDrop(move || {
                 let mut task = task.take().unwrap();
@@ -1221,7 +1231,7 @@ mod in_destructors {
             let dropped = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&dropped);
             let held = OnDrop(move || note.store(true, Ordering::SeqCst));
-            let task = Task::spawn(move || {
+            let task = task::spawn(move || {
                 let _held = &held;
             });
             task.unwrap().join().unwrap();
@@ -1234,7 +1244,7 @@ mod in_destructors {
         attached(|_: &mut Inbox<()>| {
             process::trap_exit(true);
             let bomb = Bomb;
-            let task = Task::spawn(move || {
+            let task = task::spawn(move || {
                 let _held = &bomb;
             });
             let error = task.unwrap().join().unwrap_err();
@@ -1254,7 +1264,7 @@ mod callers_and_reports {
         fn depth(left: u32) -> Vec<Pid> {
             match left {
                 0 => task::callers(),
-                _ => Task::spawn(move || depth(left - 1)).expect("a free thread").join().expect("a value"),
+                _ => task::spawn(move || depth(left - 1)).expect("a free thread").join().expect("a value"),
             }
         }
         attached(|inbox: &mut Inbox<()>| {
@@ -1266,7 +1276,7 @@ mod callers_and_reports {
     #[test]
     fn other_processes_have_no_callers() {
         attached(|_: &mut Inbox<()>| {
-            let task = Task::spawn(|| spawn_body(|_| task::callers()).join());
+            let task = task::spawn(|| spawn_body(|_| task::callers()).join());
             assert_eq!(task.unwrap().join(), Ok(Ok(vec![])));
         });
     }
@@ -1283,7 +1293,7 @@ mod callers_and_reports {
             let (tx, rx) = channel();
             let gate = Gate::new();
             let (pass, held) = (gate.clone(), Tells(tx.clone()));
-            let task = Task::process::<Tells>(move |_| {
+            let task = task::spawn_receiver::<Tells>(move |_| {
                 pass.pass();
                 drop(held);
             });
@@ -1350,7 +1360,7 @@ fn the_destructor_of_a_value_that_comes_too_late_runs_to_its_end() {
             held.pass();
             LastWords(to)
         };
-        let task = Task::spawn(work).unwrap();
+        let task = task::spawn(work).unwrap();
         begun.pass();
         process::exit(&task, "go");
         gate.open();

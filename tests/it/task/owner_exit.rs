@@ -6,19 +6,22 @@ use std::time::Duration;
 use crate::support::child_program::in_child_program;
 use crate::support::{Gate, attached, eventually, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{Inbox, ProcessState};
+use rethread::supervisor::Shutdown;
+use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[track_caller]
-fn up() -> ServerRef<TaskSupervisor> {
-    TaskSupervisor::new().start().expect("it starts")
+fn up() -> TaskSupervisorRef {
+    TaskSupervisor::child_spec().start().expect("it starts")
 }
 
 /// Blocks a supervisor with a child that does not exit before the gate opens.
 #[track_caller]
-fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
+fn keep_busy(tasks: &TaskSupervisorRef) -> Gate {
     let (ready, gate) = (Gate::new(), Gate::new());
     let (started_gate, held) = (ready.clone(), gate.clone());
     let stubborn = move || {
@@ -29,7 +32,7 @@ fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
     let stubborn = tasks.builder().shutdown(Shutdown::Infinity).start_child(stubborn).expect("a free thread");
     ready.pass();
     let asked = tasks.clone();
-    process::spawn::<()>(move |_| drop(asked.terminate_child(stubborn))).expect("a free thread");
+    process::spawn(move || drop(asked.terminate_child(stubborn))).expect("a free thread");
     let info = |pid| process::info(pid).expect("it is running");
     eventually("the child has the request", || info(stubborn).mailbox_len == 1);
     eventually("the supervisor waits", || {
@@ -40,13 +43,10 @@ fn keep_busy(tasks: &ServerRef<TaskSupervisor>) -> Gate {
 
 /// Starts an owner that requests a task, and is killed before the supervisor handles the request.
 #[track_caller]
-fn request_and_exit(
-    tasks: &ServerRef<TaskSupervisor>,
-    ask: impl FnOnce(ServerRef<TaskSupervisor>) + Send + 'static,
-) {
+fn request_and_exit(tasks: &TaskSupervisorRef, ask: impl FnOnce(TaskSupervisorRef) + Send + 'static) {
     let gate = keep_busy(tasks);
     let asked = tasks.clone();
-    let owner = process::spawn::<()>(move |_| ask(asked)).expect("a free thread");
+    let owner = process::spawn(move || ask(asked)).expect("a free thread");
     let supervisor = tasks.whereis().expect("it is running");
     eventually("it asks", || process::info(supervisor).expect("it is running").mailbox_len == 1);
     let end = process::watch(&owner);

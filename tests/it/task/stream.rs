@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 use crate::support::scripted_server::{ScriptedCalls, spawn_body, start_server, wait_until_calling};
 use crate::support::{Gate, attached, capture, eventually, exit_reason_of, logs, watchdog};
 use parking_lot::Mutex;
+use rethread::StartError;
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, AttachError, Caught, Inbox, NameError, Via, Watch, attempt};
-use rethread::{OnTimeout, TaskStream, task};
+use rethread::task::{self, OnTimeout, TaskStream};
+use rethread::task::{JoinError, TaskSupervisor, TaskSupervisorRef};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
@@ -105,7 +108,7 @@ fn results_come_in_the_order_of_the_items() {
         let gates: Vec<Gate> = (0..=5).map(|_| Gate::new()).collect();
         gates[5].open();
         let (pass, taken) = (gates.clone(), counted());
-        let stream = Task::stream(taken.0.take(5), move |n| {
+        let stream = task::stream(taken.0.take(5), move |n| {
             pass[n + 1].pass();
             pass[n].open();
             n
@@ -123,7 +126,7 @@ fn no_more_is_taken_than_can_run() {
         for ordered in [true, false] {
             let (items, taken) = counted();
             let work = |n| if n > 0 { forever() } else { n };
-            let mut stream = Task::stream(items.take(100), work).max_concurrency(2).ordered(ordered);
+            let mut stream = task::stream(items.take(100), work).max_concurrency(2).ordered(ordered);
             assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing is produced before the request");
             assert_eq!(stream.next(), Some(Ok(0)));
             assert_eq!(taken.load(Ordering::SeqCst), 2);
@@ -145,7 +148,7 @@ fn tasks_whose_time_is_up_are_killed() {
             ms
         };
         let limit = Duration::from_millis(500);
-        let stream = Task::stream([60_000, 1, 60_000, 1], work).timeout(limit).max_concurrency(4);
+        let stream = task::stream([60_000, 1, 60_000, 1], work).timeout(limit).max_concurrency(4);
         let results: Vec<_> = stream.collect();
         let pids: HashSet<_> = roll.0.lock().iter().map(Watch::pid).collect();
         for (result, value) in results.into_iter().zip([None, Some(1), None, Some(1)]) {
@@ -169,7 +172,7 @@ fn each_task_exits_and_the_owner_traps() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for ordered in [true, false] {
-            let stream = Task::stream(0..20, |n: u32| -> () { process::exit_with(ExitReason::new(n)) });
+            let stream = task::stream(0..20, |n: u32| -> () { process::exit_with(ExitReason::new(n)) });
             let reasons: HashSet<u32> = stream
                 .ordered(ordered)
                 .enumerate()
@@ -197,7 +200,7 @@ fn what_is_not_used_is_killed() {
                 enrol.enter();
                 if n > 0 { forever() } else { enrol.wait_for(4) }
             };
-            assert_eq!(Task::stream(0..9, work).max_concurrency(4).take(1).count(), 1);
+            assert_eq!(task::stream(0..9, work).max_concurrency(4).take(1).count(), 1);
             assert!(links_of(inbox.pid()).is_empty());
             assert!(roll.gone());
             let ends = roll.wait();
@@ -248,7 +251,7 @@ mod how_far_ahead {
                 let running = Arc::new(AtomicUsize::new(0));
                 let most = Arc::new(AtomicUsize::new(0));
                 let (count, peak) = (Arc::clone(&running), Arc::clone(&most));
-                let stream = Task::stream(0..60, move |_| {
+                let stream = task::stream(0..60, move |_| {
                     struct Leaves(Arc<AtomicUsize>);
                     impl Drop for Leaves {
                         fn drop(&mut self) {
@@ -270,7 +273,7 @@ mod how_far_ahead {
         let _watchdog = watchdog();
         let roll = Roll::default();
         let meet = roll.clone();
-        let stream = Task::stream(0..30, move |_| {
+        let stream = task::stream(0..30, move |_| {
             meet.enter();
             meet.wait_for(30);
         });
@@ -282,7 +285,7 @@ mod how_far_ahead {
         let _watchdog = watchdog();
         let cores = thread::available_parallelism().unwrap().get();
         let (items, taken) = counted();
-        let mut stream = Task::stream(items, |n| if n > 0 { forever() } else { n });
+        let mut stream = task::stream(items, |n| if n > 0 { forever() } else { n });
         assert_eq!(stream.next(), Some(Ok(0)));
         assert_eq!(taken.load(Ordering::SeqCst), cores);
     }
@@ -295,7 +298,7 @@ mod how_far_ahead {
                 let roll = Roll::default();
                 let enrol = roll.clone();
                 let mut stream =
-                    Task::stream(items, move |_| enrol.enter()).max_concurrency(max).ordered(ordered);
+                    task::stream(items, move |_| enrol.enter()).max_concurrency(max).ordered(ordered);
                 for handed_out in 1..=50 {
                     stream.next().unwrap().unwrap();
                     let running = taken.load(Ordering::SeqCst);
@@ -314,7 +317,7 @@ mod how_far_ahead {
         let (items, taken) = counted();
         let (roll, gate) = (Roll::default(), Gate::new());
         let (enrol, pass) = (roll.clone(), gate.clone());
-        let mut stream = Task::stream(items, move |n| {
+        let mut stream = task::stream(items, move |n| {
             enrol.enter();
             if n > 0 {
                 pass.pass();
@@ -337,7 +340,7 @@ mod how_far_ahead {
         attached(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
-            let stream = Task::stream(0..21, move |n| {
+            let stream = task::stream(0..21, move |n| {
                 match n {
                     0 => pass.pass(),
                     20 => pass.open(),
@@ -362,7 +365,7 @@ mod how_far_ahead {
                 }
                 n
             };
-            let mut stream = Task::stream(0..6, work).max_concurrency(2).ordered(false);
+            let mut stream = task::stream(0..6, work).max_concurrency(2).ordered(false);
             for n in 1..6 {
                 assert_eq!(stream.next(), Some(Ok(n)));
             }
@@ -377,7 +380,7 @@ mod how_far_ahead {
         let _watchdog = watchdog();
         let gates: Vec<[Gate; 3]> = (0..4).map(|_| [Gate::new(), Gate::new(), Gate::new()]).collect();
         let all = gates.clone();
-        let mut stream = Task::stream(0..4, move |n| {
+        let mut stream = task::stream(0..4, move |n| {
             let [begun, gate, over] = &all[n];
             begun.open();
             gate.pass();
@@ -401,7 +404,7 @@ mod how_far_ahead {
             for ordered in [true, false] {
                 let gone = Arc::new(AtomicUsize::new(0));
                 let count = Arc::clone(&gone);
-                let stream = Task::stream(0..4, move |_| {
+                let stream = task::stream(0..4, move |_| {
                     end_late(SHORT, &count);
                     count.load(Ordering::SeqCst)
                 });
@@ -422,7 +425,7 @@ mod on_a_foreign_thread {
     fn a_stream_needs_no_process() {
         let _watchdog = watchdog();
         assert_eq!(process::current(), None);
-        let stream = Task::stream(["a", "bb", "", "dddd"], |text| 12 / text.len());
+        let stream = task::stream(["a", "bb", "", "dddd"], |text| 12 / text.len());
         let results: Vec<_> = stream.collect();
         assert_eq!((&results[0], &results[1], &results[3]), (&Ok(12), &Ok(6), &Ok(3)));
         let ExitReason::Panic(report) = reason_of(Some(results[2].clone())) else {
@@ -436,7 +439,7 @@ mod on_a_foreign_thread {
         let _watchdog = watchdog();
         let roll = Roll::default();
         let enrol = roll.clone();
-        let mut stream = Task::stream(0..9, move |n| {
+        let mut stream = task::stream(0..9, move |n| {
             enrol.enter();
             if n > 0 { forever() } else { enrol.wait_for(3) }
         });
@@ -455,10 +458,10 @@ mod on_a_foreign_thread {
             pass[n].pass();
             links_of(here())
         };
-        let mut stream = Task::stream(0..3, links).max_concurrency(2);
+        let mut stream = task::stream(0..3, links).max_concurrency(2);
         gates[0].open();
         assert_eq!(stream.next(), Some(Ok(vec![])));
-        let (mut stream, owner) = process::attach(|inbox: &mut Inbox<()>| {
+        let (mut stream, owner) = process::attach_receiver(|inbox: &mut Inbox<()>| {
             gates[1].open();
             assert_eq!(stream.next(), Some(Ok(vec![])), "of the time before");
             (stream, inbox.pid())
@@ -477,7 +480,7 @@ mod on_a_foreign_thread {
         let enrol = roll.clone();
         let iterates = thread::Builder::new().spawn(move || {
             let wait = enrol.clone();
-            let mut stream = Task::stream(0..9, move |n| {
+            let mut stream = task::stream(0..9, move |n| {
                 enrol.enter();
                 if n > 0 { forever() } else { enrol.wait_for(3) }
             });
@@ -505,7 +508,7 @@ mod crashes {
                     enrol.wait_for(3);
                     if n == 1 { process::exit_with("boom") } else { forever() }
                 };
-                let mut stream = Task::stream(0..9, work).max_concurrency(3).ordered(ordered);
+                let mut stream = task::stream(0..9, work).max_concurrency(3).ordered(ordered);
                 let element: Option<Result<u32, _>> = stream.next();
                 panic!("the owner is still running: {element:?}");
             });
@@ -524,7 +527,7 @@ mod crashes {
         let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
-            let mut stream = Task::stream(0..2, move |n| {
+            let mut stream = task::stream(0..2, move |n| {
                 if n == 1 {
                     pass.pass();
                     process::exit_with("boom")
@@ -548,7 +551,7 @@ mod crashes {
                 3 => process::exit_with(ExitReason::Normal),
                 n => n,
             };
-            let results: Vec<_> = Task::stream(0..5, work).collect();
+            let results: Vec<_> = task::stream(0..5, work).collect();
             assert_eq!((&results[0], &results[4]), (&Ok(0), &Ok(4)));
             let reasons: Vec<_> =
                 results[1..4].iter().map(|one| reason_of(Some(one.clone())).to_string()).collect();
@@ -562,7 +565,7 @@ mod crashes {
     fn a_task_that_is_killed_from_elsewhere() {
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
-            let mut stream = Task::stream(0..2, |n| {
+            let mut stream = task::stream(0..2, |n| {
                 process::exit(here(), ExitReason::Kill);
                 process::checkpoint();
                 n
@@ -580,8 +583,8 @@ mod crashes {
             let roll = Roll::default();
             let enrol = roll.clone();
             let waits = roll.clone();
-            let ended = process::attach(move |inbox: &mut Inbox<()>| {
-                let mut stream = Task::stream(0.., move |n| {
+            let ended = process::attach_receiver(move |inbox: &mut Inbox<()>| {
+                let mut stream = task::stream(0.., move |n| {
                     enrol.enter();
                     if n > 0 {
                         forever()
@@ -611,7 +614,7 @@ mod crashes {
                 enrol.enter();
                 forever()
             };
-            Task::stream(0..9, work).max_concurrency(2).count()
+            task::stream(0..9, work).max_concurrency(2).count()
         });
         roll.wait_for(2);
         process::exit(owner.pid, "enough");
@@ -625,11 +628,11 @@ mod crashes {
             process::trap_exit(true);
             capture();
             let stream =
-                Task::stream([1], |_| -> Location<'static> { *process::info(here()).unwrap().spawned_at });
+                task::stream([1], |_| -> Location<'static> { *process::info(here()).unwrap().spawned_at });
             let line = line!() - 1;
             let seen = stream.map(Result::unwrap).next().unwrap();
             assert_eq!((seen.file(), seen.line()), (file!(), line));
-            let mut crashes = Task::stream([1], |_| -> Pid { process::exit_with(ExitReason::new(here())) });
+            let mut crashes = task::stream([1], |_| -> Pid { process::exit_with(ExitReason::new(here())) });
             let reason = reason_of(crashes.next());
             let pid = reason.downcast_ref::<Pid>().unwrap();
             assert!(logs().iter().any(|line| line.starts_with(&format!("ERROR process {pid} crashed"))));
@@ -643,7 +646,7 @@ mod time_limits {
     #[test]
     fn there_is_none_unless_it_is_set() {
         attached(|_: &mut Inbox<()>| {
-            let mut stream = Task::stream([30], |ms| process::sleep(Duration::from_millis(ms)));
+            let mut stream = task::stream([30], |ms| process::sleep(Duration::from_millis(ms)));
             assert_eq!(stream.next(), Some(Ok(())));
         });
     }
@@ -656,7 +659,7 @@ mod time_limits {
                 process::sleep(SHORT);
                 n
             };
-            let stream = Task::stream(0..20, work).max_concurrency(1).timeout(10 * SHORT);
+            let stream = task::stream(0..20, work).max_concurrency(1).timeout(10 * SHORT);
             assert_eq!(stream.collect::<Result<Vec<_>, _>>(), Ok((0..20).collect()));
             clean(inbox);
         });
@@ -669,7 +672,7 @@ mod time_limits {
             for ordered in [true, false] {
                 let gate = Gate::new();
                 let pass = gate.clone();
-                let stream = Task::stream(0..4, move |n| {
+                let stream = task::stream(0..4, move |n| {
                     if n % 2 == 0 {
                         pass.pass();
                     }
@@ -695,7 +698,7 @@ mod time_limits {
                 enrol.enter();
                 forever()
             };
-            let stream = Task::stream(0..9, work).max_concurrency(3);
+            let stream = task::stream(0..9, work).max_concurrency(3);
             let element = stream.timeout(SHORT).on_timeout(OnTimeout::Exit).next();
             panic!("the owner is still running: {element:?}");
         });
@@ -711,7 +714,7 @@ mod time_limits {
         attached(|inbox: &mut Inbox<()>| {
             let roll = Roll::default();
             let enrol = roll.clone();
-            let mut stream = Task::stream(0..9, move |n| {
+            let mut stream = task::stream(0..9, move |n| {
                 enrol.enter();
                 if n > 0 {
                     forever()
@@ -731,7 +734,7 @@ mod time_limits {
     #[test]
     #[should_panic(expected = "no value within 20ms")]
     fn on_a_foreign_thread_it_is_a_panic() {
-        let stream = Task::stream([()], |()| -> () { forever() }).timeout(SHORT).on_timeout(OnTimeout::Exit);
+        let stream = task::stream([()], |()| -> () { forever() }).timeout(SHORT).on_timeout(OnTimeout::Exit);
         let _watchdog = watchdog();
         stream.for_each(drop);
     }
@@ -741,7 +744,7 @@ mod time_limits {
         attached(|inbox: &mut Inbox<()>| {
             let (owner, gone) = (inbox.pid(), Arc::new(AtomicUsize::new(0)));
             let count = Arc::clone(&gone);
-            let stream = Task::stream(0..2, move |n| {
+            let stream = task::stream(0..2, move |n| {
                 // Also if it answers while the owner waits for its timeout.
                 wait_until_calling(owner, here());
                 end_late(20 * SHORT, &count);
@@ -761,7 +764,7 @@ mod time_limits {
             let enrol = roll.clone();
             let gate = Gate::new();
             let pass = gate.clone();
-            let mut stream = Task::stream(0..2, move |n| {
+            let mut stream = task::stream(0..2, move |n| {
                 enrol.enter();
                 if n == 1 {
                     pass.pass();
@@ -798,7 +801,7 @@ mod the_item_iterator {
             forever()
         };
         attached(|inbox: &mut Inbox<()>| {
-            let mut stream = Task::stream(items, work).max_concurrency(4);
+            let mut stream = task::stream(items, work).max_concurrency(4);
             let caught = attempt(|| stream.next()).result();
             let Err(Caught::Error(report)) = caught else { panic!("not {caught:?}") };
             assert_eq!(report.message(), "a bad item");
@@ -813,7 +816,7 @@ mod the_item_iterator {
     fn its_panic_keeps_its_payload_on_a_foreign_thread() {
         let _watchdog = watchdog();
         let items = std::iter::from_fn(|| -> Option<u8> { std::panic::panic_any(42_u8) });
-        let mut stream = Task::stream(items, |n| n);
+        let mut stream = task::stream(items, |n| n);
         #[expect(clippy::disallowed_methods, reason = "a foreign thread has nothing else")]
         let caught = std::panic::catch_unwind(AssertUnwindSafe(|| stream.next()));
         assert_eq!(*caught.unwrap_err().downcast::<u8>().unwrap(), 42);
@@ -828,7 +831,7 @@ mod the_item_iterator {
                     process::exit_with("no more")
                 }
             });
-            Task::stream(items, |_| forever()).max_concurrency(2).for_each(|one: Result<(), _>| drop(one));
+            task::stream(items, |_| forever()).max_concurrency(2).for_each(|one: Result<(), _>| drop(one));
         });
         assert_eq!(reason, "no more".into());
     }
@@ -842,7 +845,7 @@ mod the_item_iterator {
                 assert_eq!(process::current(), Some(owner));
                 text.clone()
             });
-            let sizes: Vec<usize> = Task::stream(items, |text| text.len()).map(Result::unwrap).collect();
+            let sizes: Vec<usize> = task::stream(items, |text| text.len()).map(Result::unwrap).collect();
             assert_eq!(sizes, [1, 3]);
             assert_eq!(texts.len(), 2);
         });
@@ -857,7 +860,7 @@ mod the_item_iterator {
             assert!(turn < 4, "asked again after the end");
             (turn < 3).then_some(turn)
         });
-        let mut stream = Task::stream(items, |n| n);
+        let mut stream = task::stream(items, |n| n);
         assert_eq!((stream.next(), stream.next()), (Some(Ok(1)), Some(Ok(2))));
         assert_eq!((stream.next(), stream.next(), stream.next()), (None, None, None));
     }
@@ -865,14 +868,14 @@ mod the_item_iterator {
     #[test]
     fn the_hint_counts_what_is_still_to_come() {
         attached(|_: &mut Inbox<()>| {
-            let mut stream = Task::stream(0..10, |n| n).max_concurrency(3);
+            let mut stream = task::stream(0..10, |n| n).max_concurrency(3);
             for left in (1..=10).rev() {
                 assert_eq!(stream.size_hint(), (left, Some(left)));
                 assert!(stream.next().is_some());
             }
             assert_eq!((stream.size_hint(), stream.next()), ((0, Some(0)), None));
-            assert_eq!(Task::stream(0.., |n: u8| n).size_hint().1, (0_u8..).size_hint().1);
-            let open = Task::stream(std::iter::repeat(1), |n| n);
+            assert_eq!(task::stream(0.., |n: u8| n).size_hint().1, (0_u8..).size_hint().1);
+            let open = task::stream(std::iter::repeat(1), |n| n);
             assert_eq!(open.size_hint(), (usize::MAX, None));
         });
     }
@@ -881,7 +884,7 @@ mod the_item_iterator {
     fn a_stream_of_nothing() {
         let _watchdog = watchdog();
         fn fused(_: &impl std::iter::FusedIterator) {}
-        let mut stream: TaskStream<_, ()> = Task::stream([(); 0], |()| ());
+        let mut stream: TaskStream<_, ()> = task::stream([(); 0], |()| ());
         fused(&stream);
         assert_eq!((stream.next(), stream.next()), (None, None));
     }
@@ -902,7 +905,7 @@ mod wait_cycles {
                     wait_until_calling(me, here());
                     this.get()
                 };
-                let results = Task::stream([1], work).ordered(ordered).collect::<Vec<_>>();
+                let results = task::stream([1], work).ordered(ordered).collect::<Vec<_>>();
                 tx.send(results).expect("the test receives");
                 Next::wait()
             });
@@ -936,7 +939,7 @@ mod wait_cycles {
                         Ok(2)
                     }
                 };
-                let mut stream = Task::stream(items, work).max_concurrency(4).ordered(ordered);
+                let mut stream = task::stream(items, work).max_concurrency(4).ordered(ordered);
                 let values = (stream.next(), stream.next());
                 tx.send((values, stream.collect::<Vec<_>>())).expect("the test receives");
                 Next::wait()
@@ -965,7 +968,7 @@ mod the_rest {
     fn a_thousand_items() {
         attached(|inbox: &mut Inbox<()>| {
             for (max, ordered) in [(4, true), (4, false), (64, true), (1000, false)] {
-                let stream = Task::stream(0..1000_u32, |n| n * n).max_concurrency(max).ordered(ordered);
+                let stream = task::stream(0..1000_u32, |n| n * n).max_concurrency(max).ordered(ordered);
                 let mut squares: Vec<u32> = stream.map(Result::unwrap).collect();
                 if !ordered {
                     squares.sort_unstable();
@@ -981,7 +984,7 @@ mod the_rest {
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let work = |n: u32| if n % 3 == 0 { process::exit_with(ExitReason::new(n)) } else { n };
-            let stream = Task::stream(0..1000, work).max_concurrency(16);
+            let stream = task::stream(0..1000, work).max_concurrency(16);
             for (n, element) in (0..1000).zip(stream) {
                 match element {
                     Ok(value) => assert_eq!(value, n),
@@ -995,9 +998,9 @@ mod the_rest {
     #[test]
     fn streams_within_streams() {
         attached(|inbox: &mut Inbox<()>| {
-            let rows = Task::stream(0..5_u32, |row| {
+            let rows = task::stream(0..5_u32, |row| {
                 let owner = here();
-                let cells = Task::stream(0..5_u32, move |column| {
+                let cells = task::stream(0..5_u32, move |column| {
                     assert_eq!(task::callers()[0], owner);
                     row * 10 + column
                 });
@@ -1012,8 +1015,8 @@ mod the_rest {
     #[test]
     fn two_streams_side_by_side() {
         attached(|inbox: &mut Inbox<()>| {
-            let left = Task::stream(0..100, |n| n).max_concurrency(3);
-            let right = Task::stream(0..100, |n| n).max_concurrency(5);
+            let left = task::stream(0..100, |n| n).max_concurrency(3);
+            let right = task::stream(0..100, |n| n).max_concurrency(5);
             for (left, right) in left.zip(right) {
                 assert_eq!(left, right);
             }
@@ -1024,13 +1027,13 @@ mod the_rest {
     #[test]
     #[should_panic(expected = "the max_concurrency of a task stream must be at least 1")]
     fn none_at_a_time_is_refused() {
-        let _ = Task::stream([1], |n| n).max_concurrency(0);
+        let _ = task::stream([1], |n| n).max_concurrency(0);
     }
 
     #[test]
     #[should_panic(expected = "the order of a task stream cannot be changed after its first item")]
     fn an_order_that_changes_is_refused() {
-        let mut stream = Task::stream([1, 2], |n| n);
+        let mut stream = task::stream([1, 2], |n| n);
         stream.next();
         let _ = stream.ordered(false);
     }
@@ -1039,7 +1042,7 @@ mod the_rest {
     fn a_task_that_cannot_be_started_is_an_element() {
         attached(|inbox: &mut Inbox<()>| {
             for ordered in [true, false] {
-                let stream = Task::stream(0..3, |n| n).stack_size(usize::MAX / 4).ordered(ordered);
+                let stream = task::stream(0..3, |n| n).stack_size(usize::MAX / 4).ordered(ordered);
                 let refused: Vec<_> = stream.collect();
                 assert_eq!(refused.len(), 3);
                 for element in refused {
@@ -1050,7 +1053,7 @@ mod the_rest {
                 }
                 clean(inbox);
             }
-            let mut endless = Task::stream(0.., |n: u32| n).stack_size(usize::MAX / 4);
+            let mut endless = task::stream(0.., |n: u32| n).stack_size(usize::MAX / 4);
             assert!(endless.next().unwrap().is_err(), "and does not stop an endless stream from coming back");
         });
     }
@@ -1065,7 +1068,7 @@ mod the_rest {
         }
         let gate = Gate::new();
         let blocked = gate.clone();
-        let mut stream = Task::stream([()], move |()| {
+        let mut stream = task::stream([()], move |()| {
             let _blocked = Blocks(blocked.clone());
             process::exit_with("oops")
         })
@@ -1078,7 +1081,7 @@ mod the_rest {
     #[test]
     fn a_label_and_a_look_at_the_stream() {
         attached(|_: &mut Inbox<()>| {
-            let stream = Task::stream([()], |()| process::info(here()).unwrap().label);
+            let stream = task::stream([()], |()| process::info(here()).unwrap().label);
             let mut stream = stream.label("resizer").max_concurrency(3).timeout(LONG);
             let text = format!("{stream:?}");
             let due = "TaskStream { max_concurrency: 3, ordered: true, timeout: Some(30s), on_timeout: Kill, running: 0, .. }";
@@ -1092,12 +1095,12 @@ mod the_rest {
         struct Iterates(std::sync::mpsc::Sender<Vec<Result<u32, JoinError>>>);
         impl Drop for Iterates {
             fn drop(&mut self) {
-                let _ = self.0.send(Task::stream(0.., |n| n).collect());
+                let _ = self.0.send(task::stream(0.., |n| n).collect());
             }
         }
         let _watchdog = watchdog();
         let (tx, rx) = channel();
-        let ended = process::attach(move |_: &mut Inbox<()>| {
+        let ended = process::attach_receiver(move |_: &mut Inbox<()>| {
             let _iterates = Iterates(tx);
             process::exit_with("over")
         });
@@ -1117,12 +1120,12 @@ mod the_rest {
                 if n == 0 { enrol.wait_for(2) } else { pass.pass() }
             };
             let hour = Duration::from_secs(3600);
-            let mut stream = Task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
+            let mut stream = task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
             stream.next().unwrap().unwrap();
             let (me, notified) = (inbox.pid(), Gate::new());
             let tx = notified.clone();
             // The signal comes while it waits in the drop, or before: both must work.
-            Task::start(move || {
+            task::start(move || {
                 tx.open();
                 process::exit(me, "enough");
             })
@@ -1147,7 +1150,7 @@ mod the_rest {
                     if n == 0 { enrol.wait_for(2) } else { pass.pass() }
                 };
                 let hour = Duration::from_secs(3600);
-                let mut stream = Task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
+                let mut stream = task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
                 stream.next().unwrap().unwrap();
                 panic!("in the middle")
             };
@@ -1179,7 +1182,7 @@ mod the_rest {
             for kept in [false, true] {
                 let (over, roll) = (Gate::new(), Roll::default());
                 let (end, enrol) = (over.clone(), roll.clone());
-                let mut stream = Task::stream(0..2, move |n| {
+                let mut stream = task::stream(0..2, move |n| {
                     enrol.enter();
                     if n == 1 {
                         open_at_the_end(&end);
@@ -1196,7 +1199,7 @@ mod the_rest {
                 drop(stream);
             }
             // Of an item: the task's own panic.
-            let mut stream = Task::stream([Bomb], drop);
+            let mut stream = task::stream([Bomb], drop);
             let ExitReason::Panic(report) = reason_of(stream.next()) else { panic!("the panic was due") };
             assert_eq!(report.message(), "the destructor of a bomb");
             clean(inbox);
@@ -1213,7 +1216,7 @@ mod the_rest {
                 counts
             })
         };
-        let all = Task::stream(texts, count).ordered(false).flat_map(Result::unwrap).fold(
+        let all = task::stream(texts, count).ordered(false).flat_map(Result::unwrap).fold(
             HashMap::<String, u32>::new(),
             |mut all, (word, n)| {
                 *all.entry(word).or_default() += n;
@@ -1245,7 +1248,7 @@ fn a_start_that_panics_costs_its_item_and_not_the_stream() {
     attached(|_: &mut Inbox<()>| {
         let tasks = TaskSupervisor::start_link().unwrap();
         let moody = Moody(tasks.whereis().unwrap(), AtomicUsize::new(0));
-        let tasks = ServerRef::<TaskSupervisor>::via(moody);
+        let tasks = TaskSupervisorRef::via(moody);
         let mut stream = tasks.stream([1, 2, 3, 4], |n| n).max_concurrency(1);
         let mut next = || attempt(|| stream.next()).rescue(|_| Some(Ok(0)));
         let all: Vec<_> = std::iter::from_fn(&mut next).map(Result::unwrap).collect();
@@ -1266,14 +1269,14 @@ fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
     attached(|inbox: &mut Inbox<()>| {
         let (owner, gate) = (inbox.pid(), Gate::new());
         let held = gate.clone();
-        let mut stream = Task::stream([()], move |()| {
+        let mut stream = task::stream([()], move |()| {
             let stalls = Stalls(held.clone());
             std::mem::forget(process::on_exit_request(move || drop(stalls)));
             wait_until_calling(owner, process::current().unwrap());
             7
         });
         // The timer thread keeps the order: the task's time is over before this arrives.
-        let opener = process::spawn::<()>(move |inbox| {
+        let opener = process::spawn_receiver::<()>(move |inbox| {
             inbox.recv();
             gate.open();
         });
@@ -1286,10 +1289,10 @@ fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
 #[test]
 fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
     let _watchdog = watchdog();
-    let tasks = TaskSupervisor::new().start().unwrap();
+    let tasks = TaskSupervisor::child_spec().start().unwrap();
     let (stuck, gate) = (Gate::new(), Gate::new());
     let (started_gate, held, supervisor) = (stuck.clone(), gate.clone(), tasks.clone());
-    let owner = process::Builder::new().kill_grace(Duration::ZERO).spawn::<()>(move |_| {
+    let owner = process::Builder::new().kill_grace(Duration::ZERO).spawn(move || {
         let items = [false, true].into_iter().inspect(|last| {
             if *last {
                 started_gate.open();

@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{Gate, attached, eventually, exit_event, exit_reason_of, unique, watchdog};
+use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::{Event, Inbox};
-use rethread::{ChildError, task};
+use rethread::supervisor::ChildError;
+use rethread::supervisor::Shutdown;
+use rethread::task;
+use rethread::task::{JoinError, Task, TaskSupervisor, TaskSupervisorRef};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -16,8 +20,8 @@ fn sleeper() {
 }
 
 #[track_caller]
-fn up() -> ServerRef<TaskSupervisor> {
-    TaskSupervisor::new().start().expect("it starts")
+fn up() -> TaskSupervisorRef {
+    TaskSupervisor::child_spec().start().expect("it starts")
 }
 
 /// Ends a process and waits for its exit.
@@ -31,7 +35,7 @@ fn kill(pid: impl Into<Pid>, reason: impl Into<ExitReason>) -> ExitReason {
 #[test]
 fn no_more_tasks_than_max_children() {
     attached(|_: &mut Inbox<()>| {
-        let tasks = TaskSupervisor::new().max_children(1).start().unwrap();
+        let tasks = TaskSupervisor::child_spec().max_children(1).start().unwrap();
         let first = tasks.spawn_nolink(sleeper).unwrap();
         let full = StartError::MaxChildren { limit: 1 };
         assert_eq!(tasks.spawn(sleeper).unwrap_err(), full);
@@ -114,7 +118,7 @@ fn an_owner_takes_linked_tasks_along_and_no_others() {
     let begin = |how: fn() -> ExitReason| {
         let tasks = tasks.clone();
         let (tx, rx) = std::sync::mpsc::channel();
-        let owner = process::spawn::<()>(move |_| {
+        let owner = process::spawn(move || {
             let (linked, alone) = (tasks.spawn(sleeper).unwrap(), tasks.spawn_nolink(sleeper).unwrap());
             tx.send([linked.pid(), alone.pid()]).unwrap();
             process::exit_with(how());
@@ -167,9 +171,10 @@ fn the_callers_of_a_supervised_task_are_its_owners() {
 #[test]
 fn a_child_nobody_waits_for_is_listed_and_ended() {
     let _watchdog = watchdog();
-    let name: ServerRef<TaskSupervisor> = ServerRef::named(unique("tasks"));
+    let name: TaskSupervisorRef = TaskSupervisorRef::named(unique("tasks"));
     let system =
-        Supervisor::start_link([TaskSupervisor::new().name(name.clone())], Strategy::OneForOne).unwrap();
+        Supervisor::start_link([TaskSupervisor::child_spec().name(name.clone())], Strategy::OneForOne)
+            .unwrap();
     let (done, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let pid = name.start_child(sleeper).unwrap();
     let (open, counted) = (done.clone(), Arc::clone(&count));
@@ -196,7 +201,7 @@ fn a_thread_that_is_no_process_owns_tasks_without_a_link() {
     let task = tasks.spawn(|| -> u8 { panic!("boom") }).unwrap();
     assert!(matches!(task.join(), Err(JoinError::Exited { .. })));
     let mut slow = tasks.spawn(sleeper).unwrap();
-    assert_eq!(slow.yield_for(Duration::from_millis(1)), None);
+    assert_eq!(slow.yield_timeout(Duration::from_millis(1)), None);
     assert_eq!(slow.shutdown(Shutdown::BrutalKill), None);
     tasks.stop().unwrap();
     assert!(matches!(tasks.spawn(|| 1), Err(StartError::NoSupervisor(_))));
@@ -228,7 +233,7 @@ fn work_that_is_refused_is_dropped_and_its_destructor_harms_nobody() {
         }
     }
     let _watchdog = watchdog();
-    let tasks = TaskSupervisor::new().max_children(0).start().unwrap();
+    let tasks = TaskSupervisor::child_spec().max_children(0).start().unwrap();
     let bomb = Bomb;
     assert!(matches!(tasks.spawn_nolink(move || drop(bomb)), Err(StartError::MaxChildren { limit: 0 })));
     assert_eq!(tasks.children().unwrap(), []);
@@ -250,7 +255,7 @@ fn a_task_and_its_supervisor_show_where_they_come_from() {
 fn a_stream_of_supervised_tasks() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let tasks = TaskSupervisor::new().max_children(2).start().unwrap();
+        let tasks = TaskSupervisor::child_spec().max_children(2).start().unwrap();
         let of = |n: u32| {
             assert_ne!(n % 5, 3, "three");
             n * n
