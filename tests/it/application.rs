@@ -61,7 +61,7 @@ fn it_starts_and_not_twice() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("ap 01"), Journal::new());
     let worker = worker("worker", &journal);
-    let app = started(Application::new(name, plan().child(worker)));
+    let app = started(Application::new(name, plan().child(worker.spec())));
     assert_eq!((app.name(), app.is_running(), listed(name)), (name, true, true));
     assert_eq!(journal.all(), ["start worker"]);
     let again = Application::new(name, plan()).start();
@@ -114,7 +114,7 @@ fn a_killed_top_supervisor() {
     capture();
     let (name, journal) = (unique("ap 05"), Journal::new());
     let worker = worker("worker", &journal);
-    let app = started(noting(name, plan().child(worker), &journal));
+    let app = started(noting(name, plan().child(worker.spec()), &journal));
     journal.clear();
     process::exit(app.supervisor().whereis().unwrap(), ExitReason::Kill);
     assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Killed));
@@ -173,7 +173,7 @@ fn the_name_is_free_when_stop_returns() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("again"), Journal::new());
     for _ in 0..50 {
-        started(noting(name, plan().child(worker("w", &journal)), &journal)).stop().unwrap();
+        started(noting(name, plan().child(worker("w", &journal).spec()), &journal)).stop().unwrap();
     }
     assert_eq!(journal.all().len(), 50 * 5);
 }
@@ -213,7 +213,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
     });
     let first = worker("first", &journal);
     let last = Child::new("last", &journal).starts_as(|_| Begin::Quiet("no disk"));
-    let plan = plan().child(first).child(spawns).child(last);
+    let plan = plan().child(first.spec()).child(spawns).child(last.spec());
     let failed = noting(name, plan, &journal).start();
     let Err(ApplicationError::Failed(StartError::Failed(reason))) = failed else { panic!("not {failed:?}") };
     let child = reason.downcast_ref::<FailedToStartChild>().expect("it carries the child");
@@ -249,11 +249,14 @@ fn other_ways_to_fail() {
     assert!(
         matches!(&panicked, StartError::Failed(ExitReason::Panic(report)) if report.message() == "at the start")
     );
-    let twice = [Child::new("a", &Journal::new()), Child::new("a", &Journal::new())];
-    assert_eq!(failed(plan().children(twice)), StartError::BadSpec(SpecError::DuplicateId("a".into())));
+    let twice = [Child::new("a", &Journal::new()).spec(), Child::new("a", &Journal::new()).spec()];
+    assert_eq!(
+        failed(plan().children(twice).spec()),
+        StartError::BadSpec(SpecError::DuplicateId("a".into()))
+    );
     let taken = unique("taken");
     process::register(taken, sleeper().pid()).unwrap();
-    let error = failed(plan().name(ServerRef::named(taken)));
+    let error = failed(plan().name(ServerRef::named(taken)).spec());
     assert!(matches!(error, StartError::AlreadyStarted(_)), "{error:?}: of its top supervisor, not of it");
     process::exit(process::whereis(taken).unwrap(), ExitReason::Kill);
     assert!(!listed(name));
@@ -319,13 +322,14 @@ fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
             Err(StartError::Ignored)
         });
         let note = journal.clone();
-        let app =
-            started(Application::new(name, plan().child(worker).child(spawns)).prep_stop(failure).on_stop(
+        let app = started(
+            Application::new(name, plan().child(worker.spec()).child(spawns)).prep_stop(failure).on_stop(
                 move || {
                     note.note("on_stop");
                     failure();
                 },
-            ));
+            ),
+        );
         let master = master(&app);
         // The callbacks fail, and the stop completes despite that.
         app.stop().unwrap();
@@ -374,7 +378,7 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
     let worker = Child::new("worker", &Journal::new());
     let (note, noted) = (journal.clone(), journal.clone());
     let app = started(
-        Application::new(name, plan().child(worker))
+        Application::new(name, plan().child(worker.spec()))
             .prep_stop(move || note.note(format!("{:?}", Application::stop(name))))
             .on_stop(move || {
                 let itself = Application::find(name).expect("it is not over");
@@ -434,7 +438,7 @@ fn one_that_is_still_starting_can_be_stopped() {
             Begin::Up
         });
         let journal = Journal::new();
-        let application = noting(name, plan().child(slow), &journal);
+        let application = noting(name, plan().child(slow.spec()), &journal);
         let note = journal.clone();
         process::spawn(move || {
             let app = started(application);
@@ -462,7 +466,7 @@ fn a_supervisor_that_gives_up_is_told_from_one_that_was_stopped() {
     let (name, journal) = (unique("gives up"), Journal::new());
     let (a, b) = (worker("a", &journal), worker("b", &journal));
     let plan = Supervisor::one_for_one().max_restarts(1, MINUTE);
-    let app = started(noting(name, plan.child(a).child(b), &journal));
+    let app = started(noting(name, plan.child(a.spec()).child(b.spec()), &journal));
     a.crash();
     a.await_start(2);
     journal.clear();
@@ -484,7 +488,7 @@ fn a_significant_child_ends_it_well_or_badly() {
     let _watchdog = watchdog();
     let ending = |restart: Restart, reason: ExitReason| {
         let job = Child::new("job", &Journal::new());
-        let spec = job.restart(restart).significant(true);
+        let spec = job.spec().restart(restart).significant(true);
         let app = started(Application::new(
             unique("job"),
             plan().auto_shutdown(rethread::supervisor::AutoShutdown::AnySignificant).child(spec),
@@ -511,7 +515,7 @@ fn a_significant_child_ends_it_well_or_badly() {
 fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
     let _watchdog = watchdog();
     let journal = Journal::new();
-    let app = started(noting(unique("direct"), plan().child(worker("w", &journal)), &journal));
+    let app = started(noting(unique("direct"), plan().child(worker("w", &journal).spec()), &journal));
     journal.clear();
     app.supervisor().stop().unwrap();
     assert_eq!(app.wait(), ApplicationExit::Stopped(ExitReason::Normal));
@@ -630,8 +634,11 @@ fn children_of_a_killed_top_supervisor_have_time_but_not_for_ever() {
         held.pass();
         note.note("cleaned up");
     });
-    let app =
-        started(noting(unique("orphans"), plan().child(careful).child(child::stubborn("deaf")), &journal));
+    let app = started(noting(
+        unique("orphans"),
+        plan().child(careful.spec()).child(child::stubborn("deaf")),
+        &journal,
+    ));
     let stubborn = child::child_pid(&app.supervisor(), "deaf");
     let gone = process::watch(stubborn);
     journal.clear();
@@ -648,9 +655,9 @@ fn an_application_in_another_belongs_to_itself() {
     let _watchdog = watchdog();
     let (outer_name, inner_name) = (unique("outer"), unique("inner"));
     let worker = Child::new("worker", &Journal::new());
-    let outer = started(Application::new(outer_name, plan().child(worker)));
+    let outer = started(Application::new(outer_name, plan().child(worker.spec())));
     let (journal, inner_worker) = (Journal::new(), Child::new("inner", &Journal::new()));
-    let (note, spec) = (journal.clone(), inner_worker);
+    let (note, spec) = (journal.clone(), inner_worker.spec());
     worker.run_and_wait(move || {
         let inner = Application::new(inner_name, plan().child(spec)).depends_on(outer_name);
         note.note(format!("{:?}", inner.start().map(|inner| inner.is_running())));
@@ -777,7 +784,7 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
         let answer = server.call_infinity(|from| Do(Box::new(stop), from));
         note.note(format!("{answer:?}"));
     });
-    let app = started(Application::new(name, plan().child(worker)));
+    let app = started(Application::new(name, plan().child(worker.spec())));
     app.stop().unwrap();
     let logged = journal.all();
     assert!(
@@ -797,7 +804,7 @@ fn a_child_that_calls_whoever_waits_for_the_stop_is_told() {
         let asked = server.call_infinity(|from| Do(Box::new(String::new), from));
         note.note(if matches!(asked, Err(CallError::Deadlock { .. })) { "deadlock" } else { "no deadlock" });
     });
-    started(Application::new(name, plan().child(worker)));
+    started(Application::new(name, plan().child(worker.spec())));
     let stop = move || format!("{:?}", Application::stop(name));
     assert_eq!(outside.call(|from| Do(Box::new(stop), from)).unwrap(), "Ok(())");
     assert_eq!(journal.all(), ["deadlock"]);

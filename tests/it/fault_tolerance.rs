@@ -37,7 +37,7 @@ fn the_crash_of_a_process_leaves_unrelated_processes_and_their_memory_alone() {
     let _watchdog = watchdog();
     let other = Child::new("other", &Journal::new());
     let memory = Arc::new(Mutex::new(vec![1, 2, 3]));
-    let server = other.start().unwrap();
+    let server = other.spec().start().unwrap();
     let breaking = fragile();
     assert!(
         matches!(break_down(&breaking), ExitReason::Panic(report) if report.message() == "something went wrong")
@@ -268,7 +268,7 @@ fn a_process_can_stop_watching_by_demonitor() {
 fn a_call_notices_the_crash_of_the_server() {
     let _watchdog = watchdog();
     let server = Child::new("server", &Journal::new());
-    server.start().unwrap();
+    server.spec().start().unwrap();
     let (entered, gate) = (Gate::new(), Gate::new());
     let (enter, wait) = (entered.clone(), gate.clone());
     server.run(move || {
@@ -301,7 +301,7 @@ fn one_for_one_restarts_only_the_child_that_died() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b] = ["a", "b"].map(|id| Child::new(id, &journal));
-    let supervisor = up(Supervisor::one_for_one().child(a).child(b));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()).child(b.spec()));
     let before = (a.pid(), b.pid());
     a.crash();
     assert_ne!(child_pid(&supervisor, "a"), before.0);
@@ -314,7 +314,7 @@ fn a_restarted_child_has_a_new_pid_and_is_found_under_the_same_name() {
     let _watchdog = watchdog();
     let name: ServerRef<child::Actor> = ServerRef::named(unique("todo cache"));
     let cache = Child::new("cache", &Journal::new());
-    let system = Supervisor::start_link([cache.name(name.clone())], Strategy::OneForOne).unwrap();
+    let system = Supervisor::start_link([cache.spec().name(name.clone())], Strategy::OneForOne).unwrap();
     let first = name.whereis().unwrap();
     cache.kill();
     let second = cache.await_start(2);
@@ -330,7 +330,7 @@ fn a_child_spec_can_be_written_by_hand() {
     let cache = Child::new("cache", &Journal::new());
     let start = cache.clone();
     let by_hand = ChildSpec::new("by hand", move || {
-        let server = start.start_link()?;
+        let server = start.spec().start_link()?;
         server.whereis().ok_or(StartError::Failed(ExitReason::NoProc))
     });
     let system = Supervisor::start_link([by_hand], Strategy::OneForOne).unwrap();
@@ -512,7 +512,7 @@ fn when_all_are_linked_one_error_restarts_the_whole_structure_and_leaks_no_proce
 fn more_than_three_restarts_in_five_seconds_end_the_supervisor_and_its_linked_starter() {
     let cache = Child::new("cache", &Journal::new());
     let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
-        Supervisor::start_link([cache], Strategy::OneForOne).unwrap();
+        Supervisor::start_link([cache.spec()], Strategy::OneForOne).unwrap();
         for round in 1..=3 {
             cache.kill();
             cache.await_start(round + 1);
@@ -530,7 +530,7 @@ fn max_restarts_and_its_period_change_that() {
     let journal = Journal::new();
     let minute = Duration::from_secs(60);
     let more = Child::new("more", &journal);
-    let system = up(Supervisor::one_for_one().max_restarts(10, minute).child(more));
+    let system = up(Supervisor::one_for_one().max_restarts(10, minute).child(more.spec()));
     for round in 1..=10 {
         more.kill();
         more.await_start(round + 1);
@@ -541,7 +541,7 @@ fn max_restarts_and_its_period_change_that() {
     // A shorter period forgets sooner.
     let shorter = Child::new("shorter", &journal);
     let period = Duration::from_millis(50);
-    let system = up(Supervisor::one_for_one().max_restarts(1, period).child(shorter));
+    let system = up(Supervisor::one_for_one().max_restarts(1, period).child(shorter.spec()));
     for round in 1..=4 {
         shorter.kill();
         assert_eq!(child_pid(&system, "shorter"), shorter.await_start(round + 1));

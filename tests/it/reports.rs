@@ -72,7 +72,7 @@ fn no_end_that_was_to_be_expected_is_reported() {
     let (name, plan) = named("expected", Supervisor::one_for_one());
     let journal = Journal::new();
     let (a, b, c) = (Child::new("a", &journal), Child::new("b", &journal), Child::new("c", &journal));
-    let killed = c.shutdown(Shutdown::BrutalKill);
+    let killed = c.spec().shutdown(Shutdown::BrutalKill);
     let supervisor = up(plan.child(a.transient()).child(b.temporary()).child(killed));
     a.end(ExitReason::Normal);
     b.end(ExitReason::shutdown_with("enough"));
@@ -120,7 +120,7 @@ fn a_crash_is_reported_with_the_child_and_then_its_restart() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 11", Supervisor::one_for_one());
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(plan.child(a.shutdown(Shutdown::Timeout(Duration::from_millis(1234)))));
+    let supervisor = up(plan.child(a.spec().shutdown(Shutdown::Timeout(Duration::from_millis(1234)))));
     let me = format!("supervisor {name} {}", pid_of(&supervisor));
     let first = a.pid();
     a.end("oops");
@@ -161,7 +161,7 @@ fn too_many_restarts_are_reported_after_the_last_crash() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 12", Supervisor::one_for_one().max_restarts(0, MINUTE));
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(plan.child(a));
+    let supervisor = up(plan.child(a.spec()));
     let watch = supervisor.watch();
     a.end("oops");
     assert_eq!(watch.wait(), ExitReason::Shutdown);
@@ -178,12 +178,12 @@ fn a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_for() {
     let (name, plan) = named("ap 14", Supervisor::one_for_one());
     let fails = || Child::new("fails", &Journal::new()).starts_as(|_| Begin::Quiet("no disk"));
     let supervisor = up(plan);
-    assert_eq!(supervisor.start_child(fails()), Err(StartError::Failed("no disk".into())));
+    assert_eq!(supervisor.start_child(fails().spec()), Err(StartError::Failed("no disk".into())));
     assert_eq!(about(name), [""; 0], "the caller has the error");
     supervisor.stop().unwrap();
 
     let (name, plan) = named("ap 14 initial", Supervisor::one_for_one());
-    plan.child(fails()).start().unwrap_err();
+    plan.child(fails().spec()).start().unwrap_err();
     let logged = about(name);
     let from_supervisor = logged.iter().filter(|line| line.starts_with("ERROR supervisor"));
     let lines: Vec<&String> = from_supervisor.collect();
@@ -197,7 +197,7 @@ fn a_restart_that_fails_is_reported_each_time() {
     let (name, plan) = named("again", Supervisor::one_for_one().max_restarts(2, MINUTE));
     let fails = |k| if k == 1 { Begin::Up } else { Begin::Quiet("no disk") };
     let a = Child::new("a", &Journal::new()).starts_as(fails);
-    let supervisor = up(plan.child(a));
+    let supervisor = up(plan.child(a.spec()));
     let watch = supervisor.watch();
     a.end("oops");
     watch.wait();
@@ -227,8 +227,8 @@ fn a_start_that_was_asked_for_is_told_at_a_lower_level() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 15", Supervisor::one_for_one());
     let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
-    let supervisor = up(plan.child(a));
-    supervisor.start_child(b).unwrap();
+    let supervisor = up(plan.child(a.spec()));
+    supervisor.start_child(b.spec()).unwrap();
     supervisor.terminate_child("a").unwrap();
     supervisor.restart_child("a").unwrap();
     let level = |line: &String| line.split(' ').next().unwrap().to_owned();
@@ -245,7 +245,7 @@ fn dynamic_children_are_reported_alike() {
     let name = unique("dynamic");
     let supervisor = DynamicSupervisor::child_spec().name(ServerRef::named(name)).start().unwrap();
     let a = Child::new("a", &Journal::new());
-    let first = supervisor.start_child(a).unwrap().unwrap();
+    let first = supervisor.start_child(a.spec()).unwrap().unwrap();
     a.end("oops");
     let second = a.await_start(2);
     supervisor.count_children().unwrap();

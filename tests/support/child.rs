@@ -81,15 +81,15 @@ impl Child {
     }
 
     pub(crate) fn permanent(&self) -> ChildSpec {
-        self.into()
+        self.spec().into()
     }
 
     pub(crate) fn transient(&self) -> ChildSpec {
-        self.restart(Restart::Transient).into()
+        self.spec().restart(Restart::Transient).into()
     }
 
     pub(crate) fn temporary(&self) -> ChildSpec {
-        self.restart(Restart::Temporary).into()
+        self.spec().restart(Restart::Temporary).into()
     }
 
     /// Returns the number of attempts to start it.

@@ -56,12 +56,13 @@ impl ScriptedProcess {
                     }
                     Event::Exit { from, reason } => Event::Exit { from, reason },
                     Event::Down { monitor, target, reason } => Event::Down { monitor, target, reason },
+                    event => panic!("an event that the tests do not know: {event:?}"),
                 };
                 own.0.0.lock().push(event);
                 own.0.1.notify_all();
             }
         };
-        Self { address: builder.spawn(body).expect("a free thread"), received }
+        Self { address: builder.spawn_receiver(body).expect("a free thread"), received }
     }
 
     pub(crate) fn pid(&self) -> Pid {

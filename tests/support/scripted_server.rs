@@ -88,18 +88,18 @@ impl Plan {
     /// Starts the server without a link.
     #[track_caller]
     pub(crate) fn start(self) -> ServerRef<ScriptedServer> {
-        self.start().expect("it starts")
+        self.spec().start().expect("it starts")
     }
 
     /// Starts the server without a link, under a name.
     #[track_caller]
     pub(crate) fn start_as(self, name: &ServerRef<ScriptedServer>) -> ServerRef<ScriptedServer> {
-        self.name(name.clone()).start().expect("it starts")
+        self.spec().name(name.clone()).start().expect("it starts")
     }
 
     #[track_caller]
     pub(crate) fn start_link(self) -> ServerRef<ScriptedServer> {
-        self.start_link().expect("it starts")
+        self.spec().start_link().expect("it starts")
     }
 }
 

@@ -221,7 +221,7 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
             plan.child(spec(books, *strategy, *max, name, children))
         }
         Node::Server(slot, restart) => plan.child(Worker::of(slot, books).restart(*restart)),
-        Node::Odd(starter, restart) => plan.child(starter.restart(*restart)),
+        Node::Odd(starter, restart) => plan.child(starter.spec().restart(*restart)),
         Node::Pool(pool) => plan.child(pool.spec(period)),
         Node::Agent(slot, restart) => plan.child(Tally::of(slot, books).restart(*restart)),
         Node::Parts(parts) => plan.child(parts.spec(books)),

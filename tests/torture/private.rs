@@ -65,7 +65,7 @@ impl Client<'_> {
                 (outcome, right)
             }
             3 => {
-                let outcome = server.call_timeout(SLACK, Ask::Infallible);
+                let outcome = server.call_timeout(SLACK, Ask::Never);
                 let right = matches!(outcome, Err(CallError::NoReply { .. }));
                 (outcome, right)
             }

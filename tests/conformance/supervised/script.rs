@@ -55,7 +55,7 @@ impl SupDef {
             auto_shutdown: match option("auto_shutdown") {
                 Some("any_significant") => AutoShutdown::AnySignificant,
                 Some("all_significant") => AutoShutdown::AllSignificant,
-                _ => AutoShutdown::Infallible,
+                _ => AutoShutdown::Never,
             },
             max_children: option("max_children")
                 .map(|limit| usize::try_from(number(limit)).expect("a small number")),

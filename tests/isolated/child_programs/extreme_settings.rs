@@ -44,7 +44,7 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
             assert_eq!(end.wait(), ExitReason::Normal);
         }
         // There is no room for a supervisor's child, nor for a process that a server's `init` starts.
-        let alone = Supervisor::one_for_one().child(Child::new("a", &Journal::new())).start();
+        let alone = Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()).start();
         assert!(matches!(alone.map(drop), Err(StartError::Failed(_))));
         with_room(usize::MAX);
         assert_eq!(task::spawn(|| 1).unwrap().join(), Ok(1));
@@ -68,7 +68,7 @@ fn exits_of_all_kinds() {
     });
     let a = Child::new("a", &Journal::new());
     // With no time at all a thread may count as a zombie for the moment that it takes to exit.
-    let supervisor = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
     for count in 2..20 {
         a.crash();
         a.await_start(count);
@@ -167,7 +167,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [eternal, hasty] = ["eternal", "hasty"].map(|id| Child::new(id, &journal).traps());
-    let spec = |child: &Child, time| child.shutdown(Shutdown::Timeout(time)).reap_timeout(time);
+    let spec = |child: &Child, time| child.spec().shutdown(Shutdown::Timeout(time)).reap_timeout(time);
     let plan = Supervisor::one_for_one().max_restarts(1000, ALWAYS);
     let plan = plan.child(spec(&eternal, ALWAYS).start_timeout(ALWAYS)).child(spec(&hasty, NEVER));
     let supervisor = up(plan);
@@ -185,7 +185,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     let rooms = DynamicSupervisor::child_spec().start().unwrap();
     for _ in 0..20 {
         let a = Child::new("a", &journal).starts_as(|_| Begin::Up);
-        match rooms.start_child(a.start_timeout(NEVER)) {
+        match rooms.start_child(a.spec().start_timeout(NEVER)) {
             Ok(pid) => assert_eq!(pid, Some(a.pid())),
             Err(error) => assert_eq!(error, StartError::Timeout),
         }

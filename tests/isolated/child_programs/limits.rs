@@ -273,8 +273,8 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
         let _watchdog = watchdog();
         let journal = Journal::new();
         let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
-        let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a).child(b);
-        let top = up(patient().child(inner.id("inner")));
+        let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a.spec()).child(b.spec());
+        let top = up(patient().child(inner.spec().id("inner")));
         let first = child_pid(&top, "inner");
         room_for(3); // the two supervisors, and b
         a.crash();
@@ -299,7 +299,7 @@ fn a_whole_application_that_finds_no_room_in_time_gives_up() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
-        let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a);
+        let inner = Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec());
         let top = Supervisor::one_for_one().max_restarts(1, MINUTE).child(inner);
         let app = Application::new("no room", top).start().unwrap();
         room_for(3); // its master and the two supervisors
@@ -341,7 +341,7 @@ fn a_dynamic_child_whose_restart_finds_no_room_is_tried_again() {
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
         let supervisor = DynamicSupervisor::child_spec().max_restarts(u32::MAX, MINUTE).start().unwrap();
-        supervisor.start_child(a).unwrap();
+        supervisor.start_child(a.spec()).unwrap();
         room_for(1);
         a.crash();
         for _ in 0..10 {
@@ -361,7 +361,7 @@ fn a_supervisor_is_stopped_and_killed_in_the_middle_of_restarts_without_room() {
         for kills in [false, true] {
             room_for(100);
             let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
-            let supervisor = up(patient().child(a).child(b));
+            let supervisor = up(patient().child(a.spec()).child(b.spec()));
             let of_b = b.server().watch();
             room_for(2);
             a.crash();

@@ -46,7 +46,7 @@ fn trigger_all_logs() {
     let b = Child::new("b", &journal).starts_as(|k| if k == 2 { Begin::Fail("once") } else { Begin::Up });
     let slow = Child::new("slow", &journal).traps().ends_by(|_| panic!("in terminate"));
     let plan = Supervisor::one_for_one().max_restarts(100, MINUTE);
-    let plan = plan.child(a).child(b).child(slow);
+    let plan = plan.child(a.spec()).child(b.spec()).child(slow.spec());
     let app = Application::new("eventful", plan).start().expect("it starts");
     let supervisor = app.supervisor();
     a.crash();
@@ -59,13 +59,21 @@ fn trigger_all_logs() {
         let pid = supervisor.whereis().expect("it is running");
         move || process::exit(pid, "not the end of it")
     });
-    assert!(supervisor.start_child(Child::new("c", &journal).starts_as(|_| Begin::Panic("c"))).is_err());
+    assert!(
+        supervisor.start_child(Child::new("c", &journal).starts_as(|_| Begin::Panic("c")).spec()).is_err()
+    );
     assert_eq!(states(&supervisor).len(), 3);
-    assert!(Supervisor::one_for_one().child(b.id("d")).child(ChildSpec::worker("", || ())).start().is_err());
+    assert!(
+        Supervisor::one_for_one()
+            .child(b.spec().id("d"))
+            .child(ChildSpec::worker("", || ()))
+            .start()
+            .is_err()
+    );
 
     let rooms = DynamicSupervisor::child_spec().max_restarts(0, MINUTE).start().expect("it starts");
     let d = Child::new("d", &journal);
-    rooms.start_child(d).expect("it starts");
+    rooms.start_child(d.spec()).expect("it starts");
     let gone = rooms.watch();
     d.crash();
     assert_eq!(gone.wait(), ExitReason::Shutdown);
@@ -150,7 +158,7 @@ fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
         log_to(&Sink(ends));
         let _watchdog = watchdog();
         let a = Child::new("a", &Journal::new());
-        let supervisor = up(Supervisor::one_for_one().child(a));
+        let supervisor = up(Supervisor::one_for_one().child(a.spec()));
         a.end("the victim"); // logged by the supervisor
         a.await_start(2);
         supervisor.stop().unwrap();

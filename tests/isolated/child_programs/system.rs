@@ -111,8 +111,8 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
     support::capture();
     let journal = Journal::new();
     let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
-    let patient = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a));
-    let app = Application::new("hasty", Supervisor::one_for_one().max_restarts(2, MINUTE).child(b));
+    let patient = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(a.spec()));
+    let app = Application::new("hasty", Supervisor::one_for_one().max_restarts(2, MINUTE).child(b.spec()));
     let app = app.start().expect("it starts");
     let hanging = Gate::new();
     let (begun, held) = (Gate::new(), hanging.clone());
@@ -132,7 +132,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
             let refused = process::spawn_link(|| ());
             let Err(SpawnError::Thread(cause)) = refused else { panic!("{refused:?}") };
             assert!(cause.raw_os_error().is_some(), "{cause}");
-            let refused = patient.start_child(b.id("c"));
+            let refused = patient.start_child(b.spec().id("c"));
             assert!(matches!(refused, Err(StartError::Thread(_))), "{refused:?}");
             assert!(task::spawn(|| 7).is_err());
             let refused = Agent::start(|| 7).map(drop);
@@ -348,7 +348,7 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
             let _ = process::send_after(ms(1), &inbox.address(), ());
             message(inbox);
             let mut events = rethread::observer::events();
-            let system = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new())));
+            let system = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));
             let named = Builder::new().name("of the files").spawn_receiver::<()>(|inbox| drop(inbox.recv()));
             assert!(events.recv_timeout(MINUTE).is_some());
             let after = task::spawn(move || (inherited(), open())).unwrap().join().unwrap();
@@ -390,7 +390,7 @@ fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
             }
         });
         let waits = Child::new("waits", &Journal::new()).traps().ends_by(|_| send_line("its terminate runs"));
-        let system = up(Supervisor::one_for_one().child(waits).child(hangs));
+        let system = up(Supervisor::one_for_one().child(waits.spec()).child(hangs.spec()));
         process::spawn(move || drop(system.stop())).unwrap();
         begun.wait_for(3);
         return; // from the test, and from the `main` of the test harness
@@ -412,8 +412,8 @@ fn an_exit_of_the_program_in_a_handler_does_not_wait_for_a_terminate_that_runs()
             send_line("it ended");
         });
         let exits = Child::new("exits", &Journal::new());
-        let slow = up(Supervisor::one_for_one().child(ends_slowly));
-        let _other = up(Supervisor::one_for_one().child(exits));
+        let slow = up(Supervisor::one_for_one().child(ends_slowly.spec()));
+        let _other = up(Supervisor::one_for_one().child(exits.spec()));
         process::spawn(move || drop(slow.stop())).unwrap();
         terminating.pass();
         exits.run(|| std::process::exit(7));

@@ -669,7 +669,7 @@ fn the_late_reply_of_a_zombie_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         for with_send in [false, true] {
             let (name, gate) = (name("th18"), Gate::new());
-            let spec = Plan::new(&Journal::new()).name(name.clone()).kill_grace(SHORT);
+            let spec = Plan::new(&Journal::new()).spec().name(name.clone()).kill_grace(SHORT);
             let server = spec.start().unwrap();
             let (pass, calls) = (gate.clone(), name.clone());
             let (tx, rx) = channel();
@@ -722,7 +722,7 @@ fn poke(pid: Pid) {
 fn a_zombie_cannot_answer_for_another_server() {
     attached(|_: &mut Inbox<()>| {
         let (gate, front) = (Gate::new(), start_server());
-        let zombie = Plan::new(&Journal::new()).kill_grace(SHORT).start().unwrap();
+        let zombie = Plan::new(&Journal::new()).spec().kill_grace(SHORT).start().unwrap();
         let (pass, delegate) = (gate.clone(), zombie.clone());
         let (tx, rx) = channel();
         let (calls, mine) = (front.clone(), front.clone());
@@ -1270,7 +1270,7 @@ fn a_server_can_be_reached_by_a_key_in_another_table() {
             assert_eq!(key.whereis(), Some(server.pid()));
             assert_eq!(key.get(), Ok(0));
             key.note("cast");
-            let again = Plan::new(&Journal::new()).name(key.clone()).start();
+            let again = Plan::new(&Journal::new()).spec().name(key.clone()).start();
             assert_eq!(again.unwrap_err(), StartError::AlreadyStarted(server.pid()));
             let (monitor, watch) = (key.monitor(), key.watch());
             if round % 2 == 0 {
@@ -1569,7 +1569,7 @@ fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
         }));
     };
     let table = Table(Mutex::new(Some(Box::new(untrapped))));
-    let server = Plan::new(&Journal::new()).name(ServerRef::via(table)).start().unwrap();
+    let server = Plan::new(&Journal::new()).spec().name(ServerRef::via(table)).start().unwrap();
     let (pid, called, (tx, rx)) = (server.whereis().unwrap(), server.clone(), channel());
     does(Box::new(move || {
         process::trap_exit(true);

@@ -298,7 +298,7 @@ fn a_child_that_calls_its_parent_in_init_and_crashes_fails_the_start() {
                     name.get()?;
                     Ok(())
                 });
-                let error = child.start_link().unwrap_err();
+                let error = child.spec().start_link().unwrap_err();
                 let StartError::Failed(reason) = &error else { panic!("not {error}") };
                 assert!(matches!(reason.downcast_ref(), Some(CallError::Deadlock { .. })), "{reason}");
                 from.reply(1)

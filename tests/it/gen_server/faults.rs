@@ -68,7 +68,7 @@ fn a_panic_in_any_callback_ends_only_that_server_with_the_true_reason() {
         let bystander = start_server();
         for (message, prepare, strike) in cases {
             let (journal, name) = (Journal::new(), name("fault"));
-            let spec = prepare(Plan::new(&journal)).name(name.clone());
+            let spec = prepare(Plan::new(&journal)).spec().name(name.clone());
             let server = spec.start_link().unwrap();
             strike(&server);
             let (from, reason) = exit_event(inbox);
@@ -93,7 +93,7 @@ fn a_panic_in_init_is_the_error_of_the_start() {
         process::trap_exit(true);
         let (journal, name) = (Journal::new(), name("init"));
         let plan = Plan::new(&journal).init(|_| panic!("in init"));
-        let error = plan.name(name.clone()).start_link().unwrap_err();
+        let error = plan.spec().name(name.clone()).start_link().unwrap_err();
         let StartError::Failed(reason) = &error else { panic!("not {error}") };
         assert_eq!(panic_message(reason), "in init");
         assert_eq!(journal.all(), [""; 0], "there is no state to terminate");
@@ -245,7 +245,7 @@ fn a_handler_that_never_returns() {
     attached(|_: &mut Inbox<()>| {
         let (journal, other, gate, name) = (Journal::new(), Journal::new(), Gate::new(), name("stuck"));
         let ear = Plan::new(&other).start();
-        let spec = Plan::new(&journal).name(name.clone()).kill_grace(SHORT).label("the stuck one");
+        let spec = Plan::new(&journal).spec().name(name.clone()).kill_grace(SHORT).label("the stuck one");
         let server = spec.start().unwrap();
         let (pid, watch, pass, tells) = (server.pid(), server.watch(), gate.clone(), ear.clone());
         let limit = Duration::from_millis(50);
@@ -305,7 +305,7 @@ fn a_handler_that_never_returns() {
 #[test]
 fn a_stuck_handler_that_is_told_to_shut_down_is_declared_dead_in_time() {
     attached(|_: &mut Inbox<()>| {
-        let server = Plan::new(&Journal::new()).exit_timeout(SHORT).start().unwrap();
+        let server = Plan::new(&Journal::new()).spec().exit_timeout(SHORT).start().unwrap();
         let watch = server.watch();
         let gate = block_server(&server, Next::wait);
         process::exit(server.pid(), ExitReason::Shutdown);
@@ -322,7 +322,7 @@ fn a_terminate_that_never_returns_can_still_be_killed() {
         let (journal, gate) = (Journal::new(), Gate::new());
         let pass = gate.clone();
         let plan = Plan::new(&journal).terminate(move |_| pass.pass());
-        let server = plan.kill_grace(SHORT).start().unwrap();
+        let server = plan.spec().kill_grace(SHORT).start().unwrap();
         let limit = Duration::from_millis(50);
         assert_eq!(server.stop_timeout(ExitReason::Normal, limit), Err(StopError::Timeout));
         assert_eq!(journal.wait_for(1), ["terminate normal"]);
@@ -343,7 +343,7 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
         let (gate, name) = (Gate::new(), name("drops"));
         let pass = gate.clone();
         let plan = Plan::new(&Journal::new()).on_drop(move || pass.pass());
-        let server = plan.name(name.clone()).exit_timeout(SHORT).start().unwrap();
+        let server = plan.spec().name(name.clone()).exit_timeout(SHORT).start().unwrap();
         assert_eq!(server.stop(), Ok(()), "it stopped with the requested reason");
         assert_eq!(name.whereis(), None);
         let pid = server.pid();

@@ -49,7 +49,7 @@ fn start_call_stop_then_noproc() {
 #[test]
 fn init_may_ask_not_to_be_started() {
     attached(|inbox: &mut Inbox<()>| {
-        let ignoring = || Plan::new(&Journal::new()).init(|_| Err(InitError::Ignore));
+        let ignoring = || Plan::new(&Journal::new()).init(|_| Err(InitError::Ignore)).spec();
         for trapping in [false, true] {
             process::trap_exit(trapping);
             assert_eq!(ignoring().start().unwrap_err(), StartError::Ignored);
@@ -69,7 +69,7 @@ fn init_may_stop_with_a_reason() {
             tx.send(process::watch(cx.pid())).unwrap();
             Err(InitError::Stop("stopped".into()))
         });
-        assert_eq!(stopping.start().unwrap_err(), StartError::Failed("stopped".into()));
+        assert_eq!(stopping.spec().start().unwrap_err(), StartError::Failed("stopped".into()));
         assert_eq!(rx.recv().unwrap().wait(), "stopped".into(), "the process ends with the reason");
         assert_no_trace(inbox);
     });
@@ -86,7 +86,7 @@ fn a_quiet_refusal_ends_the_process_normally() {
                 tx.send(process::watch(cx.pid())).unwrap();
                 Err(InitError::Error("no paper".into()))
             });
-            assert_eq!(quiet.start_link().unwrap_err(), StartError::Failed("no paper".into()));
+            assert_eq!(quiet.spec().start_link().unwrap_err(), StartError::Failed("no paper".into()));
             assert_eq!(rx.recv().unwrap().wait(), ExitReason::Normal);
             assert_no_trace(inbox);
         }
@@ -98,7 +98,8 @@ fn a_quiet_refusal_ends_the_process_normally() {
 fn a_parent_that_does_not_trap_dies_of_a_failed_init() {
     for _ in 0..20 {
         let reason = exit_reason_of(|_: &mut Inbox<()>| {
-            let _ = Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into()))).start_link();
+            let _ =
+                Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into()))).spec().start_link();
             process::checkpoint();
             unreachable!("it has been asked to exit");
         });
@@ -110,7 +111,7 @@ fn a_parent_that_does_not_trap_dies_of_a_failed_init() {
 #[test]
 fn so_it_does_of_a_panic_in_init() {
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
-        let _ = Plan::new(&Journal::new()).init(|_| panic!("boom in init")).start_link();
+        let _ = Plan::new(&Journal::new()).init(|_| panic!("boom in init")).spec().start_link();
         process::checkpoint();
         unreachable!("it has been asked to exit");
     });
@@ -124,7 +125,7 @@ fn so_it_does_of_a_panic_in_init() {
 fn a_parent_survives_an_init_that_stops_normally() {
     attached(|inbox: &mut Inbox<()>| {
         let stopping = Plan::new(&Journal::new()).init(|_| Err(InitError::Stop(ExitReason::Normal)));
-        assert_eq!(stopping.start_link().unwrap_err(), StartError::Failed(ExitReason::Normal));
+        assert_eq!(stopping.spec().start_link().unwrap_err(), StartError::Failed(ExitReason::Normal));
         process::checkpoint();
         assert_no_trace(inbox);
     });
@@ -143,7 +144,7 @@ fn killed_in_init() {
                 process::sleep(Duration::MAX);
                 Ok(())
             });
-            assert_eq!(slow.start_link().unwrap_err(), StartError::Failed(ExitReason::Killed));
+            assert_eq!(slow.spec().start_link().unwrap_err(), StartError::Failed(ExitReason::Killed));
             assert_no_trace(inbox);
             killer.join().unwrap();
         }
@@ -168,7 +169,7 @@ fn killed_in_an_init_that_does_not_listen() {
             process::exit(pid, ExitReason::Kill);
             pid
         });
-        let spec = stuck.name(name.clone()).kill_grace(Duration::from_millis(20));
+        let spec = stuck.spec().name(name.clone()).kill_grace(Duration::from_millis(20));
         assert_eq!(spec.start_link().unwrap_err(), StartError::Failed(ExitReason::Killed));
         assert_eq!(name.whereis(), None);
         assert_no_trace(inbox);
@@ -193,7 +194,7 @@ fn a_taken_name() {
                 journal.note("init ran");
                 Ok(())
             });
-            plan.name(name.clone())
+            plan.spec().name(name.clone())
         };
         let taken = StartError::AlreadyStarted(holder.pid());
         assert_eq!(second().start().unwrap_err(), taken);
@@ -216,7 +217,7 @@ fn of_starts_that_race_one_wins() {
             let starters: Vec<SpawnedBody<_>> = (0..4)
                 .map(|_| {
                     let name = name.clone();
-                    spawn_body(move |_| Plan::new(&Journal::new()).name(name).start())
+                    spawn_body(move |_| Plan::new(&Journal::new()).spec().name(name).start())
                 })
                 .collect();
             let results: Vec<_> = starters.into_iter().map(|starter| starter.join().unwrap()).collect();
@@ -236,7 +237,7 @@ fn the_name_is_free_when_a_failed_start_returns() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let name = name("gs14");
-        let refusing = |stop: InitError| Plan::new(&Journal::new()).init(move |_| Err(stop));
+        let refusing = |stop: InitError| Plan::new(&Journal::new()).init(move |_| Err(stop)).spec();
         for round in 0..100 {
             let stop = if round % 2 == 0 { InitError::Ignore } else { InitError::Stop("no".into()) };
             let spec = refusing(stop).name(name.clone());
@@ -286,7 +287,7 @@ fn no_failed_start_leaves_anything() {
         process::trap_exit(true);
         for _ in 0..5 {
             for (what, fate, expected) in fates {
-                let spec = || Plan::new(&Journal::new()).init(move |_| fate());
+                let spec = || Plan::new(&Journal::new()).init(move |_| fate()).spec();
                 for (how, error) in [
                     ("start", spec().start().unwrap_err()),
                     ("start_link", spec().start_link().unwrap_err()),
@@ -316,6 +317,7 @@ fn an_init_that_takes_too_long_is_killed() {
                         process::sleep(Duration::MAX);
                         Ok(())
                     })
+                    .spec()
                     .name(name.clone())
                     .start_timeout(Duration::from_millis(20));
                 let failed = match how {
@@ -339,10 +341,11 @@ fn an_init_that_takes_too_long_is_killed() {
 #[test]
 fn a_start_with_time_to_spare_is_not_disturbed() {
     attached(|_: &mut Inbox<()>| {
-        let server = Plan::new(&Journal::new()).start_timeout(Duration::from_secs(20)).start_link().unwrap();
+        let server =
+            Plan::new(&Journal::new()).spec().start_timeout(Duration::from_secs(20)).start_link().unwrap();
         assert_eq!(server.get(), Ok(0));
         server.stop().unwrap();
-        let patient = Plan::new(&Journal::new()).start_timeout(Duration::MAX).start().unwrap();
+        let patient = Plan::new(&Journal::new()).spec().start_timeout(Duration::MAX).start().unwrap();
         patient.stop().unwrap();
     });
 }
@@ -351,7 +354,7 @@ fn a_start_with_time_to_spare_is_not_disturbed() {
 #[test]
 fn start_monitor_then_stop() {
     attached(|inbox: &mut Inbox<()>| {
-        let (server, monitor) = Plan::new(&Journal::new()).start_monitor().unwrap();
+        let (server, monitor) = Plan::new(&Journal::new()).spec().start_monitor().unwrap();
         assert_eq!(process::info(server.pid()).unwrap().monitored_by, [inbox.pid()]);
         assert_eq!(process::info(server.pid()).unwrap().links, []);
         server.stop_timeout("enough", Duration::MAX).unwrap();
@@ -457,7 +460,7 @@ fn invalid_names_are_refused_before_any_process_runs() {
                     journal.note("init ran");
                     Ok(())
                 });
-                plan.name(bad.clone())
+                plan.spec().name(bad.clone())
             };
             assert_eq!(spec().start().unwrap_err(), StartError::Name(error.clone()));
             assert_eq!(spec().start_link().unwrap_err(), StartError::Name(error.clone()));
@@ -509,7 +512,7 @@ fn init_knows_its_process_and_its_parent() {
                     tx.send((cx.parent(), std::thread::current().id())).unwrap();
                     Ok(())
                 });
-                let server = spec(plan);
+                let server = spec(plan.spec());
                 let (parent, thread) = rx.recv().unwrap();
                 assert_ne!(thread, std::thread::current().id());
                 let info = process::info(server.pid()).unwrap();
@@ -533,8 +536,8 @@ fn a_foreign_thread_can_start_servers() {
     assert_eq!(process::info(server.pid()).unwrap().links, []);
     server.stop().unwrap();
     let failing = Plan::new(&Journal::new()).init(|_| Err(InitError::Stop("why".into())));
-    assert_eq!(failing.start_link().unwrap_err(), StartError::Failed("why".into()));
-    let error = Plan::new(&Journal::new()).start_monitor().unwrap_err();
+    assert_eq!(failing.spec().start_link().unwrap_err(), StartError::Failed("why".into()));
+    let error = Plan::new(&Journal::new()).spec().start_monitor().unwrap_err();
     assert!(error.to_string().contains("not a process"), "{error}");
 }
 
@@ -550,7 +553,7 @@ fn messages_sent_during_init_are_handled_afterwards_in_order() {
             log.note("init");
             Ok(())
         });
-        let spec = plan.name(name.clone());
+        let spec = plan.spec().name(name.clone());
         let starter = spawn_body(move |_| spec.start());
         rx.recv().unwrap();
         name.note("first");
@@ -573,7 +576,7 @@ fn a_call_during_a_failing_init_learns_its_reason() {
             pass.pass();
             Err(InitError::Stop("why".into()))
         });
-        let spec = plan.name(name.clone());
+        let spec = plan.spec().name(name.clone());
         let starter = spawn_body(move |_| spec.start());
         let pid = rx.recv().unwrap();
         let calling = name.clone();
@@ -596,7 +599,7 @@ fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
                 process::sleep(Duration::MAX);
                 Ok(())
             });
-            plan.start_link()
+            plan.spec().start_link()
         });
         let server = rx.recv().unwrap();
         process::exit(starter.pid, ExitReason::Kill);
@@ -644,7 +647,7 @@ fn the_start_timeout_counts_while_it_waits_for_a_dying_holder() {
         let old = Plan::new(&Journal::new()).on_drop(move || pass.pass()).start_as(&name);
         let watch = old.watch();
         process::exit(old.pid(), "oops");
-        let spec = Plan::new(&Journal::new()).name(name.clone());
+        let spec = Plan::new(&Journal::new()).spec().name(name.clone());
         let failed = spec.start_timeout(Duration::from_millis(20)).start();
         assert_eq!(failed.unwrap_err(), StartError::Timeout);
         gate.open();

@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_millis(30);
 /// Starts a server and monitors it.
 #[track_caller]
 fn monitored(plan: Plan) -> (ServerRef<ScriptedServer>, MonitorRef) {
-    plan.start_monitor().expect("it starts")
+    plan.spec().start_monitor().expect("it starts")
 }
 
 /// Starts a process that starts the plan with a link, sends the server to the test, and exits as requested.
@@ -401,7 +401,7 @@ fn killed_while_it_is_being_stopped() {
 fn a_crash_is_reported_by_the_server_and_by_the_process() {
     capture();
     attached(|_: &mut Inbox<()>| {
-        let server = Plan::new(&Journal::new()).label("the crashing one").start().unwrap();
+        let server = Plan::new(&Journal::new()).spec().label("the crashing one").start().unwrap();
         let (pid, watch) = (server.pid(), server.watch());
         let error = server.call_with(|_, _, _| panic!("boom in the log")).unwrap_err();
         assert!(matches!(error, CallError::Exited { .. }));
@@ -449,7 +449,7 @@ fn ends_that_nobody_needs_to_hear_of_are_not_reported() {
             tx.send(cx.pid()).unwrap();
             Err(InitError::Error("no".into()))
         });
-        plan.start().unwrap_err();
+        plan.spec().start().unwrap_err();
         assert_eq!(errors_about(rx.recv().unwrap()), [""; 0]);
     });
 }
@@ -464,7 +464,7 @@ fn a_failed_init_and_an_abnormal_stop_are_reported() {
             tx.send(cx.pid()).unwrap();
             Err(InitError::Stop("no paper".into()))
         });
-        plan.start().unwrap_err();
+        plan.spec().start().unwrap_err();
         let about = errors_about(rx.recv().unwrap());
         assert_eq!(about.len(), 1, "{about:#?}");
         assert!(about[0].contains("no paper"), "{}", about[0]);

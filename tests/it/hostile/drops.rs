@@ -264,7 +264,7 @@ fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let name = ServerRef::via(Table(Bomb));
-        let server = Plan::new(&Journal::new()).name(name).start().unwrap();
+        let server = Plan::new(&Journal::new()).spec().name(name).start().unwrap();
         let end = server.watch();
         server.stop().unwrap();
         assert_eq!(end.wait(), ExitReason::Normal);

@@ -177,7 +177,7 @@ fn an_attached_thread_is_a_process_as_long_as_it_is_attached() {
 
 /// Starts a supervisor that allows no restart, with one child.
 fn strict(child: &Child) -> SupervisorRef {
-    up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(child))
+    up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(child.spec()))
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_child_that_links_and_unlinks_its_supervisor_is_stopped_with_it() {
 fn a_child_that_was_linked_anew_is_restarted_once() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));
     let pid = pid_of(&supervisor);
     a.run_and_wait(move || {
         process::unlink(pid);
@@ -256,7 +256,7 @@ fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one
         let name: SupervisorRef = SupervisorRef::named(unique("killed from below"));
         // With a name, each start waits until its predecessor has exited: the supervisor exits before its
         // children do.
-        let child = a.name(ServerRef::named(unique("a")));
+        let child = a.spec().name(ServerRef::named(unique("a")));
         let inner = Supervisor::one_for_one().name(name.clone()).child(child);
         // One that traps exits may hold its name for a moment longer: then the next attempt finds it free.
         let top = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(inner));
@@ -289,7 +289,7 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
     assert_eq!(a.starts(), 1, "it was started again");
     // The exit that comes last is noticed.
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(1, MINUTE).child(a.spec()));
     let pid = pid_of(&supervisor);
     a.run_and_wait(move || process::exit(pid, "below"));
     a.crash();
@@ -302,7 +302,7 @@ fn an_exit_signal_of_a_dynamic_child_that_lives_is_not_taken_for_its_end() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = DynamicSupervisor::child_spec().max_restarts(1, MINUTE).start().unwrap();
-    let (pid, first) = (supervisor.whereis().unwrap(), supervisor.start_child(a).unwrap());
+    let (pid, first) = (supervisor.whereis().unwrap(), supervisor.start_child(a.spec()).unwrap());
     a.run_and_wait(move || signals().into_iter().for_each(|reason| process::exit(pid, reason)));
     assert_eq!(supervisor.which_children().unwrap()[0].pid(), first);
     a.crash();
@@ -322,7 +322,7 @@ fn a_child_that_stops_its_own_supervisor_ends_with_it() {
     assert_eq!((ends.0.wait(), ends.1.wait()), (ExitReason::Normal, ExitReason::Shutdown));
     // One that traps exits does not receive the signal while it waits: it is killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
-    let limited = b.shutdown(Shutdown::Timeout(Duration::from_millis(50)));
+    let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     let supervisor = up(Supervisor::one_for_one().child(limited));
     let (ends, above) = ((supervisor.watch(), b.server().watch()), supervisor.clone());
     b.run(move || drop(above.stop()));
@@ -341,7 +341,7 @@ fn an_init_that_asks_the_supervisor_which_is_starting_it_is_refused_also_at_a_re
         noted.lock().push((above.which_children(), above.stop()));
         child::Begin::Up
     });
-    let supervisor = up(Supervisor::one_for_one().name(name).child(a));
+    let supervisor = up(Supervisor::one_for_one().name(name).child(a.spec()));
     a.crash();
     a.await_start(2);
     for (listed, stopped) in answers.lock().drain(..) {
@@ -357,7 +357,7 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
     const DEPTH: usize = 200;
     fn nested(depth: usize, deepest: &Child) -> SupervisorSpec {
         match depth {
-            0 => Supervisor::one_for_one().child(deepest),
+            0 => Supervisor::one_for_one().child(deepest.spec()),
             _ => Supervisor::one_for_one().child(nested(depth - 1, deepest)),
         }
     }
@@ -487,7 +487,7 @@ fn odd_names_ids_and_labels_are_names_ids_and_labels() {
         kill(named.pid(), ExitReason::Kill);
         assert_eq!(process::whereis(odd), None);
         let a = Child::new(odd, &Journal::new());
-        let supervisor = up(Supervisor::one_for_one().child(a.label(odd)));
+        let supervisor = up(Supervisor::one_for_one().child(a.spec().label(odd)));
         a.crash();
         assert_eq!(a.await_start(2), child_pid(&supervisor, odd));
         supervisor.terminate_child(ChildId::from(odd)).unwrap();

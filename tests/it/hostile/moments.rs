@@ -38,7 +38,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
             held.pass();
             Ok(())
         });
-        let refused = plan.kill_grace(LONG).start_link();
+        let refused = plan.spec().kill_grace(LONG).start_link();
         assert!(matches!(refused, Err(StartError::Failed(ExitReason::Killed))), "{:?}", refused.err());
         assert_eq!(killer.wait(), ExitReason::Normal);
         let stray = inbox.recv_timeout(Duration::ZERO);
@@ -256,7 +256,7 @@ fn a_significant_child_that_is_being_restarted_keeps_the_supervisor_up() {
         if attempt == 1 || may_start.is_open() { child::Begin::Up } else { child::Begin::Quiet("not yet") }
     });
     let ending = Child::new("ending", &journal);
-    let significant = |child: &Child| child.restart(Restart::Transient).significant(true);
+    let significant = |child: &Child| child.spec().restart(Restart::Transient).significant(true);
     let plan = Supervisor::one_for_one()
         .auto_shutdown(AllSignificant)
         .max_restarts(1_000_000, LONG)

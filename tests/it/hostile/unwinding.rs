@@ -133,7 +133,7 @@ fn a_server_that_resumes_the_exit_signal_of_another_terminates_and_is_no_normal_
 #[test]
 fn a_start_that_resumes_the_exit_signal_of_another_fails_and_the_supervisor_goes_on() {
     let _watchdog = watchdog();
-    let supervisor = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new())));
+    let supervisor = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));
     let payload = Mutex::new(Some(stolen_payload()));
     let refused = supervisor.start_child(ChildSpec::new("b", move || match payload.lock().take() {
         Some(payload) => resume(payload),
@@ -317,7 +317,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
         for signal in [ExitReason::Kill, "requested".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
-            let server = server.kill_grace(MINUTE).start().unwrap();
+            let server = server.spec().kill_grace(MINUTE).start().unwrap();
             kill(server.whereis().unwrap(), signal);
             done.try_recv().expect("the same");
         }

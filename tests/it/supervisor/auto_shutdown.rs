@@ -5,25 +5,25 @@ use std::time::Duration;
 use crate::support::child::{Child, child_pid, ids, states, up};
 use crate::support::{Journal, watchdog};
 use rethread::prelude::*;
-use rethread::supervisor::AutoShutdown::{AllSignificant, AnySignificant, Infallible};
+use rethread::supervisor::AutoShutdown::{AllSignificant, AnySignificant, Never};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn significant(child: &Child, restart: Restart) -> ChildSpec {
-    child.restart(restart).significant(true).into()
+    child.spec().restart(restart).significant(true).into()
 }
 
 // scenario: AU-01
 #[test]
 fn children_without_significance_never_end_the_supervisor() {
     let _watchdog = watchdog();
-    for rule in [Infallible, AnySignificant, AllSignificant] {
+    for rule in [Never, AnySignificant, AllSignificant] {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
             for reason in [ExitReason::Normal, ExitReason::Shutdown, "crash".into(), ExitReason::Kill] {
                 let journal = Journal::new();
                 let (a, other) = (Child::new("a", &journal), Child::new("other", &journal));
-                let plan = Supervisor::one_for_one().auto_shutdown(rule).child(other);
-                let supervisor = up(plan.child(a.restart(restart)));
+                let plan = Supervisor::one_for_one().auto_shutdown(rule).child(other.spec());
+                let supervisor = up(plan.child(a.spec().restart(restart)));
                 match &reason {
                     ExitReason::Kill => drop(a.kill()),
                     reason => drop(a.end(reason.clone())),
@@ -45,9 +45,9 @@ fn with_any_significant_the_end_of_a_temporary_one_ends_the_supervisor() {
         let [a, s, b] = ["a", "s", "b"].map(|id| Child::new(id, &journal));
         let plan = Supervisor::one_for_one()
             .auto_shutdown(AnySignificant)
-            .child(a)
+            .child(a.spec())
             .child(significant(&s, Restart::Temporary))
-            .child(b);
+            .child(b.spec());
         let supervisor = up(plan);
         let watch = supervisor.watch();
         journal.clear();
@@ -104,7 +104,7 @@ fn with_all_significant_the_last_one_ends_the_supervisor() {
             .auto_shutdown(AllSignificant)
             .child(significant(&first, restart))
             .child(significant(&second, restart))
-            .child(other);
+            .child(other.spec());
         let supervisor = up(plan);
         let watch = supervisor.watch();
         second.end(ExitReason::Normal);
@@ -143,7 +143,7 @@ fn a_restart_of_significant_siblings_does_not_count() {
             let [plain, s1, s2] = ["plain", "s1", "s2"].map(|id| Child::new(id, &journal));
             let plan = plan()
                 .auto_shutdown(rule)
-                .child(plain)
+                .child(plain.spec())
                 .child(significant(&s1, Restart::Transient))
                 .child(significant(&s2, Restart::Transient));
             let supervisor = up(plan);
@@ -162,7 +162,7 @@ fn a_significant_temporary_sibling_stopped_by_a_restart_is_dropped_and_does_not_
     let journal = Journal::new();
     let [plain, s] = ["plain", "s"].map(|id| Child::new(id, &journal));
     let plan = Supervisor::one_for_all().auto_shutdown(AllSignificant);
-    let supervisor = up(plan.child(plain).child(significant(&s, Restart::Temporary)));
+    let supervisor = up(plan.child(plain.spec()).child(significant(&s, Restart::Temporary)));
     plain.kill();
     assert_eq!(states(&supervisor), [("plain".into(), "running")]);
     supervisor.stop().unwrap();
@@ -175,6 +175,7 @@ fn a_sub_supervisor_can_be_the_significant_child() {
     let batch = Supervisor::one_for_one()
         .auto_shutdown(AnySignificant)
         .child(significant(&job, Restart::Transient))
+        .spec()
         .id("batch")
         .restart(Restart::Transient)
         .significant(true);

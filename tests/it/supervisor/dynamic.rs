@@ -122,7 +122,7 @@ fn of_a_child_that_is_ignored_nothing_is_kept() {
     let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
     assert_eq!(supervisor.start_child(a.permanent()), Ok(None));
-    assert_eq!(supervisor.start_server(a).unwrap_err(), StartError::Ignored);
+    assert_eq!(supervisor.start_server(a.spec()).unwrap_err(), StartError::Ignored);
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     supervisor.stop().unwrap();
 }
@@ -181,7 +181,7 @@ fn by_default_three_restarts_in_five_seconds_and_any_number_of_children() {
     let ended = supervisor.watch();
     let a = Child::new("a", &Journal::new());
     for k in 0..40 {
-        add(&supervisor, Child::new("crowd", &Journal::new()).id(k));
+        add(&supervisor, Child::new("crowd", &Journal::new()).spec().id(k));
     }
     add(&supervisor, a.permanent());
     for k in 1..=3 {
@@ -210,7 +210,7 @@ fn a_plan_that_makes_no_sense_starts_nothing() {
         let zero_period = StartError::BadSpec(SpecError::ZeroPeriod);
         assert_eq!(bad().start_link().unwrap_err(), zero_period);
         assert_eq!(bad().start().unwrap_err(), zero_period);
-        assert_eq!(bad().start().unwrap_err(), zero_period);
+        assert_eq!(bad().spec().start().unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Ok(bad())).unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Err(InitError::Ignore)).unwrap_err(), StartError::Ignored);
         let refused = Module::start_link(Err(InitError::stop("no"))).unwrap_err();
@@ -313,7 +313,7 @@ fn termination_is_by_the_childs_own_shutdown() {
         (Shutdown::Infinity, ExitReason::Shutdown),
     ];
     for (shutdown, reason) in cases {
-        let pid = add(&supervisor, Child::new("a", &Journal::new()).shutdown(shutdown));
+        let pid = add(&supervisor, Child::new("a", &Journal::new()).spec().shutdown(shutdown));
         let watch = process::watch(pid);
         assert_eq!(supervisor.terminate_child(pid), Ok(()));
         assert!(!process::is_alive(pid), "{shutdown:?}: it has exited when the call returns");
@@ -391,7 +391,7 @@ fn children_stop_at_the_same_time() {
                 notified.1.wait(&mut count);
             }
         });
-        add(&supervisor, child.shutdown(Shutdown::Infinity));
+        add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
     }
     supervisor.stop().unwrap();
     assert_eq!(*notified.0.lock(), 3);
@@ -436,7 +436,7 @@ fn each_childs_time_is_its_own() {
         .unwrap()
     };
     // It exits only when the impatient one has been killed.
-    add(&supervisor, patient.shutdown(Shutdown::Timeout(MINUTE * 60)));
+    add(&supervisor, patient.spec().shutdown(Shutdown::Timeout(MINUTE * 60)));
     supervisor.stop().unwrap();
     process::watch(waits_for_short).wait();
     assert!(slow.is_open());
@@ -463,7 +463,7 @@ fn ten_children_are_killed() {
 fn a_significant_child_is_refused_before_the_supervisor_is_asked() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let significant = || a.restart(Restart::Transient).significant(true);
+    let significant = || a.spec().restart(Restart::Transient).significant(true);
     let refused = Err(StartError::BadSpec(SpecError::SignificantWithoutAutoShutdown("a".into())));
     let supervisor = up(DynamicSupervisor::child_spec());
     assert_eq!(supervisor.start_child(significant()), refused);
@@ -483,7 +483,7 @@ fn restart_types_are_those_of_any_supervisor() {
             [Restart::Permanent, Restart::Transient, Restart::Temporary].into_iter().zip(again)
         {
             let a = Child::new("a", &Journal::new());
-            let pid = add(&supervisor, a.restart(restart));
+            let pid = add(&supervisor, a.spec().restart(restart));
             a.end(reason.clone());
             let children = supervisor.which_children().unwrap();
             assert_eq!(children.len(), usize::from(again), "{restart:?} {reason}");
@@ -539,8 +539,8 @@ fn already_started_is_handed_on() {
     let supervisor = up(DynamicSupervisor::child_spec());
     let name: ServerRef<Actor> = ServerRef::named(unique("dynamic.taken"));
     let a = Child::new("a", &Journal::new());
-    let pid = add(&supervisor, a.name(name.clone()));
-    assert_eq!(supervisor.start_child(a.name(name)), Err(StartError::AlreadyStarted(pid)));
+    let pid = add(&supervisor, a.spec().name(name.clone()));
+    assert_eq!(supervisor.start_child(a.spec().name(name)), Err(StartError::AlreadyStarted(pid)));
     assert_eq!(counted(&supervisor), [1, 1, 0, 1]);
     supervisor.stop().unwrap();
 }
@@ -550,7 +550,7 @@ fn a_typed_handle_of_a_new_child() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
-    let server = supervisor.start_server(a).unwrap();
+    let server = supervisor.start_server(a.spec()).unwrap();
     server.call(child::Ask).unwrap();
     assert_eq!(server.whereis(), Some(a.pid()));
     let other: SupervisorRef = SupervisorRef::from_pid(a.pid());
@@ -629,7 +629,7 @@ fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
         let child = Child::new(id, &Journal::new()).traps().ends_by(move |_| {
             answers.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
         });
-        add(&supervisor, child.shutdown(Shutdown::Infinity));
+        add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
     }
     supervisor.stop().unwrap();
     let all = answers.wait_for(2);
@@ -645,12 +645,12 @@ fn a_grandchild_that_asks_is_refused_and_a_stranger_hears_of_the_end() {
     let grandchild = Child::new("grandchild", &Journal::new()).traps().ends_by(move |_| {
         note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
     });
-    let inner = Supervisor::one_for_one().child(grandchild.shutdown(Shutdown::Infinity));
+    let inner = Supervisor::one_for_one().child(grandchild.spec().shutdown(Shutdown::Infinity));
     add(&supervisor, inner);
     let hold = Gate::new();
     let held = hold.clone();
     let slow = Child::new("slow", &Journal::new()).traps().ends_by(move |_| held.pass());
-    add(&supervisor, slow.shutdown(Shutdown::Infinity));
+    add(&supervisor, slow.spec().shutdown(Shutdown::Infinity));
     std::thread::scope(|scope| {
         let stopper = scope.spawn(|| supervisor.stop());
         assert!(answers.wait_for(1)[0].contains("deadlock"));
@@ -678,7 +678,7 @@ fn what_a_stopped_child_left_as_it_should_not_is_reported() {
     let supervisor = up(DynamicSupervisor::child_spec());
     let label = unique("odd");
     let child = Child::new(label, &Journal::new()).traps().ends_by(|_| process::exit_with("odd end"));
-    add(&supervisor, child);
+    add(&supervisor, child.spec());
     supervisor.stop().unwrap();
     let found = logs()
         .iter()
@@ -853,7 +853,7 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
     let asks = Child::new("asks", &Journal::new()).traps().ends_by(move |_| {
         note.note(format!("{:?}", asked.count_children().map_err(|error| error.to_string())));
     });
-    add(&supervisor, asks.shutdown(Shutdown::Infinity));
+    add(&supervisor, asks.spec().shutdown(Shutdown::Infinity));
     supervisor.stop().unwrap();
     assert!(answers.wait_for(1)[0].contains("deadlock"), "{:?}", answers.all());
     other.stop().unwrap();
@@ -874,7 +874,7 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
         };
         drop(of.get_and_update_timeout(Duration::MAX, ask));
     });
-    add(&supervisor, child.shutdown(Shutdown::Infinity));
+    add(&supervisor, child.spec().shutdown(Shutdown::Infinity));
     supervisor.stop().unwrap();
     assert!(answers.wait_for(1)[0].contains("deadlock"), "{:?}", answers.all());
     unrelated.stop().unwrap();

@@ -19,7 +19,7 @@ fn none_allowed() -> SupervisorSpec {
 fn even_a_normal_end_of_a_permanent_child_counts() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(none_allowed().child(a));
+    let supervisor = up(none_allowed().child(a.spec()));
     let watch = supervisor.watch();
     assert_eq!(a.end(ExitReason::Normal), ExitReason::Normal);
     assert_eq!(watch.wait(), ExitReason::Shutdown);
@@ -50,7 +50,7 @@ fn the_second_crash_within_the_period_is_too_much() {
     let name = unique("in 04");
     let a = Child::new("a", &Journal::new());
     let plan = Supervisor::one_for_one().max_restarts(1, MINUTE).name(ServerRef::named(name));
-    let supervisor = up(plan.child(a));
+    let supervisor = up(plan.child(a.spec()));
     let watch = supervisor.watch();
     a.crash();
     assert_eq!(child_pid(&supervisor, "a"), a.await_start(2));
@@ -68,7 +68,7 @@ fn crashes_further_apart_than_the_period_go_on_for_ever() {
     let _watchdog = watchdog();
     let period = Duration::from_millis(100);
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(1, period).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(1, period).child(a.spec()));
     for round in 1..=4 {
         a.crash();
         assert_eq!(child_pid(&supervisor, "a"), a.await_start(round + 1));
@@ -101,7 +101,7 @@ fn failed_restarts_count() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| if k > 1 { Begin::Fail("no") } else { Begin::Up });
-    let supervisor = up(Supervisor::one_for_one().max_restarts(2, MINUTE).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(2, MINUTE).child(a.spec()));
     let watch = supervisor.watch();
     a.crash();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
@@ -111,7 +111,7 @@ fn failed_restarts_count() {
 /// Starts a supervisor that allows no restart, under another; the name resolves to the current incarnation.
 fn nested(restart: Restart, sub: SupervisorSpec) -> (SupervisorRef, SupervisorRef) {
     let name = ServerRef::named(unique("sub"));
-    let sub = sub.name(name.clone()).id("sub").restart(restart);
+    let sub = sub.name(name.clone()).spec().id("sub").restart(restart);
     (up(Supervisor::one_for_one().child(sub)), name)
 }
 
@@ -120,7 +120,7 @@ fn nested(restart: Restart, sub: SupervisorSpec) -> (SupervisorRef, SupervisorRe
 fn a_transient_sub_supervisor_that_gives_up_stays_down() {
     let _watchdog = watchdog();
     let worker = Child::new("worker", &Journal::new());
-    let (top, sub) = nested(Restart::Transient, none_allowed().child(worker));
+    let (top, sub) = nested(Restart::Transient, none_allowed().child(worker.spec()));
     let watch = sub.watch();
     worker.crash();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
@@ -136,8 +136,8 @@ fn a_permanent_sub_supervisor_is_restarted_with_fresh_static_children() {
     let journal = Journal::new();
     let (worker, other, added) =
         (Child::new("worker", &journal), Child::new("other", &journal), Child::new("added", &journal));
-    let (top, sub) = nested(Restart::Permanent, none_allowed().child(worker).child(other));
-    sub.start_child(added).unwrap();
+    let (top, sub) = nested(Restart::Permanent, none_allowed().child(worker.spec()).child(other.spec()));
+    sub.start_child(added.spec()).unwrap();
     let (first, watch) = (sub.whereis(), sub.watch());
     worker.crash();
     assert_eq!(watch.wait(), ExitReason::Shutdown);
@@ -154,7 +154,7 @@ fn a_permanent_sub_supervisor_is_restarted_with_fresh_static_children() {
 fn three_levels_without_a_budget_fall_together() {
     let _watchdog = watchdog();
     let worker = Child::new("worker", &Journal::new());
-    let bottom = none_allowed().child(worker);
+    let bottom = none_allowed().child(worker.spec());
     let middle = none_allowed().child(bottom);
     let top = up(none_allowed().child(middle));
     let watch = top.watch();
@@ -183,12 +183,12 @@ impl Tree {
         let plan = |to: &SupervisorRef| Supervisor::one_for_one().max_restarts(1, MINUTE).name(to.clone());
         let top = Supervisor::one_for_all()
             .max_restarts(3, MINUTE)
-            .child(plan(&sub1).child(a).child(b).id("sub1"))
-            .child(plan(&sub2).id("sub2"))
-            .child(plan(&sub3).id("sub3").restart(Restart::Transient));
+            .child(plan(&sub1).child(a.spec()).child(b.spec()).spec().id("sub1"))
+            .child(plan(&sub2).spec().id("sub2"))
+            .child(plan(&sub3).spec().id("sub3").restart(Restart::Transient));
         let tree = Self { top: up(top), sub1, sub2, sub3, a, b, dynamic };
         tree.top.terminate_child("sub3").expect("it is there");
-        tree.sub2.start_child(tree.dynamic).expect("it starts");
+        tree.sub2.start_child(tree.dynamic.spec()).expect("it starts");
         tree
     }
 }
@@ -239,7 +239,7 @@ fn a_supervisor_ends_with_its_parent_even_if_that_ends_normally() {
     for reason in [ExitReason::Normal, ExitReason::shutdown_with("x"), "crash".into()] {
         let journal = Journal::new();
         let a = Child::new("a", &journal);
-        let (plan, leave, end) = (Supervisor::one_for_one().child(a), Gate::new(), reason.clone());
+        let (plan, leave, end) = (Supervisor::one_for_one().child(a.spec()), Gate::new(), reason.clone());
         let (passed, wait) = (Gate::new(), leave.clone());
         let started = passed.clone();
         let supervisor = std::sync::Arc::new(parking_lot::Mutex::new(None));
@@ -264,7 +264,7 @@ fn a_supervisor_ends_with_its_parent_even_if_that_ends_normally() {
 fn a_shutdown_from_a_stranger_is_ignored() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(none_allowed().child(a));
+    let supervisor = up(none_allowed().child(a.spec()));
     let target = pid_of(&supervisor);
     // From a foreign thread, and from a process that is not its parent.
     process::exit(target, ExitReason::Shutdown);
@@ -280,7 +280,7 @@ fn a_shutdown_from_a_stranger_is_ignored() {
 fn the_end_of_a_linked_stranger_is_ignored_too() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(none_allowed().child(a));
+    let supervisor = up(none_allowed().child(a.spec()));
     let target = pid_of(&supervisor);
     let unrelated = process::spawn_receiver::<()>(move |inbox| {
         process::link(target).expect("it is running");
@@ -304,7 +304,7 @@ fn a_killed_supervisor_takes_its_children_with_it_and_orphans_only_those_that_do
     let server = Child::new("server", &journal)
         .traps()
         .ends_by(move |reason| note.note(format!("server ends: {reason}")));
-    let plan = none_allowed().child(plain).child(server).child(child::stubborn("orphan"));
+    let plan = none_allowed().child(plain.spec()).child(server.spec()).child(child::stubborn("orphan"));
     let supervisor = up(plan);
     let orphan = child_pid(&supervisor, "orphan");
     let watches = [plain.server().watch(), server.server().watch()];
@@ -319,7 +319,7 @@ fn a_killed_supervisor_takes_its_children_with_it_and_orphans_only_those_that_do
 fn the_default_is_three_restarts_in_five_seconds() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     let watch = supervisor.watch();
     for round in 1..=3 {
         a.crash();
@@ -334,7 +334,7 @@ fn the_default_is_three_restarts_in_five_seconds() {
 fn a_supervisor_that_gives_up_takes_its_linked_starter_along_unless_that_traps() {
     let journal = Journal::new();
     let a = Child::new("a", &journal);
-    let plan = none_allowed().child(a);
+    let plan = none_allowed().child(a.spec());
     let reason = support::exit_reason_of(|inbox: &mut Inbox<()>| {
         plan.start_link().expect("it starts");
         a.crash();
@@ -344,7 +344,7 @@ fn a_supervisor_that_gives_up_takes_its_linked_starter_along_unless_that_traps()
     let b = Child::new("b", &journal);
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let supervisor = none_allowed().child(b).start_link().unwrap();
+        let supervisor = none_allowed().child(b.spec()).start_link().unwrap();
         b.crash();
         let from = pid_of(&supervisor);
         assert_eq!(inbox.recv(), Event::Exit { from, reason: ExitReason::Shutdown });

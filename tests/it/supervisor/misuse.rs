@@ -35,7 +35,7 @@ fn a_start_function_that_raises_is_a_failed_start() {
         (|| process::throw("ball"), "nocatch(ball)"),
     ];
     let bystander = Child::new("bystander", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(bystander));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(bystander.spec()));
     for (raise, text) in raising {
         let child = || ChildSpec::new("a", move || Ok(raise()));
         let Err(StartError::Failed(reason)) = supervisor.start_child(child()) else { panic!("no error") };
@@ -146,7 +146,7 @@ fn every_call_to_a_dead_supervisor_is_an_error() {
         let error = CallError::NoProc { server: gone.to_string().into() };
         let no_supervisor = ChildError::NoSupervisor(error.clone());
         let a = Child::new("a", &Journal::new());
-        let Err(StartError::NoSupervisor(reason)) = gone.start_child(a) else { panic!("no error") };
+        let Err(StartError::NoSupervisor(reason)) = gone.start_child(a.spec()) else { panic!("no error") };
         assert!(
             matches!(&reason, ExitReason::Call(failure) if failure.reason == ExitReason::NoProc),
             "{reason}"
@@ -202,7 +202,7 @@ fn a_child_that_calls_its_supervisor_in_its_init_is_refused() {
     for round in 0..500 {
         let (to, slot) = (name.clone(), Arc::new(Mutex::new(None)));
         let (result, another) = (Arc::clone(&slot), Child::new("another", &journal));
-        let spec = another;
+        let spec = another.spec();
         let spec = Mutex::new(Some(spec));
         let a = Child::new("a", &journal).starts_as(move |_| {
             let spec = spec.lock().take().expect("it starts once");
@@ -228,14 +228,14 @@ fn a_child_that_calls_its_supervisor_in_its_init_is_refused() {
 fn a_child_can_terminate_itself_through_its_supervisor() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, MINUTE).child(a.spec()));
     let (watch, me) = (a.server().watch(), supervisor.clone());
     a.run(move || drop(me.terminate_child("a")));
     assert_eq!(watch.wait(), ExitReason::Shutdown);
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
     // One that traps exits waits for the answer and cannot receive the request: killed when its time is up.
     let b = Child::new("b", &Journal::new()).traps();
-    let limited = b.shutdown(Shutdown::Timeout(Duration::from_millis(50)));
+    let limited = b.spec().shutdown(Shutdown::Timeout(Duration::from_millis(50)));
     supervisor.start_child(limited).unwrap();
     let (watch, me) = (b.server().watch(), supervisor.clone());
     b.run(move || drop(me.terminate_child("b")));
@@ -289,7 +289,8 @@ fn children_that_panic_while_they_end_do_not_stop_the_others_from_ending() {
     let journal = Journal::new();
     let a = Child::new("a", &journal).traps();
     let b = Child::new("b", &journal).traps().ends_by(|_| panic!("boom in terminate"));
-    let supervisor = up(Supervisor::one_for_one().child(a).child(b).child(Bomb::child_spec(())));
+    let supervisor =
+        up(Supervisor::one_for_one().child(a.spec()).child(b.spec()).child(Bomb::child_spec(())));
     let of_bomb = process::watch(child_pid(&supervisor, "Bomb"));
     supervisor.stop().unwrap();
     assert_eq!(journal.all(), ["start a", "start b", "stop b", "stop a"]);
@@ -306,8 +307,8 @@ fn a_supervisor_that_takes_too_long_to_start_is_given_up_with_all_it_started() {
             process::sleep(MINUTE);
             Err(StartError::Ignored)
         });
-        let plan = Supervisor::one_for_one().child(quick).child(slow);
-        let started = plan.start_timeout(Duration::from_millis(100)).start_link();
+        let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
+        let started = plan.spec().start_timeout(Duration::from_millis(100)).start_link();
         assert_eq!(started.map(drop), Err(StartError::Timeout));
         process::watch(quick.pid()).wait();
         assert_eq!(journal.all(), ["start quick", "stop quick"]);
@@ -327,7 +328,7 @@ fn a_parent_that_ends_while_its_supervisor_starts_takes_it_along() {
         hold.pass();
         Err(StartError::Ignored)
     });
-    let plan = Supervisor::one_for_one().child(quick).child(slow);
+    let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
     let parent = process::spawn(move || drop(plan.start_link())).unwrap();
     entered.pass();
     let of_quick = quick.server().watch();
@@ -554,7 +555,7 @@ fn deeply_nested_supervisors_stop_as_one() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let leaf = Child::new("leaf", &journal);
-    let mut plan = Supervisor::one_for_one().child(leaf);
+    let mut plan = Supervisor::one_for_one().child(leaf.spec());
     for _ in 0..30 {
         plan = Supervisor::one_for_one().child(plan);
     }

@@ -18,7 +18,7 @@ const OFTEN: u32 = u32::MAX;
 /// Starts a supervisor with `a` and a bystander, and enough budget.
 fn with_bystander(a: impl Into<ChildSpec>) -> (SupervisorRef, Child) {
     let bystander = Child::new("bystander", &Journal::new());
-    (up(Supervisor::one_for_one().child(a).child(bystander)), bystander)
+    (up(Supervisor::one_for_one().child(a).child(bystander.spec())), bystander)
 }
 
 /// Returns a child that cannot start again until the returned flag is cleared.
@@ -124,7 +124,8 @@ fn a_restart_that_fails_is_tried_again_until_it_works() {
         _ => Begin::Up,
     });
     let b = Child::new("b", &journal);
-    let supervisor = up(Supervisor::one_for_one().max_restarts(3, 9 * SECOND).child(a).child(b));
+    let supervisor =
+        up(Supervisor::one_for_one().max_restarts(3, 9 * SECOND).child(a.spec()).child(b.spec()));
     let untouched = b.pid();
     a.crash();
     let second = a.await_start(2);
@@ -139,7 +140,7 @@ fn a_restart_that_asks_to_be_ignored_is_not_tried_again() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| if k == 2 { Begin::Ignore } else { Begin::Up });
-    let supervisor = up(Supervisor::one_for_one().max_restarts(1, 9 * SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(1, 9 * SECOND).child(a.spec()));
     a.crash();
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
     assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(2))));
@@ -152,10 +153,10 @@ fn a_restart_that_asks_to_be_ignored_is_not_tried_again() {
 fn a_supervisor_answers_while_a_restart_keeps_failing() {
     let _watchdog = watchdog();
     let (a, broken) = breaks(&Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()));
     a.crash();
     eventually("a restart failed", || a.attempts() > 2);
-    assert_eq!(supervisor.start_child(a), Err(StartError::AlreadyPresent));
+    assert_eq!(supervisor.start_child(a.spec()), Err(StartError::AlreadyPresent));
     assert_eq!(supervisor.restart_child("a"), Err(ChildError::Restarting));
     assert_eq!(supervisor.delete_child("a"), Err(ChildError::Restarting));
     let listed = supervisor.which_children().unwrap();
@@ -175,7 +176,7 @@ fn a_supervisor_can_be_stopped_while_a_restart_keeps_failing() {
     let _watchdog = watchdog();
     let (a, _broken) = breaks(&Journal::new());
     let bystander = Child::new("bystander", &Journal::new());
-    let plan = Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a).child(bystander);
+    let plan = Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()).child(bystander.spec());
     let supervisor = up(plan);
     a.crash();
     eventually("a restart failed", || a.attempts() > 2);
@@ -194,7 +195,7 @@ fn a_supervisor_can_be_stopped_while_a_restart_keeps_failing() {
 fn terminate_child_ends_the_loop_of_a_failing_restart() {
     let _watchdog = watchdog();
     let (a, broken) = breaks(&Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()));
     a.crash();
     eventually("a restart failed", || a.attempts() > 2);
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
@@ -214,7 +215,7 @@ fn terminate_child_ends_the_loop_of_a_failing_restart() {
 fn a_stopped_loop_does_not_come_back_after_a_second_crash() {
     let _watchdog = watchdog();
     let (a, broken) = breaks(&Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec()));
     for round in 1..20 {
         broken.store(true, Ordering::SeqCst);
         let attempts = a.attempts();
@@ -236,7 +237,7 @@ fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     let (entered, gate) = (Gate::new(), Gate::new());
     let slow = {
         let (entered, gate, journal) = (entered.clone(), gate.clone(), journal.clone());
@@ -270,7 +271,7 @@ fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
 fn a_child_that_unlinked_itself_is_still_terminated() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let (supervisor, bystander) = with_bystander(a);
+    let (supervisor, bystander) = with_bystander(a.spec());
     let parent = pid_of(&supervisor);
     a.run_and_wait(move || process::unlink(parent));
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
@@ -285,7 +286,7 @@ fn a_child_that_unlinked_itself_is_still_terminated() {
 fn the_end_of_a_child_that_unlinked_itself_is_not_noticed() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     let parent = pid_of(&supervisor);
     let first = a.pid();
     a.run_and_wait(move || process::unlink(parent));
@@ -304,7 +305,7 @@ fn the_name_points_to_the_restarted_child() {
     let _watchdog = watchdog();
     let name: ServerRef<child::Actor> = ServerRef::named(unique("oo 20"));
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().child(a.name(name.clone())));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec().name(name.clone())));
     let before = name.whereis();
     assert_eq!(before, Some(a.pid()));
     a.kill();
@@ -323,7 +324,7 @@ fn a_start_child_that_fails_costs_no_restart() {
     let a = Child::new("a", &journal).starts_as(|_| Begin::Fail("no"));
     let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND));
     for _ in 0..5 {
-        assert_eq!(supervisor.start_child(a), Err(StartError::Failed("no".into())));
+        assert_eq!(supervisor.start_child(a.spec()), Err(StartError::Failed("no".into())));
     }
     assert_eq!(supervisor.which_children().unwrap(), []);
     assert_eq!(a.attempts(), 5);
@@ -334,7 +335,7 @@ fn a_start_child_that_fails_costs_no_restart() {
 fn an_exit_of_an_earlier_incarnation_does_not_restart_the_present_one() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a.spec()));
     // Ended by the supervisor itself: its exit is ignored.
     let first = a.pid();
     supervisor.terminate_child("a").unwrap();
@@ -350,7 +351,7 @@ fn two_crashes_at_once_are_two_restarts() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
-    let plan = Supervisor::one_for_one().max_restarts(1, 60 * SECOND).child(a).child(b);
+    let plan = Supervisor::one_for_one().max_restarts(1, 60 * SECOND).child(a.spec()).child(b.spec());
     let supervisor = up(plan);
     let watch = supervisor.watch();
     a.crash();
@@ -364,7 +365,8 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
     let _watchdog = watchdog();
     let name: ServerRef<child::Actor> = ServerRef::named(unique("crashes"));
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.name(name.clone())));
+    let supervisor =
+        up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(a.spec().name(name.clone())));
     let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     // Clients call by name without a pause; only these two errors are correct.
     let clients: Vec<_> = (0..4)
@@ -418,7 +420,7 @@ fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
         others.iter().for_each(|_| assert_eq!(inbox.recv(), process::Event::Message(())));
         for _ in 0..20 {
             let child = Child::new("notified", &Journal::new());
-            let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(child));
+            let supervisor = up(Supervisor::one_for_one().max_restarts(OFTEN, SECOND).child(child.spec()));
             let pid = child.pid();
             let mut linked: Vec<Pid> = others.iter().map(Pid::from).collect();
             linked.push(inbox.pid());

@@ -43,7 +43,7 @@ fn children_with_unlimited_time_end_with_shutdown() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (a, b) = (Child::new("a", &journal).traps(), Child::new("b", &journal));
-    let spec = |child: &Child| child.shutdown(Shutdown::Infinity);
+    let spec = |child: &Child| child.spec().shutdown(Shutdown::Infinity);
     let supervisor = up(Supervisor::one_for_one().child(spec(&a)).child(spec(&b)));
     let watches = [a.server().watch(), b.server().watch()];
     supervisor.stop().unwrap();
@@ -57,7 +57,8 @@ fn a_child_that_does_not_listen_is_killed_after_its_time() {
     let limit = ms(300);
     let a = Child::new("a", &Journal::new());
     let b = stubborn("b").shutdown(Shutdown::Timeout(limit));
-    let supervisor = up(Supervisor::one_for_one().child(a.shutdown(Shutdown::Timeout(limit))).child(b));
+    let supervisor =
+        up(Supervisor::one_for_one().child(a.spec().shutdown(Shutdown::Timeout(limit))).child(b));
     let watches = [process::watch(a.pid()), process::watch(child_pid(&supervisor, "b"))];
     let began = Instant::now();
     supervisor.stop().unwrap();
@@ -112,7 +113,7 @@ fn children_stop_one_after_the_other_each_with_a_limit_of_its_own() {
     let journal = Journal::new();
     let slow = |id| {
         let child = Child::new(id, &journal).traps().ends_by(|_| process::sleep(ms(150)));
-        child.shutdown(Shutdown::Timeout(SLACK))
+        child.spec().shutdown(Shutdown::Timeout(SLACK))
     };
     let supervisor = up(Supervisor::one_for_one().child(slow("a")).child(slow("b")));
     let watches = ["a", "b"].map(|id| process::watch(child_pid(&supervisor, id)));
@@ -186,7 +187,7 @@ fn stop_with_a_reason_ends_the_supervisor_with_it_and_the_children_with_shutdown
     let _watchdog = watchdog();
     for reason in [ExitReason::Normal, "a reason".into(), ExitReason::shutdown_with(7)] {
         let a = Child::new("a", &Journal::new());
-        let supervisor = up(Supervisor::one_for_one().child(a));
+        let supervisor = up(Supervisor::one_for_one().child(a.spec()));
         let (watch, of_a) = (supervisor.watch(), a.server().watch());
         assert_eq!(supervisor.stop_timeout(reason.clone(), MINUTE), Ok(()));
         assert_eq!((watch.wait(), of_a.wait()), (reason, ExitReason::Shutdown));
@@ -219,7 +220,7 @@ fn a_brutal_kill_of_a_stuck_child_does_not_hang() {
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
     let child = stuck("stuck", Builder::new(), &gate, &count).shutdown(Shutdown::BrutalKill);
-    let supervisor = up(Supervisor::one_for_all().child(other).child(child));
+    let supervisor = up(Supervisor::one_for_all().child(other.spec()).child(child));
     await_count("it is stuck", &count, 1);
     let first = child_pid(&supervisor, "stuck");
     let began = Instant::now();
@@ -252,7 +253,7 @@ fn the_zombie_limit_ends_a_supervisors_restarts() {
         .max_restarts(100, MINUTE)
         .max_zombies(2)
         .name(ServerRef::named(name))
-        .child(other)
+        .child(other.spec())
         .child(child.shutdown(Shutdown::BrutalKill));
     let supervisor = up(plan);
     let watch = supervisor.watch();
@@ -278,7 +279,7 @@ fn children_that_left_no_zombie_are_replaced_whatever_others_did() {
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
     let child = stuck("stuck", Builder::new().kill_grace(ms(10)), &gate, &count);
-    let plan = Supervisor::one_for_one().max_restarts(100, MINUTE).max_zombies(0).child(other);
+    let plan = Supervisor::one_for_one().max_restarts(100, MINUTE).max_zombies(0).child(other.spec());
     let supervisor = up(plan.child(child.shutdown(Shutdown::BrutalKill).restart(Restart::Temporary)));
     await_count("it is stuck", &count, 1);
     let pid = child_pid(&supervisor, "stuck");

@@ -35,8 +35,8 @@ fn a_permanent_child_that_ignores_is_kept() {
     let idle = Child::new("idle", &journal).starts_as(|_| Begin::Ignore);
     let busy = Child::new("busy", &journal);
     let supervisor = up(Supervisor::one_for_one());
-    assert_eq!(supervisor.start_child(idle), Ok(None));
-    assert_eq!(supervisor.start_child(busy), Ok(Some(busy.pid())));
+    assert_eq!(supervisor.start_child(idle.spec()), Ok(None));
+    assert_eq!(supervisor.start_child(busy.spec()), Ok(Some(busy.pid())));
     assert_eq!(states(&supervisor), [("idle".into(), "stopped"), ("busy".into(), "running")]);
     let count = supervisor.count_children().unwrap();
     assert_eq!((count.specs, count.active, count.workers, count.supervisors), (2, 1, 2, 0));
@@ -51,7 +51,7 @@ fn one_that_ignores_in_the_plan_is_kept_too() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let idle = Child::new("idle", &journal).starts_as(|k| if k == 1 { Begin::Ignore } else { Begin::Up });
-    let supervisor = up(Supervisor::one_for_one().child(idle));
+    let supervisor = up(Supervisor::one_for_one().child(idle.spec()));
     assert_eq!(states(&supervisor), [("idle".into(), "stopped")]);
     assert_eq!(supervisor.restart_child("idle"), Ok(Some(idle.pid())));
     supervisor.stop().unwrap();
@@ -65,7 +65,7 @@ fn a_temporary_child_that_ignores_is_not_kept() {
     let ignored = |id| Child::new(id, &journal).starts_as(|_| Begin::Ignore).temporary();
     let plan = Supervisor::one_for_one()
         .child(ignored("first"))
-        .child(Child::new("kept", &journal))
+        .child(Child::new("kept", &journal).spec())
         .child(ignored("last"));
     let supervisor = up(plan);
     assert_eq!(states(&supervisor), [("kept".into(), "running")]);
@@ -92,7 +92,7 @@ fn start_child_hands_on_why_the_start_failed_and_forgets_the_spec() {
     let journal = Journal::new();
     let supervisor = up(Supervisor::one_for_one());
     let failing = |begin: fn() -> Begin| {
-        let error = supervisor.start_child(Child::new("a", &journal).starts_as(move |_| begin()));
+        let error = supervisor.start_child(Child::new("a", &journal).starts_as(move |_| begin()).spec());
         assert_eq!(supervisor.which_children().unwrap(), []);
         error
     };
@@ -111,7 +111,7 @@ fn faulty_specs_are_refused_before_anything_is_started() {
         process::trap_exit(true);
         let journal = Journal::new();
         let refused = |faulty: ChildSpec, why: SpecError| {
-            let plan = Supervisor::one_for_one().child(Child::new("good", &journal)).child(faulty);
+            let plan = Supervisor::one_for_one().child(Child::new("good", &journal).spec()).child(faulty);
             assert_eq!(plan.clone().start_link().map(drop), Err(StartError::BadSpec(why.clone())));
             assert_eq!(plan.start().map(drop), Err(StartError::BadSpec(why)));
         };
@@ -136,7 +136,7 @@ fn faulty_fields_of_a_child_are_named_whether_it_comes_in_the_plan_or_by_start_c
     let ending = up(Supervisor::one_for_one().auto_shutdown(AutoShutdown::AnySignificant));
     let child = |id| Child::new(id, &journal);
     let bad = |why| Err(StartError::BadSpec(why));
-    assert_eq!(quiet.start_child(child("")), bad(SpecError::EmptyId));
+    assert_eq!(quiet.start_child(child("").spec()), bad(SpecError::EmptyId));
     let permanent = child("s").permanent().significant(true);
     assert_eq!(quiet.start_child(permanent.clone()), bad(SpecError::SignificantPermanent("s".into())));
     assert_eq!(ending.start_child(permanent), bad(SpecError::SignificantPermanent("s".into())));
@@ -159,7 +159,7 @@ fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
     assert_eq!(faulty.clone().start().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     assert_eq!(faulty.clone().start_link().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     // As a child it is checked when it starts: the parent returns the child and the fault.
-    let nested = Supervisor::one_for_one().child(faulty.id("sub"));
+    let nested = Supervisor::one_for_one().child(faulty.spec().id("sub"));
     let Err(StartError::Failed(ExitReason::ShutdownWith(detail))) = nested.start() else {
         panic!("it must not start")
     };
@@ -171,7 +171,7 @@ fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
     let limits = [(0, Duration::MAX), (u32::MAX, Duration::MAX), (u32::MAX, Duration::from_nanos(1))];
     for (round, (restarts, period)) in limits.into_iter().enumerate() {
         let a = Child::new("a", &journal);
-        let supervisor = up(Supervisor::one_for_one().max_restarts(restarts, period).child(a));
+        let supervisor = up(Supervisor::one_for_one().max_restarts(restarts, period).child(a.spec()));
         let watch = supervisor.watch();
         a.crash();
         if restarts == 0 {
@@ -189,9 +189,9 @@ fn start_child_with_the_id_of_a_running_child_says_who_it_is() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     let another = Child::new("a", &journal);
-    assert_eq!(supervisor.start_child(another), Err(StartError::AlreadyStarted(a.pid())));
+    assert_eq!(supervisor.start_child(another.spec()), Err(StartError::AlreadyStarted(a.pid())));
     assert_eq!(another.attempts(), 0);
     supervisor.stop().unwrap();
 }
@@ -201,10 +201,10 @@ fn start_child_with_the_id_of_a_running_child_says_who_it_is() {
 fn a_terminated_child_can_be_restarted_but_not_added_again() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
-    assert_eq!(supervisor.start_child(a), Err(StartError::AlreadyPresent));
+    assert_eq!(supervisor.start_child(a.spec()), Err(StartError::AlreadyPresent));
     assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(2))));
     assert_eq!(supervisor.restart_child("a"), Err(ChildError::Running));
     assert_eq!(supervisor.restart_child("b"), Err(ChildError::NotFound));
@@ -217,7 +217,7 @@ fn a_restart_child_that_fails_leaves_the_child_stopped() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal).starts_as(|k| if k == 2 { Begin::Fail("no") } else { Begin::Up });
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a.spec()));
     supervisor.terminate_child("a").unwrap();
     let error = supervisor.restart_child("a");
     assert_eq!(error, Err(ChildError::Start(StartError::Failed("no".into()))));
@@ -232,7 +232,7 @@ fn a_restart_child_that_fails_leaves_the_child_stopped() {
 fn only_a_child_that_does_not_run_can_be_deleted() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     assert_eq!(supervisor.delete_child("a"), Err(ChildError::Running));
     assert_eq!(supervisor.delete_child("b"), Err(ChildError::NotFound));
     supervisor.terminate_child("a").unwrap();
@@ -248,7 +248,7 @@ fn only_a_child_that_does_not_run_can_be_deleted() {
 fn a_pid_is_no_id() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
-    let supervisor = up(Supervisor::one_for_one().child(a));
+    let supervisor = up(Supervisor::one_for_one().child(a.spec()));
     assert_eq!(supervisor.terminate_child(a.pid().to_string()), Err(ChildError::NotFound));
     assert!(process::is_alive(a.pid()));
     supervisor.stop().unwrap();
@@ -283,10 +283,10 @@ fn when_a_child_does_not_start_the_earlier_ones_end_in_reverse_and_the_later_one
         process::trap_exit(true);
         let journal = Journal::new();
         let plan = Supervisor::one_for_one()
-            .child(Child::new("a", &journal).traps())
-            .child(Child::new("b", &journal).traps())
-            .child(Child::new("c", &journal).starts_as(|_| Begin::Fail("broken")))
-            .child(Child::new("d", &journal));
+            .child(Child::new("a", &journal).traps().spec())
+            .child(Child::new("b", &journal).traps().spec())
+            .child(Child::new("c", &journal).starts_as(|_| Begin::Fail("broken")).spec())
+            .child(Child::new("d", &journal).spec());
         let error = plan.start_link().map(drop).unwrap_err();
         assert_eq!(journal.all(), ["start a", "start b", "fail c", "stop b", "stop a"]);
         let StartError::Failed(reason @ ExitReason::ShutdownWith(_)) = error else { panic!("{error:?}") };
@@ -334,7 +334,7 @@ fn children_start_in_order_and_stop_in_reverse() {
 fn children_are_listed_in_start_order() {
     let _watchdog = watchdog();
     let journal = Journal::new();
-    let child = |id| Child::new(id, &journal);
+    let child = |id| Child::new(id, &journal).spec();
     let supervisor = up(Supervisor::one_for_one().child(child("a")).child(child("b")));
     supervisor.start_child(child("d")).unwrap();
     assert_eq!(ids(&supervisor), ["a", "b", "d"]);
@@ -346,7 +346,7 @@ fn children_are_listed_in_start_order() {
 fn a_child_that_is_deleted_and_added_again_is_the_last() {
     let _watchdog = watchdog();
     let journal = Journal::new();
-    let child = |id| Child::new(id, &journal);
+    let child = |id| Child::new(id, &journal).spec();
     let supervisor = up(Supervisor::one_for_one().child(child("a")).child(child("b")));
     supervisor.terminate_child("a").unwrap();
     supervisor.delete_child("a").unwrap();
@@ -366,7 +366,7 @@ fn start_child_of_a_server_whose_name_an_outsider_holds_says_who() {
     process::register(name, &outsider).unwrap();
     let a = Child::new("a", &Journal::new());
     let supervisor = up(Supervisor::one_for_one());
-    let error = supervisor.start_child(a.name(ServerRef::named(name)));
+    let error = supervisor.start_child(a.spec().name(ServerRef::named(name)));
     assert_eq!(error, Err(StartError::AlreadyStarted(outsider.pid())));
     assert_eq!((a.attempts(), supervisor.which_children().unwrap().len()), (0, 0));
     assert!(process::is_alive(&outsider));
@@ -412,7 +412,7 @@ fn which_specs_survive_which_ends() {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
             for end in [End::Kill, End::Normal, End::Abnormal, End::Api] {
                 let a = Child::new("a", &Journal::new());
-                let spec = || a.restart(restart);
+                let spec = || a.spec().restart(restart);
                 let supervisor = up(plan().child(spec()));
                 match end {
                     End::Kill => drop(a.kill()),
@@ -445,7 +445,7 @@ fn a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
         let journal = Journal::new();
         let plan = || Supervisor::one_for_one().name(ServerRef::named(name));
         let first = plan().start_link().unwrap();
-        let second = plan().child(Child::new("a", &journal)).start_link();
+        let second = plan().child(Child::new("a", &journal).spec()).start_link();
         assert_eq!(second.map(drop), Err(StartError::AlreadyStarted(pid_of(&first))));
         assert_eq!(journal.all(), [""; 0]);
         first.stop().unwrap();
@@ -460,12 +460,12 @@ fn start_child_refuses_what_makes_no_sense_and_goes_on() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
-    let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a));
+    let supervisor = up(Supervisor::one_for_one().max_restarts(0, SECOND).child(a.spec()));
     let faulty = [
         (ChildSpec::worker("", || ()), SpecError::EmptyId),
-        (a.id("b").significant(true).into(), SpecError::SignificantPermanent("b".into())),
+        (a.spec().id("b").significant(true).into(), SpecError::SignificantPermanent("b".into())),
         (
-            a.id("c").restart(Restart::Temporary).significant(true).into(),
+            a.spec().id("c").restart(Restart::Temporary).significant(true).into(),
             SpecError::SignificantWithoutAutoShutdown("c".into()),
         ),
     ];
@@ -474,7 +474,7 @@ fn start_child_refuses_what_makes_no_sense_and_goes_on() {
     }
     // A plan of a supervisor is checked when it starts.
     let zero = Supervisor::one_for_one().max_restarts(1, Duration::ZERO);
-    let refused = supervisor.start_child(zero.id("d"));
+    let refused = supervisor.start_child(zero.spec().id("d"));
     assert_eq!(refused, Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     assert_eq!(states(&supervisor), [("a".into(), "running")]);
     assert_eq!(a.starts(), 1);
@@ -487,13 +487,13 @@ fn start_child_refuses_what_makes_no_sense_and_goes_on() {
 fn the_same_spec_twice_needs_two_ids() {
     let _watchdog = watchdog();
     let journal = Journal::new();
-    let spec = || Child::new("same", &journal);
+    let spec = || Child::new("same", &journal).spec();
     let twice = Supervisor::one_for_one().child(spec()).child(spec());
     let error = twice.start().map(drop);
     assert_eq!(error, Err(StartError::BadSpec(SpecError::DuplicateId("same".into()))));
     assert_eq!(journal.all(), [""; 0]);
     let (first, second) = (Child::new("same", &journal), Child::new("same", &journal));
-    let plan = Supervisor::one_for_one().child(first.id(1)).child(second.id(2));
+    let plan = Supervisor::one_for_one().child(first.spec().id(1)).child(second.spec().id(2));
     let supervisor = up(plan);
     let before = second.pid();
     first.crash();
@@ -507,7 +507,7 @@ fn a_spec_is_listed_with_its_defaults() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
-    let plan = Supervisor::one_for_one().child(a).child(Supervisor::one_for_all().id("sub"));
+    let plan = Supervisor::one_for_one().child(a.spec()).child(Supervisor::one_for_all().id("sub"));
     let supervisor = up(plan);
     let worker = supervisor.child_spec("a").unwrap();
     assert_eq!((worker.options().id.as_str(), worker.options().restart), ("a", Restart::Permanent));
@@ -528,12 +528,12 @@ fn a_typed_handle_of_a_child_that_is_added() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one());
     let a = Child::new("a", &Journal::new());
-    let server = supervisor.start_server(a).unwrap();
+    let server = supervisor.start_server(a.spec()).unwrap();
     server.call(child::Ask).unwrap();
     assert_eq!(server.whereis(), Some(a.pid()));
-    assert_eq!(supervisor.start_server(a).unwrap_err(), StartError::AlreadyStarted(a.pid()));
+    assert_eq!(supervisor.start_server(a.spec()).unwrap_err(), StartError::AlreadyStarted(a.pid()));
     let shy = Child::new("b", &Journal::new()).starts_as(|_| child::Begin::Ignore);
-    assert_eq!(supervisor.start_server(shy).unwrap_err(), StartError::Ignored);
+    assert_eq!(supervisor.start_server(shy.spec()).unwrap_err(), StartError::Ignored);
     supervisor.stop().unwrap();
 }
 

@@ -68,7 +68,7 @@ fn a_temporary_childs_crash_affects_nobody_else() {
     let _watchdog = watchdog();
     for plan in [Supervisor::one_for_all, Supervisor::rest_for_one] {
         let [a, t, b] = family(["a", "t", "b"], &Journal::new());
-        let supervisor = up(plan().child(a).child(t.temporary()).child(b));
+        let supervisor = up(plan().child(a.spec()).child(t.temporary()).child(b.spec()));
         let before = (a.pid(), b.pid());
         t.crash();
         assert_eq!(ids(&supervisor), ["a", "b"]);
@@ -83,7 +83,7 @@ fn a_temporary_sibling_is_stopped_and_dropped_by_the_others_restart() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, t, b] = family(["a", "t", "b"], &journal);
-    let supervisor = up(Supervisor::one_for_all().child(a).child(t.temporary()).child(b));
+    let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(t.temporary()).child(b.spec()));
     journal.clear();
     b.crash();
     assert_eq!(ids(&supervisor), ["a", "b"]);
@@ -96,7 +96,7 @@ fn a_temporary_sibling_is_stopped_and_dropped_by_the_others_restart() {
 fn a_transient_child_that_had_ended_normally_is_started_again_too() {
     let _watchdog = watchdog();
     let [a, t] = family(["a", "t"], &Journal::new());
-    let supervisor = up(Supervisor::one_for_all().child(a).child(t.transient()));
+    let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(t.transient()));
     t.end(ExitReason::Normal);
     assert_eq!(states(&supervisor), [("a".into(), "running"), ("t".into(), "stopped")]);
     a.crash();
@@ -110,7 +110,7 @@ fn a_transient_child_that_had_ended_normally_is_started_again_too() {
 fn so_is_one_that_was_terminated_by_hand() {
     let _watchdog = watchdog();
     let [a, b] = family(["a", "b"], &Journal::new());
-    let supervisor = up(Supervisor::one_for_all().child(a).child(b));
+    let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(b.spec()));
     supervisor.terminate_child("b").unwrap();
     a.crash();
     assert_eq!(child_pid(&supervisor, "b"), b.await_start(2));
@@ -125,7 +125,7 @@ fn when_anothers_restart_fails_once_all_begin_again() {
     let a = Child::new("a", &journal);
     let b = Child::new("b", &journal).starts_as(|k| if k == 2 { Begin::Fail("once") } else { Begin::Up });
     let c = Child::new("c", &journal);
-    let supervisor = up(Supervisor::one_for_all().child(a).child(b).child(c));
+    let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(b.spec()).child(c.spec()));
     journal.clear();
     a.crash();
     c.await_start(2);
@@ -143,7 +143,7 @@ fn failing_restart_of_later_child_ends_one_for_all_supervisor() {
     let journal = Journal::new();
     let a = Child::new("a", &journal);
     let b = Child::new("b", &journal).starts_as(|k| if k > 1 { Begin::Fail("never") } else { Begin::Up });
-    let plan = Supervisor::one_for_all().max_restarts(4, 60 * SECOND).child(a).child(b);
+    let plan = Supervisor::one_for_all().max_restarts(4, 60 * SECOND).child(a.spec()).child(b.spec());
     let supervisor = up(plan);
     let watch = supervisor.watch();
     a.crash();
@@ -163,7 +163,7 @@ fn failing_restart_of_later_child_ends_one_for_all_supervisor() {
 fn terminate_child_leaves_the_others_alone() {
     let _watchdog = watchdog();
     let [a, b] = family(["a", "b"], &Journal::new());
-    let supervisor = up(Supervisor::one_for_all().child(a).child(b));
+    let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(b.spec()));
     let untouched = b.pid();
     supervisor.terminate_child("a").unwrap();
     assert_eq!(child_pid(&supervisor, "b"), untouched);
@@ -181,7 +181,7 @@ fn the_partitions_of_a_table_restart_together_under_their_names() {
     let part = |at: usize| ServerRef::<child::Actor>::from_name(format!("{name} part {at}"));
     let journal = Journal::new();
     let parts: Vec<Child> = (0..4).map(|_| Child::new("part", &journal)).collect();
-    let children = parts.iter().enumerate().map(|(at, child)| child.id(at).name(part(at)));
+    let children = parts.iter().enumerate().map(|(at, child)| child.spec().id(at).name(part(at)));
     let supervisor = up(Supervisor::one_for_all().children(children));
     let before: Vec<_> = (0..4).map(|at| part(at).whereis().unwrap()).collect();
     parts[2].crash();
@@ -199,7 +199,7 @@ fn two_crashes_at_once_are_one_restart_of_a_group() {
     let _watchdog = watchdog();
     let [a, b, c] = family(["a", "b", "c"], &Journal::new());
     let plan = Supervisor::one_for_all().max_restarts(1, 60 * SECOND);
-    let supervisor = up(plan.child(a).child(b).child(c));
+    let supervisor = up(plan.child(a.spec()).child(b.spec()).child(c.spec()));
     let (first, second) = (a.pid(), b.pid());
     // Both exits are decided before the supervisor is notified of either.
     let watches = [process::watch(first), process::watch(second)];
@@ -266,7 +266,7 @@ fn a_temporary_child_after_it_is_stopped_and_dropped() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, t] = family(["a", "t"], &journal);
-    let supervisor = up(Supervisor::rest_for_one().child(a).child(t.temporary()));
+    let supervisor = up(Supervisor::rest_for_one().child(a.spec()).child(t.temporary()));
     let old = t.pid();
     a.crash();
     assert_eq!(states(&supervisor), [("a".into(), "running")]);
@@ -283,7 +283,7 @@ fn when_a_later_ones_restart_fails_once_it_is_tried_again_from_there() {
     let a = Child::new("a", &journal);
     let b = Child::new("b", &journal).starts_as(|k| if k == 2 { Begin::Fail("once") } else { Begin::Up });
     let c = Child::new("c", &journal);
-    let supervisor = up(Supervisor::rest_for_one().child(a).child(b).child(c));
+    let supervisor = up(Supervisor::rest_for_one().child(a.spec()).child(b.spec()).child(c.spec()));
     journal.clear();
     a.crash();
     c.await_start(2);
@@ -300,7 +300,7 @@ fn failing_restart_of_later_child_ends_rest_for_one_supervisor() {
     let journal = Journal::new();
     let a = Child::new("a", &journal);
     let b = Child::new("b", &journal).starts_as(|k| if k > 1 { Begin::Fail("never") } else { Begin::Up });
-    let plan = Supervisor::rest_for_one().max_restarts(4, 60 * SECOND).child(a).child(b);
+    let plan = Supervisor::rest_for_one().max_restarts(4, 60 * SECOND).child(a.spec()).child(b.spec());
     let supervisor = up(plan);
     let watch = supervisor.watch();
     a.crash();
@@ -321,7 +321,7 @@ fn what_is_listed_while_a_restart_keeps_failing() {
         move |k| if k > 1 && look.load(Ordering::SeqCst) { Begin::Fail("broken") } else { Begin::Up },
     );
     let plan = Supervisor::rest_for_one().max_restarts(u32::MAX, SECOND);
-    let supervisor = up(plan.child(a).child(b).child(c));
+    let supervisor = up(plan.child(a.spec()).child(b.spec()).child(c.spec()));
     let untouched = a.pid();
     b.crash();
     eventually("a restart failed", || b.attempts() > 2);
@@ -342,8 +342,8 @@ fn the_order_survives_restarts() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b, d] = family(["a", "b", "d"], &journal);
-    let supervisor = up(Supervisor::rest_for_one().child(a).child(b));
-    supervisor.start_child(d).unwrap();
+    let supervisor = up(Supervisor::rest_for_one().child(a.spec()).child(b.spec()));
+    supervisor.start_child(d.spec()).unwrap();
     for crashing in [&b, &a] {
         crashing.crash();
         assert_eq!(ids(&supervisor), ["a", "b", "d"]);
@@ -365,7 +365,7 @@ fn the_end_of_one_sibling_while_another_is_being_started_again_is_noticed() {
         }
         Begin::Up
     });
-    let supervisor = up(Supervisor::rest_for_one().child(a).child(b).child(c));
+    let supervisor = up(Supervisor::rest_for_one().child(a.spec()).child(b.spec()).child(c.spec()));
     b.crash();
     c.await_start(3);
     assert_eq!(child_pid(&supervisor, "b"), b.pid());
