@@ -209,7 +209,7 @@ fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
         process::trap_exit(true);
         let child = process::spawn_link(|| panic!("something went wrong")).unwrap();
         let (from, reason) = exit_event(inbox);
-        assert_eq!(from, child.pid());
+        assert_eq!(from, child);
         let ExitReason::Panic(report) = reason else { panic!("not {reason}") };
         assert_eq!(report.message(), "something went wrong");
         assert!(
@@ -218,7 +218,7 @@ fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
         );
         // Normal exits arrive too.
         let child = process::spawn_link(|| ()).unwrap();
-        assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
+        assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
     });
 }
 
@@ -443,6 +443,7 @@ impl GenServer for Leaf {
 /// The wrapped form: a module with a function that starts the supervisor.
 mod system {
     use super::{Cache, Names};
+    use rethread::StartError;
     use rethread::prelude::*;
 
     pub(crate) fn start_link(names: &Names) -> Result<SupervisorRef, StartError> {
@@ -459,6 +460,7 @@ struct System;
 
 impl Supervise for System {
     type Args = Names;
+    type Spec = SupervisorSpec;
 
     fn init(names: Names) -> Result<SupervisorSpec, InitError> {
         Ok(Supervisor::one_for_one().child(system::cache(&names)))
