@@ -838,7 +838,7 @@ fn a_handle_that_is_dropped_leaves_it_running() {
     let _watchdog = watchdog();
     let name = unique("dropped");
     let starter = process::spawn(move || drop(started(Application::new(name, plan())))).unwrap();
-    let gone = process::watch(&starter).wait();
+    let gone = process::watch(starter).wait();
     assert!(matches!(gone, ExitReason::Normal | ExitReason::NoProc), "{gone}");
     assert!(listed(name), "it has no link");
     Application::stop(name).unwrap();

@@ -197,7 +197,7 @@ fn a_process_can_be_linked_to_many_and_all_of_a_connected_structure_end() {
 fn a_normal_end_does_not_take_linked_processes_down() {
     attached(|inbox: &mut Inbox<()>| {
         let child = process::spawn_link(|| ()).unwrap();
-        process::watch(&child).wait();
+        process::watch(child).wait();
         process::checkpoint();
         assert_eq!(inbox.try_recv(), None);
     });
@@ -281,7 +281,7 @@ fn a_call_notices_the_crash_of_the_server() {
     let result = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&result);
     let caller = process::spawn(move || *slot.lock() = Some(asked.call(child::Ask))).unwrap();
-    let caller = process::watch(&caller);
+    let caller = process::watch(caller);
     gate.open();
     caller.wait();
     let error = result.lock().take().unwrap().unwrap_err();

@@ -152,7 +152,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
         "{line}"
     );
     // The caller is shown as waiting for the server.
-    let asking = observer::info(&call).expect("it waits").info;
+    let asking = observer::info(call).expect("it waits").info;
     assert_eq!(asking.waiting_on, Some(pid));
     gate.open();
     eventually("all is handled", || observer::info(pid).unwrap().info.received == 7);
@@ -172,7 +172,7 @@ fn threads_carry_the_names_of_their_processes() {
         });
         let child = child.expect("a thread");
         begun.pass();
-        let name = observer::info(&child).expect("it is running").info.thread_name.expect("it has one");
+        let name = observer::info(child).expect("it is running").info.thread_name.expect("it has one");
         assert_eq!(name, "a label of more");
         // Compare with the kernel's figures, where available.
         if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
@@ -280,7 +280,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     });
     let stuck = stuck.expect("a thread");
     begun.pass();
-    process::exit(&stuck, ExitReason::Kill);
+    process::exit(stuck, ExitReason::Kill);
     let mine = |event: &ProcessEvent| event.pid == stuck;
     let mut changes = Vec::new();
     while !matches!(changes.last(), Some(ProcessEventKind::Exited { .. })) {
@@ -291,7 +291,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     assert!(snapshot.zombies.iter().any(|zombie| zombie.pid == stuck));
     assert!(snapshot.to_string().contains(&format!("zombie {}", stuck)));
     assert_eq!(
-        observer::info(&stuck).expect("it is listed").info.state,
+        observer::info(stuck).expect("it is listed").info.state,
         ProcessState::Zombie(ExitReason::Killed)
     );
     gate.open();
@@ -326,9 +326,9 @@ fn a_wait_for_events_can_be_killed() {
         }
     });
     let reader = reader.expect("a thread");
-    eventually("it reads", || process::info(&reader).is_some());
-    let watch = process::watch(&reader);
-    process::exit(&reader, ExitReason::Shutdown);
+    eventually("it reads", || process::info(reader).is_some());
+    let watch = process::watch(reader);
+    process::exit(reader, ExitReason::Shutdown);
     assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
 

@@ -277,7 +277,7 @@ fn a_crash_report_tells_the_links_and_what_the_supervisor_has_used() {
     supervisor.stop().unwrap();
 
     let alone = process::spawn(|| panic!("without links")).unwrap();
-    process::watch(&alone).wait();
+    process::watch(alone).wait();
     let report = about(format!("process {} crashed: ", alone));
     assert!(report.len() == 1 && !report[0].contains("links:"), "{report:#?}");
 }
@@ -301,8 +301,8 @@ fn a_panic_that_a_signal_overtook_is_reported() {
     });
     let child = child.unwrap();
     unwinds.pass();
-    let watch = process::watch(&child);
-    process::exit(&child, "a signal");
+    let watch = process::watch(child);
+    process::exit(child, "a signal");
     notified.open();
     assert!(watch.wait().to_string().ends_with("it was first"));
     parts(&about(format!("process {} crashed: ", child)).join("\n"), &["ERROR", "it was first"]);

@@ -270,7 +270,7 @@ fn a_shutdown_from_a_stranger_is_ignored() {
     process::exit(target, ExitReason::Shutdown);
     process::exit(target, ExitReason::Normal);
     let unrelated = process::spawn(move || process::exit(target, ExitReason::Shutdown)).unwrap();
-    process::watch(&unrelated).wait();
+    process::watch(unrelated).wait();
     assert_eq!(child_pid(&supervisor, "a"), a.pid());
     assert_eq!(a.starts(), 1);
     supervisor.stop().unwrap();

@@ -256,7 +256,7 @@ fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
     entered.pass();
     a.kill(); // its exit is queued now
     let terminating = waiting(|to, spec| drop(to.terminate_child(spec.options().id.as_str())), a.permanent());
-    let watches = [process::watch(&starting), process::watch(&terminating)];
+    let watches = [process::watch(starting), process::watch(terminating)];
     let queued = || process::info(pid_of(&supervisor)).is_some_and(|info| info.mailbox_len == 2);
     eventually("the request is behind the EXIT", queued);
     gate.open();

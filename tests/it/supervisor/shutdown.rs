@@ -417,10 +417,10 @@ fn restart_child_waits_for_the_old_thread_too() {
     assert_eq!(zombies_of(&[first]), 1);
     let asking = supervisor.clone();
     let restarting = process::spawn(move || drop(asking.restart_child("a"))).unwrap();
-    let done = process::watch(&restarting);
+    let done = process::watch(restarting);
     eventually("the request is out", || {
         done.wait_timeout(Duration::ZERO).is_some()
-            || (process::info(&restarting).is_some_and(|info| info.waiting_on.is_some())
+            || (process::info(restarting).is_some_and(|info| info.waiting_on.is_some())
                 && is_idle(pid_of(&supervisor)))
     });
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the old thread still holds what is exclusive");
