@@ -278,6 +278,7 @@ pub(crate) fn state_name(state: ChildState) -> &'static str {
         ChildState::Running(_) => "running",
         ChildState::Restarting => "restarting",
         ChildState::Stopped => "stopped",
+        state => panic!("unexpected state: {state:?}"),
     }
 }
 

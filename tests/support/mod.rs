@@ -57,7 +57,7 @@ pub(crate) fn watchdog() -> Watchdog {
 #[track_caller]
 pub(crate) fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> T {
     let _watchdog = watchdog();
-    match process::attach(body) {
+    match process::attach_receiver(body) {
         Ok(value) => value,
         Err(error) => panic!("the test's process ended: {error}"),
     }
@@ -67,7 +67,7 @@ pub(crate) fn attached<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) ->
 #[track_caller]
 pub(crate) fn exit_reason_of<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<M>) -> T) -> ExitReason {
     let _watchdog = watchdog();
-    match process::attach(body) {
+    match process::attach_receiver(body) {
         Err(process::AttachError::Exited(reason)) => reason,
         Err(other) => panic!("the test's process did not start: {other}"),
         Ok(_) => panic!("the process of the test was to exit, and did not"),

@@ -95,7 +95,7 @@ fn what_has_a_pid_prints_it() {
 #[test]
 fn what_is_to_be_started_says_under_which_name() {
     let name = unique("printed.supervisor");
-    let plan = debug(&Supervisor::one_for_one().name(ServerRef::named(name)));
+    let plan = debug(&Supervisor::one_for_one().name(SupervisorRef::named(name)));
     assert!(plan.contains(name), "{plan}");
     let spec = debug(&Shy::child_spec(()).name(ServerRef::named(name)));
     assert!(spec.starts_with("Spec") && spec.contains("Shy") && spec.contains(name), "{spec}");

@@ -669,7 +669,10 @@ fn the_late_reply_of_a_zombie_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         for with_send in [false, true] {
             let (name, gate) = (name("th18"), Gate::new());
-            let spec = Plan::new(&Journal::new()).spec().name(name.clone()).kill_grace(SHORT);
+            let spec = Plan::new(&Journal::new())
+                .spec()
+                .name(name.clone())
+                .process(process::Builder::new().kill_grace(SHORT));
             let server = spec.start().unwrap();
             let (pass, calls) = (gate.clone(), name.clone());
             let (tx, rx) = channel();
@@ -722,7 +725,11 @@ fn poke(pid: Pid) {
 fn a_zombie_cannot_answer_for_another_server() {
     attached(|_: &mut Inbox<()>| {
         let (gate, front) = (Gate::new(), start_server());
-        let zombie = Plan::new(&Journal::new()).spec().kill_grace(SHORT).start().unwrap();
+        let zombie = Plan::new(&Journal::new())
+            .spec()
+            .process(process::Builder::new().kill_grace(SHORT))
+            .start()
+            .unwrap();
         let (pass, delegate) = (gate.clone(), zombie.clone());
         let (tx, rx) = channel();
         let (calls, mine) = (front.clone(), front.clone());

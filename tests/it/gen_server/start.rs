@@ -169,7 +169,10 @@ fn killed_in_an_init_that_does_not_listen() {
             process::exit(pid, ExitReason::Kill);
             pid
         });
-        let spec = stuck.spec().name(name.clone()).kill_grace(Duration::from_millis(20));
+        let spec = stuck
+            .spec()
+            .name(name.clone())
+            .process(process::Builder::new().kill_grace(Duration::from_millis(20)));
         assert_eq!(spec.start_link().unwrap_err(), StartError::Failed(ExitReason::Killed));
         assert_eq!(name.whereis(), None);
         assert_no_trace(inbox);

@@ -46,7 +46,7 @@ fn child_of_another(
 
 /// Like `spawn_body`, but for a process that may exit in any way.
 fn elsewhere_detached(body: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> process::Address<()> {
-    process::spawn(body).expect("a free thread")
+    process::spawn_receiver(body).expect("a free thread")
 }
 
 // scenario: GT-01

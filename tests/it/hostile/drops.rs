@@ -83,7 +83,10 @@ fn a_held_reply_whose_destructor_panics_does_not_abort_the_burial() {
         let _watchdog = watchdog();
         let (terminating, gate) = (Gate::new(), Gate::new());
         let args = (terminating.clone(), gate.clone());
-        let server = Holder::child_spec(args).kill_grace(Duration::from_millis(10)).start().unwrap();
+        let server = Holder::child_spec(args)
+            .process(process::Builder::new().kill_grace(Duration::from_millis(10)))
+            .start()
+            .unwrap();
         let pid = server.whereis().unwrap();
         let caller = thread::Builder::new().spawn(move || server.call(Get).map(std::mem::forget));
         terminating.pass();
@@ -212,7 +215,7 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
         let exiting = exiting.unwrap();
         let end = process::watch(&exiting);
         begun.pass();
-        process::exit(&exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting.pid())))));
+        process::exit(&exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting)))));
         gate.open();
         let (tx, rx) = channel();
         thread::Builder::new().spawn(move || tx.send(end.wait())).unwrap();

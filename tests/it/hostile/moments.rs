@@ -38,7 +38,7 @@ fn a_start_that_fails_because_of_a_kill_during_init_sends_no_exit_besides() {
             held.pass();
             Ok(())
         });
-        let refused = plan.spec().kill_grace(LONG).start_link();
+        let refused = plan.spec().process(process::Builder::new().kill_grace(LONG)).start_link();
         assert!(matches!(refused, Err(StartError::Failed(ExitReason::Killed))), "{:?}", refused.err());
         assert_eq!(killer.wait(), ExitReason::Normal);
         let stray = inbox.recv_timeout(Duration::ZERO);

@@ -202,7 +202,7 @@ fn a_process_killed_in_a_scope_of_threads_ends_when_these_do() {
             let grace = if hooked { MINUTE } else { Duration::from_millis(20) };
             let builder = Builder::new().kill_grace(grace);
             let (child, monitor) =
-                builder.spawn_monitor(with_a_scope(tx, Arc::clone(&enough), hooked)).unwrap();
+                builder.spawn_receiver_monitor(with_a_scope(tx, Arc::clone(&enough), hooked)).unwrap();
             ready.recv().unwrap();
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
@@ -299,7 +299,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
                 begins.pass();
                 end(inbox);
             };
-            let (child, monitor) = times().spawn_monitor(body).unwrap();
+            let (child, monitor) = times().spawn_receiver_monitor(body).unwrap();
             child.send(asks());
             child.send(asks());
             ready.open();
@@ -317,7 +317,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
         for signal in [ExitReason::Kill, "requested".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
-            let server = server.spec().kill_grace(MINUTE).start().unwrap();
+            let server = server.spec().process(process::Builder::new().kill_grace(MINUTE)).start().unwrap();
             kill(server.whereis().unwrap(), signal);
             done.try_recv().expect("the same");
         }

@@ -288,7 +288,7 @@ fn a_reason_that_panics_when_it_is_printed() {
     }
     support::capture(); // so that the panic is printed
     attached(|inbox: &mut Inbox<()>| {
-        let body = |_: &mut Inbox<()>| process::exit_with(ExitReason::new(Unprintable));
+        let body = || process::exit_with(ExitReason::new(Unprintable));
         let (_, monitor) = process::spawn_monitor(body).unwrap();
         let (fired, reason) = down(inbox);
         assert_eq!(fired, monitor);

@@ -34,7 +34,7 @@ fn a_large_reason_arrives_whole() {
         for _ in 0..10 {
             let child = process::spawn_link(|| process::exit_with(ExitReason::new(big()))).unwrap();
             let (from, reason) = exit_event(inbox);
-            assert_eq!(from, child.pid());
+            assert_eq!(from, child);
             assert_eq!(reason.downcast_ref::<Big>(), Some(&big()));
         }
         assert_eq!(inbox.try_recv(), None);
@@ -99,7 +99,7 @@ fn the_value_of_a_panic_arrives_whole() {
         process::trap_exit(true);
         let child = process::spawn_link(|| panic_any(big())).unwrap();
         let (from, reason) = exit_event(inbox);
-        assert_eq!(from, child.pid());
+        assert_eq!(from, child);
         let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
         assert!(report.location().is_some_and(|place| place.file.ends_with("exit_signals.rs")));
         let value = report.take_payload().expect("the value is kept");
@@ -122,7 +122,7 @@ fn bad_arguments_end_only_the_process_that_passed_them() {
         for call in calls {
             let child = process::spawn_link(move || call()).unwrap();
             let (from, reason) = exit_event(inbox);
-            assert_eq!(from, child.pid());
+            assert_eq!(from, child);
             assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
         }
         assert_eq!(inbox.try_recv(), None);
@@ -175,7 +175,7 @@ fn trapper(journal: &Journal) -> Address<()> {
             notes.note(format!("{event:?}"));
         }
     };
-    process::spawn(body).expect("a free thread")
+    process::spawn_receiver(body).expect("a free thread")
 }
 
 // scenario: EX-14
@@ -370,11 +370,12 @@ fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
                     Event::Exit { from, reason } => exits.push((from, reason)),
                     Event::Down { monitor, reason, .. } => downs.push((monitor, reason)),
                     Event::Message(()) => unreachable!("no process sends"),
+                    event => panic!("unexpected event: {event:?}"),
                 }
             }
             assert_eq!(inbox.try_recv(), None, "{class}");
             assert_eq!((exits.len(), downs.len()), (1, 1), "{class}");
-            assert_eq!(exits[0].0, child.pid());
+            assert_eq!(exits[0].0, child);
             assert_eq!(downs[0].0, monitor);
             assert_eq!(exits[0].1, downs[0].1, "{class}: one exit, one reason");
             let reason = exits[0].1.to_string();
@@ -392,7 +393,7 @@ fn racing_ends_give_one_of_the_two_reasons() {
             let child = process::spawn_link(|| process::exit_with("own")).unwrap();
             process::exit(&child, "signal");
             let (from, reason) = exit_event(inbox);
-            assert_eq!(from, child.pid());
+            assert_eq!(from, child);
             assert!(reason == "own".into() || reason == "signal".into(), "{reason}");
         }
         assert_eq!(inbox.try_recv(), None);
@@ -499,10 +500,11 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                     Event::Message(Order::Ping) => tester.send(Answer::Alive),
                     Event::Exit { from, reason } => tester.send(Answer::Heard(from, reason)),
                     Event::Down { .. } => unreachable!("it has no monitor"),
+                    event => panic!("unexpected event: {event:?}"),
                 }
             }
         };
-        let target = if linked { process::spawn_link(body) } else { process::spawn(body) };
+        let target = if linked { process::spawn_receiver_link(body) } else { process::spawn_receiver(body) };
         let target = target.expect("a free thread");
         let monitor = process::monitor(&target);
         assert!(matches!(message(inbox), Answer::Ready));
@@ -530,6 +532,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                     assert_eq!(outcome, Outcome::Nothing, "no message before the exit");
                     break Outcome::Death(reason);
                 }
+                event => panic!("unexpected event: {event:?}"),
             }
         };
         if let (Outcome::Death(reason), true) = (&outcome, linked) {
@@ -622,7 +625,7 @@ fn a_signal_to_a_dead_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link(|| ()).unwrap();
-        assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
+        assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
         for reason in [ExitReason::Kill, ExitReason::Normal, "late".into()] {
             process::exit(&child, reason);
         }

@@ -169,7 +169,7 @@ fn a_selective_receive_takes_exits_and_downs_too() {
         let child = process::spawn_link(|| process::exit_with("requested")).unwrap();
         inbox.address().send(2);
         let exit = inbox.recv_where(|event| matches!(event, Event::Exit { .. }));
-        assert_eq!(exit, Event::Exit { from: child.pid(), reason: "requested".into() });
+        assert_eq!(exit, Event::Exit { from: child, reason: "requested".into() });
         let monitor = process::monitor(&child);
         let gone = inbox
             .recv_where(|event| matches!(event, Event::Down { monitor: fired, .. } if *fired == monitor));
@@ -186,10 +186,11 @@ fn a_crash_is_reported_once_with_what_is_known_of_the_process() {
     attached(|inbox: &mut Inbox<()>| {
         let (name, go) = (unique("crash"), Gate::new());
         let wait = go.clone();
-        let child = Builder::new().name(name).label("one that crashes").spawn_monitor(move || {
-            wait.pass();
-            panic!("for the report");
-        });
+        let child =
+            Builder::new().name(name).label("one that crashes").spawn_receiver_monitor::<()>(move |_| {
+                wait.pass();
+                panic!("for the report");
+            });
         let line = line!() - 2;
         let (child, monitor) = child.unwrap();
         (0..2).for_each(|_| child.send(()));
@@ -229,7 +230,7 @@ fn an_end_that_was_asked_for_is_no_error() {
         for end in ends {
             let (child, monitor) = process::spawn_monitor(move || end()).unwrap();
             assert_eq!(down(inbox).0, monitor);
-            pids.push(child.pid());
+            pids.push(child);
         }
         let (child, monitor) = process::spawn_receiver_monitor::<()>(|inbox| {
             inbox.recv();
@@ -257,12 +258,14 @@ fn a_supervised_child_shows_where_the_program_speaks_of_it() {
         Supervisor::one_for_all().into(),
         DynamicSupervisor::child_spec().into(),
         TaskSupervisor::child_spec().into(),
-        PartitionSupervisor::child_spec(PartitionRef::named(unique("shown")), |_| Agent::child_spec(|| ()))
-            .into(),
+        PartitionSupervisor::child_spec(PartitionRef::<Agent<()>>::named(unique("shown")), |_| {
+            Agent::child_spec(|| ())
+        })
+        .into(),
     ];
     for spec in specs {
         let shown = format!("{spec:?}");
-        let child = supervisor.start_child(spec).unwrap().unwrap();
+        let child = supervisor.start_child(spec).unwrap();
         let file = process::info(child).unwrap().spawned_at.file();
         assert!(file.ends_with("info.rs"), "{shown}: {file}");
     }

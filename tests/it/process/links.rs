@@ -168,7 +168,7 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
             let at = events.iter().position(is_due).unwrap_or_else(|| panic!("{due:?} is not in {events:?}"));
             events.remove(at);
         }
-        assert_eq!(events, [Event::Exit { from: exiting.pid(), reason: ExitReason::NoProc }]);
+        assert_eq!(events, [Event::Exit { from: exiting, reason: ExitReason::NoProc }]);
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -189,7 +189,7 @@ fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
         process::exit(&exiting, "oops");
         assert_eq!(process::link(&exiting), Ok(()));
         gate.open();
-        assert_eq!(exit_event(inbox), (exiting.pid(), "oops".into()));
+        assert_eq!(exit_event(inbox), (exiting, "oops".into()));
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -230,7 +230,7 @@ fn a_normal_end_is_told_to_a_trapping_process() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link(|| ()).unwrap();
-        assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
+        assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);
     });
 }
@@ -310,7 +310,7 @@ fn unlink_and_flush_leave_nothing_behind() {
             process::unlink(&child);
             inbox.recv_where_timeout(
                 std::time::Duration::ZERO,
-                |event| matches!(event, Event::Exit { from, .. } if *from == child.pid()),
+                |event| matches!(event, Event::Exit { from, .. } if *from == child),
             );
             watch.wait();
             assert_eq!(inbox.try_recv(), None);
@@ -327,7 +327,7 @@ fn unlink_leaves_a_queued_exit() {
         let child = process::spawn_link(|| process::exit_with("queued")).unwrap();
         eventually("the exit is queued", || inbox.len() == 1);
         process::unlink(&child);
-        assert_eq!(exit_event(inbox), (child.pid(), "queued".into()));
+        assert_eq!(exit_event(inbox), (child, "queued".into()));
     });
 }
 
@@ -339,7 +339,7 @@ fn a_queued_exit_outlives_the_trap_flag() {
         let child = process::spawn_link(|| process::exit_with("queued")).unwrap();
         eventually("the exit is queued", || inbox.len() == 1);
         assert!(process::trap_exit(false));
-        assert_eq!(exit_event(inbox), (child.pid(), "queued".into()));
+        assert_eq!(exit_event(inbox), (child, "queued".into()));
         assert!(!process::trap_exit(false));
     });
 }
@@ -379,7 +379,7 @@ fn a_linked_body_that_ends_at_once_gives_its_reason() {
             let reason = &reasons[round % reasons.len()];
             let own = reason.clone();
             let child = process::spawn_link(move || process::exit_with(own)).unwrap();
-            assert_eq!(exit_event(inbox), (child.pid(), reason.clone()));
+            assert_eq!(exit_event(inbox), (child, reason.clone()));
         }
         assert_eq!(inbox.try_recv(), None);
     });

@@ -367,7 +367,7 @@ fn a_watch_can_be_shared_by_threads() {
         let watch = Arc::new(process::watch(&child));
         for _ in 0..3 {
             let watch = Arc::clone(&watch);
-            let body = move |_: &mut Inbox<()>| process::exit_with(watch.wait());
+            let body = move || process::exit_with(watch.wait());
             let (waiting, _) = process::spawn_monitor(body).unwrap();
             eventually("it waits", || {
                 process::info(&waiting).is_some_and(|info| info.state == ProcessState::Waiting)

@@ -142,7 +142,7 @@ fn the_name_is_free_when_the_exit_arrives() {
         let name = unique("nm_10");
         for _ in 0..3000 {
             let child = Builder::new().name(name).spawn_link(|| process::exit_with("at once"));
-            assert_eq!(exit_event(inbox), (child.unwrap().pid(), "at once".into()));
+            assert_eq!(exit_event(inbox), (child.unwrap(), "at once".into()));
             assert_eq!(process::whereis(name), None);
         }
     });
@@ -220,7 +220,7 @@ fn a_failed_name_leaves_no_process_behind() {
         let holder = named(name).unwrap();
         let journal = Journal::new();
         let last_words = Note(journal.clone(), "the body was dropped");
-        let body = move |_: &mut Inbox<()>| last_words.0.note("the body ran");
+        let body = move || last_words.0.note("the body ran");
         let refused = Builder::new().name(name).spawn_link(body);
         assert!(matches!(refused, Err(SpawnError::Name(NameError::Taken(pid))) if pid == holder.pid()));
         assert_eq!(journal.all(), ["the body was dropped"]);
@@ -287,7 +287,7 @@ fn held_up(builder: Builder, gate: &Gate, journal: &Journal) -> Address<()> {
             inbox.recv();
         }
     };
-    let address = builder.spawn(body).expect("a free name and thread");
+    let address = builder.spawn_receiver(body).expect("a free name and thread");
     ready.pass();
     address
 }
@@ -301,7 +301,7 @@ fn successor(name: &str, journal: &Journal, begins: &'static str) -> Address<()>
             inbox.recv();
         }
     };
-    Builder::new().name(name).spawn(body).expect("the name of an exiting process can be taken over")
+    Builder::new().name(name).spawn_receiver(body).expect("the name of an exiting process can be taken over")
 }
 
 fn waits(address: &Address<()>) {
@@ -425,7 +425,7 @@ fn a_chain_of_dying_holders_is_buried_in_order() {
                 inbox.recv();
             }
         };
-        let next = Builder::new().name(name).spawn(body).unwrap();
+        let next = Builder::new().name(name).spawn_receiver(body).unwrap();
         waits(&next);
         gates[generation - 1].open();
         journal.wait_for(2 * generation);
@@ -475,7 +475,7 @@ fn a_name_never_has_two_living_holders() {
                     drop(tx);
                     inbox.recv();
                 };
-                match Builder::new().name(name).spawn(body) {
+                match Builder::new().name(name).spawn_receiver(body) {
                     Ok(child) => {
                         holders.push(process::watch(&child));
                         if (round + number) % 4 > 0 {

@@ -59,6 +59,7 @@ fn a_message_comes_before_the_end_of_its_sender() {
                         received[1] = true;
                     }
                     Event::Message(other) => panic!("{other} came after the end of its sender"),
+                    event => panic!("unexpected event: {event:?}"),
                 }
             }
             assert_eq!(received, [true, true]);

@@ -48,18 +48,18 @@ fn swallow<T>(body: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Starts a process that computes without a safe point, until the returned flag is set.
-fn busy(builder: Builder) -> (Address<()>, Arc<AtomicBool>) {
+fn busy(builder: Builder) -> (Pid, Arc<AtomicBool>) {
     let (enough, begun) = (Arc::new(AtomicBool::new(false)), Gate::new());
     let (stop, ready) = (Arc::clone(&enough), begun.clone());
-    let body = move |_: &mut Inbox<()>| {
+    let body = move || {
         ready.open();
         while !stop.load(Ordering::Relaxed) {
             std::hint::spin_loop();
         }
     };
-    let address = builder.spawn(body).expect("a free thread");
+    let child = builder.spawn(body).expect("a free thread");
     begun.pass();
-    (address, enough)
+    (child, enough)
 }
 
 // scenario: TH-01
@@ -78,7 +78,7 @@ fn a_killed_thread_that_never_listens_is_dead_within_the_grace() {
         let mut received = [inbox.recv(), inbox.recv()];
         let took = killed.elapsed();
         received.sort_by_key(|event| matches!(event, Event::Down { .. }));
-        assert_eq!(received[0], Event::Exit { from: child.pid(), reason: ExitReason::Killed });
+        assert_eq!(received[0], Event::Exit { from: child, reason: ExitReason::Killed });
         let Event::Down { monitor: fired, reason, .. } = &received[1] else { panic!("not {received:?}") };
         assert_eq!((*fired, reason), (monitor, &ExitReason::Killed));
         assert!(took >= ms(100) && took < ms(3000), "{took:?}");
@@ -296,7 +296,7 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
     attached(|inbox: &mut Inbox<()>| {
         let (journal, gate) = (Journal::new(), Gate::new());
         let local = Local(journal.clone(), gate.clone());
-        let body = move |_: &mut Inbox<()>| {
+        let body = move || {
             LOCAL.set(Some(local));
             process::exit_with("a thread that is not kept");
         };
@@ -890,10 +890,10 @@ impl Drop for Slow {
 }
 
 /// Starts a process that blocks uninterruptibly until the returned gate is open.
-fn stuck(builder: Builder) -> (Address<()>, Gate) {
+fn stuck(builder: Builder) -> (Pid, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (started_gate, wait) = (begun.clone(), gate.clone());
-    let body = move |_: &mut Inbox<()>| {
+    let body = move || {
         started_gate.open();
         wait.pass();
     };
@@ -917,7 +917,8 @@ fn destructors_do_not_prolong_the_time_of_a_kill() {
         let gate = Gate::new();
         let held = OnDrop(|| gate.open()); // also if this test fails
         let hour = Duration::from_secs(3600);
-        let spec = Slow::child_spec(gate.clone()).kill_grace(ms(30)).exit_timeout(hour);
+        let times = Builder::new().kill_grace(ms(30)).exit_timeout(hour);
+        let spec = Slow::child_spec(gate.clone()).process(times);
         let (server, monitor) = spec.start_monitor().unwrap();
         process::exit(server.whereis().unwrap(), ExitReason::Kill);
         assert_eq!(
@@ -930,7 +931,7 @@ fn destructors_do_not_prolong_the_time_of_a_kill() {
         let (ready, passes) = (begun.clone(), wait.clone());
         let times = Builder::new().kill_grace(ms(30)).exit_timeout(hour);
         let (child, monitor) = times
-            .spawn_monitor::<OnDrop<Box<dyn FnMut() + Send>>>(move |_| {
+            .spawn_receiver_monitor::<OnDrop<Box<dyn FnMut() + Send>>>(move |_| {
                 ready.open();
                 passes.pass();
             })
@@ -961,8 +962,7 @@ fn only_a_kill_that_is_sent_shortens_the_time() {
     attached(|_: &mut Inbox<()>| {
         let (child, gate) = stuck(Builder::new().exit_timeout(Duration::from_secs(3600)).kill_grace(ms(1)));
         let other = ScriptedProcess::new();
-        let linked = child.pid();
-        other.run(move || process::link(linked).unwrap());
+        other.run(move || process::link(child).unwrap());
         process::exit(&child, ExitReason::Shutdown);
         process::exit(&child, ExitReason::Shutdown);
         process::exit(&child, "another");

@@ -34,7 +34,7 @@ fn holder(keys: &Keys, end: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> Add
 }
 
 /// Starts a process that waits for the lock of `k`, and notes when it has it.
-fn waiter(keys: &Keys, journal: &Journal, note: &'static str) -> Address<()> {
+fn waiter(keys: &Keys, journal: &Journal, note: &'static str) -> Pid {
     let (keys, journal) = (keys.clone(), journal.clone());
     let waiter = process::spawn(move || keys.lock("k", || journal.note(note))).expect("a free thread");
     waits(&waiter);
@@ -94,7 +94,7 @@ fn the_lock_of_a_zombie_is_free() {
     // The late return of the zombie does not affect the present holder.
     let second = holder(&keys, receives);
     gate.open();
-    eventually("it is reaped", || process::zombies().iter().all(|other| other.pid != zombie.pid()));
+    eventually("it is reaped", || process::zombies().iter().all(|other| other.pid != zombie));
     waiter(&keys, &journal, "third");
     assert_eq!(journal.all(), ["first"]);
     second.send(());
@@ -121,9 +121,7 @@ fn a_zombie_never_gets_a_lock() {
             process::exit_with("enough");
         })
         .unwrap();
-    eventually("it is declared a zombie", || {
-        process::zombies().iter().any(|other| other.pid == zombie.pid())
-    });
+    eventually("it is declared a zombie", || process::zombies().iter().any(|other| other.pid == zombie));
     process::watch(&zombie).wait();
     waiter(&keys, &journal, "the next one has it");
     holder.send(());

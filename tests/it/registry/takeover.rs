@@ -66,7 +66,7 @@ fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) 
             inbox.recv();
         }
     };
-    let address = patient.spawn(body).expect("a free thread");
+    let address = patient.spawn_receiver(body).expect("a free thread");
     ready.pass();
     address
 }
@@ -267,7 +267,7 @@ fn many_start_and_kill_under_one_key_and_one_begins_at_a_time() {
         .map(|_| {
             let (keys, it) = (keys.clone(), Arc::clone(&it));
             let (begun, refused) = (Arc::clone(&begun), Arc::clone(&refused));
-            let body = move |_: &mut Inbox<()>| {
+            let body = move || {
                 while begun.load(Ordering::SeqCst) < STARTS {
                     let spec = Owner::child_spec(Arc::clone(&it)).name(keys.server("k"));
                     match spec.start() {

@@ -337,9 +337,7 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Unregister { .. })));
         assert!(matches!(inbox.recv(), Event::Down { .. }));
         gate.open();
-        eventually("the zombie is gone", || {
-            process::zombies().iter().all(|zombie| zombie.pid != holder.pid())
-        });
+        eventually("the zombie is gone", || process::zombies().iter().all(|zombie| zombie.pid != holder));
         keys.register(2, (Gate::new(), gate)).unwrap();
         assert_eq!(first.recv(), Ok(inbox.pid())); // no event of the zombie
         assert_eq!(inbox.len(), 1);

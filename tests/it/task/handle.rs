@@ -50,7 +50,7 @@ fn gated<T: Send + 'static>(value: T) -> (Task<T>, Gate) {
 fn gated_with<T: Send + 'static>(plan: Builder, value: T) -> (Task<T>, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begin, pass) = (begun.clone(), gate.clone());
-    let task = Task::process_with::<()>(plan, move |_| {
+    let task = plan.spawn_task(move || {
         begin.open();
         pass.pass();
         value
@@ -161,7 +161,7 @@ fn callers_from_the_nearest_on() {
 fn a_crash_under_an_owner_that_traps_exits() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let task = Task::<()>::spawn(|| process::exit_with("boom")).unwrap();
+        let task = task::spawn::<()>(|| process::exit_with("boom")).unwrap();
         let pid = task.pid();
         assert_eq!(task.join(), Err(exited(pid, "boom")));
         assert_eq!(exit_event(inbox), (pid, "boom".into()));
@@ -169,7 +169,7 @@ fn a_crash_under_an_owner_that_traps_exits() {
     });
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         process::trap_exit(true);
-        Task::<()>::spawn(|| process::exit_with("boom")).unwrap().join().or_exit();
+        task::spawn::<()>(|| process::exit_with("boom")).unwrap().join().or_exit();
     });
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
     let CallFailure { reason, server, .. } = &**failure;
@@ -228,7 +228,7 @@ fn or_dies_with_an_owner_that_does_not_survive_the_timeout() {
 #[test]
 fn a_task_that_ends_normally_without_a_value() {
     attached(|inbox: &mut Inbox<()>| {
-        let task = Task::<u8>::spawn(|| process::exit_with(ExitReason::Normal)).unwrap();
+        let task = task::spawn::<u8>(|| process::exit_with(ExitReason::Normal)).unwrap();
         let pid = task.pid();
         assert_eq!(task.join(), Err(exited(pid, ExitReason::Normal)));
         clean(inbox);
@@ -283,7 +283,7 @@ fn a_task_that_is_shut_down() {
 fn trapping<T: Send + 'static>(then: impl FnOnce(ExitReason) -> T + Send + 'static) -> Task<T> {
     let ready = Gate::new();
     let set = ready.clone();
-    let task = task::spawn_receiver::<()>(move |inbox| {
+    let task = task::spawn_receiver::<(), _>(move |inbox| {
         process::trap_exit(true);
         set.open();
         match inbox.recv() {
@@ -431,7 +431,7 @@ mod the_tie_to_the_owner {
     fn a_panic_keeps_its_place_on_the_way_to_the_owner() {
         let line = line!() + 2;
         let reason = exit_reason_of(|_: &mut Inbox<()>| {
-            Task::<()>::spawn(|| panic!("boom {}", 7)).unwrap().join().or_exit();
+            task::spawn::<()>(|| panic!("boom {}", 7)).unwrap().join().or_exit();
         });
         let ExitReason::Panic(report) = reason else { panic!("the panic was due, not {reason}") };
         assert_eq!((report.message(), report.location().unwrap().line), ("boom 7", line));
@@ -462,7 +462,7 @@ mod the_tie_to_the_owner {
         let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
-            drop(Task::<()>::spawn(move || {
+            drop(task::spawn::<()>(move || {
                 pass.pass();
                 process::exit_with("boom")
             }));
@@ -475,7 +475,7 @@ mod the_tie_to_the_owner {
     #[test]
     fn one_that_is_ignored_is_not() {
         attached(|inbox: &mut Inbox<()>| {
-            let task = Task::<()>::process::<()>(|inbox| {
+            let task = task::spawn_receiver::<(), ()>(|inbox| {
                 inbox.recv();
                 process::exit_with("boom")
             });
@@ -572,7 +572,7 @@ mod on_a_foreign_thread {
         gate.open();
         assert_eq!(task.join(), Ok(42));
 
-        let task = Task::<()>::spawn(|| process::exit_with("boom")).unwrap();
+        let task = task::spawn::<()>(|| process::exit_with("boom")).unwrap();
         let pid = task.pid();
         assert_eq!(task.join(), Err(exited(pid, "boom")));
 
@@ -667,7 +667,7 @@ mod waiting_for_one {
             // Unread messages are dropped between the value and the exit.
             let filled = Gate::new();
             let pass = filled.clone();
-            let task = task::spawn_receiver::<SlowEnd>(move |_| {
+            let task = task::spawn_receiver::<SlowEnd, _>(move |_| {
                 pass.pass();
                 "value"
             });
@@ -698,7 +698,7 @@ mod waiting_for_one {
             let name = unique("task");
             let plan = Builder::new().name(name).label("the reader");
             let line = line!() + 1;
-            let task = Task::process_with::<()>(plan.clone(), |_| forever()).unwrap();
+            let task = plan.clone().spawn_task(|| forever()).unwrap();
             let task: Task<()> = task;
             let info = process::info(&task).unwrap();
             assert_eq!(
@@ -706,7 +706,7 @@ mod waiting_for_one {
                 (Some("the reader"), Some(task.pid()))
             );
             assert_eq!((info.spawned_at.file(), info.spawned_at.line()), (file!(), line));
-            let taken = Task::process_with::<()>(plan, |_| ());
+            let taken = plan.spawn_task(|| ());
             assert!(matches!(taken, Err(SpawnError::Name(_))), "{taken:?}");
         });
     }
@@ -869,8 +869,8 @@ mod waiting_for_many {
                 2
             });
             assert_eq!(task::join_many([slow, quick.unwrap(), finished(3)]), Ok(vec![1, 2, 3]));
-            assert_eq!(Task::<u8>::join_many([]), Ok(vec![]));
-            assert_eq!(Task::<u8>::yield_many_timeout(&mut [], LONG), []);
+            assert_eq!(task::join_many::<u8>([]), Ok(vec![]));
+            assert_eq!(task::yield_many_timeout::<u8>(&mut [], LONG), []);
             clean(inbox);
         });
     }
@@ -1004,7 +1004,7 @@ mod wait_cycles {
         let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let (this, me) = (cx.server_ref(), cx.pid());
-            let task = task::spawn_receiver::<()>(move |inbox| {
+            let task = task::spawn_receiver::<(), _>(move |inbox| {
                 wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
@@ -1293,7 +1293,7 @@ mod callers_and_reports {
             let (tx, rx) = channel();
             let gate = Gate::new();
             let (pass, held) = (gate.clone(), Tells(tx.clone()));
-            let task = task::spawn_receiver::<Tells>(move |_| {
+            let task = task::spawn_receiver::<Tells, _>(move |_| {
                 pass.pass();
                 drop(held);
             });
@@ -1329,10 +1329,10 @@ mod callers_and_reports {
     fn without_a_free_thread_there_is_an_error() {
         let _watchdog = watchdog();
         let huge = Builder::new().stack_size(usize::MAX / 4);
-        let refused = Task::process_with::<()>(huge.clone(), |_| ());
+        let refused = huge.clone().spawn_task(|| ());
         assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
         attached(|inbox: &mut Inbox<()>| {
-            let refused = Task::process_with::<()>(huge, |_| ());
+            let refused = huge.spawn_task(|| ());
             assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             clean(inbox);
         });

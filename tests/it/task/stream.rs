@@ -1042,7 +1042,9 @@ mod the_rest {
     fn a_task_that_cannot_be_started_is_an_element() {
         attached(|inbox: &mut Inbox<()>| {
             for ordered in [true, false] {
-                let stream = task::stream(0..3, |n| n).stack_size(usize::MAX / 4).ordered(ordered);
+                let stream = task::stream(0..3, |n| n)
+                    .process(process::Builder::new().stack_size(usize::MAX / 4))
+                    .ordered(ordered);
                 let refused: Vec<_> = stream.collect();
                 assert_eq!(refused.len(), 3);
                 for element in refused {
@@ -1053,7 +1055,8 @@ mod the_rest {
                 }
                 clean(inbox);
             }
-            let mut endless = task::stream(0.., |n: u32| n).stack_size(usize::MAX / 4);
+            let mut endless =
+                task::stream(0.., |n: u32| n).process(process::Builder::new().stack_size(usize::MAX / 4));
             assert!(endless.next().unwrap().is_err(), "and does not stop an endless stream from coming back");
         });
     }
@@ -1072,7 +1075,7 @@ mod the_rest {
             let _blocked = Blocks(blocked.clone());
             process::exit_with("oops")
         })
-        .exit_timeout(SHORT);
+        .process(process::Builder::new().exit_timeout(SHORT));
         let element: Option<Result<(), JoinError>> = promptly(|| stream.next());
         assert!(matches!(element, Some(Err(JoinError::Exited { .. }))), "{element:?}");
         gate.open();
@@ -1081,12 +1084,18 @@ mod the_rest {
     #[test]
     fn a_label_and_a_look_at_the_stream() {
         attached(|_: &mut Inbox<()>| {
-            let stream = task::stream([()], |()| process::info(here()).unwrap().label);
-            let mut stream = stream.label("resizer").max_concurrency(3).timeout(LONG);
+            let shows_label = || task::stream([()], |()| process::info(here()).unwrap().label);
+            let mut stream = shows_label().label("resizer").max_concurrency(3).timeout(LONG);
             let text = format!("{stream:?}");
             let due = "TaskStream { max_concurrency: 3, ordered: true, timeout: Some(30s), on_timeout: Kill, running: 0, .. }";
             assert_eq!(text, due);
             assert_eq!(stream.next().unwrap().unwrap().as_deref(), Some("resizer"));
+
+            // Process options without a label keep it; those with one replace it.
+            let mut stream = shows_label().label("resizer").process(process::Builder::new());
+            assert_eq!(stream.next().unwrap().unwrap().as_deref(), Some("resizer"));
+            let mut stream = shows_label().label("resizer").process(process::Builder::new().label("scaler"));
+            assert_eq!(stream.next().unwrap().unwrap().as_deref(), Some("scaler"));
         });
     }
 
@@ -1120,7 +1129,8 @@ mod the_rest {
                 if n == 0 { enrol.wait_for(2) } else { pass.pass() }
             };
             let hour = Duration::from_secs(3600);
-            let mut stream = task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
+            let mut stream =
+                task::stream(0..2, work).max_concurrency(2).process(process::Builder::new().kill_grace(hour));
             stream.next().unwrap().unwrap();
             let (me, notified) = (inbox.pid(), Gate::new());
             let tx = notified.clone();
@@ -1150,7 +1160,9 @@ mod the_rest {
                     if n == 0 { enrol.wait_for(2) } else { pass.pass() }
                 };
                 let hour = Duration::from_secs(3600);
-                let mut stream = task::stream(0..2, work).max_concurrency(2).kill_grace(hour);
+                let mut stream = task::stream(0..2, work)
+                    .max_concurrency(2)
+                    .process(process::Builder::new().kill_grace(hour));
                 stream.next().unwrap().unwrap();
                 panic!("in the middle")
             };

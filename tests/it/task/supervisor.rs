@@ -335,14 +335,14 @@ fn exit_timeout_and_kill_grace_bound_the_destructors_of_a_supervised_task() {
     // Each task holds a value whose destructor blocks until the gate opens: only the two limits end the wait.
     let exits = {
         let blocked = gate.clone();
-        tasks.builder().exit_timeout(short).spawn_nolink(move || {
+        tasks.builder().process(process::Builder::new().exit_timeout(short)).spawn_nolink(move || {
             let _blocked = Blocks(blocked);
             process::exit_with("oops")
         })
     };
     let killed = {
         let blocked = gate.clone();
-        tasks.builder().kill_grace(short).spawn_nolink(move || {
+        tasks.builder().process(process::Builder::new().kill_grace(short)).spawn_nolink(move || {
             let _blocked = Blocks(blocked);
             sleeper();
         })
