@@ -11,7 +11,7 @@ use rethread::process::{Settings, set_settings, settings};
 
 // scenario: TH-15
 #[test]
-fn no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
+fn lack_of_threads_is_an_error_of_start_child_and_does_not_count() {
     in_child_program(body);
 }
 

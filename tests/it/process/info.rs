@@ -59,7 +59,7 @@ fn all_fields_of_info() {
 }
 
 #[test]
-fn a_dying_process_says_so() {
+fn info_of_exiting_process_shows_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (ready.clone(), gate.clone());
@@ -80,7 +80,7 @@ fn a_dying_process_says_so() {
 }
 
 #[test]
-fn the_listing_has_everybody_in_order_of_birth() {
+fn processes_are_listed_in_order_of_start() {
     attached(|inbox: &mut Inbox<()>| {
         let children = [(); 5].map(|()| sleeper());
         let listed = process::processes();
@@ -212,7 +212,7 @@ fn a_crash_is_reported_once_with_what_is_known_of_the_process() {
 }
 
 #[test]
-fn an_end_that_was_asked_for_is_no_error() {
+fn requested_exit_is_not_reported() {
     support::capture();
     attached(|inbox: &mut Inbox<()>| {
         let ends: [fn(); 4] = [
@@ -242,7 +242,7 @@ fn an_end_that_was_asked_for_is_no_error() {
 }
 
 #[test]
-fn a_supervised_child_shows_where_the_program_speaks_of_it() {
+fn supervised_child_shows_the_location_of_its_spec() {
     let _watchdog = watchdog();
     let supervisor = Supervisor::one_for_one().start().unwrap();
     let specs = [
@@ -340,7 +340,7 @@ fn a_server_shows_in_which_callback_it_is() {
 }
 
 #[test]
-fn times_are_told_from_their_own_beginning() {
+fn times_are_measured_from_their_own_start() {
     attached(|_: &mut Inbox<()>| {
         let _earlier = sleeper();
         let began = Instant::now();
@@ -353,7 +353,7 @@ fn times_are_told_from_their_own_beginning() {
 }
 
 #[test]
-fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
+fn with_an_observer_each_message_has_its_own_start_time() {
     type Act = Box<dyn FnOnce() + Send>;
     struct Worker;
     impl GenServer for Worker {
