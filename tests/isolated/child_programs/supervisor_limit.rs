@@ -36,7 +36,7 @@ fn body() {
     assert_eq!((states(&supervisor), b.attempts()), (vec![("a".into(), "running")], 0));
     assert_eq!(a.starts(), 1);
     assert_eq!(supervisor.start_child(b.spec()), Ok(Some(b.await_start(1))));
-    supervisor.stop().unwrap();
+    supervisor.stop().expect("it is running");
 
     // A restart without an available thread is retried, within the budget.
     let c = Child::new("c", &journal);
@@ -45,10 +45,10 @@ fn body() {
     eventually("the earlier threads are gone", || process::processes().len() == 2);
     set_settings(Settings { max_processes: 1, ..before });
     c.crash();
-    let asked = supervisor.which_children().unwrap();
+    let asked = supervisor.which_children().expect("it is running");
     assert_eq!(asked[0].pid(), None);
     set_settings(before);
     let second = c.await_start(2);
     assert_eq!(child_pid(&supervisor, "c"), second);
-    supervisor.stop().unwrap();
+    supervisor.stop().expect("it is running");
 }
