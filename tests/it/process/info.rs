@@ -16,8 +16,10 @@ fn all_fields_of_info() {
         let (name, gate, ready) = (unique("info"), Gate::new(), Gate::new());
         let (held, begun, other) = (gate.clone(), ready.clone(), sleeper());
         let (linked, monitored) = (other.pid(), sleeper().pid());
+        // On a busy machine it must not become a zombie.
+        let builder = Builder::new().name(name).label("under test").kill_grace(Duration::from_secs(60));
         let line = line!() + 1;
-        let child = Builder::new().name(name).label("under test").spawn::<u16>(move |inbox| {
+        let child = builder.spawn::<u16>(move |inbox| {
             process::trap_exit(true);
             process::link(linked).unwrap();
             let _ = process::monitor(monitored);
