@@ -109,7 +109,7 @@ impl Drop for Holds {
 }
 
 #[test]
-fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
+fn name_taken_over_many_times_does_not_keep_former_holders() {
     let _watchdog = watchdog();
     let name = unique("moments.relay");
     let kept = Arc::new(AtomicUsize::new(0));

@@ -339,7 +339,7 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
 }
 
 #[test]
-fn a_send_to_a_process_that_dies_meanwhile_harms_nobody() {
+fn send_to_process_that_exits_meanwhile_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let senders = [(); 3].map(|()| ScriptedProcess::new());
         for _ in 0..200 {

@@ -43,7 +43,7 @@ fn a_large_reason_arrives_whole() {
 
 // scenario: EX-03
 #[test]
-fn normal_from_another_does_nothing() {
+fn normal_from_another_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = ScriptedProcess::new();
@@ -59,7 +59,7 @@ fn normal_from_another_does_nothing() {
 
 // scenario: EX-04
 #[test]
-fn a_trapping_process_hears_its_own_signals_and_goes_on() {
+fn trapping_process_receives_its_own_signals_and_continues() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (me, reason) = (inbox.pid(), ExitReason::new(big()));
@@ -76,7 +76,7 @@ fn a_trapping_process_hears_its_own_signals_and_goes_on() {
 
 // scenario: EX-06
 #[test]
-fn a_process_that_signals_itself_goes_no_further() {
+fn process_that_signals_itself_exits_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -256,7 +256,7 @@ fn a_sent_kill_arrives_as_killed_along_a_chain() {
 
 // scenario: EX-19
 #[test]
-fn a_linked_process_dies_with_kill() {
+fn linked_process_exits_with_reason_kill() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let (a_pid, monitor) = (a.pid(), process::monitor(&b));
@@ -621,7 +621,7 @@ fn the_first_fatal_signal_decides_the_reason() {
 }
 
 #[test]
-fn a_signal_to_a_dead_process_is_ignored() {
+fn signal_to_exited_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link(|| ()).unwrap();

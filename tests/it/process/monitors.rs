@@ -64,7 +64,7 @@ fn an_unknown_name_is_down_at_once() {
 }
 
 #[test]
-fn a_dead_process_is_down_at_once() {
+fn monitor_of_exited_process_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         let exited = sleeper();
         let watch = process::watch(&exited);
@@ -107,7 +107,7 @@ fn no_down_after_demonitor() {
 
 // scenario: MN-10
 #[test]
-fn demonitor_tells_the_truth() {
+fn demonitor_returns_whether_the_monitor_was_active() {
     attached(|inbox: &mut Inbox<()>| {
         let (mut was_active, mut had_fired) = (0, 0);
         for _ in 0..50 {
@@ -272,7 +272,7 @@ fn a_monitored_body_that_ends_at_once_gives_its_reason() {
 
 // scenario: MN-25
 #[test]
-fn an_end_after_demonitor_is_not_told() {
+fn exit_after_demonitor_sends_no_down() {
     attached(|inbox: &mut Inbox<()>| {
         let child = ScriptedProcess::new();
         let monitor = process::monitor(&child);
@@ -317,7 +317,7 @@ fn the_monitor_of_another_process_cannot_be_removed() {
 }
 
 #[test]
-fn a_monitor_on_a_dying_process_can_be_removed() {
+fn monitor_of_exiting_process_can_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());

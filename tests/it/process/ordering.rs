@@ -152,7 +152,7 @@ fn a_monitor_after_the_kill_reports_noproc() {
 }
 
 #[test]
-fn a_trapping_process_hears_messages_and_signals_in_one_order() {
+fn trapping_process_receives_messages_and_signals_in_one_order() {
     attached(|inbox: &mut Inbox<(u32, Event<u32>)>| {
         for round in 0..200 {
             let to = inbox.address();

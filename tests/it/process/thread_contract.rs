@@ -64,7 +64,7 @@ fn busy(builder: Builder) -> (Pid, Arc<AtomicBool>) {
 
 // scenario: TH-01
 #[test]
-fn a_killed_thread_that_never_listens_is_dead_within_the_grace() {
+fn busy_process_becomes_zombie_after_the_grace() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (name, before) = (unique("th_01"), process::zombies_total());
@@ -125,7 +125,7 @@ fn a_killed_parked_thread_has_tidied_up_before_the_down() {
 
 // scenario: TH-05
 #[test]
-fn an_unwind_that_is_swallowed_comes_again() {
+fn swallowed_unwind_is_raised_again() {
     attached(|inbox: &mut Inbox<()>| {
         let (swallowed, ready) = (Arc::new(AtomicUsize::new(0)), Gate::new());
         let (count, begun) = (Arc::clone(&swallowed), ready.clone());
@@ -213,7 +213,7 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
 
 // scenario: TH-06
 #[test]
-fn destructors_can_speak_but_neither_listen_nor_beget() {
+fn destructors_can_send_but_neither_receive_nor_spawn() {
     attached(|inbox: &mut Inbox<String>| {
         process::trap_exit(true);
         for sent in [ExitReason::Shutdown, ExitReason::Kill] {
@@ -310,7 +310,7 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
 
 // scenario: TH-13
 #[test]
-fn a_busy_linked_process_is_dead_within_its_deadline() {
+fn busy_linked_process_is_reported_exited_within_its_deadline() {
     attached(|inbox: &mut Inbox<()>| {
         let a = ScriptedProcess::new();
         let (a_pid, linked) = (a.pid(), Gate::new());
@@ -438,7 +438,7 @@ fn foreign_threads_call_send_and_watch() {
 }
 
 #[test]
-fn a_foreign_thread_has_an_identity_as_a_sender_that_finds_nobody() {
+fn identity_of_foreign_thread_is_no_process() {
     let _watchdog = watchdog();
     let target = ScriptedProcess::trapping();
     process::exit(&target, "from nowhere");
@@ -718,7 +718,7 @@ fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
 }
 
 #[test]
-fn hooks_are_called_once_and_in_order_by_whoever_signals() {
+fn hooks_are_called_once_in_order_by_the_signalling_thread() {
     let signals: [fn(&Address<()>); 3] = [
         |child| process::exit(child, ExitReason::Shutdown),
         |child| process::exit(child, ExitReason::Kill),
@@ -812,7 +812,7 @@ fn attach_returns_the_value_or_the_reason() {
 }
 
 #[test]
-fn an_attached_process_tells_its_links() {
+fn exit_of_attached_process_notifies_its_links() {
     let _watchdog = watchdog();
     let other = ScriptedProcess::trapping();
     let target = other.pid();
@@ -1082,7 +1082,7 @@ fn a_zombie_does_not_answer_for_others() {
 }
 
 #[test]
-fn a_process_that_is_ending_monitors_nobody() {
+fn exiting_process_cannot_monitor() {
     attached(|inbox: &mut Inbox<()>| {
         let watched = sleeper();
         for zombie_first in [true, false] {

@@ -130,7 +130,7 @@ fn a_zombie_never_gets_a_lock() {
 }
 
 #[test]
-fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
+fn zombie_waiting_for_lock_never_acquires_it() {
     let _watchdog = watchdog();
     let keys = Keys::new();
     /// Takes the lock in its destructor, too, and stays in it.
@@ -201,7 +201,7 @@ fn an_exit_signal_ends_the_wait() {
 }
 
 #[test]
-fn those_who_wait_get_the_lock_in_order() {
+fn waiting_processes_get_the_lock_in_order() {
     let _watchdog = watchdog();
     let (keys, journal) = (Keys::new(), Journal::new());
     let holder = holder(&keys, receives);
@@ -214,7 +214,7 @@ fn those_who_wait_get_the_lock_in_order() {
 }
 
 #[test]
-fn a_lock_is_for_one_key_and_has_nothing_to_do_with_its_holder() {
+fn lock_is_for_one_key_and_independent_of_its_holder() {
     attached(|inbox: &mut Inbox<()>| {
         let keys = Keys::new();
         let other = holder(&keys, receives);
@@ -295,7 +295,7 @@ impl Arena {
 }
 
 #[test]
-fn one_at_a_time_whatever_becomes_of_them() {
+fn lock_has_one_holder_at_a_time_despite_exits() {
     let _watchdog = watchdog();
     let arena: Arc<Arena> = Arc::default();
     let worker = |seed| {

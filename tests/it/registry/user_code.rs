@@ -141,7 +141,7 @@ impl<V> From<RegistryEvent<u8, V>> for Unconvertible {
 }
 
 #[test]
-fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
+fn panic_in_destructor_or_listener_is_contained() {
     attached(|inbox: &mut Inbox<Unconvertible>| {
         let (unique, many) = (Registry::<u8, Bomb>::new(), DuplicateRegistry::<u8, Bomb>::new());
         unique.listen(&inbox.address());
@@ -276,7 +276,7 @@ impl Drop for Locks {
 }
 
 #[test]
-fn a_burial_frees_all_locks_before_it_drops_a_value() {
+fn cleanup_releases_all_locks_before_it_drops_a_value() {
     let _watchdog = watchdog();
     let (inside, gate) = (Gate::new(), Gate::new());
     let (began, unresponsive) = (inside.clone(), gate.clone());
@@ -313,7 +313,7 @@ impl From<RegistryEvent<u8, Hurdle>> for Slow {
 }
 
 #[test]
-fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard_the_beginning() {
+fn listeners_notified_of_registration_of_zombie_are_notified_of_its_removal() {
     let _watchdog = watchdog();
     attached(|inbox: &mut Inbox<RegistryEvent<u8, Hurdle>>| {
         let keys: Registry<u8, Hurdle> = Registry::new();
