@@ -87,7 +87,7 @@ fn a_first_value_that_panics_is_a_failed_start() {
         };
         assert_eq!(failed(Agent::start(|| panic!("alone"))), "alone");
         assert_eq!(failed(Agent::start_link(|| panic!("linked"))), "linked");
-        let name: Number = ServerRef::named(unique("ag 05"));
+        let name = Number::named(unique("ag 05"));
         assert_eq!(failed(Agent::child_spec(|| panic!("named")).name(name.clone()).start()), "named");
         assert_eq!(name.whereis(), None);
         assert!(inbox.is_empty(), "the failure arrives in the error only");
@@ -109,7 +109,7 @@ fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
     for failed in [agent.get(|n| *n), agent.update(|_| ()).map(|()| 0), agent.get_and_update(|n| *n)] {
         assert!(matches!(failed, Err(CallError::NoProc { .. })), "{failed:?}");
     }
-    let unregistered: Number = ServerRef::named(unique("unregistered"));
+    let unregistered = Number::named(unique("unregistered"));
     unregistered.cast(|n| *n += 1);
     assert!(matches!(unregistered.get(|n| *n), Err(CallError::NoProc { .. })));
 }
@@ -251,7 +251,7 @@ fn a_value_that_is_not_send_stays_in_its_agent() {
 #[test]
 fn an_agent_that_asks_itself_is_told_so() {
     let _watchdog = watchdog();
-    let name: Number = ServerRef::named(unique("itself"));
+    let name = Number::named(unique("itself"));
     let agent = Agent::child_spec(|| 1).name(name.clone()).start().unwrap();
     let asked = agent.get(move |_| name.get(|n| *n)).unwrap();
     assert!(matches!(asked, Err(CallError::CallingSelf { .. })), "{asked:?}");
@@ -262,7 +262,7 @@ fn an_agent_that_asks_itself_is_told_so() {
 fn an_agent_of_another_type_is_told_from_this_one() {
     let _watchdog = watchdog();
     let name = unique("typed");
-    let number = Agent::child_spec(|| 1).name(ServerRef::named(name)).start().unwrap();
+    let number = Agent::child_spec(|| 1).name(AgentRef::named(name)).start().unwrap();
     let text: AgentRef<String> = AgentRef::named(name);
     assert!(matches!(text.get(Clone::clone), Err(CallError::WrongType { .. })));
     text.cast(String::clear);

@@ -11,7 +11,7 @@ use crate::support::{Gate, Journal, attached, capture, eventually, logs, sleeper
 use parking_lot::Mutex;
 use rethread::StartError;
 use rethread::application::ApplicationError;
-use rethread::application::{Application, ApplicationExit, ApplicationRef};
+use rethread::application::{Application, ApplicationExit, ApplicationRef, TopSupervisor};
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::Inbox;
@@ -209,7 +209,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let left = Arc::clone(&stray);
     let spawns = ChildSpec::new("spawns", move || {
         *left.lock() = Some(sleeper().pid());
-        Ok(process::spawn_link(|| process::sleep(Duration::MAX))?.pid())
+        Ok(process::spawn_link(|| process::sleep(Duration::MAX))?)
     });
     let first = worker("first", &journal);
     let last = Child::new("last", &journal).starts_as(|_| Begin::Quiet("no disk"));
@@ -230,6 +230,7 @@ fn other_ways_to_fail() {
     struct Picky;
     impl Supervise for Picky {
         type Args = Option<&'static str>;
+        type Spec = SupervisorSpec;
         fn init(panics: Option<&'static str>) -> Result<SupervisorSpec, InitError> {
             match panics {
                 Some(text) => panic!("{text}"),
@@ -239,24 +240,23 @@ fn other_ways_to_fail() {
     }
     let _watchdog = watchdog();
     let name = unique("other ways");
-    let failed = |top: rethread::gen_server::ServerSpec<Supervisor>| match Application::new(name, top).start()
-    {
+    let failed = |top: TopSupervisor| match Application::new(name, top).start() {
         Err(ApplicationError::Failed(error)) => error,
         other => panic!("not {other:?}"),
     };
-    assert_eq!(failed(Picky::child_spec(None)), StartError::Ignored);
-    let panicked = failed(Picky::child_spec(Some("at the start")));
+    assert_eq!(failed(Picky::child_spec(None).into()), StartError::Ignored);
+    let panicked = failed(Picky::child_spec(Some("at the start")).into());
     assert!(
         matches!(&panicked, StartError::Failed(ExitReason::Panic(report)) if report.message() == "at the start")
     );
     let twice = [Child::new("a", &Journal::new()).spec(), Child::new("a", &Journal::new()).spec()];
     assert_eq!(
-        failed(plan().children(twice).spec()),
+        failed(plan().children(twice).into()),
         StartError::BadSpec(SpecError::DuplicateId("a".into()))
     );
     let taken = unique("taken");
     process::register(taken, sleeper().pid()).unwrap();
-    let error = failed(plan().name(ServerRef::named(taken)).spec());
+    let error = failed(plan().name(SupervisorRef::named(taken)).into());
     assert!(matches!(error, StartError::AlreadyStarted(_)), "{error:?}: of its top supervisor, not of it");
     process::exit(process::whereis(taken).unwrap(), ExitReason::Kill);
     assert!(!listed(name));
@@ -267,6 +267,7 @@ fn a_top_supervisor_of_a_type_of_its_own() {
     struct Pool;
     impl Supervise for Pool {
         type Args = usize;
+        type Spec = SupervisorSpec;
         fn init(size: usize) -> Result<SupervisorSpec, InitError> {
             let worker = |i| ChildSpec::worker(i, || process::sleep(Duration::MAX));
             Ok(plan().children((0..size).map(worker)))
@@ -418,7 +419,7 @@ fn all_who_stop_it_at_the_same_time_wait_for_the_same_end() {
             assert!(begun.is_open());
             note.note(format!("{stopped:?}"));
         });
-        stopper.unwrap().pid()
+        stopper.unwrap()
     });
     let waits = |pid: &Pid| process::info(*pid).is_some_and(|info| info.waiting_on.is_some());
     eventually("all wait for the end", || stoppers.iter().all(waits));
@@ -549,7 +550,7 @@ fn unresponsive(label: &'static str, gate: &Gate) -> Pid {
         pass.pass();
     });
     begun.pass();
-    unresponsive.expect("a free thread").pid()
+    unresponsive.expect("a free thread")
 }
 
 fn is_zombie(label: &str) -> bool {
@@ -837,7 +838,7 @@ fn a_handle_that_is_dropped_leaves_it_running() {
     let _watchdog = watchdog();
     let name = unique("dropped");
     let starter = process::spawn(move || drop(started(Application::new(name, plan())))).unwrap();
-    let gone = process::watch(&starter).wait();
+    let gone = process::watch(starter).wait();
     assert!(matches!(gone, ExitReason::Normal | ExitReason::NoProc), "{gone}");
     assert!(listed(name), "it has no link");
     Application::stop(name).unwrap();

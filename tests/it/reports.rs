@@ -7,8 +7,7 @@ use crate::support::{Gate, Journal, capture, logs, sleeper, unique, watchdog};
 use rethread::StartError;
 use rethread::application::Application;
 use rethread::prelude::*;
-use rethread::supervisor::DynamicSupervisor;
-use rethread::supervisor::{Shutdown, SupervisorSpec};
+use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, Shutdown, SupervisorSpec};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -37,7 +36,7 @@ fn parts(line: &str, parts: &[&str]) {
 fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
     capture();
     let name = unique(stem);
-    (name, plan.name(ServerRef::named(name)))
+    (name, plan.name(SupervisorRef::named(name)))
 }
 
 // scenario: AP-08
@@ -48,7 +47,7 @@ fn a_stop_is_no_news() {
     let name = unique("ap 08");
     let journal = Journal::new();
     let children = [Child::new("a", &journal).traps(), Child::new("b", &journal)];
-    let top = ServerRef::named(unique("ap 08 top"));
+    let top = SupervisorRef::named(unique("ap 08 top"));
     let plan = Supervisor::one_for_one().name(top).children(children.iter().map(Child::spec));
     let app = Application::new(name, plan).start().unwrap();
     let supervisor = app.supervisor();
@@ -243,9 +242,9 @@ fn dynamic_children_are_reported_alike() {
     let _watchdog = watchdog();
     capture();
     let name = unique("dynamic");
-    let supervisor = DynamicSupervisor::child_spec().name(ServerRef::named(name)).start().unwrap();
+    let supervisor = DynamicSupervisor::child_spec().name(DynamicSupervisorRef::named(name)).start().unwrap();
     let a = Child::new("a", &Journal::new());
-    let first = supervisor.start_child(a.spec()).unwrap().unwrap();
+    let first = supervisor.start_child(a.spec()).unwrap();
     a.end("oops");
     let second = a.await_start(2);
     supervisor.count_children().unwrap();
@@ -278,8 +277,8 @@ fn a_crash_report_tells_the_links_and_what_the_supervisor_has_used() {
     supervisor.stop().unwrap();
 
     let alone = process::spawn(|| panic!("without links")).unwrap();
-    process::watch(&alone).wait();
-    let report = about(format!("process {} crashed: ", alone.pid()));
+    process::watch(alone).wait();
+    let report = about(format!("process {} crashed: ", alone));
     assert!(report.len() == 1 && !report[0].contains("links:"), "{report:#?}");
 }
 
@@ -302,9 +301,9 @@ fn a_panic_that_a_signal_overtook_is_reported() {
     });
     let child = child.unwrap();
     unwinds.pass();
-    let watch = process::watch(&child);
-    process::exit(&child, "a signal");
+    let watch = process::watch(child);
+    process::exit(child, "a signal");
     notified.open();
     assert!(watch.wait().to_string().ends_with("it was first"));
-    parts(&about(format!("process {} crashed: ", child.pid())).join("\n"), &["ERROR", "it was first"]);
+    parts(&about(format!("process {} crashed: ", child)).join("\n"), &["ERROR", "it was first"]);
 }

@@ -13,12 +13,12 @@ use rethread::StartError;
 use rethread::agent::Agent;
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::process::{Builder, Event, Inbox, Settings};
+use rethread::process::{Builder, Event, Inbox};
 use rethread::supervisor::{ChildError, ChildInfo, SpecError};
 use rethread::supervisor::{
     DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec, Shutdown, Supervise,
 };
-use rethread::task::TaskSupervisor;
+use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ fn up(plan: DynamicSupervisorSpec) -> Dynamic {
 
 #[track_caller]
 fn add(supervisor: &Dynamic, spec: impl Into<ChildSpec>) -> Pid {
-    supervisor.start_child(spec).expect("it starts").expect("it is not ignored")
+    supervisor.start_child(spec).expect("it starts")
 }
 
 #[track_caller]
@@ -121,7 +121,7 @@ fn of_a_child_that_is_ignored_nothing_is_kept() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
-    assert_eq!(supervisor.start_child(a.permanent()), Ok(None));
+    assert_eq!(supervisor.start_child(a.permanent()), Err(StartError::Ignored));
     assert_eq!(supervisor.start_server(a.spec()).unwrap_err(), StartError::Ignored);
     assert_eq!(counted(&supervisor), [0, 0, 0, 0]);
     supervisor.stop().unwrap();
@@ -200,6 +200,7 @@ fn a_plan_that_makes_no_sense_starts_nothing() {
     struct Module;
     impl Supervise for Module {
         type Args = Result<DynamicSupervisorSpec, InitError>;
+        type Spec = DynamicSupervisorSpec;
         fn init(plan: Self::Args) -> Result<DynamicSupervisorSpec, InitError> {
             plan
         }
@@ -210,7 +211,7 @@ fn a_plan_that_makes_no_sense_starts_nothing() {
         let zero_period = StartError::BadSpec(SpecError::ZeroPeriod);
         assert_eq!(bad().start_link().unwrap_err(), zero_period);
         assert_eq!(bad().start().unwrap_err(), zero_period);
-        assert_eq!(bad().spec().start().unwrap_err(), zero_period);
+        assert_eq!(bad().id("bad").start().unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Ok(bad())).unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Err(InitError::Ignore)).unwrap_err(), StartError::Ignored);
         let refused = Module::start_link(Err(InitError::stop("no"))).unwrap_err();
@@ -711,7 +712,7 @@ fn a_zombie_too_many_and_it_gives_up() {
 #[test]
 fn two_beside_each_other_and_one_under_a_name() {
     let _watchdog = watchdog();
-    let name: Dynamic = ServerRef::named(unique("dynamic.named"));
+    let name = Dynamic::named(unique("dynamic.named"));
     let system = Supervisor::one_for_one()
         .child(DynamicSupervisor::child_spec().name(name.clone()))
         .child(DynamicSupervisor::child_spec().id("second"))
@@ -736,12 +737,12 @@ fn supervisors_with_names_need_no_ids() {
     let names = [(); 6].map(|()| unique("named"));
     let [a, b, c, d, e, f] = names;
     let system = Supervisor::one_for_one()
-        .child(DynamicSupervisor::child_spec().name(ServerRef::named(a)))
-        .child(DynamicSupervisor::child_spec().name(ServerRef::named(b)))
-        .child(TaskSupervisor::child_spec().name(ServerRef::named(c)))
-        .child(TaskSupervisor::child_spec().name(ServerRef::named(d)))
-        .child(Supervisor::one_for_one().name(ServerRef::named(e)))
-        .child(Supervisor::one_for_all().name(ServerRef::named(f)))
+        .child(DynamicSupervisor::child_spec().name(DynamicSupervisorRef::named(a)))
+        .child(DynamicSupervisor::child_spec().name(DynamicSupervisorRef::named(b)))
+        .child(TaskSupervisor::child_spec().name(TaskSupervisorRef::named(c)))
+        .child(TaskSupervisor::child_spec().name(TaskSupervisorRef::named(d)))
+        .child(Supervisor::one_for_one().name(SupervisorRef::named(e)))
+        .child(Supervisor::one_for_all().name(SupervisorRef::named(f)))
         .start()
         .unwrap();
     let children = system.which_children().unwrap();
