@@ -213,9 +213,9 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
             panic!("own")
         });
         let exiting = exiting.unwrap();
-        let end = process::watch(&exiting);
+        let end = process::watch(exiting);
         begun.pass();
-        process::exit(&exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting)))));
+        process::exit(exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting)))));
         gate.open();
         let (tx, rx) = channel();
         thread::Builder::new().spawn(move || tx.send(end.wait())).unwrap();

@@ -252,7 +252,7 @@ impl Drop for Asks {
     fn drop(&mut self) {
         self.to.send(1);
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
-        let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
+        let _ = process::spawn(|| ()).map(|child| process::exit(child, ExitReason::Kill));
         let _ = process::link(self.server.whereis().expect("it is running"));
         let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
         self.server.cast_with(|_, _| Next::wait());

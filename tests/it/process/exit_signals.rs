@@ -120,7 +120,7 @@ fn bad_arguments_end_only_the_process_that_passed_them() {
             || drop("x".parse::<i32>().unwrap().to_string()),
         ];
         for call in calls {
-            let child = process::spawn_link(move || call()).unwrap();
+            let child = process::spawn_link(call).unwrap();
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child);
             assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
@@ -359,9 +359,9 @@ fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
                 own_end();
             });
             let child = child.unwrap();
-            let monitor = process::monitor(&child);
+            let monitor = process::monitor(child);
             gate.pass();
-            process::exit(&child, "signal");
+            process::exit(child, "signal");
             signalled.open();
             // The link and the monitor must report the same one of the two reasons.
             let (mut exits, mut downs) = (Vec::new(), Vec::new());
@@ -391,7 +391,7 @@ fn racing_ends_give_one_of_the_two_reasons() {
         process::trap_exit(true);
         for _ in 0..1000 {
             let child = process::spawn_link(|| process::exit_with("own")).unwrap();
-            process::exit(&child, "signal");
+            process::exit(child, "signal");
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child);
             assert!(reason == "own".into() || reason == "signal".into(), "{reason}");
@@ -627,7 +627,7 @@ fn signal_to_exited_process_is_ignored() {
         let child = process::spawn_link(|| ()).unwrap();
         assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
         for reason in [ExitReason::Kill, ExitReason::Normal, "late".into()] {
-            process::exit(&child, reason);
+            process::exit(child, reason);
         }
         assert_eq!(inbox.try_recv(), None);
     });
@@ -661,7 +661,7 @@ fn every_way_to_end_has_its_reason() {
     ];
     attached(|inbox: &mut Inbox<()>| {
         for (way, expected) in ways {
-            let (_, monitor) = process::spawn_monitor(move || way()).unwrap();
+            let (_, monitor) = process::spawn_monitor(way).unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!((fired, reason.to_string().as_str()), (monitor, expected));
         }

@@ -76,8 +76,8 @@ fn info_of_exiting_process_shows_the_reason() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&child, "on the way");
-        let info = process::info(&child).unwrap();
+        process::exit(child, "on the way");
+        let info = process::info(child).unwrap();
         assert_eq!(info.state, ProcessState::Exiting("on the way".into()));
         assert!(info.to_string().contains("exiting (on the way)"), "{info}");
         gate.open();
@@ -172,7 +172,7 @@ fn a_selective_receive_takes_exits_and_downs_too() {
         inbox.address().send(2);
         let exit = inbox.recv_where(|event| matches!(event, Event::Exit { .. }));
         assert_eq!(exit, Event::Exit { from: child, reason: "requested".into() });
-        let monitor = process::monitor(&child);
+        let monitor = process::monitor(child);
         let gone = inbox
             .recv_where(|event| matches!(event, Event::Down { monitor: fired, .. } if *fired == monitor));
         assert!(matches!(gone, Event::Down { reason: ExitReason::NoProc, .. }));
@@ -230,7 +230,7 @@ fn requested_exit_is_not_reported() {
         ];
         let mut pids = Vec::new();
         for end in ends {
-            let (child, monitor) = process::spawn_monitor(move || end()).unwrap();
+            let (child, monitor) = process::spawn_monitor(end).unwrap();
             assert_eq!(down(inbox).0, monitor);
             pids.push(child);
         }

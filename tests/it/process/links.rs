@@ -156,10 +156,10 @@ fn link_to_exiting_process_is_answered_after_its_exit() {
         });
         let exiting = exiting.unwrap();
         ready.pass();
-        let old = process::monitor(&exiting);
-        process::exit(&exiting, "oops");
-        assert_eq!(process::link(&exiting), Ok(()));
-        let new = process::monitor(&exiting);
+        let old = process::monitor(exiting);
+        process::exit(exiting, "oops");
+        assert_eq!(process::link(exiting), Ok(()));
+        let new = process::monitor(exiting);
         assert_eq!(inbox.try_recv(), None, "it has not exited yet");
         gate.open();
         let mut events = [inbox.recv(), inbox.recv(), inbox.recv()].to_vec();
@@ -186,8 +186,8 @@ fn existing_link_to_exiting_process_delivers_the_true_reason() {
         });
         let exiting = exiting.unwrap();
         ready.pass();
-        process::exit(&exiting, "oops");
-        assert_eq!(process::link(&exiting), Ok(()));
+        process::exit(exiting, "oops");
+        assert_eq!(process::link(exiting), Ok(()));
         gate.open();
         assert_eq!(exit_event(inbox), (exiting, "oops".into()));
         assert_eq!(inbox.try_recv(), None);
@@ -208,15 +208,15 @@ fn exiting_process_can_be_unlinked() {
             });
             let exiting = exiting.unwrap();
             ready.pass();
-            let monitor = process::monitor(&exiting);
+            let monitor = process::monitor(exiting);
             if late {
-                process::exit(&exiting, "oops");
-                process::link(&exiting).unwrap();
+                process::exit(exiting, "oops");
+                process::link(exiting).unwrap();
             } else {
-                process::link(&exiting).unwrap();
-                process::exit(&exiting, "oops");
+                process::link(exiting).unwrap();
+                process::exit(exiting, "oops");
             }
-            process::unlink(&exiting);
+            process::unlink(exiting);
             gate.open();
             assert_eq!(down(inbox), (monitor, "oops".into()));
             assert_eq!(inbox.try_recv(), None);
@@ -306,8 +306,8 @@ fn unlink_and_flush_leave_nothing_behind() {
         process::trap_exit(true);
         for _ in 0..3000 {
             let child = process::spawn_link(|| ()).unwrap();
-            let watch = process::watch(&child);
-            process::unlink(&child);
+            let watch = process::watch(child);
+            process::unlink(child);
             inbox.recv_where_timeout(
                 std::time::Duration::ZERO,
                 |event| matches!(event, Event::Exit { from, .. } if *from == child),
@@ -326,7 +326,7 @@ fn unlink_leaves_a_queued_exit() {
         process::trap_exit(true);
         let child = process::spawn_link(|| process::exit_with("queued")).unwrap();
         eventually("the exit is queued", || inbox.len() == 1);
-        process::unlink(&child);
+        process::unlink(child);
         assert_eq!(exit_event(inbox), (child, "queued".into()));
     });
 }
@@ -458,9 +458,9 @@ fn linked_exit_does_not_change_the_reason_of_an_exiting_process() {
         });
         let (a, b) = (a.expect("a free thread"), ScriptedProcess::new());
         begun.pass();
-        link(&b, &a);
-        let watch = process::watch(&a);
-        process::exit(&a, "first");
+        link(&b, a);
+        let watch = process::watch(a);
+        process::exit(a, "first");
         b.start(|| process::exit_with("second"));
         process::watch(&b).wait();
         gate.open();

@@ -137,7 +137,7 @@ fn demonitor_with_flush_leaves_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..3000 {
             let (child, monitor) = process::spawn_monitor(|| ()).unwrap();
-            let watch = process::watch(&child);
+            let watch = process::watch(child);
             process::demonitor_flush(monitor);
             watch.wait();
             assert_eq!(inbox.try_recv(), None);
@@ -328,9 +328,9 @@ fn monitor_of_exiting_process_can_be_removed() {
         })
         .unwrap();
         ready.pass();
-        let before = process::monitor(&exiting);
-        process::exit(&exiting, "oops");
-        let after = process::monitor(&exiting);
+        let before = process::monitor(exiting);
+        process::exit(exiting, "oops");
+        let after = process::monitor(exiting);
         assert!(process::demonitor(before));
         assert!(process::demonitor(after));
         gate.open();
@@ -370,7 +370,7 @@ fn a_watch_can_be_shared_by_threads() {
             let body = move || process::exit_with(watch.wait());
             let (waiting, _) = process::spawn_monitor(body).unwrap();
             eventually("it waits", || {
-                process::info(&waiting).is_some_and(|info| info.state == ProcessState::Waiting)
+                process::info(waiting).is_some_and(|info| info.state == ProcessState::Waiting)
             });
         }
         process::exit(&child, "for all");

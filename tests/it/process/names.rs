@@ -560,7 +560,7 @@ fn process_that_waits_for_a_name_can_be_ended() {
     let name = unique("never held");
     let waits =
         process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap();
-    let watch = process::watch(&waits);
-    process::exit(&waits, "enough");
+    let watch = process::watch(waits);
+    process::exit(waits, "enough");
     assert_eq!(watch.wait(), "enough".into());
 }

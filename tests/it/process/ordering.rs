@@ -229,7 +229,7 @@ fn messages_arrive_in_order_also_if_the_receiver_is_overrun() {
     attached(|inbox: &mut Inbox<u32>| {
         let me = inbox.address();
         let sender = process::spawn(move || (0..MANY).for_each(|n| me.send(n))).unwrap();
-        process::watch(&sender).wait();
+        process::watch(sender).wait();
         assert_eq!(inbox.len(), MANY as usize);
         for n in 0..MANY {
             assert_eq!(inbox.recv(), Event::Message(n));

@@ -98,7 +98,7 @@ fn a_timer_outlives_the_process_that_started_it() {
         })
         .unwrap();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
-        assert!(!process::is_alive(&starter));
+        assert!(!process::is_alive(starter));
         assert_eq!(message(inbox), "after the exit");
     });
 }

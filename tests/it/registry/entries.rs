@@ -93,11 +93,11 @@ fn refused_registration_is_not_visible() {
         });
         let (other, mut looks) = (other.unwrap(), 0);
         while attempts.load(Ordering::SeqCst) < 3000 || looks < 3000 {
-            assert_eq!((keys.keys(&other), keys.count()), (vec![], 1));
+            assert_eq!((keys.keys(other), keys.count()), (vec![], 1));
             looks += 1;
         }
         stop.store(true, Ordering::SeqCst);
-        process::watch(&other).wait();
+        process::watch(other).wait();
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -466,7 +466,7 @@ fn a_process_that_ends_cannot_register_but_give_up() {
         process::exit_with("enough");
     })
     .unwrap();
-    let reason = process::watch(&process).wait();
+    let reason = process::watch(process).wait();
     assert!(reason == "enough".into() || reason == ExitReason::NoProc, "{reason}");
     assert_eq!(journal.wait_for(2), ["Err(Exiting) Err(Exiting)", "None None"]);
 }
@@ -617,8 +617,8 @@ fn cleanup_during_registration_leaves_no_entry() {
             while rounds.load(Ordering::SeqCst) <= before {
                 std::hint::spin_loop();
             }
-            end(&holder, ExitReason::Kill);
-            assert_eq!((unique.keys(&holder), many.keys(&holder)), (vec![], vec![]));
+            end(holder, ExitReason::Kill);
+            assert_eq!((unique.keys(holder), many.keys(holder)), (vec![], vec![]));
         }
         eventually("nothing is left of a key", || Arc::strong_count(&token) == 1);
         assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 0 }");

@@ -245,8 +245,8 @@ fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
     });
     let late = late.unwrap();
     updates.pass();
-    let ended = process::watch(&late);
-    process::exit(&late, ExitReason::Kill);
+    let ended = process::watch(late);
+    process::exit(late, ExitReason::Kill);
     // The key is taken over, and comes back to the one that is exiting.
     let (has, may) = (holds.clone(), ends.clone());
     let next = process::spawn(move || {
@@ -289,8 +289,8 @@ fn cleanup_releases_all_locks_before_it_drops_a_value() {
     });
     let stuck = stuck.unwrap();
     inside.pass();
-    let watch = process::watch(&stuck);
-    process::exit(&stuck, ExitReason::Kill);
+    let watch = process::watch(stuck);
+    process::exit(stuck, ExitReason::Kill);
     let ended = watch.wait_timeout(Duration::from_secs(10));
     gate.open();
     assert_eq!(ended, Some(ExitReason::Killed));
@@ -329,10 +329,10 @@ fn listeners_notified_of_registration_of_zombie_are_notified_of_its_removal() {
         let (inside, gate) = hurdle.clone();
         let plan = Builder::new().kill_grace(Duration::from_millis(10));
         let holder = plan.spawn(move || drop(own.register(1, hurdle))).unwrap();
-        let _ = process::monitor(&holder);
+        let _ = process::monitor(holder);
         inside.pass();
         keys.listen(&inbox.address()); // a second time has no effect
-        process::exit(&holder, ExitReason::Kill);
+        process::exit(holder, ExitReason::Kill);
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Register { .. })));
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Unregister { .. })));
         assert!(matches!(inbox.recv(), Event::Down { .. }));
