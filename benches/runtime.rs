@@ -90,7 +90,7 @@ fn message_there_and_back(bencher: Bencher<'_, '_>) {
 
 /// Runs `body` as a process.
 fn attached(body: impl FnOnce(&mut Inbox<()>)) {
-    process::attach(body).expect("nothing ends the bench");
+    process::attach_receiver(body).expect("nothing ends the bench");
 }
 
 #[divan::bench]

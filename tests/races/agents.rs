@@ -27,9 +27,9 @@ fn agent(gone: &Arc<AtomicBool>) -> AgentRef<Value> {
     Agent::start(move || Value { number: 0, gone }).expect("it starts")
 }
 
-fn killer(agent: &AgentRef<Value>) -> process::Address<u64> {
+fn killer(agent: &AgentRef<Value>) -> Pid {
     let pid = agent.whereis().expect("it is running");
-    process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
+    process::spawn(move || process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
 #[test]

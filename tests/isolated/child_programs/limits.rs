@@ -8,7 +8,7 @@ use crate::support::child_program::in_child_program;
 use crate::support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
 use rethread::application::Application;
 use rethread::prelude::*;
-use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
+use rethread::process::{self, Address, Builder, Inbox, SpawnError};
 use rethread::supervisor::DynamicSupervisor;
 use rethread::supervisor::SupervisorSpec;
 
@@ -74,13 +74,13 @@ fn attached_processes_and_zombies_count() {
         process::exit(&stuck, ExitReason::Kill);
         assert_eq!(watch.wait(), ExitReason::Killed);
         assert_eq!(process::zombies().len(), 1);
-        process::attach_receiver(|_: &mut Inbox<()>| {
+        process::attach(|| {
             let refused = another();
             assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 2 })), "{refused:?}");
         })
         .unwrap();
         let one = another().unwrap();
-        let refused = process::attach_receiver(|_: &mut Inbox<()>| ());
+        let refused = process::attach(|| ());
         let limit = SpawnError::SystemLimit { limit: 2 }.to_string();
         assert_eq!(refused.unwrap_err().to_string(), limit);
         gate.open();
@@ -121,11 +121,9 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             let gate = Gate::new();
             // Started under the default settings.
             let (old, of_old) = stuck(&gate);
-            let short = Settings {
-                kill_grace: Duration::ZERO,
-                exit_timeout: Duration::from_millis(10),
-                ..process::settings()
-            };
+            let mut short = process::settings();
+            short.kill_grace = Duration::ZERO;
+            short.exit_timeout = Duration::from_millis(10);
             process::configure(|settings| *settings = short);
             assert_eq!(process::settings(), short);
             // Started under the short ones: they become zombies soon, the old one does not.
@@ -274,7 +272,7 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
         let journal = Journal::new();
         let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
         let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a.spec()).child(b.spec());
-        let top = up(patient().child(inner.spec().id("inner")));
+        let top = up(patient().child(inner.id("inner")));
         let first = child_pid(&top, "inner");
         room_for(3); // the two supervisors, and b
         a.crash();

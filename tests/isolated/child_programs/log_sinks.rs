@@ -97,9 +97,9 @@ fn trigger_all_logs() {
     });
     let stuck = stuck.expect("a free thread");
     begun.pass();
-    kill(stuck.pid(), ExitReason::Kill);
+    kill(stuck, ExitReason::Kill);
     gate.open();
-    eventually("it is reaped", || process::info(&stuck).is_none());
+    eventually("it is reaped", || process::info(stuck).is_none());
 
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);

@@ -21,7 +21,7 @@ use rethread::StartError;
 use rethread::agent::Agent;
 use rethread::application::Application;
 use rethread::prelude::*;
-use rethread::process::{self, Builder, Inbox, Settings, SpawnError};
+use rethread::process::{self, Builder, Inbox, SpawnError};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -286,7 +286,7 @@ fn an_allocation_that_fails_ends_the_program() {
 }
 
 /// Returns a process body that runs another program, and kills it when asked to exit.
-fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>) + Send {
+fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce() + Send {
     /// The other program: killed and waited for in any case, so that nothing of it is left.
     struct Other(Arc<Mutex<std::process::Child>>);
     impl Drop for Other {
@@ -296,7 +296,7 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
             let _ = child.wait();
         }
     }
-    move |_| {
+    move || {
         let mut command = Command::new("sh");
         command.args(["-c", "echo begun; exec sleep 600"]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
