@@ -153,7 +153,7 @@ fn panic_to_down(bencher: Bencher<'_, '_>) {
 fn spawn_and_end(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let child = process::spawn(|| ()).expect("a free thread");
-        process::watch(&child).wait()
+        process::watch(child).wait()
     });
 }
 
@@ -161,7 +161,7 @@ fn spawn_and_end(bencher: Bencher<'_, '_>) {
 fn panic_to_watch(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let child = process::spawn(|| panic!("on request")).expect("a free thread");
-        process::watch(&child).wait()
+        process::watch(child).wait()
     });
 }
 

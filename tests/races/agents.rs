@@ -53,7 +53,7 @@ fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
         }
         let at_once = done();
         end_of(pid);
-        end_of(&killer);
+        end_of(killer);
         assert!(done() == at_once, "it was done after the call");
         assert_eq!(drained(inbox), []);
     });
@@ -72,6 +72,6 @@ fn who_hears_of_the_death_of_an_agent_by_asking_it_finds_its_value_gone() {
             }
             Err(other) => panic!("{other}"),
         }
-        end_of(&killer);
+        end_of(killer);
     });
 }

@@ -73,7 +73,7 @@ fn a_stop_meets_the_end_of_the_top_supervisor() {
         counts.all_ended(APP, 1);
         assert!(app.wait().is_success());
         assert!(!matches!(other.wait(), ExitReason::Panic(_)));
-        end_of(&ending);
+        end_of(ending);
         drained(inbox);
     });
 }
@@ -97,7 +97,7 @@ fn of_two_starts_one_wins() {
         assert!(Application::running().contains(&APP.into()));
         Application::stop(APP).expect("it runs");
         counts.all_ended(APP, 1);
-        end_of(&starting);
+        end_of(starting);
     });
 }
 
@@ -124,7 +124,7 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
             Application::stop(APP).expect("it runs");
         }
         counts.all_ended(APP, if again == 1 { 2 } else { 1 });
-        end_of(&starting);
+        end_of(starting);
         drained(inbox);
     });
 }

@@ -102,7 +102,7 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
         supervisor.terminate_child(other.whereis().expect("it is running")).expect("it is there");
         watch.wait();
         assert!(CHILD.whereis_timeout(LONG).is_some_and(|back| back != pid));
-        end_of(&killer);
+        end_of(killer);
         supervisor.stop().expect("it stops");
         drained(inbox);
     });

@@ -11,10 +11,10 @@ use crate::harness::{because, drained, end_of, exits, one_of, race};
 fn a_link_to_one_that_is_dying_is_answered_once() {
     race("link, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
-        process::link(&exiting).expect("it traps");
+        process::link(exiting).expect("it traps");
         let exits = exits(&[inbox.recv()]);
         assert!(exits[0].0 == exiting && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -23,7 +23,7 @@ fn a_link_to_one_that_is_dying_is_answered_once() {
 fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
     race("link without trap, exit").run(|_| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
-        let linking = process::spawn_receiver::<u64>(move |inbox| match process::link(&exiting) {
+        let linking = process::spawn_receiver::<u64>(move |inbox| match process::link(exiting) {
             Ok(()) => panic!("it is still running: {:?}", inbox.recv()),
             Err(error) => assert_eq!(error, process::LinkError::NoProc),
         });
@@ -41,8 +41,8 @@ fn two_that_link_to_each_other_have_one_link() {
             process::exit_with("x");
         });
         let other = other.expect("a thread");
-        process::link(&other).expect("it traps");
-        end_of(&other);
+        process::link(other).expect("it traps");
+        end_of(other);
         // A second one only if the first link had fired when the other was made.
         let exits: Vec<_> = exits(&drained(inbox)).into_iter().map(|(_, reason)| reason).collect();
         assert!(exits == [because("x")] || exits == [because("x"), NoProc], "{exits:?}");
@@ -83,10 +83,10 @@ fn linked_ones_that_end_at_the_same_time_both_end() {
 fn nothing_comes_after_an_unlink() {
     race("unlink, exit").run(|inbox| {
         let child = process::spawn_link(|| process::exit_with("x")).expect("a thread");
-        process::unlink(&child);
+        process::unlink(child);
         let before = exits(&drained(inbox));
         assert!(before.is_empty() || before == [(child, because("x"))], "{before:?}");
-        end_of(&child);
+        end_of(child);
         assert_eq!(drained(inbox), []);
     });
 }

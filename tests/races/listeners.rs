@@ -154,7 +154,7 @@ fn others_hear_all_though_a_listener_ends() {
         let holder = process::spawn(move || registering.register("a", ()).expect("it is free"));
         let holder = holder.expect("a thread");
         process::exit(&ending, ExitReason::Kill);
-        end_of(&holder);
+        end_of(holder);
         end_of(entering.expect("a thread"));
         let before = drained(inbox).len();
         assert!(before <= 2, "{before} events of one entry");

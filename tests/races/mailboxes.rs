@@ -21,7 +21,7 @@ fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
         let (kept, test) = (ending.clone(), inbox.address());
         let sender = process::spawn(move || ending.send(ReportsDrop(test))).expect("a thread");
         assert_eq!(inbox.recv(), Event::Message(1));
-        end_of(&sender);
+        end_of(sender);
         end_of(&kept);
         assert_eq!(drained(inbox), []);
     });

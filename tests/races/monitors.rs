@@ -17,11 +17,11 @@ fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
 fn a_monitor_of_one_that_is_dying_fires_once() {
     race("monitor, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&exiting);
+        let monitor = process::monitor(exiting);
         let event = inbox.recv();
         let reason = down(&event, monitor);
         assert!(one_of(reason, [because("x"), ExitReason::NoProc]), "{reason}");
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -30,7 +30,7 @@ fn a_monitor_of_one_that_is_dying_fires_once() {
 fn a_monitor_that_was_removed_in_time_never_fires() {
     race("demonitor, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&exiting);
+        let monitor = process::monitor(exiting);
         if process::demonitor(monitor) {
             assert_eq!(drained(inbox), []);
         } else {
@@ -38,7 +38,7 @@ fn a_monitor_that_was_removed_in_time_never_fires() {
             assert_eq!(events.len(), 1, "{events:?}");
             down(&events[0], monitor);
         }
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -47,10 +47,10 @@ fn a_monitor_that_was_removed_in_time_never_fires() {
 fn after_a_flush_nothing_is_there_and_nothing_comes() {
     race("demonitor with flush, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&exiting);
+        let monitor = process::monitor(exiting);
         process::demonitor_flush(monitor);
         assert_eq!(inbox.len(), 0);
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(inbox.len(), 0);
         assert_eq!(drained(inbox), []);
     });

@@ -68,9 +68,9 @@ fn a_successor_begins_after_the_burial() {
 fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
     race("register, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
-        let given = process::register("races.exiting", &exiting);
+        let given = process::register("races.exiting", exiting);
         assert!(matches!(given, Ok(()) | Err(NameError::NoProc)), "{given:?}");
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(process::whereis("races.exiting"), None);
         process::register("races.exiting", inbox.pid()).expect("it is free");
         process::unregister("races.exiting").expect("it is mine");
@@ -151,7 +151,7 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
             }
         });
         let other = process::watch(other.expect("a thread"));
-        end_of(&holder);
+        end_of(holder);
         assert!(!matches!(other.wait(), ExitReason::Panic(_)));
         assert_eq!(REGISTRY.whereis("key"), None);
         assert_eq!(REGISTRY.count(), 0);

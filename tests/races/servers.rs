@@ -76,7 +76,7 @@ fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
             Err(CallError::NoProc { .. }) => {}
             Err(other) => panic!("{other}"),
         }
-        end_of(&killer);
+        end_of(killer);
         gone(&server);
         assert_eq!(drained(inbox), []);
     });
@@ -119,7 +119,7 @@ fn an_answer_by_another_process_meets_the_death_of_the_server() {
             Err(CallError::NoProc { .. }) => {}
             Err(other) => panic!("{other}"),
         }
-        end_of(&killer);
+        end_of(killer);
         gone(&server);
     });
 }
@@ -133,7 +133,7 @@ fn a_call_that_fails_with_a_death_does_so_after_the_links() {
         if server.call(|from| Ask::Back(1, from)).is_err() {
             assert_eq!(inbox.len(), 1, "the call has returned the exit and the link has not");
         }
-        end_of(&killer);
+        end_of(killer);
         gone(&server);
         assert_eq!(drained(inbox).len(), 1);
     });

@@ -108,8 +108,8 @@ fn no_message_is_handled_that_was_sent_after_a_kill() {
 fn whoever_waits_is_woken_by_a_signal() {
     race("signal, sleep").run(|_| {
         let sleeping = process::spawn(|| process::sleep(LONG)).expect("a thread");
-        let watch = process::watch(&sleeping);
-        process::exit(&sleeping, because("x"));
+        let watch = process::watch(sleeping);
+        process::exit(sleeping, because("x"));
         assert_eq!(watch.wait(), because("x"));
     });
 }

@@ -57,8 +57,8 @@ fn what_was_ordered_by_one_that_is_killed_does_not_go_on() {
             ordering.stream_nolink([()], forever).for_each(drop);
         });
         let owner = owner.expect("a thread");
-        process::exit(&owner, ExitReason::Kill);
-        end_of(&owner);
+        process::exit(owner, ExitReason::Kill);
+        end_of(owner);
         for task in tasks.children().expect("it is running") {
             end_of(task);
         }

@@ -75,7 +75,7 @@ fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
         });
         // One of them is killed: before, inside or after the lock.
         let watches = both.each_ref().map(process::watch);
-        process::exit(&both[0], ExitReason::Kill);
+        process::exit(both[0], ExitReason::Kill);
         for watch in watches {
             assert!(!matches!(watch.wait(), ExitReason::Panic(_)));
         }

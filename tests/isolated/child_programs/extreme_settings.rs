@@ -116,9 +116,9 @@ fn a_kill_with_all_time_to_die_waits_for_the_thread() {
     });
     let stuck = stuck.unwrap();
     begun.pass();
-    let end = process::watch(&stuck);
-    process::exit(&stuck, ExitReason::Kill);
-    process::exit(&stuck, ExitReason::Kill);
+    let end = process::watch(stuck);
+    process::exit(stuck, ExitReason::Kill);
+    process::exit(stuck, ExitReason::Kill);
     assert_eq!(end.wait_timeout(Duration::from_millis(50)), None);
     gate.open();
     assert_eq!(end.wait(), ExitReason::Killed);
@@ -147,9 +147,9 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         assert_eq!(slow.yield_timeout(NEVER), None);
         assert_eq!(slow.shutdown(Shutdown::Timeout(ALWAYS)), None);
         let sleeper = process::spawn(|| process::sleep(ALWAYS)).unwrap();
-        assert_eq!(process::watch(&sleeper).wait_timeout(NEVER), None);
-        process::exit(&sleeper, "woken");
-        let end = process::watch(&sleeper).wait_timeout(ALWAYS);
+        assert_eq!(process::watch(sleeper).wait_timeout(NEVER), None);
+        process::exit(sleeper, "woken");
+        let end = process::watch(sleeper).wait_timeout(ALWAYS);
         assert!(end == Some("woken".into()) || end == Some(ExitReason::NoProc), "{end:?}");
         // A timeout of zero, in a server, still handles pending messages first.
         let journal = Journal::new();

@@ -70,8 +70,8 @@ fn attached_processes_and_zombies_count() {
         });
         let stuck = stuck.unwrap();
         ready.pass();
-        let watch = process::watch(&stuck);
-        process::exit(&stuck, ExitReason::Kill);
+        let watch = process::watch(stuck);
+        process::exit(stuck, ExitReason::Kill);
         assert_eq!(watch.wait(), ExitReason::Killed);
         assert_eq!(process::zombies().len(), 1);
         process::attach(|| {
@@ -129,10 +129,10 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             // Started under the short ones: they become zombies soon, the old one does not.
             let (killed, of_killed) = stuck(&gate);
             let (signalled, of_signalled) = stuck(&gate);
-            process::exit(&old, ExitReason::Shutdown);
-            process::exit(&killed, ExitReason::Kill);
+            process::exit(old, ExitReason::Shutdown);
+            process::exit(killed, ExitReason::Kill);
             assert_eq!(down(inbox), (of_killed, ExitReason::Killed));
-            process::exit(&signalled, ExitReason::Shutdown);
+            process::exit(signalled, ExitReason::Shutdown);
             assert_eq!(down(inbox), (of_signalled, ExitReason::Shutdown));
             assert_eq!(process::zombies().len(), 2);
             gate.open();
@@ -212,14 +212,14 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
             });
             let (old, monitor) = old.unwrap();
             ready.pass();
-            process::exit(&old, ExitReason::Shutdown);
+            process::exit(old, ExitReason::Shutdown);
             let refused = Builder::new().name(name).stack_size(1 << 46).spawn(|| ());
             assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             let notes = journal.clone();
             let new = Builder::new().name(name).spawn(move || notes.note("the new one begins"));
             let new = new.unwrap();
             eventually("it waits", || {
-                process::info(&new).is_none_or(|info| info.state == process::ProcessState::Waiting)
+                process::info(new).is_none_or(|info| info.state == process::ProcessState::Waiting)
             });
             gate.open();
             assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));

@@ -106,7 +106,7 @@ fn trigger_all_logs() {
         let ends: [fn(); 4] =
             [|| (), || panic!("own"), || process::exit_with("own"), || process::throw("own")];
         for end in ends {
-            let (_, monitor) = process::spawn_monitor(move || end()).expect("a free thread");
+            let (_, monitor) = process::spawn_monitor(end).expect("a free thread");
             assert_eq!(down(inbox).0, monitor);
         }
     });
@@ -136,7 +136,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
                 process::zombies(),
                 process::whereis("unregistered"),
             );
-            let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
+            let _ = process::spawn(|| ()).map(|child| process::exit(child, ExitReason::Kill));
             let _ = Agent::start(|| 1).map(|agent| (agent.get(|n| *n), agent.stop()));
             let _ = Application::running();
             let _ = rethread::observer::snapshot().to_string();

@@ -37,7 +37,7 @@ fn body() {
     assert_eq!((states(&supervisor), b.attempts()), (vec![("a".into(), "running")], 0));
     assert_eq!(a.starts(), 1);
     assert_eq!(supervisor.start_child(b.spec()), Ok(b.await_start(1)));
-    supervisor.stop().unwrap();
+    supervisor.stop().expect("it stops");
 
     // A restart without an available thread is retried, within the budget.
     let c = Child::new("c", &journal);
@@ -46,10 +46,10 @@ fn body() {
     eventually("the earlier threads are gone", || process::processes().len() == 2);
     configure(|settings| settings.max_processes = 1);
     c.crash();
-    let asked = supervisor.which_children().unwrap();
+    let asked = supervisor.which_children().expect("it is running");
     assert_eq!(asked[0].pid(), None);
     configure(|settings| *settings = before);
     let second = c.await_start(2);
     assert_eq!(child_pid(&supervisor, "c"), second);
-    supervisor.stop().unwrap();
+    supervisor.stop().expect("it stops");
 }

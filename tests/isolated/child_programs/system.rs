@@ -143,8 +143,8 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         // Time still passes: timers fire, and a process that ignores a kill becomes a zombie.
         let _ = process::send_after(ms(10), &inbox.address(), 1);
         assert_eq!(message(inbox), 1);
-        let monitor = process::monitor(&stuck);
-        process::exit(&stuck, ExitReason::Kill);
+        let monitor = process::monitor(stuck);
+        process::exit(stuck, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(process::zombies().len(), 1);
         // So do running processes.
@@ -324,7 +324,7 @@ fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_ho
             let lives =
                 || Command::new("sh").args(["-c", &format!("kill -0 {other} 2>&-")]).status().unwrap();
             assert!(lives().success());
-            process::exit(&waits, reason);
+            process::exit(waits, reason);
             assert_eq!(down(inbox).0, monitor);
             assert!(!lives().success(), "it was ended and waited for");
         }

@@ -260,7 +260,7 @@ mod clients {
             crate::todo::inject::hang(&worker.to_string()).expect("it hangs");
             let refused =
                 process::spawn(move || assert!(try_add(client, "bob", "Dinner").is_err())).expect("a thread");
-            let refused = process::watch(&refused); // it waits for the worker, which hangs
+            let refused = process::watch(refused); // it waits for the worker, which hangs
             process::exit(worker.whereis().expect("it hangs"), rethread::ExitReason::Kill);
             loop {
                 match inbox.recv() {

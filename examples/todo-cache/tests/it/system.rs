@@ -433,11 +433,11 @@ mod workers {
                 }
             });
             let mut dice = Dice(7);
-            while process::is_alive(&writer.process) {
+            while process::is_alive(writer.process) {
                 // At most once for each new worker: a write is tried only twice.
                 let known = database::load(home).expect("loaded").len() + dice.below(3) + 1;
                 eventually("some more entries", || {
-                    !process::is_alive(&writer.process)
+                    !process::is_alive(writer.process)
                         || database::load(home).is_ok_and(|list| list.len() >= known)
                 });
                 if let Some(worker) = WORKERS[0].whereis() {
@@ -577,7 +577,7 @@ mod faults {
             };
             let server = TodoServer::of(&home).whereis().expect("it runs");
             let waits_for_it =
-                || process::info(&writer.process).is_some_and(|writer| writer.waiting_on == Some(server));
+                || process::info(writer.process).is_some_and(|writer| writer.waiting_on == Some(server));
             eventually("the request is there", waits_for_it);
             eventually("it is being handled", || {
                 process::info(server).is_some_and(|info| info.mailbox_len == 0)

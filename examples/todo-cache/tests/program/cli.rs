@@ -565,7 +565,7 @@ fn kill_9_of_a_server_under_load_loses_no_acknowledged_entry() {
         std::hint::black_box((0..dice(1_000_000)).fold(0_u64, |sum, n| sum ^ n));
         server.kill();
         for writer in writers {
-            let reason = process::watch(&writer).wait();
+            let reason = process::watch(writer).wait();
             assert!(
                 matches!(reason, rethread::ExitReason::Normal | rethread::ExitReason::NoProc),
                 "{reason}"
