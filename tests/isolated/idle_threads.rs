@@ -11,8 +11,8 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use rethread::ExitReason;
-use rethread::process::{self, Inbox, Settings};
-use rethread::task::{self, Task};
+use rethread::process::{self, Inbox};
+use rethread::task;
 use support::child_program::in_child_program;
 use support::{Gate, attached, eventually};
 
@@ -31,12 +31,12 @@ fn builder(kilobytes: usize) -> process::Builder {
 fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId {
     keep();
     let (tx, rx) = channel();
-    let run = move |_: &mut Inbox<()>| {
+    let run = move || {
         tx.send(thread::current().id()).expect("the test receives");
         body();
     };
     let child = builder(kilobytes).spawn(run).expect("a thread");
-    process::watch(&child).wait();
+    process::watch(child).wait();
     rx.recv().expect("it sent a value")
 }
 
@@ -111,8 +111,7 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
             Some(label) => builder.label(label),
             None => builder,
         };
-        let child =
-            builder.spawn_receiver(move |_: &mut Inbox<()>| tx.send(name()).expect("the test receives"));
+        let child = builder.spawn(move || tx.send(name()).expect("the test receives"));
         process::watch(child.expect("a thread")).wait();
         rx.recv().expect("it sent a value")
     };
@@ -144,7 +143,7 @@ fn two_idle_threads_are_kept() {
         let all: Vec<_> = (0..20)
             .map(|_| {
                 let gate = gate.clone();
-                process::spawn_receiver(move |_: &mut Inbox<()>| gate.pass()).expect("a thread")
+                process::spawn(move || gate.pass()).expect("a thread")
             })
             .collect();
         eventually("all have their names", || kept() == 20);

@@ -97,16 +97,16 @@ fn trigger_all_logs() {
     });
     let stuck = stuck.expect("a free thread");
     begun.pass();
-    kill(stuck.pid(), ExitReason::Kill);
+    kill(stuck, ExitReason::Kill);
     gate.open();
-    eventually("it is reaped", || process::info(&stuck).is_none());
+    eventually("it is reaped", || process::info(stuck).is_none());
 
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let ends: [fn(); 4] =
             [|| (), || panic!("own"), || process::exit_with("own"), || process::throw("own")];
         for end in ends {
-            let (_, monitor) = process::spawn_monitor(move || end()).expect("a free thread");
+            let (_, monitor) = process::spawn_monitor(end).expect("a free thread");
             assert_eq!(down(inbox).0, monitor);
         }
     });
@@ -136,7 +136,7 @@ fn sink_that_queries_the_runtime_is_harmless() {
                 process::zombies(),
                 process::whereis("unregistered"),
             );
-            let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
+            let _ = process::spawn(|| ()).map(|child| process::exit(child, ExitReason::Kill));
             let _ = Agent::start(|| 1).map(|agent| (agent.get(|n| *n), agent.stop()));
             let _ = Application::running();
             let _ = rethread::observer::snapshot().to_string();

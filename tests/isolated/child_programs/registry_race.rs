@@ -332,7 +332,7 @@ fn worker(arena: &Arc<Arena>, stop: &Arc<AtomicBool>, seed: u64) -> Watch {
         }
         count(&life.arena.tally.returned);
     };
-    process::watch(patient().spawn(body).expect("a free thread"))
+    process::watch(patient().spawn_receiver(body).expect("a free thread"))
 }
 
 #[test]

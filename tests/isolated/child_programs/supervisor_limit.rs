@@ -8,7 +8,7 @@ use crate::support::child_program::in_child_program;
 use crate::support::{Journal, eventually, watchdog};
 use rethread::StartError;
 use rethread::prelude::*;
-use rethread::process::{Settings, configure, settings};
+use rethread::process::{Builder, configure, settings};
 
 // scenario: TH-15
 #[test]
@@ -32,12 +32,12 @@ fn body() {
     assert_eq!(refused, Err(StartError::SystemLimit { limit: 2 }));
     configure(|settings| *settings = before);
     // More stack than there is address space: the operating system refuses.
-    let error = supervisor.start_child(b.spec().stack_size(1 << 47));
+    let error = supervisor.start_child(b.spec().process(Builder::new().stack_size(1 << 47)));
     assert!(matches!(error, Err(StartError::Thread(_))), "{error:?}");
     assert_eq!((states(&supervisor), b.attempts()), (vec![("a".into(), "running")], 0));
     assert_eq!(a.starts(), 1);
-    assert_eq!(supervisor.start_child(b.spec()), Ok(Some(b.await_start(1))));
-    supervisor.stop().expect("it is running");
+    assert_eq!(supervisor.start_child(b.spec()), Ok(b.await_start(1)));
+    supervisor.stop().expect("it stops");
 
     // A restart without an available thread is retried, within the budget.
     let c = Child::new("c", &journal);
@@ -51,5 +51,5 @@ fn body() {
     configure(|settings| *settings = before);
     let second = c.await_start(2);
     assert_eq!(child_pid(&supervisor, "c"), second);
-    supervisor.stop().expect("it is running");
+    supervisor.stop().expect("it stops");
 }
