@@ -87,7 +87,7 @@ fn what_has_a_pid_prints_it() {
         assert_eq!(debug(&server), format!("ServerRef({pid})"));
         assert_eq!(server.call(Ask::Caller).unwrap(), "Caller");
         let context = server.call(Ask::Context).unwrap();
-        assert_eq!(context, format!("Context {{ me: {pid}, parent: Some({me}), .. }}"));
+        assert_eq!(context, format!("Context {{ pid: {pid}, parent: Some({me}), .. }}"));
         server.stop().unwrap();
     });
 }
@@ -98,7 +98,7 @@ fn what_is_to_be_started_says_under_which_name() {
     let plan = debug(&Supervisor::one_for_one().name(SupervisorRef::named(name)));
     assert!(plan.contains(name), "{plan}");
     let spec = debug(&Shy::child_spec(()).name(ServerRef::named(name)));
-    assert!(spec.starts_with("Spec") && spec.contains("Shy") && spec.contains(name), "{spec}");
+    assert!(spec.starts_with("ServerSpec") && spec.contains("Shy") && spec.contains(name), "{spec}");
 }
 
 #[test]

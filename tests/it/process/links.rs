@@ -412,7 +412,7 @@ fn a_parent_that_ends_at_once_takes_a_child_along_that_has_not_run() {
                 process::exit_with("gone");
             })
             .unwrap();
-            assert_eq!(journal.wait_for(1), ["Some(Exiting(gone))"]);
+            assert_eq!(journal.wait_for(1), [r#"Some(Exiting(Other("gone")))"#]);
         }
     });
 }
