@@ -87,7 +87,7 @@ fn handles_print_their_pid() {
         assert_eq!(debug(&server), format!("ServerRef({pid})"));
         assert_eq!(server.call(Ask::Caller).unwrap(), "Caller");
         let context = server.call(Ask::Context).unwrap();
-        assert_eq!(context, format!("Context {{ me: {pid}, parent: Some({me}), .. }}"));
+        assert_eq!(context, format!("Context {{ pid: {pid}, parent: Some({me}), .. }}"));
         server.stop().unwrap();
     });
 }
@@ -98,7 +98,7 @@ fn specs_print_their_name() {
     let plan = debug(&Supervisor::one_for_one().name(SupervisorRef::named(name)));
     assert!(plan.contains(name), "{plan}");
     let spec = debug(&Shy::child_spec(()).name(ServerRef::named(name)));
-    assert!(spec.starts_with("Spec") && spec.contains("Shy") && spec.contains(name), "{spec}");
+    assert!(spec.starts_with("ServerSpec") && spec.contains("Shy") && spec.contains(name), "{spec}");
 }
 
 #[test]

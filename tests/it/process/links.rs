@@ -412,7 +412,7 @@ fn exit_of_parent_ends_child_that_has_not_run_yet() {
                 process::exit_with("gone");
             })
             .unwrap();
-            assert_eq!(journal.wait_for(1), ["Some(Exiting(gone))"]);
+            assert_eq!(journal.wait_for(1), [r#"Some(Exiting(Other("gone")))"#]);
         }
     });
 }
