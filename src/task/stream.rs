@@ -214,8 +214,9 @@ where
         self
     }
 
-    /// Sets the options of the process of each task: label, stack size, timeouts. Replaces all options set before. A
-    /// name can be held by one task at a time: with it, use a [`max_concurrency`](Self::max_concurrency) of 1.
+    /// Sets the options of the process of each task: stack size, time limits, label. Replaces all of them, except
+    /// that a label that was set before stays if `process` has none. A name can be held by one task at a time: with
+    /// it, use a [`max_concurrency`](Self::max_concurrency) of 1.
     ///
     /// ```
     /// use std::time::Duration;
@@ -227,12 +228,14 @@ where
     /// assert_eq!(lengths.collect::<Result<Vec<_>, _>>()?, [1, 2]);
     /// # Ok::<(), rethread::task::JoinError>(())
     /// ```
-    pub fn process(mut self, builder: Builder) -> Self {
+    pub fn process(mut self, process: Builder) -> Self {
+        let label = process.label.clone().or_else(|| self.builder.label.take());
         self.builder = Builder {
+            label,
             no_exit_message: self.builder.no_exit_message,
             kind: self.builder.kind,
             spawned_at: self.builder.spawned_at,
-            ..builder
+            ..process
         };
         self
     }

@@ -60,7 +60,7 @@ fn the_next_process_finds_the_thread_locals_of_the_one_before() {
 }
 
 #[test]
-fn nothing_of_the_runtime_is_left() {
+fn reused_thread_has_no_state_of_the_previous_process() {
     keep();
     attached(|inbox: &mut Inbox<()>| {
         let first = inbox.pid();
@@ -123,7 +123,7 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
 }
 
 #[test]
-fn of_the_threads_that_nobody_needs_two_stay() {
+fn two_idle_threads_are_kept() {
     fn kept() -> usize {
         let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
@@ -158,7 +158,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
 }
 
 #[test]
-fn a_kept_thread_is_only_for_who_wants_a_stack_of_its_size() {
+fn idle_thread_is_reused_only_with_equal_stack_size() {
     let _watchdog = support::watchdog();
     let (mut small, mut large) = (HashSet::new(), HashSet::new());
     for _ in 0..100 {

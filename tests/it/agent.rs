@@ -44,7 +44,7 @@ fn a_function_that_panics_ends_the_agent_and_fails_the_call() {
 }
 
 #[test]
-fn a_caller_that_is_linked_and_does_not_trap_goes_down_with_it() {
+fn linked_caller_that_does_not_trap_exits_with_the_agent() {
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let agent = Agent::start_link(|| 1).unwrap();
         let _ = agent.update(|_| panic!("together"));
@@ -87,7 +87,7 @@ fn a_first_value_that_panics_is_a_failed_start() {
         };
         assert_eq!(failed(Agent::start(|| panic!("alone"))), "alone");
         assert_eq!(failed(Agent::start_link(|| panic!("linked"))), "linked");
-        let name: Number = ServerRef::named(unique("ag 05"));
+        let name = Number::named(unique("ag 05"));
         assert_eq!(failed(Agent::child_spec(|| panic!("named")).name(name.clone()).start()), "named");
         assert_eq!(name.whereis(), None);
         assert!(inbox.is_empty(), "the failure arrives in the error only");
@@ -101,7 +101,7 @@ fn a_first_value_that_panics_is_a_failed_start() {
 
 // scenario: AG-06
 #[test]
-fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
+fn cast_to_exited_agent_is_ignored_and_call_is_an_error() {
     let _watchdog = watchdog();
     let agent = agent(1);
     agent.stop().unwrap();
@@ -109,13 +109,13 @@ fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
     for failed in [agent.get(|n| *n), agent.update(|_| ()).map(|()| 0), agent.get_and_update(|n| *n)] {
         assert!(matches!(failed, Err(CallError::NoProc { .. })), "{failed:?}");
     }
-    let unregistered: Number = ServerRef::named(unique("unregistered"));
+    let unregistered = Number::named(unique("unregistered"));
     unregistered.cast(|n| *n += 1);
     assert!(matches!(unregistered.get(|n| *n), Err(CallError::NoProc { .. })));
 }
 
 #[test]
-fn what_was_asked_in_order_is_done_in_order() {
+fn requests_are_executed_in_order() {
     let _watchdog = watchdog();
     let agent = Agent::start(Vec::new).unwrap();
     agent.update(|list| list.push(1)).unwrap();
@@ -127,7 +127,7 @@ fn what_was_asked_in_order_is_done_in_order() {
 }
 
 #[test]
-fn a_failed_cast_ends_it_and_the_next_call_learns_that() {
+fn failed_cast_ends_the_agent_and_fails_the_next_call() {
     let _watchdog = watchdog();
     let agent = agent(1);
     let watch = agent.watch();
@@ -249,9 +249,9 @@ fn a_value_that_is_not_send_stays_in_its_agent() {
 }
 
 #[test]
-fn an_agent_that_asks_itself_is_told_so() {
+fn agent_that_calls_itself_gets_an_error() {
     let _watchdog = watchdog();
-    let name: Number = ServerRef::named(unique("itself"));
+    let name = Number::named(unique("itself"));
     let agent = Agent::child_spec(|| 1).name(name.clone()).start().unwrap();
     let asked = agent.get(move |_| name.get(|n| *n)).unwrap();
     assert!(matches!(asked, Err(CallError::CallingSelf { .. })), "{asked:?}");
@@ -259,10 +259,10 @@ fn an_agent_that_asks_itself_is_told_so() {
 }
 
 #[test]
-fn an_agent_of_another_type_is_told_from_this_one() {
+fn agent_of_another_type_is_an_error() {
     let _watchdog = watchdog();
     let name = unique("typed");
-    let number = Agent::child_spec(|| 1).name(ServerRef::named(name)).start().unwrap();
+    let number = Agent::child_spec(|| 1).name(AgentRef::named(name)).start().unwrap();
     let text: AgentRef<String> = AgentRef::named(name);
     assert!(matches!(text.get(Clone::clone), Err(CallError::WrongType { .. })));
     text.cast(String::clear);
@@ -271,7 +271,7 @@ fn an_agent_of_another_type_is_told_from_this_one() {
 }
 
 #[test]
-fn the_value_is_dropped_before_anybody_hears_of_the_end() {
+fn value_is_dropped_before_the_exit_is_delivered() {
     struct Noted(Journal);
     impl Drop for Noted {
         fn drop(&mut self) {

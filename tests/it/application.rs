@@ -11,7 +11,7 @@ use crate::support::{Gate, Journal, attached, capture, eventually, logs, sleeper
 use parking_lot::Mutex;
 use rethread::StartError;
 use rethread::application::ApplicationError;
-use rethread::application::{Application, ApplicationExit, ApplicationRef};
+use rethread::application::{Application, ApplicationExit, ApplicationRef, TopSupervisor};
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::Inbox;
@@ -92,7 +92,7 @@ fn the_order_of_a_stop() {
 
 // scenario: AP-03
 #[test]
-fn what_does_not_run_cannot_be_stopped() {
+fn application_that_does_not_run_cannot_be_stopped() {
     let _watchdog = watchdog();
     let name = unique("ap 03");
     let not_started = Err(ApplicationError::NotStarted(name.into()));
@@ -129,7 +129,7 @@ fn a_killed_top_supervisor() {
 
 // scenario: AP-06
 #[test]
-fn what_nobody_supervises_is_killed() {
+fn unsupervised_processes_are_killed() {
     attached(|_: &mut Inbox<()>| {
         capture();
         let (name, strays) = (unique("ap 06"), Arc::new(Mutex::new(Vec::new())));
@@ -209,7 +209,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let left = Arc::clone(&stray);
     let spawns = ChildSpec::new("spawns", move || {
         *left.lock() = Some(sleeper().pid());
-        Ok(process::spawn_link(|| process::sleep(Duration::MAX))?.pid())
+        Ok(process::spawn_link(|| process::sleep(Duration::MAX))?)
     });
     let first = worker("first", &journal);
     let last = Child::new("last", &journal).starts_as(|_| Begin::Quiet("no disk"));
@@ -230,6 +230,7 @@ fn other_ways_to_fail() {
     struct Picky;
     impl Supervise for Picky {
         type Args = Option<&'static str>;
+        type Spec = SupervisorSpec;
         fn init(panics: Option<&'static str>) -> Result<SupervisorSpec, InitError> {
             match panics {
                 Some(text) => panic!("{text}"),
@@ -239,24 +240,23 @@ fn other_ways_to_fail() {
     }
     let _watchdog = watchdog();
     let name = unique("other ways");
-    let failed = |top: rethread::gen_server::ServerSpec<Supervisor>| match Application::new(name, top).start()
-    {
+    let failed = |top: TopSupervisor| match Application::new(name, top).start() {
         Err(ApplicationError::Failed(error)) => error,
         other => panic!("not {other:?}"),
     };
-    assert_eq!(failed(Picky::child_spec(None)), StartError::Ignored);
-    let panicked = failed(Picky::child_spec(Some("at the start")));
+    assert_eq!(failed(Picky::child_spec(None).into()), StartError::Ignored);
+    let panicked = failed(Picky::child_spec(Some("at the start")).into());
     assert!(
         matches!(&panicked, StartError::Failed(ExitReason::Panic(report)) if report.message() == "at the start")
     );
     let twice = [Child::new("a", &Journal::new()).spec(), Child::new("a", &Journal::new()).spec()];
     assert_eq!(
-        failed(plan().children(twice).spec()),
+        failed(plan().children(twice).into()),
         StartError::BadSpec(SpecError::DuplicateId("a".into()))
     );
     let taken = unique("taken");
     process::register(taken, sleeper().pid()).unwrap();
-    let error = failed(plan().name(ServerRef::named(taken)).spec());
+    let error = failed(plan().name(SupervisorRef::named(taken)).into());
     assert!(matches!(error, StartError::AlreadyStarted(_)), "{error:?}: of its top supervisor, not of it");
     process::exit(process::whereis(taken).unwrap(), ExitReason::Kill);
     assert!(!listed(name));
@@ -267,6 +267,7 @@ fn a_top_supervisor_of_a_type_of_its_own() {
     struct Pool;
     impl Supervise for Pool {
         type Args = usize;
+        type Spec = SupervisorSpec;
         fn init(size: usize) -> Result<SupervisorSpec, InitError> {
             let worker = |i| ChildSpec::worker(i, || process::sleep(Duration::MAX));
             Ok(plan().children((0..size).map(worker)))
@@ -300,7 +301,7 @@ fn it_starts_only_after_what_it_depends_on() {
 }
 
 #[test]
-fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
+fn failing_callbacks_are_reported_and_the_shutdown_continues() {
     let _watchdog = watchdog();
     capture();
     type Failure = fn();
@@ -402,7 +403,7 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
 }
 
 #[test]
-fn all_who_stop_it_at_the_same_time_wait_for_the_same_end() {
+fn concurrent_stops_wait_for_the_same_exit() {
     let _watchdog = watchdog();
     let (begun, gate) = (Gate::new(), Gate::new());
     let (reached, held) = (begun.clone(), gate.clone());
@@ -418,7 +419,7 @@ fn all_who_stop_it_at_the_same_time_wait_for_the_same_end() {
             assert!(begun.is_open());
             note.note(format!("{stopped:?}"));
         });
-        stopper.unwrap().pid()
+        stopper.unwrap()
     });
     let waits = |pid: &Pid| process::info(*pid).is_some_and(|info| info.waiting_on.is_some());
     eventually("all wait for the end", || stoppers.iter().all(waits));
@@ -460,7 +461,7 @@ fn one_that_is_still_starting_can_be_stopped() {
 }
 
 #[test]
-fn a_supervisor_that_gives_up_is_told_from_one_that_was_stopped() {
+fn application_exit_distinguishes_giving_up_from_stop() {
     let _watchdog = watchdog();
     capture();
     let (name, journal) = (unique("gives up"), Journal::new());
@@ -523,7 +524,7 @@ fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
 }
 
 #[test]
-fn a_thread_that_does_not_end_is_left_behind_and_the_log_tells() {
+fn thread_that_does_not_end_is_left_behind_and_logged() {
     let _watchdog = watchdog();
     capture();
     let (name, label, gate) = (unique("deaf"), unique("the deaf"), Gate::new());
@@ -549,7 +550,7 @@ fn unresponsive(label: &'static str, gate: &Gate) -> Pid {
         pass.pass();
     });
     begun.pass();
-    unresponsive.expect("a free thread").pid()
+    unresponsive.expect("a free thread")
 }
 
 fn is_zombie(label: &str) -> bool {
@@ -738,7 +739,7 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a start from a foreign thread")]
-fn who_waits_for_a_start_that_fails_is_told_so() {
+fn wait_for_start_that_fails_returns_the_failure() {
     let _watchdog = watchdog();
     let (name, inside, gate) = (unique("fails"), Gate::new(), Gate::new());
     let (began, go) = (inside.clone(), gate.clone());
@@ -795,7 +796,7 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
 }
 
 #[test]
-fn a_child_that_calls_whoever_waits_for_the_stop_is_told() {
+fn call_to_process_waiting_for_stop_is_refused() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("back"), Journal::new());
     let outside = Outside::start(()).unwrap();
@@ -812,7 +813,7 @@ fn a_child_that_calls_whoever_waits_for_the_stop_is_told() {
 }
 
 #[test]
-fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
+fn stop_in_destructor_of_exiting_process_is_refused() {
     struct Stops(ApplicationRef, Journal);
     impl Drop for Stops {
         fn drop(&mut self) {
@@ -837,7 +838,7 @@ fn a_handle_that_is_dropped_leaves_it_running() {
     let _watchdog = watchdog();
     let name = unique("dropped");
     let starter = process::spawn(move || drop(started(Application::new(name, plan())))).unwrap();
-    let gone = process::watch(&starter).wait();
+    let gone = process::watch(starter).wait();
     assert!(matches!(gone, ExitReason::Normal | ExitReason::NoProc), "{gone}");
     assert!(listed(name), "it has no link");
     Application::stop(name).unwrap();

@@ -50,7 +50,7 @@ fn the_crash_of_a_process_leaves_unrelated_processes_and_their_memory_alone() {
 }
 
 #[test]
-fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
+fn exit_of_parent_does_not_end_unlinked_child() {
     let _watchdog = watchdog();
     let (own_child, go) = (Arc::new(Mutex::new(None)), Gate::new());
     let (slot, wait) = (Arc::clone(&own_child), go.clone());
@@ -85,7 +85,7 @@ fn errors_are_caught_by_class_and_value() {
 }
 
 #[test]
-fn what_the_catcher_does_not_ask_for_goes_on_to_the_next_one() {
+fn uncaught_class_continues_to_the_next_attempt() {
     attached(|_: &mut Inbox<()>| {
         let outer = attempt(|| {
             attempt(|| -> i32 { process::throw(1_u8) }).catch_throw(|text: &str| text.len() as i32) // another type of value
@@ -115,7 +115,7 @@ fn the_after_part_always_runs_and_does_not_change_the_result() {
 }
 
 #[test]
-fn a_link_takes_the_linked_process_down_with_the_same_reason() {
+fn linked_process_exits_with_the_same_reason() {
     let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
         let other = fragile();
         process::link(&other).unwrap();
@@ -197,7 +197,7 @@ fn a_process_can_be_linked_to_many_and_all_of_a_connected_structure_end() {
 fn a_normal_end_does_not_take_linked_processes_down() {
     attached(|inbox: &mut Inbox<()>| {
         let child = process::spawn_link(|| ()).unwrap();
-        process::watch(&child).wait();
+        process::watch(child).wait();
         process::checkpoint();
         assert_eq!(inbox.try_recv(), None);
     });
@@ -209,7 +209,7 @@ fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
         process::trap_exit(true);
         let child = process::spawn_link(|| panic!("something went wrong")).unwrap();
         let (from, reason) = exit_event(inbox);
-        assert_eq!(from, child.pid());
+        assert_eq!(from, child);
         let ExitReason::Panic(report) = reason else { panic!("not {reason}") };
         assert_eq!(report.message(), "something went wrong");
         assert!(
@@ -218,7 +218,7 @@ fn a_trapped_exit_arrives_as_a_message_with_pid_and_reason() {
         );
         // Normal exits arrive too.
         let child = process::spawn_link(|| ()).unwrap();
-        assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
+        assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
     });
 }
 
@@ -281,7 +281,7 @@ fn a_call_notices_the_crash_of_the_server() {
     let result = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&result);
     let caller = process::spawn(move || *slot.lock() = Some(asked.call(child::Ask))).unwrap();
-    let caller = process::watch(&caller);
+    let caller = process::watch(caller);
     gate.open();
     caller.wait();
     let error = result.lock().take().unwrap().unwrap_err();
@@ -297,7 +297,7 @@ fn a_call_notices_the_crash_of_the_server() {
 }
 
 #[test]
-fn one_for_one_restarts_only_the_child_that_died() {
+fn one_for_one_restarts_only_the_child_that_exited() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b] = ["a", "b"].map(|id| Child::new(id, &journal));
@@ -443,6 +443,7 @@ impl GenServer for Leaf {
 /// The wrapped form: a module with a function that starts the supervisor.
 mod system {
     use super::{Cache, Names};
+    use rethread::StartError;
     use rethread::prelude::*;
 
     pub(crate) fn start_link(names: &Names) -> Result<SupervisorRef, StartError> {
@@ -459,6 +460,7 @@ struct System;
 
 impl Supervise for System {
     type Args = Names;
+    type Spec = SupervisorSpec;
 
     fn init(names: Names) -> Result<SupervisorSpec, InitError> {
         Ok(Supervisor::one_for_one().child(system::cache(&names)))

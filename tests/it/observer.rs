@@ -56,7 +56,7 @@ fn system(name: &'static str, workers: &[&'static str]) -> SupervisorRef {
     let children =
         workers.iter().map(|worker| Worker::child_spec(()).id(*worker).name(ServerRef::named(worker)));
     let plan =
-        Supervisor::one_for_one().max_restarts(3, MINUTE).name(ServerRef::named(name)).children(children);
+        Supervisor::one_for_one().max_restarts(3, MINUTE).name(SupervisorRef::named(name)).children(children);
     plan.start().expect("it starts")
 }
 
@@ -82,7 +82,7 @@ fn next(events: &mut EventReceiver, mut wanted: impl FnMut(&ProcessEvent) -> boo
 }
 
 #[test]
-fn the_tree_shows_who_started_whom_and_what_does_not_run() {
+fn tree_shows_parents_and_stopped_children() {
     let _watchdog = watchdog();
     let [top, a, b] = [unique("top"), unique("a"), unique("b")];
     let system = system(top, &[a, b]);
@@ -152,7 +152,7 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
         "{line}"
     );
     // The caller is shown as waiting for the server.
-    let asking = observer::info(&call).expect("it waits").info;
+    let asking = observer::info(call).expect("it waits").info;
     assert_eq!(asking.waiting_on, Some(pid));
     gate.open();
     eventually("all is handled", || observer::info(pid).unwrap().info.received == 7);
@@ -172,7 +172,7 @@ fn threads_carry_the_names_of_their_processes() {
         });
         let child = child.expect("a thread");
         begun.pass();
-        let name = observer::info(&child).expect("it is running").info.thread_name.expect("it has one");
+        let name = observer::info(child).expect("it is running").info.thread_name.expect("it has one");
         assert_eq!(name, "a label of more");
         // Compare with the kernel's figures, where available.
         if let Ok(tasks) = std::fs::read_dir("/proc/self/task") {
@@ -211,12 +211,12 @@ fn top_sorts_and_cuts() {
 }
 
 #[test]
-fn events_tell_a_life_from_the_start_to_the_end() {
+fn events_report_start_and_exit() {
     attached::<(), _>(|inbox| {
         let mut events = observer::events();
         let name = unique("short life");
         let child = Builder::new().name(name).spawn(|| ()).expect("a thread");
-        let mine = |event: &ProcessEvent| event.pid == child.pid();
+        let mine = |event: &ProcessEvent| event.pid == child;
         let started = next(&mut events, mine);
         assert_eq!(started.kind, ProcessEventKind::Started { parent: Some(inbox.pid()) });
         assert_eq!(started.name.as_deref(), Some(name));
@@ -228,7 +228,7 @@ fn events_tell_a_life_from_the_start_to_the_end() {
 }
 
 #[test]
-fn events_tell_of_restarts_and_of_giving_up() {
+fn events_report_restarts_and_giving_up() {
     let _watchdog = watchdog();
     let mut events = observer::events_with_capacity(100_000);
     let [top, a] = [unique("giver-up"), unique("crasher")];
@@ -280,18 +280,18 @@ fn a_zombie_is_made_and_reaped_in_public() {
     });
     let stuck = stuck.expect("a thread");
     begun.pass();
-    process::exit(&stuck, ExitReason::Kill);
-    let mine = |event: &ProcessEvent| event.pid == stuck.pid();
+    process::exit(stuck, ExitReason::Kill);
+    let mine = |event: &ProcessEvent| event.pid == stuck;
     let mut changes = Vec::new();
     while !matches!(changes.last(), Some(ProcessEventKind::Exited { .. })) {
         changes.push(next(&mut events, mine).kind);
     }
     assert!(changes.contains(&ProcessEventKind::BecameZombie), "{changes:?}");
     let snapshot = observer::snapshot();
-    assert!(snapshot.zombies.iter().any(|zombie| zombie.pid == stuck.pid()));
-    assert!(snapshot.to_string().contains(&format!("zombie {}", stuck.pid())));
+    assert!(snapshot.zombies.iter().any(|zombie| zombie.pid == stuck));
+    assert!(snapshot.to_string().contains(&format!("zombie {}", stuck)));
     assert_eq!(
-        observer::info(&stuck).expect("it is listed").info.state,
+        observer::info(stuck).expect("it is listed").info.state,
         ProcessState::Zombie(ExitReason::Killed)
     );
     gate.open();
@@ -300,12 +300,12 @@ fn a_zombie_is_made_and_reaped_in_public() {
 }
 
 #[test]
-fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
+fn slow_reader_loses_the_oldest_events_and_blocks_no_process() {
     in_child_program(|| {
         attached::<(), _>(|_| {
             let mut events = observer::events_with_capacity(4);
             for _ in 0..20 {
-                process::watch(process::spawn(|| ()).expect("a thread").pid()).wait();
+                process::watch(process::spawn(|| ()).expect("a thread")).wait();
             }
             let read = std::iter::from_fn(|| events.try_recv()).count();
             assert_eq!(read, 4);
@@ -326,18 +326,18 @@ fn a_wait_for_events_can_be_killed() {
         }
     });
     let reader = reader.expect("a thread");
-    eventually("it reads", || process::info(&reader).is_some());
-    let watch = process::watch(&reader);
-    process::exit(&reader, ExitReason::Shutdown);
+    eventually("it reads", || process::info(reader).is_some());
+    let watch = process::watch(reader);
+    process::exit(reader, ExitReason::Shutdown);
     assert_eq!(watch.wait(), ExitReason::Shutdown);
 }
 
 #[test]
-fn a_listener_that_goes_away_takes_no_other_along() {
+fn dropped_receiver_does_not_affect_others() {
     let _watchdog = watchdog();
     let (first, mut second, third) = (observer::events(), observer::events(), observer::events());
     drop(first);
     drop(third);
     let child = Builder::new().spawn(|| ()).expect("a thread");
-    next(&mut second, |event| event.pid == child.pid());
+    next(&mut second, |event| event.pid == child);
 }

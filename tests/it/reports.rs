@@ -7,8 +7,7 @@ use crate::support::{Gate, Journal, capture, logs, sleeper, unique, watchdog};
 use rethread::StartError;
 use rethread::application::Application;
 use rethread::prelude::*;
-use rethread::supervisor::DynamicSupervisor;
-use rethread::supervisor::{Shutdown, SupervisorSpec};
+use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, Shutdown, SupervisorSpec};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -37,18 +36,18 @@ fn parts(line: &str, parts: &[&str]) {
 fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
     capture();
     let name = unique(stem);
-    (name, plan.name(ServerRef::named(name)))
+    (name, plan.name(SupervisorRef::named(name)))
 }
 
 // scenario: AP-08
 #[test]
-fn a_stop_is_no_news() {
+fn regular_stop_is_not_reported() {
     let _watchdog = watchdog();
     capture();
     let name = unique("ap 08");
     let journal = Journal::new();
     let children = [Child::new("a", &journal).traps(), Child::new("b", &journal)];
-    let top = ServerRef::named(unique("ap 08 top"));
+    let top = SupervisorRef::named(unique("ap 08 top"));
     let plan = Supervisor::one_for_one().name(top).children(children.iter().map(Child::spec));
     let app = Application::new(name, plan).start().unwrap();
     let supervisor = app.supervisor();
@@ -83,7 +82,7 @@ fn no_end_that_was_to_be_expected_is_reported() {
 
 // scenario: AP-10
 #[test]
-fn a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
+fn exit_of_plain_process_is_not_reported_and_a_panic_is() {
     let _watchdog = watchdog();
     capture();
     let end = |body: fn()| {
@@ -173,7 +172,7 @@ fn too_many_restarts_are_reported_after_the_last_crash() {
 
 // scenario: AP-14
 #[test]
-fn a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_for() {
+fn failed_start_is_reported_for_planned_child_and_not_for_start_child() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 14", Supervisor::one_for_one());
     let fails = || Child::new("fails", &Journal::new()).starts_as(|_| Begin::Quiet("no disk"));
@@ -223,7 +222,7 @@ fn a_child_that_does_not_shut_down_as_asked_is_reported() {
 
 // scenario: AP-15
 #[test]
-fn a_start_that_was_asked_for_is_told_at_a_lower_level() {
+fn start_by_start_child_is_logged_at_a_lower_level() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 15", Supervisor::one_for_one());
     let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
@@ -243,9 +242,9 @@ fn dynamic_children_are_reported_alike() {
     let _watchdog = watchdog();
     capture();
     let name = unique("dynamic");
-    let supervisor = DynamicSupervisor::child_spec().name(ServerRef::named(name)).start().unwrap();
+    let supervisor = DynamicSupervisor::child_spec().name(DynamicSupervisorRef::named(name)).start().unwrap();
     let a = Child::new("a", &Journal::new());
-    let first = supervisor.start_child(a.spec()).unwrap().unwrap();
+    let first = supervisor.start_child(a.spec()).unwrap();
     a.end("oops");
     let second = a.await_start(2);
     supervisor.count_children().unwrap();
@@ -258,7 +257,7 @@ fn dynamic_children_are_reported_alike() {
 }
 
 #[test]
-fn a_crash_report_tells_the_links_and_what_the_supervisor_has_used() {
+fn crash_report_contains_links_and_used_restarts() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let child = Child::new("child of a report", &journal);
@@ -278,8 +277,8 @@ fn a_crash_report_tells_the_links_and_what_the_supervisor_has_used() {
     supervisor.stop().unwrap();
 
     let alone = process::spawn(|| panic!("without links")).unwrap();
-    process::watch(&alone).wait();
-    let report = about(format!("process {} crashed: ", alone.pid()));
+    process::watch(alone).wait();
+    let report = about(format!("process {} crashed: ", alone));
     assert!(report.len() == 1 && !report[0].contains("links:"), "{report:#?}");
 }
 
@@ -302,9 +301,9 @@ fn a_panic_that_a_signal_overtook_is_reported() {
     });
     let child = child.unwrap();
     unwinds.pass();
-    let watch = process::watch(&child);
-    process::exit(&child, "a signal");
+    let watch = process::watch(child);
+    process::exit(child, "a signal");
     notified.open();
     assert!(watch.wait().to_string().ends_with("it was first"));
-    parts(&about(format!("process {} crashed: ", child.pid())).join("\n"), &["ERROR", "it was first"]);
+    parts(&about(format!("process {} crashed: ", child)).join("\n"), &["ERROR", "it was first"]);
 }

@@ -31,7 +31,7 @@ impl Drop for Holding {
 }
 
 #[test]
-fn a_successor_begins_after_the_burial() {
+fn successor_starts_after_the_cleanup() {
     race("takeover, takeover, exit").run(|_| {
         let held = Arc::new(AtomicBool::new(false));
         let hold = |held: &Arc<AtomicBool>| {

@@ -77,7 +77,7 @@ fn exits_of_all_kinds() {
 }
 
 #[test]
-fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
+fn with_grace_zero_and_max_exits_are_delivered_once() {
     in_child_program(|| {
         let before = process::settings();
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
@@ -106,7 +106,7 @@ fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
 }
 
 #[test]
-fn a_kill_with_all_time_to_die_waits_for_the_thread() {
+fn kill_with_grace_max_waits_for_the_thread() {
     let _watchdog = watchdog();
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());

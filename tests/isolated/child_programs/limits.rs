@@ -91,7 +91,7 @@ fn attached_processes_and_zombies_count() {
 }
 
 #[test]
-fn a_lowered_limit_holds_for_what_comes() {
+fn lowered_limit_holds_for_new_processes() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let alive: Vec<_> = (0..10).map(|_| another().unwrap()).collect();
@@ -199,7 +199,7 @@ fn a_huge_stack_for_all_is_refused_too() {
 }
 
 #[test]
-fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
+fn refused_thread_does_not_take_the_name_of_an_exiting_process() {
     in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
             let (name, gate, journal) = (unique("exiting"), Gate::new(), Journal::new());

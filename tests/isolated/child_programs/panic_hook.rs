@@ -119,7 +119,7 @@ fn a_hook_that_panics_ends_the_program_with_a_panic_of_a_foreign_thread() {
 }
 
 #[test]
-fn a_hook_that_asks_the_runtime_gets_its_answers() {
+fn panic_hook_can_query_the_runtime() {
     let printed = in_child_program(|| {
         let _watchdog = watchdog();
         process::attach(|| ()).expect("it returns");

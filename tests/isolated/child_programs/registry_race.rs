@@ -336,7 +336,7 @@ fn worker(arena: &Arc<Arena>, stop: &Arc<AtomicBool>, seed: u64) -> Watch {
 }
 
 #[test]
-fn a_hundred_at_once_lose_nothing_and_leave_nothing() {
+fn hundred_concurrent_processes_lose_and_leave_no_entry() {
     in_child_program(body);
 }
 

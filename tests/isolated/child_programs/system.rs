@@ -361,7 +361,7 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
 }
 
 #[test]
-fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
+fn return_of_main_ends_the_program_with_running_processes() {
     let Some(command) = child_command() else {
         let gate = Gate::new();
         let begun = Journal::new();

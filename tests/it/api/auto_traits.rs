@@ -1,15 +1,16 @@
 //! Types that may cross threads, checked at compile time: handles, specs, reasons and errors can, a mailbox
 //! cannot.
 
+use rethread::agent::AgentRef;
 use rethread::application::{Application, ApplicationError, ApplicationRef};
 use rethread::gen_server::{CallError, Caller, Context, GenServer, InitError, Next, ServerRef, StopError};
 use rethread::process::{Address, Alias, Name, NameError, SpawnError, Watch};
 use rethread::registry::{DuplicateRegistry, Registry, RegistryEvent, RegistryKey};
-use rethread::supervisor::SupervisorRef;
 use rethread::supervisor::{
-    ChildError, ChildSpec, PartitionRef, PartitionSupervisor, Supervisor, SupervisorSpec,
+    ChildError, ChildSpec, DynamicSupervisorRef, PartitionRef, PartitionSupervisorSpec, SupervisorRef,
+    SupervisorSpec,
 };
-use rethread::task::JoinError;
+use rethread::task::{JoinError, TaskSupervisorRef};
 use rethread::{ExitReason, MonitorRef, Pid, StartError, TimerRef};
 use std::convert::Infallible;
 
@@ -41,6 +42,9 @@ fn handles_specs_and_reasons_cross_threads() {
     crosses_threads::<ExitReason>();
     crosses_threads::<ServerRef<Local>>();
     crosses_threads::<SupervisorRef>();
+    crosses_threads::<DynamicSupervisorRef>();
+    crosses_threads::<TaskSupervisorRef>();
+    crosses_threads::<AgentRef<u8>>();
     crosses_threads::<Address<std::cell::Cell<u8>>>();
     crosses_threads::<Alias<std::cell::Cell<u8>>>();
     crosses_threads::<Name<std::cell::Cell<u8>>>();
@@ -51,7 +55,7 @@ fn handles_specs_and_reasons_cross_threads() {
     crosses_threads::<ApplicationRef>();
     moves_to_threads::<Application>();
     crosses_threads::<PartitionRef<Local>>();
-    crosses_threads::<PartitionSupervisor<Local>>();
+    crosses_threads::<PartitionSupervisorSpec<Local>>();
     crosses_threads::<Registry<u8, u8>>();
     crosses_threads::<DuplicateRegistry<u8, u8>>();
     crosses_threads::<RegistryEvent<u8, u8>>();

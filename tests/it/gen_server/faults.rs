@@ -245,7 +245,11 @@ fn a_handler_that_never_returns() {
     attached(|_: &mut Inbox<()>| {
         let (journal, other, gate, name) = (Journal::new(), Journal::new(), Gate::new(), name("stuck"));
         let ear = Plan::new(&other).start();
-        let spec = Plan::new(&journal).spec().name(name.clone()).kill_grace(SHORT).label("the stuck one");
+        let spec = Plan::new(&journal)
+            .spec()
+            .name(name.clone())
+            .process(process::Builder::new().kill_grace(SHORT))
+            .label("the stuck one");
         let server = spec.start().unwrap();
         let (pid, watch, pass, tells) = (server.pid(), server.watch(), gate.clone(), ear.clone());
         let limit = Duration::from_millis(50);
@@ -303,9 +307,13 @@ fn a_handler_that_never_returns() {
 }
 
 #[test]
-fn a_stuck_handler_that_is_told_to_shut_down_is_declared_dead_in_time() {
+fn stuck_handler_becomes_zombie_after_shutdown_in_time() {
     attached(|_: &mut Inbox<()>| {
-        let server = Plan::new(&Journal::new()).spec().exit_timeout(SHORT).start().unwrap();
+        let server = Plan::new(&Journal::new())
+            .spec()
+            .process(process::Builder::new().exit_timeout(SHORT))
+            .start()
+            .unwrap();
         let watch = server.watch();
         let gate = block_server(&server, Next::wait);
         process::exit(server.pid(), ExitReason::Shutdown);
@@ -322,7 +330,7 @@ fn a_terminate_that_never_returns_can_still_be_killed() {
         let (journal, gate) = (Journal::new(), Gate::new());
         let pass = gate.clone();
         let plan = Plan::new(&journal).terminate(move |_| pass.pass());
-        let server = plan.spec().kill_grace(SHORT).start().unwrap();
+        let server = plan.spec().process(process::Builder::new().kill_grace(SHORT)).start().unwrap();
         let limit = Duration::from_millis(50);
         assert_eq!(server.stop_timeout(ExitReason::Normal, limit), Err(StopError::Timeout));
         assert_eq!(journal.wait_for(1), ["terminate normal"]);
@@ -343,7 +351,12 @@ fn a_destructor_of_the_state_that_never_returns_is_not_waited_for() {
         let (gate, name) = (Gate::new(), name("drops"));
         let pass = gate.clone();
         let plan = Plan::new(&Journal::new()).on_drop(move || pass.pass());
-        let server = plan.spec().name(name.clone()).exit_timeout(SHORT).start().unwrap();
+        let server = plan
+            .spec()
+            .name(name.clone())
+            .process(process::Builder::new().exit_timeout(SHORT))
+            .start()
+            .unwrap();
         assert_eq!(server.stop(), Ok(()), "it stopped with the requested reason");
         assert_eq!(name.whereis(), None);
         let pid = server.pid();

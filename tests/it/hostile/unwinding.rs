@@ -40,7 +40,7 @@ fn is_zombie(pid: Pid) -> bool {
 }
 
 #[test]
-fn who_swallows_exit_signals_for_ever_is_declared_dead() {
+fn process_that_swallows_all_exit_signals_becomes_zombie() {
     attached(|inbox: &mut Inbox<()>| {
         type Unresponsive = fn(&mut Inbox<()>);
         let ways: [Unresponsive; 3] = [
@@ -131,7 +131,7 @@ fn a_server_that_resumes_the_exit_signal_of_another_terminates_and_is_no_normal_
 }
 
 #[test]
-fn a_start_that_resumes_the_exit_signal_of_another_fails_and_the_supervisor_goes_on() {
+fn start_that_resumes_the_exit_of_another_fails_and_the_supervisor_continues() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));
     let payload = Mutex::new(Some(stolen_payload()));
@@ -202,7 +202,7 @@ fn a_process_killed_in_a_scope_of_threads_ends_when_these_do() {
             let grace = if hooked { MINUTE } else { Duration::from_millis(20) };
             let builder = Builder::new().kill_grace(grace);
             let (child, monitor) =
-                builder.spawn_monitor(with_a_scope(tx, Arc::clone(&enough), hooked)).unwrap();
+                builder.spawn_receiver_monitor(with_a_scope(tx, Arc::clone(&enough), hooked)).unwrap();
             ready.recv().unwrap();
             process::exit(&child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
@@ -252,7 +252,7 @@ impl Drop for Asks {
     fn drop(&mut self) {
         self.to.send(1);
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
-        let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
+        let _ = process::spawn(|| ()).map(|child| process::exit(child, ExitReason::Kill));
         let _ = process::link(self.server.whereis().expect("it is running"));
         let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
         self.server.cast_with(|_, _| Next::wait());
@@ -299,7 +299,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
                 begins.pass();
                 end(inbox);
             };
-            let (child, monitor) = times().spawn_monitor(body).unwrap();
+            let (child, monitor) = times().spawn_receiver_monitor(body).unwrap();
             child.send(asks());
             child.send(asks());
             ready.open();
@@ -317,7 +317,7 @@ fn destructors_may_ask_anything_whenever_they_run() {
         for signal in [ExitReason::Kill, "requested".into()] {
             let held = Mutex::new(Some(asks()));
             let server = Plan::new(&Journal::new()).on_drop(move || drop(held.lock().take()));
-            let server = server.spec().kill_grace(MINUTE).start().unwrap();
+            let server = server.spec().process(process::Builder::new().kill_grace(MINUTE)).start().unwrap();
             kill(server.whereis().unwrap(), signal);
             done.try_recv().expect("the same");
         }

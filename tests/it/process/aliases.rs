@@ -16,7 +16,7 @@ impl Talker {
             alias.send(number);
             done.send("sent");
         };
-        Self(process::spawn(body).expect("a free thread"))
+        Self(process::spawn_receiver(body).expect("a free thread"))
     }
 
     /// Sends a number through an alias and waits for the confirmation.
@@ -127,7 +127,7 @@ fn a_message_of_a_zombie_does_not_use_up_a_reply_alias() {
             wait.pass();
             process::checkpoint();
         });
-        let zombie = zombie.expect("a free thread").pid();
+        let zombie = zombie.expect("a free thread");
         begun.pass();
         let watch = process::watch(zombie);
         process::exit(zombie, ExitReason::Kill);

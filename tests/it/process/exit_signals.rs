@@ -34,7 +34,7 @@ fn a_large_reason_arrives_whole() {
         for _ in 0..10 {
             let child = process::spawn_link(|| process::exit_with(ExitReason::new(big()))).unwrap();
             let (from, reason) = exit_event(inbox);
-            assert_eq!(from, child.pid());
+            assert_eq!(from, child);
             assert_eq!(reason.downcast_ref::<Big>(), Some(&big()));
         }
         assert_eq!(inbox.try_recv(), None);
@@ -43,7 +43,7 @@ fn a_large_reason_arrives_whole() {
 
 // scenario: EX-03
 #[test]
-fn normal_from_another_does_nothing() {
+fn normal_from_another_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = ScriptedProcess::new();
@@ -59,7 +59,7 @@ fn normal_from_another_does_nothing() {
 
 // scenario: EX-04
 #[test]
-fn a_trapping_process_hears_its_own_signals_and_goes_on() {
+fn trapping_process_receives_its_own_signals_and_continues() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (me, reason) = (inbox.pid(), ExitReason::new(big()));
@@ -76,7 +76,7 @@ fn a_trapping_process_hears_its_own_signals_and_goes_on() {
 
 // scenario: EX-06
 #[test]
-fn a_process_that_signals_itself_goes_no_further() {
+fn process_that_signals_itself_exits_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -99,7 +99,7 @@ fn the_value_of_a_panic_arrives_whole() {
         process::trap_exit(true);
         let child = process::spawn_link(|| panic_any(big())).unwrap();
         let (from, reason) = exit_event(inbox);
-        assert_eq!(from, child.pid());
+        assert_eq!(from, child);
         let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
         assert!(report.location().is_some_and(|place| place.file.ends_with("exit_signals.rs")));
         let value = report.take_payload().expect("the value is kept");
@@ -120,9 +120,9 @@ fn bad_arguments_end_only_the_process_that_passed_them() {
             || drop("x".parse::<i32>().unwrap().to_string()),
         ];
         for call in calls {
-            let child = process::spawn_link(move || call()).unwrap();
+            let child = process::spawn_link(call).unwrap();
             let (from, reason) = exit_event(inbox);
-            assert_eq!(from, child.pid());
+            assert_eq!(from, child);
             assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
         }
         assert_eq!(inbox.try_recv(), None);
@@ -175,7 +175,7 @@ fn trapper(journal: &Journal) -> Address<()> {
             notes.note(format!("{event:?}"));
         }
     };
-    process::spawn(body).expect("a free thread")
+    process::spawn_receiver(body).expect("a free thread")
 }
 
 // scenario: EX-14
@@ -256,7 +256,7 @@ fn a_sent_kill_arrives_as_killed_along_a_chain() {
 
 // scenario: EX-19
 #[test]
-fn a_linked_process_dies_with_kill() {
+fn linked_process_exits_with_reason_kill() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let (a_pid, monitor) = (a.pid(), process::monitor(&b));
@@ -359,9 +359,9 @@ fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
                 own_end();
             });
             let child = child.unwrap();
-            let monitor = process::monitor(&child);
+            let monitor = process::monitor(child);
             gate.pass();
-            process::exit(&child, "signal");
+            process::exit(child, "signal");
             signalled.open();
             // The link and the monitor must report the same one of the two reasons.
             let (mut exits, mut downs) = (Vec::new(), Vec::new());
@@ -370,11 +370,12 @@ fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
                     Event::Exit { from, reason } => exits.push((from, reason)),
                     Event::Down { monitor, reason, .. } => downs.push((monitor, reason)),
                     Event::Message(()) => unreachable!("no process sends"),
+                    event => panic!("unexpected event: {event:?}"),
                 }
             }
             assert_eq!(inbox.try_recv(), None, "{class}");
             assert_eq!((exits.len(), downs.len()), (1, 1), "{class}");
-            assert_eq!(exits[0].0, child.pid());
+            assert_eq!(exits[0].0, child);
             assert_eq!(downs[0].0, monitor);
             assert_eq!(exits[0].1, downs[0].1, "{class}: one exit, one reason");
             let reason = exits[0].1.to_string();
@@ -390,9 +391,9 @@ fn racing_ends_give_one_of_the_two_reasons() {
         process::trap_exit(true);
         for _ in 0..1000 {
             let child = process::spawn_link(|| process::exit_with("own")).unwrap();
-            process::exit(&child, "signal");
+            process::exit(child, "signal");
             let (from, reason) = exit_event(inbox);
-            assert_eq!(from, child.pid());
+            assert_eq!(from, child);
             assert!(reason == "own".into() || reason == "signal".into(), "{reason}");
         }
         assert_eq!(inbox.try_recv(), None);
@@ -499,10 +500,11 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                     Event::Message(Order::Ping) => tester.send(Answer::Alive),
                     Event::Exit { from, reason } => tester.send(Answer::Heard(from, reason)),
                     Event::Down { .. } => unreachable!("it has no monitor"),
+                    event => panic!("unexpected event: {event:?}"),
                 }
             }
         };
-        let target = if linked { process::spawn_link(body) } else { process::spawn(body) };
+        let target = if linked { process::spawn_receiver_link(body) } else { process::spawn_receiver(body) };
         let target = target.expect("a free thread");
         let monitor = process::monitor(&target);
         assert!(matches!(message(inbox), Answer::Ready));
@@ -530,6 +532,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                     assert_eq!(outcome, Outcome::Nothing, "no message before the exit");
                     break Outcome::Death(reason);
                 }
+                event => panic!("unexpected event: {event:?}"),
             }
         };
         if let (Outcome::Death(reason), true) = (&outcome, linked) {
@@ -618,13 +621,13 @@ fn the_first_fatal_signal_decides_the_reason() {
 }
 
 #[test]
-fn a_signal_to_a_dead_process_is_ignored() {
+fn signal_to_exited_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link(|| ()).unwrap();
-        assert_eq!(exit_event(inbox), (child.pid(), ExitReason::Normal));
+        assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
         for reason in [ExitReason::Kill, ExitReason::Normal, "late".into()] {
-            process::exit(&child, reason);
+            process::exit(child, reason);
         }
         assert_eq!(inbox.try_recv(), None);
     });
@@ -658,7 +661,7 @@ fn every_way_to_end_has_its_reason() {
     ];
     attached(|inbox: &mut Inbox<()>| {
         for (way, expected) in ways {
-            let (_, monitor) = process::spawn_monitor(move || way()).unwrap();
+            let (_, monitor) = process::spawn_monitor(way).unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!((fired, reason.to_string().as_str()), (monitor, expected));
         }

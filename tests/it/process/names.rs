@@ -34,7 +34,7 @@ fn named(name: &str) -> Result<Address<()>, SpawnError> {
 
 // scenario: NM-02
 #[test]
-fn a_dead_process_cannot_have_a_name() {
+fn exited_process_cannot_be_registered() {
     let _watchdog = watchdog();
     let (name, exited) = (unique("nm_02"), exited());
     assert_eq!(process::register(name, &exited), Err(NameError::NoProc));
@@ -45,7 +45,7 @@ fn a_dead_process_cannot_have_a_name() {
 }
 
 #[test]
-fn a_dying_process_cannot_have_a_name() {
+fn exiting_process_cannot_be_registered() {
     let _watchdog = watchdog();
     let (name, gate) = (unique("exiting"), Gate::new());
     let exiting = held_up(Builder::new(), &gate, &Journal::new());
@@ -76,7 +76,7 @@ fn a_held_name_cannot_be_registered() {
 
 // scenario: NM-05
 #[test]
-fn anybody_may_unregister() {
+fn any_thread_may_unregister() {
     let _watchdog = watchdog();
     let (name, unrelated) = (unique("nm_05"), ScriptedProcess::new());
     let v = named(name).unwrap();
@@ -101,7 +101,7 @@ fn an_unknown_name_cannot_be_unregistered() {
 
 // scenario: NM-08
 #[test]
-fn a_message_to_a_dead_process_is_dropped() {
+fn message_to_exited_process_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let exited = exited();
@@ -142,7 +142,7 @@ fn the_name_is_free_when_the_exit_arrives() {
         let name = unique("nm_10");
         for _ in 0..3000 {
             let child = Builder::new().name(name).spawn_link(|| process::exit_with("at once"));
-            assert_eq!(exit_event(inbox), (child.unwrap().pid(), "at once".into()));
+            assert_eq!(exit_event(inbox), (child.unwrap(), "at once".into()));
             assert_eq!(process::whereis(name), None);
         }
     });
@@ -188,7 +188,7 @@ fn a_process_shows_its_name() {
 
 // scenario: NM-14
 #[test]
-fn a_name_is_free_for_who_has_sent_the_kill() {
+fn name_is_free_for_the_sender_of_the_kill() {
     let _watchdog = watchdog();
     let name = unique("nm_14");
     for _ in 0..3000 {
@@ -220,7 +220,7 @@ fn a_failed_name_leaves_no_process_behind() {
         let holder = named(name).unwrap();
         let journal = Journal::new();
         let last_words = Note(journal.clone(), "the body was dropped");
-        let body = move |_: &mut Inbox<()>| last_words.0.note("the body ran");
+        let body = move || last_words.0.note("the body ran");
         let refused = Builder::new().name(name).spawn_link(body);
         assert!(matches!(refused, Err(SpawnError::Name(NameError::Taken(pid))) if pid == holder.pid()));
         assert_eq!(journal.all(), ["the body was dropped"]);
@@ -287,7 +287,7 @@ fn held_up(builder: Builder, gate: &Gate, journal: &Journal) -> Address<()> {
             inbox.recv();
         }
     };
-    let address = builder.spawn(body).expect("a free name and thread");
+    let address = builder.spawn_receiver(body).expect("a free name and thread");
     ready.pass();
     address
 }
@@ -301,7 +301,7 @@ fn successor(name: &str, journal: &Journal, begins: &'static str) -> Address<()>
             inbox.recv();
         }
     };
-    Builder::new().name(name).spawn(body).expect("the name of an exiting process can be taken over")
+    Builder::new().name(name).spawn_receiver(body).expect("the name of an exiting process can be taken over")
 }
 
 fn waits(address: &Address<()>) {
@@ -311,7 +311,7 @@ fn waits(address: &Address<()>) {
 }
 
 #[test]
-fn a_successor_begins_after_the_burial() {
+fn successor_starts_after_the_cleanup() {
     let _watchdog = watchdog();
     let (name, gate, journal) = (unique("heir"), Gate::new(), Journal::new());
     let old = held_up(Builder::new().name(name), &gate, &journal);
@@ -407,7 +407,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
 }
 
 #[test]
-fn a_chain_of_dying_holders_is_buried_in_order() {
+fn chain_of_exiting_holders_is_cleaned_up_in_order() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("generations"), Journal::new());
     let mut gates = Vec::new();
@@ -425,7 +425,7 @@ fn a_chain_of_dying_holders_is_buried_in_order() {
                 inbox.recv();
             }
         };
-        let next = Builder::new().name(name).spawn(body).unwrap();
+        let next = Builder::new().name(name).spawn_receiver(body).unwrap();
         waits(&next);
         gates[generation - 1].open();
         journal.wait_for(2 * generation);
@@ -475,7 +475,7 @@ fn a_name_never_has_two_living_holders() {
                     drop(tx);
                     inbox.recv();
                 };
-                match Builder::new().name(name).spawn(body) {
+                match Builder::new().name(name).spawn_receiver(body) {
                     Ok(child) => {
                         holders.push(process::watch(&child));
                         if (round + number) % 4 > 0 {
@@ -555,12 +555,12 @@ fn a_name_can_be_waited_for_from_many_threads() {
 }
 
 #[test]
-fn who_waits_for_a_name_can_be_ended() {
+fn process_that_waits_for_a_name_can_be_ended() {
     let _watchdog = support::watchdog();
     let name = unique("never held");
     let waits =
         process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap();
-    let watch = process::watch(&waits);
-    process::exit(&waits, "enough");
+    let watch = process::watch(waits);
+    process::exit(waits, "enough");
     assert_eq!(watch.wait(), "enough".into());
 }

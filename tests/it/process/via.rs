@@ -58,8 +58,9 @@ fn a_table_that_panics_leaves_no_phantom_process_behind() {
 fn killed_before_its_thread_begins_and_refused_a_process_leaves_no_zombie() {
     in_child_program(|| {
         attached(|_: &mut Inbox<()>| {
-            let spec =
-                Idle::child_spec(()).kill_grace(Duration::from_millis(1)).label(unique("via.killed unborn"));
+            let spec = Idle::child_spec(())
+                .process(process::Builder::new().kill_grace(Duration::from_millis(1)))
+                .label(unique("via.killed unborn"));
             let refused = spec.name(ServerRef::via(Slow)).start();
             assert!(matches!(refused, Err(StartError::Name(NameError::NoProc))), "not {refused:?}");
             assert!(process::zombies_total() > 0);

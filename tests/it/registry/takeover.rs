@@ -66,7 +66,7 @@ fn held_up(keys: &Keys, which: &[&'static str], gate: &Gate, journal: &Journal) 
             inbox.recv();
         }
     };
-    let address = patient.spawn(body).expect("a free thread");
+    let address = patient.spawn_receiver(body).expect("a free thread");
     ready.pass();
     address
 }
@@ -86,7 +86,7 @@ fn settles(pid: Pid, journal: &Journal) {
 }
 
 #[test]
-fn a_successor_begins_after_the_burial() {
+fn successor_starts_after_the_cleanup() {
     let _watchdog = watchdog();
     let (keys, gate, journal) = (Keys::new(), Gate::new(), Journal::new());
     let old = held_up(&keys, &["k"], &gate, &journal);
@@ -158,7 +158,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
 }
 
 #[test]
-fn each_key_has_a_chain_of_its_own() {
+fn each_key_has_its_own_chain() {
     let _watchdog = watchdog();
     let keys = Keys::new();
     let (gates, journals) = ([Gate::new(), Gate::new()], [Journal::new(), Journal::new()]);
@@ -267,7 +267,7 @@ fn many_start_and_kill_under_one_key_and_one_begins_at_a_time() {
         .map(|_| {
             let (keys, it) = (keys.clone(), Arc::clone(&it));
             let (begun, refused) = (Arc::clone(&begun), Arc::clone(&refused));
-            let body = move |_: &mut Inbox<()>| {
+            let body = move || {
                 while begun.load(Ordering::SeqCst) < STARTS {
                     let spec = Owner::child_spec(Arc::clone(&it)).name(keys.server("k"));
                     match spec.start() {

@@ -175,7 +175,6 @@ fn a_sub_supervisor_can_be_the_significant_child() {
     let batch = Supervisor::one_for_one()
         .auto_shutdown(AnySignificant)
         .child(significant(&job, Restart::Transient))
-        .spec()
         .id("batch")
         .restart(Restart::Transient)
         .significant(true);

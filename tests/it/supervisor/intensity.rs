@@ -28,7 +28,7 @@ fn even_a_normal_end_of_a_permanent_child_counts() {
 
 // scenario: IN-03
 #[test]
-fn ends_without_a_restart_cost_nothing() {
+fn exits_without_restart_do_not_count() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (t, n) = (Child::new("t", &journal), Child::new("n", &journal));
@@ -49,7 +49,7 @@ fn the_second_crash_within_the_period_is_too_much() {
     support::capture();
     let name = unique("in 04");
     let a = Child::new("a", &Journal::new());
-    let plan = Supervisor::one_for_one().max_restarts(1, MINUTE).name(ServerRef::named(name));
+    let plan = Supervisor::one_for_one().max_restarts(1, MINUTE).name(SupervisorRef::named(name));
     let supervisor = up(plan.child(a.spec()));
     let watch = supervisor.watch();
     a.crash();
@@ -110,8 +110,8 @@ fn failed_restarts_count() {
 
 /// Starts a supervisor that allows no restart, under another; the name resolves to the current incarnation.
 fn nested(restart: Restart, sub: SupervisorSpec) -> (SupervisorRef, SupervisorRef) {
-    let name = ServerRef::named(unique("sub"));
-    let sub = sub.name(name.clone()).spec().id("sub").restart(restart);
+    let name = SupervisorRef::named(unique("sub"));
+    let sub = sub.name(name.clone()).id("sub").restart(restart);
     (up(Supervisor::one_for_one().child(sub)), name)
 }
 
@@ -179,13 +179,13 @@ impl Tree {
     fn grow() -> Self {
         let journal = Journal::new();
         let [a, b, dynamic] = ["a", "b", "dynamic"].map(|id| Child::new(id, &journal));
-        let [sub1, sub2, sub3] = ["sub1", "sub2", "sub3"].map(|name| ServerRef::named(unique(name)));
+        let [sub1, sub2, sub3] = ["sub1", "sub2", "sub3"].map(|name| SupervisorRef::named(unique(name)));
         let plan = |to: &SupervisorRef| Supervisor::one_for_one().max_restarts(1, MINUTE).name(to.clone());
         let top = Supervisor::one_for_all()
             .max_restarts(3, MINUTE)
-            .child(plan(&sub1).child(a.spec()).child(b.spec()).spec().id("sub1"))
-            .child(plan(&sub2).spec().id("sub2"))
-            .child(plan(&sub3).spec().id("sub3").restart(Restart::Transient));
+            .child(plan(&sub1).child(a.spec()).child(b.spec()).id("sub1"))
+            .child(plan(&sub2).id("sub2"))
+            .child(plan(&sub3).id("sub3").restart(Restart::Transient));
         let tree = Self { top: up(top), sub1, sub2, sub3, a, b, dynamic };
         tree.top.terminate_child("sub3").expect("it is there");
         tree.sub2.start_child(tree.dynamic.spec()).expect("it starts");
@@ -223,10 +223,10 @@ fn a_sub_supervisors_limit_restarts_all_under_one_for_all() {
 fn a_crash_within_the_limit_stays_below() {
     let _watchdog = watchdog();
     let tree = Tree::grow();
-    let before = [&tree.sub1, &tree.sub2].map(ServerRef::whereis);
+    let before = [&tree.sub1, &tree.sub2].map(SupervisorRef::whereis);
     tree.dynamic.crash();
     assert_eq!(child_pid(&tree.sub2, "dynamic"), tree.dynamic.await_start(2));
-    assert_eq!([&tree.sub1, &tree.sub2].map(ServerRef::whereis), before);
+    assert_eq!([&tree.sub1, &tree.sub2].map(SupervisorRef::whereis), before);
     assert_eq!((tree.a.starts(), tree.b.starts()), (1, 1));
     assert_eq!(tree.sub3.whereis(), None);
     tree.top.stop().unwrap();
@@ -270,7 +270,7 @@ fn a_shutdown_from_a_stranger_is_ignored() {
     process::exit(target, ExitReason::Shutdown);
     process::exit(target, ExitReason::Normal);
     let unrelated = process::spawn(move || process::exit(target, ExitReason::Shutdown)).unwrap();
-    process::watch(&unrelated).wait();
+    process::watch(unrelated).wait();
     assert_eq!(child_pid(&supervisor, "a"), a.pid());
     assert_eq!(a.starts(), 1);
     supervisor.stop().unwrap();
@@ -296,7 +296,7 @@ fn the_end_of_a_linked_stranger_is_ignored_too() {
 }
 
 #[test]
-fn a_killed_supervisor_takes_its_children_with_it_and_orphans_only_those_that_do_not_listen() {
+fn killed_supervisor_ends_its_children_except_those_that_ignore_exits() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let plain = Child::new("plain", &journal);
@@ -331,7 +331,7 @@ fn the_default_is_three_restarts_in_five_seconds() {
 }
 
 #[test]
-fn a_supervisor_that_gives_up_takes_its_linked_starter_along_unless_that_traps() {
+fn supervisor_that_gives_up_ends_its_linked_starter_unless_that_traps() {
     let journal = Journal::new();
     let a = Child::new("a", &journal);
     let plan = none_allowed().child(a.spec());

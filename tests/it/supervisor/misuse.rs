@@ -72,6 +72,7 @@ struct Module;
 
 impl Supervise for Module {
     type Args = fn() -> Result<SupervisorSpec, InitError>;
+    type Spec = SupervisorSpec;
 
     fn init(make: Self::Args) -> Result<SupervisorSpec, InitError> {
         make()
@@ -79,7 +80,7 @@ impl Supervise for Module {
 }
 
 #[test]
-fn whatever_an_init_does_the_starter_gets_one_error_and_no_message() {
+fn failed_init_returns_one_error_and_sends_no_message() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let outcome = |make: fn() -> Result<SupervisorSpec, InitError>| Module::start_link(make).map(drop);
@@ -137,7 +138,7 @@ fn unknown_ids_are_not_found() {
 }
 
 #[test]
-fn every_call_to_a_dead_supervisor_is_an_error() {
+fn every_call_to_an_exited_supervisor_is_an_error() {
     let _watchdog = watchdog();
     let exited = up(Supervisor::one_for_one());
     exited.stop().unwrap();
@@ -163,7 +164,7 @@ fn every_call_to_a_dead_supervisor_is_an_error() {
 }
 
 #[test]
-fn a_call_that_is_waiting_when_the_supervisor_dies_learns_why() {
+fn pending_call_fails_with_the_exit_reason_of_the_supervisor() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one());
     let gate = Gate::new();
@@ -209,7 +210,7 @@ fn a_child_that_calls_its_supervisor_in_its_init_is_refused() {
             *result.lock() = Some((to.start_child(spec), to.which_children()));
             Begin::Up
         });
-        assert_eq!(supervisor.start_child(a.temporary()), Ok(Some(a.pid())), "round {round}");
+        assert_eq!(supervisor.start_child(a.temporary()), Ok(a.pid()), "round {round}");
         let Some((Err(StartError::NoSupervisor(reason)), Err(CallError::Deadlock { cycle }))) =
             slot.lock().take()
         else {
@@ -255,7 +256,7 @@ fn a_supervisor_cannot_call_itself() {
         *slot.lock() = Some((me.which_children().map(drop), me.stop()));
         Err(StartError::Ignored)
     });
-    assert_eq!(supervisor.start_child(child), Ok(None));
+    assert_eq!(supervisor.start_child(child), Err(StartError::Ignored));
     let calling_self = CallError::CallingSelf { server: name.to_string().into() };
     assert_eq!(seen.lock().take(), Some((Err(calling_self), Err(StopError::CallingSelf))));
     supervisor.stop().unwrap();
@@ -297,19 +298,39 @@ fn children_that_panic_while_they_end_do_not_stop_the_others_from_ending() {
     assert_eq!(of_bomb.wait(), ExitReason::Shutdown);
 }
 
+/// A server that starts a supervisor in `init`, to limit the time of its start.
+struct Host;
+
+impl GenServer for Host {
+    type Args = SupervisorSpec;
+    type Call = Infallible;
+    type Cast = Infallible;
+
+    fn init(plan: SupervisorSpec, _: &mut Context<Self>) -> Result<Self, InitError> {
+        plan.start_link()?;
+        Ok(Self)
+    }
+    fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
+        match call {}
+    }
+}
+
 #[test]
-fn a_supervisor_that_takes_too_long_to_start_is_given_up_with_all_it_started() {
+fn supervisor_that_exceeds_its_start_timeout_is_killed_with_its_children() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
         let quick = Child::new("quick", &journal);
-        let slow = ChildSpec::new("slow", || {
-            process::sleep(MINUTE);
+        let gate = Gate::new();
+        let hold = gate.clone();
+        let slow = ChildSpec::new("slow", move || {
+            hold.pass();
             Err(StartError::Ignored)
         });
         let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
-        let started = plan.spec().start_timeout(Duration::from_millis(100)).start_link();
+        let started = Host::child_spec(plan).start_timeout(Duration::from_millis(100)).start_link();
         assert_eq!(started.map(drop), Err(StartError::Timeout));
+        gate.open();
         process::watch(quick.pid()).wait();
         assert_eq!(journal.all(), ["start quick", "stop quick"]);
         assert_eq!(inbox.try_recv(), None);
@@ -317,7 +338,28 @@ fn a_supervisor_that_takes_too_long_to_start_is_given_up_with_all_it_started() {
 }
 
 #[test]
-fn a_parent_that_ends_while_its_supervisor_starts_takes_it_along() {
+fn a_supervisor_that_is_killed_while_it_starts_takes_along_all_it_started() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        let journal = Journal::new();
+        let quick = Child::new("quick", &journal);
+        let slow = ChildSpec::new("slow", || {
+            // Start functions run in the supervisor.
+            let supervisor = process::current().expect("it runs in a process");
+            process::spawn(move || process::exit(supervisor, ExitReason::Kill))?;
+            process::sleep(MINUTE);
+            Err(StartError::Ignored)
+        });
+        let started = Supervisor::one_for_one().child(quick.spec()).child(slow).start_link();
+        assert_eq!(started.map(drop), Err(StartError::Failed(ExitReason::Killed)));
+        process::watch(quick.pid()).wait();
+        assert_eq!(journal.all(), ["start quick", "stop quick"]);
+        assert_eq!(inbox.try_recv(), None);
+    });
+}
+
+#[test]
+fn exit_of_parent_ends_the_supervisor_that_is_starting() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let quick = Child::new("quick", &journal);
@@ -332,7 +374,7 @@ fn a_parent_that_ends_while_its_supervisor_starts_takes_it_along() {
     let parent = process::spawn(move || drop(plan.start_link())).unwrap();
     entered.pass();
     let of_quick = quick.server().watch();
-    assert_eq!(kill(parent.pid(), "crash"), "crash".into());
+    assert_eq!(kill(parent, "crash"), "crash".into());
     gate.open();
     assert_eq!(of_quick.wait(), ExitReason::Shutdown);
 }
@@ -356,14 +398,14 @@ fn many_threads_that_add_the_same_child_get_one_child() {
     callers.iter().for_each(|caller| drop(caller.wait()));
     let results = results.lock();
     assert_eq!(results.len(), 16);
-    assert_eq!(results.iter().filter(|result| **result == Ok(Some(a.pid()))).count(), 1);
+    assert_eq!(results.iter().filter(|result| **result == Ok(a.pid())).count(), 1);
     let refused = results.iter().filter(|result| **result == Err(StartError::AlreadyStarted(a.pid())));
     assert_eq!((refused.count(), a.attempts()), (15, 1));
     supervisor.stop().unwrap();
 }
 
 #[test]
-fn two_hundred_children_come_and_go() {
+fn two_hundred_children_start_and_exit() {
     let _watchdog = watchdog();
     let idle = |id: usize| ChildSpec::receiver::<()>(id, |inbox| drop(inbox.recv()));
     let supervisor = up(Supervisor::one_for_all().children((0..200).map(idle)));
@@ -487,6 +529,7 @@ struct Pool;
 
 impl Supervise for Pool {
     type Args = (usize, Journal);
+    type Spec = SupervisorSpec;
 
     fn init((size, journal): Self::Args) -> Result<SupervisorSpec, InitError> {
         journal.note(format!("pool of {size}"));

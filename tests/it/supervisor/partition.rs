@@ -9,7 +9,7 @@ use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Inbox, NameError};
 use rethread::supervisor::{ChildState, SpecError};
-use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor};
+use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor, PartitionSupervisorSpec};
 
 /// A server that knows its partition number.
 struct Part(usize);
@@ -34,7 +34,7 @@ fn parts(stem: &str) -> PartitionRef<Part> {
     PartitionRef::named(unique(stem))
 }
 
-fn plan(name: PartitionRef<Part>) -> PartitionSupervisor<Part> {
+fn plan(name: PartitionRef<Part>) -> PartitionSupervisorSpec<Part> {
     PartitionSupervisor::child_spec(name, Part::child_spec)
 }
 
@@ -55,8 +55,8 @@ fn as_many_partitions_as_the_machine_runs_threads() {
         let ids: Vec<String> = children.iter().map(|child| child.id.to_string()).collect();
         assert_eq!(ids, (0..count).map(|index| index.to_string()).collect::<Vec<_>>());
         for (n, child) in children.iter().enumerate() {
-            assert_eq!(child.pid(), name.partition(n as i64).whereis());
-            assert_eq!(index(&name.partition(n as i64)), n);
+            assert_eq!(child.pid(), name.partition(n).whereis());
+            assert_eq!(index(&name.partition(n)), n);
         }
         assert_eq!(supervisor.count_children().unwrap().workers, count);
         supervisor.stop().unwrap();
@@ -69,9 +69,11 @@ fn numbers_go_round_and_keys_are_spread() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_09");
         let supervisor = plan(name).partitions(3).start_link().unwrap();
-        assert_eq!([0, 1, 2, 3, -1].map(|number| index(&name.partition(number))), [0, 1, 2, 0, 1]);
-        assert_eq!(index(&name.partition(i64::MAX)), 1); // 2^63 - 1
-        assert_eq!(index(&name.partition(i64::MIN)), 2); // 2^63
+        assert_eq!([0, 1, 2, 3, 4].map(|number| index(&name.partition(number))), [0, 1, 2, 0, 1]);
+        // The largest numbers: 2^n is 1 modulo 3 for the even n, the widths of `usize`, and 2 for the odd ones.
+        assert_eq!(index(&name.partition(usize::MAX / 2)), 1); // 2^(n - 1) - 1
+        assert_eq!(index(&name.partition(usize::MAX / 2 + 1)), 2); // 2^(n - 1)
+        assert_eq!(index(&name.partition(usize::MAX)), 0); // 2^n - 1
         let by = |key: &str| index(&name.for_key(key));
         let keys: Vec<String> = (0..200).map(|n| format!("key {n}")).collect();
         let first: Vec<usize> = keys.iter().map(|key| by(key)).collect();
@@ -87,7 +89,7 @@ fn numbers_go_round_and_keys_are_spread() {
 
 // scenario: AG-10
 #[test]
-fn when_it_is_stopped_all_is_gone() {
+fn stop_leaves_no_partition() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_10");
         for _ in 0..100 {
@@ -149,8 +151,7 @@ fn a_partition_that_is_restarted_keeps_its_place() {
             let reason = if round % 2 == 0 { ExitReason::Kill } else { "crash".into() };
             process::exit(all[at], reason);
             watch.wait();
-            let next =
-                name.partition(at as i64).whereis_timeout(Duration::from_secs(30)).expect("it is restarted");
+            let next = name.partition(at).whereis_timeout(Duration::from_secs(30)).expect("it is restarted");
             assert_ne!(next, all[at]);
             all[at] = next;
             assert_eq!(
@@ -158,7 +159,7 @@ fn a_partition_that_is_restarted_keeps_its_place() {
                 all,
                 "the others are untouched"
             );
-            assert_eq!(index(&name.partition(at as i64)), at);
+            assert_eq!(index(&name.partition(at)), at);
         }
         let children = supervisor.which_children().unwrap();
         assert_eq!(
@@ -215,7 +216,7 @@ fn too_many_restarts_end_all() {
 }
 
 #[test]
-fn a_name_is_for_one_supervisor_and_a_route_for_nobody() {
+fn name_is_for_one_supervisor_and_a_route_is_refused() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("taken");
         let supervisor = plan(name).partitions(2).start_link().unwrap();
@@ -271,8 +272,8 @@ fn partitions_may_be_supervisors() {
         let spec = |_| DynamicSupervisor::child_spec();
         let supervisor = PartitionSupervisor::child_spec(pools, spec).partitions(3).start_link().unwrap();
         for n in 0..9 {
-            let part = pools.partition(n).start_server(Part::child_spec(n as usize)).unwrap();
-            assert_eq!(index(&part), n as usize);
+            let part = pools.partition(n).start_server(Part::child_spec(n)).unwrap();
+            assert_eq!(index(&part), n);
         }
         assert_eq!([0, 1, 2].map(|n| pools.partition(n).count_children().unwrap().active), [3; 3]);
         assert_eq!(supervisor.count_children().unwrap().supervisors, 3);

@@ -71,7 +71,7 @@ fn a_transient_child_is_not_restarted_after_a_shutdown() {
     {
         a.end(reason);
         assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
-        assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(round + 2))));
+        assert_eq!(supervisor.restart_child("a"), Ok(a.await_start(round + 2)));
     }
     supervisor.stop().unwrap();
 }
@@ -108,7 +108,7 @@ fn a_temporary_child_is_never_restarted_and_its_spec_is_gone() {
         a.end(reason);
         assert_eq!(supervisor.which_children().unwrap(), []);
         assert_eq!(supervisor.restart_child("a"), Err(ChildError::NotFound));
-        assert!(supervisor.start_child(a.temporary()).unwrap().is_some());
+        assert_eq!(supervisor.start_child(a.temporary()), Ok(a.pid()));
     }
     supervisor.stop().unwrap();
 }
@@ -143,7 +143,7 @@ fn a_restart_that_asks_to_be_ignored_is_not_tried_again() {
     let supervisor = up(Supervisor::one_for_one().max_restarts(1, 9 * SECOND).child(a.spec()));
     a.crash();
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
-    assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(2))));
+    assert_eq!(supervisor.restart_child("a"), Ok(a.await_start(2)));
     assert_eq!(journal.all(), ["start a", "stop a", "ignore a", "start a"]);
     supervisor.stop().unwrap();
 }
@@ -163,7 +163,7 @@ fn a_supervisor_answers_while_a_restart_keeps_failing() {
     assert_eq!((listed[0].state, listed[0].pid()), (ChildState::Restarting, None));
     let count = supervisor.count_children().unwrap();
     assert_eq!((count.specs, count.active, count.workers), (1, 0, 1));
-    assert_eq!(supervisor.child_spec("a").unwrap().options().id, &"a".into());
+    assert_eq!(supervisor.child_spec("a").unwrap().options().id, "a".into());
     broken.store(false, Ordering::SeqCst);
     let second = a.await_start(2);
     assert_eq!(child_pid(&supervisor, "a"), second);
@@ -205,7 +205,7 @@ fn terminate_child_ends_the_loop_of_a_failing_restart() {
     let still_broken = supervisor.restart_child("a");
     assert_eq!(still_broken, Err(ChildError::Start(StartError::Failed("broken".into()))));
     broken.store(false, Ordering::SeqCst);
-    assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(2))));
+    assert_eq!(supervisor.restart_child("a"), Ok(a.await_start(2)));
     assert_eq!(a.attempts(), attempts + 2);
     supervisor.stop().unwrap();
 }
@@ -224,7 +224,7 @@ fn a_stopped_loop_does_not_come_back_after_a_second_crash() {
         supervisor.terminate_child("a").unwrap();
         broken.store(false, Ordering::SeqCst);
         // The stale retry message of the old loop must not start it a second time.
-        assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(round + 1))));
+        assert_eq!(supervisor.restart_child("a"), Ok(a.await_start(round + 1)));
         assert_eq!(child_pid(&supervisor, "a"), a.pid());
         assert_eq!(a.starts(), round + 1);
     }
@@ -233,7 +233,7 @@ fn a_stopped_loop_does_not_come_back_after_a_second_crash() {
 
 // scenario: OO-17
 #[test]
-fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
+fn child_that_exited_before_terminate_child_is_restarted_then_terminated() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -256,7 +256,7 @@ fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
     entered.pass();
     a.kill(); // its exit is queued now
     let terminating = waiting(|to, spec| drop(to.terminate_child(spec.options().id.as_str())), a.permanent());
-    let watches = [process::watch(&starting), process::watch(&terminating)];
+    let watches = [process::watch(starting), process::watch(terminating)];
     let queued = || process::info(pid_of(&supervisor)).is_some_and(|info| info.mailbox_len == 2);
     eventually("the request is behind the EXIT", queued);
     gate.open();
@@ -295,7 +295,7 @@ fn the_end_of_a_child_that_unlinked_itself_is_not_noticed() {
     assert_eq!(supervisor.count_children().unwrap().active, 0);
     assert_eq!(supervisor.restart_child("a"), Err(ChildError::Running));
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
-    assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(2))));
+    assert_eq!(supervisor.restart_child("a"), Ok(a.await_start(2)));
     supervisor.stop().unwrap();
 }
 
@@ -400,7 +400,7 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
 }
 
 #[test]
-fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
+fn supervisor_never_lists_child_whose_exit_was_already_delivered() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         // So many notifications take a while; the supervisor is notified before them.
@@ -414,7 +414,7 @@ fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
                         inbox.recv();
                     }
                 };
-                process::spawn(body).expect("a free thread")
+                process::spawn_receiver(body).expect("a free thread")
             })
             .collect();
         others.iter().for_each(|_| assert_eq!(inbox.recv(), process::Event::Message(())));

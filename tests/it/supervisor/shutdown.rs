@@ -140,14 +140,14 @@ fn answering(id: &'static str, ready: &Arc<AtomicUsize>, reason: ExitReason) -> 
 
 // scenario: SH-09
 #[test]
-fn whatever_children_answer_the_supervisor_ends_as_it_should_and_the_unexpected_is_reported() {
+fn supervisor_stops_whatever_children_reply_and_reports_unexpected_replies() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sh 09");
     let ready = Arc::new(AtomicUsize::new(0));
     let child = |id, reason| answering(id, &ready, reason);
     let plan = Supervisor::one_for_one()
-        .name(ServerRef::named(name))
+        .name(SupervisorRef::named(name))
         .child(child("permanent_normal", ExitReason::Normal))
         .child(child("transient_normal", ExitReason::Normal).restart(Restart::Transient))
         .child(child("shutdown", ExitReason::Shutdown))
@@ -201,7 +201,7 @@ fn a_child_that_ended_before_is_left_alone() {
     support::capture();
     let name = unique("sh 18");
     let a = Child::new("a", &Journal::new());
-    let plan = Supervisor::one_for_one().name(ServerRef::named(name)).child(a.transient());
+    let plan = Supervisor::one_for_one().name(SupervisorRef::named(name)).child(a.transient());
     let supervisor = up(plan.child(stubborn("b").shutdown(Shutdown::BrutalKill)));
     a.end(ExitReason::Normal);
     supervisor.terminate_child("b").unwrap();
@@ -252,7 +252,7 @@ fn the_zombie_limit_ends_a_supervisors_restarts() {
     let plan = Supervisor::one_for_one()
         .max_restarts(100, MINUTE)
         .max_zombies(2)
-        .name(ServerRef::named(name))
+        .name(SupervisorRef::named(name))
         .child(other.spec())
         .child(child.shutdown(Shutdown::BrutalKill));
     let supervisor = up(plan);
@@ -274,7 +274,7 @@ fn the_zombie_limit_ends_a_supervisors_restarts() {
 
 // scenario: TH-09
 #[test]
-fn children_that_left_no_zombie_are_replaced_whatever_others_did() {
+fn children_that_left_no_zombie_are_replaced_despite_zombies_of_others() {
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());
@@ -347,7 +347,7 @@ fn exclusive(reap: Option<Duration>, gate: &Gate) -> (SupervisorRef, Arc<AtomicU
             gate.pass();
             inbox.recv();
         };
-        Ok(Builder::new().kill_grace(ms(10)).spawn_link(body)?.pid())
+        Ok(Builder::new().kill_grace(ms(10)).spawn_receiver_link(body)?.pid())
     });
     let child = child.shutdown(Shutdown::BrutalKill);
     let child = if let Some(limit) = reap { child.reap_timeout(limit) } else { child };
@@ -417,10 +417,10 @@ fn restart_child_waits_for_the_old_thread_too() {
     assert_eq!(zombies_of(&[first]), 1);
     let asking = supervisor.clone();
     let restarting = process::spawn(move || drop(asking.restart_child("a"))).unwrap();
-    let done = process::watch(&restarting);
+    let done = process::watch(restarting);
     eventually("the request is out", || {
         done.wait_timeout(Duration::ZERO).is_some()
-            || (process::info(&restarting).is_some_and(|info| info.waiting_on.is_some())
+            || (process::info(restarting).is_some_and(|info| info.waiting_on.is_some())
                 && is_idle(pid_of(&supervisor)))
     });
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the old thread still holds what is exclusive");
@@ -440,7 +440,7 @@ fn a_child_that_ends_at_the_moment_it_is_given_up_is_no_zombie_for_ever() {
         let id = format!("child {round}");
         let child = ChildSpec::receiver_with::<()>(builder.clone(), id.as_str(), |inbox| drop(inbox.recv()));
         let child = child.restart(Restart::Temporary).shutdown(Shutdown::BrutalKill);
-        let pid = supervisor.start_child(child).unwrap().unwrap();
+        let pid = supervisor.start_child(child).unwrap();
         eventually("it waits", || process::info(pid).is_some_and(|info| info.state == ProcessState::Waiting));
         supervisor.terminate_child(id.as_str()).unwrap();
         eventually("it is no zombie any more", || zombies_of(&[pid]) == 0);

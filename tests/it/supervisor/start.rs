@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rethread::StartError;
 use rethread::prelude::*;
 use rethread::process::Inbox;
-use rethread::supervisor::{AutoShutdown, ChildError, ChildType, FailedToStartChild, SpecError};
+use rethread::supervisor::{AutoShutdown, ChildError, ChildType, FailedToStartChild, Shutdown, SpecError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,12 +35,12 @@ fn a_permanent_child_that_ignores_is_kept() {
     let idle = Child::new("idle", &journal).starts_as(|_| Begin::Ignore);
     let busy = Child::new("busy", &journal);
     let supervisor = up(Supervisor::one_for_one());
-    assert_eq!(supervisor.start_child(idle.spec()), Ok(None));
-    assert_eq!(supervisor.start_child(busy.spec()), Ok(Some(busy.pid())));
+    assert_eq!(supervisor.start_child(idle.spec()), Err(StartError::Ignored));
+    assert_eq!(supervisor.start_child(busy.spec()), Ok(busy.pid()));
     assert_eq!(states(&supervisor), [("idle".into(), "stopped"), ("busy".into(), "running")]);
     let count = supervisor.count_children().unwrap();
     assert_eq!((count.specs, count.active, count.workers, count.supervisors), (2, 1, 2, 0));
-    assert_eq!(supervisor.restart_child("idle"), Ok(None));
+    assert_eq!(supervisor.restart_child("idle"), Err(ChildError::Start(StartError::Ignored)));
     supervisor.stop().unwrap();
     assert_eq!(journal.all(), ["ignore idle", "start busy", "ignore idle", "stop busy"]);
 }
@@ -53,7 +53,7 @@ fn one_that_ignores_in_the_plan_is_kept_too() {
     let idle = Child::new("idle", &journal).starts_as(|k| if k == 1 { Begin::Ignore } else { Begin::Up });
     let supervisor = up(Supervisor::one_for_one().child(idle.spec()));
     assert_eq!(states(&supervisor), [("idle".into(), "stopped")]);
-    assert_eq!(supervisor.restart_child("idle"), Ok(Some(idle.pid())));
+    assert_eq!(supervisor.restart_child("idle"), Ok(idle.pid()));
     supervisor.stop().unwrap();
 }
 
@@ -79,7 +79,7 @@ fn a_temporary_child_that_ignores_start_child_is_not_kept() {
     let _watchdog = watchdog();
     let ignored = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
     let supervisor = up(Supervisor::one_for_one());
-    assert_eq!(supervisor.start_child(ignored.temporary()), Ok(None));
+    assert_eq!(supervisor.start_child(ignored.temporary()), Err(StartError::Ignored));
     assert_eq!(supervisor.which_children().unwrap(), []);
     assert_eq!(supervisor.terminate_child("a"), Err(ChildError::NotFound));
     supervisor.stop().unwrap();
@@ -146,7 +146,7 @@ fn faulty_fields_of_a_child_are_named_whether_it_comes_in_the_plan_or_by_start_c
         bad(SpecError::SignificantWithoutAutoShutdown("s".into()))
     );
     assert_eq!(journal.all(), [""; 0]);
-    assert!(ending.start_child(transient).unwrap().is_some());
+    ending.start_child(transient).unwrap();
     quiet.stop().unwrap();
     ending.stop().unwrap();
 }
@@ -159,7 +159,7 @@ fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
     assert_eq!(faulty.clone().start().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     assert_eq!(faulty.clone().start_link().map(drop), Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     // As a child it is checked when it starts: the parent returns the child and the fault.
-    let nested = Supervisor::one_for_one().child(faulty.spec().id("sub"));
+    let nested = Supervisor::one_for_one().child(faulty.id("sub"));
     let Err(StartError::Failed(ExitReason::ShutdownWith(detail))) = nested.start() else {
         panic!("it must not start")
     };
@@ -185,7 +185,7 @@ fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
 
 // scenario: SV-14
 #[test]
-fn start_child_with_the_id_of_a_running_child_says_who_it_is() {
+fn start_child_with_the_id_of_a_running_child_returns_its_pid() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -205,7 +205,7 @@ fn a_terminated_child_can_be_restarted_but_not_added_again() {
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
     assert_eq!(supervisor.terminate_child("a"), Ok(()));
     assert_eq!(supervisor.start_child(a.spec()), Err(StartError::AlreadyPresent));
-    assert_eq!(supervisor.restart_child("a"), Ok(Some(a.await_start(2))));
+    assert_eq!(supervisor.restart_child("a"), Ok(a.await_start(2)));
     assert_eq!(supervisor.restart_child("a"), Err(ChildError::Running));
     assert_eq!(supervisor.restart_child("b"), Err(ChildError::NotFound));
     supervisor.stop().unwrap();
@@ -222,7 +222,7 @@ fn a_restart_child_that_fails_leaves_the_child_stopped() {
     let error = supervisor.restart_child("a");
     assert_eq!(error, Err(ChildError::Start(StartError::Failed("no".into()))));
     assert_eq!(states(&supervisor), [("a".into(), "stopped")]);
-    assert_eq!(supervisor.restart_child("a"), Ok(Some(a.pid())));
+    assert_eq!(supervisor.restart_child("a"), Ok(a.pid()));
     supervisor.stop().unwrap();
     assert_eq!(journal.all(), ["start a", "stop a", "fail a", "start a", "stop a"]);
 }
@@ -267,9 +267,9 @@ fn a_start_function_can_leave_information_at_every_start() {
         Ok(pid)
     });
     let supervisor = up(Supervisor::one_for_one());
-    let first = supervisor.start_child(child).unwrap().unwrap();
+    let first = supervisor.start_child(child).unwrap();
     supervisor.terminate_child("a").unwrap();
-    let second = supervisor.restart_child("a").unwrap().unwrap();
+    let second = supervisor.restart_child("a").unwrap();
     kill(second, "crash");
     let third = child_pid(&supervisor, "a");
     assert_eq!(*left.lock(), [first, second, third]);
@@ -359,7 +359,7 @@ fn a_child_that_is_deleted_and_added_again_is_the_last() {
 
 // scenario: SV-27
 #[test]
-fn start_child_of_a_server_whose_name_an_outsider_holds_says_who() {
+fn start_child_of_server_whose_name_is_taken_returns_the_holder() {
     let _watchdog = watchdog();
     let name = unique("sv 27");
     let outsider = sleeper();
@@ -386,7 +386,7 @@ fn an_unexpected_message_is_reported_and_does_no_harm() {
         let _ = process::monitor(watched);
         Ok(process::spawn_receiver_link::<()>(|inbox| drop(inbox.recv()))?.pid())
     });
-    let supervisor = up(Supervisor::one_for_one().name(ServerRef::named(name)).child(child));
+    let supervisor = up(Supervisor::one_for_one().name(SupervisorRef::named(name)).child(child));
     let before = supervisor.which_children().unwrap();
     kill(unrelated.pid(), ExitReason::Kill);
     process::exit(pid_of(&supervisor), "a signal from an unknown process");
@@ -424,7 +424,7 @@ fn which_specs_survive_which_ends() {
                 let kept = supervisor.which_children().unwrap();
                 let context = format!("{restart:?} {end:?}: {again:?}, {kept:?}");
                 match (restart, end) {
-                    (Restart::Temporary, _) => assert_eq!(again, Ok(Some(a.pid())), "{context}"),
+                    (Restart::Temporary, _) => assert_eq!(again, Ok(a.pid()), "{context}"),
                     (_, End::Api) | (Restart::Transient, End::Normal) => {
                         assert_eq!(again, Err(StartError::AlreadyPresent), "{context}");
                     }
@@ -443,7 +443,7 @@ fn a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
         process::trap_exit(true);
         let name = unique("sv 32");
         let journal = Journal::new();
-        let plan = || Supervisor::one_for_one().name(ServerRef::named(name));
+        let plan = || Supervisor::one_for_one().name(SupervisorRef::named(name));
         let first = plan().start_link().unwrap();
         let second = plan().child(Child::new("a", &journal).spec()).start_link();
         assert_eq!(second.map(drop), Err(StartError::AlreadyStarted(pid_of(&first))));
@@ -456,7 +456,7 @@ fn a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
 
 // scenario: SV-33
 #[test]
-fn start_child_refuses_what_makes_no_sense_and_goes_on() {
+fn start_child_refuses_invalid_specs_and_the_supervisor_continues() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -474,7 +474,7 @@ fn start_child_refuses_what_makes_no_sense_and_goes_on() {
     }
     // A plan of a supervisor is checked when it starts.
     let zero = Supervisor::one_for_one().max_restarts(1, Duration::ZERO);
-    let refused = supervisor.start_child(zero.spec().id("d"));
+    let refused = supervisor.start_child(zero.id("d"));
     assert_eq!(refused, Err(StartError::BadSpec(SpecError::ZeroPeriod)));
     assert_eq!(states(&supervisor), [("a".into(), "running")]);
     assert_eq!(a.starts(), 1);

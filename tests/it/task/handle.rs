@@ -50,7 +50,7 @@ fn gated<T: Send + 'static>(value: T) -> (Task<T>, Gate) {
 fn gated_with<T: Send + 'static>(plan: Builder, value: T) -> (Task<T>, Gate) {
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begin, pass) = (begun.clone(), gate.clone());
-    let task = Task::process_with::<()>(plan, move |_| {
+    let task = plan.spawn_task(move || {
         begin.open();
         pass.pass();
         value
@@ -161,7 +161,7 @@ fn callers_from_the_nearest_on() {
 fn a_crash_under_an_owner_that_traps_exits() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let task = Task::<()>::spawn(|| process::exit_with("boom")).unwrap();
+        let task = task::spawn::<()>(|| process::exit_with("boom")).unwrap();
         let pid = task.pid();
         assert_eq!(task.join(), Err(exited(pid, "boom")));
         assert_eq!(exit_event(inbox), (pid, "boom".into()));
@@ -169,7 +169,7 @@ fn a_crash_under_an_owner_that_traps_exits() {
     });
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         process::trap_exit(true);
-        Task::<()>::spawn(|| process::exit_with("boom")).unwrap().join().or_exit();
+        task::spawn::<()>(|| process::exit_with("boom")).unwrap().join().or_exit();
     });
     let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
     let CallFailure { reason, server, .. } = &**failure;
@@ -196,7 +196,7 @@ fn after_a_timeout_neither_value_nor_down_arrives() {
 
 // scenario: TK-07
 #[test]
-fn a_task_that_is_given_up_goes_on() {
+fn abandoned_task_continues() {
     attached(|_: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let gate = Gate::new();
@@ -214,7 +214,7 @@ fn a_task_that_is_given_up_goes_on() {
 
 // scenario: TK-07
 #[test]
-fn or_dies_with_an_owner_that_does_not_survive_the_timeout() {
+fn abandoned_task_exits_with_owner_that_fails_on_timeout() {
     let (tx, rx) = channel();
     let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         let task = waiting::<()>();
@@ -228,7 +228,7 @@ fn or_dies_with_an_owner_that_does_not_survive_the_timeout() {
 #[test]
 fn a_task_that_ends_normally_without_a_value() {
     attached(|inbox: &mut Inbox<()>| {
-        let task = Task::<u8>::spawn(|| process::exit_with(ExitReason::Normal)).unwrap();
+        let task = task::spawn::<u8>(|| process::exit_with(ExitReason::Normal)).unwrap();
         let pid = task.pid();
         assert_eq!(task.join(), Err(exited(pid, ExitReason::Normal)));
         clean(inbox);
@@ -240,7 +240,7 @@ fn a_task_that_ends_normally_without_a_value() {
 
 // scenario: TK-12
 #[test]
-fn a_look_at_what_is_there() {
+fn poll_returns_the_value_once_it_is_there() {
     attached(|inbox: &mut Inbox<()>| {
         let mut task = finished("there");
         assert_eq!(task.yield_timeout(NOW), Some(Ok("there")));
@@ -283,7 +283,7 @@ fn a_task_that_is_shut_down() {
 fn trapping<T: Send + 'static>(then: impl FnOnce(ExitReason) -> T + Send + 'static) -> Task<T> {
     let ready = Gate::new();
     let set = ready.clone();
-    let task = task::spawn_receiver::<()>(move |inbox| {
+    let task = task::spawn_receiver::<(), _>(move |inbox| {
         process::trap_exit(true);
         set.open();
         match inbox.recv() {
@@ -404,7 +404,7 @@ mod the_tie_to_the_owner {
     }
 
     #[test]
-    fn a_crash_takes_an_owner_with_it_that_does_not_trap() {
+    fn crash_ends_owner_that_does_not_trap() {
         for wait in [
             |task: Task<()>| drop(task.join()),
             |task: Task<()>| drop(task.join_timeout(LONG)),
@@ -431,7 +431,7 @@ mod the_tie_to_the_owner {
     fn a_panic_keeps_its_place_on_the_way_to_the_owner() {
         let line = line!() + 2;
         let reason = exit_reason_of(|_: &mut Inbox<()>| {
-            Task::<()>::spawn(|| panic!("boom {}", 7)).unwrap().join().or_exit();
+            task::spawn::<()>(|| panic!("boom {}", 7)).unwrap().join().or_exit();
         });
         let ExitReason::Panic(report) = reason else { panic!("the panic was due, not {reason}") };
         assert_eq!((report.message(), report.location().unwrap().line), ("boom 7", line));
@@ -462,7 +462,7 @@ mod the_tie_to_the_owner {
         let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
-            drop(Task::<()>::spawn(move || {
+            drop(task::spawn::<()>(move || {
                 pass.pass();
                 process::exit_with("boom")
             }));
@@ -475,7 +475,7 @@ mod the_tie_to_the_owner {
     #[test]
     fn one_that_is_ignored_is_not() {
         attached(|inbox: &mut Inbox<()>| {
-            let task = Task::<()>::process::<()>(|inbox| {
+            let task = task::spawn_receiver::<(), ()>(|inbox| {
                 inbox.recv();
                 process::exit_with("boom")
             });
@@ -557,7 +557,7 @@ mod on_a_foreign_thread {
     use super::*;
 
     #[test]
-    fn there_is_nobody_a_down_could_go_to() {
+    fn foreign_thread_receives_no_down() {
         let _watchdog = watchdog();
         let refused = task::start_monitor(|| panic!("it must not run"));
         assert!(matches!(refused, Err(SpawnError::NotAProcess)), "{refused:?}");
@@ -572,7 +572,7 @@ mod on_a_foreign_thread {
         gate.open();
         assert_eq!(task.join(), Ok(42));
 
-        let task = Task::<()>::spawn(|| process::exit_with("boom")).unwrap();
+        let task = task::spawn::<()>(|| process::exit_with("boom")).unwrap();
         let pid = task.pid();
         assert_eq!(task.join(), Err(exited(pid, "boom")));
 
@@ -605,7 +605,7 @@ mod on_a_foreign_thread {
     }
 
     #[test]
-    fn an_exit_signal_wakes_nobody_but_processes() {
+    fn exit_signal_wakes_only_processes() {
         let _watchdog = watchdog();
         let task = waiting::<()>();
         let pid = task.pid();
@@ -642,7 +642,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn what_is_there_needs_no_time() {
+    fn value_that_is_there_is_returned_with_timeout_zero() {
         attached(|_: &mut Inbox<()>| {
             process::trap_exit(true);
             assert_eq!(finished(1).join_timeout(NOW), Ok(1));
@@ -667,7 +667,7 @@ mod waiting_for_one {
             // Unread messages are dropped between the value and the exit.
             let filled = Gate::new();
             let pass = filled.clone();
-            let task = task::spawn_receiver::<SlowEnd>(move |_| {
+            let task = task::spawn_receiver::<SlowEnd, _>(move |_| {
                 pass.pass();
                 "value"
             });
@@ -698,7 +698,7 @@ mod waiting_for_one {
             let name = unique("task");
             let plan = Builder::new().name(name).label("the reader");
             let line = line!() + 1;
-            let task = Task::process_with::<()>(plan.clone(), |_| forever()).unwrap();
+            let task = plan.clone().spawn_task(|| forever()).unwrap();
             let task: Task<()> = task;
             let info = process::info(&task).unwrap();
             assert_eq!(
@@ -706,13 +706,13 @@ mod waiting_for_one {
                 (Some("the reader"), Some(task.pid()))
             );
             assert_eq!((info.spawned_at.file(), info.spawned_at.line()), (file!(), line));
-            let taken = Task::process_with::<()>(plan, |_| ());
+            let taken = plan.spawn_task(|| ());
             assert!(matches!(taken, Err(SpawnError::Name(_))), "{taken:?}");
         });
     }
 
     #[test]
-    fn an_owner_that_is_told_to_go_stops_waiting() {
+    fn exit_signal_ends_the_wait_of_the_owner() {
         let _watchdog = watchdog();
         let (tx, rx) = channel();
         let owner = spawn_body(move |_| {
@@ -729,7 +729,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn a_task_told_to_go_that_does_not_hear_has_no_value() {
+    fn task_that_ignores_exit_signals_has_no_value() {
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let (task, gate) = gated(42);
@@ -757,7 +757,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn one_that_does_not_hear_a_shutdown_is_given_up() {
+    fn task_that_ignores_shutdown_is_abandoned() {
         attached(|inbox: &mut Inbox<()>| {
             let (mut stuck, gate) = gated_with(Builder::new().kill_grace(NOW), ());
             assert_eq!(
@@ -771,7 +771,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn what_a_shutdown_says_of_each_end() {
+    fn shutdown_returns_the_reason_of_each_exit() {
         attached(|_: &mut Inbox<()>| {
             process::trap_exit(true);
             let long = Shutdown::Timeout(LONG);
@@ -869,14 +869,14 @@ mod waiting_for_many {
                 2
             });
             assert_eq!(task::join_many([slow, quick.unwrap(), finished(3)]), Ok(vec![1, 2, 3]));
-            assert_eq!(Task::<u8>::join_many([]), Ok(vec![]));
-            assert_eq!(Task::<u8>::yield_many_timeout(&mut [], LONG), []);
+            assert_eq!(task::join_many::<u8>([]), Ok(vec![]));
+            assert_eq!(task::yield_many_timeout::<u8>(&mut [], LONG), []);
             clean(inbox);
         });
     }
 
     #[test]
-    fn the_first_death_in_time_is_told_at_once() {
+    fn first_exit_is_returned_at_once() {
         let _watchdog = watchdog();
         for turn in 0..20 {
             let (second, gate) = gated(());
@@ -895,7 +895,7 @@ mod waiting_for_many {
     }
 
     #[test]
-    fn a_death_while_they_are_waited_for() {
+    fn exit_during_wait_for_many_is_returned() {
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let tasks = [waiting::<()>(), waiting()];
@@ -1004,7 +1004,7 @@ mod wait_cycles {
         let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             let (this, me) = (cx.server_ref(), cx.pid());
-            let task = task::spawn_receiver::<()>(move |inbox| {
+            let task = task::spawn_receiver::<(), _>(move |inbox| {
                 wait_until_calling(me, inbox.pid());
                 (this.get(), inbox.pid())
             });
@@ -1034,7 +1034,7 @@ mod wait_cycles {
     }
 
     #[test]
-    fn a_look_refuses_nobody() {
+    fn poll_is_never_refused() {
         let _watchdog = watchdog();
         let server = start_server();
         let (tx, rx) = channel();
@@ -1081,7 +1081,7 @@ mod wait_cycles {
     }
 
     #[test]
-    fn after_a_wait_nobody_is_waited_for() {
+    fn wait_mark_is_removed_after_a_wait() {
         attached(|inbox: &mut Inbox<()>| {
             let waiting_on = |pid| process::info(pid).unwrap().waiting_on;
             finished(1).join().unwrap();
@@ -1130,14 +1130,14 @@ mod in_destructors {
     }
 
     #[test]
-    fn nothing_is_started() {
+    fn destructor_cannot_start_a_task() {
         let refused = at_the_end(|| task::spawn(|| 1).map(drop));
         assert!(matches!(refused, Err(SpawnError::Exiting)), "{refused:?}");
         assert!(at_the_end(|| task::start(|| ()).is_err() && task::start_link(|| ()).is_err()));
     }
 
     #[test]
-    fn nobody_is_waited_for() {
+    fn destructor_cannot_wait_for_a_task() {
         let _watchdog = watchdog();
         type Wait = fn(Task<()>) -> Option<Result<(), JoinError>>;
         let waits: [Wait; 6] = [
@@ -1165,7 +1165,7 @@ mod in_destructors {
     }
 
     #[test]
-    fn but_a_task_can_be_told_to_go() {
+    fn destructor_can_shut_a_task_down() {
         let _watchdog = watchdog();
         let (tx, rx) = channel();
         let ended = process::attach_receiver(move |_: &mut Inbox<()>| {
@@ -1186,7 +1186,7 @@ mod in_destructors {
     }
 
     #[test]
-    fn values_nobody_wants_blow_up_unheard() {
+    fn panics_of_unused_values_are_contained() {
         let _watchdog = watchdog();
         // In the task, because the owner has exited.
         let (task, gate) = gated(Bomb);
@@ -1226,7 +1226,7 @@ mod in_destructors {
     }
 
     #[test]
-    fn what_the_work_holds_is_gone_before_the_value_is_there() {
+    fn captures_of_work_are_dropped_before_the_value_arrives() {
         attached(|_: &mut Inbox<()>| {
             let dropped = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&dropped);
@@ -1293,7 +1293,7 @@ mod callers_and_reports {
             let (tx, rx) = channel();
             let gate = Gate::new();
             let (pass, held) = (gate.clone(), Tells(tx.clone()));
-            let task = task::spawn_receiver::<Tells>(move |_| {
+            let task = task::spawn_receiver::<Tells, _>(move |_| {
                 pass.pass();
                 drop(held);
             });
@@ -1306,7 +1306,7 @@ mod callers_and_reports {
     }
 
     #[test]
-    fn the_log_hears_of_a_crash_and_of_nothing_else() {
+    fn only_crashes_are_logged() {
         let _watchdog = watchdog();
         capture();
         let crashed = ended::<()>("out of paper").pid();
@@ -1329,10 +1329,10 @@ mod callers_and_reports {
     fn without_a_free_thread_there_is_an_error() {
         let _watchdog = watchdog();
         let huge = Builder::new().stack_size(usize::MAX / 4);
-        let refused = Task::process_with::<()>(huge.clone(), |_| ());
+        let refused = huge.clone().spawn_task(|| ());
         assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
         attached(|inbox: &mut Inbox<()>| {
-            let refused = Task::process_with::<()>(huge, |_| ());
+            let refused = huge.spawn_task(|| ());
             assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             clean(inbox);
         });
