@@ -37,7 +37,7 @@ fn body() {
     assert_eq!((states(&supervisor), b.attempts()), (vec![("a".into(), "running")], 0));
     assert_eq!(a.starts(), 1);
     assert_eq!(supervisor.start_child(b.spec()), Ok(b.await_start(1)));
-    supervisor.stop().expect("it is running");
+    supervisor.stop().expect("it stops");
 
     // A restart without an available thread is retried, within the budget.
     let c = Child::new("c", &journal);
@@ -51,5 +51,5 @@ fn body() {
     configure(|settings| *settings = before);
     let second = c.await_start(2);
     assert_eq!(child_pid(&supervisor, "c"), second);
-    supervisor.stop().expect("it is running");
+    supervisor.stop().expect("it stops");
 }

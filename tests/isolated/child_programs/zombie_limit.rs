@@ -27,7 +27,7 @@ fn body() {
         })?)
     });
     let plan = Supervisor::one_for_one().max_restarts(100, Duration::from_secs(1000)).child(child);
-    let supervisor = plan.start().expect("a free thread");
+    let supervisor = plan.start().expect("it starts");
     let watch = supervisor.watch();
     for zombies in 0..=2 {
         let child: Pid = started.recv_timeout(Duration::from_secs(10)).expect("it was started again");
