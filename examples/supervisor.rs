@@ -2,7 +2,6 @@
 //! restarted; the others are not affected. Run it with `cargo run --example supervisor`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::error::Error;
 use std::time::Duration;
 
 use rethread::prelude::*;
@@ -46,10 +45,9 @@ fn drummer() {
 struct Band;
 
 impl Supervise for Band {
-    type Args = u32;
+    type Args = u32; // given to `init` at every start
     type Spec = SupervisorSpec;
 
-    /// Returns the specification; called at every start.
     fn init(max_restarts: u32) -> Result<SupervisorSpec, InitError> {
         Ok(Supervisor::one_for_one()
             .max_restarts(max_restarts, Duration::from_secs(5))
@@ -59,7 +57,7 @@ impl Supervise for Band {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let band = Band::start_link(3)?;
     for victim in ["left", "drummer"] {
         let before = band.which_children()?;
