@@ -1,16 +1,15 @@
 //! The public API of supervisors: constructors, starting a [`SupervisorSpec`], the methods of the handle. The
 //! process itself is in `server`.
 
+use crate::call_error::CallError;
 use crate::child_spec::{ChildId, ChildSpec, StartError};
-use crate::gen_server::call::CallError;
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
-use crate::reason::ExitReason;
-use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, ChildRequest};
+use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, ChildRequest, flatten_reply};
 use crate::supervisor::server;
 use crate::supervisor::server::SupervisorArgs;
 use crate::supervisor::spec::{Strategy, SupervisorSpec};
@@ -65,6 +64,24 @@ impl Supervisor {
     }
 
     /// Creates a spec with [`Strategy::OneForAll`].
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// let idle = || process::sleep(Duration::MAX);
+    /// let worker = |name| ChildSpec::worker_with(process::Builder::new().name(name), name, idle);
+    /// let children = ["doc.reader", "doc.writer"].map(worker);
+    /// let system = Supervisor::one_for_all().children(children).start_link()?;
+    ///
+    /// let reader = process::whereis("doc.reader").ok_or("not running")?;
+    /// let writer = process::whereis("doc.writer").ok_or("not running")?;
+    /// let watch = process::watch(writer);
+    /// process::exit(reader, ExitReason::Kill);
+    /// assert_eq!(watch.wait(), ExitReason::Shutdown); // the supervisor stops it, and restarts both
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn one_for_all() -> SupervisorSpec {
         SupervisorSpec::new(Strategy::OneForAll)
@@ -94,6 +111,21 @@ impl Supervisor {
         strategy: Strategy,
     ) -> Result<SupervisorRef, StartError> {
         SupervisorSpec::new(strategy).children(children).start_link()
+    }
+
+    /// Like [`start_link`](Self::start_link), but without a link.
+    ///
+    /// # Errors
+    /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
+    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
+    #[track_caller]
+    pub fn start<C: Into<ChildSpec>>(
+        children: impl IntoIterator<Item = C>,
+        strategy: Strategy,
+    ) -> Result<SupervisorRef, StartError> {
+        SupervisorSpec::new(strategy).children(children).start()
     }
 }
 
@@ -149,15 +181,6 @@ impl From<SupervisorSpec> for ChildSpec {
     }
 }
 
-/// Converts the error of a call that requested the start of a child.
-pub(crate) fn into_start_error(error: CallError) -> StartError {
-    match error {
-        // The calling process is exiting; the supervisor may be fine.
-        CallError::Exiting => StartError::Exiting,
-        error => StartError::NoSupervisor(ExitReason::error(error)),
-    }
-}
-
 define_handle! {
     /// A handle of a [`Supervisor`]: of one particular process, or of the process that is registered under a
     /// name or key at the moment of each request. A handle by name stays valid when the supervisor is
@@ -203,8 +226,7 @@ impl SupervisorRef {
     /// is exiting.
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Pid, StartError> {
         let child = child.into();
-        self.call_supervisor(|from| ChildRequest::Start(child, from))
-            .unwrap_or_else(|error| Err(into_start_error(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Start(child, from)))
     }
 
     /// Like [`start_child`](Self::start_child), but returns a handle of the started server. The handle is for
@@ -226,34 +248,44 @@ impl SupervisorRef {
     /// pending retry of a restart is cancelled.
     ///
     /// # Errors
-    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
+    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn terminate_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Terminate(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Terminate(id, from)))
     }
 
     /// Starts a child that is not running.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
-    /// [`ChildError::NoSupervisor`]; [`ChildError::Start`] with the error of its start function, such as
-    /// [`StartError::Ignored`].
+    /// [`ChildError::NoSupervisor`], [`ChildError::Exiting`]; [`ChildError::Start`] with the error of its start
+    /// function, such as [`StartError::Ignored`].
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let idle = ChildSpec::worker("idle", || process::sleep(std::time::Duration::MAX));
+    /// let system = Supervisor::start_link([idle], Strategy::OneForOne)?;
+    /// let first = system.which_children()?[0].pid();
+    /// system.terminate_child("idle")?; // its spec is kept
+    /// let second = system.restart_child("idle")?;
+    /// assert!(first.is_some_and(|first| first != second));
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Pid, ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Restart(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Restart(id, from)))
     }
 
     /// Removes the spec of a child that is not running.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
-    /// [`ChildError::NoSupervisor`].
+    /// [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Delete(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Delete(id, from)))
     }
 
     /// Returns all children, in start order (Erlang lists the last one first).
@@ -275,10 +307,9 @@ impl SupervisorRef {
     /// Returns the spec of a child.
     ///
     /// # Errors
-    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
+    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn child_spec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Spec(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Spec(id, from)))
     }
 }
