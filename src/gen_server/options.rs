@@ -48,10 +48,10 @@ impl ServerOptions {
         self.process = Builder { label, ..process };
     }
 
-    /// Returns the name as text, or else the default id: the text by which a supervisor calls itself in the
-    /// log.
-    pub(crate) fn name_or_default_id(&self) -> String {
-        self.name.as_ref().map_or_else(|| self.child.id.to_string(), ToString::to_string)
+    /// Sets the name of a supervisor, which is also its default id.
+    pub(crate) fn set_supervisor_name(&mut self, name: Target) {
+        self.child.id = ChildId::from(name.to_string());
+        self.name = Some(name);
     }
 
     /// Returns the options that the supervisor uses.

@@ -2,7 +2,7 @@
 //! methods of the handle. The process itself is in `dynamic_server`.
 
 use crate::call_error::CallError;
-use crate::child_spec::{ChildId, ChildSpec, StartError};
+use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::reply::Caller;
@@ -94,7 +94,7 @@ impl DynamicSupervisor {
 impl DynamicSupervisorSpec {
     /// Sets the name of the supervisor.
     pub fn name(mut self, name: DynamicSupervisorRef) -> Self {
-        self.options.name = Some(name.server.target);
+        self.options.set_supervisor_name(name.server.target);
         self
     }
 
@@ -126,9 +126,9 @@ impl DynamicSupervisorSpec {
     where
         S: GenServer<Args = SupervisorArgs<Self>>,
     {
-        let mut options = self.options.clone();
-        let name = options.name_or_default_id();
-        options.child.id = ChildId::from(&name);
+        let options = self.options.clone();
+        // The default id is the name, if it has one: the supervisor calls itself so in the log.
+        let name = options.child.id.to_string();
         ServerSpec::supervisor(SupervisorArgs::new(name, move || Ok(self.clone())), options)
     }
 }

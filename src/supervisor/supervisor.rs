@@ -132,7 +132,7 @@ impl Supervisor {
 impl SupervisorSpec {
     /// Sets the name of the supervisor.
     pub fn name(mut self, name: SupervisorRef) -> Self {
-        self.options.name = Some(name.server.target);
+        self.options.set_supervisor_name(name.server.target);
         self
     }
 
@@ -167,9 +167,9 @@ impl SupervisorSpec {
     }
 
     pub(crate) fn into_server_spec(self) -> ServerSpec<server::Supervisor> {
-        let mut options = self.options.clone();
-        let name = options.name_or_default_id();
-        options.child.id = ChildId::from(&name);
+        let options = self.options.clone();
+        // The default id is the name, if it has one: the supervisor calls itself so in the log.
+        let name = options.child.id.to_string();
         // Cloned at each start: a supervisor that is restarted by its parent starts from the same spec again.
         ServerSpec::supervisor(SupervisorArgs::new(name, move || Ok(self.clone())), options)
     }

@@ -211,7 +211,7 @@ impl fmt::Debug for TaskSupervisorSpec {
 impl TaskSupervisorSpec {
     /// Sets the name of the supervisor.
     pub fn name(mut self, name: TaskSupervisorRef) -> Self {
-        self.spec.options.name = Some(name.server.target);
+        self.spec.options.set_supervisor_name(name.server.target);
         self
     }
 
