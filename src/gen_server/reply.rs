@@ -133,7 +133,7 @@ impl<R: Send + 'static> Caller<R> {
     ///
     /// let echo = Echo::start(())?;
     /// assert_eq!(echo.call(Ask::Me)?, None);
-    /// process::attach(|| assert_eq!(echo.call(Ask::Me).or_exit(), Some(process::current())))?;
+    /// process::attach(|| assert_eq!(echo.call(Ask::Me).or_exit(), process::current()))?;
     /// # echo.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
