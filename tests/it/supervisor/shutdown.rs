@@ -323,7 +323,7 @@ fn a_busy_child_ends_with_shutdown_after_its_time_and_the_grace_and_is_one_zombi
 /// 20 ms, and ends cleanly when the gate opens.
 fn assert_not_given_up(child: Pid, gate: &Gate, stop: impl FnOnce() + Send + 'static) {
     let watch = process::watch(child);
-    let stopping = process::watch(process::spawn(stop).unwrap());
+    let stopping = process::watch(process::spawn(stop).expect("a free thread"));
     eventually("it is exiting", || !process::is_alive(child));
     assert_eq!(watch.wait_timeout(ms(200)), None, "it still has time");
     gate.open();
