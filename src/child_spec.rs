@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::call_error::CallError;
 use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
@@ -17,8 +18,11 @@ use crate::reason::ExitReason;
 /// How long a worker may take to shut down, if its spec sets no shutdown; as in OTP.
 pub(crate) const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The id of a child within its supervisor: any text. The default is the name of the server type; for a named
-/// supervisor it is that name.
+/// The id of a child within its supervisor: any text.
+///
+/// The default is the name of the type: of a server, of an agent (`Agent<i32>`), of a type that implements
+/// [`Supervise`](crate::supervisor::Supervise), `Supervisor`, `DynamicSupervisor` or `TaskSupervisor`. For the spec of a
+/// supervisor that has a name, it is that name. Functions such as [`ChildSpec::worker`] take the id as an argument.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildId(Arc<str>);
 
@@ -26,6 +30,25 @@ impl ChildId {
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// An id from a listing can be given to a request: `supervisor.terminate_child(&info.id)`.
+impl AsRef<str> for ChildId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for ChildId {
+    fn eq(&self, text: &str) -> bool {
+        *self.0 == *text
+    }
+}
+
+impl PartialEq<&str> for ChildId {
+    fn eq(&self, text: &&str) -> bool {
+        *self.0 == **text
     }
 }
 
@@ -50,6 +73,12 @@ impl<T: AsRef<str> + ?Sized> From<&T> for ChildId {
 impl From<String> for ChildId {
     fn from(text: String) -> Self {
         Self(text.into())
+    }
+}
+
+impl From<Arc<str>> for ChildId {
+    fn from(text: Arc<str>) -> Self {
+        Self(text)
     }
 }
 
@@ -79,6 +108,11 @@ pub enum Restart {
 }
 
 /// How a supervisor stops a child.
+///
+/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not trap
+/// exits unwinds at its next runtime call. Both may use the whole time: the
+/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process counts only if it is longer. A child that is killed
+/// has its [`kill_grace`](crate::process::Builder::kill_grace), and becomes a [zombie](crate::process::Zombie) after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Shutdown {
@@ -116,7 +150,10 @@ pub enum StartError {
     /// `init` failed, panicked or was killed, with this reason.
     Failed(ExitReason),
     /// `init` took longer than the start timeout, and the process was killed.
-    Timeout,
+    Timeout {
+        /// The start timeout.
+        after: Duration,
+    },
     /// The program has as many processes as
     /// [`Settings::max_processes`](crate::process::Settings::max_processes) allows.
     SystemLimit {
@@ -134,12 +171,28 @@ pub enum StartError {
     Name(NameError),
     /// A child spec, or the spec of a supervisor, is invalid. No child was started.
     BadSpec(SpecError),
-    /// The call to the supervisor that should start the child failed, with this reason.
-    NoSupervisor(ExitReason),
+    /// The call to the supervisor that should start the child failed.
+    NoSupervisor(CallError),
     /// The calling process is exiting.
     Exiting,
     /// The calling thread is not a process, so nothing can be linked to it and it cannot receive a `Down`.
     NotAProcess,
+}
+
+impl StartError {
+    /// Creates a [`StartError::Failed`] from any reason, for the start function of [`ChildSpec::new`].
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::StartError;
+    ///
+    /// let broken = ChildSpec::new("broken", || Err(StartError::failed("no disk")));
+    /// let error = Supervisor::one_for_one().child(broken).start().unwrap_err();
+    /// assert!(error.to_string().contains("child broken did not start: failed to start: no disk"));
+    /// ```
+    pub fn failed(reason: impl Into<ExitReason>) -> Self {
+        Self::Failed(reason.into())
+    }
 }
 
 impl fmt::Display for StartError {
@@ -149,13 +202,13 @@ impl fmt::Display for StartError {
             Self::AlreadyStarted(pid) => write!(f, "already running as {pid}"),
             Self::AlreadyPresent => f.write_str("a child with that id is present but not running"),
             Self::Failed(reason) => write!(f, "failed to start: {reason}"),
-            Self::Timeout => f.write_str("init timed out"),
+            Self::Timeout { after } => write!(f, "init timed out after {after:?}"),
             Self::SystemLimit { limit } => write!(f, "the limit of {limit} processes is reached"),
             Self::MaxChildren { limit } => write!(f, "the supervisor has its limit of {limit} children"),
             Self::Thread(error) => write!(f, "the operating system refused a thread: {error}"),
             Self::Name(error) => error.fmt(f),
             Self::BadSpec(error) => error.fmt(f),
-            Self::NoSupervisor(reason) => write!(f, "call to the supervisor failed: {reason}"),
+            Self::NoSupervisor(error) => error.fmt(f),
             Self::Exiting => f.write_str("the calling process is exiting"),
             Self::NotAProcess => f.write_str("the calling thread is not a process"),
         }
@@ -171,11 +224,12 @@ impl PartialEq for StartError {
         match (self, other) {
             (Self::Ignored, Self::Ignored)
             | (Self::AlreadyPresent, Self::AlreadyPresent)
-            | (Self::Timeout, Self::Timeout)
             | (Self::Exiting, Self::Exiting)
             | (Self::NotAProcess, Self::NotAProcess) => true,
             (Self::AlreadyStarted(a), Self::AlreadyStarted(b)) => a == b,
-            (Self::Failed(a), Self::Failed(b)) | (Self::NoSupervisor(a), Self::NoSupervisor(b)) => a == b,
+            (Self::Timeout { after: a }, Self::Timeout { after: b }) => a == b,
+            (Self::Failed(a), Self::Failed(b)) => a == b,
+            (Self::NoSupervisor(a), Self::NoSupervisor(b)) => a == b,
             (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b })
             | (Self::MaxChildren { limit: a }, Self::MaxChildren { limit: b }) => a == b,
             (Self::Thread(a), Self::Thread(b)) => a.kind() == b.kind(),
@@ -354,6 +408,15 @@ macro_rules! impl_child_option_setters {
 
         /// Sets how long the supervisor waits, if the child became a zombie, for its thread to end before it
         /// starts the replacement. For children that hold an exclusive resource. Default: it does not wait.
+        ///
+        /// ```
+        /// use rethread::supervisor::ChildSpec;
+        /// use std::time::Duration;
+        ///
+        /// // If its thread hangs in a read, the port is not opened a second time until the thread has ended.
+        /// let reader = ChildSpec::worker("serial port", || ()).reap_timeout(Duration::from_secs(60));
+        /// assert_eq!(reader.options().reap_timeout, Some(Duration::from_secs(60)));
+        /// ```
         pub fn reap_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.$($options).+.reap_timeout = Some(timeout);
             self
@@ -423,7 +486,7 @@ impl ChildSpec {
     }
 
     /// Creates a child like [`worker`](Self::worker), whose process has the options of `builder`: a name, a
-    /// label, a stack size, time limits.
+    /// label, a stack size, time limits. Without a name and a label, the id is the label.
     ///
     /// ```
     /// use rethread::prelude::*;
@@ -469,20 +532,22 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
-        // Listings and logs show the id as the label of the process.
-        let id = id.into();
-        Self::receiver_with(Builder::new().label(&*id.0), id, body)
+        Self::receiver_with(Builder::new(), id, body)
     }
 
     /// Creates a child like [`receiver`](Self::receiver), whose process has the options of `builder`: a name,
-    /// a label, a stack size, time limits.
+    /// a label, a stack size, time limits. Without a name and a label, the id is the label.
     #[track_caller]
     pub fn receiver_with<M: Send + 'static>(
         builder: Builder,
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
+        let id = id.into();
         let body = Arc::new(body);
+        // Without a name or label, listings and logs show the id.
+        let unnamed = builder.name.is_none() && builder.via.is_none() && builder.label.is_none();
+        let builder = if unnamed { builder.label(&*id.0) } else { builder };
         // Listings show the place that made the spec as the origin of the process, not the place in the
         // supervisor that starts it.
         let builder = Builder { spawned_at: builder.spawned_at.or(Some(Location::caller())), ..builder };

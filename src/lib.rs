@@ -151,6 +151,7 @@ compile_error!(
 
 pub mod agent;
 pub mod application;
+mod call_error;
 mod child_spec;
 mod exception;
 pub mod gen_server;

@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
+use crate::call_error::{CallError, StopError};
 use crate::child_spec::StartError;
-use crate::gen_server::call::{CallError, StopError};
 use crate::process::error::AttachError;
 use crate::process::error::LinkError;
 use crate::process::signals::exit::exit_with;
@@ -88,17 +88,19 @@ fn exit_reason_of(error: &(dyn Error + 'static)) -> Option<ExitReason> {
         Some(call_failure(call))
     } else if let Some(join) = error.downcast_ref() {
         Some(join_failure(join))
-    } else if let Some(StartError::Failed(reason) | StartError::NoSupervisor(reason)) = error.downcast_ref() {
+    } else if let Some(StartError::Failed(reason)) = error.downcast_ref() {
         Some(reason.clone())
-    } else if let Some(StartError::Timeout) = error.downcast_ref() {
+    } else if let Some(StartError::NoSupervisor(call)) = error.downcast_ref() {
+        Some(call_failure(call))
+    } else if let Some(StartError::Timeout { .. }) = error.downcast_ref() {
         Some(ExitReason::Timeout)
-    } else if let Some(StopError::Exited(reason)) = error.downcast_ref() {
+    } else if let Some(StopError::Exited { reason, .. }) = error.downcast_ref() {
         Some(reason.clone())
     } else if let Some(AttachError::Exited(reason)) = error.downcast_ref() {
         Some(reason.clone())
     } else if let Some(LinkError::NoProc) = error.downcast_ref() {
         Some(ExitReason::NoProc)
-    } else if let Some(StopError::NoProc) = error.downcast_ref() {
+    } else if let Some(StopError::NoProc { .. }) = error.downcast_ref() {
         Some(ExitReason::NoProc)
     } else {
         None

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::agent::server;
 use crate::agent::server::CreateValue;
+use crate::call_error::CallError;
 use crate::child_spec::{ChildSpec, StartError};
-use crate::gen_server::call::{CallError, DEFAULT_CALL_TIMEOUT};
+use crate::gen_server::call::DEFAULT_CALL_TIMEOUT;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
 use crate::gen_server::spec::ServerSpec;
@@ -47,8 +48,8 @@ use crate::sync::Mutex;
 /// longer than the timeout of the call is not stopped: its change takes effect.
 ///
 /// # How to supervise
-/// [`Agent::child_spec`] returns a spec that every supervisor accepts, with the options of any server: a
-/// name, a restart type. Without a supervisor use [`Agent::start_link`] or [`Agent::start`].
+/// [`Agent::child_spec`] returns a spec that every supervisor accepts. It has the setters of every spec: a name, the
+/// options of a child, a label, the options of the process, a start timeout. Without a supervisor use [`Agent::start_link`] or [`Agent::start`].
 ///
 /// # When not to use it
 /// Use a [`GenServer`](crate::gen_server::GenServer) if the operations on the value should be listed in one place instead of being written
@@ -68,7 +69,9 @@ impl<T: 'static> Agent<T> {
     /// Starts an agent linked to the calling process. `init` creates its value, in the new process.
     ///
     /// # Errors
-    /// [`StartError`], like [`GenServerExt::start_link`](crate::gen_server::GenServerExt::start_link); [`StartError::Failed`] if `init` panics or exits.
+    /// [`StartError::Failed`] if `init` panics or exits; like for
+    /// [`GenServerExt::start_link`](crate::gen_server::GenServerExt::start_link), a calling process that does not trap exits also
+    /// exits then. [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     ///
     /// ```
     /// use rethread::agent::Agent;
@@ -87,8 +90,8 @@ impl<T: 'static> Agent<T> {
     /// Starts an agent without a link. `init` creates its value, in the new process.
     ///
     /// # Errors
-    /// [`StartError`], like [`start_link`](Self::start_link); [`StartError::Failed`] if `init` panics or
-    /// exits.
+    /// [`StartError::Failed`] if `init` panics or exits; [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     ///
     /// ```
     /// use rethread::agent::Agent;
@@ -164,7 +167,11 @@ impl<T: 'static> AgentSpec<T> {
     /// Starts the agent linked to the calling process, like [`Agent::start_link`].
     ///
     /// # Errors
-    /// [`StartError`]; [`StartError::AlreadyStarted`] if the name is taken: then no process was started.
+    /// [`StartError::AlreadyStarted`] if the name is taken, and [`StartError::Name`] if it is not valid: no process was
+    /// started. [`StartError::Failed`] if the function that creates the value panicked, exited or was killed;
+    /// [`StartError::Timeout`] if the start timeout is over: the process has exited.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     pub fn start_link(self) -> Result<AgentRef<T>, StartError> {
         self.into_server_spec().start_link().map(AgentRef::new)
@@ -173,7 +180,11 @@ impl<T: 'static> AgentSpec<T> {
     /// Starts the agent without a link, like [`Agent::start`].
     ///
     /// # Errors
-    /// [`StartError`]; [`StartError::AlreadyStarted`] if the name is taken: then no process was started.
+    /// [`StartError::AlreadyStarted`] if the name is taken, and [`StartError::Name`] if it is not valid: no process was
+    /// started. [`StartError::Failed`] if the function that creates the value panicked, exited or was killed;
+    /// [`StartError::Timeout`] if the start timeout is over: the process has exited.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     pub fn start(self) -> Result<AgentRef<T>, StartError> {
         self.into_server_spec().start().map(AgentRef::new)
@@ -192,11 +203,14 @@ impl<T: 'static> From<AgentSpec<T>> for ChildSpec {
 
 impl<T> fmt::Debug for AgentSpec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentSpec")
-            .field("value", &type_name::<T>())
-            .field("name", &self.options.name)
-            .field("restart", &self.options.child.restart)
-            .finish_non_exhaustive()
+        self.options.fmt_spec(f, "AgentSpec")
+    }
+}
+
+// `T` need not be `Clone`: each process creates a value of its own.
+impl<T> Clone for AgentSpec<T> {
+    fn clone(&self) -> Self {
+        Self { create: Arc::clone(&self.create), options: self.options.clone() }
     }
 }
 

@@ -102,6 +102,27 @@ impl Application {
     }
 
     /// Sets the callback that runs when the supervised processes have exited. Default: none.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::application::Application;
+    /// use std::sync::mpsc;
+    ///
+    /// let (steps, done) = mpsc::channel();
+    /// let (first, worker, last) = (steps.clone(), steps.clone(), steps);
+    /// let work = ChildSpec::worker("work", move || {
+    ///     let worker = worker.clone();
+    ///     let _hook = process::on_exit_request(move || drop(worker.send("work is stopped")));
+    ///     process::sleep(std::time::Duration::MAX);
+    /// });
+    /// let app = Application::new("doc.callbacks", Supervisor::one_for_one().child(work))
+    ///     .prep_stop(move || drop(first.send("prep_stop"))) // the worker is still running
+    ///     .on_stop(move || drop(last.send("on_stop")))
+    ///     .start()?;
+    /// app.stop()?;
+    /// assert!(matches!(&done.try_iter().collect::<Vec<_>>()[..], ["prep_stop", .., "on_stop"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_stop(mut self, callback: impl FnOnce() + Send + 'static) -> Self {
         self.on_stop = Some(Callback::new("on_stop", callback));
         self
@@ -170,7 +191,7 @@ impl Application {
     /// use rethread::application::Application;
     /// use rethread::StartError;
     ///
-    /// let broken = ChildSpec::new("broken", || Err(StartError::Failed("no disk".into())));
+    /// let broken = ChildSpec::new("broken", || Err(StartError::failed("no disk")));
     /// let exit = Application::new("doc.run", Supervisor::one_for_one().child(broken)).run();
     /// assert!(!exit.is_success()); // status 1, and standard error says why
     /// ```
@@ -202,8 +223,7 @@ impl Application {
     /// assert_eq!(Application::stop("doc.stop_by_name"), Err(none));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stop(name: impl AsRef<str>) -> Result<(), ApplicationError> {
-        let name = name.as_ref();
+    pub fn stop(name: &str) -> Result<(), ApplicationError> {
         Self::find(name).ok_or_else(|| ApplicationError::NotStarted(name.into()))?.stop()
     }
 
@@ -219,9 +239,9 @@ impl Application {
     /// assert!(Application::find("doc.find").is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn find(name: impl AsRef<str>) -> Option<ApplicationRef> {
+    pub fn find(name: &str) -> Option<ApplicationRef> {
         local::checkpoint();
-        state::find(name.as_ref()).map(|(master, state)| ApplicationRef { master, state })
+        state::find(name).map(|(master, state)| ApplicationRef { master, state })
     }
 
     /// Returns the names of the running applications, in the order in which they were started.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::application::exit::{ApplicationError, ApplicationExit};
 use crate::application::master::{Master, StopRequest};
 use crate::application::state::ApplicationState;
-use crate::gen_server::call::StopError;
+use crate::call_error::StopError;
 use crate::gen_server::server_ref::ServerRef;
 use crate::pid::Pid;
 use crate::process::control::local;
@@ -74,12 +74,12 @@ impl ApplicationRef {
         }
         match ServerRef::<Master>::from_pid(self.master).stop() {
             // `Exited`: the master was killed, so the application has ended, too.
-            Ok(()) | Err(StopError::Exited(_)) => Ok(()),
+            Ok(()) | Err(StopError::Exited { .. }) => Ok(()),
             Err(StopError::Deadlock { cycle }) => Err(ApplicationError::Deadlock { cycle }),
             Err(StopError::Exiting) => Err(ApplicationError::Exiting),
-            Err(StopError::CallingSelf) => Err(ApplicationError::Inside),
+            Err(StopError::CallingSelf { .. }) => Err(ApplicationError::Inside),
             // Only `NoProc` can happen here: there is no time limit, and the pid is that of a master.
-            Err(StopError::NoProc | StopError::Timeout | StopError::WrongType { .. }) => {
+            Err(StopError::NoProc { .. } | StopError::Timeout { .. } | StopError::WrongType { .. }) => {
                 Err(ApplicationError::NotStarted(Arc::clone(&self.state.name)))
             }
         }
@@ -154,6 +154,13 @@ impl ApplicationRef {
             "deadlock: a callback of an application cannot wait for the end of that application"
         );
         watch(self.master)
+    }
+}
+
+/// Formats the name.
+impl fmt::Display for ApplicationRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.state.name)
     }
 }
 

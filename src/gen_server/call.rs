@@ -1,11 +1,11 @@
-//! Requests to a server: `call`, `cast` and `stop`, with their errors.
+//! Requests to a server: `call`, `cast` and `stop`.
 
 use std::any::type_name;
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::call_error::{CallError, StopError};
 use crate::gen_server::callbacks::Envelope;
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::reply::Caller;
@@ -13,8 +13,7 @@ use crate::gen_server::reply_slot::{Outcome, ReplySlot};
 use crate::gen_server::server_ref::Resolved;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::wait_graph::WaitEdge;
-use crate::gen_server::wait_graph::fmt_cycle;
-use crate::pid::{MonitorRef, Pid};
+use crate::pid::MonitorRef;
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::Watcher;
@@ -31,135 +30,6 @@ use crate::unwind::catch_and_log;
 
 /// The timeout of [`ServerRef::call`]: five seconds, as in Erlang and Elixir.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a call got no reply.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum CallError {
-    /// There is no such process, or the name is not registered.
-    NoProc {
-        /// The server as the caller named it.
-        server: Arc<str>,
-    },
-    /// The server exited before it replied.
-    Exited {
-        /// The server as the caller named it.
-        server: Arc<str>,
-        /// The exit reason of the server.
-        reason: ExitReason,
-    },
-    /// No reply arrived in time. The server may still handle the request; its reply is dropped.
-    Timeout {
-        /// The server as the caller named it.
-        server: Arc<str>,
-        /// How long the caller waited.
-        after: Duration,
-    },
-    /// The server dropped the [`Caller`] of the request unanswered, and is still running.
-    NoReply {
-        /// The server as the caller named it.
-        server: Arc<str>,
-    },
-    /// A server called itself. It could never reply while it waits.
-    CallingSelf {
-        /// The server as the caller named it.
-        server: Arc<str>,
-    },
-    /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
-    /// The request was not sent.
-    ///
-    /// A caller counts as waiting for the server while its request is in the mailbox or is being handled.
-    /// When the handler has returned without a reply it no longer counts, since the reply may then come from
-    /// any thread. So a handler that gives its [`Caller`] to another process must return before that process
-    /// calls the caller back.
-    Deadlock {
-        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
-        /// caller.
-        cycle: Vec<Pid>,
-    },
-    /// The process is another type of server, or not a server.
-    WrongType {
-        /// The server as the caller named it.
-        server: Arc<str>,
-        /// The server type of this `ServerRef`.
-        expected: &'static str,
-        /// The type of the server; the message type, if it is a plain process.
-        found: &'static str,
-    },
-    /// The calling process is exiting.
-    Exiting,
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoProc { server } => write!(f, "call to {server}: there is no such process"),
-            Self::Exited { server, reason } => {
-                write!(f, "call to {server}: the server exited before it replied: {reason}")
-            }
-            Self::Timeout { server, after } => write!(f, "call to {server}: timed out after {after:?}"),
-            Self::NoReply { server } => {
-                write!(f, "call to {server}: the server dropped the request without a reply")
-            }
-            Self::CallingSelf { server } => write!(f, "call to {server}: a server cannot call itself"),
-            Self::Deadlock { cycle } => fmt_cycle(f, cycle),
-            Self::WrongType { server, expected, found } => {
-                write!(f, "call to {server}: wrong type of process: expected {expected}, found {found}")
-            }
-            Self::Exiting => f.write_str("the calling process is exiting"),
-        }
-    }
-}
-
-impl std::error::Error for CallError {}
-
-/// Why a server was not stopped, or exited with another reason.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum StopError {
-    /// There is no such process, or the name is not registered.
-    NoProc,
-    /// The server exited with a different reason.
-    Exited(ExitReason),
-    /// The server has not exited in time. It is not killed: it stops when it handles the request.
-    Timeout,
-    /// A server cannot wait for its own exit; it returns [`Next::stop`](crate::gen_server::Next::stop) instead.
-    CallingSelf,
-    /// The server waits for the caller, directly or through other processes: both would wait indefinitely.
-    /// The request to stop was not sent.
-    Deadlock {
-        /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
-        /// caller.
-        cycle: Vec<Pid>,
-    },
-    /// The process is another type of server, or not a server.
-    WrongType {
-        /// The server type of this `ServerRef`.
-        expected: &'static str,
-        /// The type of the server; the message type, if it is a plain process.
-        found: &'static str,
-    },
-    /// The calling process is exiting.
-    Exiting,
-}
-
-impl fmt::Display for StopError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoProc => f.write_str("there is no such process"),
-            Self::Exited(reason) => write!(f, "server exited with a different reason: {reason}"),
-            Self::Timeout => f.write_str("timed out waiting for the server to stop"),
-            Self::CallingSelf => f.write_str("a server cannot wait for its own exit"),
-            Self::Deadlock { cycle } => fmt_cycle(f, cycle),
-            Self::WrongType { expected, found } => {
-                write!(f, "wrong type of process: expected {expected}, found {found}")
-            }
-            Self::Exiting => f.write_str("the calling process is exiting"),
-        }
-    }
-}
-
-impl std::error::Error for StopError {}
 
 impl<S: GenServer> ServerRef<S> {
     /// Sends a request and waits for the reply, for at most five seconds.
@@ -198,6 +68,21 @@ impl<S: GenServer> ServerRef<S> {
     ///
     /// # Errors
     /// [`CallError`], like [`call`](Self::call), except [`CallError::Timeout`].
+    ///
+    /// ```
+    /// # use rethread::prelude::*;
+    /// # pub struct Report;
+    /// # pub enum Ask { Totals(Caller<u64>) }
+    /// # impl GenServer for Report {
+    /// # type Args = (); type Call = Ask; type Cast = Infallible;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Report) }
+    /// # fn handle_call(&mut self, Ask::Totals(from): Ask, _: &mut Context<Self>) -> Next { from.reply(7) }
+    /// # }
+    /// # let report = Report::start(())?;
+    /// assert_eq!(report.call_infinity(Ask::Totals)?, 7); // however long it takes
+    /// # report.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn call_infinity<R: Send + 'static>(
         &self,
         request: impl FnOnce(Caller<R>) -> S::Call,
@@ -209,6 +94,29 @@ impl<S: GenServer> ServerRef<S> {
     ///
     /// # Errors
     /// [`CallError`], like [`call`](Self::call).
+    ///
+    /// ```
+    /// # use rethread::prelude::*;
+    /// use rethread::gen_server::CallError;
+    /// use std::time::Duration;
+    ///
+    /// # pub struct Slow;
+    /// # pub enum Ask { Totals(Caller<u64>) }
+    /// # impl GenServer for Slow {
+    /// # type Args = (); type Call = Ask; type Cast = Infallible;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Slow) }
+    /// # fn handle_call(&mut self, Ask::Totals(from): Ask, _: &mut Context<Self>) -> Next {
+    /// #     process::sleep(Duration::from_millis(50));
+    /// #     from.reply(7)
+    /// # }
+    /// # }
+    /// # let slow = Slow::start(())?;
+    /// let late = slow.call_timeout(Duration::from_millis(1), Ask::Totals);
+    /// assert!(matches!(late, Err(CallError::Timeout { .. }))); // the server still handles the request
+    /// assert_eq!(slow.call_timeout(Duration::from_secs(60), Ask::Totals)?, 7);
+    /// # slow.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn call_timeout<R: Send + 'static>(
         &self,
         timeout: Duration,
@@ -261,7 +169,8 @@ impl<S: GenServer> ServerRef<S> {
     }
 
     /// Sends a message and does not wait. There is no confirmation: if the process has exited, or the name is
-    /// not registered, the message is dropped, and that is not an error.
+    /// not registered, the message is dropped, and that is not an error. A cast to another type of server, or to a
+    /// process that is not a server, is dropped too, with a warning in the log.
     ///
     /// A call cannot be sent as a cast (`E0308`, mismatched types):
     ///
@@ -312,7 +221,9 @@ impl<S: GenServer> ServerRef<S> {
     /// Stops the server with the reason `Normal` and waits until it has exited, without a timeout.
     ///
     /// # Errors
-    /// [`StopError`].
+    /// [`StopError::NoProc`] if it is not running; [`StopError::Exited`] if it exited with a different reason;
+    /// [`StopError::CallingSelf`] and [`StopError::Deadlock`] if it would wait for the caller;
+    /// [`StopError::WrongType`], [`StopError::Exiting`].
     pub fn stop(&self) -> Result<(), StopError> {
         self.stop_timeout(ExitReason::Normal, Duration::MAX)
     }
@@ -326,15 +237,36 @@ impl<S: GenServer> ServerRef<S> {
     /// [`StopError::Exited`] if the server exited with a different reason; [`StopError::Timeout`] if it has
     /// not exited in time, though the request to stop stays in its mailbox; and the others that [`StopError`]
     /// lists.
+    ///
+    /// ```
+    /// # use rethread::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// # pub struct Cache;
+    /// # impl GenServer for Cache {
+    /// # type Args = (); type Call = Infallible; type Cast = Infallible;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Cache) }
+    /// # fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
+    /// # }
+    /// let cache = Cache::start(())?;
+    /// if cache.stop_timeout(ExitReason::Shutdown, Duration::from_secs(10)).is_err() {
+    ///     cache.whereis().inspect(|&pid| process::exit(pid, ExitReason::Kill)); // it hangs
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop_timeout(&self, reason: impl Into<ExitReason>, timeout: Duration) -> Result<(), StopError> {
         let reason = reason.into();
         let me = enter_call().map_err(|Exiting| StopError::Exiting)?;
-        let resolved = self.resolve().ok_or(StopError::NoProc)?;
+        let no_proc = || StopError::NoProc { server: self.to_string().into() };
+        let resolved = self.resolve().ok_or_else(no_proc)?;
         let server = resolved.block();
-        let mailbox = Self::mailbox_of(server)
-            .map_err(|found| StopError::WrongType { expected: type_name::<S>(), found })?;
+        let mailbox = Self::mailbox_of(server).map_err(|found| StopError::WrongType {
+            server: self.to_string().into(),
+            expected: type_name::<S>(),
+            found,
+        })?;
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
-            return Err(StopError::CallingSelf);
+            return Err(StopError::CallingSelf { server: self.to_string().into() });
         }
         let _wait_edge =
             WaitEdge::try_add(me.as_ref(), server).map_err(|cycle| StopError::Deadlock { cycle })?;
@@ -344,10 +276,14 @@ impl<S: GenServer> ServerRef<S> {
         server.parker.unpark_after_push();
         match wait_for_reply(&slot, server, deadline(timeout)) {
             // It was exiting already when it was asked to stop.
-            Some(Outcome::Exited(_)) if !sent => Err(StopError::NoProc),
+            Some(Outcome::Exited(_)) if !sent => Err(no_proc()),
             Some(Outcome::Exited(actual)) if actual == reason => Ok(()),
-            Some(Outcome::Exited(actual)) => Err(StopError::Exited(actual)),
-            Some(Outcome::Answered(()) | Outcome::NoReply) | None => Err(StopError::Timeout),
+            Some(Outcome::Exited(reason)) => {
+                Err(StopError::Exited { server: self.to_string().into(), reason })
+            }
+            Some(Outcome::Answered(()) | Outcome::NoReply) | None => {
+                Err(StopError::Timeout { server: self.to_string().into(), after: timeout })
+            }
         }
     }
 

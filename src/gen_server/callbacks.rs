@@ -178,6 +178,15 @@ impl InitError {
     }
 }
 
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ignore => f.write_str("ignore"),
+            Self::Stop(reason) | Self::Error(reason) => reason.fmt(f),
+        }
+    }
+}
+
 impl From<ExitReason> for InitError {
     fn from(reason: ExitReason) -> Self {
         Self::Stop(reason)
@@ -236,6 +245,33 @@ impl<S: GenServer> Context<S> {
 
     /// Sets what the server does after `init`, instead of waiting for the first message: a timeout or a
     /// continuation. Call it in `init`. A stop takes effect too; a reply has no meaning here.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// struct Index { words: Vec<String> }
+    /// enum Ask { Len(Caller<usize>) }
+    ///
+    /// impl GenServer for Index {
+    ///     type Args = (); type Call = Ask; type Cast = Infallible;
+    ///     fn init((): (), cx: &mut Context<Self>) -> Result<Self, InitError> {
+    ///         cx.after_init(Next::wait().and_continue()); // the start does not wait for the work
+    ///         Ok(Index { words: Vec::new() })
+    ///     }
+    ///     fn handle_continue(&mut self, _: &mut Context<Self>) -> Next {
+    ///         self.words = vec!["first".to_owned()]; // runs before any message
+    ///         Next::wait()
+    ///     }
+    ///     fn handle_call(&mut self, Ask::Len(from): Ask, _: &mut Context<Self>) -> Next {
+    ///         from.reply(self.words.len())
+    ///     }
+    /// }
+    ///
+    /// let index = Index::start(())?;
+    /// assert_eq!(index.call(Ask::Len)?, 1);
+    /// # index.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn after_init(&mut self, next: Next) {
         self.after_init = Some(next);
     }

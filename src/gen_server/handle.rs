@@ -78,8 +78,9 @@ macro_rules! define_handle {
             /// timeout.
             ///
             /// # Errors
-            /// [`StopError`](crate::gen_server::StopError).
-            pub fn stop(&self) -> Result<(), $crate::gen_server::call::StopError> {
+            /// [`StopError`](crate::gen_server::StopError): it is not running, exited with a different reason, or waits for
+            /// the caller, or the handle refers to another type of process.
+            pub fn stop(&self) -> Result<(), $crate::call_error::StopError> {
                 self.server.stop()
             }
 
@@ -95,7 +96,7 @@ macro_rules! define_handle {
                 &self,
                 reason: impl Into<$crate::reason::ExitReason>,
                 timeout: std::time::Duration,
-            ) -> Result<(), $crate::gen_server::call::StopError> {
+            ) -> Result<(), $crate::call_error::StopError> {
                 self.server.stop_timeout(reason, timeout)
             }
         }

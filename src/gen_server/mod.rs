@@ -174,8 +174,9 @@ pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod wait_graph;
 
-pub use self::call::{CallError, DEFAULT_CALL_TIMEOUT, StopError};
+pub use self::call::DEFAULT_CALL_TIMEOUT;
 pub use self::callbacks::{Context, GenServer, Info, InitError};
 pub use self::reply::{Caller, Next};
 pub use self::server_ref::ServerRef;
 pub use self::spec::{GenServerExt, ServerSpec};
+pub use crate::call_error::{CallError, StopError};

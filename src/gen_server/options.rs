@@ -2,6 +2,7 @@
 //! that the specs of servers, agents and supervisors have in common are written here once.
 
 use std::any::type_name;
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,16 +48,29 @@ impl ServerOptions {
         self.process = Builder { label, ..process };
     }
 
-    /// Returns the name as text, or else the default id: the text by which a supervisor calls itself in the
-    /// log.
-    pub(crate) fn name_or_default_id(&self) -> String {
-        self.name.as_ref().map_or_else(|| self.child.id.to_string(), ToString::to_string)
+    /// Sets the name of a supervisor, which is also its default id.
+    pub(crate) fn set_supervisor_name(&mut self, name: Target) {
+        self.child.id = ChildId::from(name.to_string());
+        self.name = Some(name);
     }
 
     /// Returns the options that the supervisor uses.
     pub(crate) fn child_options(&self) -> ChildOptions {
-        let id = self.id.as_ref().unwrap_or(&self.child.id).clone();
-        ChildOptions { id, ..self.child.clone() }
+        ChildOptions { id: self.child_id().clone(), ..self.child.clone() }
+    }
+
+    fn child_id(&self) -> &ChildId {
+        self.id.as_ref().unwrap_or(&self.child.id)
+    }
+
+    /// Formats a spec with these options; the `Debug` of all specs.
+    pub(crate) fn fmt_spec(&self, f: &mut fmt::Formatter<'_>, spec: &str) -> fmt::Result {
+        let mut text = f.debug_struct(spec);
+        // Without the default `None`, which would only be noise.
+        if let Some(name) = &self.name {
+            text.field("name", name);
+        }
+        text.field("id", self.child_id()).field("restart", &self.child.restart).finish_non_exhaustive()
     }
 }
 
@@ -80,6 +94,13 @@ macro_rules! impl_server_option_setters {
         /// [`kill_grace`](crate::process::Builder::kill_grace): a zombie would keep the resource.
         pub fn process(mut self, process: $crate::process::lifecycle::spawn::Builder) -> Self {
             self.$($options).+.set_process(process);
+            self
+        }
+
+        /// Sets how long the start may take, until `init` has returned. After that the process is killed, and the
+        /// start fails with [`StartError::Timeout`](crate::StartError::Timeout). Default: no limit.
+        pub fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.$($options).+.start_timeout = Some(timeout);
             self
         }
     };

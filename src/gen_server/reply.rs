@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crate::gen_server::reply_slot::Publish;
 use crate::gen_server::reply_slot::ReplySlot;
+use crate::pid::Pid;
 use crate::process::control::local;
 use crate::reason::ExitReason;
 
@@ -92,7 +94,9 @@ impl<R: Send + 'static> Caller<R> {
     /// Sets the reply and returns `Next`: wait for the next message. The handler returns this value.
     ///
     /// The reply is sent when the handler has returned, or, with [`and_stop`](Next::and_stop), when
-    /// `terminate` has returned.
+    /// `terminate` has returned. If the handler panics or exits instead of returning it, the reply is not sent: the
+    /// caller gets the exit reason, or [`CallError::NoReply`](crate::gen_server::CallError::NoReply) if the handler
+    /// catches the panic.
     pub fn reply(mut self, value: R) -> Next {
         // A process that is killed while it handles the call does not reply: it unwinds here, and the caller
         // gets its exit reason.
@@ -107,6 +111,34 @@ impl<R: Send + 'static> Caller<R> {
             reply: PublishOnDrop(slot.map(|slot| slot as Arc<dyn Publish>)),
             action: NextAction::Wait(None),
         }
+    }
+
+    /// Returns the pid of the process that waits for the reply; `None` if it is a thread that is not a process.
+    /// Erlang's `{Pid, _} = From`.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// struct Echo;
+    /// enum Ask { Me(Caller<Option<Pid>>) }
+    ///
+    /// impl GenServer for Echo {
+    ///     type Args = (); type Call = Ask; type Cast = Infallible;
+    ///     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Echo) }
+    ///     fn handle_call(&mut self, Ask::Me(from): Ask, _: &mut Context<Self>) -> Next {
+    ///         let pid = from.pid();
+    ///         from.reply(pid)
+    ///     }
+    /// }
+    ///
+    /// let echo = Echo::start(())?;
+    /// assert_eq!(echo.call(Ask::Me)?, None);
+    /// process::attach(|| assert_eq!(echo.call(Ask::Me).or_exit(), process::current()))?;
+    /// # echo.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pid(&self) -> Option<Pid> {
+        self.slot.as_ref()?.caller_pid()
     }
 
     /// Sends the reply immediately, from any thread: for a postponed reply, or one that another process
@@ -147,12 +179,16 @@ impl<R: Send + 'static> fmt::Debug for Caller<R> {
     }
 }
 
-/// A reply that was set. Sends it when dropped.
+/// A reply that was set. Sends it when dropped, unless the handler unwinds.
 struct PublishOnDrop(Option<Arc<dyn Publish>>);
 
 impl Drop for PublishOnDrop {
     fn drop(&mut self) {
-        if let Some(slot) = self.0.take() {
+        let Some(slot) = self.0.take() else { return };
+        if thread::panicking() {
+            // The handler did not return the reply: the request was not completed. Treated like a dropped `Caller`.
+            slot.discard();
+        } else {
             slot.publish();
         }
     }
@@ -175,6 +211,47 @@ pub(crate) enum NextAction {
 /// | `{:stop, reason, value, state}` | `from.reply(value).and_stop(reason)` |
 /// | `{:noreply, state}` | `Next::wait()` |
 /// | `{:stop, reason, state}` | `Next::stop(reason)` |
+///
+/// `timeout`, `and_continue` and `and_stop` set the action, and keep the reply of a value made by
+/// [`Caller::reply`]. There is one action: each of them replaces what was set before, so that
+/// `Next::stop(..).timeout(..)` does not stop, and `Next::wait().timeout(..).and_continue()` has no timeout. To wait
+/// with a timeout after a continuation, return `Next::wait().timeout(..)` from `handle_continue`.
+///
+/// ```
+/// use rethread::prelude::*;
+///
+/// struct Till { open: Vec<u32>, total: u32 }
+/// enum Ask { Enter(u32, Caller<()>), Total(Caller<u32>), Close(Caller<u32>) }
+///
+/// impl GenServer for Till {
+///     type Args = (); type Call = Ask; type Cast = Infallible;
+///     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
+///         Ok(Till { open: Vec::new(), total: 0 })
+///     }
+///     fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+///         match ask {
+///             Ask::Enter(amount, from) => {
+///                 self.open.push(amount);
+///                 from.reply(()).and_continue() // the caller does not wait for the rest
+///             }
+///             Ask::Total(from) => from.reply(self.total),
+///             Ask::Close(from) => from.reply(self.total).and_stop(ExitReason::Normal),
+///         }
+///     }
+///     fn handle_continue(&mut self, _: &mut Context<Self>) -> Next {
+///         self.total += self.open.drain(..).sum::<u32>();
+///         Next::wait()
+///     }
+/// }
+///
+/// let till = Till::start(())?;
+/// till.call(|from| Ask::Enter(20, from))?;
+/// assert_eq!(till.call(Ask::Total)?, 20); // `handle_continue` runs before any other message
+/// let watch = till.watch();
+/// assert_eq!(till.call(Ask::Close)?, 20);
+/// assert_eq!(watch.wait(), ExitReason::Normal);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a callback must return what happens next"]
 pub struct Next {
     reply: PublishOnDrop,
@@ -194,19 +271,21 @@ impl Next {
 
     /// Sets a timeout for the next message: if none arrives within this time, `handle_info` gets
     /// [`Info::Timeout`](crate::gen_server::Info::Timeout), once. Any message cancels it. With a timeout of zero, a
-    /// message that is already in the mailbox is handled first.
+    /// message that is already in the mailbox is handled first. Replaces a continuation or stop that was set before.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.action = NextAction::Wait(Some(timeout));
         self
     }
 
-    /// Runs `handle_continue` before any other message. A reply is sent before that.
+    /// Runs `handle_continue` before any other message. A reply is sent before that. Replaces a timeout or stop that was
+    /// set before.
     pub fn and_continue(mut self) -> Self {
         self.action = NextAction::Continue;
         self
     }
 
-    /// Stops the server with this reason. A reply is sent when `terminate` has run.
+    /// Stops the server with this reason. A reply is sent when `terminate` has run. Replaces a timeout or continuation
+    /// that was set before.
     pub fn and_stop(mut self, reason: impl Into<ExitReason>) -> Self {
         self.action = NextAction::Stop(reason.into());
         self

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::pid::Pid;
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
@@ -60,6 +61,14 @@ impl<R> ReplySlot<R> {
             None => CallerThread::Foreign(local::parker()),
         };
         Arc::new(Self { state: Mutex::new(ReplyState::Pending), is_ready: AtomicBool::new(false), caller })
+    }
+
+    /// Returns the pid of the process that waits; `None` if it is another thread.
+    pub(crate) fn caller_pid(&self) -> Option<Pid> {
+        match &self.caller {
+            CallerThread::Process(caller) => Some(caller.pid),
+            CallerThread::Foreign(_) => None,
+        }
     }
 
     /// Takes the result, if there is one.
@@ -142,9 +151,16 @@ impl<R> ReplySlot<R> {
 pub(crate) trait Publish: Send + Sync {
     /// Sends the value that was set, if there is one.
     fn publish(&self);
+
+    /// Discards the value that was set. The caller gets what it gets for a dropped reply handle.
+    fn discard(self: Arc<Self>);
 }
 
-impl<R: Send> Publish for ReplySlot<R> {
+impl<R: Send + 'static> Publish for ReplySlot<R> {
+    fn discard(self: Arc<Self>) {
+        local::on_caller_dropped(self);
+    }
+
     fn publish(&self) {
         let mut state = self.state.lock();
         let sent = match std::mem::replace(&mut *state, ReplyState::Closed) {
@@ -169,13 +185,18 @@ impl<R: Send> Publish for ReplySlot<R> {
 impl<R: Send> DroppedCaller for ReplySlot<R> {
     fn notify_dropped(&self) {
         let mut state = self.state.lock();
-        let pending = matches!(*state, ReplyState::Pending);
-        if pending {
-            *state = ReplyState::NoReply;
+        // `Unsent`: the handler unwound after it had set the value.
+        let waiting = matches!(*state, ReplyState::Pending | ReplyState::Unsent(_));
+        let discarded = if waiting {
             self.remove_wait_edge();
-        }
+            Some(std::mem::replace(&mut *state, ReplyState::NoReply))
+        } else {
+            None
+        };
         drop(state);
-        if pending {
+        // The destructor of the value is user code, and the thread may be unwinding.
+        drop_and_log("unsent reply", discarded);
+        if waiting {
             self.wake();
         }
     }

@@ -1,9 +1,7 @@
 //! `GenServerExt`, which every `GenServer` implements, with `start_link`, `start` and `child_spec`; and
 //! `ServerSpec`, the options to start and to supervise a server.
 
-use std::any::type_name;
 use std::fmt;
-use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, ChildType, StartError};
 use crate::gen_server::callbacks::GenServer;
@@ -47,16 +45,20 @@ pub trait GenServerExt: GenServer {
     /// thread that is not a process there is nothing to link to: there it works like [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError`]. When it returns one, the process has exited and its name is free.
+    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the process has
+    /// exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
         Self::child_spec(args).start_link()
     }
 
-    /// Starts a server without a link.
+    /// Starts a server without a link and waits until its `init` has returned.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the process has
+    /// exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
         Self::child_spec(args).start()
@@ -98,6 +100,27 @@ impl<S: GenServer> GenServerExt for S {}
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// With a start timeout:
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::prelude::*;
+/// use rethread::StartError;
+///
+/// struct Slow;
+/// impl GenServer for Slow {
+///     type Args = (); type Call = Infallible; type Cast = Infallible;
+///     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
+///         process::sleep(Duration::from_secs(60)); // say, a server that does not answer
+///         Ok(Slow)
+///     }
+///     fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
+/// }
+///
+/// let after = Duration::from_millis(20);
+/// assert_eq!(Slow::child_spec(()).start_timeout(after).start().unwrap_err(), StartError::Timeout { after });
+/// ```
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct ServerSpec<S: GenServer> {
     pub(crate) args: S::Args,
@@ -125,13 +148,6 @@ impl<S: GenServer> ServerSpec<S> {
 
     impl_server_option_setters!(options);
 
-    /// Sets how long `init` may take. After that the process is killed, and the start fails with
-    /// [`StartError::Timeout`]. Default: no limit.
-    pub fn start_timeout(mut self, timeout: Duration) -> Self {
-        self.options.start_timeout = Some(timeout);
-        self
-    }
-
     /// Starts the server linked to the calling process. Its process shows the place that made the spec as its
     /// origin.
     pub(crate) fn start_link_at_definition(mut self) -> Result<ServerRef<S>, StartError> {
@@ -142,7 +158,11 @@ impl<S: GenServer> ServerSpec<S> {
     /// Starts the server linked to the calling process, like [`GenServerExt::start_link`].
     ///
     /// # Errors
-    /// [`StartError`]; [`StartError::AlreadyStarted`] if the name is taken: then no process was started.
+    /// [`StartError::AlreadyStarted`] if the name is taken, and [`StartError::Name`] if it is not valid: no process was
+    /// started. [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed;
+    /// [`StartError::Timeout`] if the start timeout is over: the process has exited.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     pub fn start_link(self) -> Result<ServerRef<S>, StartError> {
         let me = local::get();
@@ -152,7 +172,11 @@ impl<S: GenServer> ServerSpec<S> {
     /// Starts the server without a link, like [`GenServerExt::start`].
     ///
     /// # Errors
-    /// [`StartError`]; [`StartError::AlreadyStarted`] if the name is taken: then no process was started.
+    /// [`StartError::AlreadyStarted`] if the name is taken, and [`StartError::Name`] if it is not valid: no process was
+    /// started. [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed;
+    /// [`StartError::Timeout`] if the start timeout is over: the process has exited.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     pub fn start(self) -> Result<ServerRef<S>, StartError> {
         start_server(self.args, &self.options, None, None)
@@ -161,8 +185,7 @@ impl<S: GenServer> ServerSpec<S> {
     /// Starts the server without a link and monitors it, in one step. A failed start sends no `Down`.
     ///
     /// # Errors
-    /// [`StartError`], like [`start`](Self::start); [`StartError::NotAProcess`] on a thread that is not a
-    /// process.
+    /// [`StartError::NotAProcess`] on a thread that is not a process, and the errors of [`start`](Self::start).
     #[track_caller]
     pub fn start_monitor(self) -> Result<(ServerRef<S>, MonitorRef), StartError> {
         let me = local::get().ok_or(StartError::NotAProcess)?;
@@ -174,11 +197,14 @@ impl<S: GenServer> ServerSpec<S> {
 
 impl<S: GenServer> fmt::Debug for ServerSpec<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerSpec")
-            .field("server", &type_name::<S>())
-            .field("name", &self.options.name)
-            .field("restart", &self.options.child.restart)
-            .finish_non_exhaustive()
+        self.options.fmt_spec(f, "ServerSpec")
+    }
+}
+
+// Not derived: that would require `S: Clone`.
+impl<S: GenServer<Args: Clone>> Clone for ServerSpec<S> {
+    fn clone(&self) -> Self {
+        Self { args: self.args.clone(), options: self.options.clone() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::child_spec::{SpecError, StartError};
 use crate::gen_server::call::wait_for_reply;
@@ -90,7 +91,7 @@ pub(crate) fn start_server<S: GenServer>(
         // The deadline has passed.
         Some(Outcome::NoReply) | None => {
             abort_start(block, link_to);
-            StartError::Timeout
+            StartError::Timeout { after: options.start_timeout.unwrap_or(Duration::MAX) }
         }
     };
     // The caller gets the error, so it gets no `Down` in addition.

@@ -5,7 +5,6 @@
 //! reply is sent, or when a handler returns without one.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -126,13 +125,4 @@ fn find_path(me: &ProcessBlock, mut current: Pid, visited: &mut HashSet<Pid>) ->
         current = next;
     }
     Some(path)
-}
-
-/// Formats the error text of a deadlock: `deadlock: <1> waits for <2> waits for <1>`.
-pub(crate) fn fmt_cycle(f: &mut fmt::Formatter<'_>, cycle: &[Pid]) -> fmt::Result {
-    f.write_str("deadlock: ")?;
-    for pid in cycle {
-        write!(f, "{pid} waits for ")?;
-    }
-    cycle.first().map_or(Ok(()), |pid| fmt::Display::fmt(pid, f))
 }

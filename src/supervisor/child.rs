@@ -4,9 +4,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::call_error::CallError;
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
 use crate::exception;
-use crate::gen_server::call::CallError;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
@@ -20,6 +20,7 @@ use crate::process::observe::zombie::zombies;
 use crate::process::park::timer_thread::elapsed;
 use crate::process::signals::exit::exit;
 use crate::process::signals::exit::is_alive;
+use crate::process::signals::exit::shut_down;
 use crate::process::signals::link::unlink;
 use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::wait_until_reaped;
@@ -79,6 +80,21 @@ pub struct ChildCount {
 }
 
 /// Why a supervisor could not do what was requested for a child.
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::supervisor::ChildError;
+///
+/// let idle = ChildSpec::worker("idle", || process::sleep(std::time::Duration::MAX));
+/// let system = Supervisor::start_link([idle], Strategy::OneForOne)?;
+/// assert_eq!(system.delete_child("none"), Err(ChildError::NotFound));
+/// assert_eq!(system.delete_child("idle"), Err(ChildError::Running)); // stop it first
+/// system.terminate_child("idle")?;
+/// system.delete_child("idle")?;
+/// system.stop()?;
+/// assert!(matches!(system.delete_child("idle"), Err(ChildError::NoSupervisor(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ChildError {
@@ -92,6 +108,8 @@ pub enum ChildError {
     Start(StartError),
     /// The call to the supervisor failed.
     NoSupervisor(CallError),
+    /// The calling process is exiting.
+    Exiting,
 }
 
 impl fmt::Display for ChildError {
@@ -102,6 +120,7 @@ impl fmt::Display for ChildError {
             Self::Restarting => f.write_str("the child is being restarted"),
             Self::Start(error) => error.fmt(f),
             Self::NoSupervisor(error) => error.fmt(f),
+            Self::Exiting => f.write_str("the calling process is exiting"),
         }
     }
 }
@@ -109,7 +128,57 @@ impl fmt::Display for ChildError {
 // No `source`: the text already contains the inner error, and error chains would print it twice.
 impl std::error::Error for ChildError {}
 
+/// The error of a request to a supervisor: what the supervisor replied, or why the call failed.
+pub(crate) trait RequestError {
+    fn exiting() -> Self;
+    fn no_supervisor(error: CallError) -> Self;
+}
+
+impl RequestError for StartError {
+    fn exiting() -> Self {
+        Self::Exiting
+    }
+
+    fn no_supervisor(error: CallError) -> Self {
+        Self::NoSupervisor(error)
+    }
+}
+
+impl RequestError for ChildError {
+    fn exiting() -> Self {
+        Self::Exiting
+    }
+
+    fn no_supervisor(error: CallError) -> Self {
+        Self::NoSupervisor(error)
+    }
+}
+
+/// Returns the reply to a request, or the error of the call as an error of the request.
+pub(crate) fn flatten_reply<T, E: RequestError>(reply: Result<Result<T, E>, CallError>) -> Result<T, E> {
+    reply.unwrap_or_else(|error| {
+        Err(match error {
+            // The calling process is exiting; the supervisor may be fine.
+            CallError::Exiting => E::exiting(),
+            error => E::no_supervisor(error),
+        })
+    })
+}
+
 /// Why the start of a supervisor failed: the payload of the `ShutdownWith` that it exits with.
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::StartError;
+/// use rethread::supervisor::FailedToStartChild;
+///
+/// let broken = ChildSpec::new("broken", || Err(StartError::failed("no disk")));
+/// let Err(StartError::Failed(reason)) = Supervisor::one_for_one().child(broken).start() else { panic!("started") };
+/// let failed: &FailedToStartChild = reason.downcast_ref().ok_or("another reason")?;
+/// assert_eq!(failed.id, "broken");
+/// assert_eq!(failed.error, StartError::failed("no disk"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FailedToStartChild {
@@ -339,9 +408,12 @@ impl StoppingChild {
         // The watch comes first: set after the signal, it could miss the real exit reason and report
         // `NoProc`.
         let exit_watch = watch(pid);
-        // `Kill` cannot be trapped; `Shutdown` lets the child run `terminate`.
-        let signal = if shutdown == Shutdown::BrutalKill { ExitReason::Kill } else { ExitReason::Shutdown };
-        exit(pid, signal);
+        match shutdown {
+            Shutdown::BrutalKill => exit(pid, ExitReason::Kill), // cannot be trapped
+            // The child has this time, whatever its own exit timeout is; then it is killed.
+            Shutdown::Timeout(timeout) => shut_down(pid, timeout),
+            Shutdown::Infinity => shut_down(pid, Duration::MAX),
+        }
         Self { pid, shutdown, requested_at: sync::now(), exit_watch }
     }
 

@@ -1,20 +1,19 @@
 //! The public API of dynamic supervisors, whose children are added while the program runs: constructors, spec,
 //! methods of the handle. The process itself is in `dynamic_server`.
 
-use crate::child_spec::{ChildId, ChildSpec, StartError};
-use crate::gen_server::call::CallError;
+use crate::call_error::CallError;
+use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
-use crate::supervisor::child::{ChildCount, ChildError, ChildInfo};
+use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, flatten_reply};
 use crate::supervisor::dynamic_server;
 use crate::supervisor::dynamic_server::DynamicChildRequest;
 use crate::supervisor::server::SupervisorArgs;
 use crate::supervisor::spec::{AutoShutdown, DynamicSupervisorSpec, check_child};
-use crate::supervisor::supervisor::into_start_error;
 
 /// A supervisor that starts without children; they are added while it runs, such as one for each user,
 /// connection or file. Its strategy is always [`Strategy::OneForOne`](crate::supervisor::Strategy::OneForOne), its
@@ -81,12 +80,21 @@ impl DynamicSupervisor {
     pub fn start_link() -> Result<DynamicSupervisorRef, StartError> {
         Self::child_spec().start_link()
     }
+
+    /// Starts a dynamic supervisor with the defaults, without a link.
+    ///
+    /// # Errors
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    #[track_caller]
+    pub fn start() -> Result<DynamicSupervisorRef, StartError> {
+        Self::child_spec().start()
+    }
 }
 
 impl DynamicSupervisorSpec {
     /// Sets the name of the supervisor.
     pub fn name(mut self, name: DynamicSupervisorRef) -> Self {
-        self.options.name = Some(name.server.target);
+        self.options.set_supervisor_name(name.server.target);
         self
     }
 
@@ -118,9 +126,9 @@ impl DynamicSupervisorSpec {
     where
         S: GenServer<Args = SupervisorArgs<Self>>,
     {
-        let mut options = self.options.clone();
-        let name = options.name_or_default_id();
-        options.child.id = ChildId::from(&name);
+        let options = self.options.clone();
+        // The default id is the name, if it has one: the supervisor calls itself so in the log.
+        let name = options.child.id.to_string();
         ServerSpec::supervisor(SupervisorArgs::new(name, move || Ok(self.clone())), options)
     }
 }
@@ -146,8 +154,7 @@ pub(crate) fn start_child<S: GenServer<Call = DynamicChildRequest>>(
 ) -> Result<Pid, StartError> {
     // Checked in the caller: a dynamic supervisor has no other specs or settings to compare with.
     check_child(&child.options, AutoShutdown::Never).map_err(StartError::BadSpec)?;
-    call_supervisor(server, |from| DynamicChildRequest::Start(child, from))
-        .unwrap_or_else(|error| Err(into_start_error(error)))
+    flatten_reply(call_supervisor(server, |from| DynamicChildRequest::Start(child, from)))
 }
 
 /// Stops a child of a server of dynamic children.
@@ -155,8 +162,7 @@ pub(crate) fn terminate_child<S: GenServer<Call = DynamicChildRequest>>(
     server: &ServerRef<S>,
     pid: Pid,
 ) -> Result<(), ChildError> {
-    call_supervisor(server, |from| DynamicChildRequest::Terminate(pid, from))
-        .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+    flatten_reply(call_supervisor(server, |from| DynamicChildRequest::Terminate(pid, from)))
 }
 
 define_handle! {
@@ -197,7 +203,7 @@ impl DynamicSupervisorRef {
     ///
     /// # Errors
     /// [`ChildError::NotFound`] if the supervisor has no such child, or no longer; [`ChildError::NoSupervisor`] if the
-    /// call fails.
+    /// call fails; [`ChildError::Exiting`] if the calling process is exiting.
     pub fn terminate_child(&self, child: impl Into<Pid>) -> Result<(), ChildError> {
         terminate_child(&self.server, child.into())
     }

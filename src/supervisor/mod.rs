@@ -51,17 +51,24 @@
 //!
 //! | option | default | meaning |
 //! | --- | --- | --- |
-//! | `id` | the name, or else the type | the id of the child in its supervisor |
+//! | `id` | see below | the id of the child in its supervisor |
 //! | `restart` | [`Restart::Permanent`] | when it is restarted |
 //! | `shutdown` | 5 s; for supervisors [`Shutdown::Infinity`] | how it is stopped |
 //! | `significant` | `false` | whether its exit can end the supervisor, see [`AutoShutdown`] |
 //! | `reap_timeout` | it does not wait | how long a replacement waits for the thread of a [zombie](crate::process::Zombie) |
 //!
+//! The default id is the name of the type: of a server, of an agent, of a type that implements [`Supervise`]. The spec
+//! of a supervisor with a name has the name as its id, otherwise `Supervisor`, `DynamicSupervisor` or
+//! `TaskSupervisor`. [`ChildSpec::worker`], [`ChildSpec::receiver`], [`ChildSpec::new`] and
+//! [`task::child_spec`](crate::task::child_spec) take the id as an argument.
+//!
+//! All specs except [`ChildSpec`] also have `name`, `label`, `process` and `start_timeout`.
+//!
 //! # Restarts
 //! | [`Restart`] | after `Normal`, `Shutdown`, `ShutdownWith` | after any other reason |
 //! | --- | --- | --- |
 //! | `Permanent` | restart | restart |
-//! | `Transient` | no restart, the spec is kept | restart |
+//! | `Transient` | no restart; the spec is kept, but removed by a [`DynamicSupervisor`] | restart |
 //! | `Temporary` | the spec is removed | the spec is removed |
 //!
 //! The [`Strategy`] says which other children are restarted with it:
@@ -93,7 +100,7 @@
 //!
 //! Children are stopped in reverse order, one after the other. [`Shutdown`] says how: `Timeout` sends the exit
 //! signal `Shutdown` and kills the child if it has not exited in time, `Infinity` waits without a limit,
-//! `BrutalKill` kills at once. A dynamic supervisor stops all its children at the same time.
+//! `BrutalKill` kills at once. Until then the child may clean up, even if its own exit timeout is shorter. A dynamic supervisor stops all its children at the same time.
 //!
 //! # Requests
 //! | to | use |
@@ -153,6 +160,6 @@ pub use self::child::{ChildCount, ChildError, ChildInfo, ChildState};
 pub use self::dynamic::{DynamicSupervisor, DynamicSupervisorRef};
 pub use self::partition::{Partition, PartitionRef, PartitionSupervisor, PartitionSupervisorSpec};
 pub use self::spec::{AutoShutdown, DynamicSupervisorSpec, Strategy, SupervisorSpec};
-pub use self::supervise::{SpecKind, Supervise, SuperviseSpec};
+pub use self::supervise::{Supervise, SuperviseSpec, SupervisorKind};
 pub use self::supervisor::{Supervisor, SupervisorRef};
 pub use crate::child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError};

@@ -305,10 +305,19 @@ impl<S: Partition> From<PartitionSupervisorSpec<S>> for ChildSpec {
 
 impl<S: Partition> fmt::Debug for PartitionSupervisorSpec<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartitionSupervisorSpec")
-            .field("name", &self.name.text)
-            .field("partitions", &self.partitions)
-            .finish_non_exhaustive()
+        self.spec.options.fmt_spec(f, "PartitionSupervisorSpec")
+    }
+}
+
+// Not derived: that would require `S: Clone`.
+impl<S: Partition> Clone for PartitionSupervisorSpec<S> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name,
+            child: Arc::clone(&self.child),
+            partitions: self.partitions,
+            spec: self.spec.clone(),
+        }
     }
 }
 
@@ -362,7 +371,7 @@ impl<S: Partition> PartitionRef<S> {
     }
 }
 
-// `Clone` and `Copy` are not derived: that would require them of `S`.
+// Not derived: that would require the same of `S`.
 impl<S> Clone for PartitionRef<S> {
     fn clone(&self) -> Self {
         *self
@@ -370,6 +379,20 @@ impl<S> Clone for PartitionRef<S> {
 }
 
 impl<S> Copy for PartitionRef<S> {}
+
+impl<S> PartialEq for PartitionRef<S> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl<S> Eq for PartitionRef<S> {}
+
+impl<S> Hash for PartitionRef<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
 
 impl<S> fmt::Display for PartitionRef<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,6 +39,21 @@ impl fmt::Display for Strategy {
 /// Whether the exit of significant children makes their supervisor exit, with `Shutdown`.
 ///
 /// Only a child that exits by itself and is not restarted counts, not one that the supervisor stopped.
+///
+/// ```
+/// use rethread::prelude::*;
+/// use rethread::supervisor::AutoShutdown;
+///
+/// let helper = ChildSpec::worker("helper", || process::sleep(std::time::Duration::MAX));
+/// let import = ChildSpec::worker("import", || ()).restart(Restart::Transient).significant(true);
+/// let system = Supervisor::one_for_one()
+///     .auto_shutdown(AutoShutdown::AnySignificant)
+///     .child(helper)
+///     .child(import)
+///     .start()?;
+/// assert_eq!(system.watch().wait(), ExitReason::Shutdown); // the import is finished, so the helper is stopped too
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum AutoShutdown {
@@ -77,7 +92,7 @@ pub enum AutoShutdown {
 /// system.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct SupervisorSpec {
     pub(crate) strategy: Strategy,
@@ -177,7 +192,7 @@ impl SupervisorSpec {
 /// rooms.stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct DynamicSupervisorSpec {
     pub(crate) intensity: RestartIntensity,
@@ -218,6 +233,15 @@ impl DynamicSupervisorSpec {
     /// Sets how many former children of this supervisor may be zombies. With more it gives up instead of
     /// restarting a child that left a zombie. Default: only the limit of the whole program counts,
     /// [`Settings::max_zombies`](crate::process::Settings::max_zombies).
+    ///
+    /// ```
+    /// use rethread::supervisor::DynamicSupervisor;
+    ///
+    /// // When two former children are zombies, it gives up instead of restarting a third, and its supervisor decides.
+    /// let pool = DynamicSupervisor::child_spec().max_zombies(1).start()?;
+    /// # pool.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_zombies(mut self, limit: usize) -> Self {
         self.max_zombies = Some(limit);
         self
@@ -226,6 +250,18 @@ impl DynamicSupervisorSpec {
     /// Checks the spec, before anything is started.
     pub(crate) fn check(&self) -> Result<(), SpecError> {
         self.intensity.check()
+    }
+}
+
+impl fmt::Debug for SupervisorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options.fmt_spec(f, "SupervisorSpec")
+    }
+}
+
+impl fmt::Debug for DynamicSupervisorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options.fmt_spec(f, "DynamicSupervisorSpec")
     }
 }
 

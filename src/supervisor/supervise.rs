@@ -1,6 +1,5 @@
 //! `Supervise`: a supervisor as a type of its own, whose spec is made from its arguments at each start.
 
-use std::any::type_name;
 use std::fmt;
 
 use crate::child_spec::{ChildSpec, StartError};
@@ -17,6 +16,9 @@ use crate::supervisor::supervisor::SupervisorRef;
 
 /// A supervisor as a type of its own. Its spec is made from its arguments when the supervisor starts, and
 /// again at each restart.
+///
+/// Implement `init` only: the other functions are the same for every supervisor, and a supervisor that is started
+/// through its [`child_spec`](Self::child_spec) does not use an own version of `start_link` or `start`.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -78,7 +80,7 @@ pub trait Supervise: Sized + 'static {
     /// The arguments of `init`, at the first start and at every restart.
     type Args: Clone + Send + Sync + 'static;
     /// The kind of supervisor: [`SupervisorSpec`] or [`DynamicSupervisorSpec`].
-    type Spec: SpecKind;
+    type Spec: SupervisorKind;
 
     /// Makes the spec, in the new supervisor's process. What its own supervisor uses, and the options of the
     /// process, are those of [`child_spec`](Self::child_spec): a name, an id or a label in the returned spec
@@ -93,10 +95,20 @@ pub trait Supervise: Sized + 'static {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if `init` fails, or a child
     /// fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Ignored`] if `init` returns ignore;
-    /// [`StartError::Exiting`] if the calling process is exiting.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it; [`StartError::Exiting`] if the
+    /// calling process is exiting.
     #[track_caller]
-    fn start_link(args: Self::Args) -> Result<<Self::Spec as SpecKind>::Ref, StartError> {
+    fn start_link(args: Self::Args) -> Result<<Self::Spec as SupervisorKind>::Ref, StartError> {
         Self::child_spec(args).start_link()
+    }
+
+    /// Starts the supervisor without a link.
+    ///
+    /// # Errors
+    /// Those of [`start_link`](Self::start_link).
+    #[track_caller]
+    fn start(args: Self::Args) -> Result<<Self::Spec as SupervisorKind>::Ref, StartError> {
+        Self::child_spec(args).start()
     }
 
     /// Returns the options to start the supervisor and to give it to another one. Its id is the name of this
@@ -113,33 +125,33 @@ pub trait Supervise: Sized + 'static {
 /// The kind of a supervisor that implements [`Supervise`]: [`SupervisorSpec`] or [`DynamicSupervisorSpec`].
 /// Other types cannot implement it.
 #[expect(private_bounds, reason = "sealed: only the types of this file implement it")]
-pub trait SpecKind: SpecKindParts {
+pub trait SupervisorKind: SupervisorKindParts {
     /// The handle of a supervisor of this kind.
     type Ref;
 }
 
-impl SpecKind for SupervisorSpec {
+impl SupervisorKind for SupervisorSpec {
     type Ref = SupervisorRef;
 }
 
-impl SpecKind for DynamicSupervisorSpec {
+impl SupervisorKind for DynamicSupervisorSpec {
     type Ref = DynamicSupervisorRef;
 }
 
-pub(crate) trait SpecKindParts: Sized + 'static {
+pub(crate) trait SupervisorKindParts: Sized + 'static {
     /// The server that runs supervisors of this kind.
     type Server: GenServer<Args = SupervisorArgs<Self>>;
 
-    fn handle_of(server: ServerRef<Self::Server>) -> <Self as SpecKind>::Ref
+    fn handle_of(server: ServerRef<Self::Server>) -> <Self as SupervisorKind>::Ref
     where
-        Self: SpecKind;
+        Self: SupervisorKind;
 
-    fn target_of(handle: <Self as SpecKind>::Ref) -> Target
+    fn target_of(handle: <Self as SupervisorKind>::Ref) -> Target
     where
-        Self: SpecKind;
+        Self: SupervisorKind;
 }
 
-impl SpecKindParts for SupervisorSpec {
+impl SupervisorKindParts for SupervisorSpec {
     type Server = server::Supervisor;
 
     fn handle_of(server: ServerRef<Self::Server>) -> SupervisorRef {
@@ -151,7 +163,7 @@ impl SpecKindParts for SupervisorSpec {
     }
 }
 
-impl SpecKindParts for DynamicSupervisorSpec {
+impl SupervisorKindParts for DynamicSupervisorSpec {
     type Server = dynamic_server::DynamicSupervisor;
 
     fn handle_of(server: ServerRef<Self::Server>) -> DynamicSupervisorRef {
@@ -181,7 +193,7 @@ pub struct SuperviseSpec<T: Supervise> {
 
 impl<T: Supervise> SuperviseSpec<T> {
     /// Sets the name of the supervisor.
-    pub fn name(mut self, name: <T::Spec as SpecKind>::Ref) -> Self {
+    pub fn name(mut self, name: <T::Spec as SupervisorKind>::Ref) -> Self {
         self.options.name = Some(T::Spec::target_of(name));
         self
     }
@@ -192,22 +204,24 @@ impl<T: Supervise> SuperviseSpec<T> {
     /// link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if the name is taken, and the errors of [`Supervise::start_link`].
+    /// [`StartError::AlreadyStarted`] if the name is taken, [`StartError::Name`] if it is not valid,
+    /// [`StartError::Timeout`] if the start timeout is over, and the errors of [`Supervise::start_link`].
     #[track_caller]
-    pub fn start_link(self) -> Result<<T::Spec as SpecKind>::Ref, StartError> {
+    pub fn start_link(self) -> Result<<T::Spec as SupervisorKind>::Ref, StartError> {
         self.into_server_spec().start_link().map(T::Spec::handle_of)
     }
 
     /// Starts the supervisor without a link.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if the name is taken, and the errors of [`Supervise::start_link`].
+    /// [`StartError::AlreadyStarted`] if the name is taken, [`StartError::Name`] if it is not valid,
+    /// [`StartError::Timeout`] if the start timeout is over, and the errors of [`Supervise::start_link`].
     #[track_caller]
-    pub fn start(self) -> Result<<T::Spec as SpecKind>::Ref, StartError> {
+    pub fn start(self) -> Result<<T::Spec as SupervisorKind>::Ref, StartError> {
         self.into_server_spec().start().map(T::Spec::handle_of)
     }
 
-    pub(crate) fn into_server_spec(self) -> ServerSpec<<T::Spec as SpecKindParts>::Server> {
+    pub(crate) fn into_server_spec(self) -> ServerSpec<<T::Spec as SupervisorKindParts>::Server> {
         let Self { args, options } = self;
         let args = SupervisorArgs::new(short_type_name::<T>(), move || T::init(args.clone()));
         ServerSpec::supervisor(args, options)
@@ -229,10 +243,6 @@ impl<T: Supervise> Clone for SuperviseSpec<T> {
 
 impl<T: Supervise> fmt::Debug for SuperviseSpec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SuperviseSpec")
-            .field("supervisor", &type_name::<T>())
-            .field("name", &self.options.name)
-            .field("restart", &self.options.child.restart)
-            .finish_non_exhaustive()
+        self.options.fmt_spec(f, "SuperviseSpec")
     }
 }

@@ -1,16 +1,15 @@
 //! The public API of supervisors: constructors, starting a [`SupervisorSpec`], the methods of the handle. The
 //! process itself is in `server`.
 
+use crate::call_error::CallError;
 use crate::child_spec::{ChildId, ChildSpec, StartError};
-use crate::gen_server::call::CallError;
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
-use crate::reason::ExitReason;
-use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, ChildRequest};
+use crate::supervisor::child::{ChildCount, ChildError, ChildInfo, ChildRequest, flatten_reply};
 use crate::supervisor::server;
 use crate::supervisor::server::SupervisorArgs;
 use crate::supervisor::spec::{Strategy, SupervisorSpec};
@@ -65,6 +64,24 @@ impl Supervisor {
     }
 
     /// Creates a spec with [`Strategy::OneForAll`].
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// let idle = || process::sleep(Duration::MAX);
+    /// let worker = |name| ChildSpec::worker_with(process::Builder::new().name(name), name, idle);
+    /// let children = ["doc.reader", "doc.writer"].map(worker);
+    /// let system = Supervisor::one_for_all().children(children).start_link()?;
+    ///
+    /// let reader = process::whereis("doc.reader").ok_or("not running")?;
+    /// let writer = process::whereis("doc.writer").ok_or("not running")?;
+    /// let watch = process::watch(writer);
+    /// process::exit(reader, ExitReason::Kill);
+    /// assert_eq!(watch.wait(), ExitReason::Shutdown); // the supervisor stops it, and restarts both
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn one_for_all() -> SupervisorSpec {
         SupervisorSpec::new(Strategy::OneForAll)
@@ -95,12 +112,27 @@ impl Supervisor {
     ) -> Result<SupervisorRef, StartError> {
         SupervisorSpec::new(strategy).children(children).start_link()
     }
+
+    /// Like [`start_link`](Self::start_link), but without a link.
+    ///
+    /// # Errors
+    /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
+    /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
+    #[track_caller]
+    pub fn start<C: Into<ChildSpec>>(
+        children: impl IntoIterator<Item = C>,
+        strategy: Strategy,
+    ) -> Result<SupervisorRef, StartError> {
+        SupervisorSpec::new(strategy).children(children).start()
+    }
 }
 
 impl SupervisorSpec {
     /// Sets the name of the supervisor.
     pub fn name(mut self, name: SupervisorRef) -> Self {
-        self.options.name = Some(name.server.target);
+        self.options.set_supervisor_name(name.server.target);
         self
     }
 
@@ -135,9 +167,9 @@ impl SupervisorSpec {
     }
 
     pub(crate) fn into_server_spec(self) -> ServerSpec<server::Supervisor> {
-        let mut options = self.options.clone();
-        let name = options.name_or_default_id();
-        options.child.id = ChildId::from(&name);
+        let options = self.options.clone();
+        // The default id is the name, if it has one: the supervisor calls itself so in the log.
+        let name = options.child.id.to_string();
         // Cloned at each start: a supervisor that is restarted by its parent starts from the same spec again.
         ServerSpec::supervisor(SupervisorArgs::new(name, move || Ok(self.clone())), options)
     }
@@ -146,15 +178,6 @@ impl SupervisorSpec {
 impl From<SupervisorSpec> for ChildSpec {
     fn from(spec: SupervisorSpec) -> Self {
         spec.into_server_spec().into()
-    }
-}
-
-/// Converts the error of a call that requested the start of a child.
-pub(crate) fn into_start_error(error: CallError) -> StartError {
-    match error {
-        // The calling process is exiting; the supervisor may be fine.
-        CallError::Exiting => StartError::Exiting,
-        error => StartError::NoSupervisor(ExitReason::error(error)),
     }
 }
 
@@ -203,8 +226,7 @@ impl SupervisorRef {
     /// is exiting.
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Pid, StartError> {
         let child = child.into();
-        self.call_supervisor(|from| ChildRequest::Start(child, from))
-            .unwrap_or_else(|error| Err(into_start_error(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Start(child, from)))
     }
 
     /// Like [`start_child`](Self::start_child), but returns a handle of the started server. The handle is for
@@ -226,34 +248,44 @@ impl SupervisorRef {
     /// pending retry of a restart is cancelled.
     ///
     /// # Errors
-    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
+    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn terminate_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Terminate(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Terminate(id, from)))
     }
 
     /// Starts a child that is not running.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
-    /// [`ChildError::NoSupervisor`]; [`ChildError::Start`] with the error of its start function, such as
-    /// [`StartError::Ignored`].
+    /// [`ChildError::NoSupervisor`], [`ChildError::Exiting`]; [`ChildError::Start`] with the error of its start
+    /// function, such as [`StartError::Ignored`].
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// let idle = ChildSpec::worker("idle", || process::sleep(std::time::Duration::MAX));
+    /// let system = Supervisor::start_link([idle], Strategy::OneForOne)?;
+    /// let first = system.which_children()?[0].pid();
+    /// system.terminate_child("idle")?; // its spec is kept
+    /// let second = system.restart_child("idle")?;
+    /// assert!(first.is_some_and(|first| first != second));
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Pid, ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Restart(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Restart(id, from)))
     }
 
     /// Removes the spec of a child that is not running.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
-    /// [`ChildError::NoSupervisor`].
+    /// [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Delete(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Delete(id, from)))
     }
 
     /// Returns all children, in start order (Erlang lists the last one first).
@@ -275,10 +307,9 @@ impl SupervisorRef {
     /// Returns the spec of a child.
     ///
     /// # Errors
-    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`].
+    /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn child_spec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
         let id = id.into();
-        self.call_supervisor(|from| ChildRequest::Spec(id, from))
-            .unwrap_or_else(|error| Err(ChildError::NoSupervisor(error)))
+        flatten_reply(self.call_supervisor(|from| ChildRequest::Spec(id, from)))
     }
 }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::call_error::fmt_cycle;
 use crate::child_spec::{Shutdown, StartError};
 use crate::gen_server::call::enter_call;
-use crate::gen_server::wait_graph::{WaitEdge, fmt_cycle};
+use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;

@@ -1,12 +1,12 @@
 //! Supervisors of tasks: the public API, and the requests by which the supervisor starts a task. The server
 //! and its children are those of `supervisor::dynamic_server`.
 
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::call_error::CallError;
 use crate::child_spec::{ChildOptions, ChildSpec, Restart, Shutdown, StartError};
-use crate::gen_server::call::CallError;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::options::impl_server_option_setters;
 use crate::gen_server::spec::ServerSpec;
@@ -177,6 +177,15 @@ impl TaskSupervisor {
     pub fn start_link() -> Result<TaskSupervisorRef, StartError> {
         Self::child_spec().start_link()
     }
+
+    /// Starts a task supervisor with the defaults, without a link.
+    ///
+    /// # Errors
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    #[track_caller]
+    pub fn start() -> Result<TaskSupervisorRef, StartError> {
+        Self::child_spec().start()
+    }
 }
 
 /// The spec of a task supervisor, made by [`TaskSupervisor::child_spec`].
@@ -187,16 +196,22 @@ impl TaskSupervisor {
 /// | name | none |
 /// | id under another supervisor | the name, or else `TaskSupervisor` |
 /// | restart, shutdown under another supervisor | [`Restart::Permanent`], [`Shutdown::Infinity`] |
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct TaskSupervisorSpec {
     spec: DynamicSupervisorSpec,
 }
 
+impl fmt::Debug for TaskSupervisorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.spec.options.fmt_spec(f, "TaskSupervisorSpec")
+    }
+}
+
 impl TaskSupervisorSpec {
     /// Sets the name of the supervisor.
     pub fn name(mut self, name: TaskSupervisorRef) -> Self {
-        self.spec.options.name = Some(name.server.target);
+        self.spec.options.set_supervisor_name(name.server.target);
         self
     }
 
@@ -208,40 +223,24 @@ impl TaskSupervisorSpec {
         self
     }
 
-    /// Sets the maximum number of restarts within a period; see [`DynamicSupervisorSpec::max_restarts`]. It has
-    /// no effect on tasks, which are never restarted.
-    pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
-        self.spec = self.spec.max_restarts(restarts, period);
-        self
-    }
-
-    /// Sets how many former tasks may be zombies; see [`DynamicSupervisorSpec::max_zombies`]. It has no effect
-    /// on tasks, which are never restarted.
-    pub fn max_zombies(mut self, limit: usize) -> Self {
-        self.spec = self.spec.max_zombies(limit);
-        self
-    }
-
     /// Starts the supervisor, linked to the calling process. On a thread that is not a process there is no
     /// link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
+    /// [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Timeout`] if the start timeout is over;
     /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link(self) -> Result<TaskSupervisorRef, StartError> {
-        self.spec.check().map_err(StartError::BadSpec)?;
         self.into_server_spec().start_link().map(TaskSupervisorRef::new)
     }
 
     /// Starts the supervisor without a link.
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
+    /// [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Timeout`] if the start timeout is over;
     /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<TaskSupervisorRef, StartError> {
-        self.spec.check().map_err(StartError::BadSpec)?;
         self.into_server_spec().start().map(TaskSupervisorRef::new)
     }
 
@@ -271,8 +270,8 @@ impl TaskSupervisorRef {
     /// [`spawn_nolink`](Self::spawn_nolink).
     ///
     /// # Errors
-    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::MaxChildren`] if the supervisor has as many tasks as it may have; [`StartError::NoSupervisor`] if
+    /// the call to it fails; [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         &self,
@@ -285,8 +284,8 @@ impl TaskSupervisorRef {
     /// reports a crash of the task, and the task keeps running when the owner exits.
     ///
     /// # Errors
-    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::MaxChildren`] if the supervisor has as many tasks as it may have; [`StartError::NoSupervisor`] if
+    /// the call to it fails; [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn_nolink<T: Send + 'static>(
         &self,
@@ -298,8 +297,8 @@ impl TaskSupervisorRef {
     /// Starts a task whose result is not awaited. It keeps running when the caller exits.
     ///
     /// # Errors
-    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::MaxChildren`] if the supervisor has as many tasks as it may have; [`StartError::NoSupervisor`] if
+    /// the call to it fails; [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_child(&self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         self.builder().start_child(work)
@@ -392,19 +391,29 @@ impl TaskSupervisorRef {
     ///
     /// # Errors
     /// [`ChildError::NotFound`] if the supervisor has no such task, or no longer; [`ChildError::NoSupervisor`] if the
-    /// call fails.
+    /// call fails; [`ChildError::Exiting`] if the calling process is exiting.
     pub fn terminate_child(&self, task: impl Into<Pid>) -> Result<(), ChildError> {
         terminate_child(&self.server, task.into())
     }
 }
 
 /// Options of a supervised task, made by [`TaskSupervisorRef::builder`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing by itself: call `spawn`, `spawn_nolink` or `start_child`"]
 pub struct TaskBuilder {
     supervisor: TaskSupervisorRef,
     process: Builder,
     child: ChildOptions,
+}
+
+impl fmt::Debug for TaskBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shutdown = self.child.shutdown_or_default();
+        f.debug_struct("TaskBuilder")
+            .field("supervisor", &self.supervisor)
+            .field("shutdown", &shutdown)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TaskBuilder {
@@ -450,8 +459,9 @@ impl TaskBuilder {
     /// [`TaskSupervisorRef::spawn`].
     ///
     /// # Errors
-    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::MaxChildren`] if the supervisor has as many tasks as it may have; [`StartError::NoSupervisor`] if
+    /// the call to it fails; [`StartError::AlreadyStarted`] or [`StartError::Name`] if the process options have a name
+    /// that is taken or invalid; [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn<T: Send + 'static>(
         self,
@@ -465,8 +475,9 @@ impl TaskBuilder {
     /// Starts the task without a link to the owner; see [`TaskSupervisorRef::spawn_nolink`].
     ///
     /// # Errors
-    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::MaxChildren`] if the supervisor has as many tasks as it may have; [`StartError::NoSupervisor`] if
+    /// the call to it fails; [`StartError::AlreadyStarted`] or [`StartError::Name`] if the process options have a name
+    /// that is taken or invalid; [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn spawn_nolink<T: Send + 'static>(
         self,
@@ -479,8 +490,9 @@ impl TaskBuilder {
     /// Starts the task without an owner; see [`TaskSupervisorRef::start_child`].
     ///
     /// # Errors
-    /// [`StartError::MaxChildren`], [`StartError::NoSupervisor`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::MaxChildren`] if the supervisor has as many tasks as it may have; [`StartError::NoSupervisor`] if
+    /// the call to it fails; [`StartError::AlreadyStarted`] or [`StartError::Name`] if the process options have a name
+    /// that is taken or invalid; [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         // No `CancelOnDrop`: the task has no owner, so it runs even if the caller exits before the reply.

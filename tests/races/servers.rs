@@ -169,7 +169,7 @@ fn a_stop_meets_a_death() {
             }
         });
         match server.stop() {
-            Ok(()) | Err(StopError::NoProc | StopError::Exited { .. }) => {}
+            Ok(()) | Err(StopError::NoProc { .. } | StopError::Exited { .. }) => {}
             Err(other) => panic!("{other}"),
         }
         assert_eq!(server.whereis().filter(|pid| process::is_alive(*pid)), None);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
+use rethread::supervisor::ChildState;
 use rethread::supervisor::SupervisorSpec;
-use rethread::supervisor::{ChildId, ChildState};
 
 use crate::support::{Gate, Journal};
 
@@ -286,7 +286,7 @@ pub(crate) fn state_name(state: ChildState) -> &'static str {
 #[track_caller]
 pub(crate) fn child_pid(supervisor: &SupervisorRef, id: &str) -> Pid {
     let listed = supervisor.which_children().expect("the supervisor is running");
-    let found = listed.iter().find(|child| child.id == ChildId::from(id));
+    let found = listed.iter().find(|child| child.id == id);
     let found = found.unwrap_or_else(|| panic!("no child {id}"));
     found.pid().unwrap_or_else(|| panic!("{id} does not run: {:?}", found.state))
 }

@@ -201,7 +201,7 @@ impl Hand {
             StartError::SystemLimit { limit } => self.books.refused(*limit),
             // It was killed by another client before it started.
             StartError::Name(NameError::NoProc) => {}
-            StartError::Ignored | StartError::Timeout | StartError::Thread(_) => {}
+            StartError::Ignored | StartError::Timeout { .. } | StartError::Thread(_) => {}
             StartError::Failed(reason) if reasons::can_be(reason) => {}
             other => self.breach(format!("a start failed: {other}")),
         }

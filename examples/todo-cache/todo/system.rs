@@ -149,7 +149,8 @@ impl System {
         }
         tree::members().iter().for_each(|remaining| process::exit(remaining.pid, ExitReason::Shutdown));
         for watch in watches {
-            watch.wait_timeout(STOP_TIMEOUT).ok_or(StopError::Timeout)?;
+            let timeout = || StopError::Timeout { server: SYSTEM.to_string().into(), after: STOP_TIMEOUT };
+            watch.wait_timeout(STOP_TIMEOUT).ok_or_else(timeout)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::exception;
 use crate::exception::Exception;
@@ -14,6 +15,7 @@ use crate::process::control::local::CurrentProcess;
 use crate::process::control::table;
 use crate::process::signals::deliver::arm_unwind_deadline;
 use crate::process::signals::deliver::deliver_exit_signal;
+use crate::process::signals::deliver::deliver_shutdown;
 use crate::process::signals::effect::Origin;
 use crate::reason::{ExitReason, PanicReport};
 
@@ -59,6 +61,15 @@ pub fn exit(pid: impl Into<Pid>, reason: impl Into<ExitReason>) {
     // A fatal signal to oneself takes effect here, not at the next runtime call.
     if origin == Origin::ToSelf {
         local::checkpoint();
+    }
+}
+
+/// Sends the exit signal `Shutdown` to a child of the calling supervisor. If the child does not trap exits, it has at
+/// least `timeout` and its kill grace to complete its exit, even if its exit timeout is shorter.
+pub(crate) fn shut_down(child: Pid, timeout: Duration) {
+    local::checkpoint();
+    if let Some(target) = find_target(child) {
+        deliver_shutdown(&target, local::sender_pid(), timeout);
     }
 }
 

@@ -225,7 +225,7 @@ impl Board {
             StartError::AlreadyStarted(pid) => format!("already_started({})", self.attempt_name(*pid)),
             StartError::AlreadyPresent => "already_present".to_owned(),
             StartError::Failed(reason) => self.reason(reason),
-            StartError::Timeout => "timeout".to_owned(),
+            StartError::Timeout { .. } => "timeout".to_owned(),
             StartError::BadSpec(error) => format!("start_spec({})", spec_error(error)),
             StartError::MaxChildren { .. } => "max_children".to_owned(),
             other => other.to_string(),

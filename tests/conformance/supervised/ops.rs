@@ -187,9 +187,9 @@ fn stop(board: &Board, word: &str, reason: &str, time: Duration) -> Option<Strin
     };
     Some(match stopped {
         Ok(()) => ok(),
-        Err(StopError::NoProc) => "exit noproc".to_owned(),
-        Err(StopError::Timeout) => "exit timeout".to_owned(),
-        Err(StopError::Exited(actual)) => format!("exit {}", board.reason(&actual)),
+        Err(StopError::NoProc { .. }) => "exit noproc".to_owned(),
+        Err(StopError::Timeout { .. }) => "exit timeout".to_owned(),
+        Err(StopError::Exited { reason, .. }) => format!("exit {}", board.reason(&reason)),
         Err(other) => other.to_string(),
     })
 }
@@ -295,7 +295,7 @@ fn child_started(board: &Board, label: &str, result: Result<Pid, StartError>) ->
         Err(StartError::Ignored) => process_text(board, None),
         // Only its own spec is refused here, not one in the plan of a nested supervisor.
         Err(StartError::BadSpec(error)) if refuses(&error, label) => format!("error {}", spec_error(&error)),
-        Err(StartError::NoSupervisor(reason)) => format!("exit {}", board.reason(&reason)),
+        Err(StartError::NoSupervisor(error)) => board.call_error(&error),
         Err(error) => format!("error {}", board.start_error(&error)),
     }
 }

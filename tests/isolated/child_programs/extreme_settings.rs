@@ -192,7 +192,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
         let a = Child::new("a", &journal).starts_as(|_| Begin::Up);
         match rooms.start_child(a.spec().start_timeout(NEVER)) {
             Ok(pid) => assert_eq!(pid, a.pid()),
-            Err(error) => assert_eq!(error, StartError::Timeout),
+            Err(error) => assert_eq!(error, StartError::Timeout { after: NEVER }),
         }
     }
     rooms.stop().unwrap();

@@ -61,7 +61,7 @@ fn error_of_failed_supervisor_start_is_a_sentence() {
 
     let StartError::Failed(reason) = error else { panic!("it failed, for a reason") };
     let child: &FailedToStartChild = reason.downcast_ref().expect("it carries the child");
-    assert_eq!(child.id, "disk".into());
+    assert_eq!(child.id, "disk");
     assert_eq!(with_causes(child), "child disk did not start: failed to start: no space");
 }
 
@@ -104,6 +104,6 @@ fn an_error_of_unknown_type_is_a_reason() {
         ExitReason::from(other),
         "errors are compared by their texts, as those of known type are"
     );
-    let boxed: Unknown = Box::new(StartError::Timeout);
+    let boxed: Unknown = Box::new(StartError::Timeout { after: std::time::Duration::ZERO });
     assert_eq!(ExitReason::from(boxed), ExitReason::Timeout, "what it stands for, as if its type were known");
 }

@@ -95,10 +95,15 @@ fn handles_print_their_pid() {
 #[test]
 fn specs_print_their_name() {
     let name = unique("printed.supervisor");
-    let plan = debug(&Supervisor::one_for_one().name(SupervisorRef::named(name)));
-    assert!(plan.contains(name), "{plan}");
-    let spec = debug(&Shy::child_spec(()).name(ServerRef::named(name)));
-    assert!(spec.starts_with("ServerSpec") && spec.contains("Shy") && spec.contains(name), "{spec}");
+    for (text, kind, id) in [
+        (debug(&Supervisor::one_for_one().name(SupervisorRef::named(name))), "SupervisorSpec", name),
+        (debug(&Shy::child_spec(()).name(ServerRef::named(name))), "ServerSpec", "Shy"),
+        (debug(&Shy::child_spec(()).name(ServerRef::named(name)).id("own")), "ServerSpec", "own"),
+    ] {
+        assert_eq!(text, format!("{kind} {{ name: {name}, id: {id:?}, restart: Permanent, .. }}"));
+    }
+    let unnamed = debug(&Shy::child_spec(()).restart(Restart::Transient));
+    assert_eq!(unnamed, "ServerSpec { id: \"Shy\", restart: Transient, .. }");
 }
 
 #[test]
@@ -136,7 +141,8 @@ fn errors_of_links_and_names_are_sentences() {
     ] {
         assert_eq!(error.to_string(), text);
     }
-    assert_eq!(StopError::Timeout.to_string(), "timed out waiting for the server to stop");
+    let (server, after) = ("cache".into(), Duration::from_secs(5));
+    assert_eq!(StopError::Timeout { server, after }.to_string(), "stop of cache: timed out after 5s");
     let unregistered: SendError<u8> = Name::new(unique("printed.unregistered")).send(7).unwrap_err();
     assert_eq!(debug(&unregistered), "NoProc(..)");
     assert_eq!(unregistered.into_inner(), 7);

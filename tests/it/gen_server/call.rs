@@ -903,6 +903,48 @@ fn caller_dropped_in_a_caught_panic_fails_the_call() {
 }
 
 #[test]
+fn reply_set_before_a_panic_of_the_handler_is_not_sent() {
+    attached(|_: &mut Inbox<()>| {
+        for _ in 0..20 {
+            let server = start_server();
+            let result = server.call_with(|_, from, _| {
+                let _next = from.reply(7);
+                panic!("after the reply was set")
+            });
+            let Err(CallError::Exited { reason: ExitReason::Panic(report), .. }) = result else {
+                panic!("the panic was due, not {result:?}")
+            };
+            assert_eq!(report.message(), "after the reply was set");
+            let server = start_server();
+            let result = server.call_with(|_, from, _| {
+                let _next = from.reply(7);
+                process::exit_with("why")
+            });
+            assert_eq!(result, Err(exited(&server, "why")));
+        }
+    });
+}
+
+#[test]
+fn reply_set_in_a_caught_panic_fails_the_call() {
+    attached(|_: &mut Inbox<()>| {
+        let server = start_server();
+        let result = promptly(|| {
+            server.call_with_timeout(Duration::MAX, |_, from, _| {
+                process::attempt(move || {
+                    let _next = from.reply(7);
+                    panic!("caught below")
+                })
+                .rescue(|_| ());
+                Next::wait()
+            })
+        });
+        assert_eq!(result, Err(no_reply(&server)));
+        assert_eq!(server.get(), Ok(0), "it keeps running");
+    });
+}
+
+#[test]
 fn caller_dropped_with_the_server_fails_with_its_exit_reason() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {

@@ -264,7 +264,10 @@ fn a_handler_that_never_returns() {
         let timeout = CallError::Timeout { server: server.to_string().into(), after: limit };
         assert_eq!(stuck, Err(timeout));
         entered.pass();
-        assert_eq!(server.stop_timeout(ExitReason::Normal, limit), Err(StopError::Timeout));
+        assert_eq!(
+            server.stop_timeout(ExitReason::Normal, limit),
+            Err(StopError::Timeout { server: server.to_string().into(), after: limit })
+        );
         assert!(process::is_alive(pid));
 
         let ever = process::zombies_total();
@@ -287,7 +290,7 @@ fn a_handler_that_never_returns() {
         // Its name is free, and calls to it fail as to any exited process.
         assert_eq!(name.whereis(), None);
         assert!(matches!(server.get(), Err(CallError::NoProc { .. })));
-        assert_eq!(server.stop(), Err(StopError::NoProc));
+        assert_eq!(server.stop(), Err(StopError::NoProc { server: server.to_string().into() }));
         let second = Plan::new(&Journal::new()).start_as(&name);
         assert_eq!(name.get(), Ok(0));
 
@@ -332,13 +335,19 @@ fn a_terminate_that_never_returns_can_still_be_killed() {
         let plan = Plan::new(&journal).terminate(move |_| pass.pass());
         let server = plan.spec().process(process::Builder::new().kill_grace(SHORT)).start().unwrap();
         let limit = Duration::from_millis(50);
-        assert_eq!(server.stop_timeout(ExitReason::Normal, limit), Err(StopError::Timeout));
+        assert_eq!(
+            server.stop_timeout(ExitReason::Normal, limit),
+            Err(StopError::Timeout { server: server.to_string().into(), after: limit })
+        );
         assert_eq!(journal.wait_for(1), ["terminate normal"]);
         let stops = server.clone();
         let stopper = spawn_body(move |_| stops.stop());
         wait_for_queue(&server, 1);
         process::exit(server.pid(), ExitReason::Kill);
-        assert_eq!(stopper.join().unwrap(), Err(StopError::Exited(ExitReason::Killed)));
+        assert_eq!(
+            stopper.join().unwrap(),
+            Err(StopError::Exited { server: server.to_string().into(), reason: ExitReason::Killed })
+        );
         gate.open();
         eventually("its thread ends", || process::zombies().iter().all(|zombie| zombie.pid != server.pid()));
         assert_eq!(journal.all(), ["terminate normal", "dropped"]);

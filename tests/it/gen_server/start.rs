@@ -328,7 +328,7 @@ fn an_init_that_takes_too_long_is_killed() {
                     1 => spec.start_link(),
                     _ => spec.start_monitor().map(|(server, _)| server),
                 };
-                assert_eq!(failed.unwrap_err(), StartError::Timeout);
+                assert_eq!(failed.unwrap_err(), StartError::Timeout { after: Duration::from_millis(20) });
                 assert_eq!(name.whereis(), None, "the start waits for the exit of the old one");
                 if let Ok(begun) = rx.recv() {
                     assert_eq!(begun.wait(), ExitReason::Killed);
@@ -652,7 +652,7 @@ fn start_timeout_includes_the_wait_for_an_exiting_holder() {
         process::exit(old.pid(), "oops");
         let spec = Plan::new(&Journal::new()).spec().name(name.clone());
         let failed = spec.start_timeout(Duration::from_millis(20)).start();
-        assert_eq!(failed.unwrap_err(), StartError::Timeout);
+        assert_eq!(failed.unwrap_err(), StartError::Timeout { after: Duration::from_millis(20) });
         gate.open();
         assert_eq!(watch.wait(), "oops".into());
         Plan::new(&Journal::new()).start_as(&name).stop().unwrap();

@@ -270,7 +270,10 @@ fn if_terminate_fails_that_is_the_reason() {
         assert_eq!(down(inbox).1.to_string(), "nocatch(tt)");
 
         let (server, _) = monitored(Plan::new(&Journal::new()).terminate(|_| process::exit_with("tc")));
-        assert_eq!(server.stop(), Err(StopError::Exited("tc".into())));
+        assert_eq!(
+            server.stop(),
+            Err(StopError::Exited { server: server.to_string().into(), reason: "tc".into() })
+        );
         assert_eq!(down(inbox).1, "tc".into());
     });
 }
@@ -285,8 +288,8 @@ fn stop_twice() {
         assert_eq!(name.stop(), Ok(()));
         assert!(!process::is_alive(pid));
         assert_eq!((name.whereis(), process::whereis(&name.to_string())), (None, None));
-        assert_eq!(server.stop(), Err(StopError::NoProc));
-        assert_eq!(name.stop(), Err(StopError::NoProc));
+        assert_eq!(server.stop(), Err(StopError::NoProc { server: server.to_string().into() }));
+        assert_eq!(name.stop(), Err(StopError::NoProc { server: name.to_string().into() }));
         assert!(inbox.is_empty());
     });
 }
@@ -331,10 +334,16 @@ fn stop_that_times_out_kills_no_process() {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
         let gate = block_server(&server, Next::wait);
-        assert_eq!(server.stop_timeout(ExitReason::Normal, SHORT), Err(StopError::Timeout));
+        assert_eq!(
+            server.stop_timeout(ExitReason::Normal, SHORT),
+            Err(StopError::Timeout { server: server.to_string().into(), after: SHORT })
+        );
         assert!(process::is_alive(server.pid()));
         assert!(inbox.is_empty());
-        assert_eq!(server.stop_timeout(ExitReason::Normal, Duration::ZERO), Err(StopError::Timeout));
+        assert_eq!(
+            server.stop_timeout(ExitReason::Normal, Duration::ZERO),
+            Err(StopError::Timeout { server: server.to_string().into(), after: Duration::ZERO })
+        );
         gate.open();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
         assert_eq!(journal.all(), ["terminate normal", "dropped"]);
@@ -346,7 +355,8 @@ fn stop_that_times_out_kills_no_process() {
         stops.stop_timeout(ExitReason::Normal, SHORT).or_exit();
     });
     gate.open();
-    assert_eq!(reason.downcast_ref(), Some(&StopError::Timeout));
+    let timeout = StopError::Timeout { server: server.to_string().into(), after: SHORT };
+    assert_eq!(reason.downcast_ref(), Some(&timeout));
 }
 
 // scenario: GT-17
@@ -357,18 +367,19 @@ fn a_server_cannot_wait_for_its_own_end() {
         let server = Plan::new(&Journal::new()).start_as(&name);
         for itself in [server.clone(), name] {
             let (tx, rx) = channel();
+            let server_text = itself.to_string();
             server.cast_with(move |_, _| {
                 tx.send(itself.stop()).unwrap();
                 Next::wait()
             });
-            assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf));
+            assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf { server: server_text.into() }));
         }
         let (tx, rx) = channel();
         server.cast_with(move |_, cx| {
             tx.send(cx.server_ref().stop()).unwrap();
             Next::wait()
         });
-        assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf));
+        assert_eq!(rx.recv().unwrap(), Err(StopError::CallingSelf { server: server.to_string().into() }));
         assert_eq!(server.get(), Ok(0), "it keeps running");
         server.stop().unwrap();
     });
@@ -391,7 +402,10 @@ fn killed_while_it_is_being_stopped() {
             busy.pass();
             wait_for_queue(&server, 1);
             process::exit(server.pid(), ExitReason::Kill);
-            assert_eq!(stopper.join().unwrap(), Err(StopError::Exited(ExitReason::Killed)));
+            assert_eq!(
+                stopper.join().unwrap(),
+                Err(StopError::Exited { server: server.to_string().into(), reason: ExitReason::Killed })
+            );
         }
     });
 }
@@ -514,7 +528,8 @@ fn all_callers_of_stop_get_the_exit_reason() {
             .collect();
         gate.open();
         let results: Vec<_> = stoppers.into_iter().map(|stopper| stopper.join().unwrap()).collect();
-        assert_eq!(results, [Ok(()), Err(StopError::Exited("first".into())), Ok(())]);
+        let other = StopError::Exited { server: server.to_string().into(), reason: "first".into() };
+        assert_eq!(results, [Ok(()), Err(other), Ok(())]);
     });
 }
 
@@ -524,14 +539,17 @@ fn a_foreign_thread_can_stop_servers() {
     assert_eq!(process::current(), None);
     let server = start_server();
     assert_eq!(server.stop(), Ok(()));
-    assert_eq!(server.stop(), Err(StopError::NoProc));
+    assert_eq!(server.stop(), Err(StopError::NoProc { server: server.to_string().into() }));
     let server = start_server();
     let this = server.clone();
     server.cast_with(move |_, _| {
         wait_for_queue(&this, 1); // the stop
         process::exit_with("by itself")
     });
-    assert_eq!(server.stop(), Err(StopError::Exited("by itself".into())));
+    assert_eq!(
+        server.stop(),
+        Err(StopError::Exited { server: server.to_string().into(), reason: "by itself".into() })
+    );
 }
 
 #[test]

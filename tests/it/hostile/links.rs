@@ -77,7 +77,7 @@ fn server_that_calls_itself_by_pid_or_name_gets_an_error_and_continues() {
         let outcome = server.call_with(move |_, from, _| {
             let own = through.call_with(|_, from, _| from.reply(1));
             assert!(matches!(own, Err(CallError::CallingSelf { .. })), "{own:?}");
-            assert_eq!(through.stop(), Err(StopError::CallingSelf));
+            assert_eq!(through.stop(), Err(StopError::CallingSelf { server: through.to_string().into() }));
             from.reply(2)
         });
         assert_eq!(outcome, Ok(2));
@@ -133,7 +133,7 @@ fn every_call_treats_exited_and_unknown_pids_as_no_process() {
             let server = ServerRef::<scripted_server::ScriptedServer>::from_pid(unregistered);
             let outcome = server.call_with(|_, from, _| from.reply(1));
             assert!(matches!(outcome, Err(CallError::NoProc { .. })), "{outcome:?}");
-            assert_eq!(server.stop(), Err(StopError::NoProc));
+            assert_eq!(server.stop(), Err(StopError::NoProc { server: server.to_string().into() }));
             assert_eq!(inbox.try_recv(), None);
         }
         assert_eq!(process::info(inbox.pid()).unwrap().links, []);

@@ -506,12 +506,12 @@ fn a_failed_start_leaves_the_supervisor_unharmed() {
         ChildSpec::new("raises", || panic!("no")),
         ChildSpec::new("exits", || process::exit_with("no")),
         ChildSpec::new("throws", || process::throw(1)),
-        ChildSpec::new("fails", || Err(StartError::Timeout)),
+        ChildSpec::new("fails", || Err(StartError::Timeout { after: MINUTE })),
         Child::new("panics", &Journal::new()).starts_as(|_| Begin::Panic("no")).permanent(),
     ];
     for spec in failing {
         let error = supervisor.start_child(spec).unwrap_err();
-        assert!(matches!(error, StartError::Failed(_) | StartError::Timeout), "{error}");
+        assert!(matches!(error, StartError::Failed(_) | StartError::Timeout { .. }), "{error}");
     }
     let a = Child::new("a", &Journal::new());
     add(&supervisor, a.permanent());
@@ -529,8 +529,8 @@ fn a_failed_start_leaves_the_supervisor_unharmed() {
 struct CallErrorOf<'a>(&'a Dynamic);
 
 impl CallErrorOf<'_> {
-    fn no_proc(&self) -> ExitReason {
-        ExitReason::error(CallError::NoProc { server: self.0.to_string().into() })
+    fn no_proc(&self) -> CallError {
+        CallError::NoProc { server: self.0.to_string().into() }
     }
 }
 

@@ -95,8 +95,8 @@ fn failed_init_returns_one_error_and_sends_no_message() {
         let zero = outcome(|| Ok(Supervisor::one_for_one().max_restarts(1, Duration::ZERO)));
         assert_eq!(zero, Err(StartError::BadSpec(SpecError::ZeroPeriod)));
         let failing =
-            || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::Timeout))));
-        assert_eq!(failed_child(outcome(failing).unwrap_err()).error, StartError::Timeout);
+            || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::AlreadyPresent))));
+        assert_eq!(failed_child(outcome(failing).unwrap_err()).error, StartError::AlreadyPresent);
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -111,7 +111,8 @@ fn a_starter_that_does_not_trap_ends_with_the_reason_of_the_failed_start() {
     };
     assert_eq!(ended(|| Err(InitError::Stop("no".into()))), "no".into());
     assert!(matches!(ended(|| panic!("boom")), ExitReason::Panic(_)));
-    let failing = || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::Timeout))));
+    let failing =
+        || Ok(Supervisor::one_for_one().child(ChildSpec::new("a", || Err(StartError::AlreadyPresent))));
     assert!(matches!(ended(failing), ExitReason::ShutdownWith(_)));
     // But one that was refused before any start, or quietly, keeps running.
     attached(|inbox: &mut Inbox<()>| {
@@ -147,18 +148,14 @@ fn every_call_to_an_exited_supervisor_is_an_error() {
         let error = CallError::NoProc { server: gone.to_string().into() };
         let no_supervisor = ChildError::NoSupervisor(error.clone());
         let a = Child::new("a", &Journal::new());
-        let Err(StartError::NoSupervisor(reason)) = gone.start_child(a.spec()) else { panic!("no error") };
-        assert!(
-            matches!(&reason, ExitReason::Call(failure) if failure.reason == ExitReason::NoProc),
-            "{reason}"
-        );
+        assert_eq!(gone.start_child(a.spec()), Err(StartError::NoSupervisor(error.clone())));
         assert_eq!(gone.terminate_child("a"), Err(no_supervisor.clone()));
         assert_eq!(gone.restart_child("a"), Err(no_supervisor.clone()));
         assert_eq!(gone.delete_child("a"), Err(no_supervisor.clone()));
         assert_eq!(gone.child_spec("a").map(drop), Err(no_supervisor));
         assert_eq!(gone.which_children().map(drop), Err(error.clone()));
         assert_eq!(gone.count_children().map(drop), Err(error));
-        assert_eq!(gone.stop(), Err(StopError::NoProc));
+        assert_eq!(gone.stop(), Err(StopError::NoProc { server: gone.to_string().into() }));
         assert_eq!(a.attempts(), 0);
     }
 }
@@ -187,10 +184,10 @@ fn pending_call_fails_with_the_exit_reason_of_the_supervisor() {
     gate.open();
     caller.wait();
     let result = result.lock().take();
-    let Some(Err(StartError::NoSupervisor(ExitReason::Call(failure)))) = result else {
+    let Some(Err(StartError::NoSupervisor(CallError::Exited { reason, .. }))) = result else {
         panic!("not {result:?}")
     };
-    assert_eq!(failure.reason, ExitReason::Killed);
+    assert_eq!(reason, ExitReason::Killed);
 }
 
 /// Children that call their supervisor while it waits for them: refused, not a hang, however fast they are.
@@ -211,14 +208,13 @@ fn a_child_that_calls_its_supervisor_in_its_init_is_refused() {
             Begin::Up
         });
         assert_eq!(supervisor.start_child(a.temporary()), Ok(a.pid()), "round {round}");
-        let Some((Err(StartError::NoSupervisor(reason)), Err(CallError::Deadlock { cycle }))) =
+        let Some((Err(StartError::NoSupervisor(refused)), Err(CallError::Deadlock { cycle }))) =
             slot.lock().take()
         else {
             panic!("both must be refused")
         };
         assert_eq!(cycle, [a.pid(), pid_of(&supervisor)]);
-        let refused = reason.downcast_ref::<CallError>();
-        assert!(matches!(refused, Some(CallError::Deadlock { .. })), "{reason}");
+        assert!(matches!(refused, CallError::Deadlock { .. }), "{refused}");
         assert_eq!(another.attempts(), 0);
         supervisor.terminate_child("a").unwrap();
     }
@@ -258,7 +254,10 @@ fn a_supervisor_cannot_call_itself() {
     });
     assert_eq!(supervisor.start_child(child), Err(StartError::Ignored));
     let calling_self = CallError::CallingSelf { server: name.to_string().into() };
-    assert_eq!(seen.lock().take(), Some((Err(calling_self), Err(StopError::CallingSelf))));
+    assert_eq!(
+        seen.lock().take(),
+        Some((Err(calling_self), Err(StopError::CallingSelf { server: name.to_string().into() })))
+    );
     supervisor.stop().unwrap();
 }
 
@@ -329,7 +328,7 @@ fn supervisor_that_exceeds_its_start_timeout_is_killed_with_its_children() {
         });
         let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
         let started = Host::child_spec(plan).start_timeout(Duration::from_millis(100)).start_link();
-        assert_eq!(started.map(drop), Err(StartError::Timeout));
+        assert_eq!(started.map(drop), Err(StartError::Timeout { after: Duration::from_millis(100) }));
         gate.open();
         process::watch(quick.pid()).wait();
         assert_eq!(journal.all(), ["start quick", "stop quick"]);

@@ -163,7 +163,7 @@ fn a_supervisor_answers_while_a_restart_keeps_failing() {
     assert_eq!((listed[0].state, listed[0].pid()), (ChildState::Restarting, None));
     let count = supervisor.count_children().unwrap();
     assert_eq!((count.specs, count.active, count.workers), (1, 0, 1));
-    assert_eq!(supervisor.child_spec("a").unwrap().options().id, "a".into());
+    assert_eq!(supervisor.child_spec("a").unwrap().options().id, "a");
     broken.store(false, Ordering::SeqCst);
     let second = a.await_start(2);
     assert_eq!(child_pid(&supervisor, "a"), second);

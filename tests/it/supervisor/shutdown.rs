@@ -9,7 +9,8 @@ use crate::support::child::{Child, child_pid, kill, pid_of, states, stubborn, up
 use crate::support::{self, Gate, Journal, eventually, logs, unique, watchdog};
 use rethread::prelude::*;
 use rethread::process::{Builder, Event, ProcessState};
-use rethread::supervisor::Shutdown;
+use rethread::supervisor::{DynamicSupervisor, Shutdown};
+use rethread::task::TaskSupervisor;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The tolerated delay on a loaded machine.
@@ -295,43 +296,77 @@ fn children_that_left_no_zombie_are_replaced_despite_zombies_of_others() {
 #[test]
 fn a_busy_child_ends_with_shutdown_after_its_time_and_the_grace_and_is_one_zombie() {
     let _watchdog = watchdog();
-    let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (limit, grace) = (ms(200), ms(100));
-    let child = stuck("busy", Builder::new().kill_grace(grace).exit_timeout(MINUTE), &gate, &count);
-    let supervisor = up(Supervisor::one_for_one().child(child.shutdown(Shutdown::Timeout(limit))));
-    await_count("it is busy", &count, 1);
-    let pid = child_pid(&supervisor, "busy");
-    let watch = process::watch(pid);
-    let began = Instant::now();
-    assert_eq!(supervisor.terminate_child("busy"), Ok(()));
-    let took = began.elapsed();
-    assert!(took >= limit + grace && took < limit + grace + SLACK, "{took:?}");
-    assert_eq!(watch.wait(), ExitReason::Shutdown, "the kill only shortens the deadline");
-    let zombies: Vec<_> = process::zombies().into_iter().filter(|zombie| zombie.pid == pid).collect();
-    assert_eq!(zombies.len(), 1);
-    assert_eq!((&zombies[0].reason, zombies[0].parent), (&ExitReason::Shutdown, supervisor.whereis()));
+    for exit_timeout in [MINUTE, limit, ms(20)] {
+        let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+        let builder = Builder::new().kill_grace(grace).exit_timeout(exit_timeout);
+        let child = stuck("busy", builder, &gate, &count);
+        let supervisor = up(Supervisor::one_for_one().child(child.shutdown(Shutdown::Timeout(limit))));
+        await_count("it is busy", &count, 1);
+        let pid = child_pid(&supervisor, "busy");
+        let watch = process::watch(pid);
+        let began = Instant::now();
+        assert_eq!(supervisor.terminate_child("busy"), Ok(()));
+        let took = began.elapsed();
+        assert!(took >= limit + grace && took < limit + grace + SLACK, "{took:?}");
+        assert_eq!(watch.wait(), ExitReason::Shutdown, "the kill only shortens the deadline");
+        let zombies: Vec<_> = process::zombies().into_iter().filter(|zombie| zombie.pid == pid).collect();
+        assert_eq!(zombies.len(), 1);
+        assert_eq!((&zombies[0].reason, zombies[0].parent), (&ExitReason::Shutdown, supervisor.whereis()));
+        gate.open();
+        eventually("the thread ends", || zombies_of(&[pid]) == 0);
+        supervisor.stop().unwrap();
+    }
+}
+
+/// Runs a stop of a child whose thread is stuck, and asserts that the child has more time than its exit timeout of
+/// 20 ms, and ends cleanly when the gate opens.
+fn assert_not_given_up(child: Pid, gate: &Gate, stop: impl FnOnce() + Send + 'static) {
+    let watch = process::watch(child);
+    let stopping = process::watch(process::spawn(stop).expect("a free thread"));
+    eventually("it is exiting", || !process::is_alive(child));
+    assert_eq!(watch.wait_timeout(ms(200)), None, "it still has time");
     gate.open();
-    eventually("the thread ends", || zombies_of(&[pid]) == 0);
-    supervisor.stop().unwrap();
+    assert_eq!(watch.wait(), ExitReason::Shutdown);
+    assert_eq!(stopping.wait(), ExitReason::Normal);
+    assert_eq!(zombies_of(&[child]), 0);
 }
 
 #[test]
-fn a_busy_child_with_unlimited_time_falls_to_its_exit_deadline() {
+fn busy_child_has_its_shutdown_time_even_if_its_exit_timeout_is_shorter() {
     let _watchdog = watchdog();
-    let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
-    let deadline = ms(150);
-    let child = stuck("busy", Builder::new().exit_timeout(deadline), &gate, &count);
-    let supervisor = up(Supervisor::one_for_one().child(child.shutdown(Shutdown::Infinity)));
-    await_count("it is busy", &count, 1);
-    let pid = child_pid(&supervisor, "busy");
-    let began = Instant::now();
-    assert_eq!(supervisor.terminate_child("busy"), Ok(()));
-    let took = began.elapsed();
-    assert!(took >= deadline && took < deadline + SLACK, "{took:?}");
-    assert_eq!(zombies_of(&[pid]), 1);
-    gate.open();
-    eventually("the thread ends", || zombies_of(&[pid]) == 0);
-    supervisor.stop().unwrap();
+    for shutdown in [Shutdown::Timeout(MINUTE), Shutdown::Infinity] {
+        let times = Builder::new().exit_timeout(ms(20));
+        let started = Arc::new(AtomicUsize::new(0));
+
+        let gate = Gate::new();
+        let child = stuck("busy", times.clone(), &gate, &started).shutdown(shutdown);
+        let supervisor = up(Supervisor::one_for_one().child(child));
+        await_count("it is busy", &started, 1);
+        let (busy, stopped) = (child_pid(&supervisor, "busy"), supervisor.clone());
+        assert_not_given_up(busy, &gate, move || stopped.terminate_child("busy").or_exit());
+        supervisor.stop().unwrap();
+
+        let gate = Gate::new();
+        let dynamic = DynamicSupervisor::start().unwrap();
+        let child = stuck("busy", times.clone(), &gate, &started).shutdown(shutdown);
+        let busy = dynamic.start_child(child).unwrap();
+        await_count("it is busy", &started, 2);
+        assert_not_given_up(busy, &gate, move || dynamic.stop().or_exit());
+
+        let gate = Gate::new();
+        let tasks = TaskSupervisor::start().unwrap();
+        let (pass, count) = (gate.clone(), Arc::clone(&started));
+        let builder = tasks.builder().process(times).shutdown(shutdown);
+        let busy = builder
+            .start_child(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                pass.pass();
+            })
+            .unwrap();
+        await_count("it is busy", &started, 3);
+        assert_not_given_up(busy, &gate, move || tasks.stop().or_exit());
+    }
 }
 
 /// Starts a supervisor of one stuck child, which may take that long to exit before it is replaced. The

@@ -164,7 +164,7 @@ fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
         panic!("it must not start")
     };
     let failed = detail.downcast_ref::<FailedToStartChild>().unwrap();
-    assert_eq!(failed.id, "sub".into());
+    assert_eq!(failed.id, "sub");
     assert_eq!(failed.error, StartError::BadSpec(SpecError::ZeroPeriod));
 
     let journal = Journal::new();
@@ -291,7 +291,7 @@ fn when_a_child_does_not_start_the_earlier_ones_end_in_reverse_and_the_later_one
         assert_eq!(journal.all(), ["start a", "start b", "fail c", "stop b", "stop a"]);
         let StartError::Failed(reason @ ExitReason::ShutdownWith(_)) = error else { panic!("{error:?}") };
         let failed: &FailedToStartChild = reason.downcast_ref().unwrap();
-        assert_eq!(failed.id, "c".into());
+        assert_eq!(failed.id, "c");
         assert_eq!(failed.error, StartError::Failed("broken".into()));
         assert_eq!(inbox.try_recv(), None, "a failed start leaves nothing in the mailbox");
     });
@@ -549,6 +549,6 @@ fn a_failed_start_names_the_child_also_behind_temporary_ones_that_ignored() {
     let error = Supervisor::one_for_one().children(children).start().unwrap_err();
     let StartError::Failed(reason) = error else { panic!("not {error:?}") };
     let child: &FailedToStartChild = reason.downcast_ref().expect("it carries the child");
-    assert_eq!(child.id, "fails".into());
+    assert_eq!(child.id, "fails");
     assert_eq!(journal.all(), ["ignore ignores", "start up", "ignore another", "fail fails", "stop up"]);
 }

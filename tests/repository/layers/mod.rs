@@ -18,7 +18,7 @@ const LAYERS: Layers<'static> = &[
     &["process/signals"],
     &["process/mailbox"],
     &["process/lifecycle"],
-    &["child_spec", "gen_server"],
+    &["call_error", "child_spec", "gen_server"],
     &["agent", "registry"],
     &["supervisor"],
     &["task", "or_exit", "application"],
