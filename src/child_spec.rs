@@ -110,9 +110,9 @@ pub enum Restart {
 /// How a supervisor stops a child.
 ///
 /// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not trap
-/// exits unwinds at its next runtime call. Both may use the whole time: the
-/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process counts only if it is longer. A child that is killed
-/// has its [`kill_grace`](crate::process::Builder::kill_grace), and becomes a [zombie](crate::process::Zombie) after that.
+/// exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
+/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter. A child that is killed has its
+/// [`kill_grace`](crate::process::Builder::kill_grace), and becomes a [zombie](crate::process::Zombie) after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Shutdown {
@@ -121,7 +121,8 @@ pub enum Shutdown {
     /// Sends the exit signal `Shutdown`, and kills the child if it has not exited within this time.
     Timeout(Duration),
     /// Sends the exit signal `Shutdown` and waits without a limit: for supervisors, which have to wait for
-    /// their children.
+    /// their children. A child that does not trap exits and makes no runtime call becomes a zombie after its
+    /// `exit_timeout` (5 s by default), so that it cannot block its supervisor.
     Infinity,
 }
 

@@ -412,7 +412,9 @@ impl StoppingChild {
             Shutdown::BrutalKill => exit(pid, ExitReason::Kill), // cannot be trapped
             // The child has this time, whatever its own exit timeout is; then it is killed.
             Shutdown::Timeout(timeout) => shut_down(pid, timeout),
-            Shutdown::Infinity => shut_down(pid, Duration::MAX),
+            // No longer than its exit timeout: a child that neither traps exits nor makes a runtime call must not
+            // block its supervisor.
+            Shutdown::Infinity => exit(pid, ExitReason::Shutdown),
         }
         Self { pid, shutdown, requested_at: sync::now(), exit_watch }
     }

@@ -100,7 +100,7 @@
 //!
 //! Children are stopped in reverse order, one after the other. [`Shutdown`] says how: `Timeout` sends the exit
 //! signal `Shutdown` and kills the child if it has not exited in time, `Infinity` waits without a limit,
-//! `BrutalKill` kills at once. Until then the child may clean up, even if its own exit timeout is shorter. A dynamic supervisor stops all its children at the same time.
+//! `BrutalKill` kills at once. A dynamic supervisor stops all its children at the same time.
 //!
 //! # Requests
 //! | to | use |

@@ -335,38 +335,56 @@ fn assert_not_given_up(child: Pid, gate: &Gate, stop: impl FnOnce() + Send + 'st
 #[test]
 fn busy_child_has_its_shutdown_time_even_if_its_exit_timeout_is_shorter() {
     let _watchdog = watchdog();
-    for shutdown in [Shutdown::Timeout(MINUTE), Shutdown::Infinity] {
-        let times = Builder::new().exit_timeout(ms(20));
-        let started = Arc::new(AtomicUsize::new(0));
+    let shutdown = Shutdown::Timeout(MINUTE);
+    let times = Builder::new().exit_timeout(ms(20));
+    let started = Arc::new(AtomicUsize::new(0));
 
-        let gate = Gate::new();
-        let child = stuck("busy", times.clone(), &gate, &started).shutdown(shutdown);
-        let supervisor = up(Supervisor::one_for_one().child(child));
-        await_count("it is busy", &started, 1);
-        let (busy, stopped) = (child_pid(&supervisor, "busy"), supervisor.clone());
-        assert_not_given_up(busy, &gate, move || stopped.terminate_child("busy").or_exit());
-        supervisor.stop().unwrap();
+    let gate = Gate::new();
+    let child = stuck("busy", times.clone(), &gate, &started).shutdown(shutdown);
+    let supervisor = up(Supervisor::one_for_one().child(child));
+    await_count("it is busy", &started, 1);
+    let (busy, stopped) = (child_pid(&supervisor, "busy"), supervisor.clone());
+    assert_not_given_up(busy, &gate, move || stopped.terminate_child("busy").or_exit());
+    supervisor.stop().unwrap();
 
-        let gate = Gate::new();
-        let dynamic = DynamicSupervisor::start().unwrap();
-        let child = stuck("busy", times.clone(), &gate, &started).shutdown(shutdown);
-        let busy = dynamic.start_child(child).unwrap();
-        await_count("it is busy", &started, 2);
-        assert_not_given_up(busy, &gate, move || dynamic.stop().or_exit());
+    let gate = Gate::new();
+    let dynamic = DynamicSupervisor::start().unwrap();
+    let child = stuck("busy", times.clone(), &gate, &started).shutdown(shutdown);
+    let busy = dynamic.start_child(child).unwrap();
+    await_count("it is busy", &started, 2);
+    assert_not_given_up(busy, &gate, move || dynamic.stop().or_exit());
 
-        let gate = Gate::new();
-        let tasks = TaskSupervisor::start().unwrap();
-        let (pass, count) = (gate.clone(), Arc::clone(&started));
-        let builder = tasks.builder().process(times).shutdown(shutdown);
-        let busy = builder
-            .start_child(move || {
-                count.fetch_add(1, Ordering::SeqCst);
-                pass.pass();
-            })
-            .unwrap();
-        await_count("it is busy", &started, 3);
-        assert_not_given_up(busy, &gate, move || tasks.stop().or_exit());
-    }
+    let gate = Gate::new();
+    let tasks = TaskSupervisor::start().unwrap();
+    let (pass, count) = (gate.clone(), Arc::clone(&started));
+    let builder = tasks.builder().process(times).shutdown(shutdown);
+    let busy = builder
+        .start_child(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            pass.pass();
+        })
+        .unwrap();
+    await_count("it is busy", &started, 3);
+    assert_not_given_up(busy, &gate, move || tasks.stop().or_exit());
+}
+
+#[test]
+fn busy_child_with_unlimited_shutdown_time_becomes_a_zombie_after_its_exit_timeout() {
+    let _watchdog = watchdog();
+    let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+    let deadline = ms(150);
+    let child = stuck("busy", Builder::new().exit_timeout(deadline), &gate, &count);
+    let supervisor = up(Supervisor::one_for_one().child(child.shutdown(Shutdown::Infinity)));
+    await_count("it is busy", &count, 1);
+    let pid = child_pid(&supervisor, "busy");
+    let began = Instant::now();
+    assert_eq!(supervisor.terminate_child("busy"), Ok(()));
+    let took = began.elapsed();
+    assert!(took >= deadline && took < deadline + SLACK, "{took:?}");
+    assert_eq!(zombies_of(&[pid]), 1);
+    gate.open();
+    eventually("the thread ends", || zombies_of(&[pid]) == 0);
+    supervisor.stop().unwrap();
 }
 
 /// Starts a supervisor of one stuck child, which may take that long to exit before it is replaced. The
