@@ -65,8 +65,8 @@ impl ExitReason {
 }
 
 /// Converts a boxed error into an exit reason, like [`ExitReason::error`]. Errors of `anyhow` and similar crates convert
-/// into such a box with `into`. An error that the reason contains as it is can be had back as the box, with
-/// [`downcast_ref`](ExitReason::downcast_ref).
+/// into such a box with `into`. If the reason contains the error as it is, [`downcast_ref`](ExitReason::downcast_ref)
+/// returns it as the box.
 ///
 /// ```
 /// use std::error::Error;

@@ -53,7 +53,7 @@ pub enum ExitReason {
     Killed,
     /// There was no such process.
     NoProc,
-    /// The connection to the process' node was lost.
+    /// The connection to the process' node was lost. Reserved; this version never produces it.
     NoConnection,
     /// A timeout passed.
     Timeout,
@@ -344,7 +344,7 @@ struct PanicInner {
 }
 
 /// The place where a panic occurred.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PanicLocation {
     /// The source file, by the path that the compiler was given.

@@ -154,8 +154,8 @@ impl fmt::Display for StatusText<'_> {
         if let Some(pid) = info.waiting_on {
             write!(f, " for {pid}")?;
         }
-        if info.mailbox_len > 0 {
-            write!(f, ", message_queue_len {}", info.mailbox_len)?;
+        if info.message_queue_len > 0 {
+            write!(f, ", message_queue_len {}", info.message_queue_len)?;
         }
         Ok(())
     }

@@ -214,7 +214,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     }
 
     /// Adds a server as listener. It is looked up for each event.
-    pub(crate) fn add_server<S>(&self, server: ServerRef<S>)
+    pub(crate) fn add_server<S>(&self, server: &ServerRef<S>)
     where
         S: GenServer,
         S::Cast: From<RegistryEvent<K, V>>,
@@ -238,7 +238,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                 None => {} // the server is not running at the moment
             }
         };
-        self.add_or_replace(server.target, Arc::new(send));
+        self.add_or_replace(server.target.clone(), Arc::new(send));
     }
 
     /// Adds a listener, or replaces the one for the same process or name: a restarted server subscribes again.

@@ -352,8 +352,8 @@ fn body() {
         wrong: Mutex::new(Vec::new()),
     });
     let (books, stop) = ([(); 2].map(|()| Book::start(()).expect("a free thread")), Arc::default());
-    arena.unique.listen_server(books[0].clone());
-    arena.many.listen_server(books[1].clone());
+    arena.unique.listen_server(&books[0]);
+    arena.many.listen_server(&books[1]);
 
     let mut seeds = 0..;
     let mut workers: Vec<Watch> =
