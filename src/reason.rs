@@ -83,6 +83,12 @@ impl CallFailure {
     }
 }
 
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call to {} failed: {}", self.server, self.reason)
+    }
+}
+
 impl ExitReason {
     /// Creates a reason of your own from any value that can be compared and printed. Text is displayed as it is, other
     /// values with their `Debug`.
@@ -149,7 +155,7 @@ impl fmt::Display for ExitReason {
             Self::Timeout => f.write_str("timeout"),
             Self::Panic(report) => report.fmt(f),
             Self::NoCatch(value) => write!(f, "nocatch({value})"),
-            Self::Call(failure) => write!(f, "call to {} failed: {}", failure.server, failure.reason),
+            Self::Call(failure) => failure.fmt(f),
             Self::Other(value) => value.fmt(f),
         }
     }
@@ -343,7 +349,7 @@ struct PanicInner {
     payload: Mutex<Option<ContainedDrop<Payload>>>,
 }
 
-/// The place where a panic occurred.
+/// The place where a panic occurred. Its `Display` is `file:line:column`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PanicLocation {
@@ -353,6 +359,13 @@ pub struct PanicLocation {
     pub line: u32,
     /// The column, counted from 1.
     pub column: u32,
+}
+
+/// Formats the location like the one of std: file, line and column.
+impl fmt::Display for PanicLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
 }
 
 impl PanicLocation {
@@ -378,7 +391,7 @@ impl PanicReport {
         &self.0.message
     }
 
-    /// Returns the place where the panic occurred. `None` if the program replaced the panic hook after the first process
+    /// Returns the place where the panic occurred; its `Display` is `file:line:column`. `None` if the program replaced the panic hook after the first process
     /// started, or if the panic occurred on another thread and was resumed on this one, for example by rayon or after a
     /// `join` of std.
     pub fn location(&self) -> Option<&PanicLocation> {

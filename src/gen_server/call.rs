@@ -238,7 +238,7 @@ impl<S: GenServer> ServerRef<S> {
             drop(unsent);
             // The server is exiting. Wait until it has exited: a caller that gets `NoProc` may rely on the
             // name being free.
-            return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(timeout) {
+            return match watch_block(Arc::clone(server)).wait_timeout(timeout) {
                 Some(_) => Err(no_proc()),
                 None => Err(self.timed_out(timeout)),
             };

@@ -66,14 +66,14 @@
 //!
 //! const PRINTER: Name<&str> = Name::new("doc.process printer");
 //!
-//! let builder = process::Builder::new().name("doc.process printer");
+//! let builder = process::Builder::new().name(PRINTER);
 //! let printer = builder.spawn_receiver(|inbox: &mut Inbox<&'static str>| {
 //!     while let Event::Message(line) = inbox.recv() {
 //!         println!("{line}");
 //!     }
 //! })?;
 //! PRINTER.send("hello")?;
-//! assert_eq!(process::whereis("doc.process printer"), Some(printer.pid()));
+//! assert_eq!(PRINTER.whereis(), Some(printer.pid()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
