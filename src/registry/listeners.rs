@@ -14,6 +14,7 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::server_ref::Target;
 use crate::pid::Pid;
 use crate::process::control::table;
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::address::Address;
 use crate::process::names;
 use crate::sync::Mutex;
@@ -232,7 +233,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                     });
                 }
                 Some(Err(found)) => {
-                    let expected = type_name::<S>();
+                    let expected = public_type_name(type_name::<S>());
                     log::warn!("registry event not delivered to {server}: it is {found}, not {expected}");
                 }
                 None => {} // the server is not running at the moment

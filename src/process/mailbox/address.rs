@@ -11,6 +11,7 @@ use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::control::type_name::public_type_name;
 use crate::process::error::SendError;
 use crate::process::mailbox::inbox::{Inbox, MailboxQueue};
 use crate::process::mailbox::throttle;
@@ -215,7 +216,9 @@ impl<M: Send + 'static> Name<M> {
             Ok(_) if local::get().is_some_and(|me| me.is_zombie()) => Err(SendError::NoProc(message)),
             // The holder may begin to exit after the look-up; then it hands the message back.
             Ok(address) => address.send_as_runtime(message).map_err(SendError::NoProc),
-            Err(found) => Err(SendError::WrongType { message, expected: type_name::<M>(), found }),
+            Err(found) => {
+                Err(SendError::WrongType { message, expected: public_type_name(type_name::<M>()), found })
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::SystemMessage;
 use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::queue::Queue;
 use crate::process::mailbox::queue::Reader;
 use crate::process::mailbox::throttle;
@@ -134,7 +135,7 @@ impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
         Queue::received(self)
     }
     fn message_type(&self) -> &'static str {
-        type_name::<M>()
+        public_type_name(type_name::<M>())
     }
 }
 
