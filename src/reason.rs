@@ -307,6 +307,15 @@ impl ReasonValue {
     }
 
     /// Returns the value if its type is `T`.
+    ///
+    /// ```
+    /// use rethread::ExitReason;
+    ///
+    /// let reason = ExitReason::shutdown_with(42);
+    /// let ExitReason::ShutdownWith(value) = &reason else { panic!("expected a shutdown") };
+    /// assert_eq!((value.downcast_ref::<i32>(), value.downcast_ref::<u8>()), (Some(&42), None));
+    /// assert_eq!(reason.downcast_ref::<i32>(), Some(&42)); // the same, from the reason
+    /// ```
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
         self.0.get().as_any().downcast_ref()
     }
@@ -338,6 +347,21 @@ fn is_same_text(mine: &dyn Any, theirs: &dyn Any) -> bool {
 }
 
 /// A panic: its message, its location and, if backtraces are enabled, its backtrace.
+///
+/// ```
+/// use rethread::ExitReason;
+/// use rethread::process::{self, AttachError};
+///
+/// let result = process::attach(|| -> i32 { panic!("boom") });
+/// let Err(AttachError::Exited(ExitReason::Panic(report))) = result else { panic!("expected a panic") };
+/// assert_eq!(report.message(), "boom");
+/// if let Some(location) = report.location() {
+///     println!("at {location}"); // at src/main.rs:4:41
+/// }
+/// if let Some(backtrace) = report.backtrace() {
+///     println!("{backtrace}");
+/// }
+/// ```
 #[derive(Clone)]
 pub struct PanicReport(Arc<PanicInner>);
 
@@ -405,6 +429,17 @@ impl PanicReport {
     }
 
     /// Takes the payload of a `panic_any`, if it is not text. Returns it only once: all clones of a report share it.
+    ///
+    /// ```
+    /// use rethread::ExitReason;
+    /// use rethread::process::{self, AttachError};
+    ///
+    /// let result = process::attach(|| -> () { std::panic::panic_any(42) });
+    /// let Err(AttachError::Exited(ExitReason::Panic(report))) = result else { panic!("expected a panic") };
+    /// let payload = report.take_payload().expect("it is not text");
+    /// assert_eq!(payload.downcast_ref::<i32>(), Some(&42));
+    /// assert!(report.take_payload().is_none());
+    /// ```
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().take().map(ContainedDrop::into_inner)
     }
