@@ -95,7 +95,7 @@ fn a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
         let watch = process::watch(process.unwrap());
         gate.open();
         watch.wait();
-        trouble(format!("process {} ", watch.pid()))
+        trouble(format!("process {} ", watch.pid().unwrap()))
     };
     assert_eq!(end(|| process::exit_with("x")), [""; 0]);
     assert_eq!(end(|| ()), [""; 0]);

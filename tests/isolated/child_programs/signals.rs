@@ -212,7 +212,7 @@ fn stopped_program() {
         let first = keeps.whereis();
         keeps.call(Ask::Ping).expect("it answers");
         let end = keeps.watch();
-        process::exit(end.pid(), ExitReason::Kill);
+        process::exit(end.pid().expect("it is running"), ExitReason::Kill);
         end.wait();
         eventually("it is restarted", || keeps.whereis().is_some_and(|now| Some(now) != first));
         keeps.call(Ask::Ping).expect("it answers");

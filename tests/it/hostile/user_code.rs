@@ -234,7 +234,7 @@ fn a_table_of_names_that_panics() {
     let server = Idle::child_spec(()).name(ServerRef::via(Careless)).start().unwrap();
     let watch = server.watch();
     // The process table no longer finds it, but its watch does.
-    process::exit(watch.pid(), "requested");
+    process::exit(watch.pid().unwrap(), "requested");
     assert_eq!(watch.wait(), "requested".into());
 }
 

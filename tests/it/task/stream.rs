@@ -82,7 +82,7 @@ impl Roll {
 
     /// Returns `true` if all have exited, and are not just exiting.
     fn gone(&self) -> bool {
-        self.0.lock().iter().all(|watch| process::info(watch.pid()).is_none())
+        self.0.lock().iter().all(|watch| process::info(watch.pid().unwrap()).is_none())
     }
 
     /// Waits for all to exit and returns their reasons.
@@ -704,7 +704,8 @@ mod time_limits {
         });
         let ExitReason::Call(failure) = &reason else { panic!("a failed join was due, not {reason}") };
         assert_eq!(failure.reason, ExitReason::Timeout);
-        let pids: Vec<_> = roll.0.lock().iter().map(|watch| format!("task {}", watch.pid())).collect();
+        let pids: Vec<_> =
+            roll.0.lock().iter().map(|watch| format!("task {}", watch.pid().unwrap())).collect();
         assert!(pids.iter().any(|pid| **pid == *failure.server), "{failure:?}");
         assert!(roll.wait().iter().all(|reason| *reason == ExitReason::Killed));
     }
