@@ -147,7 +147,7 @@ fn start_failure(error: &StartError) -> Option<ExitReason> {
     match error {
         StartError::Failed(reason) => Some(reason.clone()),
         StartError::NoSupervisor(reason) => Some(reason.clone()),
-        StartError::Timeout { .. } => Some(ExitReason::Timeout),
+        StartError::Timeout => Some(ExitReason::Timeout),
         _ => None,
     }
 }
@@ -156,8 +156,8 @@ fn start_failure(error: &StartError) -> Option<ExitReason> {
 fn stop_failure(error: &StopError) -> Option<ExitReason> {
     match error {
         StopError::Exited(reason) => Some(reason.clone()),
-        StopError::NoProc { .. } => Some(ExitReason::NoProc),
-        StopError::Timeout { .. } => Some(ExitReason::Timeout),
+        StopError::NoProc => Some(ExitReason::NoProc),
+        StopError::Timeout => Some(ExitReason::Timeout),
         _ => None,
     }
 }

@@ -219,10 +219,10 @@ fn events_tell_a_life_from_the_start_to_the_end() {
         let mine = |event: &ProcessEvent| event.pid == child;
         let started = next(&mut events, mine);
         assert_eq!(started.kind, ProcessEventKind::Started { parent: Some(inbox.pid()) });
-        assert_eq!(started.name.as_deref(), Some(name));
+        assert_eq!(started.display_name.as_deref(), Some(name));
         let exited = next(&mut events, mine);
         assert_eq!(exited.kind, ProcessEventKind::Exited { reason: ExitReason::Normal });
-        assert_eq!(exited.name.as_deref(), Some(name), "although the name is free again");
+        assert_eq!(exited.display_name.as_deref(), Some(name), "although the name is free again");
         assert!(exited.to_string().ends_with("exited: normal"), "{exited}");
     });
 }
@@ -297,7 +297,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     );
     gate.open();
     let reaped = next(&mut events, mine);
-    assert_eq!((reaped.kind, reaped.name.as_deref()), (ProcessEventKind::Reaped, Some(label)));
+    assert_eq!((reaped.kind, reaped.display_name.as_deref()), (ProcessEventKind::Reaped, Some(label)));
 }
 
 #[test]
