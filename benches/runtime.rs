@@ -90,7 +90,7 @@ fn message_there_and_back(bencher: Bencher<'_, '_>) {
 
 /// Runs `body` as a process.
 fn attached(body: impl FnOnce(&mut Inbox<()>)) {
-    process::attach(body).expect("nothing ends the bench");
+    process::attach_receiver(body).expect("nothing ends the bench");
 }
 
 #[divan::bench]
@@ -153,7 +153,7 @@ fn panic_to_down(bencher: Bencher<'_, '_>) {
 fn spawn_and_end(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let child = process::spawn(|| ()).expect("a free thread");
-        process::watch(&child).wait()
+        process::watch(child).wait()
     });
 }
 
@@ -161,7 +161,7 @@ fn spawn_and_end(bencher: Bencher<'_, '_>) {
 fn panic_to_watch(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let child = process::spawn(|| panic!("on request")).expect("a free thread");
-        process::watch(&child).wait()
+        process::watch(child).wait()
     });
 }
 

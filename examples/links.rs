@@ -2,6 +2,8 @@
 //! trapped. Run it with `cargo run --example links`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
+use std::time::Duration;
+
 use rethread::ExitReason;
 use rethread::process::{self, Event, Inbox, SpawnError};
 
@@ -27,13 +29,14 @@ fn next(inbox: &mut Inbox<&'static str>) -> String {
         Event::Message(text) => format!("a message: {text}"),
         Event::Exit { reason, .. } => format!("an exit signal: {}", format_reason(reason)),
         Event::Down { reason, .. } => format!("a down: {}", format_reason(reason)),
+        other => format!("{other:?}"),
     }
 }
 
 fn link_propagates_exit(inbox: &mut Inbox<&'static str>) -> Result<(), SpawnError> {
-    let (_parent, _monitor) = process::spawn_receiver_monitor::<()>(|parent| {
+    let (_parent, _monitor) = process::spawn_monitor(|| {
         let _child = process::spawn_link(|| panic!("the child slipped"));
-        parent.recv(); // waits for a message that never comes
+        process::sleep(Duration::MAX);
     })?;
     println!("link: the parent exits with its child; main monitors it and gets {}", next(inbox));
     Ok(())

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use rethread::StartError;
 use rethread::prelude::*;
-use rethread::process::{Address, Event, Inbox};
+use rethread::process::Address;
 use rethread::registry::{DuplicateRegistry, Registry};
-use rethread::supervisor::DynamicSupervisor;
-use rethread::supervisor::DynamicSupervisorRef;
+use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef};
 
 struct Room {
     name: String,
@@ -72,7 +71,7 @@ fn chat(inbox: &mut Inbox<String>) -> Result<(), Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let system = Supervisor::start_link([DynamicSupervisor::child_spec().name(ROOMS)], Strategy::OneForOne)?;
-    process::attach(chat)??;
+    process::attach_receiver(chat)??;
     system.stop()?;
     Ok(())
 }

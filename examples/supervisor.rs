@@ -47,6 +47,7 @@ struct Band;
 
 impl Supervise for Band {
     type Args = u32;
+    type Spec = SupervisorSpec;
 
     /// Returns the specification; called at every start.
     fn init(max_restarts: u32) -> Result<SupervisorSpec, InitError> {

@@ -348,7 +348,7 @@ fn shell(dir: PathBuf) -> Result<ApplicationExit, Failure> {
 }
 
 fn print(list: &str) -> Result<(), Failure> {
-    lines(list)?.iter().for_each(|line| println!("  {list} {line}"));
+    lines(list)?.iter().for_each(|line| println!("{list} {line}"));
     Ok(())
 }
 

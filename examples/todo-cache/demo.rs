@@ -2,6 +2,7 @@
 //! entries, and then compares the acknowledged entries with the stored ones.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,9 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use rethread::process::{self, Address, Event, Inbox};
+use rethread::process::{self, Event, Inbox};
 use rethread::{ExitReason, Pid};
-use std::convert::Infallible;
 
 use crate::todo::client::Client;
 use crate::todo::date::Date;
@@ -158,8 +158,7 @@ impl<'a> Demo<'a> {
         loop {
             match self.inbox.recv() {
                 Event::Exit { from, reason } if from == pid => return reason,
-                Event::Message(never) => match never {},
-                Event::Exit { .. } | Event::Down { .. } => {}
+                _ => {}
             }
         }
     }
@@ -275,7 +274,7 @@ impl<'a> Demo<'a> {
     }
 
     /// Starts the writers, which add entries until they are stopped, each to a list of its own.
-    fn start_writers(&self) -> Result<Vec<Address<Infallible>>, Failure> {
+    fn start_writers(&self) -> Result<Vec<Pid>, Failure> {
         // Titles are unique even if the folder has the entries of an earlier demonstration.
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
         let date: Date = "2026-11-22".parse()?;
@@ -284,7 +283,7 @@ impl<'a> Demo<'a> {
                 let list: ListName = format!("writer {writer}").parse()?;
                 let ledger = Arc::clone(&self.ledger);
                 let client = self.client;
-                let write = move |_: &mut Inbox<Infallible>| {
+                let write = move || {
                     for number in 1_u64.. {
                         let Ok(title) = Title::from_str(&format!("entry {number} of run {run}")) else {
                             return;
@@ -323,7 +322,7 @@ impl<'a> Demo<'a> {
 }
 
 /// Stops the writers, wherever they are, and waits for their exits.
-fn stop_writers(writers: Vec<Address<Infallible>>) {
+fn stop_writers(writers: Vec<Pid>) {
     let watches: Vec<_> = writers.iter().map(process::watch).collect();
     writers.iter().for_each(|writer| process::exit(writer, ExitReason::Shutdown));
     watches.iter().for_each(|watch| drop(watch.wait()));

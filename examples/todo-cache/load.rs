@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use rethread::process;
-use rethread::task::Task;
+use rethread::task::{self, Task};
 use serde_json::Value;
 
 use crate::net::{Connection, Reply, authority};

@@ -50,7 +50,7 @@ fn serve_until_exit(
                 system.stop()?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Event::Exit { .. } | Event::Down { .. } => {}
+            _ => {}
         }
     }
 }

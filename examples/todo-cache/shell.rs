@@ -96,7 +96,7 @@ fn next(inbox: &mut Inbox<Input>, system: Pid) -> Result<Input, ExitReason> {
         match inbox.recv() {
             Event::Message(input) => return Ok(input),
             Event::Exit { from, reason } if from == system => return Err(reason),
-            Event::Exit { .. } | Event::Down { .. } => {}
+            _ => {}
         }
     }
 }

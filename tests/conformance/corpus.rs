@@ -202,7 +202,7 @@ kind: 1 of 3 scripts agree";
     }
 
     #[test]
-    fn a_corpus_with_nothing_in_it_fails_and_says_what_was_expected() {
+    fn empty_corpus_fails_with_the_expected_layout() {
         let empty = tempfile::tempdir().unwrap();
         for folder in [empty.path().to_owned(), empty.path().join("nowhere")] {
             let text = find_other(&folder, "process").unwrap_err();

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use corpus::Found;
-use rethread::process::{self, Settings};
+use rethread::process;
 
 /// The variable that selects another folder of scripts.
 const OTHER: &str = "RETHREAD_CONFORMANCE";

@@ -11,6 +11,7 @@ use rethread::process::{self, Address, Event, Inbox, MonitorTarget, Name};
 use rethread::{ExitReason, MonitorRef, Pid};
 
 /// A request to a scripted process.
+#[derive(Debug)]
 enum Request {
     Ping,
     Do(Vec<String>),
@@ -244,7 +245,7 @@ fn canonical(events: Vec<String>) -> Vec<String> {
 }
 
 fn spawn_scripted(board: &Arc<Board>, driver: &Address<ToDriver>) -> Address<Request> {
-    process::spawn(scripted(board, driver)).expect("a free thread")
+    process::spawn_receiver(scripted(board, driver)).expect("a free thread")
 }
 
 fn scripted(
@@ -294,6 +295,7 @@ impl Actor {
                         format!("DOWN {} {target} {}", label.unwrap_or("?".into()), text(&reason)),
                     );
                 }
+                event => panic!("unexpected event: {event:?}"),
             }
         }
     }
@@ -319,11 +321,12 @@ impl Actor {
             ["spawn", child] => self.enlist(child, spawn_scripted(&self.board, &self.driver)),
             ["spawn_link", child] => {
                 let body = scripted(&self.board, &self.driver);
-                self.enlist(child, process::spawn_link(body).map_err(|error| error.to_string())?)
+                self.enlist(child, process::spawn_receiver_link(body).map_err(|error| error.to_string())?)
             }
             ["spawn_monitor", child, label] => {
                 let body = scripted(&self.board, &self.driver);
-                let (address, monitor) = process::spawn_monitor(body).map_err(|error| error.to_string())?;
+                let (address, monitor) =
+                    process::spawn_receiver_monitor(body).map_err(|error| error.to_string())?;
                 remember(label, monitor);
                 self.enlist(child, address)
             }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rethread::agent::{Agent, AgentRef};
 use rethread::prelude::*;
-use rethread::process::{self, Inbox};
 
 const MARK: &str = "RETHREAD_TEST_MAIN";
 
@@ -23,7 +22,7 @@ impl Drop for Asks {
             process::watch(&child).wait_timeout(Duration::from_secs(30)).is_some()
         });
         let _ = process::send_after(Duration::from_secs(3600), process::Name::new("unregistered"), ());
-        let attached = process::attach_receiver(|_: &mut Inbox<()>| 1).is_err(); // the thread-local for the identity is gone
+        let attached = process::attach(|| 1).is_err(); // the thread-local for the identity is gone
         let stopped = self.0.stop();
         let _ =
             writeln!(std::io::stdout(), "{me:?} {got:?} {joined:?} {exit_reason:?} {attached} {stopped:?}");
@@ -36,11 +35,9 @@ fn program() {
     // Initialised before the runtime's thread-locals on this thread, so that it is dropped after those.
     ASKS.with(|asks| asks.borrow().is_none());
     let agent = Agent::start(|| 5).expect("a free thread");
-    process::attach_receiver(|_: &mut Inbox<()>| {
-        process::spawn_receiver_link::<()>(|inbox| drop(inbox.recv())).map(drop)
-    })
-    .expect("it returns")
-    .expect("a free thread");
+    process::attach(|| process::spawn_receiver_link::<()>(|inbox| drop(inbox.recv())).map(drop))
+        .expect("it returns")
+        .expect("a free thread");
     ASKS.set(Some(Asks(agent)));
 }
 

@@ -11,8 +11,8 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use rethread::ExitReason;
-use rethread::process::{self, Inbox, Settings};
-use rethread::task::{self, Task};
+use rethread::process::{self, Inbox};
+use rethread::task;
 use support::child_program::in_child_program;
 use support::{Gate, attached, eventually};
 
@@ -31,12 +31,12 @@ fn builder(kilobytes: usize) -> process::Builder {
 fn thread_of(kilobytes: usize, body: impl FnOnce() + Send + 'static) -> ThreadId {
     keep();
     let (tx, rx) = channel();
-    let run = move |_: &mut Inbox<()>| {
+    let run = move || {
         tx.send(thread::current().id()).expect("the test receives");
         body();
     };
     let child = builder(kilobytes).spawn(run).expect("a thread");
-    process::watch(&child).wait();
+    process::watch(child).wait();
     rx.recv().expect("it sent a value")
 }
 
@@ -60,7 +60,7 @@ fn the_next_process_finds_the_thread_locals_of_the_one_before() {
 }
 
 #[test]
-fn nothing_of_the_runtime_is_left() {
+fn reused_thread_has_no_state_of_the_previous_process() {
     keep();
     attached(|inbox: &mut Inbox<()>| {
         let first = inbox.pid();
@@ -111,8 +111,7 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
             Some(label) => builder.label(label),
             None => builder,
         };
-        let child =
-            builder.spawn_receiver(move |_: &mut Inbox<()>| tx.send(name()).expect("the test receives"));
+        let child = builder.spawn(move || tx.send(name()).expect("the test receives"));
         process::watch(child.expect("a thread")).wait();
         rx.recv().expect("it sent a value")
     };
@@ -124,7 +123,7 @@ fn a_kept_thread_is_called_by_the_label_of_its_process() {
 }
 
 #[test]
-fn of_the_threads_that_nobody_needs_two_stay() {
+fn two_idle_threads_are_kept() {
     fn kept() -> usize {
         let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
@@ -144,7 +143,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
         let all: Vec<_> = (0..20)
             .map(|_| {
                 let gate = gate.clone();
-                process::spawn_receiver(move |_: &mut Inbox<()>| gate.pass()).expect("a thread")
+                process::spawn(move || gate.pass()).expect("a thread")
             })
             .collect();
         eventually("all have their names", || kept() == 20);
@@ -159,7 +158,7 @@ fn of_the_threads_that_nobody_needs_two_stay() {
 }
 
 #[test]
-fn a_kept_thread_is_only_for_who_wants_a_stack_of_its_size() {
+fn idle_thread_is_reused_only_with_equal_stack_size() {
     let _watchdog = support::watchdog();
     let (mut small, mut large) = (HashSet::new(), HashSet::new());
     for _ in 0..100 {

@@ -44,7 +44,7 @@ fn a_function_that_panics_ends_the_agent_and_fails_the_call() {
 }
 
 #[test]
-fn a_caller_that_is_linked_and_does_not_trap_goes_down_with_it() {
+fn linked_caller_that_does_not_trap_exits_with_the_agent() {
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let agent = Agent::start_link(|| 1).unwrap();
         let _ = agent.update(|_| panic!("together"));
@@ -101,7 +101,7 @@ fn a_first_value_that_panics_is_a_failed_start() {
 
 // scenario: AG-06
 #[test]
-fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
+fn cast_to_exited_agent_is_ignored_and_call_is_an_error() {
     let _watchdog = watchdog();
     let agent = agent(1);
     agent.stop().unwrap();
@@ -115,7 +115,7 @@ fn a_cast_to_a_dead_agent_is_all_right_and_a_call_is_not() {
 }
 
 #[test]
-fn what_was_asked_in_order_is_done_in_order() {
+fn requests_are_executed_in_order() {
     let _watchdog = watchdog();
     let agent = Agent::start(Vec::new).unwrap();
     agent.update(|list| list.push(1)).unwrap();
@@ -127,7 +127,7 @@ fn what_was_asked_in_order_is_done_in_order() {
 }
 
 #[test]
-fn a_failed_cast_ends_it_and_the_next_call_learns_that() {
+fn failed_cast_ends_the_agent_and_fails_the_next_call() {
     let _watchdog = watchdog();
     let agent = agent(1);
     let watch = agent.watch();
@@ -249,7 +249,7 @@ fn a_value_that_is_not_send_stays_in_its_agent() {
 }
 
 #[test]
-fn an_agent_that_asks_itself_is_told_so() {
+fn agent_that_calls_itself_gets_an_error() {
     let _watchdog = watchdog();
     let name = Number::named(unique("itself"));
     let agent = Agent::child_spec(|| 1).name(name.clone()).start().unwrap();
@@ -259,7 +259,7 @@ fn an_agent_that_asks_itself_is_told_so() {
 }
 
 #[test]
-fn an_agent_of_another_type_is_told_from_this_one() {
+fn agent_of_another_type_is_an_error() {
     let _watchdog = watchdog();
     let name = unique("typed");
     let number = Agent::child_spec(|| 1).name(AgentRef::named(name)).start().unwrap();
@@ -271,7 +271,7 @@ fn an_agent_of_another_type_is_told_from_this_one() {
 }
 
 #[test]
-fn the_value_is_dropped_before_anybody_hears_of_the_end() {
+fn value_is_dropped_before_the_exit_is_delivered() {
     struct Noted(Journal);
     impl Drop for Noted {
         fn drop(&mut self) {

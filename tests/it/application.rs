@@ -92,7 +92,7 @@ fn the_order_of_a_stop() {
 
 // scenario: AP-03
 #[test]
-fn what_does_not_run_cannot_be_stopped() {
+fn application_that_does_not_run_cannot_be_stopped() {
     let _watchdog = watchdog();
     let name = unique("ap 03");
     let not_started = Err(ApplicationError::NotStarted(name.into()));
@@ -129,7 +129,7 @@ fn a_killed_top_supervisor() {
 
 // scenario: AP-06
 #[test]
-fn what_nobody_supervises_is_killed() {
+fn unsupervised_processes_are_killed() {
     attached(|_: &mut Inbox<()>| {
         capture();
         let (name, strays) = (unique("ap 06"), Arc::new(Mutex::new(Vec::new())));
@@ -301,7 +301,7 @@ fn it_starts_only_after_what_it_depends_on() {
 }
 
 #[test]
-fn callbacks_that_fail_are_reported_and_the_end_goes_on() {
+fn failing_callbacks_are_reported_and_the_shutdown_continues() {
     let _watchdog = watchdog();
     capture();
     type Failure = fn();
@@ -403,7 +403,7 @@ fn a_stop_from_inside_is_refused_and_begin_stop_is_the_way() {
 }
 
 #[test]
-fn all_who_stop_it_at_the_same_time_wait_for_the_same_end() {
+fn concurrent_stops_wait_for_the_same_exit() {
     let _watchdog = watchdog();
     let (begun, gate) = (Gate::new(), Gate::new());
     let (reached, held) = (begun.clone(), gate.clone());
@@ -461,7 +461,7 @@ fn one_that_is_still_starting_can_be_stopped() {
 }
 
 #[test]
-fn a_supervisor_that_gives_up_is_told_from_one_that_was_stopped() {
+fn application_exit_distinguishes_giving_up_from_stop() {
     let _watchdog = watchdog();
     capture();
     let (name, journal) = (unique("gives up"), Journal::new());
@@ -524,7 +524,7 @@ fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
 }
 
 #[test]
-fn a_thread_that_does_not_end_is_left_behind_and_the_log_tells() {
+fn thread_that_does_not_end_is_left_behind_and_logged() {
     let _watchdog = watchdog();
     capture();
     let (name, label, gate) = (unique("deaf"), unique("the deaf"), Gate::new());
@@ -739,7 +739,7 @@ fn a_master_that_is_killed_in_a_callback_that_never_returns_leaves_nothing_behin
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a start from a foreign thread")]
-fn who_waits_for_a_start_that_fails_is_told_so() {
+fn wait_for_start_that_fails_returns_the_failure() {
     let _watchdog = watchdog();
     let (name, inside, gate) = (unique("fails"), Gate::new(), Gate::new());
     let (began, go) = (inside.clone(), gate.clone());
@@ -796,7 +796,7 @@ fn a_stop_that_would_wait_for_its_own_caller_is_refused() {
 }
 
 #[test]
-fn a_child_that_calls_whoever_waits_for_the_stop_is_told() {
+fn call_to_process_waiting_for_stop_is_refused() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("back"), Journal::new());
     let outside = Outside::start(()).unwrap();
@@ -813,7 +813,7 @@ fn a_child_that_calls_whoever_waits_for_the_stop_is_told() {
 }
 
 #[test]
-fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
+fn stop_in_destructor_of_exiting_process_is_refused() {
     struct Stops(ApplicationRef, Journal);
     impl Drop for Stops {
         fn drop(&mut self) {

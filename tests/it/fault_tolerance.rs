@@ -50,7 +50,7 @@ fn the_crash_of_a_process_leaves_unrelated_processes_and_their_memory_alone() {
 }
 
 #[test]
-fn the_death_of_a_parent_leaves_an_unlinked_child_alive() {
+fn exit_of_parent_does_not_end_unlinked_child() {
     let _watchdog = watchdog();
     let (own_child, go) = (Arc::new(Mutex::new(None)), Gate::new());
     let (slot, wait) = (Arc::clone(&own_child), go.clone());
@@ -85,7 +85,7 @@ fn errors_are_caught_by_class_and_value() {
 }
 
 #[test]
-fn what_the_catcher_does_not_ask_for_goes_on_to_the_next_one() {
+fn uncaught_class_continues_to_the_next_attempt() {
     attached(|_: &mut Inbox<()>| {
         let outer = attempt(|| {
             attempt(|| -> i32 { process::throw(1_u8) }).catch_throw(|text: &str| text.len() as i32) // another type of value
@@ -115,7 +115,7 @@ fn the_after_part_always_runs_and_does_not_change_the_result() {
 }
 
 #[test]
-fn a_link_takes_the_linked_process_down_with_the_same_reason() {
+fn linked_process_exits_with_the_same_reason() {
     let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
         let other = fragile();
         process::link(&other).unwrap();
@@ -297,7 +297,7 @@ fn a_call_notices_the_crash_of_the_server() {
 }
 
 #[test]
-fn one_for_one_restarts_only_the_child_that_died() {
+fn one_for_one_restarts_only_the_child_that_exited() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let [a, b] = ["a", "b"].map(|id| Child::new(id, &journal));

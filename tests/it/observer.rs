@@ -82,7 +82,7 @@ fn next(events: &mut EventReceiver, mut wanted: impl FnMut(&ProcessEvent) -> boo
 }
 
 #[test]
-fn the_tree_shows_who_started_whom_and_what_does_not_run() {
+fn tree_shows_parents_and_stopped_children() {
     let _watchdog = watchdog();
     let [top, a, b] = [unique("top"), unique("a"), unique("b")];
     let system = system(top, &[a, b]);
@@ -211,7 +211,7 @@ fn top_sorts_and_cuts() {
 }
 
 #[test]
-fn events_tell_a_life_from_the_start_to_the_end() {
+fn events_report_start_and_exit() {
     attached::<(), _>(|inbox| {
         let mut events = observer::events();
         let name = unique("short life");
@@ -228,7 +228,7 @@ fn events_tell_a_life_from_the_start_to_the_end() {
 }
 
 #[test]
-fn events_tell_of_restarts_and_of_giving_up() {
+fn events_report_restarts_and_giving_up() {
     let _watchdog = watchdog();
     let mut events = observer::events_with_capacity(100_000);
     let [top, a] = [unique("giver-up"), unique("crasher")];
@@ -301,7 +301,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
 }
 
 #[test]
-fn a_slow_reader_loses_the_oldest_and_holds_up_nobody() {
+fn slow_reader_loses_the_oldest_events_and_blocks_no_process() {
     in_child_program(|| {
         attached::<(), _>(|_| {
             let mut events = observer::events_with_capacity(4);
@@ -334,7 +334,7 @@ fn a_wait_for_events_can_be_killed() {
 }
 
 #[test]
-fn a_listener_that_goes_away_takes_no_other_along() {
+fn dropped_receiver_does_not_affect_others() {
     let _watchdog = watchdog();
     let (first, mut second, third) = (observer::events(), observer::events(), observer::events());
     drop(first);

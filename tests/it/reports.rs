@@ -41,7 +41,7 @@ fn named(stem: &str, plan: SupervisorSpec) -> (&'static str, SupervisorSpec) {
 
 // scenario: AP-08
 #[test]
-fn a_stop_is_no_news() {
+fn regular_stop_is_not_reported() {
     let _watchdog = watchdog();
     capture();
     let name = unique("ap 08");
@@ -82,7 +82,7 @@ fn no_end_that_was_to_be_expected_is_reported() {
 
 // scenario: AP-10
 #[test]
-fn a_plain_process_that_exits_is_no_news_and_one_that_panics_is() {
+fn exit_of_plain_process_is_not_reported_and_a_panic_is() {
     let _watchdog = watchdog();
     capture();
     let end = |body: fn()| {
@@ -172,7 +172,7 @@ fn too_many_restarts_are_reported_after_the_last_crash() {
 
 // scenario: AP-14
 #[test]
-fn a_failed_start_is_reported_if_it_was_planned_and_not_if_it_was_asked_for() {
+fn failed_start_is_reported_for_planned_child_and_not_for_start_child() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 14", Supervisor::one_for_one());
     let fails = || Child::new("fails", &Journal::new()).starts_as(|_| Begin::Quiet("no disk"));
@@ -222,7 +222,7 @@ fn a_child_that_does_not_shut_down_as_asked_is_reported() {
 
 // scenario: AP-15
 #[test]
-fn a_start_that_was_asked_for_is_told_at_a_lower_level() {
+fn start_by_start_child_is_logged_at_a_lower_level() {
     let _watchdog = watchdog();
     let (name, plan) = named("ap 15", Supervisor::one_for_one());
     let (a, b) = (Child::new("a", &Journal::new()), Child::new("b", &Journal::new()));
@@ -257,7 +257,7 @@ fn dynamic_children_are_reported_alike() {
 }
 
 #[test]
-fn a_crash_report_tells_the_links_and_what_the_supervisor_has_used() {
+fn crash_report_contains_links_and_used_restarts() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let child = Child::new("child of a report", &journal);

@@ -27,9 +27,9 @@ fn agent(gone: &Arc<AtomicBool>) -> AgentRef<Value> {
     Agent::start(move || Value { number: 0, gone }).expect("it starts")
 }
 
-fn killer(agent: &AgentRef<Value>) -> process::Address<u64> {
+fn killer(agent: &AgentRef<Value>) -> Pid {
     let pid = agent.whereis().expect("it is running");
-    process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread")
+    process::spawn(move || process::exit(pid, ExitReason::Kill)).expect("a thread")
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
         }
         let at_once = done();
         end_of(pid);
-        end_of(&killer);
+        end_of(killer);
         assert!(done() == at_once, "it was done after the call");
         assert_eq!(drained(inbox), []);
     });
@@ -72,6 +72,6 @@ fn who_hears_of_the_death_of_an_agent_by_asking_it_finds_its_value_gone() {
             }
             Err(other) => panic!("{other}"),
         }
-        end_of(&killer);
+        end_of(killer);
     });
 }

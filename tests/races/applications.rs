@@ -60,9 +60,9 @@ fn a_stop_meets_the_end_of_the_top_supervisor() {
         let counts = Arc::new(Counts::default());
         let app = plan(APP, &counts).start().expect("it starts");
         let top = app.supervisor();
-        let ending = process::spawn_receiver::<u64>(move |_| drop(top.stop())).expect("a thread");
+        let ending = process::spawn(move || drop(top.stop())).expect("a thread");
         let stopping = app.clone();
-        let other = process::spawn_receiver::<u64>(move |_| {
+        let other = process::spawn(move || {
             let stopped = stopping.stop();
             assert!(matches!(stopped, Ok(()) | Err(ApplicationError::NotStarted(_))), "{stopped:?}");
             assert!(!stopping.is_running());
@@ -73,7 +73,7 @@ fn a_stop_meets_the_end_of_the_top_supervisor() {
         counts.all_ended(APP, 1);
         assert!(app.wait().is_success());
         assert!(!matches!(other.wait(), ExitReason::Panic(_)));
-        end_of(&ending);
+        end_of(ending);
         drained(inbox);
     });
 }
@@ -84,7 +84,7 @@ fn of_two_starts_one_wins() {
     race("application: start, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
         let (other, test) = (Arc::clone(&counts), inbox.address());
-        let starting = process::spawn_receiver::<u64>(move |_| {
+        let starting = process::spawn(move || {
             let started = plan(APP, &other).start();
             assert!(matches!(started, Ok(_) | Err(ApplicationError::AlreadyStarted(_))), "{started:?}");
             test.send(started.is_ok().into());
@@ -97,7 +97,7 @@ fn of_two_starts_one_wins() {
         assert!(Application::running().contains(&APP.into()));
         Application::stop(APP).expect("it runs");
         counts.all_ended(APP, 1);
-        end_of(&starting);
+        end_of(starting);
     });
 }
 
@@ -108,7 +108,7 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
         let counts = Arc::new(Counts::default());
         let app = plan(APP, &counts).start().expect("it starts");
         let (other, test) = (Arc::clone(&counts), inbox.address());
-        let starting = process::spawn_receiver::<u64>(move |_| match plan(APP, &other).start() {
+        let starting = process::spawn(move || match plan(APP, &other).start() {
             Ok(_) => test.send(other.ends.load(Ordering::SeqCst) as u64),
             Err(error) => {
                 assert_eq!(error, ApplicationError::AlreadyStarted(APP.into()));
@@ -124,7 +124,7 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
             Application::stop(APP).expect("it runs");
         }
         counts.all_ended(APP, if again == 1 { 2 } else { 1 });
-        end_of(&starting);
+        end_of(starting);
         drained(inbox);
     });
 }

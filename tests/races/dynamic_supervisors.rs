@@ -37,8 +37,7 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
         let pid = child.whereis().expect("it is running");
         let (other, test) = (supervisor.clone(), inbox.address());
-        let terminating =
-            process::spawn_receiver::<u64>(move |_| test.send(other.terminate_child(pid).is_ok().into()));
+        let terminating = process::spawn(move || test.send(other.terminate_child(pid).is_ok().into()));
         child.cast("crash");
         let terminated = supervisor.terminate_child(pid);
         assert!(matches!(terminated, Ok(()) | Err(ChildError::NotFound)), "{terminated:?}");
@@ -79,8 +78,7 @@ fn of_two_that_want_the_last_place_one_gets_it() {
         let supervisor = DynamicSupervisor::child_spec().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
         let (other, test) = (supervisor.clone(), inbox.address());
-        let starting =
-            process::spawn_receiver::<u64>(move |_| test.send(other.start_server(spec()).is_ok().into()));
+        let starting = process::spawn(move || test.send(other.start_server(spec()).is_ok().into()));
         let mine = supervisor.start_server(spec());
         let theirs = inbox.recv().into_message().expect("a message");
         assert_eq!(u64::from(mine.is_ok()) + theirs, 1);
@@ -99,13 +97,12 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
         let child = supervisor.start_server(Child::child_spec(()).name(CHILD)).expect("it starts");
         let pid = child.whereis().expect("it is running");
         let watch = process::watch(pid);
-        let killer =
-            process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill)).expect("a thread");
+        let killer = process::spawn(move || process::exit(pid, ExitReason::Kill)).expect("a thread");
         let other = supervisor.start_server(Child::child_spec(())).expect("it starts");
         supervisor.terminate_child(other.whereis().expect("it is running")).expect("it is there");
         watch.wait();
         assert!(CHILD.whereis_timeout(LONG).is_some_and(|back| back != pid));
-        end_of(&killer);
+        end_of(killer);
         supervisor.stop().expect("it stops");
         drained(inbox);
     });
@@ -117,7 +114,7 @@ fn a_stop_leaves_no_child_behind_whose_start_was_answered() {
     race("dynamic supervisor: stop, start").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let other = supervisor.clone();
-        let client = process::spawn_receiver::<u64>(move |_| {
+        let client = process::spawn(move || {
             match other.start_server(Child::child_spec(()).name(CHILD)) {
                 Ok(child) => drop(child.watch().wait()), // must return
                 Err(error) => assert!(matches!(error, StartError::NoSupervisor(_)), "{error}"),

@@ -53,7 +53,7 @@ impl Race {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "how many orders there were, and what broke")]
 fn each_time(race: Race, once: impl Fn()) {
     use rethread::model::{Config, explore, run_until_stalled};
-    use rethread::process::{Settings, WaitStrategy};
+    use rethread::process::WaitStrategy;
 
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
     let Race { title, impatient } = race;

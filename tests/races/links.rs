@@ -10,11 +10,11 @@ use crate::harness::{because, drained, end_of, exits, one_of, race};
 #[test]
 fn a_link_to_one_that_is_dying_is_answered_once() {
     race("link, exit").run(|inbox| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        process::link(&exiting).expect("it traps");
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        process::link(exiting).expect("it traps");
         let exits = exits(&[inbox.recv()]);
-        assert!(exits[0].0 == exiting.pid() && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
-        end_of(&exiting);
+        assert!(exits[0].0 == exiting && one_of(&exits[0].1, [because("x"), NoProc]), "{exits:?}");
+        end_of(exiting);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -22,8 +22,8 @@ fn a_link_to_one_that_is_dying_is_answered_once() {
 #[test]
 fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
     race("link without trap, exit").run(|_| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let linking = process::spawn_receiver::<u64>(move |inbox| match process::link(&exiting) {
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let linking = process::spawn_receiver::<u64>(move |inbox| match process::link(exiting) {
             Ok(()) => panic!("it is still running: {:?}", inbox.recv()),
             Err(error) => assert_eq!(error, process::LinkError::NoProc),
         });
@@ -36,13 +36,13 @@ fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
 fn two_that_link_to_each_other_have_one_link() {
     race("link, link, exit").run(|inbox| {
         let myself = inbox.pid();
-        let other = process::spawn_receiver::<u64>(move |_| {
+        let other = process::spawn(move || {
             process::link(myself).expect("it is running");
             process::exit_with("x");
         });
         let other = other.expect("a thread");
-        process::link(&other).expect("it traps");
-        end_of(&other);
+        process::link(other).expect("it traps");
+        end_of(other);
         // A second one only if the first link had fired when the other was made.
         let exits: Vec<_> = exits(&drained(inbox)).into_iter().map(|(_, reason)| reason).collect();
         assert!(exits == [because("x")] || exits == [because("x"), NoProc], "{exits:?}");
@@ -82,11 +82,11 @@ fn linked_ones_that_end_at_the_same_time_both_end() {
 #[test]
 fn nothing_comes_after_an_unlink() {
     race("unlink, exit").run(|inbox| {
-        let child = process::spawn_receiver_link::<u64>(|_| process::exit_with("x")).expect("a thread");
-        process::unlink(&child);
+        let child = process::spawn_link(|| process::exit_with("x")).expect("a thread");
+        process::unlink(child);
         let before = exits(&drained(inbox));
-        assert!(before.is_empty() || before == [(child.pid(), because("x"))], "{before:?}");
-        end_of(&child);
+        assert!(before.is_empty() || before == [(child, because("x"))], "{before:?}");
+        end_of(child);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -111,7 +111,7 @@ fn an_unlink_by_either_side_is_enough() {
 #[test]
 fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by_its_name() {
     race("spawn with name and monitor, kill by name").run(|inbox| {
-        let killer = process::spawn_receiver::<u64>(|_| {
+        let killer = process::spawn(|| {
             let found = process::whereis_timeout("races.child", Duration::from_secs(1));
             process::exit(found.expect("it has started"), Kill);
         });
@@ -126,7 +126,7 @@ fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by
         end_of(killer.expect("a thread"));
     });
     race("spawn with name and link, kill by name").run(|inbox| {
-        let killer = process::spawn_receiver::<u64>(|_| {
+        let killer = process::spawn(|| {
             let found = process::whereis_timeout("races.child", Duration::from_secs(1));
             process::exit(found.expect("it has started"), Kill);
         });

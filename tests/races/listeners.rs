@@ -60,12 +60,12 @@ fn all_events_arrive(plan: process::Builder, inbox: &mut Inbox<Message>) {
     let registry = Registry::<&str>::new();
     registry.listen(&inbox.address());
     let held = registry.clone();
-    let holder = plan.spawn_receiver::<Message>(move |_| {
+    let holder = plan.spawn(move || {
         let _ = held.register("a", ());
         held.unregister("a");
         let _ = held.register("a", ());
     });
-    let pid = holder.expect("a thread").pid();
+    let pid = holder.expect("a thread");
     let _monitor = process::monitor(pid);
     let killer = exits(pid);
     let received = events_about(pid, inbox);
@@ -83,14 +83,15 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
         let test = inbox.address();
         // The killer finds the process by its key, possibly before its thread begins, and sends `Other`
         // after the exit.
-        let killer = process::spawn_receiver::<Message>(move |_| {
+        let killer = process::spawn(move || {
             if let Some(found) = sought.whereis_timeout("a", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
                 end_of(found);
                 test.send(Message::Other);
             }
         });
-        let spec = Idle::child_spec(()).kill_grace(Duration::from_micros(1)).name(registry.server("a"));
+        let impatient = process::Builder::new().kill_grace(Duration::from_micros(1));
+        let spec = Idle::child_spec(()).process(impatient).name(registry.server("a"));
         if let Ok(server) = spec.start() {
             let watch = server.watch();
             server.whereis().into_iter().for_each(|pid| process::exit(pid, ExitReason::Kill));
@@ -119,7 +120,7 @@ fn who_is_entered_by_several_is_told_once() {
         let registry = Registry::<&str>::new();
         let entering = [(); 2].map(|()| {
             let (registry, listener): (_, Address<Message>) = (registry.clone(), inbox.address());
-            process::spawn_receiver::<Message>(move |_| registry.listen(&listener)).expect("a thread")
+            process::spawn(move || registry.listen(&listener)).expect("a thread")
         });
         let (late, test) = (registry.clone(), inbox.address());
         let other = process::spawn_receiver::<Message>(move |inbox| {
@@ -150,11 +151,10 @@ fn others_hear_all_though_a_listener_ends() {
             late.listen(&address); // while the subscription of the exiting one is removed
             late.listen(&inbox.address());
         });
-        let holder =
-            process::spawn_receiver::<Message>(move |_| registering.register("a", ()).expect("it is free"));
+        let holder = process::spawn(move || registering.register("a", ()).expect("it is free"));
         let holder = holder.expect("a thread");
         process::exit(&ending, ExitReason::Kill);
-        end_of(&holder);
+        end_of(holder);
         end_of(entering.expect("a thread"));
         let before = drained(inbox).len();
         assert!(before <= 2, "{before} events of one entry");

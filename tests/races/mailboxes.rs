@@ -19,10 +19,9 @@ fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
     race("message, end of the mailbox").run(|inbox| {
         let ending = process::spawn_receiver::<ReportsDrop>(|_| ()).expect("a thread");
         let (kept, test) = (ending.clone(), inbox.address());
-        let sender =
-            process::spawn_receiver::<u64>(move |_| ending.send(ReportsDrop(test))).expect("a thread");
+        let sender = process::spawn(move || ending.send(ReportsDrop(test))).expect("a thread");
         assert_eq!(inbox.recv(), Event::Message(1));
-        end_of(&sender);
+        end_of(sender);
         end_of(&kept);
         assert_eq!(drained(inbox), []);
     });
@@ -40,6 +39,6 @@ fn a_late_message_that_panics_when_it_is_dropped_does_not_disturb_whose_mailbox_
     // closed.
     race("hostile message, end of the mailbox").run_as(|inbox| {
         let ending = inbox.address();
-        process::spawn_receiver::<u64>(move |_| ending.send(Hostile)).expect("a thread");
+        process::spawn(move || ending.send(Hostile)).expect("a thread");
     });
 }

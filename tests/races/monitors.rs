@@ -16,12 +16,12 @@ fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
 #[test]
 fn a_monitor_of_one_that_is_dying_fires_once() {
     race("monitor, exit").run(|inbox| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&exiting);
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(exiting);
         let event = inbox.recv();
         let reason = down(&event, monitor);
         assert!(one_of(reason, [because("x"), ExitReason::NoProc]), "{reason}");
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -29,8 +29,8 @@ fn a_monitor_of_one_that_is_dying_fires_once() {
 #[test]
 fn a_monitor_that_was_removed_in_time_never_fires() {
     race("demonitor, exit").run(|inbox| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&exiting);
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(exiting);
         if process::demonitor(monitor) {
             assert_eq!(drained(inbox), []);
         } else {
@@ -38,7 +38,7 @@ fn a_monitor_that_was_removed_in_time_never_fires() {
             assert_eq!(events.len(), 1, "{events:?}");
             down(&events[0], monitor);
         }
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(drained(inbox), []);
     });
 }
@@ -46,11 +46,11 @@ fn a_monitor_that_was_removed_in_time_never_fires() {
 #[test]
 fn after_a_flush_nothing_is_there_and_nothing_comes() {
     race("demonitor with flush, exit").run(|inbox| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let monitor = process::monitor(&exiting);
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(exiting);
         process::demonitor_flush(monitor);
         assert_eq!(inbox.len(), 0);
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(inbox.len(), 0);
         assert_eq!(drained(inbox), []);
     });
@@ -59,11 +59,10 @@ fn after_a_flush_nothing_is_there_and_nothing_comes() {
 #[test]
 fn a_watch_that_begins_while_others_are_told_is_told_as_well() {
     race("watch, exit").run(|inbox| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let pid = exiting.pid();
-        let monitor = process::monitor(&exiting);
-        let other = process::spawn_receiver::<u64>(move |_| {
-            let reason = process::watch(pid).wait();
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(exiting);
+        let other = process::spawn(move || {
+            let reason = process::watch(exiting).wait();
             assert!(one_of(&reason, [because("x"), ExitReason::NoProc]), "{reason}");
         });
         let other = process::watch(other.expect("a thread"));
@@ -80,7 +79,7 @@ fn an_alias_takes_one_answer_and_none_after_it_was_given_up() {
             let (monitor, alias) = inbox.monitor_alias(&idle, AliasMode::ReplyDemonitor);
             let answering = [1, 2].map(|answer| {
                 let alias = alias.clone();
-                process::spawn_receiver::<u64>(move |_| alias.send(answer)).expect("a thread")
+                process::spawn(move || alias.send(answer)).expect("a thread")
             });
             let removed = process::demonitor_flush(monitor);
             let there = drained(inbox);

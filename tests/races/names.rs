@@ -31,7 +31,7 @@ impl Drop for Holding {
 }
 
 #[test]
-fn a_successor_begins_after_the_burial() {
+fn successor_starts_after_the_cleanup() {
     race("takeover, takeover, exit").run(|_| {
         let held = Arc::new(AtomicBool::new(false));
         let hold = |held: &Arc<AtomicBool>| {
@@ -45,7 +45,7 @@ fn a_successor_begins_after_the_burial() {
         let first = hold(&held).expect("the name is free");
         let claims = [(); 2].map(|()| {
             let (held, first) = (Arc::clone(&held), first.clone());
-            process::spawn_receiver::<u64>(move |_| {
+            process::spawn(move || {
                 process::exit(&first, ExitReason::Kill);
                 if let Ok(successor) = hold(&held) {
                     let watch = process::watch(&successor);
@@ -67,10 +67,10 @@ fn a_successor_begins_after_the_burial() {
 #[test]
 fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
     race("register, exit").run(|inbox| {
-        let exiting = process::spawn_receiver::<u64>(|_| process::exit_with("x")).expect("a thread");
-        let given = process::register("races.exiting", &exiting);
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let given = process::register("races.exiting", exiting);
         assert!(matches!(given, Ok(()) | Err(NameError::NoProc)), "{given:?}");
-        end_of(&exiting);
+        end_of(exiting);
         assert_eq!(process::whereis("races.exiting"), None);
         process::register("races.exiting", inbox.pid()).expect("it is free");
         process::unregister("races.exiting").expect("it is mine");
@@ -102,7 +102,7 @@ fn of_several_who_want_a_name_one_gets_it() {
 #[test]
 fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
     race("whereis_within, register").run(|inbox| {
-        let waiting = process::spawn_receiver::<u64>(|_| {
+        let waiting = process::spawn(|| {
             assert!(process::whereis_timeout("races.awaited", LONG).is_some());
         });
         let waiting = process::watch(waiting.expect("a thread"));
@@ -138,7 +138,7 @@ fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
 fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
     race("registry: register, exit").run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
-        let holder = process::spawn_receiver::<u64>(|_| {
+        let holder = process::spawn(|| {
             let _ = REGISTRY.register("key", ());
             process::exit_with(because("x"))
         });
@@ -151,7 +151,7 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
             }
         });
         let other = process::watch(other.expect("a thread"));
-        end_of(&holder);
+        end_of(holder);
         assert!(!matches!(other.wait(), ExitReason::Panic(_)));
         assert_eq!(REGISTRY.whereis("key"), None);
         assert_eq!(REGISTRY.count(), 0);
@@ -162,12 +162,13 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
 fn a_process_that_is_found_by_its_key_and_killed_before_it_begins_leaves_nothing_behind() {
     race("spawn with key, kill by key, deadline").impatient().run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
-        let killer = process::spawn_receiver::<u64>(|_| {
+        let killer = process::spawn(|| {
             if let Some(found) = REGISTRY.whereis_timeout("key", Duration::from_millis(1)) {
                 process::exit(found, ExitReason::Kill);
             }
         });
-        let spec = Idle::child_spec(()).kill_grace(Duration::from_micros(1));
+        let impatient = process::Builder::new().kill_grace(Duration::from_micros(1));
+        let spec = Idle::child_spec(()).process(impatient);
         if let Ok(started) = spec.name(REGISTRY.server("key")).start() {
             let watch = started.watch();
             if let Some(pid) = started.whereis() {

@@ -37,9 +37,9 @@ fn start(parts: Parts, of: usize) -> Result<SupervisorRef, StartError> {
 }
 
 /// Calls the partition of this number, and checks that its index is the number modulo the count.
-fn call(parts: Parts, number: i64) {
+fn call(parts: Parts, number: usize) {
     match parts.partition(number).call(|from| from) {
-        Ok((index, of)) => assert_eq!(index, number as usize % of, "a wrong one of {of}"),
+        Ok((index, of)) => assert_eq!(index, number % of, "a wrong one of {of}"),
         Err(CallError::NoProc { .. } | CallError::Exited { .. }) => {}
         Err(other) => panic!("{other}"),
     }
@@ -52,7 +52,7 @@ fn are_gone(parts: Parts) {
 }
 
 fn calling(parts: Parts) -> process::Watch {
-    let client = process::spawn_receiver::<u64>(move |_| {
+    let client = process::spawn(move || {
         call(parts, 5);
         call(parts, 5);
     });
@@ -99,7 +99,7 @@ fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
     const PARTS: Parts = Parts::named("races.parts.4");
     race("partitions: whereis_within, kill, start").run(|inbox| {
         let first = start(PARTS, 2).expect("the name is free");
-        let client = process::spawn_receiver::<u64>(|_| {
+        let client = process::spawn(|| {
             let found = PARTS.partition(1).whereis_timeout(LONG);
             assert!(found.is_some(), "there always is one, or will be");
         });

@@ -37,7 +37,7 @@ impl GenServer for Echo {
                 from.reply(answer)
             }
             Ask::Later(number, from) => {
-                process::spawn_receiver::<Infallible>(move |_| from.reply_now(number)).expect("a thread");
+                process::spawn(move || from.reply_now(number)).expect("a thread");
                 Next::wait()
             }
         }
@@ -69,14 +69,14 @@ fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
     race("call, exit").run(|inbox| {
         let server = echo();
         let other = server.clone();
-        let killer = process::spawn_receiver::<u64>(move |_| kill(&other)).expect("a thread");
+        let killer = process::spawn(move || kill(&other)).expect("a thread");
         match server.call(|from| Ask::Back(1, from)) {
             Ok(answer) => assert_eq!(answer, 1),
             Err(CallError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
             Err(CallError::NoProc { .. }) => {}
             Err(other) => panic!("{other}"),
         }
-        end_of(&killer);
+        end_of(killer);
         gone(&server);
         assert_eq!(drained(inbox), []);
     });
@@ -112,14 +112,14 @@ fn an_answer_by_another_process_meets_the_death_of_the_server() {
     race("answer by another, exit").run(|_| {
         let server = echo();
         let other = server.clone();
-        let killer = process::spawn_receiver::<u64>(move |_| kill(&other)).expect("a thread");
+        let killer = process::spawn(move || kill(&other)).expect("a thread");
         match server.call(|from| Ask::Later(5, from)) {
             Ok(answer) => assert_eq!(answer, 5),
             Err(CallError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
             Err(CallError::NoProc { .. }) => {}
             Err(other) => panic!("{other}"),
         }
-        end_of(&killer);
+        end_of(killer);
         gone(&server);
     });
 }
@@ -129,11 +129,11 @@ fn a_call_that_fails_with_a_death_does_so_after_the_links() {
     race("call, exit of a process linked with the caller").run(|inbox| {
         let server = Echo::start_link(()).expect("it starts");
         let other = server.clone();
-        let killer = process::spawn_receiver::<u64>(move |_| kill(&other)).expect("a thread");
+        let killer = process::spawn(move || kill(&other)).expect("a thread");
         if server.call(|from| Ask::Back(1, from)).is_err() {
             assert_eq!(inbox.len(), 1, "the call has returned the exit and the link has not");
         }
-        end_of(&killer);
+        end_of(killer);
         gone(&server);
         assert_eq!(drained(inbox).len(), 1);
     });
@@ -144,7 +144,7 @@ fn two_servers_that_call_each_other_are_told() {
     race("call, call back").run(|_| {
         let (one, two) = (echo(), echo());
         let (first, second) = (one.clone(), two.clone());
-        let client = process::spawn_receiver::<u64>(move |_| {
+        let client = process::spawn(move || {
             let answer = first.call(|from| Ask::Through(second, from)).expect("it is answered");
             assert!(matches!(answer, Ok(7) | Err(CallError::Deadlock { .. })), "{answer:?}");
         });
@@ -163,7 +163,7 @@ fn a_stop_meets_a_death() {
     race("stop, exit").run(|_| {
         let server = echo();
         let other = server.clone();
-        let killer = process::spawn_receiver::<u64>(move |_| {
+        let killer = process::spawn(move || {
             if let Some(pid) = other.whereis() {
                 process::exit(pid, because("x"));
             }
@@ -181,7 +181,7 @@ fn a_stop_meets_a_death() {
 fn a_start_meets_a_kill() {
     const NAME: ServerRef<Echo> = ServerRef::named("races.start");
     race("start, kill").run(|inbox| {
-        let killer = process::spawn_receiver::<u64>(|_| {
+        let killer = process::spawn(|| {
             if let Some(pid) = NAME.whereis_timeout(Duration::from_secs(1)) {
                 process::exit(pid, ExitReason::Kill);
             }

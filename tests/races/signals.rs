@@ -48,9 +48,8 @@ fn signals_of_several_make_one_death() {
         let pid = target.pid();
         let _monitor = process::monitor(&target);
         let reasons = [because("a"), because("b"), ExitReason::Kill];
-        let senders = reasons.map(|reason| {
-            process::spawn_receiver::<u64>(move |_| process::exit(pid, reason)).expect("a thread")
-        });
+        let senders =
+            reasons.map(|reason| process::spawn(move || process::exit(pid, reason)).expect("a thread"));
         let events = (0..2).map(|_| inbox.recv()).collect();
         let reason = the_reason(events, pid);
         assert!(one_of(&reason, [because("a"), because("b"), Killed]), "{reason}");
@@ -108,9 +107,9 @@ fn no_message_is_handled_that_was_sent_after_a_kill() {
 #[test]
 fn whoever_waits_is_woken_by_a_signal() {
     race("signal, sleep").run(|_| {
-        let sleeping = process::spawn_receiver::<u64>(|_| process::sleep(LONG)).expect("a thread");
-        let watch = process::watch(&sleeping);
-        process::exit(&sleeping, because("x"));
+        let sleeping = process::spawn(|| process::sleep(LONG)).expect("a thread");
+        let watch = process::watch(sleeping);
+        process::exit(sleeping, because("x"));
         assert_eq!(watch.wait(), because("x"));
     });
 }

@@ -117,7 +117,7 @@ fn a_child_that_is_started_while_the_supervisor_ends_ends_too() {
     race("dynamic supervisor: start, stop").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let other = supervisor.clone();
-        let client = process::spawn_receiver::<u64>(move |_| {
+        let client = process::spawn(move || {
             if let Ok(child) = other.start_server(Child::child_spec(())) {
                 child.cast("crash");
             }

@@ -52,13 +52,13 @@ fn what_was_ordered_by_one_that_is_killed_does_not_go_on() {
     race("task supervisor: stream, kill of its owner").run(|inbox| {
         let tasks = TaskSupervisor::start_link().expect("it starts");
         let ordering = tasks.clone();
-        let owner = process::spawn_receiver::<u64>(move |_| {
+        let owner = process::spawn(move || {
             let forever = |()| drop(process::current().map(|me| process::watch(me).wait()));
             ordering.stream_nolink([()], forever).for_each(drop);
         });
         let owner = owner.expect("a thread");
-        process::exit(&owner, ExitReason::Kill);
-        end_of(&owner);
+        process::exit(owner, ExitReason::Kill);
+        end_of(owner);
         for task in tasks.children().expect("it is running") {
             end_of(task);
         }
@@ -72,7 +72,7 @@ fn a_task_meets_the_stop_of_its_supervisor() {
     race("task supervisor: task, stop").run(|inbox| {
         let tasks = TaskSupervisor::start_link().expect("it starts");
         let other = tasks.clone();
-        let client = process::spawn_receiver::<u64>(move |_| match other.spawn_nolink(|| 5) {
+        let client = process::spawn(move || match other.spawn_nolink(|| 5) {
             Ok(task) => match task.join() {
                 Ok(value) => assert_eq!(value, 5),
                 Err(error) => assert!(matches!(error, rethread::task::JoinError::Exited { .. }), "{error}"),

@@ -18,7 +18,7 @@ fn a_task_has_a_value_or_a_reason() {
     race("task: value, kill").run(|inbox| {
         let task = task::spawn(|| 5).expect("a thread");
         let pid = task.pid();
-        let killer = process::spawn_receiver::<u64>(move |_| process::exit(pid, ExitReason::Kill));
+        let killer = process::spawn(move || process::exit(pid, ExitReason::Kill));
         match task.join() {
             Ok(value) => assert_eq!(value, 5),
             Err(JoinError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
@@ -63,7 +63,7 @@ fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
         let both = [(); 2].map(|()| {
             let held = Arc::clone(&held);
             let patient = process::Builder::new().kill_grace(LONG).exit_timeout(LONG);
-            let locking = patient.spawn_receiver::<u64>(move |_| {
+            let locking = patient.spawn(move || {
                 LOCKS.lock("key", || {
                     assert!(!held.swap(true, Ordering::SeqCst), "two have the lock");
                     let _held = Held(held);
@@ -75,7 +75,7 @@ fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
         });
         // One of them is killed: before, inside or after the lock.
         let watches = both.each_ref().map(process::watch);
-        process::exit(&both[0], ExitReason::Kill);
+        process::exit(both[0], ExitReason::Kill);
         for watch in watches {
             assert!(!matches!(watch.wait(), ExitReason::Panic(_)));
         }

@@ -33,7 +33,7 @@ fn no_wake_up_of_several_senders_is_lost() {
     race("park, wake, wake").run(|inbox| {
         let myself = inbox.pid();
         let senders = [1, 2, 3].map(|number| {
-            let sender = process::spawn_receiver::<u64>(move |_| {
+            let sender = process::spawn(move || {
                 let to = process::Address::<u64>::from_pid(myself).expect("it is running");
                 to.send(number);
                 to.send(number + 10);
@@ -57,7 +57,7 @@ fn a_late_signal_does_not_reach_the_next_life_of_a_thread() {
     race("late signal, next life").run(|_| {
         let first = process::spawn_receiver::<u64>(|_| ()).expect("a thread");
         let late = first.clone();
-        let hitter = process::spawn_receiver::<u64>(move |_| {
+        let hitter = process::spawn(move || {
             late.send(1);
             process::exit(&late, Kill);
             late.send(2);

@@ -29,9 +29,7 @@ fn a_timer_that_is_cancelled_twice_is_cancelled_once() {
     race("timer, cancel, cancel").impatient().run(|inbox| {
         let timer = process::send_after(SOON, &inbox.address(), 100);
         let address = inbox.address();
-        let other = process::spawn_receiver::<u64>(move |_| {
-            address.send(process::cancel_timer(timer).is_some().into())
-        });
+        let other = process::spawn(move || address.send(process::cancel_timer(timer).is_some().into()));
         let mine = u64::from(process::cancel_timer(timer).is_some());
         let message = |event: &Event<u64>| matches!(event, Event::Message(0 | 1));
         let theirs = inbox.recv_where(message).into_message().expect("a message");

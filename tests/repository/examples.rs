@@ -6,9 +6,15 @@ use std::process::Command;
 
 use crate::support::watchdog;
 
-/// Runs an example, which must end well and print exactly this.
+/// Runs a short example, which must end well and print exactly this.
 #[track_caller]
 fn prints(name: &str, expected: &str) {
+    prints_within(80, name, expected);
+}
+
+/// Like [`prints`], for an example of fewer than `lines_limit` lines.
+#[track_caller]
+fn prints_within(lines_limit: usize, name: &str, expected: &str) {
     let _watchdog = watchdog();
     let mut path = std::env::current_exe().expect("this very test");
     path.pop(); // deps
@@ -23,7 +29,7 @@ fn prints(name: &str, expected: &str) {
 
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
     let lines = std::fs::read_to_string(source).expect("readable").lines().count();
-    assert!(lines < 80, "examples/{name}.rs has {lines} lines; a short example stays under 80");
+    assert!(lines < lines_limit, "examples/{name}.rs has {lines} lines; it stays under {lines_limit}");
 }
 
 #[test]
@@ -108,6 +114,30 @@ the first two: page 1 and page 2
 done early: false
 stopped: true
 risky failed: true, safe returned: page 4
+",
+    );
+}
+
+#[test]
+fn todo() {
+    prints_within(
+        400,
+        "todo",
+        "\
+home 1 [ ] buy milk
+home 2 [ ] call the dentist
+the server of home exited: killed
+home 1 [x] buy milk
+home 2 [ ] call the dentist
+the worker of home exited: killed
+home 1 [x] buy milk
+home 2 [ ] call the dentist
+home 3 [ ] feed the cat
+the system has stopped
+home 1 [x] buy milk
+home 2 [ ] call the dentist
+home 3 [ ] feed the cat
+work 1 [ ] write the report
 ",
     );
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use rethread::agent::{Agent, AgentRef};
+use rethread::agent::{Agent, AgentRef, AgentSpec};
 use rethread::gen_server::CallError;
-use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
+use rethread::process::Builder;
 use rethread::supervisor::Shutdown;
 
 use crate::books::Books;
@@ -49,14 +49,14 @@ pub(crate) struct Known {
 
 impl Tally {
     /// Returns the spec for the agent of a place.
-    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> ServerSpec<Agent<Self>> {
+    pub(crate) fn of(slot: &Arc<Slot>, books: &Arc<Books>) -> AgentSpec<Self> {
         let (own, kept) = (Arc::clone(slot), Arc::clone(books));
         Agent::child_spec(move || Self::first(&own, &kept))
             .id(slot.name.as_str())
             .label(slot.name.as_str())
             .name(agent(slot))
             .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
-            .kill_grace(Duration::from_millis(10))
+            .process(Builder::new().kill_grace(Duration::from_millis(10)))
     }
 
     fn first(slot: &Arc<Slot>, books: &Arc<Books>) -> Self {
@@ -101,7 +101,7 @@ impl Drop for Tally {
 }
 
 fn agent(slot: &Slot) -> AgentRef<Tally> {
-    ServerRef::from_name(slot.name.clone())
+    AgentRef::from_name(slot.name.clone())
 }
 
 /// The panic message of functions that are sent to an agent.

@@ -55,6 +55,7 @@ impl Client<'_> {
                 }
                 process::demonitor_flush(monitor);
             }
+            mode => panic!("unexpected mode: {mode:?}"),
         }
         self.over.insert(monitor);
     }

@@ -64,7 +64,7 @@ pub(crate) fn strays(books: &Arc<Books>, note: impl Fn(Pid) + Send + Sync + 'sta
     ChildSpec::new("strays", move || {
         let (of, note) = (label.clone(), Arc::clone(&note));
         // Not as a direct child: descendants of a killed supervisor have five seconds to exit.
-        let parent = Builder::new().label(label.as_str()).spawn_receiver::<Infallible>(move |_| {
+        let parent = Builder::new().label(label.as_str()).spawn(move || {
             for (traps, listens) in [(false, true), (true, true), (true, false)] {
                 stray(&of, traps, listens).iter().for_each(|stray| note(stray.pid()));
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rethread::StartError;
 use rethread::observer::{self, EventReceiver, ProcessEventKind};
 use rethread::prelude::*;
-use rethread::process::{Settings, WaitStrategy};
+use rethread::process::WaitStrategy;
 use rethread::supervisor::FailedToStartChild;
 
 use crate::books::Books;
@@ -49,13 +49,10 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
 pub(crate) fn change_settings(books: &Books, mut dice: Dice) {
     let fixed = |variable| std::env::var_os(variable).is_some();
     while !books.over.load(Ordering::Relaxed) {
-        let before = process::settings();
-        let mut now = Settings {
-            kill_grace: Duration::from_millis(20 + dice.below(200) as u64),
-            exit_timeout: Duration::from_millis(1000 + dice.below(5000) as u64),
-            stack_size: *dice.pick(&[1, 2, 4]) * 1024 * 1024,
-            ..before
-        };
+        let mut now = process::settings();
+        now.kill_grace = Duration::from_millis(20 + dice.below(200) as u64);
+        now.exit_timeout = Duration::from_millis(1000 + dice.below(5000) as u64);
+        now.stack_size = *dice.pick(&[1, 2, 4]) * 1024 * 1024;
         if !fixed("RETHREAD_MAX_IDLE_THREADS") {
             now.max_idle_threads = *dice.pick(&[0, 3, 1024]);
         }
@@ -93,7 +90,7 @@ pub(crate) fn places_are_free(books: &Books) {
     let limit = process::processes().len() + 1;
     process::configure(|settings| settings.max_processes = limit);
     let wait = |inbox: &mut rethread::process::Inbox<()>| drop(inbox.recv());
-    let (one, another) = (process::spawn(wait), process::spawn(wait));
+    let (one, another) = (process::spawn_receiver(wait), process::spawn_receiver(wait));
     process::configure(|settings| *settings = before);
     let refused =
         matches!(&another, Err(rethread::process::SpawnError::SystemLimit { limit: l }) if *l == limit);

@@ -101,7 +101,7 @@ impl<'a> Client<'a> {
     ) -> Option<Address<M>> {
         let label = format!("{}helper", self.hand.books.prefix());
         let plan = Builder::new().label(label).kill_grace(Duration::from_millis(50));
-        plan.spawn(body).map_err(|error| self.hand.no_spawn(&error)).ok()
+        plan.spawn_receiver(body).map_err(|error| self.hand.no_spawn(&error)).ok()
     }
 
     /// Removes the matching events from the mailbox and returns them.
@@ -126,6 +126,7 @@ impl<'a> Client<'a> {
                 // Sent by another client to the name that this one holds, or one of our own that is no
                 // longer awaited.
                 Event::Message(_) | Event::Down { .. } | Event::Exit { .. } => {}
+                event => panic!("unexpected event: {event:?}"),
             }
         }
     }

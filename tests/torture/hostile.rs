@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::process::{Inbox, LinkError, NameError, SpawnError};
+use rethread::process::{LinkError, NameError, SpawnError};
 
 use crate::books::Books;
 use crate::dice::Dice;
@@ -16,7 +16,7 @@ use crate::worker::{Ask, Tell};
 /// Runs in an exiting process: performs what is allowed there, and checks that the rest is refused.
 pub(crate) fn act_while_exiting(dice: &mut Dice, books: &Books, slot: &Arc<Slot>) {
     let refused = match dice.below(9) {
-        0 => matches!(process::spawn_receiver(|_: &mut Inbox<Infallible>| ()), Err(SpawnError::Exiting)),
+        0 => matches!(process::spawn(|| ()), Err(SpawnError::Exiting)),
         1 => ROOMS.register(2000, 0) == Err(NameError::Exiting),
         2 => TOPICS.register(0, 0) == Err(NameError::Exiting),
         3 => match slot.server().call(|from| Ask::Echo(1, from)) {

@@ -128,6 +128,7 @@ impl Client<'_> {
                         }
                         Event::Message(_) => return,
                         Event::Down { .. } => {}
+                        event => panic!("unexpected event: {event:?}"),
                     }
                 }
             }) else {

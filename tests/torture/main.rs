@@ -45,10 +45,10 @@ mod aliases;
 mod applications;
 mod auditor;
 mod books;
-mod check_exact_events;
 mod client;
 mod clocks;
 mod dice;
+mod exact_events;
 mod foreign;
 mod hand;
 mod hostile;
@@ -76,7 +76,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rethread::observer;
 use rethread::prelude::*;
-use rethread::process::{Event, Inbox, Settings};
+use rethread::process::{Event, Inbox};
 
 use books::Books;
 use dice::Dice;
@@ -95,7 +95,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn nothing_that_is_promised_breaks() {
+fn invariants_hold_in_random_systems() {
     let lasts = Duration::from_secs(number("TORTURE_SECONDS").unwrap_or(SECONDS));
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
     let first = number("TORTURE_SEED").unwrap_or(since_epoch.as_millis() as u64 % 1_000_000_000);
@@ -128,7 +128,7 @@ fn nothing_that_is_promised_breaks() {
 
 /// Runs one system from its start to its end; returns the record and the size for which the tree was drawn.
 fn round(seed: u64) -> (Arc<Books>, usize) {
-    let exited_pid = process::spawn_receiver::<Infallible>(|_| ()).expect("a free thread").pid();
+    let exited_pid = process::spawn(|| ()).expect("a free thread");
     process::watch(exited_pid).wait();
     let books = Arc::new(Books::new(seed, exited_pid));
     let kept = Arc::clone(&books);
@@ -161,8 +161,7 @@ fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usi
     let mut watchers = Vec::new();
     if dice.one_in(2) {
         let (books, dice) = (Arc::clone(books), dice.fork());
-        watchers
-            .extend(process::spawn_receiver::<Infallible>(move |_| auditor::change_settings(&books, dice)));
+        watchers.extend(process::spawn(move || auditor::change_settings(&books, dice)));
     }
     let mut watchdog = support::watchdog(); // one time limit for each part of the round
     let system = plan.start();
@@ -172,8 +171,7 @@ fn run_operations(inbox: &mut Inbox<RegistryMessage>, books: &Arc<Books>) -> usi
     watchdog.restart();
     {
         let (books, field) = (Arc::clone(books), Arc::clone(&field));
-        watchers
-            .extend(process::spawn_receiver::<Infallible>(move |_| auditor::audit(&books, &field, events)));
+        watchers.extend(process::spawn(move || auditor::audit(&books, &field, events)));
     }
     let mut hands = (1..).map(|id| Hand::new(id, dice.fork(), books, &field));
     let count = 2 + hands.next().map_or(0, |mut hand| hand.dice.below(10));

@@ -181,7 +181,7 @@ impl Client<'_> {
     /// Runs an agent under its own supervisor: each incarnation starts with the first value.
     pub(crate) fn supervised_agent(&mut self) {
         let (first, number) = (self.hand.number(), self.hand.books.private_place());
-        let name: AgentRef<u64> = ServerRef::from_name(format!("{}agent {number}", self.hand.books.prefix()));
+        let name = AgentRef::<u64>::from_name(format!("{}agent {number}", self.hand.books.prefix()));
         let plan = Supervisor::one_for_one().max_restarts(1000, Duration::from_secs(5));
         let system = match plan.child(Agent::child_spec(move || first).name(name.clone())).start_link() {
             Ok(system) => system,

@@ -40,7 +40,7 @@ impl Client<'_> {
         if !twice && !again.as_ref().is_err_and(|error| auditor::no_room(&books, error)) {
             self.breach(format!("{name} was started twice: {again:?}"));
         }
-        let mut all: Vec<_> = (0..count as i64).map(|n| name.partition(n).whereis()).collect();
+        let mut all: Vec<_> = (0..count).map(|n| name.partition(n).whereis()).collect();
         if all.iter().any(Option::is_none) || name.partitions() != Some(count) {
             self.breach(format!("{name} was started with {count}, and has {:?}, {all:?}", name.partitions()));
         }
@@ -50,18 +50,16 @@ impl Client<'_> {
             let Some(pid) = all[at] else { break };
             process::exit(pid, if self.hand.dice.one_in(2) { ExitReason::Kill } else { "odd".into() });
             self.gone(pid);
-            let Some(next) = self.comes_back(&system, || name.partition(at as i64).whereis(), Some(pid))
-            else {
+            let Some(next) = self.comes_back(&system, || name.partition(at).whereis(), Some(pid)) else {
                 break;
             };
             all[at] = Some(next);
-            let round = count as i64;
-            let found: Vec<_> = (round..2 * round).map(|n| name.partition(n).whereis()).collect();
+            let found: Vec<_> = (count..2 * count).map(|n| name.partition(n).whereis()).collect();
             if found != all {
                 self.breach(format!("of {name} only {at} has ended; it was {all:?} and is {found:?}"));
             }
             let n = self.hand.number();
-            let answer = name.partition(at as i64).call_timeout(SLACK, |from| Ask::Which(n, from));
+            let answer = name.partition(at).call_timeout(SLACK, |from| Ask::Which(n, from));
             if answer != Ok((n, at, next)) {
                 self.breach(format!("{next} is {at} of {name}, and answers {answer:?}"));
             }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::supervisor::{PartitionRef, PartitionSupervisor, Shutdown};
+use rethread::process::Builder;
+use rethread::supervisor::{PartitionRef, PartitionSupervisor, PartitionSupervisorSpec, Shutdown};
 
 use crate::books::Books;
 use crate::hand::Hand;
@@ -77,21 +78,21 @@ impl Drop for Part {
 }
 
 impl Parts {
-    pub(crate) fn spec(&self, books: &Arc<Books>) -> PartitionSupervisor<Part> {
+    pub(crate) fn spec(&self, books: &Arc<Books>) -> PartitionSupervisorSpec<Part> {
         let (slots, books) = (self.slots.clone(), Arc::clone(books));
         let part = move |index: usize| {
             let args = (index, Arc::clone(&slots[index]), Arc::clone(&books));
             Part::child_spec(args)
                 .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
-                .kill_grace(Duration::from_millis(10))
+                .process(Builder::new().kill_grace(Duration::from_millis(10)))
         };
         let plan = PartitionSupervisor::child_spec(self.name, part).partitions(self.slots.len());
         plan.max_restarts(self.max, Duration::from_secs(5))
     }
 
     /// Returns the index of the partition for a number.
-    fn index(&self, number: i64) -> usize {
-        (number.unsigned_abs() % self.slots.len() as u64) as usize
+    fn index(&self, number: usize) -> usize {
+        number % self.slots.len()
     }
 
     /// Checks everything that can be observed from outside at any time.
@@ -104,7 +105,7 @@ impl Parts {
         // The same pid before and after means the same in between; but nothing is found while there is no
         // supervisor.
         let at = |number| self.name.partition(number).whereis();
-        let (first, beyond, again) = (at(1), at(1 + count as i64), at(1));
+        let (first, beyond, again) = (at(1), at(1 + count), at(1));
         if first.is_some() && first == again && beyond.is_some() && beyond != first {
             books.breach(format!("{} leads 1 to {first:?}, and once round to {beyond:?}", self.name));
         }
@@ -122,7 +123,8 @@ impl Hand {
         let field = Arc::clone(&self.field);
         let Some(parts) = self.dice.choose(&field.partitions) else { return };
         self.books.calls.fetch_add(1, Ordering::Relaxed);
-        let number = *self.dice.pick(&[0, 1, 2, 3, 5, -1, -4, i64::MAX, i64::MIN]);
+        let number =
+            *self.dice.pick(&[0, 1, 2, 3, 5, usize::MAX / 2, usize::MAX / 2 + 1, usize::MAX - 3, usize::MAX]);
         let (n, key, by_key) = (self.number(), self.dice.below(40) as u32, self.dice.one_in(2));
         // Keys are compared by text, not by type.
         let server = match by_key {

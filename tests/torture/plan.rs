@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::StartError;
-use rethread::agent::Agent;
 use rethread::prelude::*;
 use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, PartitionRef, SupervisorSpec};
 use rethread::task::{TaskSupervisor, TaskSupervisorRef};
@@ -215,7 +214,7 @@ impl Draft<'_> {
 
 fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Node]) -> SupervisorSpec {
     let period = Duration::from_secs(5);
-    let plan = SupervisorSpec::new(how).max_restarts(max, period).name(ServerRef::from_name(name));
+    let plan = SupervisorSpec::new(how).max_restarts(max, period).name(SupervisorRef::from_name(name));
     children.iter().fold(plan, |plan, child| match child {
         Node::Supervisor { strategy, max, name, children } => {
             plan.child(spec(books, *strategy, *max, name, children))
@@ -230,11 +229,11 @@ fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Nod
 
 impl Pool {
     pub(crate) fn servers(&self) -> DynamicSupervisorRef {
-        ServerRef::from_name(self.name.clone())
+        DynamicSupervisorRef::from_name(self.name.clone())
     }
 
     pub(crate) fn tasks(&self) -> TaskSupervisorRef {
-        ServerRef::from_name(self.name.clone())
+        TaskSupervisorRef::from_name(self.name.clone())
     }
 
     fn spec(&self, period: Duration) -> ChildSpec {

@@ -52,12 +52,13 @@ impl Client<'_> {
             Restart::Temporary,
         ]);
         match supervisor.start_child(Worker::of(&slot, &self.hand.books).restart(restart)) {
-            Ok(Some(pid)) if self.hand.dice.one_in(3) => match supervisor.terminate_child(pid) {
+            Ok(pid) if self.hand.dice.one_in(3) => match supervisor.terminate_child(pid) {
                 Ok(()) if !gone(pid) => self.breach(format!("{pid} was ended, and is not gone")),
                 Ok(()) | Err(ChildError::NotFound | ChildError::NoSupervisor(_)) => {}
                 Err(error) => self.breach(format!("a child was not ended: {error}")),
             },
-            Ok(_) | Err(StartError::AlreadyStarted(_) | StartError::NoSupervisor(_)) => {}
+            Ok(_)
+            | Err(StartError::Ignored | StartError::AlreadyStarted(_) | StartError::NoSupervisor(_)) => {}
             Err(StartError::MaxChildren { limit }) if limit == pool.most => {}
             Err(error) => self.hand.no_start(&error),
         }

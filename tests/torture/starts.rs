@@ -51,9 +51,9 @@ impl Starter {
             }
             7 => {
                 // A process that has exited before the supervisor sees its pid.
-                let gone = self.builder().spawn_receiver::<Infallible>(|_| ())?;
-                process::watch(&gone).wait();
-                return Ok(gone.pid());
+                let gone = self.builder().spawn(|| ())?;
+                process::watch(gone).wait();
+                return Ok(gone);
             }
             _ => {}
         }
@@ -65,7 +65,7 @@ impl Starter {
                 process::exit_with("short life")
             }
         };
-        Ok(self.builder().kill_grace(Duration::from_millis(10)).spawn_link(life)?.pid())
+        Ok(self.builder().kill_grace(Duration::from_millis(10)).spawn_receiver_link(life)?.pid())
     }
 
     fn builder(&self) -> Builder {

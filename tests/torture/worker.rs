@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rethread::gen_server::ServerSpec;
 use rethread::prelude::*;
+use rethread::process::Builder;
 use rethread::supervisor::Shutdown;
 
 use crate::books::Books;
@@ -113,7 +114,7 @@ impl Worker {
             .label(slot.name.as_str())
             .name(slot.server())
             .shutdown(Shutdown::Timeout(Duration::from_millis(200)))
-            .kill_grace(Duration::from_millis(10));
+            .process(Builder::new().kill_grace(Duration::from_millis(10)));
         match slot.temper.hangs_in_init {
             0 => spec,
             _ => spec.start_timeout(Duration::from_millis(100)),

@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rethread::observer::{self, ProcessEvent, ProcessEventKind};
-use rethread::process::{self, Address, Inbox};
+use rethread::process;
 use rethread::{ExitReason, Pid};
 use serde_json::Value;
-use std::convert::Infallible;
 
 use support::{Watchdog, eventually, eventually_none, logs, watchdog};
 use todo::system::{Config, System, WebConfig};
@@ -49,7 +48,7 @@ fn with_site(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl
 fn serve(allow_kill: bool, config: impl FnOnce(Config) -> Config, body: impl FnOnce(&Site)) {
     let dir = tempfile::tempdir().expect("a folder");
     let watchdog = Mutex::new(watchdog());
-    let done = process::attach_receiver(|_: &mut Inbox<Infallible>| {
+    let done = process::attach(|| {
         process::trap_exit(true);
         // That of a test that has failed ends with its test, a moment later.
         eventually("there is no other system", || tree::members().is_empty());
@@ -271,10 +270,10 @@ fn connections() -> Vec<Pid> {
 
 /// Starts a process that does this and ends; what it answers says whether it came to its end.
 #[track_caller]
-fn go(body: impl FnOnce() + Send + 'static) -> (Address<Infallible>, Arc<AtomicBool>) {
+fn go(body: impl FnOnce() + Send + 'static) -> (Pid, Arc<AtomicBool>) {
     let done = Arc::new(AtomicBool::new(false));
     let finished = Arc::clone(&done);
-    let run = move |_: &mut Inbox<Infallible>| {
+    let run = move || {
         body();
         finished.store(true, Ordering::Release);
     };
@@ -282,9 +281,9 @@ fn go(body: impl FnOnce() + Send + 'static) -> (Address<Infallible>, Arc<AtomicB
 }
 
 #[track_caller]
-fn join(jobs: Vec<(Address<Infallible>, Arc<AtomicBool>)>) {
+fn join(jobs: Vec<(Pid, Arc<AtomicBool>)>) {
     for (process, done) in jobs {
-        let reason = process::watch(&process).wait();
+        let reason = process::watch(process).wait();
         assert!(done.load(Ordering::Acquire), "a client failed: {reason}");
     }
 }

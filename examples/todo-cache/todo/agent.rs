@@ -2,8 +2,7 @@
 //! It loads its list in its start, so the caller that starts it waits for the disk. The tests check it by the
 //! same rules as the list server.
 
-use rethread::agent::{Agent, AgentRef};
-use rethread::gen_server::ServerSpec;
+use rethread::agent::{Agent, AgentRef, AgentSpec};
 use rethread::prelude::*;
 
 use super::database;
@@ -21,11 +20,11 @@ pub(crate) struct AgentState {
 
 /// Returns the agent of a list, by name.
 pub(crate) fn of(list: &ListName) -> AgentRef<AgentState> {
-    ServerRef::from_name(format!("agent:{list}"))
+    AgentRef::from_name(format!("agent:{list}"))
 }
 
 /// Returns the child specification. The agent is not restarted by its supervisor, but started on demand.
-pub(crate) fn spec(list: &ListName) -> ServerSpec<Agent<AgentState>> {
+pub(crate) fn spec(list: &ListName) -> AgentSpec<AgentState> {
     let name = list.clone();
     let load = move || {
         let list = database::load(&name).or_exit();

@@ -36,7 +36,7 @@ const MAX_SKIPPED_FRAMES: u32 = 8;
 pub(crate) fn supervisor(listener: &Arc<TcpListener>, options: Options) -> SupervisorSpec {
     let listener = Arc::clone(listener);
     Supervisor::rest_for_one()
-        .name(ServerRef::named("web"))
+        .name(SupervisorRef::named("web"))
         .child(TaskSupervisor::child_spec().max_children(MAX_CONNECTIONS).name(CONNECTIONS))
         .child(ChildSpec::worker("web.acceptor", move || accept(&listener, options)))
 }

@@ -29,10 +29,8 @@ pub(crate) const DEFAULT_FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the child specification of the worker of a shard.
 pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finish_timeout: Duration) -> ServerSpec<DbWorker> {
-    DbWorker::child_spec((Arc::clone(dir), shard))
-        .name(WORKERS[shard].clone())
-        .kill_grace(finish_timeout)
-        .exit_timeout(finish_timeout)
+    let process = process::Builder::new().kill_grace(finish_timeout).exit_timeout(finish_timeout);
+    DbWorker::child_spec((Arc::clone(dir), shard)).name(WORKERS[shard].clone()).process(process)
 }
 
 /// A server that owns one shard and commits in groups: it collects changes while its mailbox has some, then

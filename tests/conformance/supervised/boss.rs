@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rethread::gen_server::{CallError, ServerRef, StopError};
-use rethread::supervisor::{ChildCount, ChildSpec, DynamicSupervisor, Supervisor};
-use rethread::supervisor::{DynamicSupervisorRef, SupervisorRef};
+use rethread::gen_server::{CallError, StopError};
+use rethread::supervisor::{ChildCount, ChildSpec, DynamicSupervisorRef, SupervisorRef};
 use rethread::{ExitReason, Pid, StartError};
 
 #[derive(Clone)]
@@ -21,7 +20,7 @@ impl Boss {
         }
     }
 
-    pub(super) fn start_child(&self, child: ChildSpec) -> Result<Option<Pid>, StartError> {
+    pub(super) fn start_child(&self, child: ChildSpec) -> Result<Pid, StartError> {
         match self {
             Self::Static(supervisor) => supervisor.start_child(child),
             Self::Dynamic(supervisor) => supervisor.start_child(child),

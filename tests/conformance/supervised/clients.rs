@@ -52,7 +52,7 @@ impl Clients {
             let result = operation();
             *slot.lock() = Some(result);
         });
-        let pid = client.expect("a free thread").pid();
+        let pid = client.expect("a free thread");
         self.running.lock().insert(name.to_owned(), Client { pid, target, result });
     }
 

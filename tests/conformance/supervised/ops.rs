@@ -7,9 +7,8 @@ use std::time::Duration;
 use rethread::gen_server::{CallError, ServerRef, StopError};
 use rethread::process;
 use rethread::supervisor::{
-    ChildCount, ChildError, ChildInfo, ChildState, ChildType, DynamicSupervisor, SpecError, Supervisor,
+    ChildCount, ChildError, ChildInfo, ChildState, ChildType, DynamicSupervisorRef, SpecError, SupervisorRef,
 };
-use rethread::supervisor::{DynamicSupervisorRef, SupervisorRef};
 use rethread::{Pid, StartError};
 
 use super::board::{Board, Role, spec_error};
@@ -160,8 +159,8 @@ fn supervisor(board: &Board, word: &str) -> Option<Boss> {
     if !word.contains(['@', '#']) {
         let name = board.name(word);
         return Some(match board.supervisor(word).and_then(|definition| definition.kind) {
-            Some(Kind::Simple | Kind::Dynamic) => Boss::Dynamic(ServerRef::from_name(name)),
-            Some(Kind::Static(_)) | None => Boss::Static(ServerRef::from_name(name)),
+            Some(Kind::Simple | Kind::Dynamic) => Boss::Dynamic(DynamicSupervisorRef::from_name(name)),
+            Some(Kind::Static(_)) | None => Boss::Static(SupervisorRef::from_name(name)),
         });
     }
     match board.entry(board.pid(word)?)?.role {
@@ -236,7 +235,7 @@ fn supervise_dynamic(
     match (operation, args, template) {
         ("start_child", spec, None) => match ChildDef::parse(spec) {
             Some(spec) => match supervisor.start_child(tree::child(board, &spec, Some(crew))) {
-                Ok(None) => "ignore".to_owned(),
+                Err(StartError::Ignored) => "ignore".to_owned(),
                 started => child_started(board, &spec.label, started),
             },
             None => "bad line".to_owned(),
@@ -290,9 +289,10 @@ fn counted(board: &Board, count: Result<ChildCount, CallError>) -> String {
     }
 }
 
-fn child_started(board: &Board, label: &str, result: Result<Option<Pid>, StartError>) -> String {
+fn child_started(board: &Board, label: &str, result: Result<Pid, StartError>) -> String {
     match result {
-        Ok(pid) => process_text(board, pid),
+        Ok(pid) => process_text(board, Some(pid)),
+        Err(StartError::Ignored) => process_text(board, None),
         // Only its own spec is refused here, not one in the plan of a nested supervisor.
         Err(StartError::BadSpec(error)) if refuses(&error, label) => format!("error {}", spec_error(&error)),
         Err(StartError::NoSupervisor(reason)) => format!("exit {}", board.reason(&reason)),
@@ -309,10 +309,11 @@ fn refuses(error: &SpecError, label: &str) -> bool {
     }
 }
 
-fn done(board: &Board, result: Result<Option<Option<Pid>>, ChildError>) -> String {
+fn done(board: &Board, result: Result<Option<Pid>, ChildError>) -> String {
     match result {
         Ok(None) => ok(),
-        Ok(Some(pid)) => process_text(board, pid),
+        Ok(Some(pid)) => process_text(board, Some(pid)),
+        Err(ChildError::Start(StartError::Ignored)) => process_text(board, None),
         Err(error) => board.child_error(&error),
     }
 }
@@ -330,10 +331,12 @@ fn process_and_type(board: &Board, child: &ChildInfo) -> String {
         ChildState::Running(pid) => board.attempt_name(pid),
         ChildState::Restarting => "restarting".to_owned(),
         ChildState::Stopped => "undefined".to_owned(),
+        state => panic!("unexpected state: {state:?}"),
     };
     let kind = match child.child_type {
         ChildType::Worker => "worker",
         ChildType::Supervisor => "supervisor",
+        kind => panic!("unexpected type: {kind:?}"),
     };
     format!("{process}/{kind}")
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use rethread::gen_server::{GenServerExt, InitError, ServerRef};
 use rethread::process::{self, NameError, Via};
-use rethread::supervisor::{ChildSpec, DynamicSupervisor, DynamicSupervisorSpec, Supervise, SupervisorSpec};
+use rethread::supervisor::{
+    ChildSpec, DynamicSupervisor, DynamicSupervisorRef, DynamicSupervisorSpec, Supervise, SupervisorRef,
+    SupervisorSpec,
+};
 use rethread::{ExitReason, Pid, StartError};
 
 use super::board::{Board, Role};
@@ -23,10 +26,11 @@ pub(super) fn start_supervisor(
     let args = (Arc::clone(board), label.to_owned());
     let started = match kind {
         Some(Kind::Simple | Kind::Dynamic) => {
-            <Scheme as Supervise>::child_spec(args).name(ServerRef::via(name)).start_link().map(Boss::Dynamic)
+            let spec = DynamicScheme::child_spec(args).name(DynamicSupervisorRef::via(name));
+            spec.start_link().map(Boss::Dynamic)
         }
         Some(Kind::Static(_)) | None => {
-            <Scheme as Supervise>::child_spec(args).name(ServerRef::via(name)).start_link().map(Boss::Static)
+            Scheme::child_spec(args).name(SupervisorRef::via(name)).start_link().map(Boss::Static)
         }
     };
     noted(board, label, started.map(|supervisor| Role::Supervisor(Some(supervisor))))
@@ -80,19 +84,21 @@ pub(super) fn child(board: &Arc<Board>, definition: &ChildDef, crew: Option<&str
 /// A scripted supervisor: reads its definition each time it starts.
 struct Scheme;
 
-impl Scheme {
-    fn read(board: &Board, label: &str) -> Result<SupDef, InitError> {
-        let me = process::current().expect("init runs in a process");
-        board.starting(me, label, Role::Supervisor(None), None);
-        Ok(board.supervisor(label).ok_or(ExitReason::new("no definition"))?)
-    }
+/// Like [`Scheme`], for dynamic supervisors.
+struct DynamicScheme;
+
+fn read(board: &Board, label: &str) -> Result<SupDef, InitError> {
+    let me = process::current().expect("init runs in a process");
+    board.starting(me, label, Role::Supervisor(None), None);
+    Ok(board.supervisor(label).ok_or(ExitReason::new("no definition"))?)
 }
 
-impl Supervise for Scheme {
+impl Supervise for DynamicScheme {
     type Args = (Arc<Board>, String);
+    type Spec = DynamicSupervisorSpec;
 
     fn init((board, label): Self::Args) -> Result<DynamicSupervisorSpec, InitError> {
-        let definition = Self::read(&board, &label)?;
+        let definition = read(&board, &label)?;
         let plan = DynamicSupervisor::child_spec().max_restarts(definition.intensity, definition.period);
         Ok(match definition.max_children {
             Some(limit) => plan.max_children(limit),
@@ -103,9 +109,10 @@ impl Supervise for Scheme {
 
 impl Supervise for Scheme {
     type Args = (Arc<Board>, String);
+    type Spec = SupervisorSpec;
 
     fn init((board, label): Self::Args) -> Result<SupervisorSpec, InitError> {
-        let definition = Self::read(&board, &label)?;
+        let definition = read(&board, &label)?;
         let Some(Kind::Static(strategy)) = definition.kind else {
             return Err(ExitReason::new("no such strategy").into());
         };

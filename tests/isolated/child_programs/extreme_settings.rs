@@ -12,7 +12,7 @@ use rethread::agent::Agent;
 use rethread::application::Application;
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::process::{self, AttachError, Builder, Event, Inbox, Settings, SpawnError};
+use rethread::process::{self, AttachError, Builder, Event, Inbox, SpawnError};
 use rethread::supervisor::DynamicSupervisor;
 use rethread::supervisor::Shutdown;
 
@@ -28,9 +28,7 @@ fn with_room_for_no_process_everything_is_refused_and_with_room_for_one_there_is
         with_room(0);
         let refused = |error| matches!(error, SpawnError::SystemLimit { limit: 0 });
         assert!(process::spawn(|| ()).is_err_and(refused));
-        assert!(
-            matches!(process::attach_receiver(|_: &mut Inbox<()>| ()), Err(AttachError::Spawn(error)) if refused(error.clone()))
-        );
+        assert!(matches!(process::attach(|| ()), Err(AttachError::Spawn(error)) if refused(error.clone())));
         assert_eq!(Agent::start(|| 1).map(drop), Err(StartError::SystemLimit { limit: 0 }));
         assert!(task::spawn(|| 1).is_err());
         assert!(Application::new("no room", Supervisor::one_for_one()).start().is_err());
@@ -58,7 +56,8 @@ fn exits_of_all_kinds() {
             [|_| (), |_| panic!("own"), |_| process::exit_with("own"), |inbox| drop(inbox.recv())];
         for (at, end) in ends.into_iter().cycle().take(100).enumerate() {
             let name = unique("times");
-            let (child, monitor) = Builder::new().name(name).spawn_monitor(end).expect("a free thread");
+            let (child, monitor) =
+                Builder::new().name(name).spawn_receiver_monitor(end).expect("a free thread");
             if at % 4 == 3 {
                 process::exit(&child, if at % 8 == 3 { ExitReason::Kill } else { "requested".into() });
             }
@@ -78,30 +77,36 @@ fn exits_of_all_kinds() {
 }
 
 #[test]
-fn with_no_time_and_with_all_time_to_die_deaths_are_told_once() {
+fn with_grace_zero_and_max_exits_are_delivered_once() {
     in_child_program(|| {
         let before = process::settings();
         for time in [NEVER, ALWAYS, Duration::from_nanos(1)] {
-            let max_zombies = usize::MAX;
             process::configure(|settings| {
+                *settings = before;
                 settings.kill_grace = time;
                 settings.exit_timeout = time;
-                settings.max_zombies = max_zombies;
+                settings.max_zombies = usize::MAX;
             });
             exits_of_all_kinds();
         }
         // No zombie is tolerated, and there is none.
-        process::configure(|settings| settings.max_zombies = 0);
+        process::configure(|settings| {
+            *settings = before;
+            settings.max_zombies = 0;
+        });
         exits_of_all_kinds();
         for spare_threads in [0, 1, usize::MAX] {
-            process::configure(|settings| settings.max_idle_threads = spare_threads);
+            process::configure(|settings| {
+                *settings = before;
+                settings.max_idle_threads = spare_threads;
+            });
             exits_of_all_kinds();
         }
     });
 }
 
 #[test]
-fn a_kill_with_all_time_to_die_waits_for_the_thread() {
+fn kill_with_grace_max_waits_for_the_thread() {
     let _watchdog = watchdog();
     let (begun, gate) = (Gate::new(), Gate::new());
     let (begins, held) = (begun.clone(), gate.clone());
@@ -111,9 +116,9 @@ fn a_kill_with_all_time_to_die_waits_for_the_thread() {
     });
     let stuck = stuck.unwrap();
     begun.pass();
-    let end = process::watch(&stuck);
-    process::exit(&stuck, ExitReason::Kill);
-    process::exit(&stuck, ExitReason::Kill);
+    let end = process::watch(stuck);
+    process::exit(stuck, ExitReason::Kill);
+    process::exit(stuck, ExitReason::Kill);
     assert_eq!(end.wait_timeout(Duration::from_millis(50)), None);
     gate.open();
     assert_eq!(end.wait(), ExitReason::Killed);
@@ -142,9 +147,9 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         assert_eq!(slow.yield_timeout(NEVER), None);
         assert_eq!(slow.shutdown(Shutdown::Timeout(ALWAYS)), None);
         let sleeper = process::spawn(|| process::sleep(ALWAYS)).unwrap();
-        assert_eq!(process::watch(&sleeper).wait_timeout(NEVER), None);
-        process::exit(&sleeper, "woken");
-        let end = process::watch(&sleeper).wait_timeout(ALWAYS);
+        assert_eq!(process::watch(sleeper).wait_timeout(NEVER), None);
+        process::exit(sleeper, "woken");
+        let end = process::watch(sleeper).wait_timeout(ALWAYS);
         assert!(end == Some("woken".into()) || end == Some(ExitReason::NoProc), "{end:?}");
         // A timeout of zero, in a server, still handles pending messages first.
         let journal = Journal::new();
@@ -186,7 +191,7 @@ fn supervisors_take_the_longest_and_the_shortest_times() {
     for _ in 0..20 {
         let a = Child::new("a", &journal).starts_as(|_| Begin::Up);
         match rooms.start_child(a.spec().start_timeout(NEVER)) {
-            Ok(pid) => assert_eq!(pid, Some(a.pid())),
+            Ok(pid) => assert_eq!(pid, a.pid()),
             Err(error) => assert_eq!(error, StartError::Timeout),
         }
     }

@@ -8,7 +8,7 @@ use crate::support::child_program::in_child_program;
 use crate::support::{Gate, Journal, attached, down, eventually, sleeper, unique, watchdog};
 use rethread::application::Application;
 use rethread::prelude::*;
-use rethread::process::{self, Address, Builder, Inbox, Settings, SpawnError};
+use rethread::process::{self, Address, Builder, Inbox, SpawnError};
 use rethread::supervisor::DynamicSupervisor;
 use rethread::supervisor::SupervisorSpec;
 
@@ -70,17 +70,17 @@ fn attached_processes_and_zombies_count() {
         });
         let stuck = stuck.unwrap();
         ready.pass();
-        let watch = process::watch(&stuck);
-        process::exit(&stuck, ExitReason::Kill);
+        let watch = process::watch(stuck);
+        process::exit(stuck, ExitReason::Kill);
         assert_eq!(watch.wait(), ExitReason::Killed);
         assert_eq!(process::zombies().len(), 1);
-        process::attach_receiver(|_: &mut Inbox<()>| {
+        process::attach(|| {
             let refused = another();
             assert!(matches!(refused, Err(SpawnError::SystemLimit { limit: 2 })), "{refused:?}");
         })
         .unwrap();
         let one = another().unwrap();
-        let refused = process::attach_receiver(|_: &mut Inbox<()>| ());
+        let refused = process::attach(|| ());
         let limit = SpawnError::SystemLimit { limit: 2 }.to_string();
         assert_eq!(refused.unwrap_err().to_string(), limit);
         gate.open();
@@ -91,7 +91,7 @@ fn attached_processes_and_zombies_count() {
 }
 
 #[test]
-fn a_lowered_limit_holds_for_what_comes() {
+fn lowered_limit_holds_for_new_processes() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let alive: Vec<_> = (0..10).map(|_| another().unwrap()).collect();
@@ -121,20 +121,18 @@ fn settings_hold_for_processes_that_begin_afterwards() {
             let gate = Gate::new();
             // Started under the default settings.
             let (old, of_old) = stuck(&gate);
-            let short = Settings {
-                kill_grace: Duration::ZERO,
-                exit_timeout: Duration::from_millis(10),
-                ..process::settings()
-            };
+            let mut short = process::settings();
+            short.kill_grace = Duration::ZERO;
+            short.exit_timeout = Duration::from_millis(10);
             process::configure(|settings| *settings = short);
             assert_eq!(process::settings(), short);
             // Started under the short ones: they become zombies soon, the old one does not.
             let (killed, of_killed) = stuck(&gate);
             let (signalled, of_signalled) = stuck(&gate);
-            process::exit(&old, ExitReason::Shutdown);
-            process::exit(&killed, ExitReason::Kill);
+            process::exit(old, ExitReason::Shutdown);
+            process::exit(killed, ExitReason::Kill);
             assert_eq!(down(inbox), (of_killed, ExitReason::Killed));
-            process::exit(&signalled, ExitReason::Shutdown);
+            process::exit(signalled, ExitReason::Shutdown);
             assert_eq!(down(inbox), (of_signalled, ExitReason::Shutdown));
             assert_eq!(process::zombies().len(), 2);
             gate.open();
@@ -201,7 +199,7 @@ fn a_huge_stack_for_all_is_refused_too() {
 }
 
 #[test]
-fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
+fn refused_thread_does_not_take_the_name_of_an_exiting_process() {
     in_child_program(|| {
         attached(|inbox: &mut Inbox<()>| {
             let (name, gate, journal) = (unique("exiting"), Gate::new(), Journal::new());
@@ -214,14 +212,14 @@ fn a_refused_thread_does_not_take_the_name_of_one_that_is_dying() {
             });
             let (old, monitor) = old.unwrap();
             ready.pass();
-            process::exit(&old, ExitReason::Shutdown);
+            process::exit(old, ExitReason::Shutdown);
             let refused = Builder::new().name(name).stack_size(1 << 46).spawn(|| ());
             assert!(matches!(refused, Err(SpawnError::Thread(_))), "{refused:?}");
             let notes = journal.clone();
             let new = Builder::new().name(name).spawn(move || notes.note("the new one begins"));
             let new = new.unwrap();
             eventually("it waits", || {
-                process::info(&new).is_none_or(|info| info.state == process::ProcessState::Waiting)
+                process::info(new).is_none_or(|info| info.state == process::ProcessState::Waiting)
             });
             gate.open();
             assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
@@ -274,7 +272,7 @@ fn restarts_without_room_escalate_and_the_system_comes_back_when_there_is_room()
         let journal = Journal::new();
         let (a, b) = (Child::new("a", &journal), Child::new("b", &journal));
         let inner = Supervisor::one_for_one().max_restarts(2, MINUTE).child(a.spec()).child(b.spec());
-        let top = up(patient().child(inner.spec().id("inner")));
+        let top = up(patient().child(inner.id("inner")));
         let first = child_pid(&top, "inner");
         room_for(3); // the two supervisors, and b
         a.crash();

@@ -11,7 +11,7 @@ use crate::support::child_program::in_child_program;
 use crate::support::{self, Idle, eventually, watchdog};
 use rethread::gen_server::CallError;
 use rethread::prelude::*;
-use rethread::process::{Settings, configure, settings};
+use rethread::process::configure;
 
 const ROUNDS: usize = 1000;
 const CLIENTS: u64 = 2;
@@ -140,7 +140,7 @@ fn body() {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let (stop, puts) = (Arc::clone(&stop), Arc::clone(&puts));
-            let load = move |_: &mut process::Inbox<()>| {
+            let load = move || {
                 let mut time = 1000 + 700 * client;
                 while !stop.load(Ordering::SeqCst) {
                     time = 1000 + (time + 1300) % 1500;

@@ -97,16 +97,16 @@ fn trigger_all_logs() {
     });
     let stuck = stuck.expect("a free thread");
     begun.pass();
-    kill(stuck.pid(), ExitReason::Kill);
+    kill(stuck, ExitReason::Kill);
     gate.open();
-    eventually("it is reaped", || process::info(&stuck).is_none());
+    eventually("it is reaped", || process::info(stuck).is_none());
 
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let ends: [fn(); 4] =
             [|| (), || panic!("own"), || process::exit_with("own"), || process::throw("own")];
         for end in ends {
-            let (_, monitor) = process::spawn_monitor(move || end()).expect("a free thread");
+            let (_, monitor) = process::spawn_monitor(end).expect("a free thread");
             assert_eq!(down(inbox).0, monitor);
         }
     });
@@ -115,7 +115,7 @@ fn trigger_all_logs() {
 }
 
 #[test]
-fn a_sink_that_panics_at_every_line_disturbs_nobody() {
+fn sink_that_panics_at_every_line_is_contained() {
     in_child_program(|| {
         log_to(&Sink(|_| panic!("the log is full")));
         trigger_all_logs();
@@ -123,7 +123,7 @@ fn a_sink_that_panics_at_every_line_disturbs_nobody() {
 }
 
 #[test]
-fn a_sink_that_asks_the_runtime_disturbs_nobody() {
+fn sink_that_queries_the_runtime_is_harmless() {
     in_child_program(|| {
         fn asks(_: &str) {
             thread_local!(static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
@@ -136,7 +136,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
                 process::zombies(),
                 process::whereis("unregistered"),
             );
-            let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
+            let _ = process::spawn(|| ()).map(|child| process::exit(child, ExitReason::Kill));
             let _ = Agent::start(|| 1).map(|agent| (agent.get(|n| *n), agent.stop()));
             let _ = Application::running();
             let _ = rethread::observer::snapshot().to_string();
@@ -148,7 +148,7 @@ fn a_sink_that_asks_the_runtime_disturbs_nobody() {
 }
 
 #[test]
-fn a_sink_that_tries_to_end_whoever_logs_ends_nobody() {
+fn sink_that_tries_to_end_the_logging_process_has_no_effect() {
     in_child_program(|| {
         fn ends(line: &str) {
             if line.contains("the victim") && process::current().is_some() {
@@ -178,7 +178,7 @@ static BLOCKED: once_cell::sync::Lazy<Gate> = once_cell::sync::Lazy::new(Gate::n
 static FREED: once_cell::sync::Lazy<Gate> = once_cell::sync::Lazy::new(Gate::new);
 
 #[test]
-fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
+fn sink_that_blocks_delays_the_logging_process_up_to_a_limit() {
     in_child_program(|| {
         fn blocks(line: &str) {
             let ends = line.contains("process") || line.contains("in time");
@@ -213,7 +213,7 @@ fn a_sink_that_blocks_delays_who_logs_and_that_has_a_limit() {
 }
 
 #[test]
-fn a_setting_that_is_not_understood_is_told_to_any_sink() {
+fn invalid_setting_is_logged_to_any_sink() {
     let Some(mut command) = child_command() else {
         fn asks_and_panics(_: &str) {
             let _ = process::settings();

@@ -47,7 +47,7 @@ fn a_timer_that_was_cancelled() {
 }
 
 #[test]
-fn a_wait_for_a_name_that_nobody_took() {
+fn wait_for_a_free_name_leaves_nothing() {
     leaves_nothing(30_000, |turn| {
         let name = format!("nothing is left {turn} {}", "x".repeat(100));
         assert_eq!(process::whereis_timeout(&name, Duration::ZERO), None);

@@ -44,7 +44,7 @@ fn panics_of_processes_are_silent_and_others_are_not() {
 fn a_thread_is_given_back_to_its_hook_when_it_is_no_process_any_more() {
     let printed = in_child_program(|| {
         let _watchdog = watchdog();
-        process::attach_receiver(|_: &mut Inbox<()>| ()).expect("it returns");
+        process::attach(|| ()).expect("it returns");
         assert!(attempt(|| panic!("after the process")).result().is_err());
     });
     assert!(printed.contains("after the process"), "{printed}");
@@ -99,7 +99,7 @@ fn a_hook_that_panics_is_not_called_for_processes_if_it_was_set_before() {
 #[test]
 fn a_hook_that_panics_and_was_set_later_ends_the_program_with_a_panic_of_a_process() {
     let (status, printed) = in_failing_child_program(|| {
-        process::attach_receiver(|_: &mut Inbox<()>| ()).expect("it returns");
+        process::attach(|| ()).expect("it returns");
         set_a_hook_that_panics();
         panicking_process("a hook that replaces the library's sees the panics of processes too");
     });
@@ -119,10 +119,10 @@ fn a_hook_that_panics_ends_the_program_with_a_panic_of_a_foreign_thread() {
 }
 
 #[test]
-fn a_hook_that_asks_the_runtime_gets_its_answers() {
+fn panic_hook_can_query_the_runtime() {
     let printed = in_child_program(|| {
         let _watchdog = watchdog();
-        process::attach_receiver(|_: &mut Inbox<()>| ()).expect("it returns");
+        process::attach(|| ()).expect("it returns");
         panic::set_hook(Box::new(|_| {
             let me = process::current();
             let listed = me.is_some_and(|me| process::processes().iter().any(|info| info.pid == me));

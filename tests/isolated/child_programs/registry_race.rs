@@ -332,11 +332,11 @@ fn worker(arena: &Arc<Arena>, stop: &Arc<AtomicBool>, seed: u64) -> Watch {
         }
         count(&life.arena.tally.returned);
     };
-    process::watch(patient().spawn(body).expect("a free thread"))
+    process::watch(patient().spawn_receiver(body).expect("a free thread"))
 }
 
 #[test]
-fn a_hundred_at_once_lose_nothing_and_leave_nothing() {
+fn hundred_concurrent_processes_lose_and_leave_no_entry() {
     in_child_program(body);
 }
 

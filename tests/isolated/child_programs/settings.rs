@@ -8,7 +8,7 @@ use std::thread;
 use crate::support;
 use crate::support::child_program::in_child_program;
 use rethread::ExitReason;
-use rethread::process::{self, Event, Settings, WaitStrategy};
+use rethread::process::{self, Event, WaitStrategy};
 
 #[test]
 fn no_thread_is_kept_if_none_is_to_be_and_messages_arrive_however_threads_wait() {
@@ -21,8 +21,7 @@ fn body() {
     let mut seen = HashSet::new();
     for _ in 0..200 {
         let (tx, rx) = channel();
-        let body =
-            move |_: &mut process::Inbox<()>| tx.send(thread::current().id()).expect("the test receives");
+        let body = move || tx.send(thread::current().id()).expect("the test receives");
         process::watch(process::spawn(body).expect("a thread")).wait();
         assert!(seen.insert(rx.recv().expect("it sent a value")), "a thread was kept");
     }

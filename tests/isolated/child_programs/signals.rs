@@ -248,7 +248,7 @@ fn stop_for_a_while(program: &mut ChildProgram) -> Duration {
 }
 
 #[test]
-fn what_was_due_while_the_program_was_stopped_comes_once_and_in_order() {
+fn timers_due_while_the_program_was_stopped_fire_once_in_order() {
     let Some(_) = child_command() else { return stopped_program() };
     // On a busy machine the stop may come after the timers have fired; then try again.
     for _ in 0..20 {

@@ -8,11 +8,11 @@ use crate::support::child_program::in_child_program;
 use crate::support::{Journal, eventually, watchdog};
 use rethread::StartError;
 use rethread::prelude::*;
-use rethread::process::{Settings, configure, settings};
+use rethread::process::{Builder, configure, settings};
 
 // scenario: TH-15
 #[test]
-fn no_thread_to_be_had_is_an_error_of_start_child_and_counts_nothing() {
+fn lack_of_threads_is_an_error_of_start_child_and_does_not_count() {
     in_child_program(body);
 }
 
@@ -32,12 +32,12 @@ fn body() {
     assert_eq!(refused, Err(StartError::SystemLimit { limit: 2 }));
     configure(|settings| *settings = before);
     // More stack than there is address space: the operating system refuses.
-    let error = supervisor.start_child(b.spec().stack_size(1 << 47));
+    let error = supervisor.start_child(b.spec().process(Builder::new().stack_size(1 << 47)));
     assert!(matches!(error, Err(StartError::Thread(_))), "{error:?}");
     assert_eq!((states(&supervisor), b.attempts()), (vec![("a".into(), "running")], 0));
     assert_eq!(a.starts(), 1);
-    assert_eq!(supervisor.start_child(b.spec()), Ok(Some(b.await_start(1))));
-    supervisor.stop().unwrap();
+    assert_eq!(supervisor.start_child(b.spec()), Ok(b.await_start(1)));
+    supervisor.stop().expect("it stops");
 
     // A restart without an available thread is retried, within the budget.
     let c = Child::new("c", &journal);
@@ -46,10 +46,10 @@ fn body() {
     eventually("the earlier threads are gone", || process::processes().len() == 2);
     configure(|settings| settings.max_processes = 1);
     c.crash();
-    let asked = supervisor.which_children().unwrap();
+    let asked = supervisor.which_children().expect("it is running");
     assert_eq!(asked[0].pid(), None);
     configure(|settings| *settings = before);
     let second = c.await_start(2);
     assert_eq!(child_pid(&supervisor, "c"), second);
-    supervisor.stop().unwrap();
+    supervisor.stop().expect("it stops");
 }

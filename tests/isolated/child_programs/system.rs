@@ -21,7 +21,7 @@ use rethread::StartError;
 use rethread::agent::Agent;
 use rethread::application::Application;
 use rethread::prelude::*;
-use rethread::process::{self, Builder, Inbox, Settings, SpawnError};
+use rethread::process::{self, Builder, Inbox, SpawnError};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -143,8 +143,8 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         // Time still passes: timers fire, and a process that ignores a kill becomes a zombie.
         let _ = process::send_after(ms(10), &inbox.address(), 1);
         assert_eq!(message(inbox), 1);
-        let monitor = process::monitor(&stuck);
-        process::exit(&stuck, ExitReason::Kill);
+        let monitor = process::monitor(stuck);
+        process::exit(stuck, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(process::zombies().len(), 1);
         // So do running processes.
@@ -286,7 +286,7 @@ fn an_allocation_that_fails_ends_the_program() {
 }
 
 /// Returns a process body that runs another program, and kills it when asked to exit.
-fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>) + Send {
+fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce() + Send {
     /// The other program: killed and waited for in any case, so that nothing of it is left.
     struct Other(Arc<Mutex<std::process::Child>>);
     impl Drop for Other {
@@ -296,7 +296,7 @@ fn runs_another(pid: std::sync::mpsc::Sender<u32>) -> impl FnOnce(&mut Inbox<()>
             let _ = child.wait();
         }
     }
-    move |_| {
+    move || {
         let mut command = Command::new("sh");
         command.args(["-c", "echo begun; exec sleep 600"]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -324,7 +324,7 @@ fn a_process_that_is_killed_while_it_waits_for_another_program_ends_that_by_a_ho
             let lives =
                 || Command::new("sh").args(["-c", &format!("kill -0 {other} 2>&-")]).status().unwrap();
             assert!(lives().success());
-            process::exit(&waits, reason);
+            process::exit(waits, reason);
             assert_eq!(down(inbox).0, monitor);
             assert!(!lives().success(), "it was ended and waited for");
         }
@@ -361,7 +361,7 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
 }
 
 #[test]
-fn a_main_that_returns_ends_the_program_whatever_its_processes_do() {
+fn return_of_main_ends_the_program_with_running_processes() {
     let Some(command) = child_command() else {
         let gate = Gate::new();
         let begun = Journal::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::child_program::in_child_program;
 use crate::support::{self, Gate, watchdog};
 use rethread::prelude::*;
-use rethread::process::{self, Builder, Settings};
+use rethread::process::{self, Builder};
 
 #[test]
 fn a_supervisor_gives_up_at_the_first_zombie_too_many() {
@@ -21,14 +21,13 @@ fn body() {
     let held = gate.clone();
     let child = ChildSpec::new("stuck", move || {
         let (gate, tx) = (held.clone(), tx.clone());
-        let child = Builder::new().kill_grace(Duration::from_millis(1)).spawn_link(move || {
+        Ok(Builder::new().kill_grace(Duration::from_millis(1)).spawn_link(move || {
             let _ = tx.send(process::current().expect("it is a process"));
             gate.pass();
-        })?;
-        Ok(child.pid())
+        })?)
     });
     let plan = Supervisor::one_for_one().max_restarts(100, Duration::from_secs(1000)).child(child);
-    let supervisor = plan.start().unwrap();
+    let supervisor = plan.start().expect("it starts");
     let watch = supervisor.watch();
     for zombies in 0..=2 {
         let child: Pid = started.recv_timeout(Duration::from_secs(10)).expect("it was started again");

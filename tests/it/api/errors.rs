@@ -25,7 +25,7 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 #[test]
-fn what_an_error_says_is_said_once() {
+fn error_text_is_not_repeated_by_its_source() {
     let refused = || StartError::Thread(Arc::new(io::Error::other("no threads left")));
     let errors: [(Box<dyn Error>, &str); 6] = [
         (
@@ -116,7 +116,7 @@ fn a_stop_that_times_out_is_the_reason_timeout() {
 }
 
 #[test]
-fn a_supervisor_that_does_not_start_says_why_in_words() {
+fn error_of_failed_supervisor_start_is_a_sentence() {
     let _watchdog = watchdog();
     let broken = ChildSpec::new("disk", || Err(StartError::Failed("no space".into())));
     let error = Supervisor::one_for_one().child(broken).start().unwrap_err();

@@ -74,7 +74,7 @@ fn sleeper_gone() -> Address<()> {
 }
 
 #[test]
-fn what_has_a_pid_prints_it() {
+fn handles_print_their_pid() {
     attached(|inbox: &mut Inbox<u8>| {
         let me = inbox.pid();
         assert_eq!(debug(inbox), format!("Inbox {{ pid: {me}, .. }}"));
@@ -92,18 +92,18 @@ fn what_has_a_pid_prints_it() {
         assert_eq!(debug(&server), format!("ServerRef({pid})"));
         assert_eq!(server.call(Ask::Caller).unwrap(), "Caller");
         let context = server.call(Ask::Context).unwrap();
-        assert_eq!(context, format!("Context {{ me: {pid}, parent: Some({me}), .. }}"));
+        assert_eq!(context, format!("Context {{ pid: {pid}, parent: Some({me}), .. }}"));
         server.stop().unwrap();
     });
 }
 
 #[test]
-fn what_is_to_be_started_says_under_which_name() {
+fn specs_print_their_name() {
     let name = unique("printed.supervisor");
     let plan = debug(&Supervisor::one_for_one().name(SupervisorRef::named(name)));
     assert!(plan.contains(name), "{plan}");
     let spec = debug(&Shy::child_spec(()).name(ServerRef::named(name)));
-    assert!(spec.starts_with("Spec") && spec.contains("Shy") && spec.contains(name), "{spec}");
+    assert!(spec.starts_with("ServerSpec") && spec.contains("Shy") && spec.contains(name), "{spec}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_callback_s_answer_prints_as_it_is_written() {
 }
 
 #[test]
-fn what_was_caught_prints_its_class() {
+fn caught_prints_its_class() {
     attached(|_: &mut Inbox<()>| {
         let caught = |body: fn()| debug(&attempt(body).result().expect_err("it raises"));
         assert!(caught(|| panic!("oops")).starts_with("Error("));

@@ -365,7 +365,7 @@ fn what_the_runtime_sends_reaches_handle_info() {
 
 // scenario: GC-16
 #[test]
-fn an_info_tells_everything() {
+fn info_contains_all_details() {
     attached(|inbox: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let plan = Plan::new(&Journal::new()).trapping().info(move |info, _| {
@@ -410,7 +410,7 @@ impl GenServer for DefaultInfo {
 
 // scenario: GC-17
 #[test]
-fn without_handle_info_there_is_a_warning_and_the_server_goes_on() {
+fn default_handle_info_logs_a_warning_and_continues() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let (server, watched) = (DefaultInfo::start(()).unwrap(), support::sleeper());
@@ -615,7 +615,7 @@ fn three_requests_with_one_deadline_two_of_them_slow() {
 
 // scenario: GC-25
 #[test]
-fn every_failing_call_says_whom_it_called() {
+fn every_call_error_names_the_server() {
     let unregistered = name("unregistered");
     assert_eq!(crash_of(|| unregistered.get()), (ExitReason::NoProc, unregistered.to_string()));
     let gone = start_server();
@@ -765,7 +765,7 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn a_dropped_caller_is_told_at_once() {
+fn dropped_caller_fails_the_call_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         let server = start_server();
         let result = promptly(|| server.call_with_timeout(Duration::MAX, |_, _, _| Next::wait()));
@@ -781,7 +781,7 @@ fn a_dropped_caller_is_told_at_once() {
 }
 
 #[test]
-fn a_caller_dropped_later_is_told_then() {
+fn caller_dropped_later_fails_the_call_then() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         for how in 0..3 {
@@ -822,7 +822,7 @@ fn a_caller_dropped_later_is_told_then() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a foreign thread drops the handle")]
-fn a_caller_dropped_by_another_thread_is_told() {
+fn caller_dropped_by_another_thread_fails_the_call() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let by_foreign_thread = server.call_with_timeout(Duration::MAX, |_, from, _| {
@@ -866,7 +866,7 @@ fn a_caller_dropped_by_another_thread_is_told() {
 }
 
 #[test]
-fn a_caller_dropped_in_a_caught_panic_is_told() {
+fn caller_dropped_in_a_caught_panic_fails_the_call() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let result = promptly(|| {
@@ -903,7 +903,7 @@ fn a_caller_dropped_in_a_caught_panic_is_told() {
 }
 
 #[test]
-fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
+fn caller_dropped_with_the_server_fails_with_its_exit_reason() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..20 {
             let server = start_server();
@@ -946,7 +946,7 @@ fn a_caller_dropped_with_the_server_learns_the_servers_reason() {
 }
 
 #[test]
-fn a_request_still_unread_when_the_server_ends_learns_its_reason() {
+fn unread_request_fails_with_the_exit_reason_of_the_server() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let gate = block_server(&server, || Next::stop("closing time"));
@@ -1294,7 +1294,7 @@ fn a_server_can_be_reached_by_a_key_in_another_table() {
 }
 
 #[test]
-fn a_start_under_the_key_of_a_dying_holder_waits_for_it() {
+fn start_under_key_of_exiting_holder_waits_for_it() {
     attached(|_: &mut Inbox<()>| {
         let (journal, key, gate) = (Journal::new(), ServerRef::via(Key(unique("exiting"))), Gate::new());
         let (pass, log) = (gate.clone(), journal.clone());
@@ -1354,7 +1354,7 @@ fn a_call_without_any_time_does_not_hang() {
 }
 
 #[test]
-fn a_caller_killed_in_its_call_dies_at_once_and_leaves_nothing() {
+fn caller_killed_in_its_call_exits_at_once_and_leaves_nothing() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let gate = block_server(&server, Next::wait);
@@ -1424,7 +1424,7 @@ impl Drop for CallsInDrop {
 }
 
 #[test]
-fn a_call_in_a_destructor_of_a_dying_process_is_refused() {
+fn call_in_destructor_of_exiting_process_is_refused() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
@@ -1499,7 +1499,7 @@ fn a_handle_by_pid_names_that_pid_for_ever() {
 }
 
 #[test]
-fn a_request_dropped_by_somebody_else_is_answered_at_once() {
+fn request_dropped_by_another_process_fails_at_once() {
     attached(|inbox: &mut Inbox<ExitReason>| {
         let end = Gate::new();
         let held = end.clone();
@@ -1527,7 +1527,7 @@ fn a_request_dropped_by_somebody_else_is_answered_at_once() {
 }
 
 #[test]
-fn who_calls_a_dying_server_hears_of_its_death_after_those_who_were_linked() {
+fn caller_of_exiting_server_is_notified_after_its_links() {
     /// A name table that runs a closure when its holder is cleaned up.
     struct Table(Mutex<Option<Box<dyn FnOnce() + Send>>>);
     impl std::fmt::Debug for Table {

@@ -309,7 +309,7 @@ fn a_child_that_calls_its_parent_in_init_and_crashes_fails_the_start() {
 }
 
 #[test]
-fn the_mark_of_a_waiting_process_is_seen_and_goes_away() {
+fn wait_mark_of_a_process_is_visible_and_removed() {
     attached(|_: &mut Inbox<()>| {
         let (server, gate) = (start_server(), Gate::new());
         let (calls, pass) = (server.clone(), gate.clone());
@@ -442,7 +442,7 @@ fn a_wait_cycle_through_a_start_and_another_server() {
 }
 
 #[test]
-fn a_server_that_calls_who_stops_it_is_refused() {
+fn call_to_process_waiting_in_stop_is_refused() {
     attached(|_: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let parent = start_server();
@@ -510,7 +510,7 @@ fn of_two_servers_that_stop_each_other_one_is_refused_and_none_hangs() {
 }
 
 #[test]
-fn a_late_answer_does_not_hide_that_its_caller_waits_for_somebody_else() {
+fn late_reply_does_not_hide_the_next_wait_of_its_caller() {
     attached(|_: &mut Inbox<()>| {
         let (late, asker, other) = (start_server(), start_server(), start_server());
         let (to_late, to_other, to_asker) = (late.clone(), other.clone(), asker.clone());

@@ -307,7 +307,7 @@ fn a_handler_that_never_returns() {
 }
 
 #[test]
-fn a_stuck_handler_that_is_told_to_shut_down_is_declared_dead_in_time() {
+fn stuck_handler_becomes_zombie_after_shutdown_in_time() {
     attached(|_: &mut Inbox<()>| {
         let server = Plan::new(&Journal::new())
             .spec()

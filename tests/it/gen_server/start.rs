@@ -47,7 +47,7 @@ fn start_call_stop_then_noproc() {
 
 // scenario: GS-04
 #[test]
-fn init_may_ask_not_to_be_started() {
+fn init_may_return_ignore() {
     attached(|inbox: &mut Inbox<()>| {
         let ignoring = || Plan::new(&Journal::new()).init(|_| Err(InitError::Ignore)).spec();
         for trapping in [false, true] {
@@ -95,7 +95,7 @@ fn a_quiet_refusal_ends_the_process_normally() {
 
 // scenario: GS-06
 #[test]
-fn a_parent_that_does_not_trap_dies_of_a_failed_init() {
+fn failed_init_ends_parent_that_does_not_trap() {
     for _ in 0..20 {
         let reason = exit_reason_of(|_: &mut Inbox<()>| {
             let _ =
@@ -569,7 +569,7 @@ fn messages_sent_during_init_are_handled_afterwards_in_order() {
 }
 
 #[test]
-fn a_call_during_a_failing_init_learns_its_reason() {
+fn call_during_failing_init_fails_with_its_reason() {
     attached(|_: &mut Inbox<()>| {
         let (gate, name) = (Gate::new(), name("failing"));
         let pass = gate.clone();
@@ -593,7 +593,7 @@ fn a_call_during_a_failing_init_learns_its_reason() {
 }
 
 #[test]
-fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
+fn killed_starter_ends_the_linked_start() {
     attached(|_: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let starter = spawn_body(move |_| {
@@ -612,7 +612,7 @@ fn a_starter_that_is_killed_takes_the_linked_start_with_it() {
 }
 
 #[test]
-fn a_start_under_the_name_of_a_dying_server_waits_for_its_destructors() {
+fn start_under_name_of_exiting_server_waits_for_its_destructors() {
     attached(|_: &mut Inbox<()>| {
         let (journal, gate, name) = (Journal::new(), Gate::new(), name("takeover"));
         let (pass, log) = (gate.clone(), journal.clone());
@@ -643,7 +643,7 @@ fn a_start_under_the_name_of_a_dying_server_waits_for_its_destructors() {
 }
 
 #[test]
-fn the_start_timeout_counts_while_it_waits_for_a_dying_holder() {
+fn start_timeout_includes_the_wait_for_an_exiting_holder() {
     attached(|_: &mut Inbox<()>| {
         let (gate, name) = (Gate::new(), name("waits"));
         let pass = gate.clone();
@@ -660,7 +660,7 @@ fn the_start_timeout_counts_while_it_waits_for_a_dying_holder() {
 }
 
 #[test]
-fn a_spec_shows_what_it_is() {
+fn debug_of_spec_shows_its_type() {
     let spec = ScriptedServer::child_spec(Plan::new(&Journal::new())).name(ServerRef::named("the name"));
     let text = format!("{spec:?}");
     assert!(text.contains("ScriptedServer") && text.contains("the name"), "{text}");

@@ -157,7 +157,7 @@ fn a_trapping_server_ends_with_its_parents_reason() {
 
 // scenario: GT-07
 #[test]
-fn a_server_that_does_not_trap_dies_without_terminate() {
+fn server_that_does_not_trap_exits_without_terminate() {
     let _watchdog = watchdog();
     for reason in [ExitReason::Shutdown, "oops".into()] {
         let (journal, exits) = (Journal::new(), reason.clone());
@@ -205,7 +205,7 @@ fn a_starter_without_a_link_is_no_parent() {
 
 // scenario: GT-08
 #[test]
-fn an_exit_of_somebody_else_is_an_info() {
+fn exit_of_another_process_is_an_info() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
@@ -223,7 +223,7 @@ fn an_exit_of_somebody_else_is_an_info() {
 
 // scenario: GT-10
 #[test]
-fn a_parent_tells_a_trapping_server_to_shut_down() {
+fn exit_signal_of_parent_stops_a_trapping_server() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).trapping().start_link();
@@ -237,7 +237,7 @@ fn a_parent_tells_a_trapping_server_to_shut_down() {
 
 // scenario: GT-10
 #[test]
-fn what_waits_in_the_mailbox_is_handled_before_the_parents_exit() {
+fn messages_in_the_mailbox_are_handled_before_the_exit_of_the_parent() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -305,7 +305,7 @@ fn stop_with_another_reason() {
 
 // scenario: GT-14
 #[test]
-fn a_linked_caller_hears_of_it_like_of_any_end() {
+fn linked_caller_of_stop_receives_the_exit_signal() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let server = Plan::new(&Journal::new()).start_link();
@@ -326,7 +326,7 @@ fn a_linked_caller_hears_of_it_like_of_any_end() {
 
 // scenario: GT-15
 #[test]
-fn a_stop_that_takes_too_long_kills_nobody() {
+fn stop_that_times_out_kills_no_process() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, monitor) = monitored(Plan::new(&journal));
@@ -427,7 +427,7 @@ fn errors_about(pid: Pid) -> Vec<String> {
 
 // scenario: GT-20
 #[test]
-fn ends_that_nobody_needs_to_hear_of_are_not_reported() {
+fn expected_exits_are_not_reported() {
     capture();
     attached(|_: &mut Inbox<()>| {
         let quiet = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::shutdown_with("upgrade")];
@@ -498,7 +498,7 @@ fn a_stop_comes_after_what_was_sent_before() {
 }
 
 #[test]
-fn everybody_who_stops_it_learns_how_it_ended() {
+fn all_callers_of_stop_get_the_exit_reason() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let gate = block_server(&server, Next::wait);
@@ -535,7 +535,7 @@ fn a_foreign_thread_can_stop_servers() {
 }
 
 #[test]
-fn a_stopper_that_is_killed_dies_at_once() {
+fn caller_killed_in_stop_exits_at_once() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let gate = block_server(&server, Next::wait);
@@ -561,7 +561,7 @@ impl Drop for StopsInDrop {
 }
 
 #[test]
-fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
+fn stop_in_destructor_of_exiting_process_is_refused() {
     attached(|_: &mut Inbox<()>| {
         let server = start_server();
         let (tx, rx) = channel();
@@ -577,7 +577,7 @@ fn a_stop_in_a_destructor_of_a_dying_process_is_refused() {
 }
 
 #[test]
-fn destructors_run_before_anybody_hears_of_the_end() {
+fn destructors_run_before_the_exit_is_delivered() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let ends: [fn(&ServerRef<ScriptedServer>); 4] = [

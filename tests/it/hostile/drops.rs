@@ -78,7 +78,7 @@ impl GenServer for Holder {
 }
 
 #[test]
-fn a_held_reply_whose_destructor_panics_does_not_abort_the_burial() {
+fn held_reply_whose_destructor_panics_does_not_abort_the_cleanup() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let (terminating, gate) = (Gate::new(), Gate::new());
@@ -213,9 +213,9 @@ fn an_overruled_reason_that_asks_for_its_process_when_dropped_does_not_hang_the_
             panic!("own")
         });
         let exiting = exiting.unwrap();
-        let end = process::watch(&exiting);
+        let end = process::watch(exiting);
         begun.pass();
-        process::exit(&exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting)))));
+        process::exit(exiting, ExitReason::new(Nosy(Arc::new(OnceLock::from(exiting)))));
         gate.open();
         let (tx, rx) = channel();
         thread::Builder::new().spawn(move || tx.send(end.wait())).unwrap();
@@ -263,7 +263,7 @@ impl Via for Table {
 }
 
 #[test]
-fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
+fn table_of_names_whose_destructor_panics_does_not_abort_the_cleanup() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let name = ServerRef::via(Table(Bomb));
@@ -275,7 +275,7 @@ fn a_table_of_names_whose_destructor_panics_does_not_abort_the_burial() {
 }
 
 #[test]
-fn a_timed_message_that_nobody_takes_and_whose_destructor_blocks_does_not_stop_the_clock() {
+fn unreceived_timed_message_whose_destructor_blocks_does_not_stop_the_timers() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let (begun, gate) = (Gate::new(), Gate::new());

@@ -43,7 +43,7 @@ fn a_process_does_everything_to_itself() {
 }
 
 #[test]
-fn a_process_that_kills_itself_goes_no_further_and_tells_the_same_reason_to_all() {
+fn process_that_kills_itself_exits_at_once_with_one_reason() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let further = Gate::new();
@@ -68,7 +68,7 @@ fn a_process_that_kills_itself_goes_no_further_and_tells_the_same_reason_to_all(
 }
 
 #[test]
-fn a_server_that_calls_itself_also_by_its_name_is_told_so_and_goes_on() {
+fn server_that_calls_itself_by_pid_or_name_gets_an_error_and_continues() {
     use crate::support::scripted_server::Plan;
     let _watchdog = watchdog();
     let name: ServerRef<scripted_server::ScriptedServer> = ServerRef::named(unique("calls itself"));
@@ -111,7 +111,7 @@ fn zombie() -> (Pid, Gate) {
 }
 
 #[test]
-fn whoever_is_no_living_process_is_nobody_to_all_calls() {
+fn every_call_treats_exited_and_unknown_pids_as_no_process() {
     attached(|inbox: &mut Inbox<()>| {
         let exited = sleeper().pid();
         kill(exited, ExitReason::Kill);
@@ -181,7 +181,7 @@ fn strict(child: &Child) -> SupervisorRef {
 }
 
 #[test]
-fn a_stranger_that_links_itself_to_a_supervisor_and_dies_is_no_concern_of_its() {
+fn exit_of_unrelated_linked_process_does_not_affect_the_supervisor() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = strict(&a);
@@ -245,7 +245,7 @@ fn a_child_that_was_linked_anew_is_restarted_once() {
 }
 
 #[test]
-fn a_child_that_kills_its_supervisor_goes_with_it_and_is_started_by_the_next_one() {
+fn child_that_kills_its_supervisor_exits_too_and_is_started_by_the_next_one() {
     let _watchdog = watchdog();
     for traps in [false, true] {
         let journal = Journal::new();
@@ -278,7 +278,7 @@ fn signals() -> [ExitReason; 5] {
 }
 
 #[test]
-fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
+fn exit_signal_from_running_child_is_not_its_exit() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = strict(&a);
@@ -298,7 +298,7 @@ fn an_exit_signal_of_a_child_that_lives_is_not_taken_for_its_end() {
 }
 
 #[test]
-fn an_exit_signal_of_a_dynamic_child_that_lives_is_not_taken_for_its_end() {
+fn exit_signal_from_running_dynamic_child_is_not_its_exit() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let supervisor = DynamicSupervisor::child_spec().max_restarts(1, MINUTE).start().unwrap();
@@ -312,7 +312,7 @@ fn an_exit_signal_of_a_dynamic_child_that_lives_is_not_taken_for_its_end() {
 }
 
 #[test]
-fn a_child_that_stops_its_own_supervisor_ends_with_it() {
+fn child_that_stops_its_own_supervisor_exits_with_it() {
     let _watchdog = watchdog();
     // It is asked to shut down while it waits for that very thing: it exits at once.
     let a = Child::new("a", &Journal::new());
@@ -383,7 +383,7 @@ fn supervisors_nested_two_hundred_deep_start_heal_and_stop() {
 }
 
 #[test]
-fn a_hundred_thousand_messages_to_the_dead_are_dropped_and_cost_nothing() {
+fn hundred_thousand_messages_to_exited_process_are_dropped() {
     attached(|_: &mut Inbox<()>| {
         let exited: Address<Arc<()>> = process::spawn_receiver(|_| ()).unwrap();
         process::watch(&exited).wait();
@@ -442,7 +442,7 @@ fn a_hundred_thousand_links_and_monitors_of_one_process_end_with_it() {
 }
 
 #[test]
-fn a_thousand_linked_processes_die_with_one() {
+fn thousand_linked_processes_exit_with_one() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let hub = sleeper();

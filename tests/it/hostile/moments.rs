@@ -70,7 +70,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
         held.pass();
     });
     let sender = sender.unwrap();
-    let end = process::watch(&sender);
+    let end = process::watch(sender);
     sent.pass();
     // The timer thread keeps the order: when this arrives, an earlier deadline of the sender would have
     // passed.
@@ -78,7 +78,7 @@ fn a_hook_of_another_process_that_panics_does_not_doom_the_sender_of_the_signal(
     let reached = process::watch(&later);
     process::send_after(Duration::from_millis(50), &later, ());
     assert_eq!(reached.wait(), ExitReason::Normal);
-    assert_eq!(state(&sender), Some(ProcessState::Running));
+    assert_eq!(state(sender), Some(ProcessState::Running));
     gate.open();
     assert_eq!(end.wait(), ExitReason::Normal);
 }
@@ -109,7 +109,7 @@ impl Drop for Holds {
 }
 
 #[test]
-fn a_name_that_passes_from_hand_to_hand_does_not_keep_all_who_had_it() {
+fn name_taken_over_many_times_does_not_keep_former_holders() {
     let _watchdog = watchdog();
     let name = unique("moments.relay");
     let kept = Arc::new(AtomicUsize::new(0));
@@ -207,9 +207,9 @@ fn an_unnoticed_kill_does_not_cut_the_cleanup_of_an_attempt_short() {
         attempt(body).after(after).rescue(|_| ());
     });
     let busy = busy.unwrap();
-    let end = process::watch(&busy);
+    let end = process::watch(busy);
     begun.pass();
-    process::exit(&busy, ExitReason::Kill);
+    process::exit(busy, ExitReason::Kill);
     gate.open();
     assert_eq!(end.wait(), ExitReason::Killed);
     assert!(cleaned.is_open());

@@ -40,7 +40,7 @@ fn is_zombie(pid: Pid) -> bool {
 }
 
 #[test]
-fn who_swallows_exit_signals_for_ever_is_declared_dead() {
+fn process_that_swallows_all_exit_signals_becomes_zombie() {
     attached(|inbox: &mut Inbox<()>| {
         type Unresponsive = fn(&mut Inbox<()>);
         let ways: [Unresponsive; 3] = [
@@ -131,7 +131,7 @@ fn a_server_that_resumes_the_exit_signal_of_another_terminates_and_is_no_normal_
 }
 
 #[test]
-fn a_start_that_resumes_the_exit_signal_of_another_fails_and_the_supervisor_goes_on() {
+fn start_that_resumes_the_exit_of_another_fails_and_the_supervisor_continues() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));
     let payload = Mutex::new(Some(stolen_payload()));
@@ -252,7 +252,7 @@ impl Drop for Asks {
     fn drop(&mut self) {
         self.to.send(1);
         let _ = process::send_after(Duration::ZERO, &self.to, 2);
-        let _ = process::spawn(|| ()).map(|child| process::exit(&child, ExitReason::Kill));
+        let _ = process::spawn(|| ()).map(|child| process::exit(child, ExitReason::Kill));
         let _ = process::link(self.server.whereis().expect("it is running"));
         let _ = self.server.call_with_timeout(Duration::from_millis(100), |_, from, _| from.reply(1));
         self.server.cast_with(|_, _| Next::wait());

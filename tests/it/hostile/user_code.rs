@@ -257,7 +257,7 @@ fn a_log_sink_that_panics() {
             // Every way to exit is logged, and each exit still reaches its monitor.
             let ends: [fn(); 3] = [|| (), || panic!("own"), || process::exit_with("own")];
             for end in ends {
-                let (_, monitor) = process::spawn_monitor(move || end()).unwrap();
+                let (_, monitor) = process::spawn_monitor(end).unwrap();
                 assert_eq!(down(inbox).0, monitor);
             }
             // So does the exit of a zombie.
@@ -269,7 +269,7 @@ fn a_log_sink_that_panics() {
             });
             let (stuck, monitor) = stuck.unwrap();
             ready.pass();
-            process::exit(&stuck, ExitReason::Kill);
+            process::exit(stuck, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
             gate.open();
             eventually("it is reaped", || process::zombies().is_empty());
@@ -301,11 +301,11 @@ fn a_reason_that_panics_when_it_is_printed() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&stuck, ExitReason::new(Unprintable));
-        process::exit(&stuck, ExitReason::Kill); // now it becomes a zombie, and is logged with its reason
+        process::exit(stuck, ExitReason::new(Unprintable));
+        process::exit(stuck, ExitReason::Kill); // now it becomes a zombie, and is logged with its reason
         assert_eq!(down(inbox).0, monitor);
         gate.open();
-        eventually("it is reaped", || process::info(&stuck).is_none());
+        eventually("it is reaped", || process::info(stuck).is_none());
         // And the timer thread still works.
         let _ = process::send_after(Duration::from_millis(1), &inbox.address(), ());
         message(inbox);
@@ -339,7 +339,7 @@ fn a_destructor_on_a_panicking_foreign_thread_may_fail_to_start_a_process() {
 }
 
 #[test]
-fn a_send_to_a_process_that_dies_meanwhile_harms_nobody() {
+fn send_to_process_that_exits_meanwhile_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let senders = [(); 3].map(|()| ScriptedProcess::new());
         for _ in 0..200 {

@@ -227,7 +227,7 @@ fn clean_up_that_panics_on_an_exit_signal_does_not_make_the_process_deaf() {
 }
 
 #[test]
-fn what_is_resumed_is_what_was_caught() {
+fn resumed_payload_equals_the_caught_one() {
     attached(|inbox: &mut Inbox<()>| {
         for class in [Class::Error, Class::Exit, Class::Throw] {
             let (_, monitor) = process::spawn_monitor(move || {
@@ -376,7 +376,7 @@ impl GenServer for Exiting {
 }
 
 #[test]
-fn or_exit_of_a_failed_call_tells_why_and_whom() {
+fn reason_of_or_exit_contains_error_and_server_of_failed_call() {
     let name = unique("mortal");
     let failure = |reason: ExitReason| -> CallFailure {
         match reason {

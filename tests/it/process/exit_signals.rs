@@ -43,7 +43,7 @@ fn a_large_reason_arrives_whole() {
 
 // scenario: EX-03
 #[test]
-fn normal_from_another_does_nothing() {
+fn normal_from_another_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = ScriptedProcess::new();
@@ -59,7 +59,7 @@ fn normal_from_another_does_nothing() {
 
 // scenario: EX-04
 #[test]
-fn a_trapping_process_hears_its_own_signals_and_goes_on() {
+fn trapping_process_receives_its_own_signals_and_continues() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (me, reason) = (inbox.pid(), ExitReason::new(big()));
@@ -76,7 +76,7 @@ fn a_trapping_process_hears_its_own_signals_and_goes_on() {
 
 // scenario: EX-06
 #[test]
-fn a_process_that_signals_itself_goes_no_further() {
+fn process_that_signals_itself_exits_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -120,7 +120,7 @@ fn bad_arguments_end_only_the_process_that_passed_them() {
             || drop("x".parse::<i32>().unwrap().to_string()),
         ];
         for call in calls {
-            let child = process::spawn_link(move || call()).unwrap();
+            let child = process::spawn_link(call).unwrap();
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child);
             assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
@@ -256,7 +256,7 @@ fn a_sent_kill_arrives_as_killed_along_a_chain() {
 
 // scenario: EX-19
 #[test]
-fn a_linked_process_dies_with_kill() {
+fn linked_process_exits_with_reason_kill() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::new(), ScriptedProcess::new());
         let (a_pid, monitor) = (a.pid(), process::monitor(&b));
@@ -359,9 +359,9 @@ fn exit_with_while_a_signal_is_under_way_gives_one_reason() {
                 own_end();
             });
             let child = child.unwrap();
-            let monitor = process::monitor(&child);
+            let monitor = process::monitor(child);
             gate.pass();
-            process::exit(&child, "signal");
+            process::exit(child, "signal");
             signalled.open();
             // The link and the monitor must report the same one of the two reasons.
             let (mut exits, mut downs) = (Vec::new(), Vec::new());
@@ -391,7 +391,7 @@ fn racing_ends_give_one_of_the_two_reasons() {
         process::trap_exit(true);
         for _ in 0..1000 {
             let child = process::spawn_link(|| process::exit_with("own")).unwrap();
-            process::exit(&child, "signal");
+            process::exit(child, "signal");
             let (from, reason) = exit_event(inbox);
             assert_eq!(from, child);
             assert!(reason == "own".into() || reason == "signal".into(), "{reason}");
@@ -621,13 +621,13 @@ fn the_first_fatal_signal_decides_the_reason() {
 }
 
 #[test]
-fn a_signal_to_a_dead_process_is_ignored() {
+fn signal_to_exited_process_is_ignored() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link(|| ()).unwrap();
         assert_eq!(exit_event(inbox), (child, ExitReason::Normal));
         for reason in [ExitReason::Kill, ExitReason::Normal, "late".into()] {
-            process::exit(&child, reason);
+            process::exit(child, reason);
         }
         assert_eq!(inbox.try_recv(), None);
     });
@@ -661,7 +661,7 @@ fn every_way_to_end_has_its_reason() {
     ];
     attached(|inbox: &mut Inbox<()>| {
         for (way, expected) in ways {
-            let (_, monitor) = process::spawn_monitor(move || way()).unwrap();
+            let (_, monitor) = process::spawn_monitor(way).unwrap();
             let (fired, reason) = down(inbox);
             assert_eq!((fired, reason.to_string().as_str()), (monitor, expected));
         }

@@ -20,8 +20,10 @@ fn all_fields_of_info() {
         let (name, gate, ready) = (unique("info"), Gate::new(), Gate::new());
         let (held, begun, other) = (gate.clone(), ready.clone(), sleeper());
         let (linked, monitored) = (other.pid(), sleeper().pid());
+        // On a busy machine it must not become a zombie.
+        let builder = Builder::new().name(name).label("under test").kill_grace(Duration::from_secs(60));
         let line = line!() + 1;
-        let child = Builder::new().name(name).label("under test").spawn_receiver::<u16>(move |inbox| {
+        let child = builder.spawn_receiver::<u16>(move |inbox| {
             process::trap_exit(true);
             process::link(linked).unwrap();
             let _ = process::monitor(monitored);
@@ -63,7 +65,7 @@ fn all_fields_of_info() {
 }
 
 #[test]
-fn a_dying_process_says_so() {
+fn info_of_exiting_process_shows_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (begun, held) = (ready.clone(), gate.clone());
@@ -74,8 +76,8 @@ fn a_dying_process_says_so() {
         })
         .unwrap();
         ready.pass();
-        process::exit(&child, "on the way");
-        let info = process::info(&child).unwrap();
+        process::exit(child, "on the way");
+        let info = process::info(child).unwrap();
         assert_eq!(info.state, ProcessState::Exiting("on the way".into()));
         assert!(info.to_string().contains("exiting (on the way)"), "{info}");
         gate.open();
@@ -84,7 +86,7 @@ fn a_dying_process_says_so() {
 }
 
 #[test]
-fn the_listing_has_everybody_in_order_of_birth() {
+fn processes_are_listed_in_order_of_start() {
     attached(|inbox: &mut Inbox<()>| {
         let children = [(); 5].map(|()| sleeper());
         let listed = process::processes();
@@ -170,7 +172,7 @@ fn a_selective_receive_takes_exits_and_downs_too() {
         inbox.address().send(2);
         let exit = inbox.recv_where(|event| matches!(event, Event::Exit { .. }));
         assert_eq!(exit, Event::Exit { from: child, reason: "requested".into() });
-        let monitor = process::monitor(&child);
+        let monitor = process::monitor(child);
         let gone = inbox
             .recv_where(|event| matches!(event, Event::Down { monitor: fired, .. } if *fired == monitor));
         assert!(matches!(gone, Event::Down { reason: ExitReason::NoProc, .. }));
@@ -217,7 +219,7 @@ fn a_crash_is_reported_once_with_what_is_known_of_the_process() {
 }
 
 #[test]
-fn an_end_that_was_asked_for_is_no_error() {
+fn requested_exit_is_not_reported() {
     support::capture();
     attached(|inbox: &mut Inbox<()>| {
         let ends: [fn(); 4] = [
@@ -228,7 +230,7 @@ fn an_end_that_was_asked_for_is_no_error() {
         ];
         let mut pids = Vec::new();
         for end in ends {
-            let (child, monitor) = process::spawn_monitor(move || end()).unwrap();
+            let (child, monitor) = process::spawn_monitor(end).unwrap();
             assert_eq!(down(inbox).0, monitor);
             pids.push(child);
         }
@@ -247,7 +249,7 @@ fn an_end_that_was_asked_for_is_no_error() {
 }
 
 #[test]
-fn a_supervised_child_shows_where_the_program_speaks_of_it() {
+fn supervised_child_shows_the_location_of_its_spec() {
     let _watchdog = watchdog();
     let supervisor = Supervisor::one_for_one().start().unwrap();
     let specs = [
@@ -348,7 +350,7 @@ fn a_server_shows_in_which_callback_it_is() {
 }
 
 #[test]
-fn times_are_told_from_their_own_beginning() {
+fn times_are_measured_from_their_own_start() {
     attached(|_: &mut Inbox<()>| {
         let _earlier = sleeper();
         let began = Instant::now();
@@ -361,7 +363,7 @@ fn times_are_told_from_their_own_beginning() {
 }
 
 #[test]
-fn while_somebody_looks_each_message_has_a_beginning_of_its_own() {
+fn with_an_observer_each_message_has_its_own_start_time() {
     type Act = Box<dyn FnOnce() + Send>;
     struct Worker;
     impl GenServer for Worker {

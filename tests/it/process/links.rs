@@ -53,7 +53,7 @@ fn a_link_to_oneself_is_none() {
 
 // scenario: LK-04
 #[test]
-fn two_processes_have_one_link_whoever_made_it() {
+fn two_processes_have_one_link_from_either_side() {
     attached(|inbox: &mut Inbox<()>| {
         let (a, b) = (ScriptedProcess::trapping(), ScriptedProcess::new());
         link(&a, &b);
@@ -86,7 +86,7 @@ fn two_links_give_one_exit() {
 
 // scenario: LK-05
 #[test]
-fn strangers_and_the_dead_can_be_unlinked() {
+fn unlink_of_unlinked_or_exited_process_is_allowed() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (unrelated, exited) = (sleeper(), sleeper());
@@ -102,7 +102,7 @@ fn strangers_and_the_dead_can_be_unlinked() {
 
 // scenario: LK-06
 #[test]
-fn a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
+fn link_of_trapping_process_to_exited_process_delivers_noproc() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let exited = sleeper();
@@ -117,7 +117,7 @@ fn a_trapping_process_that_links_to_a_dead_one_hears_noproc() {
 }
 
 #[test]
-fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
+fn link_of_nontrapping_process_to_exited_process_is_an_error() {
     attached(|inbox: &mut Inbox<()>| {
         let exited = sleeper();
         let watch = process::watch(&exited);
@@ -131,7 +131,7 @@ fn a_link_to_a_dead_process_is_an_error_for_who_does_not_trap() {
 
 // scenario: LK-08
 #[test]
-fn who_links_to_a_just_killed_process_dies_of_noproc() {
+fn link_to_killed_process_ends_the_caller_with_noproc() {
     for _ in 0..50 {
         let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let victim = sleeper();
@@ -144,7 +144,7 @@ fn who_links_to_a_just_killed_process_dies_of_noproc() {
 }
 
 #[test]
-fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
+fn link_to_exiting_process_is_answered_after_its_exit() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
@@ -156,10 +156,10 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
         });
         let exiting = exiting.unwrap();
         ready.pass();
-        let old = process::monitor(&exiting);
-        process::exit(&exiting, "oops");
-        assert_eq!(process::link(&exiting), Ok(()));
-        let new = process::monitor(&exiting);
+        let old = process::monitor(exiting);
+        process::exit(exiting, "oops");
+        assert_eq!(process::link(exiting), Ok(()));
+        let new = process::monitor(exiting);
         assert_eq!(inbox.try_recv(), None, "it has not exited yet");
         gate.open();
         let mut events = [inbox.recv(), inbox.recv(), inbox.recv()].to_vec();
@@ -174,7 +174,7 @@ fn a_link_to_a_dying_process_is_answered_when_it_is_dead() {
 }
 
 #[test]
-fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
+fn existing_link_to_exiting_process_delivers_the_true_reason() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (ready, gate) = (Gate::new(), Gate::new());
@@ -186,8 +186,8 @@ fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
         });
         let exiting = exiting.unwrap();
         ready.pass();
-        process::exit(&exiting, "oops");
-        assert_eq!(process::link(&exiting), Ok(()));
+        process::exit(exiting, "oops");
+        assert_eq!(process::link(exiting), Ok(()));
         gate.open();
         assert_eq!(exit_event(inbox), (exiting, "oops".into()));
         assert_eq!(inbox.try_recv(), None);
@@ -195,7 +195,7 @@ fn an_old_link_to_a_dying_process_still_tells_the_true_reason() {
 }
 
 #[test]
-fn a_dying_process_can_be_unlinked() {
+fn exiting_process_can_be_unlinked() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for late in [false, true] {
@@ -208,15 +208,15 @@ fn a_dying_process_can_be_unlinked() {
             });
             let exiting = exiting.unwrap();
             ready.pass();
-            let monitor = process::monitor(&exiting);
+            let monitor = process::monitor(exiting);
             if late {
-                process::exit(&exiting, "oops");
-                process::link(&exiting).unwrap();
+                process::exit(exiting, "oops");
+                process::link(exiting).unwrap();
             } else {
-                process::link(&exiting).unwrap();
-                process::exit(&exiting, "oops");
+                process::link(exiting).unwrap();
+                process::exit(exiting, "oops");
             }
-            process::unlink(&exiting);
+            process::unlink(exiting);
             gate.open();
             assert_eq!(down(inbox), (monitor, "oops".into()));
             assert_eq!(inbox.try_recv(), None);
@@ -226,7 +226,7 @@ fn a_dying_process_can_be_unlinked() {
 
 // scenario: LK-10
 #[test]
-fn a_normal_end_is_told_to_a_trapping_process() {
+fn normal_exit_is_delivered_to_trapping_process() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let child = process::spawn_link(|| ()).unwrap();
@@ -237,7 +237,7 @@ fn a_normal_end_is_told_to_a_trapping_process() {
 
 // scenario: LK-11
 #[test]
-fn a_chain_dies_up_to_the_trapping_member() {
+fn chain_exits_up_to_the_trapping_member() {
     attached(|inbox: &mut Inbox<()>| {
         let [a, b, c] = [(); 3].map(|()| ScriptedProcess::new());
         let (d, e) = (ScriptedProcess::trapping(), ScriptedProcess::new());
@@ -259,7 +259,7 @@ fn a_chain_dies_up_to_the_trapping_member() {
 
 // scenario: LK-12
 #[test]
-fn a_ring_dies_whole_and_is_reported_once() {
+fn ring_exits_as_a_whole_and_is_reported_once() {
     attached(|inbox: &mut Inbox<()>| {
         let [x, y, z] = [(); 3].map(|()| ScriptedProcess::new());
         link(&x, &y);
@@ -277,7 +277,7 @@ fn a_ring_dies_whole_and_is_reported_once() {
 }
 
 #[test]
-fn a_hub_takes_everybody_along() {
+fn exit_of_hub_ends_all_linked_processes() {
     attached(|inbox: &mut Inbox<()>| {
         let hub = ScriptedProcess::new();
         let hub_pid = hub.pid();
@@ -306,8 +306,8 @@ fn unlink_and_flush_leave_nothing_behind() {
         process::trap_exit(true);
         for _ in 0..3000 {
             let child = process::spawn_link(|| ()).unwrap();
-            let watch = process::watch(&child);
-            process::unlink(&child);
+            let watch = process::watch(child);
+            process::unlink(child);
             inbox.recv_where_timeout(
                 std::time::Duration::ZERO,
                 |event| matches!(event, Event::Exit { from, .. } if *from == child),
@@ -326,7 +326,7 @@ fn unlink_leaves_a_queued_exit() {
         process::trap_exit(true);
         let child = process::spawn_link(|| process::exit_with("queued")).unwrap();
         eventually("the exit is queued", || inbox.len() == 1);
-        process::unlink(&child);
+        process::unlink(child);
         assert_eq!(exit_event(inbox), (child, "queued".into()));
     });
 }
@@ -346,7 +346,7 @@ fn a_queued_exit_outlives_the_trap_flag() {
 
 // scenario: LK-18
 #[test]
-fn a_parked_child_goes_with_its_parent() {
+fn parked_child_exits_with_its_parent() {
     attached(|inbox: &mut Inbox<Pid>| {
         let to = inbox.address();
         let parent = process::spawn_receiver::<()>(move |inbox| {
@@ -398,7 +398,7 @@ impl Drop for LastWords {
 
 // scenario: LK-21
 #[test]
-fn a_parent_that_ends_at_once_takes_a_child_along_that_has_not_run() {
+fn exit_of_parent_ends_child_that_has_not_run_yet() {
     attached(|_: &mut Inbox<()>| {
         for _ in 0..300 {
             let journal = Journal::new();
@@ -412,7 +412,7 @@ fn a_parent_that_ends_at_once_takes_a_child_along_that_has_not_run() {
                 process::exit_with("gone");
             })
             .unwrap();
-            assert_eq!(journal.wait_for(1), ["Some(Exiting(gone))"]);
+            assert_eq!(journal.wait_for(1), [r#"Some(Exiting(Other("gone")))"#]);
         }
     });
 }
@@ -428,7 +428,7 @@ fn a_link_needs_a_process() {
 }
 
 #[test]
-fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
+fn all_linked_processes_are_exiting_when_a_watcher_is_notified() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for _ in 0..300 {
@@ -448,7 +448,7 @@ fn everybody_in_a_structure_is_doomed_when_its_watcher_hears_of_it() {
 }
 
 #[test]
-fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
+fn linked_exit_does_not_change_the_reason_of_an_exiting_process() {
     attached(|_: &mut Inbox<()>| {
         let (begun, gate) = (Gate::new(), Gate::new());
         let (started_gate, wait) = (begun.clone(), gate.clone());
@@ -458,9 +458,9 @@ fn a_linked_death_does_not_change_the_reason_of_who_is_ending_already() {
         });
         let (a, b) = (a.expect("a free thread"), ScriptedProcess::new());
         begun.pass();
-        link(&b, &a);
-        let watch = process::watch(&a);
-        process::exit(&a, "first");
+        link(&b, a);
+        let watch = process::watch(a);
+        process::exit(a, "first");
         b.start(|| process::exit_with("second"));
         process::watch(&b).wait();
         gate.open();

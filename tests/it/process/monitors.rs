@@ -64,7 +64,7 @@ fn an_unknown_name_is_down_at_once() {
 }
 
 #[test]
-fn a_dead_process_is_down_at_once() {
+fn monitor_of_exited_process_is_down_at_once() {
     attached(|inbox: &mut Inbox<()>| {
         let exited = sleeper();
         let watch = process::watch(&exited);
@@ -107,7 +107,7 @@ fn no_down_after_demonitor() {
 
 // scenario: MN-10
 #[test]
-fn demonitor_tells_the_truth() {
+fn demonitor_returns_whether_the_monitor_was_active() {
     attached(|inbox: &mut Inbox<()>| {
         let (mut was_active, mut had_fired) = (0, 0);
         for _ in 0..50 {
@@ -137,7 +137,7 @@ fn demonitor_with_flush_leaves_nothing_behind() {
     attached(|inbox: &mut Inbox<()>| {
         for _ in 0..3000 {
             let (child, monitor) = process::spawn_monitor(|| ()).unwrap();
-            let watch = process::watch(&child);
+            let watch = process::watch(child);
             process::demonitor_flush(monitor);
             watch.wait();
             assert_eq!(inbox.try_recv(), None);
@@ -272,7 +272,7 @@ fn a_monitored_body_that_ends_at_once_gives_its_reason() {
 
 // scenario: MN-25
 #[test]
-fn an_end_after_demonitor_is_not_told() {
+fn exit_after_demonitor_sends_no_down() {
     attached(|inbox: &mut Inbox<()>| {
         let child = ScriptedProcess::new();
         let monitor = process::monitor(&child);
@@ -317,7 +317,7 @@ fn the_monitor_of_another_process_cannot_be_removed() {
 }
 
 #[test]
-fn a_monitor_on_a_dying_process_can_be_removed() {
+fn monitor_of_exiting_process_can_be_removed() {
     attached(|inbox: &mut Inbox<()>| {
         let (ready, gate) = (Gate::new(), Gate::new());
         let (began, open) = (ready.clone(), gate.clone());
@@ -328,9 +328,9 @@ fn a_monitor_on_a_dying_process_can_be_removed() {
         })
         .unwrap();
         ready.pass();
-        let before = process::monitor(&exiting);
-        process::exit(&exiting, "oops");
-        let after = process::monitor(&exiting);
+        let before = process::monitor(exiting);
+        process::exit(exiting, "oops");
+        let after = process::monitor(exiting);
         assert!(process::demonitor(before));
         assert!(process::demonitor(after));
         gate.open();
@@ -370,7 +370,7 @@ fn a_watch_can_be_shared_by_threads() {
             let body = move || process::exit_with(watch.wait());
             let (waiting, _) = process::spawn_monitor(body).unwrap();
             eventually("it waits", || {
-                process::info(&waiting).is_some_and(|info| info.state == ProcessState::Waiting)
+                process::info(waiting).is_some_and(|info| info.state == ProcessState::Waiting)
             });
         }
         process::exit(&child, "for all");

@@ -34,7 +34,7 @@ fn named(name: &str) -> Result<Address<()>, SpawnError> {
 
 // scenario: NM-02
 #[test]
-fn a_dead_process_cannot_have_a_name() {
+fn exited_process_cannot_be_registered() {
     let _watchdog = watchdog();
     let (name, exited) = (unique("nm_02"), exited());
     assert_eq!(process::register(name, &exited), Err(NameError::NoProc));
@@ -45,7 +45,7 @@ fn a_dead_process_cannot_have_a_name() {
 }
 
 #[test]
-fn a_dying_process_cannot_have_a_name() {
+fn exiting_process_cannot_be_registered() {
     let _watchdog = watchdog();
     let (name, gate) = (unique("exiting"), Gate::new());
     let exiting = held_up(Builder::new(), &gate, &Journal::new());
@@ -76,7 +76,7 @@ fn a_held_name_cannot_be_registered() {
 
 // scenario: NM-05
 #[test]
-fn anybody_may_unregister() {
+fn any_thread_may_unregister() {
     let _watchdog = watchdog();
     let (name, unrelated) = (unique("nm_05"), ScriptedProcess::new());
     let v = named(name).unwrap();
@@ -101,7 +101,7 @@ fn an_unknown_name_cannot_be_unregistered() {
 
 // scenario: NM-08
 #[test]
-fn a_message_to_a_dead_process_is_dropped() {
+fn message_to_exited_process_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let exited = exited();
@@ -188,7 +188,7 @@ fn a_process_shows_its_name() {
 
 // scenario: NM-14
 #[test]
-fn a_name_is_free_for_who_has_sent_the_kill() {
+fn name_is_free_for_the_sender_of_the_kill() {
     let _watchdog = watchdog();
     let name = unique("nm_14");
     for _ in 0..3000 {
@@ -311,7 +311,7 @@ fn waits(address: &Address<()>) {
 }
 
 #[test]
-fn a_successor_begins_after_the_burial() {
+fn successor_starts_after_the_cleanup() {
     let _watchdog = watchdog();
     let (name, gate, journal) = (unique("heir"), Gate::new(), Journal::new());
     let old = held_up(Builder::new().name(name), &gate, &journal);
@@ -407,7 +407,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
 }
 
 #[test]
-fn a_chain_of_dying_holders_is_buried_in_order() {
+fn chain_of_exiting_holders_is_cleaned_up_in_order() {
     let _watchdog = watchdog();
     let (name, journal) = (unique("generations"), Journal::new());
     let mut gates = Vec::new();
@@ -557,12 +557,12 @@ fn a_name_can_be_waited_for_from_many_threads() {
 }
 
 #[test]
-fn who_waits_for_a_name_can_be_ended() {
+fn process_that_waits_for_a_name_can_be_ended() {
     let _watchdog = support::watchdog();
     let name = unique("never held");
     let waits =
         process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap();
-    let watch = process::watch(&waits);
-    process::exit(&waits, "enough");
+    let watch = process::watch(waits);
+    process::exit(waits, "enough");
     assert_eq!(watch.wait(), "enough".into());
 }

@@ -64,17 +64,17 @@ fn busy(builder: Builder) -> (Pid, Arc<AtomicBool>) {
 
 // scenario: TH-01
 #[test]
-fn a_killed_thread_that_never_listens_is_dead_within_the_grace() {
+fn busy_process_becomes_zombie_after_the_grace() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let (name, before) = (unique("th_01"), process::zombies_total());
         let (child, stop) = busy(Builder::new().name(name).label("busy"));
-        let monitor = process::monitor(&child);
-        process::link(&child).unwrap();
+        let monitor = process::monitor(child);
+        process::link(child).unwrap();
         let killed = Instant::now();
-        process::exit(&child, ExitReason::Kill);
-        assert!(!process::is_alive(&child));
-        assert_eq!(zombie(&child).map(|zombie| zombie.pid), None);
+        process::exit(child, ExitReason::Kill);
+        assert!(!process::is_alive(child));
+        assert_eq!(zombie(child).map(|zombie| zombie.pid), None);
         let mut received = [inbox.recv(), inbox.recv()];
         let took = killed.elapsed();
         received.sort_by_key(|event| matches!(event, Event::Down { .. }));
@@ -83,17 +83,17 @@ fn a_killed_thread_that_never_listens_is_dead_within_the_grace() {
         assert_eq!((*fired, reason), (monitor, &ExitReason::Killed));
         assert!(took >= ms(100) && took < ms(3000), "{took:?}");
         assert_eq!(process::whereis(name), None);
-        let zombie_of_it = zombie(&child).expect("its thread still runs");
+        let zombie_of_it = zombie(child).expect("its thread still runs");
         assert_eq!(zombie_of_it.reason, ExitReason::Killed);
         assert_eq!((zombie_of_it.name.as_deref(), zombie_of_it.label.as_deref()), (Some(name), Some("busy")));
         assert_eq!(zombie_of_it.parent, Some(inbox.pid()));
         assert!(zombie_of_it.spawned_at.file().ends_with("thread_contract.rs"));
         assert!(zombie_of_it.to_string().contains(name), "{zombie_of_it}");
         assert!(process::zombies_total() > before);
-        assert_eq!(process::info(&child).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
+        assert_eq!(process::info(child).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
         stop.store(true, Ordering::Relaxed);
-        eventually("it is reaped", || zombie(&child).is_none());
-        assert!(process::info(&child).is_none());
+        eventually("it is reaped", || zombie(child).is_none());
+        assert!(process::info(child).is_none());
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -125,7 +125,7 @@ fn a_killed_parked_thread_has_tidied_up_before_the_down() {
 
 // scenario: TH-05
 #[test]
-fn an_unwind_that_is_swallowed_comes_again() {
+fn swallowed_unwind_is_raised_again() {
     attached(|inbox: &mut Inbox<()>| {
         let (swallowed, ready) = (Arc::new(AtomicUsize::new(0)), Gate::new());
         let (count, begun) = (Arc::clone(&swallowed), ready.clone());
@@ -204,7 +204,7 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
             })
             .unwrap();
             ready.pass();
-            process::exit(&child, ExitReason::Shutdown);
+            process::exit(child, ExitReason::Shutdown);
             open.open();
             assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
         }
@@ -213,7 +213,7 @@ fn a_normal_return_does_not_change_a_reason_that_was_decided() {
 
 // scenario: TH-06
 #[test]
-fn destructors_can_speak_but_neither_listen_nor_beget() {
+fn destructors_can_send_but_neither_receive_nor_spawn() {
     attached(|inbox: &mut Inbox<String>| {
         process::trap_exit(true);
         for sent in [ExitReason::Shutdown, ExitReason::Kill] {
@@ -310,7 +310,7 @@ fn thread_locals_are_dropped_after_the_notices_and_may_call_the_runtime() {
 
 // scenario: TH-13
 #[test]
-fn a_busy_linked_process_is_dead_within_its_deadline() {
+fn busy_linked_process_is_reported_exited_within_its_deadline() {
     attached(|inbox: &mut Inbox<()>| {
         let a = ScriptedProcess::new();
         let (a_pid, linked) = (a.pid(), Gate::new());
@@ -325,17 +325,17 @@ fn a_busy_linked_process_is_dead_within_its_deadline() {
         });
         let b = b.unwrap();
         linked.pass();
-        let (of_a, of_b) = (process::monitor(&a), process::monitor(&b));
+        let (of_a, of_b) = (process::monitor(&a), process::monitor(b));
         let crashed = Instant::now();
         a.start(|| process::exit_with("crash"));
         assert_eq!(down(inbox), (of_a, "crash".into()));
-        assert!(!process::is_alive(&b));
+        assert!(!process::is_alive(b));
         assert_eq!(down(inbox), (of_b, "crash".into()));
         let took = crashed.elapsed();
         assert!(took >= ms(300) && took < ms(3000), "{took:?}");
-        assert_eq!(zombie(&b).map(|zombie| zombie.reason), Some("crash".into()));
+        assert_eq!(zombie(b).map(|zombie| zombie.reason), Some("crash".into()));
         stop.store(true, Ordering::Relaxed);
-        eventually("it is reaped", || zombie(&b).is_none());
+        eventually("it is reaped", || zombie(b).is_none());
     });
 }
 
@@ -438,7 +438,7 @@ fn foreign_threads_call_send_and_watch() {
 }
 
 #[test]
-fn a_foreign_thread_has_an_identity_as_a_sender_that_finds_nobody() {
+fn identity_of_foreign_thread_is_no_process() {
     let _watchdog = watchdog();
     let target = ScriptedProcess::trapping();
     process::exit(&target, "from nowhere");
@@ -512,11 +512,11 @@ fn a_zombie_is_inert() {
             let (child, monitor) = child.unwrap();
             ready.pass();
             // Turn it into a zombie, then let its thread continue.
-            process::exit(&child, ExitReason::Kill);
+            process::exit(child, ExitReason::Kill);
             assert_eq!(down(inbox), (monitor, ExitReason::Killed));
-            assert!(zombie(&child).is_some());
+            assert!(zombie(child).is_some());
             gate.open();
-            eventually("it is reaped", || zombie(&child).is_none());
+            eventually("it is reaped", || zombie(child).is_none());
             // Each operation was refused; outside of a destructor the thread unwinds at its next
             // checkpoint.
             if in_destructor {
@@ -557,7 +557,7 @@ fn timers_that_a_zombie_started_earlier_still_fire() {
         });
         let (child, monitor) = child.unwrap();
         ready.pass();
-        process::exit(&child, ExitReason::Kill);
+        process::exit(child, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert_eq!(message(inbox), "still");
         gate.open();
@@ -568,12 +568,12 @@ fn timers_that_a_zombie_started_earlier_still_fire() {
 fn a_grace_of_zero_is_none() {
     attached(|inbox: &mut Inbox<()>| {
         let (child, stop) = busy(Builder::new().kill_grace(Duration::ZERO));
-        let monitor = process::monitor(&child);
+        let monitor = process::monitor(child);
         let killed = Instant::now();
-        process::exit(&child, ExitReason::Kill);
+        process::exit(child, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Killed));
         assert!(killed.elapsed() < ms(3000));
-        assert!(zombie(&child).is_some());
+        assert!(zombie(child).is_some());
         stop.store(true, Ordering::Relaxed);
     });
 }
@@ -582,18 +582,18 @@ fn a_grace_of_zero_is_none() {
 fn a_kill_shortens_the_time_but_does_not_change_the_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let (child, stop) = busy(Builder::new().exit_timeout(Duration::from_secs(3600)));
-        let monitor = process::monitor(&child);
-        process::exit(&child, ExitReason::Shutdown);
+        let monitor = process::monitor(child);
+        process::exit(child, ExitReason::Shutdown);
         assert_eq!(inbox.recv_timeout(ms(150)), None);
         let killed = Instant::now();
-        process::exit(&child, ExitReason::Kill);
+        process::exit(child, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
         // Without the kill, the exit timeout would be an hour.
         let took = killed.elapsed();
         assert!(took >= ms(100), "{took:?}");
-        assert_eq!(zombie(&child).map(|zombie| zombie.reason), Some(ExitReason::Shutdown));
+        assert_eq!(zombie(child).map(|zombie| zombie.reason), Some(ExitReason::Shutdown));
         stop.store(true, Ordering::Relaxed);
-        eventually("it is reaped", || zombie(&child).is_none());
+        eventually("it is reaped", || zombie(child).is_none());
         assert_eq!(inbox.try_recv(), None);
     });
 }
@@ -603,9 +603,9 @@ fn a_kill_does_not_prolong_a_deadline_that_is_near() {
     attached(|inbox: &mut Inbox<()>| {
         let times = Builder::new().exit_timeout(ms(100)).kill_grace(Duration::from_secs(3600));
         let (child, stop) = busy(times);
-        let monitor = process::monitor(&child);
-        process::exit(&child, ExitReason::Shutdown);
-        process::exit(&child, ExitReason::Kill);
+        let monitor = process::monitor(child);
+        process::exit(child, ExitReason::Shutdown);
+        process::exit(child, ExitReason::Kill);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
         stop.store(true, Ordering::Relaxed);
     });
@@ -615,12 +615,12 @@ fn a_kill_does_not_prolong_a_deadline_that_is_near() {
 fn a_deadline_of_max_is_none() {
     attached(|inbox: &mut Inbox<()>| {
         let (child, stop) = busy(Builder::new().exit_timeout(Duration::MAX));
-        let monitor = process::monitor(&child);
-        process::exit(&child, ExitReason::Shutdown);
+        let monitor = process::monitor(child);
+        process::exit(child, ExitReason::Shutdown);
         assert_eq!(inbox.recv_timeout(ms(100)), None);
         stop.store(true, Ordering::Relaxed);
         assert_eq!(down(inbox), (monitor, ExitReason::Shutdown));
-        assert!(zombie(&child).is_none());
+        assert!(zombie(child).is_none());
     });
 }
 
@@ -643,9 +643,9 @@ fn a_destructor_that_hangs_in_an_own_end_makes_a_zombie() {
             let (fired, received) = down(inbox);
             assert_eq!(fired, monitor);
             assert!(received.to_string().contains(reason), "{received}");
-            assert!(zombie(&child).is_some_and(|zombie| zombie.reason == received));
+            assert!(zombie(child).is_some_and(|zombie| zombie.reason == received));
             gate.open();
-            eventually("it is reaped", || zombie(&child).is_none());
+            eventually("it is reaped", || zombie(child).is_none());
             assert_eq!(inbox.try_recv(), None);
         }
     });
@@ -708,7 +708,7 @@ fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
             })
             .unwrap();
             unwinding.pass();
-            process::exit(&child, ExitReason::Shutdown);
+            process::exit(child, ExitReason::Shutdown);
             gate.open();
             let (fired, received) = down(inbox);
             assert_eq!(fired, monitor);
@@ -718,7 +718,7 @@ fn an_own_reason_wins_over_a_signal_that_comes_during_its_unwinding() {
 }
 
 #[test]
-fn hooks_are_called_once_and_in_order_by_whoever_signals() {
+fn hooks_are_called_once_in_order_by_the_signalling_thread() {
     let signals: [fn(&Address<()>); 3] = [
         |child| process::exit(child, ExitReason::Shutdown),
         |child| process::exit(child, ExitReason::Kill),
@@ -812,7 +812,7 @@ fn attach_returns_the_value_or_the_reason() {
 }
 
 #[test]
-fn an_attached_process_tells_its_links() {
+fn exit_of_attached_process_notifies_its_links() {
     let _watchdog = watchdog();
     let other = ScriptedProcess::trapping();
     let target = other.pid();
@@ -860,8 +860,8 @@ fn a_killed_that_is_sent_is_no_kill_and_leaves_the_time_of_any_other_reason() {
     });
     let busy = busy.unwrap();
     began.pass();
-    let watch = process::watch(&busy);
-    process::exit(&busy, ExitReason::Killed);
+    let watch = process::watch(busy);
+    process::exit(busy, ExitReason::Killed);
     assert_eq!(watch.wait_timeout(ms(100)), None, "it still has time");
     gate.open();
     assert_eq!(watch.wait(), ExitReason::Killed);
@@ -905,8 +905,8 @@ fn stuck(builder: Builder) -> (Pid, Gate) {
 /// Returns when a deadline of `limit` milliseconds from now has passed, and all earlier ones.
 fn deadline_passes(limit: u64) {
     let (late, gate) = stuck(Builder::new().kill_grace(ms(limit)));
-    let watch = process::watch(&late);
-    process::exit(&late, ExitReason::Kill);
+    let watch = process::watch(late);
+    process::exit(late, ExitReason::Kill);
     watch.wait();
     gate.open();
 }
@@ -963,15 +963,15 @@ fn only_a_kill_that_is_sent_shortens_the_time() {
         let (child, gate) = stuck(Builder::new().exit_timeout(Duration::from_secs(3600)).kill_grace(ms(1)));
         let other = ScriptedProcess::new();
         other.run(move || process::link(child).unwrap());
-        process::exit(&child, ExitReason::Shutdown);
-        process::exit(&child, ExitReason::Shutdown);
-        process::exit(&child, "another");
+        process::exit(child, ExitReason::Shutdown);
+        process::exit(child, ExitReason::Shutdown);
+        process::exit(child, "another");
         other.start(|| process::exit_with(ExitReason::Kill));
         process::watch(&other).wait();
         deadline_passes(50);
-        assert!(zombie(&child).is_none(), "its hour has not passed");
+        assert!(zombie(child).is_none(), "its hour has not passed");
         gate.open();
-        process::watch(&child).wait();
+        process::watch(child).wait();
     });
 }
 
@@ -1082,7 +1082,7 @@ fn a_zombie_does_not_answer_for_others() {
 }
 
 #[test]
-fn a_process_that_is_ending_monitors_nobody() {
+fn exiting_process_cannot_monitor() {
     attached(|inbox: &mut Inbox<()>| {
         let watched = sleeper();
         for zombie_first in [true, false] {
@@ -1102,7 +1102,7 @@ fn a_process_that_is_ending_monitors_nobody() {
                 })
                 .unwrap();
             ready.pass();
-            process::exit(&child, ExitReason::Kill);
+            process::exit(child, ExitReason::Kill);
             if zombie_first {
                 assert_eq!(down(inbox), (monitor, ExitReason::Killed));
             }

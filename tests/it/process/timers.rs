@@ -98,7 +98,7 @@ fn a_timer_outlives_the_process_that_started_it() {
         })
         .unwrap();
         assert_eq!(down(inbox), (monitor, ExitReason::Normal));
-        assert!(!process::is_alive(&starter));
+        assert!(!process::is_alive(starter));
         assert_eq!(message(inbox), "after the exit");
     });
 }
@@ -265,7 +265,7 @@ fn many_timers_all_fire_once() {
 }
 
 #[test]
-fn a_timer_is_cancelled_when_its_target_dies() {
+fn timer_is_cancelled_when_its_target_exits() {
     /// Notes when a message is dropped.
     struct Parcel(Journal);
     impl Drop for Parcel {

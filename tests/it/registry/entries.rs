@@ -78,7 +78,7 @@ fn a_key_is_held_by_one_process() {
 }
 
 #[test]
-fn an_attempt_shows_nowhere() {
+fn refused_registration_is_not_visible() {
     attached(|inbox: &mut Inbox<EventText>| {
         let keys: Registry<u8, u32> = Registry::new();
         keys.register(1, 0).unwrap();
@@ -93,18 +93,18 @@ fn an_attempt_shows_nowhere() {
         });
         let (other, mut looks) = (other.unwrap(), 0);
         while attempts.load(Ordering::SeqCst) < 3000 || looks < 3000 {
-            assert_eq!((keys.keys(&other), keys.count()), (vec![], 1));
+            assert_eq!((keys.keys(other), keys.count()), (vec![], 1));
             looks += 1;
         }
         stop.store(true, Ordering::SeqCst);
-        process::watch(&other).wait();
+        process::watch(other).wait();
         assert_eq!(inbox.try_recv(), None);
     });
 }
 
 // scenario: RG-04
 #[test]
-fn the_key_of_the_dead_is_free() {
+fn key_of_exited_process_is_free() {
     attached(|inbox: &mut Inbox<()>| {
         let keys: Registry<u32, u32> = Registry::new();
         for round in 0..200 {
@@ -133,7 +133,7 @@ fn the_key_of_the_dead_is_free() {
 
 // scenario: RG-05
 #[test]
-fn the_dead_are_not_found() {
+fn exited_processes_are_not_found() {
     let _watchdog = watchdog();
     for _ in 0..500 {
         let (unique, many) = (Registry::<&str>::new(), DuplicateRegistry::<&str>::new());
@@ -278,7 +278,7 @@ fn some_entries_are_unregistered_by_their_value() {
 
 // scenario: RG-14
 #[test]
-fn a_key_nobody_holds_is_no_process() {
+fn key_without_holder_is_no_process() {
     let _watchdog = watchdog();
     let keys: Registry<&str> = Registry::new();
     let server: ServerRef<Idle> = keys.server("k");
@@ -312,7 +312,7 @@ impl<K: fmt::Debug> From<RegistryEvent<K, u32>> for EventText {
 
 // scenario: RG-16
 #[test]
-fn listeners_are_told_in_order() {
+fn listeners_are_notified_in_order() {
     attached(|inbox: &mut Inbox<EventText>| {
         let (unique, many) = (Registry::<u8, u32>::new(), DuplicateRegistry::<u8, u32>::new());
         unique.listen(&inbox.address());
@@ -342,7 +342,7 @@ fn listeners_are_told_in_order() {
 }
 
 #[test]
-fn a_takeover_is_told_as_a_beginning_and_an_end() {
+fn takeover_is_reported_as_unregistration_and_registration() {
     attached(|inbox: &mut Inbox<RegistryEvent<u8>>| {
         let keys: Registry<u8> = Registry::new();
         keys.listen(&inbox.address());
@@ -393,7 +393,7 @@ impl GenServer for ListeningServer {
 }
 
 #[test]
-fn a_server_that_is_started_again_hears_everything_once() {
+fn restarted_listener_receives_each_event_once() {
     attached(|_: &mut Inbox<()>| {
         let key: Registry<&str> = Registry::new();
         for name in [None, Some(ServerRef::from_name(unique("ear"))), Some(key.server("ear"))] {
@@ -419,7 +419,7 @@ fn a_server_that_is_started_again_hears_everything_once() {
 }
 
 #[test]
-fn the_dead_do_not_listen() {
+fn exited_listeners_are_removed() {
     /// Counts the events that are sent.
     struct Counted;
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -466,7 +466,7 @@ fn a_process_that_ends_cannot_register_but_give_up() {
         process::exit_with("enough");
     })
     .unwrap();
-    let reason = process::watch(&process).wait();
+    let reason = process::watch(process).wait();
     assert!(reason == "enough".into() || reason == ExitReason::NoProc, "{reason}");
     assert_eq!(journal.wait_for(2), ["Err(Exiting) Err(Exiting)", "None None"]);
 }
@@ -502,7 +502,7 @@ fn other_threads_look_but_do_not_register() {
 }
 
 #[test]
-fn a_lookup_may_wait_until_somebody_is_there() {
+fn lookup_may_wait_until_the_key_is_registered() {
     let _watchdog = watchdog();
     let keys: Registry<String> = Registry::new();
     assert_eq!(keys.whereis_timeout("k".to_owned(), Duration::from_millis(5)), None);
@@ -593,7 +593,7 @@ fn nothing_is_left_of_an_entry() {
 }
 
 #[test]
-fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
+fn cleanup_during_registration_leaves_no_entry() {
     in_child_program(|| {
         let _watchdog = watchdog();
         let token = Arc::new(());
@@ -617,8 +617,8 @@ fn a_burial_in_the_middle_of_a_registration_leaves_nothing() {
             while rounds.load(Ordering::SeqCst) <= before {
                 std::hint::spin_loop();
             }
-            end(&holder, ExitReason::Kill);
-            assert_eq!((unique.keys(&holder), many.keys(&holder)), (vec![], vec![]));
+            end(holder, ExitReason::Kill);
+            assert_eq!((unique.keys(holder), many.keys(holder)), (vec![], vec![]));
         }
         eventually("nothing is left of a key", || Arc::strong_count(&token) == 1);
         assert_eq!(format!("{unique:?}"), "Registry { count: 0, processes: 0 }");

@@ -37,7 +37,7 @@ fn holder(keys: &Keys, end: impl FnOnce(&mut Inbox<()>) + Send + 'static) -> Add
 fn waiter(keys: &Keys, journal: &Journal, note: &'static str) -> Pid {
     let (keys, journal) = (keys.clone(), journal.clone());
     let waiter = process::spawn(move || keys.lock("k", || journal.note(note))).expect("a free thread");
-    waits(&waiter);
+    waits(waiter);
     waiter
 }
 
@@ -87,8 +87,8 @@ fn the_lock_of_a_zombie_is_free() {
         .unwrap();
     ready.pass();
     let first = waiter(&keys, &journal, "first");
-    let watch = process::watch(&first);
-    process::exit(&zombie, ExitReason::Kill);
+    let watch = process::watch(first);
+    process::exit(zombie, ExitReason::Kill);
     assert_eq!(journal.wait_for(1), ["first"]);
     watch.wait();
     // The late return of the zombie does not affect the present holder.
@@ -122,7 +122,7 @@ fn a_zombie_never_gets_a_lock() {
         })
         .unwrap();
     eventually("it is declared a zombie", || process::zombies().iter().any(|other| other.pid == zombie));
-    process::watch(&zombie).wait();
+    process::watch(zombie).wait();
     waiter(&keys, &journal, "the next one has it");
     holder.send(());
     assert_eq!(journal.wait_for(1), ["the next one has it"]);
@@ -130,7 +130,7 @@ fn a_zombie_never_gets_a_lock() {
 }
 
 #[test]
-fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
+fn zombie_waiting_for_lock_never_acquires_it() {
     let _watchdog = watchdog();
     let keys = Keys::new();
     /// Takes the lock in its destructor, too, and stays in it.
@@ -169,8 +169,8 @@ fn who_is_declared_dead_on_the_way_to_a_lock_neither_keeps_nor_gets_it() {
             patience -= i32::from(ready.load(Ordering::SeqCst));
             std::hint::spin_loop();
         }
-        let watch = process::watch(&process);
-        process::exit(&process, ExitReason::Kill);
+        let watch = process::watch(process);
+        process::exit(process, ExitReason::Kill);
         watch.wait();
         // It no longer has the lock; and when it continues, to take it once more, it is refused.
         keys.lock("k", || gate.open());
@@ -194,14 +194,14 @@ fn an_exit_signal_ends_the_wait() {
         process::exit(ended, reason);
         watch.wait(); // while the lock is held
     }
-    assert!(process::is_alive(&second));
+    assert!(process::is_alive(second));
     holder.send(());
     assert_eq!(journal.wait_for(1), ["second"]);
     keys.lock("k", || assert_eq!(journal.all(), ["second"]));
 }
 
 #[test]
-fn those_who_wait_get_the_lock_in_order() {
+fn waiting_processes_get_the_lock_in_order() {
     let _watchdog = watchdog();
     let (keys, journal) = (Keys::new(), Journal::new());
     let holder = holder(&keys, receives);
@@ -214,7 +214,7 @@ fn those_who_wait_get_the_lock_in_order() {
 }
 
 #[test]
-fn a_lock_is_for_one_key_and_has_nothing_to_do_with_its_holder() {
+fn lock_is_for_one_key_and_independent_of_its_holder() {
     attached(|inbox: &mut Inbox<()>| {
         let keys = Keys::new();
         let other = holder(&keys, receives);
@@ -295,14 +295,14 @@ impl Arena {
 }
 
 #[test]
-fn one_at_a_time_whatever_becomes_of_them() {
+fn lock_has_one_holder_at_a_time_despite_exits() {
     let _watchdog = watchdog();
     let arena: Arc<Arena> = Arc::default();
     let worker = |seed| {
         let (arena, patient) = (Arc::clone(&arena), Duration::from_secs(600));
         let builder = Builder::new().kill_grace(patient).exit_timeout(patient);
         let worker = builder.spawn(move || arena.compete(seed, true)).expect("a free thread");
-        (process::watch(&worker), worker)
+        (process::watch(worker), worker)
     };
     let mut workers: Vec<_> = (0..10).map(worker).collect();
     std::thread::scope(|threads| {
@@ -317,7 +317,7 @@ fn one_at_a_time_whatever_becomes_of_them() {
         for n in 10.. {
             let (watch, worker) = std::mem::replace(&mut workers[n % 10], worker(n));
             let reason = if n % 2 == 0 { ExitReason::Kill } else { ExitReason::Shutdown };
-            process::exit(&worker, reason.clone());
+            process::exit(worker, reason.clone());
             let reason = watch.wait();
             assert!(!matches!(reason, ExitReason::Panic(_)), "{reason}");
             ended += usize::from(matches!(reason, ExitReason::Killed | ExitReason::Shutdown));
@@ -330,7 +330,7 @@ fn one_at_a_time_whatever_becomes_of_them() {
         }
     });
     for (watch, worker) in workers {
-        process::exit(&worker, ExitReason::Shutdown);
+        process::exit(worker, ExitReason::Shutdown);
         let reason = watch.wait();
         assert!(!matches!(reason, ExitReason::Panic(_)), "{reason}");
     }

@@ -86,7 +86,7 @@ fn settles(pid: Pid, journal: &Journal) {
 }
 
 #[test]
-fn a_successor_begins_after_the_burial() {
+fn successor_starts_after_the_cleanup() {
     let _watchdog = watchdog();
     let (keys, gate, journal) = (Keys::new(), Gate::new(), Journal::new());
     let old = held_up(&keys, &["k"], &gate, &journal);
@@ -158,7 +158,7 @@ fn a_chain_of_successors_begins_after_all_burials() {
 }
 
 #[test]
-fn each_key_has_a_chain_of_its_own() {
+fn each_key_has_its_own_chain() {
     let _watchdog = watchdog();
     let keys = Keys::new();
     let (gates, journals) = ([Gate::new(), Gate::new()], [Journal::new(), Journal::new()]);

@@ -141,7 +141,7 @@ impl<V> From<RegistryEvent<u8, V>> for Unconvertible {
 }
 
 #[test]
-fn a_panic_in_a_destructor_or_a_listener_disturbs_nobody() {
+fn panic_in_destructor_or_listener_is_contained() {
     attached(|inbox: &mut Inbox<Unconvertible>| {
         let (unique, many) = (Registry::<u8, Bomb>::new(), DuplicateRegistry::<u8, Bomb>::new());
         unique.listen(&inbox.address());
@@ -245,8 +245,8 @@ fn an_update_that_comes_too_late_drops_its_value_under_no_lock() {
     });
     let late = late.unwrap();
     updates.pass();
-    let ended = process::watch(&late);
-    process::exit(&late, ExitReason::Kill);
+    let ended = process::watch(late);
+    process::exit(late, ExitReason::Kill);
     // The key is taken over, and comes back to the one that is exiting.
     let (has, may) = (holds.clone(), ends.clone());
     let next = process::spawn(move || {
@@ -276,7 +276,7 @@ impl Drop for Locks {
 }
 
 #[test]
-fn a_burial_frees_all_locks_before_it_drops_a_value() {
+fn cleanup_releases_all_locks_before_it_drops_a_value() {
     let _watchdog = watchdog();
     let (inside, gate) = (Gate::new(), Gate::new());
     let (began, unresponsive) = (inside.clone(), gate.clone());
@@ -289,8 +289,8 @@ fn a_burial_frees_all_locks_before_it_drops_a_value() {
     });
     let stuck = stuck.unwrap();
     inside.pass();
-    let watch = process::watch(&stuck);
-    process::exit(&stuck, ExitReason::Kill);
+    let watch = process::watch(stuck);
+    process::exit(stuck, ExitReason::Kill);
     let ended = watch.wait_timeout(Duration::from_secs(10));
     gate.open();
     assert_eq!(ended, Some(ExitReason::Killed));
@@ -313,7 +313,7 @@ impl From<RegistryEvent<u8, Hurdle>> for Slow {
 }
 
 #[test]
-fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard_the_beginning() {
+fn listeners_notified_of_registration_of_zombie_are_notified_of_its_removal() {
     let _watchdog = watchdog();
     attached(|inbox: &mut Inbox<RegistryEvent<u8, Hurdle>>| {
         let keys: Registry<u8, Hurdle> = Registry::new();
@@ -329,10 +329,10 @@ fn of_one_that_is_declared_dead_while_it_is_told_of_those_hear_the_end_who_heard
         let (inside, gate) = hurdle.clone();
         let plan = Builder::new().kill_grace(Duration::from_millis(10));
         let holder = plan.spawn(move || drop(own.register(1, hurdle))).unwrap();
-        let _ = process::monitor(&holder);
+        let _ = process::monitor(holder);
         inside.pass();
         keys.listen(&inbox.address()); // a second time has no effect
-        process::exit(&holder, ExitReason::Kill);
+        process::exit(holder, ExitReason::Kill);
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Register { .. })));
         assert!(matches!(inbox.recv(), Event::Message(RegistryEvent::Unregister { .. })));
         assert!(matches!(inbox.recv(), Event::Down { .. }));

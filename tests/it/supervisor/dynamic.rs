@@ -117,7 +117,7 @@ fn a_child_is_restarted_with_its_own_arguments() {
 
 // scenario: DY-05
 #[test]
-fn of_a_child_that_is_ignored_nothing_is_kept() {
+fn ignored_child_is_not_kept() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new()).starts_as(|_| Begin::Ignore);
@@ -196,7 +196,7 @@ fn by_default_three_restarts_in_five_seconds_and_any_number_of_children() {
 
 // scenario: DY-11
 #[test]
-fn a_plan_that_makes_no_sense_starts_nothing() {
+fn invalid_plan_starts_no_child() {
     struct Module;
     impl Supervise for Module {
         type Args = Result<DynamicSupervisorSpec, InitError>;
@@ -361,7 +361,7 @@ fn ids_need_not_differ() {
 
 // scenario: DY-25
 #[test]
-fn who_does_not_go_within_its_time_is_killed() {
+fn child_that_exceeds_its_shutdown_timeout_is_killed() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     // Time enough for the well-behaved ones, on a loaded machine too.
@@ -420,7 +420,7 @@ fn process_watch(pid: &Pid) -> process::Watch {
 }
 
 #[test]
-fn each_childs_time_is_its_own() {
+fn each_child_has_its_own_shutdown_timeout() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let slow = Gate::new();
@@ -461,7 +461,7 @@ fn ten_children_are_killed() {
 
 // scenario: AU-10
 #[test]
-fn a_significant_child_is_refused_before_the_supervisor_is_asked() {
+fn significant_child_is_refused_before_the_supervisor_is_called() {
     let _watchdog = watchdog();
     let a = Child::new("a", &Journal::new());
     let significant = || a.spec().restart(Restart::Transient).significant(true);
@@ -565,7 +565,7 @@ fn a_typed_handle_of_a_new_child() {
 }
 
 #[test]
-fn it_ends_with_its_parent_and_takes_its_children_along() {
+fn supervisor_exits_with_its_parent_and_stops_its_children() {
     let (notified, journal) = (Gate::new(), Journal::new());
     let child = Child::new("a", &journal);
     let (start, started_gate) = (child.clone(), notified.clone());
@@ -610,7 +610,7 @@ fn a_child_that_was_stopped_by_hand_is_restarted_before_it_is_terminated() {
 }
 
 #[test]
-fn a_stop_with_another_reason_still_tells_the_children_to_shut_down() {
+fn stop_with_another_reason_still_shuts_the_children_down() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let a = Child::new("a", &Journal::new());
@@ -620,7 +620,7 @@ fn a_stop_with_another_reason_still_tells_the_children_to_shut_down() {
 }
 
 #[test]
-fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
+fn child_that_calls_the_supervisor_stopping_it_is_refused() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let answers = Journal::new();
@@ -638,7 +638,7 @@ fn a_child_that_asks_the_supervisor_that_stops_it_is_refused() {
 }
 
 #[test]
-fn a_grandchild_that_asks_is_refused_and_a_stranger_hears_of_the_end() {
+fn call_of_grandchild_is_refused_and_call_of_unrelated_process_fails_with_the_exit() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let answers = Journal::new();
@@ -673,7 +673,7 @@ fn a_grandchild_that_asks_is_refused_and_a_stranger_hears_of_the_end() {
 }
 
 #[test]
-fn what_a_stopped_child_left_as_it_should_not_is_reported() {
+fn leftovers_of_stopped_child_are_reported() {
     let _watchdog = watchdog();
     logs();
     let supervisor = up(DynamicSupervisor::child_spec());
@@ -762,7 +762,7 @@ fn a_supervisor_as_a_dynamic_child_counts_as_one() {
 }
 
 #[test]
-fn many_come_and_go_at_once() {
+fn many_children_start_and_exit_concurrently() {
     in_child_program(|| {
         let _watchdog = watchdog();
         process::configure(|settings| {
@@ -813,7 +813,7 @@ fn a_child_that_unlinked_itself_is_stopped_all_the_same() {
 }
 
 #[test]
-fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
+fn call_of_exiting_process_returns_exiting_and_not_no_supervisor() {
     struct Starts(Dynamic, SupervisorRef, Journal);
     impl Drop for Starts {
         fn drop(&mut self) {
@@ -835,7 +835,7 @@ fn who_is_exiting_hears_that_and_not_that_there_is_no_supervisor() {
 }
 
 #[test]
-fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_waits() {
+fn call_in_hook_of_child_does_not_change_the_child_the_supervisor_waits_for() {
     let _watchdog = watchdog();
     let (supervisor, other) = (up(DynamicSupervisor::child_spec()), up(DynamicSupervisor::child_spec()));
     let (hooked, called) = (Gate::new(), other.clone());
@@ -861,7 +861,7 @@ fn a_childs_hook_that_calls_does_not_make_the_supervisor_forget_for_whom_it_wait
 }
 
 #[test]
-fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
+fn call_of_unrelated_process_is_refused_while_a_child_waits_for_it() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let (asked, answers) = (supervisor.clone(), Journal::new());
@@ -882,7 +882,7 @@ fn a_stranger_that_asks_while_a_child_waits_for_it_is_refused() {
 }
 
 #[test]
-fn who_has_less_time_is_killed_first_whoever_is_waited_for() {
+fn child_with_the_shorter_timeout_is_killed_first() {
     let _watchdog = watchdog();
     let supervisor = up(DynamicSupervisor::child_spec());
     let journal = Journal::new();

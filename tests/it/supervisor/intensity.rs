@@ -28,7 +28,7 @@ fn even_a_normal_end_of_a_permanent_child_counts() {
 
 // scenario: IN-03
 #[test]
-fn ends_without_a_restart_cost_nothing() {
+fn exits_without_restart_do_not_count() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (t, n) = (Child::new("t", &journal), Child::new("n", &journal));
@@ -296,7 +296,7 @@ fn the_end_of_a_linked_stranger_is_ignored_too() {
 }
 
 #[test]
-fn a_killed_supervisor_takes_its_children_with_it_and_orphans_only_those_that_do_not_listen() {
+fn killed_supervisor_ends_its_children_except_those_that_ignore_exits() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let plain = Child::new("plain", &journal);
@@ -331,7 +331,7 @@ fn the_default_is_three_restarts_in_five_seconds() {
 }
 
 #[test]
-fn a_supervisor_that_gives_up_takes_its_linked_starter_along_unless_that_traps() {
+fn supervisor_that_gives_up_ends_its_linked_starter_unless_that_traps() {
     let journal = Journal::new();
     let a = Child::new("a", &journal);
     let plan = none_allowed().child(a.spec());

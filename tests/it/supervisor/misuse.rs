@@ -80,7 +80,7 @@ impl Supervise for Module {
 }
 
 #[test]
-fn whatever_an_init_does_the_starter_gets_one_error_and_no_message() {
+fn failed_init_returns_one_error_and_sends_no_message() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let outcome = |make: fn() -> Result<SupervisorSpec, InitError>| Module::start_link(make).map(drop);
@@ -138,7 +138,7 @@ fn unknown_ids_are_not_found() {
 }
 
 #[test]
-fn every_call_to_a_dead_supervisor_is_an_error() {
+fn every_call_to_an_exited_supervisor_is_an_error() {
     let _watchdog = watchdog();
     let exited = up(Supervisor::one_for_one());
     exited.stop().unwrap();
@@ -164,7 +164,7 @@ fn every_call_to_a_dead_supervisor_is_an_error() {
 }
 
 #[test]
-fn a_call_that_is_waiting_when_the_supervisor_dies_learns_why() {
+fn pending_call_fails_with_the_exit_reason_of_the_supervisor() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one());
     let gate = Gate::new();
@@ -316,7 +316,7 @@ impl GenServer for Host {
 }
 
 #[test]
-fn a_supervisor_that_takes_too_long_to_start_is_given_up_with_all_it_started() {
+fn supervisor_that_exceeds_its_start_timeout_is_killed_with_its_children() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let journal = Journal::new();
@@ -359,7 +359,7 @@ fn a_supervisor_that_is_killed_while_it_starts_takes_along_all_it_started() {
 }
 
 #[test]
-fn a_parent_that_ends_while_its_supervisor_starts_takes_it_along() {
+fn exit_of_parent_ends_the_supervisor_that_is_starting() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let quick = Child::new("quick", &journal);
@@ -405,7 +405,7 @@ fn many_threads_that_add_the_same_child_get_one_child() {
 }
 
 #[test]
-fn two_hundred_children_come_and_go() {
+fn two_hundred_children_start_and_exit() {
     let _watchdog = watchdog();
     let idle = |id: usize| ChildSpec::receiver::<()>(id, |inbox| drop(inbox.recv()));
     let supervisor = up(Supervisor::one_for_all().children((0..200).map(idle)));

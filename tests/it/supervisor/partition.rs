@@ -89,7 +89,7 @@ fn numbers_go_round_and_keys_are_spread() {
 
 // scenario: AG-10
 #[test]
-fn when_it_is_stopped_all_is_gone() {
+fn stop_leaves_no_partition() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("ag_10");
         for _ in 0..100 {
@@ -216,7 +216,7 @@ fn too_many_restarts_end_all() {
 }
 
 #[test]
-fn a_name_is_for_one_supervisor_and_a_route_for_nobody() {
+fn name_is_for_one_supervisor_and_a_route_is_refused() {
     attached(|_: &mut Inbox<()>| {
         let name = parts("taken");
         let supervisor = plan(name).partitions(2).start_link().unwrap();

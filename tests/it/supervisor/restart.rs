@@ -233,7 +233,7 @@ fn a_stopped_loop_does_not_come_back_after_a_second_crash() {
 
 // scenario: OO-17
 #[test]
-fn a_child_that_died_before_terminate_child_is_restarted_and_then_terminated() {
+fn child_that_exited_before_terminate_child_is_restarted_then_terminated() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -400,7 +400,7 @@ fn clients_that_use_the_name_get_an_answer_or_an_error_through_a_hundred_crashes
 }
 
 #[test]
-fn a_supervisor_never_shows_a_child_whose_end_others_have_heard_of() {
+fn supervisor_never_lists_child_whose_exit_was_already_delivered() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         // So many notifications take a while; the supervisor is notified before them.

@@ -140,7 +140,7 @@ fn answering(id: &'static str, ready: &Arc<AtomicUsize>, reason: ExitReason) -> 
 
 // scenario: SH-09
 #[test]
-fn whatever_children_answer_the_supervisor_ends_as_it_should_and_the_unexpected_is_reported() {
+fn supervisor_stops_whatever_children_reply_and_reports_unexpected_replies() {
     let _watchdog = watchdog();
     support::capture();
     let name = unique("sh 09");
@@ -274,7 +274,7 @@ fn the_zombie_limit_ends_a_supervisors_restarts() {
 
 // scenario: TH-09
 #[test]
-fn children_that_left_no_zombie_are_replaced_whatever_others_did() {
+fn children_that_left_no_zombie_are_replaced_despite_zombies_of_others() {
     let _watchdog = watchdog();
     let (gate, count) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let other = Child::new("other", &Journal::new());

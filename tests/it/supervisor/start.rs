@@ -185,7 +185,7 @@ fn a_period_of_zero_is_refused_and_extreme_limits_are_not() {
 
 // scenario: SV-14
 #[test]
-fn start_child_with_the_id_of_a_running_child_says_who_it_is() {
+fn start_child_with_the_id_of_a_running_child_returns_its_pid() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);
@@ -359,7 +359,7 @@ fn a_child_that_is_deleted_and_added_again_is_the_last() {
 
 // scenario: SV-27
 #[test]
-fn start_child_of_a_server_whose_name_an_outsider_holds_says_who() {
+fn start_child_of_server_whose_name_is_taken_returns_the_holder() {
     let _watchdog = watchdog();
     let name = unique("sv 27");
     let outsider = sleeper();
@@ -456,7 +456,7 @@ fn a_taken_name_refuses_the_supervisor_and_leaves_no_message() {
 
 // scenario: SV-33
 #[test]
-fn start_child_refuses_what_makes_no_sense_and_goes_on() {
+fn start_child_refuses_invalid_specs_and_the_supervisor_continues() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let a = Child::new("a", &journal);

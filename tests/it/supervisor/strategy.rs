@@ -64,7 +64,7 @@ fn the_others_stop_in_reverse_and_all_start_in_order() {
 
 // scenario: OA-04
 #[test]
-fn a_temporary_childs_crash_affects_nobody_else() {
+fn crash_of_temporary_child_affects_no_other_process() {
     let _watchdog = watchdog();
     for plan in [Supervisor::one_for_all, Supervisor::rest_for_one] {
         let [a, t, b] = family(["a", "t", "b"], &Journal::new());
@@ -311,7 +311,7 @@ fn failing_restart_of_later_child_ends_rest_for_one_supervisor() {
 
 // scenario: RO-09
 #[test]
-fn what_is_listed_while_a_restart_keeps_failing() {
+fn children_are_listed_while_a_restart_keeps_failing() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let broken = Arc::new(AtomicBool::new(true));

@@ -208,7 +208,7 @@ fn after_a_timeout_neither_value_nor_down_arrives() {
 
 // scenario: TK-07
 #[test]
-fn a_task_that_is_given_up_goes_on() {
+fn abandoned_task_continues() {
     attached(|_: &mut Inbox<()>| {
         let (tx, rx) = channel();
         let gate = Gate::new();
@@ -226,7 +226,7 @@ fn a_task_that_is_given_up_goes_on() {
 
 // scenario: TK-07
 #[test]
-fn or_dies_with_an_owner_that_does_not_survive_the_timeout() {
+fn abandoned_task_exits_with_owner_that_fails_on_timeout() {
     let (tx, rx) = channel();
     let reason = exit_reason_of(move |_: &mut Inbox<()>| {
         let task = waiting::<()>();
@@ -252,7 +252,7 @@ fn a_task_that_ends_normally_without_a_value() {
 
 // scenario: TK-12
 #[test]
-fn a_look_at_what_is_there() {
+fn poll_returns_the_value_once_it_is_there() {
     attached(|inbox: &mut Inbox<()>| {
         let mut task = finished("there");
         assert_eq!(task.yield_timeout(NOW), Some(Ok("there")));
@@ -416,7 +416,7 @@ mod the_tie_to_the_owner {
     }
 
     #[test]
-    fn a_crash_takes_an_owner_with_it_that_does_not_trap() {
+    fn crash_ends_owner_that_does_not_trap() {
         for wait in [
             |task: Task<()>| drop(task.join()),
             |task: Task<()>| drop(task.join_timeout(LONG)),
@@ -569,7 +569,7 @@ mod on_a_foreign_thread {
     use super::*;
 
     #[test]
-    fn there_is_nobody_a_down_could_go_to() {
+    fn foreign_thread_receives_no_down() {
         let _watchdog = watchdog();
         let refused = task::start_monitor(|| panic!("it must not run"));
         assert!(matches!(refused, Err(SpawnError::NotAProcess)), "{refused:?}");
@@ -617,7 +617,7 @@ mod on_a_foreign_thread {
     }
 
     #[test]
-    fn an_exit_signal_wakes_nobody_but_processes() {
+    fn exit_signal_wakes_only_processes() {
         let _watchdog = watchdog();
         let task = waiting::<()>();
         let pid = task.pid();
@@ -654,7 +654,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn what_is_there_needs_no_time() {
+    fn value_that_is_there_is_returned_with_timeout_zero() {
         attached(|_: &mut Inbox<()>| {
             process::trap_exit(true);
             assert_eq!(finished(1).join_timeout(NOW), Ok(1));
@@ -724,7 +724,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn an_owner_that_is_told_to_go_stops_waiting() {
+    fn exit_signal_ends_the_wait_of_the_owner() {
         let _watchdog = watchdog();
         let (tx, rx) = channel();
         let owner = spawn_body(move |_| {
@@ -741,7 +741,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn a_task_told_to_go_that_does_not_hear_has_no_value() {
+    fn task_that_ignores_exit_signals_has_no_value() {
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let (task, gate) = gated(42);
@@ -769,7 +769,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn one_that_does_not_hear_a_shutdown_is_given_up() {
+    fn task_that_ignores_shutdown_is_abandoned() {
         attached(|inbox: &mut Inbox<()>| {
             let (mut stuck, gate) = gated_with(Builder::new().kill_grace(NOW), ());
             assert_eq!(
@@ -783,7 +783,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn what_a_shutdown_says_of_each_end() {
+    fn shutdown_returns_the_reason_of_each_exit() {
         attached(|_: &mut Inbox<()>| {
             process::trap_exit(true);
             let long = Shutdown::Timeout(LONG);
@@ -888,7 +888,7 @@ mod waiting_for_many {
     }
 
     #[test]
-    fn the_first_death_in_time_is_told_at_once() {
+    fn first_exit_is_returned_at_once() {
         let _watchdog = watchdog();
         for turn in 0..20 {
             let (second, gate) = gated(());
@@ -907,7 +907,7 @@ mod waiting_for_many {
     }
 
     #[test]
-    fn a_death_while_they_are_waited_for() {
+    fn exit_during_wait_for_many_is_returned() {
         attached(|inbox: &mut Inbox<()>| {
             process::trap_exit(true);
             let tasks = [waiting::<()>(), waiting()];
@@ -1046,7 +1046,7 @@ mod wait_cycles {
     }
 
     #[test]
-    fn a_look_refuses_nobody() {
+    fn poll_is_never_refused() {
         let _watchdog = watchdog();
         let server = start_server();
         let (tx, rx) = channel();
@@ -1093,7 +1093,7 @@ mod wait_cycles {
     }
 
     #[test]
-    fn after_a_wait_nobody_is_waited_for() {
+    fn wait_mark_is_removed_after_a_wait() {
         attached(|inbox: &mut Inbox<()>| {
             let waiting_on = |pid| process::info(pid).unwrap().waiting_on;
             finished(1).join().unwrap();
@@ -1142,14 +1142,14 @@ mod in_destructors {
     }
 
     #[test]
-    fn nothing_is_started() {
+    fn destructor_cannot_start_a_task() {
         let refused = at_the_end(|| task::spawn(|| 1).map(drop));
         assert!(matches!(refused, Err(SpawnError::Exiting)), "{refused:?}");
         assert!(at_the_end(|| task::start(|| ()).is_err() && task::start_link(|| ()).is_err()));
     }
 
     #[test]
-    fn nobody_is_waited_for() {
+    fn destructor_cannot_wait_for_a_task() {
         let _watchdog = watchdog();
         type Wait = fn(Task<()>) -> Option<Result<(), JoinError>>;
         let waits: [Wait; 6] = [
@@ -1177,7 +1177,7 @@ mod in_destructors {
     }
 
     #[test]
-    fn but_a_task_can_be_told_to_go() {
+    fn destructor_can_shut_a_task_down() {
         let _watchdog = watchdog();
         let (tx, rx) = channel();
         let ended = process::attach_receiver(move |_: &mut Inbox<()>| {
@@ -1198,7 +1198,7 @@ mod in_destructors {
     }
 
     #[test]
-    fn values_nobody_wants_blow_up_unheard() {
+    fn panics_of_unused_values_are_contained() {
         let _watchdog = watchdog();
         // In the task, because the owner has exited.
         let (task, gate) = gated(Bomb);
@@ -1238,7 +1238,7 @@ mod in_destructors {
     }
 
     #[test]
-    fn what_the_work_holds_is_gone_before_the_value_is_there() {
+    fn captures_of_work_are_dropped_before_the_value_arrives() {
         attached(|_: &mut Inbox<()>| {
             let dropped = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&dropped);
@@ -1318,7 +1318,7 @@ mod callers_and_reports {
     }
 
     #[test]
-    fn the_log_hears_of_a_crash_and_of_nothing_else() {
+    fn only_crashes_are_logged() {
         let _watchdog = watchdog();
         capture();
         let crashed = ended::<()>("out of paper").pid();

@@ -49,8 +49,8 @@ fn request_and_exit(tasks: &TaskSupervisorRef, ask: impl FnOnce(TaskSupervisorRe
     let owner = process::spawn(move || ask(asked)).expect("a free thread");
     let supervisor = tasks.whereis().expect("it is running");
     eventually("it asks", || process::info(supervisor).expect("it is running").message_queue_len == 1);
-    let end = process::watch(&owner);
-    process::exit(&owner, ExitReason::Kill);
+    let end = process::watch(owner);
+    process::exit(owner, ExitReason::Kill);
     end.wait();
     gate.open();
 }

@@ -190,7 +190,7 @@ fn each_task_exits_and_the_owner_traps() {
 
 // scenario: TK-31
 #[test]
-fn what_is_not_used_is_killed() {
+fn unused_tasks_are_killed() {
     attached(|inbox: &mut Inbox<()>| {
         for trap in [false, true] {
             process::trap_exit(trap);
@@ -336,7 +336,7 @@ mod how_far_ahead {
     }
 
     #[test]
-    fn an_ordered_stream_goes_on_behind_a_slow_item() {
+    fn ordered_stream_continues_behind_a_slow_item() {
         attached(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
@@ -355,7 +355,7 @@ mod how_far_ahead {
     }
 
     #[test]
-    fn an_unordered_stream_gives_what_is_done() {
+    fn unordered_stream_yields_finished_items() {
         attached(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
@@ -376,7 +376,7 @@ mod how_far_ahead {
     }
 
     #[test]
-    fn an_unordered_stream_gives_first_what_was_done_first() {
+    fn unordered_stream_yields_in_order_of_completion() {
         let _watchdog = watchdog();
         let gates: Vec<[Gate; 3]> = (0..4).map(|_| [Gate::new(), Gate::new(), Gate::new()]).collect();
         let all = gates.clone();
@@ -435,7 +435,7 @@ mod on_a_foreign_thread {
     }
 
     #[test]
-    fn dropping_it_kills_what_runs() {
+    fn dropped_stream_kills_its_running_tasks() {
         let _watchdog = watchdog();
         let roll = Roll::default();
         let enrol = roll.clone();
@@ -498,7 +498,7 @@ mod crashes {
     use super::*;
 
     #[test]
-    fn a_crash_takes_an_owner_with_it_that_does_not_trap() {
+    fn crash_ends_owner_that_does_not_trap() {
         for ordered in [true, false] {
             let roll = Roll::default();
             let enrol = roll.clone();
@@ -523,7 +523,7 @@ mod crashes {
     }
 
     #[test]
-    fn a_crash_while_nobody_asks_takes_it_with_it_too() {
+    fn crash_between_two_items_ends_owner_too() {
         let reason = exit_reason_of(|inbox: &mut Inbox<()>| {
             let gate = Gate::new();
             let pass = gate.clone();
@@ -578,7 +578,7 @@ mod crashes {
     }
 
     #[test]
-    fn an_owner_that_ends_takes_its_stream_with_it() {
+    fn exit_of_owner_ends_its_stream() {
         for how in ["normal", "requested", "panic"] {
             let roll = Roll::default();
             let enrol = roll.clone();
@@ -605,7 +605,7 @@ mod crashes {
     }
 
     #[test]
-    fn an_owner_that_is_told_to_go_stops_waiting() {
+    fn exit_signal_ends_the_wait_of_the_owner() {
         let _watchdog = watchdog();
         let roll = Roll::default();
         let enrol = roll.clone();
@@ -759,7 +759,7 @@ mod time_limits {
     }
 
     #[test]
-    fn a_task_that_was_done_when_nobody_asked_is_in_time() {
+    fn task_that_finished_before_the_next_poll_is_in_time() {
         attached(|_: &mut Inbox<()>| {
             let roll = Roll::default();
             let enrol = roll.clone();
@@ -787,7 +787,7 @@ mod the_item_iterator {
     use super::*;
 
     #[test]
-    fn its_panic_is_the_owners_and_leaves_nothing_running() {
+    fn panic_of_item_iterator_ends_the_owner_and_all_tasks() {
         let roll = Roll::default();
         let enrol = roll.clone();
         let waits = roll.clone();
@@ -853,7 +853,7 @@ mod the_item_iterator {
     }
 
     #[test]
-    fn it_is_asked_no_more_after_its_end() {
+    fn item_iterator_is_not_polled_after_its_end() {
         let _watchdog = watchdog();
         let mut turn = 0;
         let items = std::iter::from_fn(|| {
@@ -882,7 +882,7 @@ mod the_item_iterator {
     }
 
     #[test]
-    fn a_stream_of_nothing() {
+    fn empty_stream_ends_at_once() {
         let _watchdog = watchdog();
         fn fused(_: &impl std::iter::FusedIterator) {}
         let mut stream: TaskStream<_, ()> = task::stream([(); 0], |()| ());
@@ -1119,7 +1119,7 @@ mod the_rest {
     }
 
     #[test]
-    fn a_stream_dropped_by_one_who_is_told_to_go_does_not_hold_it_up() {
+    fn drop_of_stream_in_exiting_owner_does_not_block() {
         // The task is uninterruptible and has an hour to unwind: waiting for it would take that long.
         let _watchdog = watchdog();
         let (roll, gate) = (Roll::default(), Gate::new());
@@ -1271,7 +1271,7 @@ fn a_start_that_panics_costs_its_item_and_not_the_stream() {
 }
 
 #[test]
-fn a_value_that_came_in_time_is_not_late_because_its_task_takes_long_to_end() {
+fn value_sent_in_time_is_in_time_although_its_task_exits_late() {
     /// Dropped in the exit cleanup of a task, which it delays.
     struct Stalls(Gate);
     impl Drop for Stalls {

@@ -95,7 +95,7 @@ fn a_supervised_task_is_linked_with_owner_and_supervisor() {
 }
 
 #[test]
-fn a_crash_takes_the_owner_along_unless_there_is_no_link() {
+fn crash_ends_the_owner_if_linked() {
     let tasks = up();
     let linked = tasks.clone();
     let reason =
@@ -113,7 +113,7 @@ fn a_crash_takes_the_owner_along_unless_there_is_no_link() {
 }
 
 #[test]
-fn an_owner_takes_linked_tasks_along_and_no_others() {
+fn exit_of_owner_ends_linked_tasks_and_no_others() {
     let _watchdog = watchdog();
     let tasks = up();
     let begin = |how: fn() -> ExitReason| {
@@ -170,7 +170,7 @@ fn the_callers_of_a_supervised_task_are_its_owners() {
 }
 
 #[test]
-fn a_child_nobody_waits_for_is_listed_and_ended() {
+fn child_without_owner_is_listed_and_stopped() {
     let _watchdog = watchdog();
     let name: TaskSupervisorRef = TaskSupervisorRef::named(unique("tasks"));
     let system =
@@ -210,7 +210,7 @@ fn a_thread_that_is_no_process_owns_tasks_without_a_link() {
 }
 
 #[test]
-fn a_killed_supervisor_takes_its_tasks_along() {
+fn killed_supervisor_ends_its_tasks() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         let tasks = up();
@@ -226,7 +226,7 @@ fn a_killed_supervisor_takes_its_tasks_along() {
 }
 
 #[test]
-fn work_that_is_refused_is_dropped_and_its_destructor_harms_nobody() {
+fn refused_work_is_dropped_and_its_destructor_is_contained() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -242,7 +242,7 @@ fn work_that_is_refused_is_dropped_and_its_destructor_harms_nobody() {
 }
 
 #[test]
-fn a_task_and_its_supervisor_show_where_they_come_from() {
+fn task_and_its_supervisor_show_their_location() {
     let _watchdog = watchdog();
     let tasks = up();
     let task = tasks.builder().label("parser of the test").spawn_nolink(sleeper).unwrap();
@@ -278,7 +278,7 @@ fn a_stream_of_supervised_tasks() {
 }
 
 #[test]
-fn a_crash_in_a_stream_takes_the_owner_along_unless_there_are_no_links() {
+fn crash_in_stream_ends_the_owner_if_linked() {
     let tasks = up();
     let linked = tasks.clone();
     let reason = exit_reason_of(move |_: &mut Inbox<()>| {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ::rethread::prelude::*;
-use ::rethread::process::{self, Address, Event, Inbox, Settings};
+use ::rethread::process::Address;
 use crossbeam_channel::{Sender, unbounded};
 
 use crate::measure::{Crowd, Lap, Outcome, Pace, Random, Stopwatch, block, nanos, percentiles};
@@ -102,7 +102,7 @@ fn call_contended(count: usize) -> Lap {
     let watch = Stopwatch::start();
     for _ in 0..CLIENTS {
         let (counter, done) = (counter.clone(), done.clone());
-        let client = move |_: &mut Inbox<()>| {
+        let client = move || {
             for _ in 0..count {
                 counter.call(Ask::Next).expect("an answer");
             }
@@ -122,7 +122,7 @@ fn cast(producers: usize, count: usize) -> Lap {
     let watch = Stopwatch::start();
     for _ in 0..producers {
         let (counter, done) = (counter.clone(), done.clone());
-        let producer = move |_: &mut Inbox<()>| {
+        let producer = move || {
             for _ in 0..count {
                 counter.cast(Tell::Bump);
             }
@@ -163,7 +163,7 @@ enum Link {
 fn ring(size: usize, hops: usize) -> Lap {
     let (done, arrived) = unbounded();
     let members: Vec<_> =
-        (0..size).map(|_| process::spawn(member(done.clone())).expect("a thread")).collect();
+        (0..size).map(|_| process::spawn_receiver(member(done.clone())).expect("a thread")).collect();
     for (at, member) in members.iter().enumerate() {
         member.send(Link::Next(members[(at + 1) % size].clone()));
     }
@@ -214,7 +214,7 @@ fn big(rounds: usize) -> Lap {
                     from.send(Play::Pong);
                 }
             };
-            process::spawn(player).expect("a thread")
+            process::spawn_receiver(player).expect("a thread")
         })
         .collect();
     let watch = Stopwatch::start();
@@ -285,7 +285,7 @@ fn link_fanout(count: usize) -> Lap {
                 assert_eq!(fired, monitor);
                 tx.send(()).expect("main receives");
             };
-            process::spawn(watcher).expect("a thread");
+            process::spawn_receiver(watcher).expect("a thread");
         }
         rx.iter().take(WATCHERS).for_each(drop);
         std::thread::sleep(Duration::from_millis(50)); // until all wait

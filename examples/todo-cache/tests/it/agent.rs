@@ -1,9 +1,10 @@
 //! A list as a server and a list as an agent: both forms are tested by the same rules.
 
-use rethread::process;
-use rethread::task::Task;
-use rethread::{ExitReason, StartError};
 use std::convert::Infallible;
+
+use rethread::process;
+use rethread::task;
+use rethread::{ExitReason, StartError};
 
 use crate::ALONE;
 use crate::support::attached;
@@ -47,7 +48,7 @@ const SERVER: Form = Form {
 };
 
 const AGENT: Form = Form {
-    start: |list| match LISTS.start_server(agent::spec(list)) {
+    start: |list| match LISTS.start_child(agent::spec(list)) {
         Ok(_) | Err(StartError::AlreadyStarted(_)) => Ok(()),
         Err(error) => Err(error),
     },

@@ -3,13 +3,13 @@
 //!
 //! The row "registry" of the original has no cells here: names are a table of the library, not a process that could exit.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use rethread::Pid;
 use rethread::gen_server::CallError;
 use rethread::process::{self, Event};
-use rethread::task::Task;
-use std::convert::Infallible;
+use rethread::task;
 
 use crate::ALONE;
 use crate::support::attached;
@@ -258,11 +258,9 @@ mod clients {
             add(client, "bob", "Dentist");
             let worker = crate::todo::database::choose_worker(&list("bob"));
             crate::todo::inject::hang(&worker.to_string()).expect("it hangs");
-            let refused = process::spawn_receiver::<Infallible>(move |_| {
-                assert!(try_add(client, "bob", "Dinner").is_err())
-            })
-            .expect("a thread");
-            let refused = process::watch(&refused); // it waits for the worker, which hangs
+            let refused =
+                process::spawn(move || assert!(try_add(client, "bob", "Dinner").is_err())).expect("a thread");
+            let refused = process::watch(refused); // it waits for the worker, which hangs
             process::exit(worker.whereis().expect("it hangs"), rethread::ExitReason::Kill);
             loop {
                 match inbox.recv() {

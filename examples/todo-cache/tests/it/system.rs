@@ -2,6 +2,7 @@
 //! them ends.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rethread::gen_server::{CallError, ServerRef};
-use rethread::process::{self, Address, Event, Inbox};
-use rethread::supervisor::Supervisor;
-use rethread::supervisor::SupervisorRef;
+use rethread::gen_server::CallError;
+use rethread::process::{self, Event, Inbox};
+use rethread::supervisor::{Supervisor, SupervisorRef};
 use rethread::{ExitReason, Pid};
-use std::convert::Infallible;
 
 use crate::ALONE;
 use crate::support::{Gate, attached, eventually};
@@ -125,7 +124,7 @@ fn list_in_shard(shard: usize) -> ListName {
 
 /// A process with an end that can be waited for.
 struct Job {
-    process: Address<Infallible>,
+    process: Pid,
     done: Arc<AtomicBool>,
 }
 
@@ -134,7 +133,7 @@ struct Job {
 fn go(body: impl FnOnce() + Send + 'static) -> Job {
     let done = Arc::new(AtomicBool::new(false));
     let finished = Arc::clone(&done);
-    let run = move |_: &mut Inbox<Infallible>| {
+    let run = move || {
         body();
         finished.store(true, Ordering::Release);
     };
@@ -145,7 +144,7 @@ fn go(body: impl FnOnce() + Send + 'static) -> Job {
 #[track_caller]
 fn join(jobs: Vec<Job>) {
     for job in jobs {
-        let reason = process::watch(&job.process).wait();
+        let reason = process::watch(job.process).wait();
         assert!(job.done.load(Ordering::Acquire), "a client failed: {reason}");
     }
 }
@@ -434,11 +433,11 @@ mod workers {
                 }
             });
             let mut dice = Dice(7);
-            while process::is_alive(&writer.process) {
+            while process::is_alive(writer.process) {
                 // At most once for each new worker: a write is tried only twice.
                 let known = database::load(home).expect("loaded").len() + dice.below(3) + 1;
                 eventually("some more entries", || {
-                    !process::is_alive(&writer.process)
+                    !process::is_alive(writer.process)
                         || database::load(home).is_ok_and(|list| list.len() >= known)
                 });
                 if let Some(worker) = WORKERS[0].whereis() {
@@ -578,7 +577,7 @@ mod faults {
             };
             let server = TodoServer::of(&home).whereis().expect("it runs");
             let waits_for_it =
-                || process::info(&writer.process).is_some_and(|writer| writer.waiting_on == Some(server));
+                || process::info(writer.process).is_some_and(|writer| writer.waiting_on == Some(server));
             eventually("the request is there", waits_for_it);
             eventually("it is being handled", || {
                 process::info(server).is_some_and(|info| info.message_queue_len == 0)

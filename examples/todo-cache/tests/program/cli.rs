@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rethread::process::{self, Inbox};
-use std::convert::Infallible;
+use rethread::process;
 
 use crate::program;
 use crate::support::{eventually, watchdog};
@@ -544,7 +543,7 @@ fn kill_9_of_a_server_under_load_loses_no_acknowledged_entry() {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let (address, acknowledged) = (server.address.clone(), Arc::clone(&acknowledged));
-                let write = move |_: &mut Inbox<Infallible>| {
+                let write = move || {
                     let Ok(mut stream) = connect(&address) else { return };
                     for n in 0.. {
                         let (list, title) =
@@ -566,7 +565,7 @@ fn kill_9_of_a_server_under_load_loses_no_acknowledged_entry() {
         std::hint::black_box((0..dice(1_000_000)).fold(0_u64, |sum, n| sum ^ n));
         server.kill();
         for writer in writers {
-            let reason = process::watch(&writer).wait();
+            let reason = process::watch(writer).wait();
             assert!(
                 matches!(reason, rethread::ExitReason::Normal | rethread::ExitReason::NoProc),
                 "{reason}"
