@@ -368,7 +368,7 @@ fn body() {
         let exited = workers[at].wait_timeout(Duration::from_millis(2)).is_some();
         if !exited {
             process::exit(
-                workers[at].pid(),
+                workers[at].pid().expect("it is running"),
                 if round % 2 == 0 { ExitReason::Kill } else { "requested".into() },
             );
             count(&arena.tally.killed);
@@ -380,7 +380,7 @@ fn body() {
     }
     stop.store(true, Ordering::SeqCst);
     ended.extend(workers);
-    let pids: Vec<Pid> = ended.iter().map(Watch::pid).collect();
+    let pids: Vec<Pid> = ended.iter().filter_map(Watch::pid).collect();
     for watch in ended {
         watch.wait();
     }

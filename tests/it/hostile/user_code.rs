@@ -307,7 +307,7 @@ fn a_reason_that_panics_when_it_is_printed() {
         gate.open();
         eventually("it is reaped", || process::info(stuck).is_none());
         // And the timer thread still works.
-        let _ = process::send_after(Duration::from_millis(1), &inbox.address(), ());
+        let _ = process::send_after(Duration::from_millis(1), inbox.address(), ());
         message(inbox);
     });
 }

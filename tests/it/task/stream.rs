@@ -82,7 +82,7 @@ impl Roll {
 
     /// Returns `true` if all have exited, and are not just exiting.
     fn gone(&self) -> bool {
-        self.0.lock().iter().all(|watch| process::info(watch.pid().unwrap()).is_none())
+        self.0.lock().iter().all(|watch| process::info(watch.pid().expect("it was running")).is_none())
     }
 
     /// Waits for all to exit and returns their reasons.
@@ -1293,7 +1293,7 @@ fn value_sent_in_time_is_in_time_although_its_task_exits_late() {
             inbox.recv();
             gate.open();
         });
-        process::send_after(Duration::from_millis(300), &opener.unwrap(), ());
+        process::send_after(Duration::from_millis(300), opener.unwrap(), ());
         stream = stream.timeout(Duration::from_millis(100)).on_timeout(OnTimeout::Exit);
         assert_eq!(stream.next(), Some(Ok(7)));
     });
