@@ -346,7 +346,7 @@ fn stop_that_times_out_kills_no_process() {
         stops.stop_timeout(ExitReason::Normal, SHORT).or_exit();
     });
     gate.open();
-    assert_eq!(reason.downcast_ref(), Some(&StopError::Timeout));
+    assert_eq!(reason, ExitReason::Timeout);
 }
 
 // scenario: GT-17
