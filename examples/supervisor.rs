@@ -62,8 +62,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for victim in ["left", "drummer"] {
         let before = band.which_children()?;
         let pid = before.iter().find(|child| child.id.as_str() == victim).and_then(|child| child.pid());
-        let watch = process::watch(pid.ok_or("it is not running")?);
-        process::exit(watch.pid(), ExitReason::Kill);
+        let pid = pid.ok_or("it is not running")?;
+        let watch = process::watch(pid);
+        process::exit(pid, ExitReason::Kill);
         println!("the {victim} child exited: {}", watch.wait());
         for (old, new) in before.iter().zip(band.which_children()?) {
             println!("  {} {}", new.id, if old.pid() == new.pid() { "is unchanged" } else { "is new" });

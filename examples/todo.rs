@@ -354,8 +354,9 @@ fn print(list: &str) -> Result<(), Failure> {
 
 /// Kills a process and waits until it has exited.
 fn kill(what: &str, pid: Option<Pid>) -> Result<(), Failure> {
-    let watch = process::watch(pid.ok_or_else(|| format!("{what} is not running"))?);
-    process::exit(watch.pid(), ExitReason::Kill);
+    let pid = pid.ok_or_else(|| format!("{what} is not running"))?;
+    let watch = process::watch(pid);
+    process::exit(pid, ExitReason::Kill);
     println!("{what} exited: {}", watch.wait());
     Ok(())
 }

@@ -201,15 +201,15 @@ pub use reason::{CallFailure, ExitReason, PanicLocation, PanicReport, ReasonValu
 
 /// The items that most programs use: `use rethread::prelude::*;`.
 pub mod prelude {
+    #[doc(no_inline)]
     pub use std::convert::Infallible;
 
-    pub use crate::child_spec::{ChildSpec, Restart};
+    #[doc(no_inline)]
     pub use crate::gen_server::{Caller, Context, GenServer, GenServerExt, Info, InitError, Next, ServerRef};
-    pub use crate::or_exit::OrExit;
-    pub use crate::pid::Pid;
-    pub use crate::process;
+    #[doc(no_inline)]
     pub use crate::process::{Event, Inbox};
-    pub use crate::reason::ExitReason;
-    pub use crate::supervisor::{Strategy, Supervisor, SupervisorRef};
-    pub use crate::task;
+    #[doc(no_inline)]
+    pub use crate::supervisor::{ChildSpec, Restart, Strategy, Supervisor, SupervisorRef};
+    #[doc(no_inline)]
+    pub use crate::{ExitReason, OrExit, Pid, process, task};
 }

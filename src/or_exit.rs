@@ -1,22 +1,28 @@
-//! `or_exit`, which exits the calling process on an error (like Elixir's functions with `!`), and the conversion of errors
-//! into exit reasons.
+//! `or_exit`, which exits the calling process with an error as the reason, and the conversion of errors into exit reasons.
 
 use std::error::Error;
 
+use crate::application::exit::ApplicationError;
 use crate::call_error::{CallError, StopError};
 use crate::child_spec::StartError;
 use crate::process::error::AttachError;
 use crate::process::error::LinkError;
 use crate::process::signals::exit::exit_with;
 use crate::reason::{CallFailure, ExitReason};
+use crate::supervisor::child::ChildError;
 use crate::task::handle::JoinError;
 
-/// Exits the calling process if a result is an error.
-pub trait OrExit<T> {
-    /// Returns the value. On an error, exits the calling process with the reason of [`ExitReason::error`].
+/// Exits the calling process if a result is an error. Other types than [`Result`] cannot implement it.
+#[expect(private_bounds, reason = "sealed: only `Result` implements it")]
+pub trait OrExit<T>: Sealed {
+    /// Returns the value. On an error, exits the calling process with the reason of [`ExitReason::error`]: a failed call
+    /// becomes [`ExitReason::Call`] with the exit reason of the server, a failed start the reason of the failure, and so
+    /// on; any other error is contained in the reason as it is.
     ///
-    /// A failed call becomes [`ExitReason::Call`] with the exit reason of the server; so does the failed join of a task.
-    /// A failed start becomes the reason of the failure. Any other error is contained in the reason as it is.
+    /// # Differences from Erlang
+    /// This is Elixir's `exit(error)`, of class *exit*, not a function with `!`, which raises: a plain process that
+    /// exits by it logs no crash, [`catch_exit`](crate::process::Attempt::catch_exit) catches it, and
+    /// [`rescue`](crate::process::Attempt::rescue) does not. `expect` and `unwrap` raise.
     ///
     /// `Box<dyn Error + Send + Sync>` does not implement [`Error`]: use
     /// `.unwrap_or_else(|error| process::exit_with(error))`, or `.map_err(InitError::stop)?` in `init`. Errors of `anyhow`
@@ -37,6 +43,11 @@ pub trait OrExit<T> {
     fn or_exit(self) -> T;
 }
 
+/// Implemented by the types that may implement [`OrExit`].
+trait Sealed {}
+
+impl<T, E> Sealed for Result<T, E> {}
+
 impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
     #[track_caller]
     fn or_exit(self) -> T {
@@ -48,9 +59,28 @@ impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
 }
 
 impl ExitReason {
-    /// Converts an error into an exit reason: a failed call or join into [`ExitReason::Call`]; a failed start, a failed
-    /// stop and the exit of an attached process into the reason in the error. Any other error is contained in the reason
-    /// as it is, and [`downcast_ref`](Self::downcast_ref) returns it.
+    /// Converts an error into an exit reason. An error of this crate that contains the exit reason of another process, or
+    /// has a standard reason, becomes that reason. Any other error is contained in the reason as it is, and
+    /// [`downcast_ref`](Self::downcast_ref) returns it.
+    ///
+    /// | error | exit reason |
+    /// | --- | --- |
+    /// | [`CallError`] `NoProc`, `Exited`, `Timeout` | [`Call`](Self::Call) with `NoProc`, the reason of the server, `Timeout` |
+    /// | [`CallError`] `NoReply`, `CallingSelf` | [`Call`](Self::Call) with the text `noreply`, `calling_self` |
+    /// | [`CallError`] `WrongType`, `Deadlock` | [`Call`](Self::Call) with the error |
+    /// | [`JoinError`] `Exited`, `Timeout` | [`Call`](Self::Call) with the reason of the task, `Timeout` |
+    /// | [`JoinError`] `Deadlock` | [`Call`](Self::Call) with the error |
+    /// | [`JoinError`] `NotStarted` | that of the [`StartError`] in it |
+    /// | [`StartError`] `Failed`, `Timeout` | the reason of the failure, [`Timeout`](Self::Timeout) |
+    /// | [`StartError`] `NoSupervisor` | that of the failed call |
+    /// | [`StopError`] `NoProc`, `Exited`, `Timeout` | [`NoProc`](Self::NoProc), the reason of the server, [`Timeout`](Self::Timeout) |
+    /// | [`ChildError`] `Start`, `NoSupervisor` | that of the error in it |
+    /// | [`ApplicationError`] `Failed` | that of the [`StartError`] in it |
+    /// | [`AttachError`] `Exited`, `Spawn` | the reason of the process, that of the [`SpawnError`] in it |
+    /// | [`LinkError`] `NoProc` | [`NoProc`](Self::NoProc) |
+    /// | any other variant, any other error | [`Other`](Self::Other) with the error |
+    ///
+    /// [`SpawnError`]: crate::process::SpawnError
     ///
     /// ```
     /// use rethread::ExitReason;
@@ -65,8 +95,8 @@ impl ExitReason {
 }
 
 /// Converts a boxed error into an exit reason, like [`ExitReason::error`]. Errors of `anyhow` and similar crates convert
-/// into such a box with `into`. An error that the reason contains as it is can be had back as the box, with
-/// [`downcast_ref`](ExitReason::downcast_ref).
+/// into such a box with `into`. If the reason contains the error as it is, [`downcast_ref`](ExitReason::downcast_ref)
+/// returns it as the box.
 ///
 /// ```
 /// use std::error::Error;
@@ -88,22 +118,47 @@ fn exit_reason_of(error: &(dyn Error + 'static)) -> Option<ExitReason> {
         Some(call_failure(call))
     } else if let Some(join) = error.downcast_ref() {
         Some(join_failure(join))
-    } else if let Some(StartError::Failed(reason)) = error.downcast_ref() {
-        Some(reason.clone())
-    } else if let Some(StartError::NoSupervisor(call)) = error.downcast_ref() {
-        Some(call_failure(call))
-    } else if let Some(StartError::Timeout { .. }) = error.downcast_ref() {
-        Some(ExitReason::Timeout)
-    } else if let Some(StopError::Exited { reason, .. }) = error.downcast_ref() {
-        Some(reason.clone())
-    } else if let Some(AttachError::Exited(reason)) = error.downcast_ref() {
-        Some(reason.clone())
+    } else if let Some(start) = error.downcast_ref() {
+        start_failure(start)
+    } else if let Some(stop) = error.downcast_ref() {
+        stop_failure(stop)
+    } else if let Some(child) = error.downcast_ref() {
+        match child {
+            ChildError::Start(start) => Some(ExitReason::error(start.clone())),
+            ChildError::NoSupervisor(call) => Some(call_failure(call)),
+            _ => None,
+        }
+    } else if let Some(attach) = error.downcast_ref() {
+        Some(match attach {
+            AttachError::Exited(reason) => reason.clone(),
+            AttachError::Spawn(spawn) => ExitReason::error(spawn.clone()),
+        })
+    } else if let Some(ApplicationError::Failed(start)) = error.downcast_ref() {
+        Some(ExitReason::error(start.clone()))
     } else if let Some(LinkError::NoProc) = error.downcast_ref() {
-        Some(ExitReason::NoProc)
-    } else if let Some(StopError::NoProc { .. }) = error.downcast_ref() {
         Some(ExitReason::NoProc)
     } else {
         None
+    }
+}
+
+/// Returns the exit reason in a failed start; `None` if the error itself is the reason.
+fn start_failure(error: &StartError) -> Option<ExitReason> {
+    match error {
+        StartError::Failed(reason) => Some(reason.clone()),
+        StartError::NoSupervisor(call) => Some(call_failure(call)),
+        StartError::Timeout { .. } => Some(ExitReason::Timeout),
+        _ => None,
+    }
+}
+
+/// Returns the exit reason in a failed stop; `None` if the error itself is the reason.
+fn stop_failure(error: &StopError) -> Option<ExitReason> {
+    match error {
+        StopError::Exited { reason, .. } => Some(reason.clone()),
+        StopError::NoProc { .. } => Some(ExitReason::NoProc),
+        StopError::Timeout { .. } => Some(ExitReason::Timeout),
+        _ => None,
     }
 }
 

@@ -53,7 +53,7 @@ pub enum ExitReason {
     Killed,
     /// There was no such process.
     NoProc,
-    /// The connection to the process' node was lost.
+    /// The connection to the process' node was lost. Reserved; this version never produces it.
     NoConnection,
     /// A timeout passed.
     Timeout,
@@ -80,6 +80,12 @@ pub struct CallFailure {
 impl CallFailure {
     pub(crate) fn new(reason: ExitReason, server: &Arc<str>) -> Self {
         Self { reason, server: Arc::clone(server) }
+    }
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call to {} failed: {}", self.server, self.reason)
     }
 }
 
@@ -149,7 +155,7 @@ impl fmt::Display for ExitReason {
             Self::Timeout => f.write_str("timeout"),
             Self::Panic(report) => report.fmt(f),
             Self::NoCatch(value) => write!(f, "nocatch({value})"),
-            Self::Call(failure) => write!(f, "call to {} failed: {}", failure.server, failure.reason),
+            Self::Call(failure) => failure.fmt(f),
             Self::Other(value) => value.fmt(f),
         }
     }
@@ -301,6 +307,15 @@ impl ReasonValue {
     }
 
     /// Returns the value if its type is `T`.
+    ///
+    /// ```
+    /// use rethread::ExitReason;
+    ///
+    /// let reason = ExitReason::shutdown_with(42);
+    /// let ExitReason::ShutdownWith(value) = &reason else { panic!("expected a shutdown") };
+    /// assert_eq!((value.downcast_ref::<i32>(), value.downcast_ref::<u8>()), (Some(&42), None));
+    /// assert_eq!(reason.downcast_ref::<i32>(), Some(&42)); // the same, from the reason
+    /// ```
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
         self.0.get().as_any().downcast_ref()
     }
@@ -332,6 +347,21 @@ fn is_same_text(mine: &dyn Any, theirs: &dyn Any) -> bool {
 }
 
 /// A panic: its message, its location and, if backtraces are enabled, its backtrace.
+///
+/// ```
+/// use rethread::ExitReason;
+/// use rethread::process::{self, AttachError};
+///
+/// let result = process::attach(|| -> i32 { panic!("boom") });
+/// let Err(AttachError::Exited(ExitReason::Panic(report))) = result else { panic!("expected a panic") };
+/// assert_eq!(report.message(), "boom");
+/// if let Some(location) = report.location() {
+///     println!("at {location}"); // at src/main.rs:4:41
+/// }
+/// if let Some(backtrace) = report.backtrace() {
+///     println!("{backtrace}");
+/// }
+/// ```
 #[derive(Clone)]
 pub struct PanicReport(Arc<PanicInner>);
 
@@ -343,8 +373,8 @@ struct PanicInner {
     payload: Mutex<Option<ContainedDrop<Payload>>>,
 }
 
-/// The place where a panic occurred.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The place where a panic occurred. Its `Display` is `file:line:column`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PanicLocation {
     /// The source file, by the path that the compiler was given.
@@ -353,6 +383,13 @@ pub struct PanicLocation {
     pub line: u32,
     /// The column, counted from 1.
     pub column: u32,
+}
+
+/// Formats the location like the one of std: file, line and column.
+impl fmt::Display for PanicLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
 }
 
 impl PanicLocation {
@@ -378,7 +415,7 @@ impl PanicReport {
         &self.0.message
     }
 
-    /// Returns the place where the panic occurred. `None` if the program replaced the panic hook after the first process
+    /// Returns the place where the panic occurred; its `Display` is `file:line:column`. `None` if the program replaced the panic hook after the first process
     /// started, or if the panic occurred on another thread and was resumed on this one, for example by rayon or after a
     /// `join` of std.
     pub fn location(&self) -> Option<&PanicLocation> {
@@ -392,6 +429,17 @@ impl PanicReport {
     }
 
     /// Takes the payload of a `panic_any`, if it is not text. Returns it only once: all clones of a report share it.
+    ///
+    /// ```
+    /// use rethread::ExitReason;
+    /// use rethread::process::{self, AttachError};
+    ///
+    /// let result = process::attach(|| -> () { std::panic::panic_any(42) });
+    /// let Err(AttachError::Exited(ExitReason::Panic(report))) = result else { panic!("expected a panic") };
+    /// let payload = report.take_payload().expect("it is not text");
+    /// assert_eq!(payload.downcast_ref::<i32>(), Some(&42));
+    /// assert!(report.take_payload().is_none());
+    /// ```
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().take().map(ContainedDrop::into_inner)
     }

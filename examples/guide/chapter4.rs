@@ -72,10 +72,11 @@ fn give_up() -> Result<(), Box<dyn std::error::Error>> {
     let system = System::start_link(())?;
     let end = system.watch();
     for restarts in 0..4 {
-        assert!(process::is_alive(end.pid()), "{restarts} restarts are allowed");
-        let cache = process::watch(system.which_children()?[0].pid().ok_or("not running")?);
-        process::exit(cache.pid(), ExitReason::Kill);
-        cache.wait();
+        assert!(end.pid().is_some_and(process::is_alive), "{restarts} restarts are allowed");
+        let cache = system.which_children()?[0].pid().ok_or("not running")?;
+        let exit = process::watch(cache);
+        process::exit(cache, ExitReason::Kill);
+        exit.wait();
     }
     assert_eq!(end.wait(), ExitReason::Shutdown); // the fourth within five seconds was one too many
     Ok(())

@@ -87,7 +87,7 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let statistics = STATISTICS.watch();
     for _ in 0..4 {
         let count = COUNT.watch();
-        process::exit(count.pid(), ExitReason::Kill);
+        process::exit(count.pid().ok_or("not running")?, ExitReason::Kill);
         count.wait();
         COUNT.whereis_timeout(Duration::from_secs(5)).ok_or("not restarted")?;
     }

@@ -17,7 +17,7 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let info = process::info(alice.whereis().ok_or("not running")?).ok_or("not running")?;
     assert_eq!(info.label.as_deref(), Some("alice"));
     assert_eq!(Some(info.links[0]), LISTS.whereis()); // exits with it: its supervisor only
-    assert_eq!((info.links.len(), info.mailbox_len, info.waiting_on), (1, 0, None));
+    assert_eq!((info.links.len(), info.message_queue_len, info.waiting_on), (1, 0, None));
     assert!(matches!(info.state, ProcessState::Running | ProcessState::Waiting));
     assert!(process::zombies().is_empty()); // threads that do not end: chapter 8
 

@@ -120,7 +120,7 @@ impl<'a> Words<'a> {
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
         match word {
-            "" | "messages" => Ok(SortBy::Mailbox),
+            "" | "messages" => Ok(SortBy::MessageQueueLen),
             "busy" => Ok(SortBy::Busy),
             "restarts" => Ok(SortBy::Restarts),
             _ => Err(CommandParseError::Usage(self.usage)),

@@ -198,7 +198,7 @@ fn execute(
             None => print_error(out, &InjectError::Unknown(name)),
         },
         Command::Events => {
-            let dropped = events.dropped();
+            let dropped = events.take_dropped();
             if dropped > 0 {
                 writeln!(out, ".. {dropped} earlier events were dropped")?;
             }

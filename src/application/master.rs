@@ -148,7 +148,7 @@ impl Master {
         let began = sync::now();
         for child in self.processes.list() {
             if child.spawn_info.ancestors.first() == Some(&self.top.pid) {
-                let watch = watch_block(child.pid, Some(Arc::clone(&child)));
+                let watch = watch_block(Arc::clone(&child));
                 watch.wait_timeout(DEFAULT_SHUTDOWN_TIMEOUT.saturating_sub(elapsed(began)));
             }
         }
@@ -178,7 +178,7 @@ fn exit_and_wait(process: &Arc<ProcessBlock>, reason: ExitReason) {
     let me = local::get();
     let _wait_edge = WaitEdge::add(me.as_ref(), process);
     exit(process.pid, reason);
-    watch_block(process.pid, Some(Arc::clone(process))).wait();
+    watch_block(Arc::clone(process)).wait();
 }
 
 /// The processes that were started by the master, or by one of these.

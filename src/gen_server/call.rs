@@ -19,6 +19,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
 use crate::process::control::local::{CurrentProcess, Exiting, enter_runtime_call};
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::inbox::MailboxQueue;
 use crate::process::mailbox::throttle;
 use crate::process::park::timer_thread;
@@ -129,7 +130,7 @@ impl<S: GenServer> ServerRef<S> {
         // Refuse what can never be answered before anything is sent.
         let mailbox = Self::mailbox_of(server).map_err(|found| CallError::WrongType {
             server: self.to_string().into(),
-            expected: type_name::<S>(),
+            expected: public_type_name(type_name::<S>()),
             found,
         })?;
         let from = me.as_ref().map(|me| me.block.pid);
@@ -146,7 +147,7 @@ impl<S: GenServer> ServerRef<S> {
             drop(unsent);
             // The server is exiting. Wait until it has exited: a caller that gets `NoProc` may rely on the
             // name being free.
-            return match watch_block(server.pid, Some(Arc::clone(server))).wait_timeout(timeout) {
+            return match watch_block(Arc::clone(server)).wait_timeout(timeout) {
                 Some(_) => Err(no_proc()),
                 None => Err(self.timed_out(timeout)),
             };
@@ -211,7 +212,7 @@ impl<S: GenServer> ServerRef<S> {
                 catch_and_log("the logger", || {
                     log::warn!(
                         "cast to {self} dropped: wrong type of process: expected {}, found {found}",
-                        type_name::<S>()
+                        public_type_name(type_name::<S>())
                     );
                 });
             }
@@ -262,7 +263,7 @@ impl<S: GenServer> ServerRef<S> {
         let server = resolved.block();
         let mailbox = Self::mailbox_of(server).map_err(|found| StopError::WrongType {
             server: self.to_string().into(),
-            expected: type_name::<S>(),
+            expected: public_type_name(type_name::<S>()),
             found,
         })?;
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {
@@ -290,11 +291,7 @@ impl<S: GenServer> ServerRef<S> {
     /// Returns the mailbox of a server of type `S`; otherwise the type of the server, or of the messages it
     /// receives.
     fn mailbox_of(block: &ProcessBlock) -> Result<&MailboxQueue<Envelope<S>>, &'static str> {
-        MailboxQueue::downcast(block).map_err(|found| {
-            // Show the type of another server as `Counter`, not as `Envelope<Counter>`.
-            let server = found.split_once("Envelope<").and_then(|(_, rest)| rest.strip_suffix('>'));
-            server.unwrap_or(found)
-        })
+        MailboxQueue::downcast(block)
     }
 }
 

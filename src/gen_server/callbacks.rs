@@ -8,6 +8,7 @@ use crate::gen_server::reply::Next;
 use crate::gen_server::server_ref::ServerRef;
 use crate::pid::{MonitorRef, Pid, TimerRef};
 use crate::process::control::block::MonitorTarget;
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::address::Address;
 use crate::process::mailbox::timer::send_after;
 use crate::process::signals::current;
@@ -90,7 +91,7 @@ pub trait GenServer: Sized + 'static {
             log::warn!(
                 "server {} ({}) received an unexpected cast and dropped it",
                 cx.pid(),
-                std::any::type_name::<Self>()
+                public_type_name(std::any::type_name::<Self>())
             );
         });
         drop(cast);
@@ -105,7 +106,7 @@ pub trait GenServer: Sized + 'static {
             log::warn!(
                 "server {} ({}) received an unexpected message: {info:?}",
                 cx.pid(),
-                std::any::type_name::<Self>()
+                public_type_name(std::any::type_name::<Self>())
             );
         });
         Next::wait()

@@ -58,7 +58,8 @@ macro_rules! define_handle {
                 self.server.whereis_timeout(timeout)
             }
 
-            /// Monitors the process. The calling process receives the `Down`.
+            /// Monitors the process. The calling process receives the `Down`; if the name or key has no holder,
+            /// at once, with `NoProc`.
             ///
             /// # Panics
             /// On a thread that is not a process.
@@ -67,7 +68,8 @@ macro_rules! define_handle {
                 self.server.monitor()
             }
 
-            /// Watches the process, from any thread.
+            /// Watches the process, from any thread. If the name or key has no holder,
+            /// [`wait`](crate::process::Watch::wait) returns `NoProc` at once.
             pub fn watch(&self) -> $crate::process::signals::monitor::Watch {
                 self.server.watch()
             }

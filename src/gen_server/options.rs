@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildOptions};
 use crate::gen_server::server_ref::Target;
+use crate::process::control::type_name::without_path;
 use crate::process::lifecycle::spawn::Builder;
 
 #[derive(Debug, Clone)]
@@ -109,8 +110,5 @@ pub(crate) use impl_server_option_setters;
 
 /// Returns the name of a type without its path: `Counter` for `my::module::Counter`.
 pub(crate) fn short_type_name<S>() -> &'static str {
-    let name = type_name::<S>();
-    // The parameters of a generic type keep their paths.
-    let path_end = name.find('<').unwrap_or(name.len());
-    name[..path_end].rfind("::").map_or(name, |at| &name[at + 2..])
+    without_path(type_name::<S>())
 }

@@ -17,6 +17,7 @@ use crate::pid::Pid;
 use crate::process::control::activity::Activity;
 use crate::process::control::block::Phase;
 use crate::process::control::local::CurrentProcess;
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::inbox::{Event, Inbox};
 use crate::process::park::timer_thread;
 use crate::process::signals::deliver;
@@ -86,7 +87,11 @@ pub(crate) fn run_server<S: GenServer>(
     };
     if reason.is_abnormal() {
         catch_and_log("the logger", || {
-            log::error!("server {} ({}) stopped while {last_activity}: {reason}", cx.pid(), type_name::<S>());
+            log::error!(
+                "server {} ({}) stopped while {last_activity}: {reason}",
+                cx.pid(),
+                public_type_name(type_name::<S>())
+            );
         });
     }
     // A failure in `terminate` replaces the reason.

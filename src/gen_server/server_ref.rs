@@ -16,7 +16,7 @@ use crate::process::names::via::Via;
 use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::monitor;
 use crate::process::signals::monitor::monitor_name;
-use crate::process::signals::monitor::watch;
+use crate::process::signals::monitor::watch_holder;
 
 /// A handle of a server of type `S`: of one particular process, or of the process that is registered under a
 /// name or key at the moment of each call. A handle by name stays valid when the server is restarted, and can
@@ -109,7 +109,8 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// Monitors the process. The calling process receives the `Down`.
+    /// Monitors the process. The calling process receives the `Down`; if the name or key has no holder, at once,
+    /// with `NoProc`.
     ///
     /// # Panics
     /// On a thread that is not a process.
@@ -125,9 +126,10 @@ impl<S> ServerRef<S> {
         }
     }
 
-    /// Watches the process, from any thread.
+    /// Watches the process, from any thread. If the name or key has no holder, [`wait`](Watch::wait) returns
+    /// `NoProc` at once.
     pub fn watch(&self) -> Watch {
-        watch(self.whereis().unwrap_or_else(Pid::next))
+        watch_holder(self.whereis())
     }
 
     /// Finds the block like `find_block`, but borrows it if the handle holds it: spares the fast path of a

@@ -109,5 +109,5 @@ fn abort_start(block: &Arc<ProcessBlock>, link_to: Option<&Rc<CurrentProcess>>) 
     }
     deliver::deliver_exit_signal(block, local::sender_pid(), &ExitReason::Kill, Origin::Sent);
     // The name must be free when the error is returned.
-    watch_block(block.pid, Some(Arc::clone(block))).wait();
+    watch_block(Arc::clone(block)).wait();
 }

@@ -15,7 +15,7 @@
 //! println!("{snapshot}"); // the tree
 //! let idler = snapshot.find("idler").expect("it is running");
 //! assert_eq!(idler.parent(), system.whereis());
-//! for busy in observer::top(SortBy::Mailbox, 3) {
+//! for busy in observer::top(SortBy::MessageQueueLen, 3) {
 //!     println!("{busy}");
 //! }
 //! # system.stop()?;
@@ -55,7 +55,7 @@
 //! one single moment; processes keep running while it is collected, as in Erlang. Nothing is collected unless
 //! it is requested, and events are created only while there are subscribers. A subscriber that reads slowly
 //! never delays other processes: its oldest unread events are dropped and counted
-//! ([`EventReceiver::dropped`]).
+//! ([`EventReceiver::take_dropped`]).
 //!
 //! # Differences from Erlang
 //! There is no graphical program. Children are listed in start order. A supervisor's restarts and children are
@@ -124,7 +124,7 @@ pub fn info(pid: impl Into<Pid>) -> Option<ProcessSnapshot> {
 #[non_exhaustive]
 pub enum SortBy {
     /// The number of unread messages.
-    Mailbox,
+    MessageQueueLen,
     /// How long a server has been in its current handler.
     Busy,
     /// How many of its allowed restarts a supervisor has used.
@@ -149,16 +149,16 @@ pub fn top(by: SortBy, n: usize) -> Vec<ProcessSnapshot> {
     let score = |process: &ProcessSnapshot| -> u128 {
         let info = &process.info;
         match by {
-            SortBy::Mailbox => info.mailbox_len as u128,
+            SortBy::MessageQueueLen => info.message_queue_len as u128,
             // A process body may run without limit: only handlers count as busy.
             SortBy::Busy if info.state == ProcessState::Running && info.activity != Activity::Body => {
                 info.active_for.as_nanos()
             }
             SortBy::Busy => 0,
             SortBy::Restarts => {
-                process.supervision.as_ref().map_or(0, |supervision| supervision.restarts.used as u128)
+                process.supervision.as_ref().map_or(0, |supervision| u128::from(supervision.restarts.used))
             }
-            SortBy::Received => info.received as u128,
+            SortBy::Received => u128::from(info.received),
             SortBy::Uptime => info.uptime.as_nanos(),
         }
     };

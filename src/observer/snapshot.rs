@@ -9,6 +9,7 @@ use crate::process::control::activity::Activity;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::block::display_name;
+use crate::process::control::type_name::without_path;
 use crate::process::observe::info::ProcessInfo;
 use crate::process::observe::info::ProcessState;
 use crate::process::observe::info::collect_info;
@@ -100,7 +101,7 @@ impl ProcessSnapshot {
     /// Returns the type of a server, without its path; for other processes `task` or `process`.
     pub fn type_name(&self) -> &str {
         match self.info.kind {
-            ProcessKind::Server | ProcessKind::Supervisor => server_type(self.info.message_type),
+            ProcessKind::Server | ProcessKind::Supervisor => without_path(self.info.message_type),
             ProcessKind::Task => "task",
             ProcessKind::Process => "process",
         }
@@ -154,8 +155,8 @@ impl fmt::Display for StatusText<'_> {
         if let Some(pid) = info.waiting_on {
             write!(f, " for {pid}")?;
         }
-        if info.mailbox_len > 0 {
-            write!(f, ", message_queue_len {}", info.mailbox_len)?;
+        if info.message_queue_len > 0 {
+            write!(f, ", message_queue_len {}", info.message_queue_len)?;
         }
         Ok(())
     }
@@ -173,14 +174,4 @@ impl fmt::Display for StrategyName {
             None => f.write_str("dynamic"),
         }
     }
-}
-
-/// Extracts the type of a server from that of its messages, without paths: `a::Envelope<b::Cache<c::Key>>` becomes
-/// `Cache<Key>`.
-fn server_type(message_type: &'static str) -> &'static str {
-    // Messages of a server arrive as `Envelope<Server>`: the argument is the type of the server.
-    let inner =
-        message_type.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>')).unwrap_or(message_type);
-    let path = inner.split('<').next().unwrap_or(inner);
-    inner.get(path.rfind("::").map_or(0, |at| at + 2)..).unwrap_or(inner)
 }

@@ -50,6 +50,22 @@ impl Snapshot {
     }
 
     /// Returns the part of the [`tree`](Self::tree) that starts at one process: the process itself and all below it.
+    ///
+    /// ```
+    /// use rethread::observer;
+    /// use rethread::prelude::*;
+    ///
+    /// let clock = ChildSpec::worker("clock", || process::sleep(std::time::Duration::MAX));
+    /// let system = Supervisor::start_link([clock], Strategy::OneForOne)?;
+    /// let snapshot = observer::snapshot();
+    /// let rows = snapshot.tree_of(system.whereis().expect("it is running"));
+    /// assert_eq!(rows.iter().map(|row| row.depth).collect::<Vec<_>>(), [0, 1]);
+    /// for row in rows {
+    ///     println!("{row}");
+    /// }
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tree_of(&self, root: impl Into<Pid>) -> Vec<TreeRow<'_>> {
         self.tree_below(Some(root.into()))
     }

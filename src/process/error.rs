@@ -32,6 +32,20 @@ pub enum SpawnError {
     AlreadyAProcess(Pid),
 }
 
+impl PartialEq for SpawnError {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exiting, Self::Exiting) | (Self::NotAProcess, Self::NotAProcess) => true,
+            (Self::SystemLimit { limit: a }, Self::SystemLimit { limit: b }) => a == b,
+            // `io::Error` cannot be compared.
+            (Self::Thread(a), Self::Thread(b)) => a.kind() == b.kind(),
+            (Self::Name(a), Self::Name(b)) => a == b,
+            (Self::AlreadyAProcess(a), Self::AlreadyAProcess(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -48,7 +62,7 @@ impl fmt::Display for SpawnError {
 impl std::error::Error for SpawnError {}
 
 /// Why [`attach`](crate::process::attach) has no value to return.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum AttachError {
     /// The thread could not become a process.
@@ -86,7 +100,8 @@ pub enum NameError {
     Exiting,
     /// The calling thread is not a process, so there is nothing to register.
     NotAProcess,
-    /// The keyed table refused: it cannot be used for names.
+    /// What was given as a name cannot be one, for this reason: the handle of a pid, or a key that its
+    /// [`Via`](crate::process::Via) table refused.
     Unsupported(&'static str),
 }
 
@@ -100,7 +115,7 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("a name must have at least one character"),
             Self::Exiting => f.write_str("the calling process is exiting"),
             Self::NotAProcess => f.write_str("the calling thread is not a process"),
-            Self::Unsupported(reason) => write!(f, "the table cannot name processes: {reason}"),
+            Self::Unsupported(reason) => write!(f, "this cannot be used as a name: {reason}"),
         }
     }
 }
@@ -108,6 +123,16 @@ impl fmt::Display for NameError {
 impl std::error::Error for NameError {}
 
 /// Why a link could not be made.
+///
+/// ```
+/// use rethread::process::{self, LinkError};
+///
+/// let exited = process::spawn(|| ())?;
+/// process::watch(exited).wait();
+/// assert_eq!(process::link(exited), Err(LinkError::NotAProcess)); // this thread cannot receive an exit signal
+/// assert_eq!(process::attach(|| process::link(exited))?, Err(LinkError::NoProc));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -150,6 +175,16 @@ pub enum SendError<M> {
 
 impl<M> SendError<M> {
     /// Returns the message that could not be sent.
+    ///
+    /// ```
+    /// use rethread::process::Name;
+    ///
+    /// const PRINTER: Name<String> = Name::new("doc.no printer");
+    ///
+    /// let error = PRINTER.send("hello".to_owned()).unwrap_err();
+    /// assert_eq!(error.to_string(), "no process holds the name");
+    /// assert_eq!(error.into_inner(), "hello");
+    /// ```
     pub fn into_inner(self) -> M {
         match self {
             Self::NoProc(message) | Self::WrongType { message, .. } => message,

@@ -66,14 +66,14 @@
 //!
 //! const PRINTER: Name<&str> = Name::new("doc.process printer");
 //!
-//! let builder = process::Builder::new().name("doc.process printer");
+//! let builder = process::Builder::new().name(PRINTER);
 //! let printer = builder.spawn_receiver(|inbox: &mut Inbox<&'static str>| {
 //!     while let Event::Message(line) = inbox.recv() {
 //!         println!("{line}");
 //!     }
 //! })?;
 //! PRINTER.send("hello")?;
-//! assert_eq!(process::whereis("doc.process printer"), Some(printer.pid()));
+//! assert_eq!(PRINTER.whereis(), Some(printer.pid()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -81,10 +81,12 @@
 //! A process exits when its function returns, when it panics, when it calls [`exit_with`] or [`throw`], or
 //! when it receives an exit signal. The [`ExitReason`](crate::ExitReason) says why.
 //!
-//! A thread cannot be stopped from outside. An exit signal takes effect at once while the process waits in a
-//! function of this module, and otherwise at its next call of one: the call unwinds the stack, so destructors
-//! run. A long computation calls [`checkpoint`]; a blocking call of foreign code is woken by a hook,
-//! [`on_exit_request`].
+//! A thread cannot be stopped from outside. An exit signal takes effect at the next *runtime call* of the process,
+//! or at once while it waits in one: the call unwinds the stack, so destructors run. Runtime calls are the
+//! functions of this crate that act on processes: receive, send, call, join, link, monitor, spawn, sleep,
+//! register, look up, timers, [`checkpoint`] itself. (Those that only compute are not: constructors, setters,
+//! accessors like `pid`, formatting; and [`exit_requested`] only asks.) A long computation calls [`checkpoint`]; a blocking
+//! call of foreign code is woken by a hook, [`on_exit_request`].
 //!
 //! ```
 //! use rethread::prelude::*;

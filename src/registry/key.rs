@@ -26,7 +26,7 @@ impl<K, V> RegistryKey<K, V> {
     }
 
     /// Returns the key itself.
-    pub fn get(&self) -> &K {
+    pub fn key(&self) -> &K {
         &self.key
     }
 }

@@ -359,7 +359,7 @@ where
     ///     type Cast = Tell;
     ///
     ///     fn init(_: (), cx: &mut Context<Self>) -> Result<Self, InitError> {
-    ///         ROOMS.listen_server(cx.server_ref());
+    ///         ROOMS.listen_server(&cx.server_ref());
     ///         Ok(Audit)
     ///     }
     ///     # fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }
@@ -371,7 +371,7 @@ where
     /// # Audit::start(())?.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn listen_server<S>(&self, listener: ServerRef<S>)
+    pub fn listen_server<S>(&self, listener: &ServerRef<S>)
     where
         S: GenServer,
         S::Cast: From<RegistryEvent<K, V>>,

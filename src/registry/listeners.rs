@@ -14,6 +14,7 @@ use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::server_ref::Target;
 use crate::pid::Pid;
 use crate::process::control::table;
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::address::Address;
 use crate::process::names;
 use crate::sync::Mutex;
@@ -214,7 +215,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
     }
 
     /// Adds a server as listener. It is looked up for each event.
-    pub(crate) fn add_server<S>(&self, server: ServerRef<S>)
+    pub(crate) fn add_server<S>(&self, server: &ServerRef<S>)
     where
         S: GenServer,
         S::Cast: From<RegistryEvent<K, V>>,
@@ -232,13 +233,13 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                     });
                 }
                 Some(Err(found)) => {
-                    let expected = type_name::<S>();
+                    let expected = public_type_name(type_name::<S>());
                     log::warn!("registry event not delivered to {server}: it is {found}, not {expected}");
                 }
                 None => {} // the server is not running at the moment
             }
         };
-        self.add_or_replace(server.target, Arc::new(send));
+        self.add_or_replace(server.target.clone(), Arc::new(send));
     }
 
     /// Adds a listener, or replaces the one for the same process or name: a restarted server subscribes again.

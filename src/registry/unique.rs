@@ -148,7 +148,8 @@ where
     }
 
     /// Waits until a process holds a key and returns it; `None` if none does within `timeout`. This is the way to wait
-    /// for a restart.
+    /// for a restart. The key is passed by value, because the registry keeps it until the wait ends, so that a
+    /// registration under it wakes this thread.
     ///
     /// ```
     /// # use rethread::prelude::*;

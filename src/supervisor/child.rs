@@ -305,7 +305,7 @@ impl Child {
             events::emit(&block, || ProcessEventKind::Restarted {
                 supervisor: me,
                 child,
-                restart_count: self.restarts(),
+                restarts: self.restarts(),
             });
         }
     }

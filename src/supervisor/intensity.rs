@@ -13,7 +13,7 @@ use crate::child_spec::SpecError;
 #[non_exhaustive]
 pub struct RestartCount {
     /// The number of restarts within the last `period`.
-    pub used: usize,
+    pub used: u32,
     /// The maximum number of restarts within `period`.
     pub max: u32,
     /// The time within which restarts are counted.
@@ -22,8 +22,8 @@ pub struct RestartCount {
 
 impl RestartCount {
     /// Returns the number of restarts that are left now.
-    pub fn left(&self) -> usize {
-        (self.max as usize).saturating_sub(self.used)
+    pub fn left(&self) -> u32 {
+        self.max.saturating_sub(self.used)
     }
 }
 
@@ -66,7 +66,9 @@ impl RestartIntensity {
     /// Returns the number of restarts within the period that ends now.
     pub(crate) fn count(&mut self, now: Instant) -> RestartCount {
         self.prune(now);
-        RestartCount { used: self.restart_times.len(), max: self.max, period: self.period }
+        // At most `max + 1` entries, see `record_restart`: one more than `u32::MAX` cannot occur.
+        let used = u32::try_from(self.restart_times.len()).unwrap_or(u32::MAX);
+        RestartCount { used, max: self.max, period: self.period }
     }
 
     /// Removes the restarts that are older than one period.

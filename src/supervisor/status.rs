@@ -65,7 +65,7 @@ impl StatusBoard {
 /// Emits the event that the calling process, a supervisor, gives up.
 pub(crate) fn publish_give_up(why: &str) {
     if let Some(me) = local::get() {
-        events::emit(&me.block, || ProcessEventKind::GaveUp { reason: why.into() });
+        events::emit(&me.block, || ProcessEventKind::GaveUp { why: why.into() });
     }
 }
 

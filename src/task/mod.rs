@@ -39,6 +39,9 @@
 //! - an owner that traps exits gets the `JoinError` and an `Exit` message. A thread that is not a process has
 //!   no links, so it gets only the error.
 //!
+//! An owner that traps exits gets an `Exit` message from each of its linked tasks, also from one that succeeds: then with
+//! the reason `Normal`, some time after the value. Only the tasks of a [`stream`] and those of `spawn_nolink` send none.
+//!
 //! If the owner exits with `Normal`, the task keeps running. The handle cannot be sent to another thread:
 //! only the owner can join.
 //!

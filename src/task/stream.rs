@@ -30,6 +30,21 @@ use crate::task::running::RunningTasks;
 use crate::task::running::TaskEvent;
 
 /// What a stream does when a task takes longer than its [`timeout`](TaskStream::timeout).
+///
+/// ```
+/// use std::time::Duration;
+/// use rethread::process;
+/// use rethread::task::{self, JoinError, OnTimeout};
+///
+/// let nap = |ms| process::sleep(Duration::from_millis(ms));
+/// let limit = Duration::from_millis(10);
+/// let first = task::stream([5000], nap).timeout(limit).on_timeout(OnTimeout::Kill).next();
+/// assert!(matches!(first, Some(Err(JoinError::Timeout { .. }))));
+///
+/// let all = process::attach(move || task::stream([5000], nap).timeout(limit).on_timeout(OnTimeout::Exit).count());
+/// println!("{}", all.unwrap_err()); // call to task <4> failed: timeout
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum OnTimeout {

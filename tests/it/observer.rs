@@ -137,12 +137,12 @@ fn a_handler_that_hangs_is_shown_with_its_mail() {
     // The observer shows the handler, the queue, and a growing time.
     let hung = observer::info(pid).expect("it is there");
     assert_eq!((hung.info.state.clone(), hung.info.activity), (ProcessState::Running, Activity::Call));
-    assert_eq!((hung.info.mailbox_len, hung.info.received), (5, 2));
+    assert_eq!((hung.info.message_queue_len, hung.info.received), (5, 2));
     assert_eq!((hung.type_name(), hung.info.kind), ("Worker", ProcessKind::Server));
     let before = hung.info.active_for;
     let later = || observer::info(pid).expect("it is there").info.active_for;
     eventually("time passes", || later() > before + Duration::from_millis(5));
-    assert!(observer::top(SortBy::Mailbox, 1_000).iter().any(|one| one.pid() == pid));
+    assert!(observer::top(SortBy::MessageQueueLen, 1_000).iter().any(|one| one.pid() == pid));
     assert!(observer::top(SortBy::Busy, 1_000).iter().any(|one| one.pid() == pid));
     let line = observer::info(pid).unwrap().to_string();
     assert!(
@@ -201,12 +201,12 @@ fn top_sorts_and_cuts() {
             flooded.iter().all(|one| process::info(one).unwrap().state == ProcessState::Waiting)
         });
         let mails: Vec<usize> =
-            observer::top(SortBy::Mailbox, 2).iter().map(|one| one.info.mailbox_len).collect();
+            observer::top(SortBy::MessageQueueLen, 2).iter().map(|one| one.info.message_queue_len).collect();
         assert_eq!(mails, [3_000, 2_000]);
         let oldest = observer::top(SortBy::Uptime, 1_000);
         assert!(oldest.windows(2).all(|pair| pair[0].info.uptime >= pair[1].info.uptime));
         flooded.iter().for_each(|one| process::exit(one, ExitReason::Kill));
-        assert!(observer::top(SortBy::Mailbox, 0).is_empty());
+        assert!(observer::top(SortBy::MessageQueueLen, 0).is_empty());
     });
 }
 
@@ -219,10 +219,10 @@ fn events_report_start_and_exit() {
         let mine = |event: &ProcessEvent| event.pid == child;
         let started = next(&mut events, mine);
         assert_eq!(started.kind, ProcessEventKind::Started { parent: Some(inbox.pid()) });
-        assert_eq!(started.name.as_deref(), Some(name));
+        assert_eq!(started.display_name.as_deref(), Some(name));
         let exited = next(&mut events, mine);
         assert_eq!(exited.kind, ProcessEventKind::Exited { reason: ExitReason::Normal });
-        assert_eq!(exited.name.as_deref(), Some(name), "although the name is free again");
+        assert_eq!(exited.display_name.as_deref(), Some(name), "although the name is free again");
         assert!(exited.to_string().ends_with("exited: normal"), "{exited}");
     });
 }
@@ -247,18 +247,19 @@ fn events_report_restarts_and_giving_up() {
         };
         assert!(report.to_string().contains("on request"));
         let again = next(&mut events, |event| {
-            matches!(event.kind, ProcessEventKind::Restarted { .. }) && event.name.as_deref() == Some(a)
+            matches!(event.kind, ProcessEventKind::Restarted { .. })
+                && event.display_name.as_deref() == Some(a)
         });
         assert_eq!(
             again.kind,
-            ProcessEventKind::Restarted { supervisor: root, child: a.into(), restart_count: times }
+            ProcessEventKind::Restarted { supervisor: root, child: a.into(), restarts: times }
         );
         assert_eq!(Some(again.pid), worker.whereis());
     }
     // The fourth crash exceeds it.
     worker.cast(Tell::Crash);
     let gave_up = next(&mut events, |event| event.pid == root);
-    let ProcessEventKind::GaveUp { reason: why } = &gave_up.kind else { panic!("{gave_up}") };
+    let ProcessEventKind::GaveUp { why } = &gave_up.kind else { panic!("{gave_up}") };
     assert!(why.contains("reached_max_restart_intensity"), "{why}");
     assert_eq!(
         next(&mut events, |event| event.pid == root).kind,
@@ -296,7 +297,7 @@ fn a_zombie_is_made_and_reaped_in_public() {
     );
     gate.open();
     let reaped = next(&mut events, mine);
-    assert_eq!((reaped.kind, reaped.name.as_deref()), (ProcessEventKind::Reaped, Some(label)));
+    assert_eq!((reaped.kind, reaped.display_name.as_deref()), (ProcessEventKind::Reaped, Some(label)));
 }
 
 #[test]
@@ -309,9 +310,9 @@ fn slow_reader_loses_the_oldest_events_and_blocks_no_process() {
             }
             let read = std::iter::from_fn(|| events.try_recv()).count();
             assert_eq!(read, 4);
-            assert!(events.dropped() >= 36, "twenty starts and twenty exits, other tests not counted");
-            assert_eq!(events.dropped(), 0);
-            assert!(events.recv_timeout(Duration::ZERO).is_none() || events.dropped() == 0);
+            assert!(events.take_dropped() >= 36, "twenty starts and twenty exits, other tests not counted");
+            assert_eq!(events.take_dropped(), 0);
+            assert!(events.recv_timeout(Duration::ZERO).is_none() || events.take_dropped() == 0);
         });
     });
 }

@@ -95,7 +95,7 @@ fn exit_of_plain_process_is_not_reported_and_a_panic_is() {
         let watch = process::watch(process.unwrap());
         gate.open();
         watch.wait();
-        trouble(format!("process {} ", watch.pid()))
+        trouble(format!("process {} ", watch.pid().unwrap()))
     };
     assert_eq!(end(|| process::exit_with("x")), [""; 0]);
     assert_eq!(end(|| ()), [""; 0]);

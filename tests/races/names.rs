@@ -106,7 +106,7 @@ fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
             assert!(process::whereis_timeout("races.awaited", LONG).is_some());
         });
         let waiting = process::watch(waiting.expect("a thread"));
-        let much_later = process::send_after(Duration::from_secs(60), &inbox.address(), 0);
+        let much_later = process::send_after(Duration::from_secs(60), inbox.address(), 0);
         process::register("races.awaited", inbox.pid()).expect("the name is free");
         assert!(!matches!(waiting.wait(), ExitReason::Panic(_)));
         assert!(process::cancel_timer(much_later).is_some(), "it resolved the name when it fired");

@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_micros(5);
 #[test]
 fn a_timer_fires_once_or_was_cancelled() {
     race("timer, cancel").impatient().run(|inbox| {
-        let timer = process::send_after(SOON, &inbox.address(), 1);
+        let timer = process::send_after(SOON, inbox.address(), 1);
         let cancelled = process::cancel_timer(timer).is_some();
         if cancelled {
             process::sleep(SOON * 4);
@@ -27,7 +27,7 @@ fn a_timer_fires_once_or_was_cancelled() {
 #[test]
 fn a_timer_that_is_cancelled_twice_is_cancelled_once() {
     race("timer, cancel, cancel").impatient().run(|inbox| {
-        let timer = process::send_after(SOON, &inbox.address(), 100);
+        let timer = process::send_after(SOON, inbox.address(), 100);
         let address = inbox.address();
         let other = process::spawn(move || address.send(process::cancel_timer(timer).is_some().into()));
         let mine = u64::from(process::cancel_timer(timer).is_some());
@@ -45,8 +45,8 @@ fn a_timer_that_is_cancelled_twice_is_cancelled_once() {
 #[test]
 fn an_earlier_timer_wakes_the_clock() {
     race("timer, earlier timer").run(|inbox| {
-        let late = process::send_after(Duration::from_secs(60), &inbox.address(), 2);
-        process::send_after(Duration::from_millis(1), &inbox.address(), 1);
+        let late = process::send_after(Duration::from_secs(60), inbox.address(), 2);
+        process::send_after(Duration::from_millis(1), inbox.address(), 1);
         assert_eq!(inbox.recv(), Event::Message(1));
         assert!(process::cancel_timer(late).is_some(), "the timer thread slept until the next timer");
     });

@@ -307,6 +307,6 @@ pub(crate) fn block_server(
 #[track_caller]
 pub(crate) fn wait_for_queue(server: &ServerRef<ScriptedServer>, count: usize) {
     eventually("the messages are queued", || {
-        process::info(server.pid()).is_some_and(|info| info.mailbox_len == count)
+        process::info(server.pid()).is_some_and(|info| info.message_queue_len == count)
     });
 }

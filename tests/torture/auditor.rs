@@ -23,7 +23,7 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
     loop {
         let over = books.over.load(Ordering::Relaxed);
         while let Some(event) = events.try_recv() {
-            if let (ProcessEventKind::Exited { reason }, Some(name)) = (&event.kind, &event.name) {
+            if let (ProcessEventKind::Exited { reason }, Some(name)) = (&event.kind, &event.display_name) {
                 let supervisor = field.supervisors.iter().any(|known| **known == **name);
                 if supervisor && !reasons::of_supervisor(reason) {
                     books.breach(format!("the supervisor {name} ended with {reason}"));
@@ -37,7 +37,7 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
         for process in observer::snapshot().processes {
             let Some(own) = &process.supervision else { continue };
             // The restart that exceeds the limit is counted too, and ends the supervisor.
-            if own.restarts.used > own.restarts.max as usize + 1 {
+            if own.restarts.used > own.restarts.max.saturating_add(1) {
                 books.breach(format!("{process} has made more restarts than it may"));
             }
         }

@@ -92,7 +92,7 @@ impl Books {
             }
         }
         let suspected = std::mem::take(&mut *self.suspected.lock());
-        if events.dropped() == 0 {
+        if events.take_dropped() == 0 {
             let guilty = suspected.into_iter().filter(|(pid, _)| !zombies.contains(pid));
             self.broken.lock().extend(guilty.map(|(_, what)| what));
         }

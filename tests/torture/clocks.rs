@@ -112,7 +112,7 @@ impl Client<'_> {
             return;
         }
         let last = self.hand.number();
-        process::send_after(Duration::from_millis(4), &self.inbox.address(), last);
+        process::send_after(Duration::from_millis(4), self.inbox.address(), last);
         self.inbox.recv_where_timeout(SLACK, |event| matches!(event, Event::Message(m) if *m == last));
         if !self.take(mine).is_empty() {
             self.breach(format!(

@@ -173,8 +173,8 @@ fn listening_server(which: usize) -> ServerRef<ListeningServer> {
 }
 
 fn listen(which: usize) {
-    ROOMS.listen_server(listening_server(which));
-    TOPICS.listen_server(listening_server(which));
+    ROOMS.listen_server(&listening_server(which));
+    TOPICS.listen_server(&listening_server(which));
 }
 
 /// Subscribes the servers that do not subscribe themselves: by name, which is idempotent, and by key, which
@@ -255,10 +255,10 @@ impl Hand {
         }
         match self.dice.below(3) {
             // The name is not registered, which is no error.
-            0 => ROOMS.listen_server(ServerRef::<ListeningServer>::named("torture unregistered")),
+            0 => ROOMS.listen_server(&ServerRef::<ListeningServer>::named("torture unregistered")),
             // The holder of the name takes other messages.
             1 => {
-                TOPICS.listen_server(ServerRef::<ListeningServer>::from_name(self.dice.pick(&WILD).as_str()))
+                TOPICS.listen_server(&ServerRef::<ListeningServer>::from_name(self.dice.pick(&WILD).as_str()))
             }
             // It listens already, but not by key: that would subscribe it a second time.
             _ => listen(which.min(ASKS)),

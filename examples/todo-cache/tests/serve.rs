@@ -1155,7 +1155,9 @@ mod expiry {
             let mut events = observer::events();
             let mut leaves = || {
                 let exited = |event: ProcessEvent| match event.kind {
-                    ProcessEventKind::Exited { reason } if event.name.as_deref() == Some("list:bob") => {
+                    ProcessEventKind::Exited { reason }
+                        if event.display_name.as_deref() == Some("list:bob") =>
+                    {
                         Some(reason)
                     }
                     _ => None,

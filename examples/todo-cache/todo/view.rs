@@ -64,7 +64,7 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
                 "state": state,
                 "activity": info.activity.to_string(),
                 "busy_ms": if is_handling_message(info) { info.active_for.as_millis() as u64 } else { 0 },
-                "message_queue_len": info.mailbox_len,
+                "message_queue_len": info.message_queue_len,
                 "restarts": restarts,
                 "handled": info.received,
                 "thread": info.thread_name.as_deref().unwrap_or("?"),
@@ -102,17 +102,17 @@ pub(crate) fn event_json(event: &ProcessEvent) -> Value {
             let reason = reason.to_string();
             ("exited", format!("exited: {}", reason.split_whitespace().collect::<Vec<_>>().join(" ")))
         }
-        ProcessEventKind::Restarted { restart_count: times, .. } => {
+        ProcessEventKind::Restarted { restarts: times, .. } => {
             ("restarted", format!("restarted (restart {times})"))
         }
-        ProcessEventKind::GaveUp { reason: why } => ("gave_up", format!("gave up: {why}")),
+        ProcessEventKind::GaveUp { why } => ("gave_up", format!("gave up: {why}")),
         ProcessEventKind::BecameZombie => ("zombie", "became a zombie".to_owned()),
         _ => ("reaped", "zombie reaped".to_owned()),
     };
     json!({
         "at": time_of_day(event.at),
         "pid": event.pid.to_string(),
-        "name": event.name.as_deref().unwrap_or("process"),
+        "name": event.display_name.as_deref().unwrap_or("process"),
         "text": text,
         "kind": kind,
     })

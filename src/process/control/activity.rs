@@ -11,39 +11,41 @@ use crate::sync::nanos_since_epoch;
 /// What the thread of a process is doing, as far as the runtime knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[repr(u8)]
 pub enum Activity {
     /// The body of a plain process or a task is running.
-    Body = 0,
+    Body,
     /// A server is in `init`.
-    Starting = 1,
+    Starting,
     /// A server waits for a message.
-    Waiting = 2,
+    Waiting,
     /// A server is in `handle_call`.
-    Call = 3,
+    Call,
     /// A server is in `handle_cast`.
-    Cast = 4,
+    Cast,
     /// A server is in `handle_info`.
-    Info = 5,
+    Info,
     /// A server is in `handle_continue`.
-    Continuing = 6,
+    Continuing,
     /// A server is in `terminate`.
-    Terminating = 7,
+    Terminating,
 }
 
 impl Activity {
-    /// Converts the discriminant back.
+    /// All variants in the order of their discriminants, for `from_u8`.
+    const ALL: [Self; 8] = [
+        Self::Body,
+        Self::Starting,
+        Self::Waiting,
+        Self::Call,
+        Self::Cast,
+        Self::Info,
+        Self::Continuing,
+        Self::Terminating,
+    ];
+
+    /// Converts a discriminant back, which `ActivityCell::set` has stored.
     fn from_u8(number: u8) -> Self {
-        match number {
-            1 => Self::Starting,
-            2 => Self::Waiting,
-            3 => Self::Call,
-            4 => Self::Cast,
-            5 => Self::Info,
-            6 => Self::Continuing,
-            7 => Self::Terminating,
-            _ => Self::Body,
-        }
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Body)
     }
 }
 
@@ -129,4 +131,16 @@ impl ActivityCell {
 /// Returns the current time in nanoseconds since the epoch of `crate::sync`.
 fn now_nanos() -> u64 {
     nanos_since_epoch(Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discriminant_converts_back_to_its_activity() {
+        for (number, activity) in Activity::ALL.into_iter().enumerate() {
+            assert_eq!((activity as usize, Activity::from_u8(activity as u8)), (number, activity));
+        }
+    }
 }

@@ -32,6 +32,18 @@ pub(crate) enum SystemMessage {
 }
 
 /// The target of a monitor, as the caller named it. The `Down` message contains it.
+///
+/// ```
+/// use rethread::process::{self, Event, Inbox, MonitorTarget};
+///
+/// process::attach_receiver(|inbox: &mut Inbox<()>| {
+///     let _ = process::monitor_name("doc.unused");
+///     let Event::Down { target, .. } = inbox.recv() else { panic!("expected a Down") };
+///     assert_eq!(target, MonitorTarget::Name("doc.unused".into()));
+///     assert_eq!(target.to_string(), "doc.unused");
+/// })?;
+/// # Ok::<(), process::AttachError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MonitorTarget {

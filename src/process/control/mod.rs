@@ -6,3 +6,4 @@ pub(crate) mod block;
 pub(crate) mod local;
 pub(crate) mod settings;
 pub(crate) mod table;
+pub(crate) mod type_name;

@@ -72,8 +72,7 @@ impl Default for Settings {
             stack_size: 2 * 1024 * 1024,
             // The environment overrides the defaults, not what the program sets.
             max_idle_threads: env_override(MAX_IDLE_THREADS_VAR, |text| text.parse().ok()).unwrap_or(1024),
-            wait_strategy: env_override(WAIT_STRATEGY_VAR, WaitStrategy::from_name)
-                .unwrap_or(WaitStrategy::Adaptive),
+            wait_strategy: env_override(WAIT_STRATEGY_VAR, WaitStrategy::from_name).unwrap_or_default(),
         }
     }
 }

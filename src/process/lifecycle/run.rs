@@ -123,6 +123,6 @@ fn finish<M: Send + 'static, T>(
 fn wait_for_predecessors(block: &ProcessBlock) {
     let predecessors = std::mem::take(&mut block.lock().predecessors);
     for holder in predecessors {
-        watch_block(holder.pid, Some(holder)).wait();
+        watch_block(holder).wait();
     }
 }

@@ -236,10 +236,31 @@ impl Builder {
         Self::default()
     }
 
-    /// Registers the process under a name before its body runs. If an earlier holder of the name is still
+    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an earlier holder of the name is still
     /// exiting, the body waits until its cleanup is complete.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Registers the process under a key of a registry or of another table of names before its body runs; also beside a
+    /// name. If an earlier holder of the key is still exiting, the body waits until its cleanup is complete. If the key
+    /// is taken, the start fails with [`SpawnError::Name`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::process;
+    /// use rethread::registry::Registry;
+    ///
+    /// static SENSORS: Registry<u32> = Registry::new();
+    ///
+    /// let builder = process::Builder::new().via(SENSORS.key(7));
+    /// let sensor = builder.spawn(|| process::sleep(Duration::MAX))?;
+    /// assert_eq!(SENSORS.whereis(&7), Some(sensor));
+    /// # Ok::<(), process::SpawnError>(())
+    /// ```
+    pub fn via(mut self, key: impl Via + 'static) -> Self {
+        self.via = Some(Arc::new(key));
         self
     }
 

@@ -5,15 +5,18 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::pid::Pid;
+use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::control::type_name::public_type_name;
 use crate::process::error::SendError;
 use crate::process::mailbox::inbox::{Inbox, MailboxQueue};
 use crate::process::mailbox::throttle;
 use crate::process::names;
+use crate::process::signals::monitor::{Watch, monitor_name, watch_holder};
 
 /// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
 /// dropped, as in Erlang.
@@ -181,7 +184,7 @@ impl<M> From<Address<M>> for Pid {
 /// const PRINTER: Name<&str> = Name::new("doc.printer.2");
 ///
 /// assert!(PRINTER.send("lost").is_err()); // no process has the name yet
-/// let builder = process::Builder::new().name("doc.printer.2");
+/// let builder = process::Builder::new().name(PRINTER);
 /// let printer = builder.spawn_receiver(|inbox: &mut Inbox<&str>| { inbox.recv(); })?;
 /// PRINTER.send("hello")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -213,13 +216,55 @@ impl<M: Send + 'static> Name<M> {
             Ok(_) if local::get().is_some_and(|me| me.is_zombie()) => Err(SendError::NoProc(message)),
             // The holder may begin to exit after the look-up; then it hands the message back.
             Ok(address) => address.send_as_runtime(message).map_err(SendError::NoProc),
-            Err(found) => Err(SendError::WrongType { message, expected: type_name::<M>(), found }),
+            Err(found) => {
+                Err(SendError::WrongType { message, expected: public_type_name(type_name::<M>()), found })
+            }
         }
     }
 
     /// Returns the pid of the process that holds the name now, or `None`.
     pub fn whereis(&self) -> Option<Pid> {
         names::whereis(self.text)
+    }
+
+    /// Waits until a process holds the name and returns its pid; `None` if none does within `timeout`. Use it to wait for
+    /// a restart.
+    pub fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
+        names::whereis_timeout(self.text, timeout)
+    }
+
+    /// Monitors the process that holds the name now, like [`process::monitor_name`](crate::process::monitor_name). If
+    /// no process holds it, the calling process receives the `Down` at once, with `NoProc`.
+    ///
+    /// # Panics
+    /// On a thread that is not a process.
+    #[track_caller]
+    pub fn monitor(&self) -> MonitorRef {
+        monitor_name(self.text)
+    }
+
+    /// Watches the process that holds the name now, from any thread. If no process holds it, [`wait`](Watch::wait)
+    /// returns `NoProc` at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::ExitReason;
+    /// use rethread::process::{self, Event, Inbox, Name};
+    ///
+    /// const PRINTER: Name<&str> = Name::new("doc.printer.3");
+    ///
+    /// let builder = process::Builder::new().name(PRINTER);
+    /// builder.spawn_receiver(|inbox: &mut Inbox<&str>| {
+    ///     while let Event::Message(_) = inbox.recv() {}
+    /// })?;
+    /// let printer = PRINTER.whereis_timeout(Duration::from_secs(5)).expect("it is running");
+    /// let watch = PRINTER.watch();
+    /// process::exit(printer, ExitReason::Shutdown);
+    /// assert_eq!(watch.wait(), ExitReason::Shutdown);
+    /// # Ok::<(), process::SpawnError>(())
+    /// ```
+    pub fn watch(&self) -> Watch {
+        watch_holder(self.whereis())
     }
 }
 
@@ -249,6 +294,20 @@ impl<M> Eq for Name<M> {}
 impl<M> Hash for Name<M> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
+    }
+}
+
+/// Formats the name.
+impl<M> fmt::Display for Name<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.text)
+    }
+}
+
+/// For [`Builder::name`](crate::process::Builder::name) and [`register`](crate::process::register).
+impl<M> From<Name<M>> for Arc<str> {
+    fn from(name: Name<M>) -> Self {
+        name.text.into()
     }
 }
 

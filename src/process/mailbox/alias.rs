@@ -126,6 +126,19 @@ impl<M> fmt::Debug for Alias<M> {
 
 impl<M: Send + 'static> Inbox<M> {
     /// Creates an alias of this process that stays active until [`Alias::unalias`].
+    ///
+    /// ```
+    /// use rethread::process::{self, Event, Inbox};
+    ///
+    /// process::attach_receiver(|inbox: &mut Inbox<u32>| {
+    ///     let alias = inbox.alias();
+    ///     alias.send(1);
+    ///     assert!(alias.unalias());
+    ///     alias.send(2); // dropped
+    ///     assert_eq!((inbox.try_recv(), inbox.try_recv()), (Some(Event::Message(1)), None));
+    /// })?;
+    /// # Ok::<(), process::AttachError>(())
+    /// ```
     pub fn alias(&self) -> Alias<M> {
         Alias::new(self, None)
     }

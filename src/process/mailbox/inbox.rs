@@ -20,6 +20,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::SystemMessage;
 use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
+use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::queue::Queue;
 use crate::process::mailbox::queue::Reader;
 use crate::process::mailbox::throttle;
@@ -134,7 +135,7 @@ impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
         Queue::received(self)
     }
     fn message_type(&self) -> &'static str {
-        type_name::<M>()
+        public_type_name(type_name::<M>())
     }
 }
 
@@ -197,6 +198,18 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Waits for the next event for at most `timeout`; `None` if none came. With a timeout of zero it returns an event
     /// only if one is in the mailbox.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::process::{self, Event, Inbox};
+    ///
+    /// process::attach_receiver(|inbox: &mut Inbox<&str>| {
+    ///     inbox.address().send("hello");
+    ///     assert_eq!(inbox.recv_timeout(Duration::from_secs(5)), Some(Event::Message("hello")));
+    ///     assert_eq!(inbox.recv_timeout(Duration::from_millis(1)), None);
+    /// })?;
+    /// # Ok::<(), process::AttachError>(())
+    /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Event<M>> {
         self.recv_next(Some(timer_thread::deadline_after(timeout)))
     }
@@ -216,6 +229,20 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Waits for the first event for which `predicate` returns `true`, like [`recv_where`](Self::recv_where), but for at
     /// most `timeout` in all: other events do not prolong the wait. Returns `None` if none came.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::process::{self, Event, Inbox};
+    ///
+    /// process::attach_receiver(|inbox: &mut Inbox<u32>| {
+    ///     (1..=3).for_each(|n| inbox.address().send(n));
+    ///     let is_even = |event: &Event<u32>| matches!(event, Event::Message(n) if n % 2 == 0);
+    ///     assert_eq!(inbox.recv_where_timeout(Duration::from_secs(5), is_even), Some(Event::Message(2)));
+    ///     assert_eq!(inbox.recv_where_timeout(Duration::from_millis(1), is_even), None);
+    ///     assert_eq!((inbox.recv(), inbox.recv()), (Event::Message(1), Event::Message(3)));
+    /// })?;
+    /// # Ok::<(), process::AttachError>(())
+    /// ```
     pub fn recv_where_timeout(
         &mut self,
         timeout: Duration,

@@ -12,7 +12,7 @@ use crate::process::park::timer_thread;
 use crate::sync::thread;
 use crate::unwind::drop_and_log;
 
-/// The receiver of a timed message: an [`Address`] or a [`Name`].
+/// The receiver of a timed message: an [`Address`] or a [`Name`], by value or by reference.
 #[derive(Debug)]
 pub struct TimerTarget<M>(TimerTargetKind<M>);
 
@@ -25,6 +25,18 @@ enum TimerTargetKind<M> {
 impl<M> From<&Address<M>> for TimerTarget<M> {
     fn from(address: &Address<M>) -> Self {
         Self(TimerTargetKind::Address(address.clone()))
+    }
+}
+
+impl<M> From<Address<M>> for TimerTarget<M> {
+    fn from(address: Address<M>) -> Self {
+        Self(TimerTargetKind::Address(address))
+    }
+}
+
+impl<M> From<&Name<M>> for TimerTarget<M> {
+    fn from(name: &Name<M>) -> Self {
+        Self(TimerTargetKind::Name(*name))
     }
 }
 

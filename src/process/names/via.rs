@@ -15,7 +15,46 @@ use crate::process::error::NameError;
 /// [`Registry`](crate::registry::Registry) implement it; so can your own tables.
 ///
 /// The table must remove a holder on `unregister`, which the runtime calls when the process exits, before any link or
-/// monitor is notified.
+/// monitor is notified. `Debug` is the text by which handles, errors and logs show the key: `Registry["lobby"]`.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Mutex, PoisonError};
+/// use std::time::Duration;
+/// use rethread::Pid;
+/// use rethread::process::{self, NameError, Via};
+///
+/// static PORTS: Mutex<Option<HashMap<u16, Pid>>> = Mutex::new(None);
+///
+/// #[derive(Debug)]
+/// struct Port(u16);
+///
+/// fn with_ports<R>(f: impl FnOnce(&mut HashMap<u16, Pid>) -> R) -> R {
+///     f(PORTS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+/// }
+///
+/// impl Via for Port {
+///     fn whereis(&self) -> Option<Pid> {
+///         with_ports(|ports| ports.get(&self.0).copied())
+///     }
+///     fn register(&self, pid: Pid) -> Result<(), NameError> {
+///         with_ports(|ports| match ports.get(&self.0) {
+///             Some(holder) if process::is_alive(holder) => Err(NameError::Taken(*holder)),
+///             _ => {
+///                 ports.insert(self.0, pid);
+///                 Ok(())
+///             }
+///         })
+///     }
+///     fn unregister(&self, pid: Pid) {
+///         with_ports(|ports| ports.retain(|port, holder| *port != self.0 || *holder != pid));
+///     }
+/// }
+///
+/// let listener = process::Builder::new().via(Port(80)).spawn(|| process::sleep(Duration::MAX))?;
+/// assert_eq!(Port(80).whereis(), Some(listener));
+/// # Ok::<(), process::SpawnError>(())
+/// ```
 pub trait Via: fmt::Debug + Send + Sync {
     /// Returns the pid of the process that holds the key now, or `None`.
     fn whereis(&self) -> Option<Pid>;

@@ -28,7 +28,7 @@ pub struct ProcessEvent {
     /// The process.
     pub pid: Pid,
     /// The name of the process at that time, or its label if it had no name.
-    pub name: Option<Arc<str>>,
+    pub display_name: Option<Arc<str>>,
     /// What happened.
     pub kind: ProcessEventKind,
 }
@@ -54,12 +54,12 @@ pub enum ProcessEventKind {
         /// The id of the child in the supervisor.
         child: Arc<str>,
         /// How often that child has been restarted.
-        restart_count: u64,
+        restarts: u64,
     },
     /// The process is a supervisor and shuts down, because it may not or cannot restart its children any more.
     GaveUp {
         /// Why it gave up.
-        reason: Arc<str>,
+        why: Arc<str>,
     },
     /// The process did not exit in time and became a zombie: its thread is still running.
     BecameZombie,
@@ -69,17 +69,17 @@ pub enum ProcessEventKind {
 
 impl fmt::Display for ProcessEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = &self.name {
+        if let Some(name) = &self.display_name {
             write!(f, "{name} ")?;
         }
         write!(f, "{} ", self.pid)?;
         match &self.kind {
             ProcessEventKind::Started { .. } => f.write_str("started"),
             ProcessEventKind::Exited { reason } => write!(f, "exited: {reason}"),
-            ProcessEventKind::Restarted { child, restart_count, .. } => {
-                write!(f, "restarted (child {child}, restart {restart_count})")
+            ProcessEventKind::Restarted { child, restarts, .. } => {
+                write!(f, "restarted (child {child}, restart {restarts})")
             }
-            ProcessEventKind::GaveUp { reason } => write!(f, "gave up: {reason}"),
+            ProcessEventKind::GaveUp { why } => write!(f, "gave up: {why}"),
             ProcessEventKind::BecameZombie => f.write_str("became a zombie"),
             ProcessEventKind::Reaped => f.write_str("zombie reaped"),
         }
@@ -119,8 +119,8 @@ pub(crate) fn emit(block: &ProcessBlock, kind: impl FnOnce() -> ProcessEventKind
 }
 
 /// Publishes an event to all subscribers.
-pub(crate) fn publish(pid: Pid, name: Option<Arc<str>>, kind: ProcessEventKind) {
-    let event = ProcessEvent { at: SystemTime::now(), pid, name, kind };
+pub(crate) fn publish(pid: Pid, display_name: Option<Arc<str>>, kind: ProcessEventKind) {
+    let event = ProcessEvent { at: SystemTime::now(), pid, display_name, kind };
     // A copy of the list, so that no lock is held while events are cloned and dropped.
     let subscribers: Vec<Arc<Subscriber>> = SUBSCRIBERS.lock().iter().filter_map(Weak::upgrade).collect();
     for subscriber in subscribers {
@@ -152,7 +152,7 @@ impl Subscriber {
 /// Receives the events of all processes, beginning with the call of [`observer::events`](crate::observer::events). Any
 /// thread may wait for them.
 ///
-/// Events that are not read in time are overwritten, the oldest first: [`dropped`](Self::dropped) returns their number.
+/// Events that are not read in time are overwritten, the oldest first: [`take_dropped`](Self::take_dropped) returns their number.
 /// No process ever waits for a receiver.
 pub struct EventReceiver {
     subscriber: Arc<Subscriber>,
@@ -178,6 +178,22 @@ impl EventReceiver {
     }
 
     /// Waits for the next event for at most `timeout`; returns `None` if there was none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::{observer, process};
+    ///
+    /// let mut events = observer::events();
+    /// let child = process::spawn(|| process::set_label("reader"))?;
+    /// while let Some(event) = events.recv_timeout(Duration::from_secs(5)) {
+    ///     println!("{event}");
+    ///     if event.pid == child {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(events.take_dropped(), 0); // this reader kept up
+    /// # Ok::<(), process::SpawnError>(())
+    /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Option<ProcessEvent> {
         self.wait(Some(timer_thread::deadline_after(timeout)))
     }
@@ -187,8 +203,8 @@ impl EventReceiver {
         self.subscriber.ring.lock().events.pop_front()
     }
 
-    /// Returns how many events were overwritten before they were read, since the last call.
-    pub fn dropped(&mut self) -> u64 {
+    /// Returns how many events were overwritten before they were read, since the last call, and resets that number.
+    pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.subscriber.ring.lock().dropped)
     }
 
@@ -209,7 +225,7 @@ impl Drop for EventReceiver {
 
 impl fmt::Debug for EventReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events")
+        f.debug_struct("EventReceiver")
             .field("unread", &self.subscriber.ring.lock().events.len())
             .finish_non_exhaustive()
     }

@@ -66,11 +66,12 @@ pub struct ProcessInfo {
     pub monitors: Vec<Pid>,
     /// The processes that monitor it.
     pub monitored_by: Vec<Pid>,
-    /// The number of messages in its mailbox.
-    pub mailbox_len: usize,
+    /// The number of messages in its mailbox: Erlang's `message_queue_len`.
+    pub message_queue_len: usize,
     /// The number of messages it has taken out of its mailbox.
-    pub received: usize,
-    /// The type of messages it receives.
+    pub received: u64,
+    /// The type of messages it receives; for a server the type of the server, and `no messages` for a process without
+    /// an inbox.
     pub message_type: &'static str,
     /// `true` if it traps exits.
     pub traps_exits: bool,
@@ -106,7 +107,7 @@ impl fmt::Display for ProcessInfo {
         write!(
             f,
             ", message_queue_len {}, links {:?}, spawned at {}",
-            self.mailbox_len, self.links, self.spawned_at
+            self.message_queue_len, self.links, self.spawned_at
         )
     }
 }
@@ -203,8 +204,8 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         links,
         monitors,
         monitored_by,
-        mailbox_len: block.message_queue_len(),
-        received: block.mailbox.received(),
+        message_queue_len: block.message_queue_len(),
+        received: block.mailbox.received() as u64,
         message_type: block.mailbox.message_type(),
         traps_exits: state.traps_exits,
         // The own pid stands for all its descendants.

@@ -28,6 +28,30 @@ use crate::unwind::catch_and_log;
 /// For all others it has exited: its name is free, its links and monitors have been notified, and its runtime
 /// calls have no effect. But plain Rust code continues: what it holds (a lock, a file, a socket) it may hold
 /// as long as the program runs.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use rethread::ExitReason;
+/// use rethread::process;
+///
+/// let (started, is_started) = mpsc::channel();
+/// let (unblock, blocked) = mpsc::channel::<()>();
+/// let stuck = process::Builder::new().kill_grace(Duration::from_millis(1)).spawn(move || {
+///     started.send(()).expect("the receiver exists");
+///     blocked.recv().ok(); // not a runtime call: an exit signal does not interrupt it
+/// })?;
+/// is_started.recv()?;
+/// let watch = process::watch(stuck);
+/// process::exit(stuck, ExitReason::Kill);
+/// assert_eq!(watch.wait(), ExitReason::Killed); // for all others it has exited
+///
+/// let zombies = process::zombies();
+/// let zombie = zombies.iter().find(|zombie| zombie.pid == stuck).expect("its thread is still running");
+/// println!("{zombie}");
+/// unblock.send(())?; // now the thread can end
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Zombie {
@@ -73,7 +97,7 @@ struct ZombieEntry {
 static ZOMBIES: Lazy<Mutex<HashMap<Pid, ZombieEntry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
-/// Returns all zombies, oldest first.
+/// Returns all zombies, oldest first. [`Zombie`] has an example of how one comes about.
 ///
 /// ```
 /// for zombie in rethread::process::zombies() {

@@ -60,11 +60,20 @@ const MAX_SUSPENSION: Duration = Duration::from_secs(1);
 
 /// How threads wait for messages and replies:
 /// [`Settings::wait_strategy`](crate::process::Settings::wait_strategy).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// ```
+/// use rethread::process::{self, WaitStrategy};
+///
+/// // A program that mostly waits, on a machine that others share: park at once.
+/// process::configure(|settings| settings.wait_strategy = WaitStrategy::Park);
+/// assert_eq!(process::settings().wait_strategy, WaitStrategy::Park);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WaitStrategy {
     /// Threads spin or yield for up to 50 µs while that is likely to pay, then park. A thread that waits for
     /// long uses no CPU.
+    #[default]
     Adaptive,
     /// Threads park at once: the least CPU time, and the highest latency, 4 to 30 µs for each message to a
     /// waiting thread.

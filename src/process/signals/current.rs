@@ -1,5 +1,6 @@
 //! Functions for the calling process: checkpoints, trapping exits, sleeping, exit hooks, its label.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +96,6 @@ pub fn sleep(duration: Duration) {
 }
 
 /// A guard made by [`on_exit_request`]. Dropping it removes the hook.
-#[derive(Debug)]
 #[must_use = "dropping it removes the hook at once"]
 pub struct ExitHook {
     block: Option<Arc<ProcessBlock>>,
@@ -139,6 +139,15 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
         catch_and_log("an exit hook", hook);
     }
     ExitHook { block: Some(Arc::clone(&me.block)), id }
+}
+
+impl fmt::Debug for ExitHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.block {
+            Some(block) => write!(f, "ExitHook({})", block.pid),
+            None => f.write_str("ExitHook"),
+        }
+    }
 }
 
 impl Drop for ExitHook {

@@ -114,7 +114,7 @@ pub fn exit_with(reason: impl Into<ExitReason>) -> ! {
 /// use rethread::process::{self, attempt};
 ///
 /// let result = process::attach(|| {
-///     attempt(|| -> i32 { process::throw(42) }).catch_throw(|ball: i32| ball)
+///     attempt(|| -> i32 { process::throw(42) }).catch_throw(|value: i32| value)
 /// })?;
 /// assert_eq!(result, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -4,6 +4,7 @@
 //! A monitor has an entry in the block of its owner (`monitoring`) and one in the block of the monitored
 //! process (`watchers`). A function here locks one block after the other, never both at once.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -252,10 +253,9 @@ pub(crate) fn remove_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef) {
 }
 
 /// Waits for the exit of a process from any thread, without a mailbox. Made by [`watch`].
-#[derive(Debug)]
 #[must_use = "it waits for nothing before one of its wait methods is called"]
 pub struct Watch {
-    pid: Pid,
+    pid: Option<Pid>,
     block: Option<Arc<ProcessBlock>>,
     id: MonitorRef,
     exit_slot: Arc<ExitSlot>,
@@ -314,11 +314,22 @@ impl ExitSlot {
 pub fn watch(pid: impl Into<Pid>) -> Watch {
     let pid = pid.into();
     local::checkpoint();
-    watch_block(pid, table::get_until_notified(pid))
+    new_watch(Some(pid), table::get_until_notified(pid))
 }
 
-/// Watches a process by its block; without a block, the process has exited.
-pub(crate) fn watch_block(pid: Pid, block: Option<Arc<ProcessBlock>>) -> Watch {
+/// Watches the process that a name or key has led to; with `None`, there was none, and each wait returns `NoProc`.
+pub(crate) fn watch_holder(pid: Option<Pid>) -> Watch {
+    local::checkpoint();
+    new_watch(pid, pid.and_then(table::get_until_notified))
+}
+
+/// Watches a process by its block.
+pub(crate) fn watch_block(block: Arc<ProcessBlock>) -> Watch {
+    new_watch(Some(block.pid), Some(block))
+}
+
+/// Creates a watch; without a block, the process has exited.
+fn new_watch(pid: Option<Pid>, block: Option<Arc<ProcessBlock>>) -> Watch {
     let exit_slot = Arc::new(ExitSlot::new());
     let id = MonitorRef::next();
     match &block {
@@ -331,8 +342,20 @@ pub(crate) fn watch_block(pid: Pid, block: Option<Arc<ProcessBlock>>) -> Watch {
 }
 
 impl Watch {
-    /// Returns the pid of the watched process.
-    pub fn pid(&self) -> Pid {
+    /// Returns the pid of the watched process; `None` if the handle or name that was to be watched had no process.
+    ///
+    /// ```
+    /// use rethread::ExitReason;
+    /// use rethread::process::{self, Name};
+    ///
+    /// let child = process::spawn(|| ())?;
+    /// assert_eq!(process::watch(child).pid(), Some(child));
+    ///
+    /// let watch = Name::<()>::new("doc.unregistered").watch();
+    /// assert_eq!((watch.pid(), watch.wait()), (None, ExitReason::NoProc));
+    /// # Ok::<(), process::SpawnError>(())
+    /// ```
+    pub fn pid(&self) -> Option<Pid> {
         self.pid
     }
 
@@ -346,6 +369,15 @@ impl Watch {
     /// Blocks until the process has exited, at most for `timeout`; returns `None` if it has not exited by then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitReason> {
         self.exit_slot.wait(Some(timeout))
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "Watch({pid})"),
+            None => f.write_str("Watch(noproc)"),
+        }
     }
 }
 

@@ -162,7 +162,7 @@ fn the_longest_times_are_no_error_and_the_shortest_are_over_at_once() {
         idle.cast_with(|_, _| Next::wait().timeout(NEVER));
         assert_eq!(journal.wait_for(1), ["Timeout"]);
         assert_eq!(idle.stop_timeout(ExitReason::Normal, ALWAYS), Ok(()));
-        let _ = process::send_at(Instant::now(), &inbox.address(), 3);
+        let _ = process::send_at(Instant::now(), inbox.address(), 3);
         assert_eq!(message(inbox), 3);
     });
 }

@@ -124,7 +124,7 @@ fn body() {
         settings.max_idle_threads = 0;
     });
     // The runtime's own timer thread is permanent: start it before the count.
-    process::cancel_timer(process::send_after(Duration::from_secs(60), &support::sleeper(), ()));
+    process::cancel_timer(process::send_after(Duration::from_secs(60), support::sleeper(), ()));
     process::exit(process::processes()[0].pid, ExitReason::Kill);
     eventually("the sleeper is gone", || process::processes().is_empty());
     let mut before = Vec::new();

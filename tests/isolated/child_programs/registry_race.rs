@@ -352,8 +352,8 @@ fn body() {
         wrong: Mutex::new(Vec::new()),
     });
     let (books, stop) = ([(); 2].map(|()| Book::start(()).expect("a free thread")), Arc::default());
-    arena.unique.listen_server(books[0].clone());
-    arena.many.listen_server(books[1].clone());
+    arena.unique.listen_server(&books[0]);
+    arena.many.listen_server(&books[1]);
 
     let mut seeds = 0..;
     let mut workers: Vec<Watch> =
@@ -368,7 +368,7 @@ fn body() {
         let exited = workers[at].wait_timeout(Duration::from_millis(2)).is_some();
         if !exited {
             process::exit(
-                workers[at].pid(),
+                workers[at].pid().expect("it is running"),
                 if round % 2 == 0 { ExitReason::Kill } else { "requested".into() },
             );
             count(&arena.tally.killed);
@@ -380,7 +380,7 @@ fn body() {
     }
     stop.store(true, Ordering::SeqCst);
     ended.extend(workers);
-    let pids: Vec<Pid> = ended.iter().map(Watch::pid).collect();
+    let pids: Vec<Pid> = ended.iter().filter_map(Watch::pid).collect();
     for watch in ended {
         watch.wait();
     }

@@ -137,7 +137,7 @@ fn rethread_catches_ignores_and_blocks_no_signal() {
         let before = dispositions();
         assert_eq!(before.len(), 3, "{before:?}");
         let inside = attached(|inbox: &mut Inbox<()>| {
-            let _ = process::send_after(ms(1), &inbox.address(), ());
+            let _ = process::send_after(ms(1), inbox.address(), ());
             message(inbox);
             let system =
                 Supervisor::start_link([ChildSpec::worker("waits", wait)], Strategy::OneForOne).unwrap();
@@ -188,7 +188,7 @@ fn stopped_program() {
         let (count, began) = (Arc::clone(&ticks), Instant::now());
         let ticker = process::spawn_receiver::<()>(move |inbox| {
             loop {
-                let _ = process::send_after(TICK, &inbox.address(), ());
+                let _ = process::send_after(TICK, inbox.address(), ());
                 inbox.recv();
                 count.fetch_add(1, Ordering::SeqCst);
             }
@@ -199,7 +199,7 @@ fn stopped_program() {
         });
         let later = Instant::now() + ms(300);
         for n in (0..5).rev() {
-            let _ = process::send_at(later + TICK * n, &inbox.address(), n);
+            let _ = process::send_at(later + TICK * n, inbox.address(), n);
         }
         send_line("ready");
         (0..5).for_each(|_| send_line(&format!("timer {}", message(inbox))));
@@ -212,11 +212,11 @@ fn stopped_program() {
         let first = keeps.whereis();
         keeps.call(Ask::Ping).expect("it answers");
         let end = keeps.watch();
-        process::exit(end.pid(), ExitReason::Kill);
+        process::exit(end.pid().expect("it is running"), ExitReason::Kill);
         end.wait();
         eventually("it is restarted", || keeps.whereis().is_some_and(|now| Some(now) != first));
         keeps.call(Ask::Ping).expect("it answers");
-        let _ = process::send_after(ms(1), &inbox.address(), 7);
+        let _ = process::send_after(ms(1), inbox.address(), 7);
         assert_eq!(message(inbox), 7);
         process::exit(ticker.expect("a free thread"), ExitReason::Kill);
         system.stop().expect("it stops");

@@ -141,7 +141,7 @@ fn without_threads(refuse: &mut dyn FnMut(), allow: &mut dyn FnMut()) {
         assert_eq!(process::info(inbox.pid()).expect("it is running").links, []);
         assert_eq!(states(&patient), [("a".into(), "running")]);
         // Time still passes: timers fire, and a process that ignores a kill becomes a zombie.
-        let _ = process::send_after(ms(10), &inbox.address(), 1);
+        let _ = process::send_after(ms(10), inbox.address(), 1);
         assert_eq!(message(inbox), 1);
         let monitor = process::monitor(stuck);
         process::exit(stuck, ExitReason::Kill);
@@ -345,7 +345,7 @@ fn rethread_opens_no_file_that_other_programs_inherit() {
         let open = || fs::read_dir("/proc/self/fd").expect("Linux has it").count();
         let before = (inherited(), open());
         let after = attached(|inbox: &mut Inbox<()>| {
-            let _ = process::send_after(ms(1), &inbox.address(), ());
+            let _ = process::send_after(ms(1), inbox.address(), ());
             message(inbox);
             let mut events = rethread::observer::events();
             let system = up(Supervisor::one_for_one().child(Child::new("a", &Journal::new()).spec()));

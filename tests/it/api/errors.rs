@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::watchdog;
+use crate::support::{Gate, exit_reason_of, unique, watchdog};
 use rethread::StartError;
 use rethread::application::ApplicationError;
 use rethread::prelude::*;
-use rethread::process::SpawnError;
+use rethread::process::{AttachError, SpawnError};
 use rethread::supervisor::{ChildError, FailedToStartChild};
 use rethread::task::JoinError;
 
@@ -49,6 +50,69 @@ fn error_text_is_not_repeated_by_its_source() {
     }
     let reason = ExitReason::error(SpawnError::Name(process::NameError::Empty));
     assert_eq!(reason.to_string(), "a name must have at least one character");
+}
+
+/// Exits a process by `or_exit` with this error, and returns its exit reason.
+fn reason_of(error: impl Error + Send + Sync + 'static) -> ExitReason {
+    exit_reason_of(move |_: &mut Inbox<()>| Err::<(), _>(error).or_exit())
+}
+
+#[test]
+fn or_exit_unwraps_the_errors_that_contain_a_reason() {
+    let started: [fn(StartError) -> ExitReason; 4] = [
+        reason_of,
+        |start| reason_of(ChildError::Start(start)),
+        |start| reason_of(ApplicationError::Failed(start)),
+        |start| reason_of(JoinError::NotStarted(start)),
+    ];
+    for reason_of in started {
+        assert_eq!(reason_of(StartError::Failed("no disk".into())), "no disk".into());
+        assert_eq!(reason_of(StartError::Ignored), ExitReason::error(StartError::Ignored));
+    }
+
+    let none = SupervisorRef::named(unique("errors.no supervisor"));
+    let ExitReason::Call(failure) = reason_of(none.restart_child("a").unwrap_err()) else {
+        panic!("the call failed")
+    };
+    assert_eq!((&failure.reason, failure.server.to_string()), (&ExitReason::NoProc, none.to_string()));
+    assert_eq!(failure.to_string(), format!("call to {none} failed: noproc"));
+
+    assert_eq!(reason_of(AttachError::Exited("enough".into())), "enough".into());
+    let twice = reason_of(AttachError::Spawn(SpawnError::Exiting));
+    assert_eq!(twice.downcast_ref::<SpawnError>(), Some(&SpawnError::Exiting));
+    assert_eq!(reason_of(process::LinkError::NoProc), ExitReason::NoProc);
+    let not_found = reason_of(ChildError::NotFound);
+    assert_eq!(not_found.downcast_ref::<ChildError>(), Some(&ChildError::NotFound));
+}
+
+#[test]
+fn a_stop_that_times_out_is_the_reason_timeout() {
+    struct Busy(Gate);
+    impl GenServer for Busy {
+        type Args = Gate;
+        type Call = Infallible;
+        type Cast = ();
+        fn init(gate: Gate, _: &mut Context<Self>) -> Result<Self, InitError> {
+            Ok(Self(gate))
+        }
+        fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
+            match call {}
+        }
+        fn handle_cast(&mut self, (): (), _: &mut Context<Self>) -> Next {
+            self.0.pass();
+            Next::wait()
+        }
+    }
+    let _watchdog = watchdog();
+    let gate = Gate::new();
+    let busy = Busy::start(gate.clone()).unwrap();
+    busy.cast(());
+    let error = busy.stop_timeout(ExitReason::Normal, Duration::from_millis(1)).unwrap_err();
+    assert_eq!(reason_of(error), ExitReason::Timeout);
+    gate.open();
+    let gone = busy.watch();
+    gone.wait();
+    assert_eq!(reason_of(busy.stop().unwrap_err()), ExitReason::NoProc);
 }
 
 #[test]

@@ -55,6 +55,10 @@ fn addresses_and_names_are_equal_if_they_reach_the_same() {
     assert!(name != Name::new("printed.two"));
     assert!(hash(&name) == hash(&name.clone()) && hash(&name) != hash(&Name::<()>::new("printed.two")));
     assert_eq!((name.as_str(), debug(&name)), ("printed.one", "Name(\"printed.one\")".to_owned()));
+    assert_eq!(
+        (name.to_string(), &*std::sync::Arc::<str>::from(name)),
+        ("printed.one".to_owned(), "printed.one")
+    );
     for idle in [one, two] {
         process::exit(&idle, ExitReason::Kill);
     }
@@ -78,8 +82,9 @@ fn handles_print_their_pid() {
         let other = sleeper();
         let (_monitor, alias) = inbox.monitor_alias(&other, AliasMode::Demonitor);
         assert_eq!(debug(&alias), format!("Alias({me})"));
-        let watch = debug(&process::watch(&other));
-        assert!(watch.contains(&format!("Block {{ pid: {}, .. }}", other.pid())), "{watch}");
+        assert_eq!(debug(&process::watch(&other)), format!("Watch({})", other.pid()));
+        assert_eq!(debug(&Name::<()>::new("printed.none").watch()), "Watch(noproc)");
+        assert_eq!(debug(&process::on_exit_request(|| ())), format!("ExitHook({me})"));
         process::exit(&other, ExitReason::Kill);
 
         let server = Shy::start_link(()).unwrap();
@@ -158,5 +163,5 @@ fn errors_of_links_and_names_are_sentences() {
 fn a_listener_prints_how_much_it_has_not_read() {
     let _watchdog = watchdog();
     let events = rethread::observer::events();
-    assert!(debug(&events).starts_with("Events { unread: "));
+    assert!(debug(&events).starts_with("EventReceiver { unread: "));
 }

@@ -1426,7 +1426,7 @@ fn caller_killed_in_its_call_exits_at_once_and_leaves_nothing() {
         gate.open();
         assert_eq!(server.get(), Ok(3), "the requests were executed despite the timeout");
         let info = process::info(server.pid()).unwrap();
-        assert_eq!((info.monitored_by, info.mailbox_len), (vec![], 0));
+        assert_eq!((info.monitored_by, info.message_queue_len), (vec![], 0));
     });
 }
 

@@ -261,7 +261,7 @@ fn child_that_kills_its_supervisor_exits_too_and_is_started_by_the_next_one() {
         // One that traps exits may hold its name for a moment longer: then the next attempt finds it free.
         let top = up(Supervisor::one_for_one().max_restarts(u32::MAX, MINUTE).child(inner));
         let (first, end) = (a.pid(), name.watch());
-        let supervisor = end.pid();
+        let supervisor = end.pid().unwrap();
         a.run(move || process::exit(supervisor, ExitReason::Kill));
         assert_eq!(end.wait(), ExitReason::Killed);
         let second = a.await_start(2);

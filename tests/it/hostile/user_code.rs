@@ -234,7 +234,7 @@ fn a_table_of_names_that_panics() {
     let server = Idle::child_spec(()).name(ServerRef::via(Careless)).start().unwrap();
     let watch = server.watch();
     // The process table no longer finds it, but its watch does.
-    process::exit(watch.pid(), "requested");
+    process::exit(watch.pid().unwrap(), "requested");
     assert_eq!(watch.wait(), "requested".into());
 }
 
@@ -307,7 +307,7 @@ fn a_reason_that_panics_when_it_is_printed() {
         gate.open();
         eventually("it is reaped", || process::info(stuck).is_none());
         // And the timer thread still works.
-        let _ = process::send_after(Duration::from_millis(1), &inbox.address(), ());
+        let _ = process::send_after(Duration::from_millis(1), inbox.address(), ());
         message(inbox);
     });
 }

@@ -42,7 +42,7 @@ fn all_fields_of_info() {
         assert_eq!(info.state, ProcessState::Running);
         assert_eq!((info.links, info.monitors), (vec![linked], vec![monitored; 2]));
         assert_eq!(info.monitored_by, [inbox.pid()]);
-        assert_eq!((info.mailbox_len, info.message_type), (3, "u16"));
+        assert_eq!((info.message_queue_len, info.message_type), (3, "u16"));
         assert!(info.traps_exits);
         assert_eq!(info.thread_name.as_deref(), Some("under test"), "the label goes before the name");
         assert_eq!(info.waiting_on, None);
@@ -53,7 +53,7 @@ fn all_fields_of_info() {
         gate.open();
         eventually("it waits", || process::info(&child).unwrap().state == ProcessState::Waiting);
         let info = process::info(&child).unwrap();
-        assert_eq!(info.mailbox_len, 3, "skipped messages stay in the mailbox");
+        assert_eq!(info.message_queue_len, 3, "skipped messages stay in the mailbox");
         let text = info.to_string();
         for part in [&child.pid().to_string(), name, "waiting", "message_queue_len 3", "info.rs"] {
             assert!(text.contains(part), "{part} is not in: {text}");
@@ -417,7 +417,7 @@ struct SelfDescription;
 impl From<SelfDescription> for std::sync::Arc<str> {
     fn from(_: SelfDescription) -> Self {
         let info = process::current().and_then(process::info);
-        format!("has {} messages", info.expect("it is running").mailbox_len).into()
+        format!("has {} messages", info.expect("it is running").message_queue_len).into()
     }
 }
 

@@ -542,8 +542,10 @@ fn a_name_can_be_waited_for_from_many_threads() {
         .map(process::watch)
         .collect();
     for watch in &waiting {
-        let parked =
-            || process::info(watch.pid()).is_some_and(|info| info.state == process::ProcessState::Waiting);
+        let parked = || {
+            process::info(watch.pid().unwrap())
+                .is_some_and(|info| info.state == process::ProcessState::Waiting)
+        };
         support::eventually("it waits", parked);
     }
     let holder = process::Builder::new().name(name).spawn_receiver::<()>(|inbox| drop(inbox.recv())).unwrap();

@@ -488,7 +488,7 @@ fn a_zombie_is_inert() {
             let names = [unique("inert.mine"), unique("inert.free")];
             let victim = sleeper();
             process::register(names[0], inbox.pid()).unwrap();
-            let timer = process::send_after(Duration::from_secs(3600), &inbox.address(), "not for an hour");
+            let timer = process::send_after(Duration::from_secs(3600), inbox.address(), "not for an hour");
             let tries =
                 Tries { to: inbox.address(), victim: victim.clone(), timer, names, results: results.clone() };
             let (begun, held, end) = (ready.clone(), gate.clone(), results.clone());

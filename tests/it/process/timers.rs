@@ -18,7 +18,7 @@ const fn ms(count: u64) -> Duration {
 fn a_timer_fires_once_and_not_early() {
     attached(|inbox: &mut Inbox<&'static str>| {
         let began = Instant::now();
-        let timer = send_after(ms(300), &inbox.address(), "time");
+        let timer = send_after(ms(300), inbox.address(), "time");
         assert!(read_timer(timer).is_some());
         assert_eq!(message(inbox), "time");
         let took = began.elapsed();
@@ -32,7 +32,7 @@ fn a_timer_fires_once_and_not_early() {
 #[test]
 fn cancel_tells_the_time_left_once() {
     attached(|inbox: &mut Inbox<()>| {
-        let timer = send_after(ms(1000), &inbox.address(), ());
+        let timer = send_after(ms(1000), inbox.address(), ());
         let left = cancel_timer(timer).unwrap();
         assert!(left > ms(600) && left <= ms(1000), "{left:?}");
         assert_eq!(cancel_timer(timer), None);
@@ -46,7 +46,7 @@ fn cancel_tells_the_time_left_once() {
 fn a_very_long_timer_can_be_read() {
     attached(|inbox: &mut Inbox<()>| {
         let long = ms(1 << 31);
-        let timer = send_after(long, &inbox.address(), ());
+        let timer = send_after(long, inbox.address(), ());
         process::sleep(ms(200));
         let read = read_timer(timer).unwrap();
         let cancelled = cancel_timer(timer).unwrap();
@@ -61,13 +61,13 @@ fn a_very_long_timer_can_be_read() {
 fn there_is_no_bad_time() {
     attached(|inbox: &mut Inbox<()>| {
         // A negative or fractional time cannot be written; the longest one does not overflow.
-        let timer = send_after(Duration::MAX, &inbox.address(), ());
+        let timer = send_after(Duration::MAX, inbox.address(), ());
         let years = read_timer(timer).unwrap().as_secs() / (365 * 24 * 3600);
         assert!((29..=30).contains(&years), "{years}");
         assert_eq!(inbox.recv_timeout(ms(20)), None);
         assert!(cancel_timer(timer).is_some());
         assert_eq!(inbox.recv_timeout(Duration::ZERO), None);
-        let _ = send_after(Duration::ZERO, &inbox.address(), ());
+        let _ = send_after(Duration::ZERO, inbox.address(), ());
         assert_eq!(inbox.recv_timeout(Duration::MAX), Some(Event::Message(())));
     });
 }
@@ -82,7 +82,7 @@ fn a_timer_that_is_over_or_never_was_cannot_be_cancelled() {
         assert_eq!(down(inbox).0, monitor);
         let never = send_after(ms(60_000), &exited, ());
         assert_eq!((read_timer(never), cancel_timer(never)), (None, None));
-        let fired = send_after(Duration::ZERO, &inbox.address(), ());
+        let fired = send_after(Duration::ZERO, inbox.address(), ());
         message(inbox);
         assert_eq!((read_timer(fired), cancel_timer(fired)), (None, None));
     });
@@ -112,7 +112,7 @@ fn a_name_is_looked_up_when_the_timer_fires() {
         let _ = send_at(base + ms(1000), name, "for the holder");
         let _ = send_at(base + ms(10), name, "unclaimed");
         let _ = send_at(base + ms(10), Name::<u32>::new(text), 7); // nor for another process of that type
-        let _ = send_at(base + ms(11), &inbox.address(), "the other timers were due before");
+        let _ = send_at(base + ms(11), inbox.address(), "the other timers were due before");
         assert_eq!(message(inbox), "the other timers were due before");
         process::register(text, inbox.pid()).unwrap();
         assert_eq!(message(inbox), "for the holder");
@@ -159,7 +159,7 @@ fn absolute_times() {
 #[test]
 fn another_process_can_cancel_my_timer() {
     attached(|inbox: &mut Inbox<()>| {
-        let timer = send_after(ms(1000), &inbox.address(), ());
+        let timer = send_after(ms(1000), inbox.address(), ());
         let unrelated = ScriptedProcess::new();
         let left = unrelated.run(move || cancel_timer(timer)).unwrap();
         assert!(left > ms(300) && left <= ms(1000), "{left:?}");

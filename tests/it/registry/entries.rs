@@ -380,7 +380,7 @@ impl GenServer for ListeningServer {
     type Cast = EventText;
 
     fn init((journal, keys, name): Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError> {
-        keys.listen_server(name.unwrap_or_else(|| cx.server_ref()));
+        keys.listen_server(&name.unwrap_or_else(|| cx.server_ref()));
         Ok(Self(journal))
     }
     fn handle_call(&mut self, from: Caller<()>, _: &mut Context<Self>) -> Next {

@@ -257,7 +257,7 @@ fn child_that_exited_before_terminate_child_is_restarted_then_terminated() {
     a.kill(); // its exit is queued now
     let terminating = waiting(|to, spec| drop(to.terminate_child(spec.options().id.as_str())), a.permanent());
     let watches = [process::watch(starting), process::watch(terminating)];
-    let queued = || process::info(pid_of(&supervisor)).is_some_and(|info| info.mailbox_len == 2);
+    let queued = || process::info(pid_of(&supervisor)).is_some_and(|info| info.message_queue_len == 2);
     eventually("the request is behind the EXIT", queued);
     gate.open();
     watches.iter().for_each(|watch| drop(watch.wait()));

@@ -409,7 +409,7 @@ fn exclusive(reap: Option<Duration>, gate: &Gate) -> (SupervisorRef, Arc<AtomicU
 
 /// Returns `true` if the process has an empty mailbox and waits.
 fn is_idle(pid: Pid) -> bool {
-    process::info(pid).is_some_and(|info| info.mailbox_len == 0 && info.state == ProcessState::Waiting)
+    process::info(pid).is_some_and(|info| info.message_queue_len == 0 && info.state == ProcessState::Waiting)
 }
 
 #[test]

@@ -177,6 +177,18 @@ fn a_crash_under_an_owner_that_traps_exits() {
     assert!(server.starts_with("task <"), "{server}");
 }
 
+#[test]
+fn an_owner_that_traps_exits_receives_the_normal_exit_of_a_task_that_succeeds() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        let task = task::spawn(|| 42).unwrap();
+        let pid = task.pid();
+        assert_eq!(task.join(), Ok(42));
+        assert_eq!(exit_event(inbox), (pid, ExitReason::Normal));
+        clean(inbox);
+    });
+}
+
 // scenario: TK-05
 #[test]
 fn after_a_timeout_neither_value_nor_down_arrives() {

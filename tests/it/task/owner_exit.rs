@@ -34,7 +34,7 @@ fn keep_busy(tasks: &TaskSupervisorRef) -> Gate {
     let asked = tasks.clone();
     process::spawn(move || drop(asked.terminate_child(stubborn))).expect("a free thread");
     let info = |pid| process::info(pid).expect("it is running");
-    eventually("the child has the request", || info(stubborn).mailbox_len == 1);
+    eventually("the child has the request", || info(stubborn).message_queue_len == 1);
     eventually("the supervisor waits", || {
         info(tasks.whereis().expect("it is running")).state == ProcessState::Waiting
     });
@@ -48,7 +48,7 @@ fn request_and_exit(tasks: &TaskSupervisorRef, ask: impl FnOnce(TaskSupervisorRe
     let asked = tasks.clone();
     let owner = process::spawn(move || ask(asked)).expect("a free thread");
     let supervisor = tasks.whereis().expect("it is running");
-    eventually("it asks", || process::info(supervisor).expect("it is running").mailbox_len == 1);
+    eventually("it asks", || process::info(supervisor).expect("it is running").message_queue_len == 1);
     let end = process::watch(owner);
     process::exit(owner, ExitReason::Kill);
     end.wait();

@@ -26,8 +26,9 @@ fn up() -> TaskSupervisorRef {
 
 /// Ends a process and waits for its exit.
 fn kill(pid: impl Into<Pid>, reason: impl Into<ExitReason>) -> ExitReason {
+    let pid = pid.into();
     let watch = process::watch(pid);
-    process::exit(watch.pid(), reason);
+    process::exit(pid, reason);
     watch.wait()
 }
 

@@ -21,7 +21,7 @@ const LAYERS: Layers<'static> = &[
     &["call_error", "child_spec", "gen_server"],
     &["agent", "registry"],
     &["supervisor"],
-    &["task", "or_exit", "application"],
+    &["task", "application", "or_exit"],
     &["observer"],
 ];
 

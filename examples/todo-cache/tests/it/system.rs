@@ -225,7 +225,7 @@ mod cache {
             CLIENT.add(&other, day(), &title("quick")).expect("added meanwhile");
             assert_eq!(CLIENT.entries(&other, None).expect("read meanwhile").len(), 1);
             let loading = process::info(server.whereis().expect("it waits")).expect("it lives");
-            assert_eq!(loading.mailbox_len, 0);
+            assert_eq!(loading.message_queue_len, 0);
 
             process::register("db.worker.0", worker).expect("it has none");
             assert_eq!(CLIENT.entries(&slow, None).expect("loaded").len(), 1);
@@ -580,7 +580,7 @@ mod faults {
                 || process::info(writer.process).is_some_and(|writer| writer.waiting_on == Some(server));
             eventually("the request is there", waits_for_it);
             eventually("it is being handled", || {
-                process::info(server).is_some_and(|info| info.mailbox_len == 0)
+                process::info(server).is_some_and(|info| info.message_queue_len == 0)
             });
             inject("cache", Fault::Kill).expect("injected");
             join(vec![writer]);
