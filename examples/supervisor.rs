@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let band = Band::start_link(3)?;
     for victim in ["left", "drummer"] {
         let before = band.which_children()?;
-        let pid = before.iter().find(|child| child.id.as_str() == victim).and_then(|child| child.pid());
+        let pid = before.iter().find(|child| child.id == victim).and_then(|child| child.pid());
         let pid = pid.ok_or("it is not running")?;
         let watch = process::watch(pid);
         process::exit(pid, ExitReason::Kill);
@@ -75,6 +75,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         process::sleep(Duration::from_millis(1));
     }
     println!("the new drummer is drumming");
-    band.stop()?;
-    Ok(())
+    Ok(band.stop()?)
 }

@@ -131,7 +131,8 @@ fn body() {
     eventually("its thread too", || {
         before = threads();
         let there = |name: &str| before.iter().any(|thread| thread == name);
-        there("watchdog") && there("rethread-timer") && !before.iter().any(|name| name.starts_with("process"))
+        // `rethread` is the name of a thread whose process has no label.
+        there("watchdog") && there("rethread-timer") && !there("rethread")
     });
 
     let plan = Supervisor::one_for_one().max_restarts(2 * ROUNDS as u32, Duration::from_secs(600));

@@ -10,6 +10,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::child_program::in_child_program;
 use crate::support::scripted_server::{ScriptedCalls, spawn_body, start_server, wait_until_calling};
 use crate::support::{Gate, attached, capture, eventually, exit_reason_of, logs, watchdog};
 use parking_lot::Mutex;
@@ -377,25 +378,29 @@ mod how_far_ahead {
 
     #[test]
     fn unordered_stream_yields_in_order_of_completion() {
-        let _watchdog = watchdog();
-        let gates: Vec<[Gate; 3]> = (0..4).map(|_| [Gate::new(), Gate::new(), Gate::new()]).collect();
-        let all = gates.clone();
-        let mut stream = task::stream(0..4, move |n| {
-            let [begun, gate, over] = &all[n];
-            begun.open();
-            gate.pass();
-            open_at_the_end(over);
-            n
+        in_child_program(|| {
+            let _watchdog = watchdog();
+            // The thread of a task exits with it.
+            process::configure(|settings| settings.max_idle_threads = 0);
+            let gates: Vec<[Gate; 3]> = (0..4).map(|_| [Gate::new(), Gate::new(), Gate::new()]).collect();
+            let all = gates.clone();
+            let mut stream = task::stream(0..4, move |n| {
+                let [begun, gate, over] = &all[n];
+                begun.open();
+                gate.pass();
+                open_at_the_end(over);
+                n
+            });
+            stream = stream.max_concurrency(4).ordered(false);
+            gates[0][1].open();
+            assert_eq!(stream.next(), Some(Ok(0)));
+            for n in [3, 1, 2] {
+                gates[n][0].pass();
+                gates[n][1].open();
+                gates[n][2].pass();
+            }
+            assert_eq!(stream.map(Result::unwrap).collect::<Vec<_>>(), [3, 1, 2]);
         });
-        stream = stream.max_concurrency(4).ordered(false);
-        gates[0][1].open();
-        assert_eq!(stream.next(), Some(Ok(0)));
-        for n in [3, 1, 2] {
-            gates[n][0].pass();
-            gates[n][1].open();
-            gates[n][2].pass();
-        }
-        assert_eq!(stream.map(Result::unwrap).collect::<Vec<_>>(), [3, 1, 2]);
     }
 
     #[test]
@@ -1188,34 +1193,38 @@ mod the_rest {
                 panic!("the destructor of a bomb")
             }
         }
-        attached(|inbox: &mut Inbox<()>| {
-            process::trap_exit(true);
-            // Of a task that is dropped with its value in it, and of one whose result was kept for its
-            // turn.
-            for kept in [false, true] {
-                let (over, roll) = (Gate::new(), Roll::default());
-                let (end, enrol) = (over.clone(), roll.clone());
-                let mut stream = task::stream(0..2, move |n| {
-                    enrol.enter();
-                    if n == 1 {
-                        open_at_the_end(&end);
-                    } else if kept {
-                        end.pass();
-                    } else {
-                        enrol.wait_for(2);
-                    }
-                    (n == 1).then(|| Bomb)
-                });
-                stream = stream.max_concurrency(2);
-                assert!(stream.next().unwrap().unwrap().is_none());
-                over.pass();
-                drop(stream);
-            }
-            // Of an item: the task's own panic.
-            let mut stream = task::stream([Bomb], drop);
-            let ExitReason::Panic(report) = reason_of(stream.next()) else { panic!("the panic was due") };
-            assert_eq!(report.message(), "the destructor of a bomb");
-            clean(inbox);
+        in_child_program(|| {
+            // The thread of a task exits with it.
+            process::configure(|settings| settings.max_idle_threads = 0);
+            attached(|inbox: &mut Inbox<()>| {
+                process::trap_exit(true);
+                // Of a task that is dropped with its value in it, and of one whose result was kept for its
+                // turn.
+                for kept in [false, true] {
+                    let (over, roll) = (Gate::new(), Roll::default());
+                    let (end, enrol) = (over.clone(), roll.clone());
+                    let mut stream = task::stream(0..2, move |n| {
+                        enrol.enter();
+                        if n == 1 {
+                            open_at_the_end(&end);
+                        } else if kept {
+                            end.pass();
+                        } else {
+                            enrol.wait_for(2);
+                        }
+                        (n == 1).then(|| Bomb)
+                    });
+                    stream = stream.max_concurrency(2);
+                    assert!(stream.next().unwrap().unwrap().is_none());
+                    over.pass();
+                    drop(stream);
+                }
+                // Of an item: the task's own panic.
+                let mut stream = task::stream([Bomb], drop);
+                let ExitReason::Panic(report) = reason_of(stream.next()) else { panic!("the panic was due") };
+                assert_eq!(report.message(), "the destructor of a bomb");
+                clean(inbox);
+            });
         });
     }
 
