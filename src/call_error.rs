@@ -12,7 +12,8 @@ use crate::reason::ExitReason;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There is no such process, or the name is not registered.
+    /// There is no such process, or the name is not registered: the server has exited, it is being restarted, or its
+    /// spec has no `.name(..)`.
     NoProc {
         /// The server as the caller named it.
         server: Arc<str>,

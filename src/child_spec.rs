@@ -521,7 +521,7 @@ impl ChildSpec {
     ///         println!("{text}");
     ///     }
     /// };
-    /// let builder = process::Builder::new().name(PRINTER.as_str());
+    /// let builder = process::Builder::new().name(PRINTER); // the type of the messages is checked by `send`
     /// let children = [ChildSpec::receiver("unnamed", print), ChildSpec::receiver_with(builder, "named", print)];
     /// let system = Supervisor::start_link(children, Strategy::OneForOne)?;
     /// PRINTER.send("hello".to_owned())?;

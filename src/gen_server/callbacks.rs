@@ -81,6 +81,9 @@ pub trait GenServer: Sized + 'static {
     fn init(args: Self::Args, cx: &mut Context<Self>) -> Result<Self, InitError>;
 
     /// Handles a request. The reply is sent through the [`Caller`](crate::gen_server::Caller) in it.
+    ///
+    /// A server without requests has `type Call = Infallible;`, and its `handle_call` is
+    /// `fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next { match call {} }`.
     fn handle_call(&mut self, call: Self::Call, cx: &mut Context<Self>) -> Next;
 
     /// Handles a message without a reply. The default logs it as unexpected and drops it; a server without

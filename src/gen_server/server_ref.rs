@@ -52,7 +52,8 @@ pub(crate) enum Target {
 }
 
 impl<S> ServerRef<S> {
-    /// Creates a handle of the process that is registered under this name.
+    /// Creates a handle of the process that is registered under this name. The handle registers nothing: give it to
+    /// [`ServerSpec::name`](crate::gen_server::ServerSpec::name) to start the server under the name.
     pub const fn named(name: &'static str) -> Self {
         Self { target: Target::StaticName(name), server: PhantomData }
     }

@@ -9,6 +9,8 @@ mod gen_server;
 mod hostile;
 mod observer;
 mod process;
+#[rustfmt::skip] // as terse as in README.md
+mod readme;
 mod registry;
 mod reports;
 mod supervisor;

@@ -21,6 +21,19 @@ fn every_code_block_of_the_guide_is_an_excerpt_of_its_program() {
     assert!(found.is_empty(), "docs/guide.md:\n{}", found.join("\n"));
 }
 
+#[test]
+fn test_in_the_readme_is_an_excerpt_of_one_that_runs() {
+    let (readme, program) = (read("README.md"), read("tests/it/readme.rs"));
+    let block: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| *line != "```rust,ignore")
+        .skip(1)
+        .take_while(|line| *line != "```")
+        .collect();
+    assert!(block.contains(&"#[test]"), "README.md has no test in a `rust,ignore` block");
+    assert!(is_excerpt(&block, &program), "the test in README.md differs from tests/it/readme.rs");
+}
+
 /// Returns the faults of the code blocks of a guide. `program` returns the source text of a file in examples/guide.
 fn block_faults(guide: &str, program: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut found = Vec::new();
