@@ -133,8 +133,10 @@ impl DynamicChildren {
             Info::Exit { from, reason } => Self::next(&self.on_exit(from, &reason), cx),
             // Timers, `Down` messages: not sent to a supervisor on purpose.
             other => {
-                let text = format_args!("supervisor {} received an unexpected message: {other:?}", cx.pid());
-                write_log(log::Level::Warn, text);
+                write_log(
+                    log::Level::Warn,
+                    format_args!("supervisor {} received an unexpected message: {other:?}", cx.pid()),
+                );
                 Next::wait()
             }
         }
