@@ -33,7 +33,7 @@ fn killer(agent: &AgentRef<Value>) -> Pid {
 }
 
 #[test]
-fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
+fn update_is_done_or_fails_with_the_exit_of_the_agent() {
     race("agent: update, kill").run(|inbox| {
         let agent = agent(&Arc::default());
         let pid = agent.whereis().expect("it is running");
@@ -60,7 +60,7 @@ fn an_update_is_done_or_fails_with_the_death_of_the_agent() {
 }
 
 #[test]
-fn who_hears_of_the_death_of_an_agent_by_asking_it_finds_its_value_gone() {
+fn value_is_dropped_before_a_failed_call_returns() {
     race("agent: get, kill").run(|_| {
         let gone = Arc::new(AtomicBool::new(false));
         let agent = agent(&gone);

@@ -102,7 +102,7 @@ fn of_two_starts_one_wins() {
 }
 
 #[test]
-fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
+fn start_during_a_stop_begins_when_nothing_is_left() {
     const APP: &str = "races.application.3";
     race("application: stop, start").run(|inbox| {
         let counts = Arc::new(Counts::default());
@@ -130,7 +130,7 @@ fn a_start_meets_a_stop_and_begins_when_nothing_is_left() {
 }
 
 #[test]
-fn who_is_born_while_the_application_is_killed_goes_with_it() {
+fn process_started_while_the_application_is_killed_exits_with_it() {
     const APP: &str = "races.application.4";
     race("application: kill, birth").run(|inbox| {
         let parent = ChildSpec::worker("parent", || {
@@ -148,7 +148,7 @@ fn who_is_born_while_the_application_is_killed_goes_with_it() {
 }
 
 #[test]
-fn who_ends_while_the_application_is_stopped_is_dead_when_that_has_ended() {
+fn process_that_exits_during_the_stop_has_exited_before_it_returns() {
     const APP: &str = "races.application.5";
     race("application: stop, a process of it ends").run_as::<process::Address<u64>>(|inbox| {
         let test = inbox.address();

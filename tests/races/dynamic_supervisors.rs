@@ -55,7 +55,7 @@ fn a_child_that_ends_while_it_is_terminated_is_gone_or_was_started_again() {
 }
 
 #[test]
-fn who_hears_of_the_end_of_a_child_finds_room_for_another() {
+fn room_for_a_child_is_free_when_its_exit_is_known() {
     race("dynamic supervisor: child ends, start").run(|inbox| {
         let supervisor = DynamicSupervisor::child_spec().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
@@ -73,7 +73,7 @@ fn who_hears_of_the_end_of_a_child_finds_room_for_another() {
 }
 
 #[test]
-fn of_two_that_want_the_last_place_one_gets_it() {
+fn of_two_starts_at_the_limit_one_succeeds() {
     race("dynamic supervisor: start, start, child ends").run(|inbox| {
         let supervisor = DynamicSupervisor::child_spec().max_children(1).start_link().expect("it starts");
         let spec = || Child::child_spec(()).restart(Restart::Temporary);
@@ -90,7 +90,7 @@ fn of_two_that_want_the_last_place_one_gets_it() {
 }
 
 #[test]
-fn a_child_that_is_killed_is_back_though_others_come_and_go() {
+fn killed_child_is_restarted_while_others_start_and_exit() {
     const CHILD: ServerRef<Child> = ServerRef::named("races.dynamic.2");
     race("dynamic supervisor: start, child is killed").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
@@ -109,7 +109,7 @@ fn a_child_that_is_killed_is_back_though_others_come_and_go() {
 }
 
 #[test]
-fn a_stop_leaves_no_child_behind_whose_start_was_answered() {
+fn stop_leaves_no_started_child_behind() {
     const CHILD: ServerRef<Child> = ServerRef::named("races.dynamic.3");
     race("dynamic supervisor: stop, start").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");

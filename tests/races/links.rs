@@ -8,7 +8,7 @@ use rethread::process::{self, Builder, Event, MonitorTarget};
 use crate::harness::{because, drained, end_of, exits, one_of, race};
 
 #[test]
-fn a_link_to_one_that_is_dying_is_answered_once() {
+fn link_to_exiting_process_is_answered_once() {
     race("link, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         process::link(exiting).expect("it traps");
@@ -20,7 +20,7 @@ fn a_link_to_one_that_is_dying_is_answered_once() {
 }
 
 #[test]
-fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
+fn process_that_links_to_exiting_process_exits_or_gets_an_error() {
     race("link without trap, exit").run(|_| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         let linking = process::spawn_receiver::<u64>(move |inbox| match process::link(exiting) {
@@ -33,7 +33,7 @@ fn who_links_to_one_that_is_dying_goes_with_it_or_knows() {
 }
 
 #[test]
-fn two_that_link_to_each_other_have_one_link() {
+fn processes_that_link_to_each_other_have_one_link() {
     race("link, link, exit").run(|inbox| {
         let myself = inbox.pid();
         let other = process::spawn(move || {
@@ -50,7 +50,7 @@ fn two_that_link_to_each_other_have_one_link() {
 }
 
 #[test]
-fn linked_ones_that_end_at_the_same_time_both_end() {
+fn linked_processes_that_exit_at_the_same_time_both_exit() {
     race("exit, exit").run(|inbox| {
         let one = process::spawn_receiver::<u64>(move |inbox| {
             inbox.recv();
@@ -109,7 +109,7 @@ fn an_unlink_by_either_side_is_enough() {
 }
 
 #[test]
-fn who_starts_a_process_and_links_it_hears_how_it_ended_though_others_find_it_by_its_name() {
+fn spawn_link_reports_the_exit_reason_of_process_killed_by_name() {
     race("spawn with name and monitor, kill by name").run(|inbox| {
         let killer = process::spawn(|| {
             let found = process::whereis_timeout("races.child", Duration::from_secs(1));

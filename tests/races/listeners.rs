@@ -44,13 +44,13 @@ fn exits(pid: Pid) -> process::Address<Message> {
 }
 
 #[test]
-fn each_entry_is_told_once_and_its_end_once_before_the_death_of_its_process() {
+fn entry_and_its_end_are_announced_once_before_the_exit_of_its_process() {
     race("registry: listen, register, unregister, kill")
         .run_as(|inbox| all_events_arrive(process::Builder::new(), inbox));
 }
 
 #[test]
-fn each_entry_is_told_once_and_its_end_once_though_its_process_is_declared_dead() {
+fn entry_and_its_end_are_announced_once_if_its_process_becomes_a_zombie() {
     race("registry: listen, register, unregister, kill, deadline").impatient().run_as(|inbox| {
         all_events_arrive(process::Builder::new().kill_grace(Duration::from_micros(1)), inbox);
     });
@@ -75,7 +75,7 @@ fn all_events_arrive(plan: process::Builder, inbox: &mut Inbox<Message>) {
 }
 
 #[test]
-fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
+fn process_killed_by_key_before_it_starts_is_announced_once() {
     race("registry: listen, spawn with key, kill by key, deadline").impatient().run_as(|inbox| {
         let registry = Registry::<&str>::new();
         registry.listen(&inbox.address());
@@ -115,7 +115,7 @@ fn a_process_that_is_killed_by_its_key_before_it_begins_is_told_once() {
 }
 
 #[test]
-fn who_is_entered_by_several_is_told_once() {
+fn listener_added_several_times_receives_each_event_once() {
     race("registry: listen, listen").run_as(|inbox| {
         let registry = Registry::<&str>::new();
         let entering = [(); 2].map(|()| {
@@ -140,7 +140,7 @@ fn who_is_entered_by_several_is_told_once() {
 }
 
 #[test]
-fn others_hear_all_though_a_listener_ends() {
+fn exit_of_a_listener_loses_no_event_of_others() {
     race("registry: register, listener ends, listen").run_as(|inbox| {
         let registry = Registry::<&str>::new();
         let ending = process::spawn_receiver::<Message>(|inbox| drop(inbox.recv())).expect("a thread");

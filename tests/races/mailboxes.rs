@@ -15,7 +15,7 @@ impl Drop for ReportsDrop {
 }
 
 #[test]
-fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
+fn message_to_exiting_process_is_dropped_while_its_address_is_kept() {
     race("message, end of the mailbox").run(|inbox| {
         let ending = process::spawn_receiver::<ReportsDrop>(|_| ()).expect("a thread");
         let (kept, test) = (ending.clone(), inbox.address());
@@ -28,7 +28,7 @@ fn a_message_to_one_that_ends_is_dropped_though_its_address_is_kept() {
 }
 
 #[test]
-fn a_late_message_that_panics_when_it_is_dropped_does_not_disturb_whose_mailbox_it_was() {
+fn late_message_that_panics_when_dropped_does_not_disturb_the_receiver() {
     struct Hostile;
     impl Drop for Hostile {
         fn drop(&mut self) {

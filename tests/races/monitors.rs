@@ -14,7 +14,7 @@ fn down(event: &Event<u64>, wanted: MonitorRef) -> &ExitReason {
 }
 
 #[test]
-fn a_monitor_of_one_that_is_dying_fires_once() {
+fn monitor_of_exiting_process_fires_once() {
     race("monitor, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         let monitor = process::monitor(exiting);
@@ -27,7 +27,7 @@ fn a_monitor_of_one_that_is_dying_fires_once() {
 }
 
 #[test]
-fn a_monitor_that_was_removed_in_time_never_fires() {
+fn monitor_removed_in_time_never_fires() {
     race("demonitor, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         let monitor = process::monitor(exiting);
@@ -44,7 +44,7 @@ fn a_monitor_that_was_removed_in_time_never_fires() {
 }
 
 #[test]
-fn after_a_flush_nothing_is_there_and_nothing_comes() {
+fn no_down_exists_or_arrives_after_a_flush() {
     race("demonitor with flush, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         let monitor = process::monitor(exiting);
@@ -57,7 +57,7 @@ fn after_a_flush_nothing_is_there_and_nothing_comes() {
 }
 
 #[test]
-fn a_watch_that_begins_while_others_are_told_is_told_as_well() {
+fn watch_set_while_watchers_are_notified_is_notified() {
     race("watch, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         let monitor = process::monitor(exiting);
@@ -72,7 +72,7 @@ fn a_watch_that_begins_while_others_are_told_is_told_as_well() {
 }
 
 #[test]
-fn an_alias_takes_one_answer_and_none_after_it_was_given_up() {
+fn alias_takes_one_reply_and_none_after_unalias() {
     race("alias: answer, answer, demonitor").run(|inbox: &mut Inbox<u64>| {
         let (monitor, alias) = {
             let idle = process::spawn_receiver::<u64>(|inbox| drop(inbox.recv())).expect("a thread");

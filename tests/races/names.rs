@@ -65,7 +65,7 @@ fn successor_starts_after_the_cleanup() {
 }
 
 #[test]
-fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
+fn name_given_to_exiting_process_is_free_when_it_has_exited() {
     race("register, exit").run(|inbox| {
         let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
         let given = process::register("races.exiting", exiting);
@@ -78,7 +78,7 @@ fn a_name_given_to_one_that_is_dying_is_free_when_it_is_dead() {
 }
 
 #[test]
-fn of_several_who_want_a_name_one_gets_it() {
+fn of_several_registrations_of_a_name_one_succeeds() {
     race("register, register").run(|inbox| {
         let both = [(); 2].map(|()| {
             let test = inbox.address();
@@ -100,7 +100,7 @@ fn of_several_who_want_a_name_one_gets_it() {
 }
 
 #[test]
-fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
+fn wait_for_a_name_ends_when_the_name_is_registered() {
     race("whereis_within, register").run(|inbox| {
         let waiting = process::spawn(|| {
             assert!(process::whereis_timeout("races.awaited", LONG).is_some());
@@ -115,7 +115,7 @@ fn who_waits_for_a_name_is_woken_when_somebody_takes_it() {
 }
 
 #[test]
-fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
+fn message_to_a_name_reaches_its_holder_or_is_returned() {
     race("send by name, exit").run(|inbox| {
         let holder = Builder::new().name("races.sent").spawn_receiver_link::<u64>(|inbox| {
             process::trap_exit(true);
@@ -135,7 +135,7 @@ fn a_message_to_a_name_reaches_who_holds_it_or_comes_back() {
 }
 
 #[test]
-fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
+fn key_of_a_registry_is_free_when_its_holder_has_exited() {
     race("registry: register, exit").run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
         let holder = process::spawn(|| {
@@ -159,7 +159,7 @@ fn a_key_of_a_registry_is_free_when_its_holder_is_dead() {
 }
 
 #[test]
-fn a_process_that_is_found_by_its_key_and_killed_before_it_begins_leaves_nothing_behind() {
+fn process_killed_by_key_before_it_starts_leaves_nothing_behind() {
     race("spawn with key, kill by key, deadline").impatient().run(|_| {
         static REGISTRY: Registry<&str> = Registry::new();
         let killer = process::spawn(|| {

@@ -60,7 +60,7 @@ fn calling(parts: Parts) -> process::Watch {
 }
 
 #[test]
-fn a_call_meets_the_start_and_the_stop() {
+fn call_during_start_and_stop_returns_a_reply_or_an_error() {
     const PARTS: Parts = Parts::named("races.parts.1");
     race("partitions: start, call, stop").run(|inbox| {
         let client = calling(PARTS);
@@ -76,7 +76,7 @@ fn a_call_meets_the_start_and_the_stop() {
 }
 
 #[test]
-fn a_call_meets_a_kill_and_the_start_of_others() {
+fn call_during_a_kill_and_other_starts_returns_a_reply_or_an_error() {
     const PARTS: Parts = Parts::named("races.parts.2");
     race("partitions: kill, start, call").run(|inbox| {
         let first = start(PARTS, 2).expect("the name is free");
@@ -95,7 +95,7 @@ fn a_call_meets_a_kill_and_the_start_of_others() {
 }
 
 #[test]
-fn who_waits_for_a_partition_waits_from_one_supervisor_to_the_next() {
+fn wait_for_a_partition_spans_two_supervisors() {
     const PARTS: Parts = Parts::named("races.parts.4");
     race("partitions: whereis_within, kill, start").run(|inbox| {
         let first = start(PARTS, 2).expect("the name is free");

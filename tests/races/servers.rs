@@ -65,7 +65,7 @@ fn gone(server: &ServerRef<Echo>) {
 }
 
 #[test]
-fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
+fn call_is_answered_or_fails_with_the_exit_of_the_server() {
     race("call, exit").run(|inbox| {
         let server = echo();
         let other = server.clone();
@@ -83,7 +83,7 @@ fn a_call_is_answered_or_fails_with_the_death_of_the_server() {
 }
 
 #[test]
-fn a_late_answer_never_arrives_and_the_next_call_has_its_own() {
+fn late_reply_never_arrives_and_the_next_call_has_its_own() {
     race("answer, time limit, exit").impatient().run(|inbox| {
         let server = echo();
         let other = server.clone();
@@ -108,7 +108,7 @@ fn a_late_answer_never_arrives_and_the_next_call_has_its_own() {
 }
 
 #[test]
-fn an_answer_by_another_process_meets_the_death_of_the_server() {
+fn reply_by_another_process_during_the_exit_of_the_server() {
     race("answer by another, exit").run(|_| {
         let server = echo();
         let other = server.clone();
@@ -125,7 +125,7 @@ fn an_answer_by_another_process_meets_the_death_of_the_server() {
 }
 
 #[test]
-fn a_call_that_fails_with_a_death_does_so_after_the_links() {
+fn call_fails_with_the_exit_after_links_are_notified() {
     race("call, exit of a process linked with the caller").run(|inbox| {
         let server = Echo::start_link(()).expect("it starts");
         let other = server.clone();
@@ -140,7 +140,7 @@ fn a_call_that_fails_with_a_death_does_so_after_the_links() {
 }
 
 #[test]
-fn two_servers_that_call_each_other_are_told() {
+fn servers_that_call_each_other_get_deadlock() {
     race("call, call back").run(|_| {
         let (one, two) = (echo(), echo());
         let (first, second) = (one.clone(), two.clone());
@@ -159,7 +159,7 @@ fn two_servers_that_call_each_other_are_told() {
 }
 
 #[test]
-fn a_stop_meets_a_death() {
+fn stop_during_an_exit() {
     race("stop, exit").run(|_| {
         let server = echo();
         let other = server.clone();
@@ -178,7 +178,7 @@ fn a_stop_meets_a_death() {
 }
 
 #[test]
-fn a_start_meets_a_kill() {
+fn start_during_a_kill() {
     const NAME: ServerRef<Echo> = ServerRef::named("races.start");
     race("start, kill").run(|inbox| {
         let killer = process::spawn(|| {

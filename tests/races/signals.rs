@@ -23,7 +23,7 @@ fn the_reason(events: Vec<Event<u64>>, of: Pid) -> ExitReason {
 }
 
 #[test]
-fn a_kill_and_an_own_exit_make_one_death() {
+fn kill_and_own_exit_make_one_exit() {
     race("kill, own exit, deadlines").impatient().run(|inbox| {
         let child = process::spawn_receiver_link::<u64>(|inbox| {
             inbox.recv();
@@ -42,7 +42,7 @@ fn a_kill_and_an_own_exit_make_one_death() {
 }
 
 #[test]
-fn signals_of_several_make_one_death() {
+fn signals_of_several_processes_make_one_exit() {
     race("exit, exit, kill").impatient().run(|inbox| {
         let target = process::spawn_receiver_link::<u64>(|inbox| drop(inbox.recv())).expect("a thread");
         let pid = target.pid();
@@ -59,7 +59,7 @@ fn signals_of_several_make_one_death() {
 }
 
 #[test]
-fn a_panic_in_a_destructor_during_a_kill_makes_one_death() {
+fn panic_in_a_destructor_during_a_kill_makes_one_exit() {
     struct Slow;
     impl Drop for Slow {
         fn drop(&mut self) {
@@ -86,7 +86,7 @@ fn a_panic_in_a_destructor_during_a_kill_makes_one_death() {
 }
 
 #[test]
-fn no_message_is_handled_that_was_sent_after_a_kill() {
+fn message_sent_after_a_kill_is_never_handled() {
     race("kill, message").run(|_| {
         let handled = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&handled);
@@ -105,7 +105,7 @@ fn no_message_is_handled_that_was_sent_after_a_kill() {
 }
 
 #[test]
-fn whoever_waits_is_woken_by_a_signal() {
+fn exit_signal_wakes_a_waiting_process() {
     race("signal, sleep").run(|_| {
         let sleeping = process::spawn(|| process::sleep(LONG)).expect("a thread");
         let watch = process::watch(sleeping);
@@ -115,7 +115,7 @@ fn whoever_waits_is_woken_by_a_signal() {
 }
 
 #[test]
-fn a_signal_to_one_that_begins_to_trap_is_a_death_or_a_message() {
+fn signal_to_process_that_begins_to_trap_is_an_exit_or_a_message() {
     race("trap, signal").run(|_| {
         let target = process::spawn_receiver::<u64>(|inbox| {
             process::trap_exit(true);
@@ -131,7 +131,7 @@ fn a_signal_to_one_that_begins_to_trap_is_a_death_or_a_message() {
 }
 
 #[test]
-fn a_hook_is_called_once_or_was_set_too_late() {
+fn exit_hook_is_called_once_or_was_set_too_late() {
     race("hook, signal").run(|_| {
         let (called, set) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (calls, sets) = (Arc::clone(&called), Arc::clone(&set));

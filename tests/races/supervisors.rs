@@ -81,7 +81,7 @@ fn a_stop_meets_the_ends_of_all_children() {
 }
 
 #[test]
-fn two_that_crash_at_once_are_both_back() {
+fn children_that_crash_at_once_are_both_restarted() {
     race("supervisor: child ends, child ends").run(|inbox| {
         let family = family(Strategy::OneForAll, ["races.crash.a", "races.crash.b"]);
         let pids = || family.children.each_ref().map(|child| child.call(|from| from).expect("it is running"));
@@ -99,7 +99,7 @@ fn two_that_crash_at_once_are_both_back() {
 }
 
 #[test]
-fn a_supervisor_that_is_killed_takes_all_with_it() {
+fn killed_supervisor_ends_all_children() {
     race("supervisor: kill, restart").run(|inbox| {
         let family = family(Strategy::RestForOne, ["races.kill.a", "races.kill.b"]);
         let pid = family.supervisor.whereis().expect("it is running");
@@ -113,7 +113,7 @@ fn a_supervisor_that_is_killed_takes_all_with_it() {
 }
 
 #[test]
-fn a_child_that_is_started_while_the_supervisor_ends_ends_too() {
+fn child_started_while_the_supervisor_exits_exits_too() {
     race("dynamic supervisor: start, stop").run(|inbox| {
         let supervisor = DynamicSupervisor::start_link().expect("it starts");
         let other = supervisor.clone();

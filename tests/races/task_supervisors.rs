@@ -26,7 +26,7 @@ impl Drop for Busy {
 }
 
 #[test]
-fn a_stream_that_is_given_up_leaves_nothing_at_work() {
+fn dropped_stream_leaves_no_running_task() {
     race("task supervisor: stream is dropped, tasks end").run(|inbox| {
         let tasks = TaskSupervisor::start_link().expect("it starts");
         let busy = Arc::new(AtomicIsize::new(0));
@@ -48,7 +48,7 @@ fn a_stream_that_is_given_up_leaves_nothing_at_work() {
 }
 
 #[test]
-fn what_was_ordered_by_one_that_is_killed_does_not_go_on() {
+fn task_requested_by_killed_process_does_not_run() {
     race("task supervisor: stream, kill of its owner").run(|inbox| {
         let tasks = TaskSupervisor::start_link().expect("it starts");
         let ordering = tasks.clone();
@@ -68,7 +68,7 @@ fn what_was_ordered_by_one_that_is_killed_does_not_go_on() {
 }
 
 #[test]
-fn a_task_meets_the_stop_of_its_supervisor() {
+fn task_during_the_stop_of_its_supervisor() {
     race("task supervisor: task, stop").run(|inbox| {
         let tasks = TaskSupervisor::start_link().expect("it starts");
         let other = tasks.clone();

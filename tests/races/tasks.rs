@@ -47,7 +47,7 @@ fn a_task_is_done_in_time_or_given_up() {
 }
 
 #[test]
-fn a_lock_is_held_by_one_at_a_time_and_passes_on_when_its_holder_dies() {
+fn lock_has_one_holder_and_is_granted_again_when_it_exits() {
     static LOCKS: Registry<&str> = Registry::new();
 
     /// Marks the lock as held.

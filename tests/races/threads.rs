@@ -6,7 +6,7 @@ use rethread::process::{self, Event};
 use crate::harness::{drained, end_of, one_of, race};
 
 #[test]
-fn no_wake_up_is_lost() {
+fn wakeup_is_never_lost() {
     race("park, wake").run(|inbox| {
         let myself = inbox.pid();
         let echo = process::spawn_receiver::<u64>(move |inbox| {
@@ -29,7 +29,7 @@ fn no_wake_up_is_lost() {
 }
 
 #[test]
-fn no_wake_up_of_several_senders_is_lost() {
+fn wakeup_of_several_senders_is_never_lost() {
     race("park, wake, wake").run(|inbox| {
         let myself = inbox.pid();
         let senders = [1, 2, 3].map(|number| {
@@ -53,7 +53,7 @@ fn no_wake_up_of_several_senders_is_lost() {
 }
 
 #[test]
-fn a_late_signal_does_not_reach_the_next_life_of_a_thread() {
+fn late_signal_does_not_reach_the_next_process_of_a_thread() {
     race("late signal, next life").run(|_| {
         let first = process::spawn_receiver::<u64>(|_| ()).expect("a thread");
         let late = first.clone();
@@ -76,7 +76,7 @@ fn a_late_signal_does_not_reach_the_next_life_of_a_thread() {
 }
 
 #[test]
-fn a_thread_that_leaves_is_not_given_a_life() {
+fn retiring_thread_gets_no_job() {
     race("thread leaves, birth").impatient().run(|_| {
         // More at once than are kept idle, so that some exit while others start.
         for _ in 0..2 {

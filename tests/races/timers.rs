@@ -43,7 +43,7 @@ fn a_timer_that_is_cancelled_twice_is_cancelled_once() {
 }
 
 #[test]
-fn an_earlier_timer_wakes_the_clock() {
+fn earlier_timer_wakes_the_timer_thread() {
     race("timer, earlier timer").run(|inbox| {
         let late = process::send_after(Duration::from_secs(60), inbox.address(), 2);
         process::send_after(Duration::from_millis(1), inbox.address(), 1);
