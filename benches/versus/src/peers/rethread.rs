@@ -76,7 +76,8 @@ impl GenServer for Counter {
 /// Runs `body` in a process and returns its value.
 fn in_process<T: Send + 'static>(body: impl FnOnce(&mut Inbox<()>) -> T + Send + 'static) -> T {
     let (done, result) = unbounded();
-    process::spawn_receiver::<()>(move |inbox| done.send(body(inbox)).expect("main receives")).expect("a thread");
+    process::spawn_receiver::<()>(move |inbox| done.send(body(inbox)).expect("main receives"))
+        .expect("a thread");
     result.recv().expect("the task succeeds")
 }
 
