@@ -229,7 +229,7 @@ fn spawn_exit(count: usize) -> Lap {
         let watch = Stopwatch::start();
         for _ in 0..count {
             let child = process::spawn(|| ()).expect("a thread");
-            process::watch(&child).wait();
+            process::watch(child).wait();
         }
         watch.lap()
     })
