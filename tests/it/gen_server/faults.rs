@@ -26,7 +26,7 @@ fn name(stem: &str) -> ServerRef<ScriptedServer> {
 fn panic_message(reason: &ExitReason) -> String {
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
     let location = report.location().expect("a location");
-    assert!(location.file.ends_with("faults.rs"), "{location:?}");
+    assert_eq!(location.file, file!(), "{location:?}");
     report.message().to_owned()
 }
 
@@ -283,7 +283,7 @@ fn a_handler_that_never_returns() {
         assert_eq!(zombie.label.as_deref(), Some("the stuck one"));
         assert_eq!(zombie.reason, ExitReason::Killed);
         assert_eq!(zombie.parent, process::current());
-        assert!(zombie.spawned_at.file().ends_with("faults.rs"));
+        assert_eq!(zombie.spawned_at.file(), file!());
         assert_eq!(process::info(pid).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
         assert!(process::processes().iter().all(|info| info.pid != pid));
 

@@ -117,7 +117,7 @@ fn so_it_does_of_a_panic_in_init() {
     });
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
     assert_eq!(report.message(), "boom in init");
-    assert!(report.location().unwrap().file.ends_with("start.rs"));
+    assert_eq!(report.location().unwrap().file, file!());
 }
 
 // scenario: GS-07

@@ -105,7 +105,7 @@ fn a_panic_runs_terminate_with_the_panic() {
         let reason = rx.recv().unwrap();
         let ExitReason::Panic(report) = &reason else { panic!("a panic was due, not {reason}") };
         assert_eq!(report.message(), "boom");
-        assert!(report.location().unwrap().file.ends_with("stop.rs"));
+        assert_eq!(report.location().unwrap().file, file!());
         assert_eq!(down(inbox), (monitor, reason));
         assert_eq!(journal.all().len(), 2);
     });
@@ -426,7 +426,7 @@ fn a_crash_is_reported_by_the_server_and_by_the_process() {
         assert!(about[0].contains("handling a call"), "{}", about[0]);
         for report in &about {
             assert!(report.contains("boom in the log"), "{report}");
-            assert!(report.contains("stop.rs"), "{report}");
+            assert!(report.contains(file!()), "{report}");
         }
         assert!(about[1].contains("the crashing one"), "{}", about[1]);
     });

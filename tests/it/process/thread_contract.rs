@@ -87,7 +87,7 @@ fn busy_process_becomes_zombie_after_the_grace() {
         assert_eq!(zombie_of_it.reason, ExitReason::Killed);
         assert_eq!((zombie_of_it.name.as_deref(), zombie_of_it.label.as_deref()), (Some(name), Some("busy")));
         assert_eq!(zombie_of_it.parent, Some(inbox.pid()));
-        assert!(zombie_of_it.spawned_at.file().ends_with("thread_contract.rs"));
+        assert_eq!(zombie_of_it.spawned_at.file(), file!());
         assert!(zombie_of_it.to_string().contains(name), "{zombie_of_it}");
         assert!(process::zombies_total() > before);
         assert_eq!(process::info(child).unwrap().state, ProcessState::Zombie(ExitReason::Killed));
