@@ -318,22 +318,6 @@ fn slow_reader_loses_the_oldest_events_and_blocks_no_process() {
 }
 
 #[test]
-fn a_wait_for_events_can_be_killed() {
-    let _watchdog = watchdog();
-    let reader = process::spawn(|| {
-        let mut events = observer::events();
-        loop {
-            events.recv();
-        }
-    });
-    let reader = reader.expect("a thread");
-    eventually("it reads", || process::info(reader).is_some());
-    let watch = process::watch(reader);
-    process::exit(reader, ExitReason::Shutdown);
-    assert_eq!(watch.wait(), ExitReason::Shutdown);
-}
-
-#[test]
 fn dropped_receiver_does_not_affect_others() {
     let _watchdog = watchdog();
     let (first, mut second, third) = (observer::events(), observer::events(), observer::events());

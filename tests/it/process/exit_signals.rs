@@ -9,6 +9,7 @@ use crate::support::scripted_process::{ScriptedProcess, exit};
 use crate::support::{
     self, Gate, Journal, attached, down, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
+use rethread::observer;
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Pid};
 
@@ -679,7 +680,7 @@ fn every_way_to_end_has_its_reason() {
 #[test]
 fn every_parked_call_reacts_to_a_signal_at_once() {
     type Call = fn(&mut Inbox<()>);
-    let parked: [(&str, Call); 8] = [
+    let parked: [(&str, Call); 10] = [
         ("recv", |inbox| drop(inbox.recv())),
         ("recv_timeout", |inbox| drop(inbox.recv_timeout(Duration::MAX))),
         ("recv_where", |inbox| drop(inbox.recv_where(|_| false))),
@@ -687,6 +688,13 @@ fn every_parked_call_reacts_to_a_signal_at_once() {
         ("sleep", |_| process::sleep(Duration::MAX)),
         ("watch", |_| drop(process::watch(sleeper()).wait())),
         ("watch with a limit", |_| drop(process::watch(sleeper()).wait_timeout(Duration::from_secs(3600)))),
+        ("whereis_timeout", |_| drop(process::whereis_timeout(unique("never held"), Duration::MAX))),
+        ("events", |_| {
+            let mut events = observer::events();
+            loop {
+                events.recv();
+            }
+        }),
         ("checkpoints", |_| {
             loop {
                 process::checkpoint();

@@ -555,14 +555,3 @@ fn a_name_can_be_waited_for_from_many_threads() {
     assert_eq!(process::whereis_timeout(name, std::time::Duration::ZERO), Some(holder.pid()));
     assert_eq!(process::whereis_timeout(unique("unregistered"), std::time::Duration::ZERO), None);
 }
-
-#[test]
-fn process_that_waits_for_a_name_can_be_ended() {
-    let _watchdog = support::watchdog();
-    let name = unique("never held");
-    let waits =
-        process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap();
-    let watch = process::watch(waits);
-    process::exit(waits, "enough");
-    assert_eq!(watch.wait(), "enough".into());
-}
