@@ -270,14 +270,12 @@ fn a_handler_that_never_returns() {
         );
         assert!(process::is_alive(pid));
 
-        let ever = process::zombies_total();
         let began = Instant::now();
         process::exit(pid, ExitReason::Kill);
         assert!(!process::is_alive(pid));
         assert_eq!(watch.wait(), ExitReason::Killed);
         let took = began.elapsed();
         assert!(took >= SHORT && took < Duration::from_secs(4), "{took:?}");
-        assert!(process::zombies_total() > ever);
         let zombie = process::zombies().into_iter().find(|zombie| zombie.pid == pid).unwrap();
         assert_eq!(zombie.name.as_deref(), Some(&*name.to_string()));
         assert_eq!(zombie.label.as_deref(), Some("the stuck one"));

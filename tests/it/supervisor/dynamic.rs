@@ -211,7 +211,6 @@ fn invalid_plan_starts_no_child() {
         let zero_period = StartError::BadSpec(SpecError::ZeroPeriod);
         assert_eq!(bad().start_link().unwrap_err(), zero_period);
         assert_eq!(bad().start().unwrap_err(), zero_period);
-        assert_eq!(bad().id("bad").start().unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Ok(bad())).unwrap_err(), zero_period);
         assert_eq!(Module::start_link(Err(InitError::Ignore)).unwrap_err(), StartError::Ignored);
         let refused = Module::start_link(Err(InitError::stop("no"))).unwrap_err();
