@@ -667,13 +667,13 @@ fn chains_of_failed_calls_carry_the_first_reason() {
 fn the_late_reply_of_a_zombie_is_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         for with_send in [false, true] {
-            let (name, gate) = (name("th18"), Gate::new());
+            let (name, gate, answer) = (name("th18"), Gate::new(), Gate::new());
             let spec = Plan::new(&Journal::new())
                 .spec()
                 .name(name.clone())
                 .process(process::Builder::new().kill_grace(SHORT));
             let server = spec.start().unwrap();
-            let (pass, calls) = (gate.clone(), name.clone());
+            let (pass, answers, calls) = (gate.clone(), answer.clone(), name.clone());
             let (tx, rx) = channel();
             // The first call blocks its server; the second goes to the successor.
             let caller = spawn_body(move |inbox| {
@@ -687,8 +687,8 @@ fn the_late_reply_of_a_zombie_is_dropped() {
                     from.reply(-1)
                 });
                 let ready: Event<()> = inbox.recv();
-                let second = calls.call_with(|_, from, _| {
-                    process::sleep(SHORT);
+                let second = calls.call_with(move |_, from, _| {
+                    answers.pass();
                     from.reply(2)
                 });
                 (first, ready, second, inbox.len())
@@ -699,10 +699,12 @@ fn the_late_reply_of_a_zombie_is_dropped() {
             eventually("it is a zombie", || process::zombies().iter().any(|z| z.pid == server.pid()));
             assert_eq!(name.whereis(), None, "its name is free");
             let second = Plan::new(&Journal::new()).start_as(&name);
-            // The zombie replies late, while the second call may be waiting.
+            // The zombie replies late, while the second call is waiting.
+            poke(caller.pid);
+            wait_until_calling(caller.pid, second.pid());
             gate.open();
             eventually("it has ended", || process::zombies().iter().all(|z| z.pid != server.pid()));
-            poke(caller.pid);
+            answer.open();
             let (first, _, answer, mail) = caller.join().unwrap();
             assert_eq!(first, Err(exited(&name, ExitReason::Killed)));
             assert_eq!((answer, mail), (Ok(2), 0));

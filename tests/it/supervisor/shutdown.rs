@@ -387,8 +387,8 @@ fn busy_child_with_unlimited_shutdown_time_becomes_a_zombie_after_its_exit_timeo
     supervisor.stop().unwrap();
 }
 
-/// Starts a supervisor of one stuck child, which may take that long to exit before it is replaced. The
-/// second gate opens when a replacement was requested: the starts are counted in the supervisor itself.
+/// Starts a supervisor of one stuck child. Returns the number of started bodies and of requested starts; a
+/// replacement waits up to `reap` for the old thread.
 fn exclusive(reap: Option<Duration>, gate: &Gate) -> (SupervisorRef, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let (stuck, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, asking, gate) = (Arc::clone(&stuck), Arc::clone(&asked), gate.clone());
@@ -476,6 +476,7 @@ fn restart_child_waits_for_the_old_thread_too() {
             || (process::info(restarting).is_some_and(|info| info.waiting_on.is_some())
                 && is_idle(pid_of(&supervisor)))
     });
+    assert_eq!(done.wait_timeout(ms(50)), None, "the request waits, too");
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the old thread still holds what is exclusive");
     gate.open();
     await_count("the replacement runs", &stuck, 2);
