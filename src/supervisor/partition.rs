@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::agent::agent::{Agent, AgentRef, AgentSpec};
 use crate::agent::server as agent_server;
-use crate::child_spec::{ChildId, ChildSpec, SpecError, StartError};
+use crate::child_spec::{ChildSpec, SpecError, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::InitError;
 use crate::gen_server::options::impl_server_option_setters;
@@ -112,13 +112,11 @@ impl PartitionSupervisor {
         name: PartitionRef<S>,
         child: impl Fn(usize) -> S::Spec + Send + Sync + 'static,
     ) -> PartitionSupervisorSpec<S> {
-        let mut spec = Supervisor::one_for_one().name(name.supervisor());
-        spec.options.child.id = ChildId::from(name.text);
         PartitionSupervisorSpec {
             name,
             child: Arc::new(child),
             partitions: thread::available_parallelism().map_or(1, NonZero::get),
-            spec,
+            spec: Supervisor::one_for_one().name(name.supervisor()),
         }
     }
 }
@@ -289,8 +287,10 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
         let child = |index| {
             let key = PartitionKey { name, index };
             let mut spec = S::server_spec((self.child)(index));
-            // The label is a default, for reports; id and name are always replaced.
+            // The label is a default, for reports; id and name are always replaced. The new name is a key, beside
+            // which a name in the process options would be registered: only one partition could have that.
             spec.options.set_default_label(format!("{key:?}"));
+            spec.options.process.name = None;
             spec.id(index).name(PARTITIONS.server(key))
         };
         Ok(self.spec.clone().children((0..self.partitions).map(child)))
