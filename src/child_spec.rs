@@ -109,10 +109,12 @@ pub enum Restart {
 
 /// How a supervisor stops a child.
 ///
-/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not trap
-/// exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
-/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter. A child that is killed has its
-/// [`kill_grace`](crate::process::Builder::kill_grace), and becomes a [zombie](crate::process::Zombie) after that.
+/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not
+/// trap exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
+/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter, with one exception: the
+/// destructors of a child that traps exits, which run after `terminate`, have no longer than that `exit_timeout`.
+/// A child that is killed has its [`kill_grace`](crate::process::Builder::kill_grace), and becomes a
+/// [zombie](crate::process::Zombie) after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Shutdown {
