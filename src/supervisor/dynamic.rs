@@ -103,7 +103,8 @@ impl DynamicSupervisorSpec {
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
-    /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link(self) -> Result<DynamicSupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
@@ -114,7 +115,8 @@ impl DynamicSupervisorSpec {
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
-    /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<DynamicSupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;

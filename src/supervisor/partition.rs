@@ -234,10 +234,11 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// process there is no link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start, as for [`SupervisorSpec::start_link`]; [`StartError::Name`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of
+    /// partitions is zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a
+    /// partition fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Timeout`] if the start
+    /// timeout is over; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     ///
     /// ```
     /// # use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError};
@@ -255,9 +256,10 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// Starts the supervisor and its partitions without a link.
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of
+    /// partitions is zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a
+    /// partition fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Timeout`] if the start
+    /// timeout is over; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
     /// [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {

@@ -142,9 +142,9 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
-    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
-    /// [`StartError::Exiting`].
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the
+    /// name is taken; [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`],
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link(self) -> Result<SupervisorRef, StartError> {
         // The new supervisor checks again, but only in its own process: here nothing is started yet.
@@ -157,9 +157,9 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
-    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
-    /// [`StartError::Exiting`].
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the
+    /// name is taken; [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`],
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
