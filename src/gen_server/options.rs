@@ -1,7 +1,6 @@
 //! The options of a server's spec besides its arguments: name, child options, process options. The setters
 //! that the specs of servers, agents and supervisors have in common are written here once.
 
-use std::any::type_name;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -9,7 +8,6 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildOptions};
 use crate::gen_server::server_ref::Target;
-use crate::process::control::type_name::without_path;
 use crate::process::lifecycle::spawn::Builder;
 
 #[derive(Debug, Clone)]
@@ -107,8 +105,3 @@ macro_rules! impl_server_option_setters {
     };
 }
 pub(crate) use impl_server_option_setters;
-
-/// Returns the name of a type without its path: `Counter` for `my::module::Counter`.
-pub(crate) fn short_type_name<S>() -> &'static str {
-    without_path(type_name::<S>())
-}

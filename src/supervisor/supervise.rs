@@ -4,9 +4,10 @@ use std::fmt;
 
 use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::callbacks::{GenServer, InitError};
-use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::server_ref::{ServerRef, Target};
 use crate::gen_server::spec::ServerSpec;
+use crate::process::control::type_name::short_type_name;
 use crate::supervisor::dynamic::DynamicSupervisorRef;
 use crate::supervisor::dynamic_server;
 use crate::supervisor::server;

@@ -1,6 +1,5 @@
 //! `Address` sends messages to one process, `Name` to the process that holds a registered name.
 
-use std::any::type_name;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -216,9 +215,7 @@ impl<M: Send + 'static> Name<M> {
             Ok(_) if local::get().is_some_and(|me| me.is_zombie()) => Err(SendError::NoProc(message)),
             // The holder may begin to exit after the look-up; then it hands the message back.
             Ok(address) => address.send_as_runtime(message).map_err(SendError::NoProc),
-            Err(found) => {
-                Err(SendError::WrongType { message, expected: public_type_name(type_name::<M>()), found })
-            }
+            Err(found) => Err(SendError::WrongType { message, expected: public_type_name::<M>(), found }),
         }
     }
 
