@@ -41,12 +41,6 @@ impl ServerOptions {
         self.process.label.get_or_insert_with(|| label.into());
     }
 
-    /// Sets the process options. A label that was set before stays, unless `process` has one.
-    pub(crate) fn set_process(&mut self, process: Builder) {
-        let label = process.label.clone().or_else(|| self.process.label.take());
-        self.process = Builder { label, ..process };
-    }
-
     /// Sets the name of a supervisor, which is also its default id.
     pub(crate) fn set_supervisor_name(&mut self, name: Target) {
         self.child.id = ChildId::from(name.to_string());
@@ -92,7 +86,7 @@ macro_rules! impl_server_option_setters {
         /// For a process that holds an exclusive resource and may be slow to release it, choose a generous
         /// [`kill_grace`](crate::process::Builder::kill_grace): a zombie would keep the resource.
         pub fn process(mut self, process: $crate::process::lifecycle::spawn::Builder) -> Self {
-            self.$($options).+.set_process(process);
+            self.$($options).+.process.replace_with(process);
             self
         }
 

@@ -450,8 +450,7 @@ impl TaskBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn process(mut self, process: Builder) -> Self {
-        let label = process.label.clone().or_else(|| self.process.label.take());
-        self.process = Builder { label, ..process };
+        self.process.replace_with(process);
         self
     }
 
