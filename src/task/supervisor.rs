@@ -18,7 +18,6 @@ use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{ChildError, ChildInfo};
-use crate::supervisor::dynamic::call_supervisor;
 use crate::supervisor::dynamic::start_child;
 use crate::supervisor::dynamic::terminate_child;
 use crate::supervisor::dynamic_server;
@@ -381,10 +380,7 @@ impl TaskSupervisorRef {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn children(&self) -> Result<Vec<Pid>, CallError> {
-        Ok(call_supervisor(&self.server, DynamicChildRequest::Which)?
-            .iter()
-            .filter_map(ChildInfo::pid)
-            .collect())
+        Ok(self.server.call_infinity(DynamicChildRequest::Which)?.iter().filter_map(ChildInfo::pid).collect())
     }
 
     /// Stops a task.
