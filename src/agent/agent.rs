@@ -13,8 +13,9 @@ use crate::call_error::CallError;
 use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::call::DEFAULT_CALL_TIMEOUT;
 use crate::gen_server::handle::define_handle;
-use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::spec::ServerSpec;
+use crate::process::control::type_name::short_type_name;
 use crate::sync::Mutex;
 
 /// A value in a process of its own. Other threads read and change it by sending functions to the process,

@@ -5,11 +5,12 @@ use std::fmt;
 
 use crate::child_spec::{ChildSpec, ChildType, StartError};
 use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::start_server;
 use crate::pid::MonitorRef;
 use crate::process::control::local;
+use crate::process::control::type_name::short_type_name;
 use crate::reason::ExitReason;
 
 /// The functions that start a server, alone or under a supervisor. Every [`GenServer`] implements this trait.

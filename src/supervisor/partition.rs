@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::agent::agent::{Agent, AgentRef, AgentSpec};
 use crate::agent::server as agent_server;
-use crate::child_spec::{ChildId, ChildSpec, SpecError, StartError};
+use crate::child_spec::{ChildSpec, SpecError, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::InitError;
 use crate::gen_server::options::impl_server_option_setters;
@@ -112,13 +112,11 @@ impl PartitionSupervisor {
         name: PartitionRef<S>,
         child: impl Fn(usize) -> S::Spec + Send + Sync + 'static,
     ) -> PartitionSupervisorSpec<S> {
-        let mut spec = Supervisor::one_for_one().name(name.supervisor());
-        spec.options.child.id = ChildId::from(name.text);
         PartitionSupervisorSpec {
             name,
             child: Arc::new(child),
             partitions: thread::available_parallelism().map_or(1, NonZero::get),
-            spec,
+            spec: Supervisor::one_for_one().name(name.supervisor()),
         }
     }
 }
@@ -236,10 +234,11 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// process there is no link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start, as for [`SupervisorSpec::start_link`]; [`StartError::Name`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of
+    /// partitions is zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a
+    /// partition fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Timeout`] if the start
+    /// timeout is over; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     ///
     /// ```
     /// # use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError};
@@ -257,9 +256,10 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// Starts the supervisor and its partitions without a link.
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of
+    /// partitions is zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a
+    /// partition fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Timeout`] if the start
+    /// timeout is over; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
     /// [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
@@ -289,8 +289,10 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
         let child = |index| {
             let key = PartitionKey { name, index };
             let mut spec = S::server_spec((self.child)(index));
-            // The label is a default, for reports; id and name are always replaced.
+            // The label is a default, for reports; id and name are always replaced. The new name is a key, beside
+            // which a name in the process options would be registered: only one partition could have that.
             spec.options.set_default_label(format!("{key:?}"));
+            spec.options.process.name = None;
             spec.id(index).name(PARTITIONS.server(key))
         };
         Ok(self.spec.clone().children((0..self.partitions).map(child)))

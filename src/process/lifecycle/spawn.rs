@@ -290,6 +290,12 @@ impl Builder {
         self
     }
 
+    /// Replaces all options by those of `other`, except that a label stays if `other` has none.
+    pub(crate) fn replace_with(&mut self, other: Self) {
+        let label = other.label.or_else(|| self.label.take());
+        *self = Self { label, ..other };
+    }
+
     /// Starts the process, like [`spawn`].
     ///
     /// # Errors

@@ -266,6 +266,21 @@ fn each_partition_gets_its_own_spec_at_each_start() {
 }
 
 #[test]
+fn a_name_in_the_process_options_of_a_partition_is_not_used() {
+    attached(|_: &mut Inbox<()>| {
+        let (name, unused) = (parts("options"), unique("unused"));
+        let options = process::Builder::new().name(unused).stack_size(512 * 1024);
+        let plan = PartitionSupervisor::child_spec(name, move |index| {
+            Part::child_spec(index).process(options.clone())
+        });
+        let supervisor = plan.partitions(2).start_link().unwrap();
+        assert_eq!([0, 1].map(|n| index(&name.partition(n))), [0, 1]);
+        assert_eq!(process::whereis(unused), None);
+        supervisor.stop().unwrap();
+    });
+}
+
+#[test]
 fn partitions_may_be_supervisors() {
     attached(|_: &mut Inbox<()>| {
         let pools: PartitionRef<DynamicSupervisor> = PartitionRef::named(unique("pools"));

@@ -783,6 +783,26 @@ mod waiting_for_one {
     }
 
     #[test]
+    fn busy_task_has_its_shutdown_time_even_if_its_exit_timeout_is_shorter() {
+        attached(|inbox: &mut Inbox<()>| {
+            let (mut busy, gate) = gated_with(Builder::new().exit_timeout(SHORT), ());
+            let pid = busy.pid();
+            let observer = process::spawn(move || {
+                let watch = process::watch(pid);
+                eventually("it is exiting", || !process::is_alive(pid));
+                assert_eq!(watch.wait_timeout(10 * SHORT), None, "it still has time");
+                gate.open();
+                assert_eq!(watch.wait(), ExitReason::Shutdown);
+            });
+            let observer = process::watch(observer.unwrap());
+            assert_eq!(busy.shutdown(Shutdown::Timeout(2 * LONG)), None);
+            assert_eq!(observer.wait(), ExitReason::Normal);
+            assert!(!process::zombies().iter().any(|zombie| zombie.pid == pid));
+            clean(inbox);
+        });
+    }
+
+    #[test]
     fn shutdown_returns_the_reason_of_each_exit() {
         attached(|_: &mut Inbox<()>| {
             process::trap_exit(true);
