@@ -58,7 +58,7 @@ pub enum CallError {
     WrongType {
         /// The server as the caller named it.
         server: Arc<str>,
-        /// The server type of this `ServerRef`.
+        /// The type of server that the handle is for.
         expected: &'static str,
         /// The type of the server; the message type, if it is a plain process.
         found: &'static str,
@@ -145,7 +145,7 @@ pub enum StopError {
     WrongType {
         /// The server as the caller named it.
         server: Arc<str>,
-        /// The server type of this `ServerRef`.
+        /// The type of server that the handle is for.
         expected: &'static str,
         /// The type of the server; the message type, if it is a plain process.
         found: &'static str,

@@ -384,6 +384,7 @@ macro_rules! impl_child_option_setters {
         /// Sets the id of the child within its supervisor.
         pub fn id(mut self, id: impl Into<$crate::child_spec::ChildId>) -> Self {
             let id: $crate::child_spec::ChildId = id.into();
+            // The field is a `ChildId` or an `Option` of one; `into` converts to both.
             self.$($id).+ = id.into();
             self
         }

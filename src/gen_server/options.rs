@@ -10,6 +10,7 @@ use crate::child_spec::{ChildId, ChildOptions};
 use crate::gen_server::server_ref::Target;
 use crate::process::lifecycle::spawn::Builder;
 
+/// The options that the specs of servers, agents and supervisors have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerOptions {
     pub(crate) name: Option<Target>,

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use crate::pid::Pid;
 use crate::registry::key_kind::Duplicate;
 use crate::registry::keyed_registry::{KeyedRegistry, pids_and_values};
-use crate::registry::store::enter_unregister_call;
+use crate::registry::store::enter_change_call;
 
 /// A [`Registry`](crate::registry::Registry) in which a key can have any number of entries, also several of one process: for groups of
 /// processes, and for publishing to subscribers.
@@ -136,7 +136,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = enter_unregister_call() {
+        if let Some(me) = enter_change_call() {
             self.store().unregister_match(me.block.pid, key, matches);
         }
     }

@@ -12,7 +12,7 @@ use crate::process::control::local;
 use crate::registry::key::RegistryKey;
 use crate::registry::key_kind::Unique;
 use crate::registry::keyed_registry::KeyedRegistry;
-use crate::registry::store::{RegistryEntry, enter_unregister_call};
+use crate::registry::store::{RegistryEntry, enter_change_call};
 use crate::unwind::ContainedDrop;
 
 /// A table from keys of any type to processes, with a value for each entry. It lives as long as there is a handle to
@@ -246,7 +246,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let me = enter_unregister_call()?;
+        let me = enter_change_call()?;
         let entry = self.get(key).filter(|entry| entry.registration.pid() == me.block.pid)?;
         // Compute the new value without a lock: `clone` and `update` are user code.
         let old = entry.value.get().clone();

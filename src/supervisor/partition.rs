@@ -107,6 +107,9 @@ impl PartitionSupervisor {
     /// Creates a spec with this name. `child` returns the spec of each partition; it is called with the
     /// numbers from 0, in the supervisor's process, each time the supervisor starts. Partitions are addressed
     /// by number and key: a name or an id in the returned spec is not used.
+    ///
+    /// The type of `name` must be known: it is not inferred from the spec that `child` returns. Write
+    /// `PartitionRef::<Agent<u32>>::named("counters")` if `name` is not a constant with a type.
     #[track_caller]
     pub fn child_spec<S: Partition>(
         name: PartitionRef<S>,
@@ -121,7 +124,7 @@ impl PartitionSupervisor {
     }
 }
 
-/// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments can be cloned,
+/// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments are `Clone + Sync`,
 /// [`Agent`](crate::agent::Agent), [`Supervisor`](crate::supervisor::Supervisor),
 /// [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) and [`TaskSupervisor`](crate::task::TaskSupervisor). Other types
 /// cannot implement it.

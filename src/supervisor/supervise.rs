@@ -19,7 +19,7 @@ use crate::supervisor::supervisor::SupervisorRef;
 /// again at each restart.
 ///
 /// Implement `init` only: the other functions are the same for every supervisor, and a supervisor that is started
-/// through its [`child_spec`](Self::child_spec) does not use an own version of `start_link` or `start`.
+/// through its [`child_spec`](Self::child_spec) does not call an overridden `start_link` or `start`.
 ///
 /// ```
 /// use rethread::prelude::*;

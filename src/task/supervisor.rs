@@ -14,8 +14,8 @@ use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::local;
-use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
+use crate::process::lifecycle::spawn::{Builder, without_inbox};
 use crate::reason::ExitReason;
 use crate::supervisor::child::{ChildError, ChildInfo};
 use crate::supervisor::dynamic::start_child;
@@ -463,7 +463,7 @@ impl TaskBuilder {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
         // Made in the owner: the task inherits its callers.
-        let (slot, body) = task_body(move |_| work());
+        let (slot, body) = task_body(without_inbox(work));
         Ok(Task::new(self.linked().start(Box::new(body))?, slot))
     }
 
@@ -478,7 +478,7 @@ impl TaskBuilder {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
-        let (slot, body) = task_body(move |_| work());
+        let (slot, body) = task_body(without_inbox(work));
         Ok(Task::new(self.start(Box::new(body))?, slot))
     }
 
@@ -491,7 +491,7 @@ impl TaskBuilder {
     #[track_caller]
     pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         // No `CancelOnDrop`: the task has no owner, so it runs even if the caller exits before the reply.
-        let request = TaskRequest::new(None, Box::new(with_callers(move |_| work())));
+        let request = TaskRequest::new(None, Box::new(with_callers(without_inbox(work))));
         self.submit(&request)?;
         Ok(request.started()?.block.pid)
     }
