@@ -40,14 +40,15 @@ pub trait GenServerExt: GenServer {
     ///
     /// If `init` fails, a calling process that does not trap exits also exits with the reason, through the
     /// link (unless the reason is `Normal`, or `init` returned
-    /// [`InitError::Ignore`](crate::gen_server::InitError::Ignore) or [`InitError::Error`](crate::gen_server::InitError::Error)). The
-    /// exit signal takes effect at the next runtime call of the caller; until then it can handle the error. A
-    /// process that traps exits, and a thread that is not a process, get the error and nothing else. On a
-    /// thread that is not a process there is nothing to link to: there it works like [`start`](Self::start).
+    /// [`InitError::Ignore`](crate::gen_server::InitError::Ignore) or
+    /// [`InitError::Error`](crate::gen_server::InitError::Error)). The exit signal takes effect at the next runtime
+    /// call of the caller; until then it can handle the error. A process that traps exits, and a thread that is not a
+    /// process, get the error and nothing else. On a thread that is not a process there is nothing to link to: there
+    /// it works like [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the process has
-    /// exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the
+    /// process has exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
     /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
@@ -57,8 +58,8 @@ pub trait GenServerExt: GenServer {
     /// Starts a server without a link and waits until its `init` has returned.
     ///
     /// # Errors
-    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the process has
-    /// exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the
+    /// process has exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
     /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start(args: Self::Args) -> Result<ServerRef<Self>, StartError> {

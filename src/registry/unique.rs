@@ -41,8 +41,9 @@ use crate::unwind::ContainedDrop;
 /// A registry is a table, not a process: it cannot crash.
 ///
 /// # Unique and duplicate keys
-/// With [`Unique`] keys a key has at most one process, as here. With [`Duplicate`](crate::registry::Duplicate) keys it can have any
-/// number of entries: see [`DuplicateRegistry`](crate::registry::DuplicateRegistry), which is also the way to publish to subscribers.
+/// With [`Unique`] keys a key has at most one process, as here. With [`Duplicate`](crate::registry::Duplicate) keys
+/// it can have any number of entries: see [`DuplicateRegistry`](crate::registry::DuplicateRegistry), which is also
+/// the way to publish to subscribers.
 ///
 /// # Naming servers
 /// A unique key can serve as a name that is computed at run time. [`server`](KeyedRegistry::server) returns a handle that

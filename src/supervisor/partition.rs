@@ -126,8 +126,8 @@ impl PartitionSupervisor {
 
 /// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments are `Clone + Sync`,
 /// [`Agent`](crate::agent::Agent), [`Supervisor`](crate::supervisor::Supervisor),
-/// [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) and [`TaskSupervisor`](crate::task::TaskSupervisor). Other types
-/// cannot implement it.
+/// [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) and [`TaskSupervisor`](crate::task::TaskSupervisor).
+/// Other types cannot implement it.
 #[expect(private_bounds, reason = "sealed: user code implements it only by implementing `GenServer`")]
 pub trait Partition: PartitionParts<<Self as Partition>::Spec, <Self as Partition>::Ref> {
     /// The spec of a partition.

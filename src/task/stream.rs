@@ -57,8 +57,8 @@ pub enum OnTimeout {
     Exit,
 }
 
-/// An iterator over the results of items that are processed in parallel. Created by [`stream`](crate::task::stream), which
-/// describes its behavior.
+/// An iterator over the results of items that are processed in parallel. Created by [`stream`](crate::task::stream),
+/// which describes its behavior.
 #[must_use = "a stream is lazy: nothing runs before it is iterated over"]
 pub struct TaskStream<I: Iterator, T: Send + 'static> {
     items: Option<I>,

@@ -236,8 +236,8 @@ impl Builder {
         Self::default()
     }
 
-    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an earlier holder of the name is still
-    /// exiting, the body waits until its cleanup is complete.
+    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an
+    /// earlier holder of the name is still exiting, the body waits until its cleanup is complete.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self

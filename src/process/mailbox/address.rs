@@ -20,8 +20,8 @@ use crate::process::signals::monitor::{Watch, monitor_name, watch_holder};
 /// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
 /// dropped, as in Erlang.
 ///
-/// [`spawn_receiver`](crate::process::spawn_receiver) returns one; clones send to the same process. It becomes useless when that process
-/// exits: to reach the process that replaces it use a [`Name`].
+/// [`spawn_receiver`](crate::process::spawn_receiver) returns one; clones send to the same process. It becomes
+/// useless when that process exits: to reach the process that replaces it use a [`Name`].
 ///
 /// Addresses of the same process are equal, so a set of subscribers contains each process once:
 ///
