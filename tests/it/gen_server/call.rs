@@ -521,7 +521,7 @@ fn a_cast_cancels_a_timeout_too_and_so_does_an_info() {
 
 // scenario: GC-21
 #[test]
-fn a_timeout_of_for_ever_never_fires() {
+fn infinite_timeout_never_fires() {
     attached(|_: &mut Inbox<()>| {
         let journal = Journal::new();
         let server = Plan::new(&journal).start();
@@ -1365,7 +1365,7 @@ fn start_under_key_of_exiting_holder_waits_for_it() {
 }
 
 #[test]
-fn a_call_may_wait_for_ever() {
+fn call_can_wait_without_limit() {
     attached(|_: &mut Inbox<()>| {
         let (server, gate) = (start_server(), Gate::new());
         let (calls, pass) = (server.clone(), gate.clone());
@@ -1531,7 +1531,7 @@ fn a_timer_sends_a_server_a_cast() {
 }
 
 #[test]
-fn a_handle_by_pid_names_that_pid_for_ever() {
+fn handle_by_pid_always_names_that_pid() {
     let _watchdog = watchdog();
     let server = start_server();
     let pid = server.whereis().unwrap();

@@ -113,7 +113,7 @@ fn a_panic_runs_terminate_with_the_panic() {
 
 // scenario: GT-02
 #[test]
-fn so_does_an_exit_and_a_throw() {
+fn exit_and_throw_run_terminate_with_their_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, _) = monitored(Plan::new(&journal));
@@ -170,7 +170,7 @@ fn server_that_does_not_trap_exits_without_terminate() {
 
 // scenario: GT-07
 #[test]
-fn it_survives_a_normal_end_of_its_parent() {
+fn server_that_does_not_trap_survives_a_normal_exit_of_its_parent() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (server, _, gate) = child_of_another(Plan::new(&journal), |_| ());

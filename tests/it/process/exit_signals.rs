@@ -474,7 +474,7 @@ enum Outcome {
 #[derive(Debug)]
 enum Answer {
     Ready,
-    Heard(Pid, ExitReason),
+    Received(Pid, ExitReason),
     Alive,
 }
 
@@ -499,7 +499,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                         inbox.address().send(Order::Ping); // behind the signal
                     }
                     Event::Message(Order::Ping) => tester.send(Answer::Alive),
-                    Event::Exit { from, reason } => tester.send(Answer::Heard(from, reason)),
+                    Event::Exit { from, reason } => tester.send(Answer::Received(from, reason)),
                     Event::Down { .. } => unreachable!("it has no monitor"),
                     event => panic!("unexpected event: {event:?}"),
                 }
@@ -520,7 +520,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
         let (mut outcome, mut through_link) = (Outcome::Nothing, None);
         let outcome = loop {
             match inbox.recv() {
-                Event::Message(Answer::Heard(from, reason)) => {
+                Event::Message(Answer::Received(from, reason)) => {
                     assert_eq!(from, sender, "the sender of the signal is named");
                     assert_eq!(outcome, Outcome::Nothing, "only one message");
                     outcome = Outcome::Message(reason);
@@ -688,7 +688,9 @@ fn every_parked_call_reacts_to_a_signal_at_once() {
         ("sleep", |_| process::sleep(Duration::MAX)),
         ("watch", |_| drop(process::watch(sleeper()).wait())),
         ("watch with a limit", |_| drop(process::watch(sleeper()).wait_timeout(Duration::from_secs(3600)))),
-        ("whereis_timeout", |_| drop(process::whereis_timeout(unique("never held"), Duration::MAX))),
+        ("whereis_timeout", |_| {
+            let _ = process::whereis_timeout(unique("never held"), Duration::MAX);
+        }),
         ("events", |_| {
             let mut events = observer::events();
             loop {

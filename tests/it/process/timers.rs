@@ -30,7 +30,7 @@ fn a_timer_fires_once_and_not_early() {
 
 // scenario: TM-02
 #[test]
-fn cancel_tells_the_time_left_once() {
+fn cancel_returns_the_time_left_once() {
     attached(|inbox: &mut Inbox<()>| {
         let began = Instant::now();
         let timer = send_after(ms(1000), inbox.address(), ());

@@ -171,7 +171,7 @@ fn a_partition_that_is_restarted_keeps_its_place() {
 }
 
 #[test]
-fn it_is_supervised_and_restarted_itself() {
+fn partition_supervisor_is_a_child_and_is_restarted_itself() {
     attached(|_: &mut Inbox<()>| {
         let (first, second) = (parts("first"), parts("second"));
         // Their ids are their names, so two can run side by side.

@@ -486,7 +486,7 @@ fn restart_child_waits_for_the_old_thread_too() {
 /// The thread exits by itself at the very moment the runtime declares it a zombie: in either order, it is
 /// on the list of zombies no longer than the thread runs.
 #[test]
-fn a_child_that_ends_at_the_moment_it_is_given_up_is_no_zombie_for_ever() {
+fn child_that_exits_as_it_becomes_a_zombie_is_reaped() {
     let _watchdog = watchdog();
     let supervisor = up(Supervisor::one_for_one());
     let builder = Builder::new().kill_grace(Duration::ZERO);

@@ -754,7 +754,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn nor_has_a_zombie() {
+    fn task_that_becomes_a_zombie_has_no_value() {
         attached(|inbox: &mut Inbox<()>| {
             let dropped = Gate::new();
             let note = dropped.clone();
@@ -787,8 +787,9 @@ mod waiting_for_one {
         attached(|inbox: &mut Inbox<()>| {
             let (mut busy, gate) = gated_with(Builder::new().exit_timeout(SHORT), ());
             let pid = busy.pid();
+            // Set before the shutdown: a process that is exiting is reported as `NoProc`.
+            let watch = process::watch(pid);
             let observer = process::spawn(move || {
-                let watch = process::watch(pid);
                 eventually("it is exiting", || !process::is_alive(pid));
                 assert_eq!(watch.wait_timeout(10 * SHORT), None, "it still has time");
                 gate.open();
@@ -1292,7 +1293,7 @@ mod callers_and_reports {
     use super::*;
 
     #[test]
-    fn a_chain_of_tasks_does_not_grow_for_ever() {
+    fn chain_of_tasks_has_bounded_callers() {
         fn depth(left: u32) -> Vec<Pid> {
             match left {
                 0 => task::callers(),

@@ -718,7 +718,7 @@ mod time_limits {
     }
 
     #[test]
-    fn that_exit_can_be_caught_and_the_stream_is_over() {
+    fn exit_of_on_timeout_can_be_caught_and_the_stream_is_over() {
         attached(|inbox: &mut Inbox<()>| {
             let roll = Roll::default();
             let enrol = roll.clone();
