@@ -189,13 +189,8 @@ impl<S: GenServer> ServerRef<S> {
     /// counter.cast(Ask::Get); // expected `Tell`, found a function that makes an `Ask`
     /// ```
     pub fn cast(&self, message: S::Cast) {
-        if let Some(me) = local::get() {
-            me.checkpoint();
-            // The messages of a zombie are discarded.
-            if me.is_zombie() {
-                return;
-            }
-            me.note_send();
+        if !local::begin_send() {
+            return;
         }
         let resolved = self.resolve();
         let Some(block) = resolved.as_ref().map(Resolved::block) else { return };

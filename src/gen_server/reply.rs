@@ -183,14 +183,21 @@ impl<R: Send + 'static> fmt::Debug for Caller<R> {
 struct PublishOnDrop(Option<Arc<dyn Publish>>);
 
 impl Drop for PublishOnDrop {
+    #[inline]
     fn drop(&mut self) {
-        let Some(slot) = self.0.take() else { return };
-        if thread::panicking() {
-            // The handler did not return the reply: the request was not completed. Treated like a dropped `Caller`.
-            slot.discard();
-        } else {
-            slot.publish();
+        if let Some(slot) = self.0.take() {
+            publish_or_discard(slot);
         }
+    }
+}
+
+/// Sends the reply that was set in the slot, unless the thread is unwinding.
+fn publish_or_discard(slot: Arc<dyn Publish>) {
+    if thread::panicking() {
+        // The handler did not return the reply: the request was not completed. Treated like a dropped `Caller`.
+        slot.discard();
+    } else {
+        slot.publish();
     }
 }
 

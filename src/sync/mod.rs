@@ -1,8 +1,8 @@
-//! Locks, atomics, threads and the time. The rest of the crate imports them from here, so that they can be
+//! Locks, atomics, queues, threads and the time. The rest of the crate imports them from here, so that they can be
 //! replaced: with `--cfg rethread_model` they are those of `model`, a scheduler that decides before each step
 //! which thread runs next.
 //!
-//! Normally these are plain re-exports of `parking_lot` and std. Atomics on whose order no other variable depends
+//! Normally these are plain re-exports of `parking_lot`, `crossbeam` and std. Atomics on whose order no other variable depends
 //! (statistics, hints, id counters, the number of processes, once-flags) use std's types directly: they would
 //! multiply the number of orders the model has to explore.
 
@@ -14,13 +14,14 @@ use once_cell::sync::Lazy;
 pub mod model;
 
 #[cfg(rethread_model)]
-pub(crate) use self::model::primitives::{Condvar, Mutex, MutexGuard, RwLock, atomic, now, thread};
+pub(crate) use self::model::primitives::{Condvar, Mutex, MutexGuard, RwLock, SegQueue, atomic, now, thread};
 
 #[cfg(not(rethread_model))]
-pub(crate) use self::real::{Condvar, Mutex, MutexGuard, RwLock, atomic, now, thread};
+pub(crate) use self::real::{Condvar, Mutex, MutexGuard, RwLock, SegQueue, atomic, now, thread};
 
 #[cfg(not(rethread_model))]
 mod real {
+    pub(crate) use crossbeam::queue::SegQueue;
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
     pub(crate) mod atomic {

@@ -116,6 +116,25 @@ pub(crate) fn is_zombie() -> bool {
     get().is_some_and(|me| me.is_zombie())
 }
 
+/// Begins a send: runs a checkpoint, and records the send. Returns `false` on the thread of a zombie, whose messages
+/// are discarded: other processes have been notified that it exited, so nothing it still does may reach them.
+#[inline]
+pub(crate) fn begin_send() -> bool {
+    // Without a clone of the `Rc`, because every message passes here. A thread whose thread-locals are being destroyed
+    // runs no process.
+    let begin = |me: &RefCell<Option<Rc<CurrentProcess>>>| match &*me.borrow() {
+        None => true,
+        Some(me) => {
+            me.checkpoint();
+            // A zombie is exiting, so it has a flag set.
+            let is_zombie = me.block.needs_attention() && me.is_zombie();
+            me.note_send();
+            !is_zombie
+        }
+    };
+    CURRENT.try_with(begin).unwrap_or(true)
+}
+
 /// Returns the pid of the calling thread as a sender of signals. A foreign thread has a pid of its own, which
 /// belongs to no process.
 pub(crate) fn sender_pid() -> Pid {
@@ -385,9 +404,13 @@ impl CurrentProcess {
     /// or exits.
     #[inline]
     pub(crate) fn flush_dropped_callers(&self) {
-        if self.dropped_callers.borrow().is_empty() {
-            return;
+        if !self.dropped_callers.borrow().is_empty() {
+            self.notify_dropped_callers();
         }
+    }
+
+    #[cold]
+    fn notify_dropped_callers(&self) {
         // Taken out first: a notification may drop another reply handle.
         let callers = self.dropped_callers.take();
         for caller in callers {

@@ -83,13 +83,8 @@ impl<M: Send + 'static> Address<M> {
     /// # Ok::<(), rethread::process::SpawnError>(())
     /// ```
     pub fn send(&self, message: M) {
-        if let Some(me) = local::get() {
-            me.checkpoint();
-            // Other processes have been notified that this process exited: nothing it still does may reach them.
-            if me.is_zombie() {
-                return;
-            }
-            me.note_send();
+        if !local::begin_send() {
+            return;
         }
         // A refused message is dropped here, by the sender.
         if self.send_as_runtime(message).is_ok() {
@@ -102,7 +97,6 @@ impl<M: Send + 'static> Address<M> {
     /// back if the process is exiting or has exited.
     pub(crate) fn send_as_runtime(&self, message: M) -> Result<(), M> {
         self.push(message)?;
-        // The push was under the lock of the queue, which orders it with the receiver's decision to park.
         self.block.parker.unpark_after_push();
         Ok(())
     }

@@ -262,32 +262,33 @@ impl<M: Send + 'static> Inbox<M> {
 
     /// Receives the next event without selective matching; `None` if the deadline passes first. This is the fast path of
     /// servers; `recv_matching` is the general case.
+    #[inline]
     pub(crate) fn recv_next(&mut self, deadline: Option<Instant>) -> Option<Event<M>> {
         // Pending exit signals, masked signals and saved events need the general case.
         let fast_path = self.me.as_ref().filter(|me| !me.block.needs_attention() && !me.signals_masked());
         if let (Some(me), true) = (fast_path, self.saved.is_empty()) {
             let item = match self.reader.pop() {
                 Some(item) => item,
-                None => {
-                    // No sender waits for an answer of a process that only receives: let messages accumulate.
-                    if me.is_sink() {
-                        throttle::delay_for_batching(deadline);
-                    }
-                    wait_for_item(&self.block, &mut self.reader, deadline)?
-                }
+                None => wait_for_item(&self.block, &mut self.reader, deadline, me.is_sink())?,
             };
             me.note_receive();
-            let event = Event::from(item);
-            // A kill may arrive between the first check and the pop. The sender of this message may have sent it after
-            // the kill, so it must not be handled.
-            if matches!(event, Event::Message(_)) && !self.block.is_exiting() {
-                return Some(event);
+            match item {
+                // A kill may arrive between the first check and the pop. The sender of this message may have sent it after
+                // the kill, so it must not be handled.
+                QueueItem::Message(message) if !self.block.is_exiting() => {
+                    return Some(Event::Message(message));
+                }
+                // A `Down` may be flushed, and a process that is exiting must unwind: the general case does both.
+                item => self.save(item.into()),
             }
-            // A `Down` may be flushed, and a process that is exiting must unwind: the general case does both.
-            self.block.saved_count.fetch_add(1, Ordering::Relaxed);
-            self.saved.push_back(event);
         }
         self.recv_matching(deadline, |_| true)
+    }
+
+    #[cold]
+    fn save(&mut self, event: Event<M>) {
+        self.block.saved_count.fetch_add(1, Ordering::Relaxed);
+        self.saved.push_back(event);
     }
 
     /// Receives the first event that `predicate` accepts; `None` if the deadline passes first.
@@ -318,7 +319,8 @@ impl<M: Send + 'static> Inbox<M> {
         }
         loop {
             let item = self.reader.pop();
-            let event = item.or_else(|| wait_for_item(&self.block, &mut self.reader, deadline))?.into();
+            let event =
+                item.or_else(|| wait_for_item(&self.block, &mut self.reader, deadline, false))?.into();
             if self.is_flushed(&event) {
                 // `demonitor_flush` has subtracted it, and the pop has shortened the queue: count it only once.
                 self.block.saved_count.fetch_add(1, Ordering::Relaxed);
@@ -370,11 +372,20 @@ impl<M: Send + 'static> Inbox<M> {
     }
 }
 
-/// Waits until the queue has an item or the deadline has passed: spins first, then parks.
-fn wait_for_item<T>(block: &ProcessBlock, reader: &mut Reader<T>, deadline: Option<Instant>) -> Option<T> {
-    // A spinning reader sees an empty queue without a lock. Before it parks it must take the lock: see `pop_before_park`.
+/// Waits until the queue has an item or the deadline has passed: spins first, then parks. `is_sink`: no sender waits for
+/// an answer of this process, so messages may accumulate for a moment.
+#[inline(never)]
+fn wait_for_item<T>(
+    block: &ProcessBlock,
+    reader: &mut Reader<T>,
+    deadline: Option<Instant>,
+    is_sink: bool,
+) -> Option<T> {
+    if is_sink {
+        throttle::delay_for_batching(deadline);
+    }
     local::spin(deadline, || reader.pop()).or_else(|| {
-        let item = local::park(deadline, || reader.pop_before_park());
+        let item = local::park(deadline, || reader.pop());
         block.activity.touch();
         item
     })

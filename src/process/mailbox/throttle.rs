@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::hint;
 use std::time::Instant;
 
+use crate::process::park::backoff;
 use crate::process::park::backoff::is_multi_core;
 use crate::process::park::backoff::may_spin;
 
@@ -16,7 +17,7 @@ const BATCHING_SPINS: u32 = 32;
 const CHECK_INTERVAL: u32 = 64;
 
 /// A receiver with more messages than this in its mailbox has fallen behind.
-const BACKLOG_THRESHOLD: usize = 4096;
+const BACKLOG_THRESHOLD: usize = 1024;
 
 /// Length of one delay of a sender, in spin-loop hints: 2 to 3 us.
 const THROTTLE_SPINS: u32 = 100;
@@ -31,11 +32,12 @@ pub(crate) fn delay_for_batching(deadline: Option<Instant>) {
     }
 }
 
-/// Delays a sender that has outrun its receiver by 2 to 3 us, once per [`CHECK_INTERVAL`] messages.
+/// Delays a sender that has outrun its receiver, once per [`CHECK_INTERVAL`] messages: by 2 to 3 us if the receiver can
+/// run on another core, otherwise by a yield.
 ///
-/// `queue_len` returns the number of messages in the mailbox just sent to. A growing backlog would cost both
-/// sides more than the delay: the queue allocates for every few messages, under the lock of the allocator,
-/// which the receiver needs to free memory. (Earlier versions of the BEAM also slowed down such senders.)
+/// `queue_len` returns the number of messages in the mailbox just sent to. A growing backlog costs both sides more than
+/// the delay, because the allocator must get its memory from the kernel: with a short one the same blocks are used
+/// again. (Earlier versions of the BEAM also slowed down such senders.)
 #[inline]
 pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
     thread_local! {
@@ -44,9 +46,8 @@ pub(crate) fn throttle_sender(queue_len: impl FnOnce() -> usize) {
     }
     // The thread-local is gone while the thread exits; such a sender is not delayed.
     let Ok(sent) = SENT.try_with(|sent| sent.replace(sent.get().wrapping_add(1))) else { return };
-    // The queue length is read last: it takes the line that the receiver writes. If there are more runnable
-    // threads than cores, the receiver may need this core, so a spin would not help it.
-    if sent % CHECK_INTERVAL == 0 && may_spin() && queue_len() > BACKLOG_THRESHOLD {
-        (0..THROTTLE_SPINS).for_each(|_| hint::spin_loop());
+    // The queue length is read last: it takes the line that the receiver writes.
+    if sent % CHECK_INTERVAL == 0 && queue_len() > BACKLOG_THRESHOLD {
+        backoff::delay(THROTTLE_SPINS);
     }
 }

@@ -4,9 +4,12 @@
 //!
 //! While the number of active runtime threads does not exceed the number of cores, a waiting thread spins.
 //! While it does, a spinning thread could occupy the core that the awaited sender needs, so the waiting
-//! thread yields instead: among many threads that wait for each other this avoids most of the parking. But if
-//! another program or a CPU-bound thread takes the core, a yield lasts a whole time slice. After a yield that
-//! helped no runtime thread, all threads stop yielding for a while.
+//! thread yields instead: among many threads that wait for each other this avoids most of the parking.
+//!
+//! Both are wrong while another program, or a CPU-bound thread, uses the cores: a yield then lasts a whole time
+//! slice, and a thread that spins uses up its share of CPU time and wakes up later the next time. A thread that
+//! loses its core while it spins or yields, with no profit for other runtime threads, suspends spinning and
+//! yielding of all threads for a while: they park at once, as with [`WaitStrategy::Park`].
 //!
 //! Nothing here affects correctness. Every counter in this file is a heuristic: a stale or lost update costs
 //! some microseconds, never a wake-up. `README.md` lists all counters and constants.
@@ -41,17 +44,17 @@ const MIN_SKIP: u32 = 2;
 /// Upper bound of the number of skipped spins.
 const MAX_SKIP: u32 = 256;
 
-/// A yield that takes longer than this gave the core to another thread for a whole time slice. Then it is
-/// checked whether runtime threads profited from it.
-const SLOW_YIELD: Duration = Duration::from_millis(1);
+/// A yield, or some polls of a spin, that take longer than this gave the core to another thread for a whole time
+/// slice. Then it is checked whether runtime threads profited from it.
+const LOST_CORE: Duration = Duration::from_millis(1);
 
-/// A slow yield is acceptable if, while it lasted, runtime threads had a useful yield at least this often.
+/// The loss of a core is acceptable if, while it lasted, runtime threads had a useful yield at least this often.
 const USEFUL_YIELD_INTERVAL: Duration = Duration::from_micros(3);
 
 /// Number of useful yields a thread counts locally before it adds them to the global counter.
 const COUNTER_BATCH: u32 = 8;
 
-/// Length of the first suspension of yielding. Each further one is four times as long, up to
+/// Length of the first suspension of spinning and yielding. Each further one is four times as long, up to
 /// `MAX_SUSPENSION`.
 const MIN_SUSPENSION: Duration = Duration::from_millis(10);
 /// Upper bound of the length of a suspension; also the time without suspension after which it starts small
@@ -99,8 +102,8 @@ impl WaitStrategy {
 static ACTIVE_THREADS: CachePadded<AtomicIsize> = CachePadded::new(AtomicIsize::new(0));
 /// Number of useful yields of all threads: after the yield the poll found a value. Wraps around.
 static USEFUL_YIELDS: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
-/// No thread yields before this time, in nanoseconds since the epoch of `crate::sync`.
-static NO_YIELD_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// No thread spins or yields before this time, in nanoseconds since the epoch of `crate::sync`.
+static SUSPENDED_UNTIL: AtomicU64 = AtomicU64::new(0);
 /// Length of the next suspension in nanoseconds, not yet clamped.
 static NEXT_SUSPENSION: AtomicU64 = AtomicU64::new(0);
 /// The current [`WaitStrategy`], copied from the settings because each wait reads it.
@@ -184,7 +187,7 @@ impl AdaptiveSpin {
             return None;
         }
         let mut now = Instant::now();
-        if deadline.is_some_and(|at| at <= now) {
+        if deadline.is_some_and(|at| at <= now) || !forced && is_suspended(now) {
             return None;
         }
         // Recent spins found nothing: do not burn 50 µs again.
@@ -202,9 +205,14 @@ impl AdaptiveSpin {
                 // Poll less often with time: each poll takes the cache line that the sender writes.
                 pauses = (pauses + 1).min(4);
                 let found = spin_and_poll(pauses, &mut poll);
-                now = Instant::now();
+                let spin_start = std::mem::replace(&mut now, Instant::now());
+                if now.saturating_duration_since(spin_start) > LOST_CORE && !forced {
+                    // The polls take about a microsecond: another thread had the core.
+                    suspend(spin_start, now);
+                    return found;
+                }
                 found
-            } else if forced || yields < MAX_YIELDS && may_yield(now) {
+            } else if forced || yields < MAX_YIELDS && !is_suspended(now) {
                 yields += 1;
                 self.yield_and_poll(&mut now, &mut poll)
             } else {
@@ -224,33 +232,18 @@ impl AdaptiveSpin {
     /// Yields up to [`YIELDS_BEFORE_PARK`] times, polling after each yield.
     fn yield_briefly<T>(&self, mut now: Instant, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
         (0..YIELDS_BEFORE_PARK)
-            .find_map(|_| if may_yield(now) { self.yield_and_poll(&mut now, &mut poll) } else { None })
+            .find_map(|_| if is_suspended(now) { None } else { self.yield_and_poll(&mut now, &mut poll) })
     }
 
     /// Yields, then polls once. `now` must be the current time, and is updated.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that yields, and it checks whether the yield was useful"
-    )]
     fn yield_and_poll<T>(&self, now: &mut Instant, poll: &mut impl FnMut() -> Option<T>) -> Option<T> {
-        let yield_start = *now;
-        let useful_before = USEFUL_YIELDS.load(Ordering::Relaxed);
-        thread::yield_now();
-        let found = poll();
-        if found.is_some() {
-            self.record_useful_yield();
-        }
-        *now = Instant::now();
-        let elapsed = now.saturating_duration_since(yield_start);
-        if elapsed > SLOW_YIELD {
-            // The core was away for a time slice. If runtime threads used it, their useful yields show in the
-            // counter; if not, another program or a CPU-bound thread did.
-            let useful = USEFUL_YIELDS.load(Ordering::Relaxed).wrapping_sub(useful_before);
-            if u128::from(useful) * USEFUL_YIELD_INTERVAL.as_nanos() < elapsed.as_nanos() {
-                suspend_yielding(yield_start, *now);
+        yield_core(now, || {
+            let found = poll();
+            if found.is_some() {
+                self.record_useful_yield();
             }
-        }
-        found
+            found
+        })
     }
 
     /// Records that a yield was useful. The global counter is updated in batches of [`COUNTER_BATCH`] to
@@ -304,6 +297,44 @@ fn spin_and_poll<T>(pauses: u32, poll: &mut impl FnMut() -> Option<T>) -> Option
     None
 }
 
+/// Yields, calls `then`, and suspends yielding if the core was away for long. `now` must be the current time, and is
+/// updated.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that yields, and it checks whether the yield was useful"
+)]
+fn yield_core<T>(now: &mut Instant, then: impl FnOnce() -> T) -> T {
+    let useful_before = USEFUL_YIELDS.load(Ordering::Relaxed);
+    thread::yield_now();
+    let result = then();
+    let yield_start = std::mem::replace(now, Instant::now());
+    let elapsed = now.saturating_duration_since(yield_start);
+    if elapsed > LOST_CORE {
+        // The core was away for a time slice. If runtime threads used it, their useful yields show in the counter; if
+        // not, another program or a CPU-bound thread did.
+        let useful = USEFUL_YIELDS.load(Ordering::Relaxed).wrapping_sub(useful_before);
+        if u128::from(useful) * USEFUL_YIELD_INTERVAL.as_nanos() < elapsed.as_nanos() {
+            suspend(yield_start, *now);
+        }
+    }
+    result
+}
+
+/// Delays the calling thread for a moment, so that another runtime thread can catch up with it: spins for `spins`
+/// spin-loop hints if that thread can run on another core, otherwise yields. Does nothing while spinning and yielding
+/// are suspended.
+pub(crate) fn delay(spins: u32) {
+    let mut now = Instant::now();
+    if WAIT_STRATEGY.load(Ordering::Relaxed) == WaitStrategy::Park as u8 || is_suspended(now) {
+        return;
+    }
+    if is_oversubscribed() || *CORES == 1 {
+        yield_core(&mut now, || ());
+    } else {
+        (0..spins).for_each(|_| hint::spin_loop());
+    }
+}
+
 /// Returns `true` if the machine has more than one core.
 #[inline]
 pub(crate) fn is_multi_core() -> bool {
@@ -323,25 +354,26 @@ pub(crate) fn is_oversubscribed() -> bool {
     ACTIVE_THREADS.load(Ordering::Relaxed) > *CORES
 }
 
-/// Returns `true` unless yielding is suspended.
-fn may_yield(now: Instant) -> bool {
-    nanos_since_epoch(now) >= NO_YIELD_UNTIL.load(Ordering::Relaxed)
+/// Returns `true` while spinning and yielding are suspended.
+fn is_suspended(now: Instant) -> bool {
+    nanos_since_epoch(now) < SUSPENDED_UNTIL.load(Ordering::Relaxed)
 }
 
-/// Suspends yielding after a yield that only ran foreign or CPU-bound threads; the pause grows from 10 ms to
-/// 1 s.
-fn suspend_yielding(yield_start: Instant, now: Instant) {
-    let (start, now) = (nanos_since_epoch(yield_start), nanos_since_epoch(now));
-    let suspended_until = NO_YIELD_UNTIL.load(Ordering::Relaxed);
-    // Several threads yield to the same foreign thread at once. The first one to return suspends yielding;
-    // the yields of the others began before that, so they must not make the suspension longer.
-    if start < suspended_until {
+/// Suspends spinning and yielding after the calling thread has lost its core to foreign or CPU-bound threads from
+/// `lost_at` until `now`; the suspension grows from 10 ms to 1 s.
+#[cold]
+fn suspend(lost_at: Instant, now: Instant) {
+    let (lost_at, now) = (nanos_since_epoch(lost_at), nanos_since_epoch(now));
+    let suspended_until = SUSPENDED_UNTIL.load(Ordering::Relaxed);
+    // Several threads lose their cores to the same foreign threads at once. The first one to return begins a
+    // suspension; the losses of the others began before that, so they must not make it longer.
+    if lost_at < suspended_until {
         return;
     }
     let (min, max) = (nanos(MIN_SUSPENSION), nanos(MAX_SUSPENSION));
     // A second without a suspension: the foreign load may be gone, so start with a short one.
     let has_decayed = suspended_until.saturating_add(max) < now;
     let next = if has_decayed { min } else { NEXT_SUSPENSION.load(Ordering::Relaxed).clamp(min, max) };
-    NO_YIELD_UNTIL.store(now + next, Ordering::Relaxed);
+    SUSPENDED_UNTIL.store(now + next, Ordering::Relaxed);
     NEXT_SUSPENSION.store(next * 4, Ordering::Relaxed);
 }

@@ -66,14 +66,14 @@ impl Parker {
         self.unpark_after_push();
     }
 
-    /// Wakes the owner if it is parked. Like [`unpark`](Self::unpark), but for a caller that has pushed the
-    /// value under a lock that the owner's poll takes as well: the lock orders the four steps, so the fence
-    /// is not needed.
+    /// Wakes the owner if it is parked. Like [`unpark`](Self::unpark), but for a caller that has just pushed the
+    /// value into a `SegQueue`: the push contains a `SeqCst` read-modify-write, which is ordered before the load
+    /// below, so the fence is not needed.
     #[inline]
     pub(crate) fn unpark_after_push(&self) {
         // Of several wakers exactly one finds `PARKED` in the swap. The load before it keeps the cache line
         // shared in the usual case, a thread that is not parked.
-        let was_parked = self.state.load(Ordering::Relaxed) == PARKED
+        let was_parked = self.state.load(Ordering::SeqCst) == PARKED
             && self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED;
         if let (true, Some(thread)) = (was_parked, self.thread.get()) {
             // The thread counts as active from here on, although the kernel may need a while to schedule it.

@@ -105,6 +105,34 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
+/// A queue. Each operation is one step of the model, as a linearizable queue promises.
+#[derive(Debug)]
+pub(crate) struct SegQueue<T>(crossbeam::queue::SegQueue<T>);
+
+impl<T> SegQueue<T> {
+    pub(crate) const fn new() -> Self {
+        Self(crossbeam::queue::SegQueue::new())
+    }
+
+    #[track_caller]
+    pub(crate) fn push(&self, item: T) {
+        scheduler::step("pushes", Location::caller());
+        self.0.push(item);
+    }
+
+    #[track_caller]
+    pub(crate) fn pop(&self) -> Option<T> {
+        scheduler::step("pops", Location::caller());
+        self.0.pop()
+    }
+
+    #[track_caller]
+    pub(crate) fn len(&self) -> usize {
+        scheduler::step("reads the length", Location::caller());
+        self.0.len()
+    }
+}
+
 /// A condition variable. Only threads of the model may wait on it.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
