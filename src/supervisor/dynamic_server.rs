@@ -10,6 +10,8 @@ use crate::gen_server::reply::{Caller, Next};
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::Pid;
 use crate::process::control::local;
+use crate::process::control::settings::settings;
+use crate::process::park::thread_cache;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{
     Child, ChildCount, ChildError, ChildInfo, Status, StoppingChild, child_info, count, is_dead,
@@ -215,6 +217,8 @@ impl DynamicChildren {
         match child.start(&self.name, log::Level::Info) {
             Ok(Some(pid)) => {
                 child.publish_restart();
+                // For the next restart. Children with another stack size start on a new thread.
+                thread_cache::refill(settings().stack_size);
                 self.children.insert(pid, child);
                 AfterExit::Continue
             }

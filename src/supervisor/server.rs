@@ -13,6 +13,8 @@ use crate::gen_server::callbacks::Info;
 use crate::gen_server::callbacks::InitError;
 use crate::gen_server::reply::Next;
 use crate::pid::Pid;
+use crate::process::control::settings::settings;
+use crate::process::park::thread_cache;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{
     Child, ChildError, ChildRequest, Children, FailedToStartChild, RetryRestart, Status, child_info, count,
@@ -245,6 +247,8 @@ impl Supervisor {
         // No child in the range is temporary, so `start_range` removes none.
         let started = self.start_range(range.clone());
         self.children.0[range].iter().for_each(Child::publish_restart);
+        // For the next restart. Children with another stack size start on a new thread.
+        thread_cache::refill(settings().stack_size);
         if let Err((failed, error)) = started {
             self.retries += 1;
             let child = &mut self.children.0[failed];

@@ -32,12 +32,6 @@ mod real {
 
     pub(crate) mod thread {
         pub(crate) use std::thread::{Builder, Thread, current, park, park_timeout};
-
-        /// Blocks a thread that runs no process.
-        #[expect(clippy::disallowed_methods, reason = "for threads that run no process")]
-        pub(crate) fn sleep(duration: std::time::Duration) {
-            std::thread::sleep(duration);
-        }
     }
 
     /// Returns the current time, for deadlines of waits and timers.

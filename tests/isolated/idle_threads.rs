@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rethread::ExitReason;
 use rethread::process::{self, Inbox};
+use rethread::supervisor::{ChildSpec, Supervise, Supervisor};
 use rethread::task;
 use support::child_program::in_child_program;
 use support::{Gate, attached, eventually};
@@ -166,4 +167,116 @@ fn idle_thread_is_reused_only_with_equal_stack_size() {
         large.insert(thread_of(307, || {}));
     }
     assert!(small.is_disjoint(&large));
+}
+
+#[test]
+fn threads_are_reused_only_by_processes_of_the_same_foreign_thread() {
+    let _watchdog = support::watchdog();
+    let threads = || -> HashSet<ThreadId> { (0..50).map(|_| thread_of(308, || {})).collect() };
+    let (one, other) = thread::scope(|scope| {
+        let (one, other) = (scope.spawn(threads), scope.spawn(threads));
+        (one.join().expect("no panic"), other.join().expect("no panic"))
+    });
+    assert!(one.is_disjoint(&other));
+    // A process that a process starts belongs to the same foreign thread.
+    let mut seen = HashSet::new();
+    eventually("a thread of a child is used by its parent's starter", || {
+        let (tx, rx) = channel();
+        thread_of(308, move || tx.send(thread_of(308, || {})).expect("the test receives"));
+        seen.insert(rx.recv().expect("it sent a value"));
+        seen.contains(&thread_of(308, || {}))
+    });
+}
+
+#[test]
+fn dedicated_thread_runs_one_process_and_so_do_those_of_its_children() {
+    let _watchdog = support::watchdog();
+    keep();
+    let mut seen = HashSet::new();
+    for _ in 0..50 {
+        thread_of(309, || {}); // leaves an idle thread
+        let (tx, rx) = channel();
+        let run = move || {
+            let child_tx = tx.clone();
+            tx.send(thread::current().id()).expect("the test receives");
+            let report = move || child_tx.send(thread::current().id()).expect("the test receives");
+            process::watch(builder(309).spawn(report).expect("a thread")).wait();
+        };
+        process::watch(builder(309).dedicated_thread().spawn(run).expect("a thread")).wait();
+        for thread in rx {
+            assert!(seen.insert(thread), "{thread:?} was used again");
+        }
+        assert!(!seen.contains(&thread_of(309, || {})));
+    }
+}
+
+/// Sets the priority of the calling thread, as a process may do with its thread. Returns `false` where that is not
+/// possible.
+fn lower_priority() -> bool {
+    let Ok(path) = std::fs::read_link("/proc/thread-self") else { return false };
+    let tid = path.file_name().expect("a thread id").to_owned();
+    let mut renice = std::process::Command::new("renice");
+    renice.args(["-n", "7", "-p"]).arg(tid).output().is_ok_and(|output| output.status.success())
+}
+
+/// Returns the nice value of the calling thread: field 19 in proc_pid_stat(5).
+fn nice_value() -> String {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a thread's state");
+    let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
+    after_name.split_whitespace().nth(16).expect("field 19").to_owned()
+}
+
+#[test]
+fn what_a_process_did_to_its_thread_ends_with_its_crash() {
+    in_child_program(|| {
+        let _watchdog = support::watchdog();
+        keep();
+        let (tx, rx) = channel();
+        let worker = ChildSpec::worker("worker", move || {
+            tx.send(nice_value()).expect("the test receives");
+            if !lower_priority() {
+                process::sleep(Duration::MAX); // not on this system
+            }
+            panic!("on request");
+        });
+        let supervisor = Supervisor::one_for_one().max_restarts(20, Duration::from_secs(60)).child(worker);
+        let supervisor = supervisor.start().expect("it starts");
+        let first = rx.recv().expect("it sent a value");
+        if std::process::Command::new("renice").arg("--version").output().is_ok() {
+            for _ in 0..20 {
+                assert_eq!(rx.recv().expect("it sent a value"), first);
+            }
+        }
+        drop(supervisor);
+    });
+}
+
+/// Set in the program that runs the two tests below with the output captured.
+const CAPTURED: &str = "RETHREAD_TEST_CAPTURED";
+
+#[test]
+fn captured_fixture_1_passes() {
+    if std::env::var(CAPTURED).is_ok() {
+        task::spawn(|| println!("a process of the first fixture")).unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn captured_fixture_2_fails_if_captured() {
+    if std::env::var(CAPTURED).is_ok() {
+        task::spawn(|| println!("a process of the second fixture")).unwrap().join().unwrap();
+        panic!("so that its output is shown");
+    }
+}
+
+#[test]
+fn output_of_a_process_is_captured_for_the_test_that_started_it() {
+    let program = std::env::current_exe().expect("the test program has a path");
+    let mut command = std::process::Command::new(program);
+    command.args(["captured_fixture", "--test-threads=1"]).env(CAPTURED, "1").env("RUST_BACKTRACE", "0");
+    let output = command.output().expect("the test program can be run again");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("running 2 tests"), "{text}");
+    assert!(text.contains("a process of the second fixture"), "{text}");
+    assert!(!text.contains("a process of the first fixture"), "{text}");
 }

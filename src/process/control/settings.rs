@@ -53,9 +53,12 @@ pub struct Settings {
     /// than processes were running at the same time. Default 1,024. With 0 each process gets a new thread.
     ///
     /// On a reused thread the thread-locals of foreign code have the values an earlier process left there,
-    /// and their destructors run when the thread exits, not when the process does. A thread whose process
-    /// panicked or was ended by an exit signal is never reused. The environment variable
-    /// `RETHREAD_MAX_IDLE_THREADS` sets another default.
+    /// and their destructors run when the thread exits, not when the process does. The same holds for what a process
+    /// changed of its thread in the operating system, see
+    /// [`Builder::dedicated_thread`](crate::process::Builder::dedicated_thread). A thread whose process panicked or was
+    /// ended by an exit signal is never reused, and a thread is reused only by processes that descend from the same
+    /// foreign thread: in `cargo test`, from the same test, so that the output of a process appears under the test that
+    /// started it. The environment variable `RETHREAD_MAX_IDLE_THREADS` sets another default.
     pub max_idle_threads: usize,
     /// How threads wait for messages and replies. The environment variable `RETHREAD_WAIT_STRATEGY`
     /// (`adaptive`, `park` or `spin`) sets another default.

@@ -213,6 +213,7 @@ pub struct Builder {
     pub(crate) via: Option<Arc<dyn Via>>,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) stack_size: Option<usize>,
+    pub(crate) dedicated_thread: bool,
     pub(crate) kill_grace: Option<Duration>,
     pub(crate) exit_timeout: Option<Duration>,
     /// The starter waits until the process reports that it has started. If the start fails, it learns that from
@@ -273,6 +274,26 @@ impl Builder {
     /// Sets the stack size in bytes. Default: [`Settings::stack_size`](crate::process::Settings::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Gives the process a thread of its own: one that no process has used before, and that none will use afterwards.
+    ///
+    /// Otherwise the process may run on a thread whose earlier process returned normally, and leaves its own thread to
+    /// a later one. So set this for a process that changes its thread: its cores, priority, signal mask, directory,
+    /// or a sandbox (see [limits](crate::docs::limits)). A new thread inherits all this from the thread that starts it;
+    /// therefore processes started by this one have threads of their own, too.
+    ///
+    /// ```
+    /// use rethread::process;
+    ///
+    /// let parser = process::Builder::new().dedicated_thread().spawn(|| {
+    ///     // Restrict this thread here, then handle untrusted input.
+    /// })?;
+    /// # Ok::<(), process::SpawnError>(())
+    /// ```
+    pub fn dedicated_thread(mut self) -> Self {
+        self.dedicated_thread = true;
         self
     }
 
@@ -430,7 +451,8 @@ pub(crate) fn start_process<M: Send + 'static>(
         drop_inbox(inbox);
     });
     let label = builder.label.as_ref().or(builder.name.as_ref()).cloned();
-    match thread_cache::execute(builder.stack_size.unwrap_or(defaults.stack_size), Job { label, body: run }) {
+    let stack_size = builder.stack_size.unwrap_or(defaults.stack_size);
+    match thread_cache::execute(stack_size, Job { label, body: run, dedicated: builder.dedicated_thread }) {
         Ok(()) => {
             std::mem::forget(start_guard);
             Ok(Address::new(block))
