@@ -182,7 +182,10 @@ impl fmt::Display for CommandParseError {
             CommandParseError::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
             CommandParseError::Usage(usage) => write!(f, "usage: {usage}"),
             CommandParseError::Quote(text) => {
-                write!(f, "expected a text in double quotes, with \\\" and \\\\ for those in it, not {text}")
+                write!(
+                    f,
+                    "expected a text in double quotes, with \\\" and \\\\ for those in it, not {text:?}"
+                )
             }
             CommandParseError::List(error) => error.fmt(f),
             CommandParseError::Date(error) => error.fmt(f),

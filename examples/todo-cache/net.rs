@@ -122,11 +122,16 @@ impl Connection {
 
     /// Reads the next event: its kind and its data.
     pub(crate) fn next_event(&mut self) -> io::Result<(String, String)> {
+        const TOO_LONG: &str = "an event is longer than 16 MiB";
         self.stream.get_mut().deadline = Instant::now() + IO_TIMEOUT;
         let (mut kind, mut data) = (String::new(), String::new());
         let mut remaining = MAX_EVENT_LEN;
         loop {
-            let line = self.line(remaining, "an event is longer than 16 MiB")?;
+            // An empty line has a length too.
+            let line = match remaining {
+                0 => return Err(malformed(TOO_LONG)),
+                _ => self.line(remaining, TOO_LONG)?,
+            };
             remaining = remaining.saturating_sub(line.len() + 1);
             let (field, value) = line.split_once(':').unwrap_or((&line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);

@@ -218,7 +218,9 @@ fn parse_other_version(bytes: &[u8], line: Range<usize>) -> Result<Parsed, Parse
         return Ok(Parsed::Incomplete); // the version may not be complete
     }
     let text = bytes[line.clone()].strip_suffix(b"\r").unwrap_or(&bytes[line.clone()]);
-    match text[text.iter().rposition(|byte| *byte == b' ').map_or(0, |blank| blank + 1)..] {
+    let words: Vec<&[u8]> = text.split(|byte| *byte == b' ').collect();
+    let [_, _, version] = words[..] else { return Err(ParseError::Malformed) };
+    match *version {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
             let minor = line.start + text.len() - 1;
             parse(&[&bytes[..minor], b"1", &bytes[minor + 1..]].concat())

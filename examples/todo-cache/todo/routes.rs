@@ -56,7 +56,7 @@ impl From<TodoError> for HttpError {
         let status = match &error {
             TodoError::NoSuchEntry(_) => 404,
             TodoError::Start(StartError::MaxChildren { .. }) | TodoError::Unavailable(_) => 503,
-            TodoError::Start(_) | TodoError::Store(StoreError::ReadOnly { .. }) => 503,
+            TodoError::Start(_) | TodoError::Store(StoreError::NotWritable { .. }) => 503,
             TodoError::Store(_) | TodoError::Unanswered(_) => 500,
         };
         let text = error.to_string();

@@ -127,7 +127,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`] but `Stale`, `WrongShard` and `ReadOnly`.
+    /// Any [`StoreError`] but `Stale`, `WrongShard` and `NotWritable`.
     ///
     /// # Panics
     ///
@@ -182,7 +182,8 @@ impl Store {
             }
             Err(why) => self.open_for_reads(why),
         };
-        let why = result.as_ref().map_or_else(Clone::clone, Clone::clone);
+        let (Ok(why) | Err(why)) = &result;
+        let why = why.clone();
         let pause = RETRY_INTERVAL.max(began.elapsed() * RETRY_FACTOR);
         self.fault = Some(Fault { why, retry_at: Instant::now() + pause });
         result.map(drop)
@@ -262,10 +263,10 @@ impl Store {
     /// - [`StoreError::Stale`] if an event does not fit the stored list: another entry has its id, or the id
     ///   was never used in the list.
     /// - [`StoreError::WrongShard`] if a list belongs to another shard.
-    /// - [`StoreError::ReadOnly`] if an earlier batch could not be written, and the shard cannot be opened for changes
-    ///   again.
+    /// - [`StoreError::NotWritable`] if the shard is read only or closed, and cannot be opened for changes again.
     /// - [`StoreError::Io`] if this batch could not be written: the shard is read only now, or closed.
-    /// - Any error of [`open`](Self::open), if the shard is closed.
+    /// - [`StoreError::Damaged`] if the content of the shard is wrong: the shard is closed now. Also a later change gets
+    ///   this error.
     pub(crate) fn append(&mut self, batch: &[(ListName, Event)]) -> Result<(), StoreError> {
         for (list, _) in batch {
             self.check_home(list)?;
@@ -330,7 +331,7 @@ impl Store {
     fn refusal(&self) -> StoreError {
         match self.fault.as_ref().map(|fault| &fault.why) {
             Some(StoreError::Io { path, source }) => {
-                StoreError::ReadOnly { path: path.clone(), source: Arc::clone(source) }
+                StoreError::NotWritable { path: path.clone(), source: Arc::clone(source) }
             }
             Some(why) => why.clone(),
             None => io_error(&self.path)(io::Error::other("it is not open")),

@@ -58,8 +58,8 @@ pub(crate) enum StoreError {
         /// The entry of the event.
         id: EntryId,
     },
-    /// An earlier change could not be written. This one was not tried; reads go on.
-    ReadOnly {
+    /// An earlier change could not be written, or the shard could not be opened. This one was not tried.
+    NotWritable {
         /// The file that could not be written.
         path: PathBuf,
         /// The error of the operating system.
@@ -182,9 +182,9 @@ impl fmt::Display for StoreError {
                 "the list {:?} is kept in another state than this change of entry {id} was made for: load it anew",
                 list.as_str()
             ),
-            StoreError::ReadOnly { path, source } => write!(
+            StoreError::NotWritable { path, source } => write!(
                 f,
-                "nothing was changed: {} can only be read at the moment ({}); see that it may be written and has room \
+                "nothing was changed: {} cannot be written at the moment ({}); see that it may be written and has room \
                  on its disk",
                 path.display(),
                 OneLine(&source.to_string())
@@ -202,7 +202,7 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            StoreError::Io { source, .. } | StoreError::ReadOnly { source, .. } => Some(source),
+            StoreError::Io { source, .. } | StoreError::NotWritable { source, .. } => Some(source),
             _ => None,
         }
     }
