@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::shell::BYTE_ORDER_MARK;
 use crate::todo::list::{Entry, EntryId, Event};
 use crate::todo::name::{ListName, Title};
 use crate::todo::store::{Store, shard_of};
@@ -33,15 +34,45 @@ pub(crate) fn export(dir: &Path, to: Option<PathBuf>) -> Result<(), Failure> {
     if !dir.join("shards").exists() {
         return Err(format!("there are no lists in {}", dir.display()).into());
     }
-    let stores = open(dir)?;
-    let mut out: Box<dyn Write> = match &to {
-        Some(path) => {
-            Box::new(File::create_new(path).map_err(|error| format!("{}: {error}", path.display()))?)
-        }
-        None => Box::new(io::stdout().lock()),
+    let mut stores = open(dir)?;
+    let count = match &to {
+        Some(path) => write_file(path, |out| write_lists(&mut stores, out))?,
+        None => write_lists(&mut stores, &mut io::stdout().lock())?,
     };
+    say(&format!("{count} lists exported"));
+    Ok(())
+}
+
+/// Creates a file. It is complete and on disk, or does not exist.
+fn write_file<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T, Failure>) -> Result<T, Failure> {
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    if path.symlink_metadata().is_ok() {
+        let exists = File::create_new(path).err().unwrap_or_else(|| io::ErrorKind::AlreadyExists.into());
+        return Err(failed(exists).into());
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // With the mode of any new file, which the umask restricts.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.prefix(".export-").tempfile_in(dir).map_err(failed)?;
+    let mut out = BufWriter::new(file);
+    let result = fill(&mut out).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist_noclobber(path).map_err(|error| failed(error.error))?;
+    Ok(result)
+}
+
+/// Reports on the standard error. The work is done, so a failure is ignored.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes all lists. Returns how many there are.
+fn write_lists(stores: &mut [Store], out: &mut dyn Write) -> Result<usize, Failure> {
     let mut names = Vec::new();
-    for store in &stores {
+    for store in stores.iter_mut() {
         names.extend(store.lists()?);
     }
     names.sort();
@@ -54,12 +85,11 @@ pub(crate) fn export(dir: &Path, to: Option<PathBuf>) -> Result<(), Failure> {
         writeln!(out, "{line}")?;
     }
     out.flush()?;
-    writeln!(io::stderr(), "{} lists exported", names.len())?;
-    Ok(())
+    Ok(names.len())
 }
 
 /// Adds all lists of a file, or of the standard input, to a folder that has none of them. All input is read
-/// before anything is written.
+/// before anything is written. If a shard cannot be written, the error says how many lists the shards before it got.
 pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
     let input: Box<dyn BufRead> = match &from {
         Some(path) => Box::new(BufReader::new(
@@ -69,15 +99,17 @@ pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
     };
     let mut lists: Vec<ArchivedList> = Vec::new();
     for (number, line) in input.lines().enumerate() {
-        let line = line?;
+        let line = line.map_err(|error| format!("line {}: {error}", number + 1))?;
+        // Some editors begin a file with a byte order mark.
+        let line = if number == 0 { line.trim_start_matches(BYTE_ORDER_MARK) } else { &line };
         if !line.trim().is_empty() {
-            lists.push(ArchivedList::read(&line).map_err(|error| format!("line {}: {error}", number + 1))?);
+            lists.push(ArchivedList::read(line).map_err(|error| format!("line {}: {error}", number + 1))?);
         }
     }
     // Reject the whole input if any list exists already, or is in the file twice.
     let mut stores = open(dir)?;
     let mut existing = BTreeSet::new();
-    for store in &stores {
+    for store in &mut stores {
         existing.extend(store.lists()?);
     }
     if let Some(duplicate) = lists.iter().find(|archived| !existing.insert(archived.list.clone())) {
@@ -92,10 +124,16 @@ pub(crate) fn import(dir: &Path, from: Option<PathBuf>) -> Result<(), Failure> {
     for archived in &lists {
         batches[shard_of(&archived.list, SHARDS)].extend(archived.events());
     }
+    let mut imported = 0;
     for (store, batch) in stores.iter_mut().zip(&batches).filter(|(_, batch)| !batch.is_empty()) {
-        store.append(batch)?;
+        store.append(batch).map_err(|error| match imported {
+            0 => Failure::from(error),
+            _ => format!("{imported} of {} lists were imported; then: {error}", lists.len()).into(),
+        })?;
+        imported += batch.iter().map(|(list, _)| list).collect::<BTreeSet<_>>().len();
     }
-    writeln!(io::stderr(), "{} lists imported", lists.len())?;
+    // A list without any entry so far is not stored.
+    say(&format!("{} lists imported", lists.len()));
     Ok(())
 }
 

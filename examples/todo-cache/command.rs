@@ -1,11 +1,13 @@
 //! Parses a line of the shell into a command, and has the help text.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::num::ParseIntError;
 
 use rethread::observer::SortBy;
 
+use crate::text::unquote;
 use crate::todo::date::{Date, DateError};
 use crate::todo::inject::Fault;
 use crate::todo::list::EntryId;
@@ -27,7 +29,10 @@ kill NAME                     kill a process: lists, db.workers, db.worker.1, li
 crash NAME                    make a process panic in a handler
 hang NAME                     make a process block in a handler: calls to it time out until it is killed
 help                          show this text
-quit                          stop the system and exit, like the end of the input";
+quit                          stop the system and exit, like the end of the input
+
+A LIST or NAME with blanks is written in double quotes: list \"my list\". So is a TITLE that begins or ends with a blank, or
+begins with a double quote. Within the quotes, \\\" \\\\ \\u{1f6d2} stand for a quote, a backslash, and a character by its number.";
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub(crate) enum Command {
 pub(crate) enum CommandParseError {
     Unknown(String),
     Usage(&'static str),
+    /// A word begins with a double quote, and is not a quoted text.
+    Quote(String),
     List(NameError),
     Date(DateError),
     Id(String, ParseIntError),
@@ -80,11 +87,11 @@ impl Command {
             "lists" => Command::Lists,
             "tree" => Command::Tree,
             "top" => Command::Top(words.sort_key()?),
-            "info" => Command::Info(words.rest_of_line()?.to_owned()),
+            "info" => Command::Info(words.rest_of_line()?.into_owned()),
             "events" => Command::Events,
-            "kill" => Command::Inject(Fault::Kill, words.rest_of_line()?.to_owned()),
-            "crash" => Command::Inject(Fault::Crash, words.rest_of_line()?.to_owned()),
-            "hang" => Command::Inject(Fault::Hang, words.rest_of_line()?.to_owned()),
+            "kill" => Command::Inject(Fault::Kill, words.rest_of_line()?.into_owned()),
+            "crash" => Command::Inject(Fault::Crash, words.rest_of_line()?.into_owned()),
+            "hang" => Command::Inject(Fault::Hang, words.rest_of_line()?.into_owned()),
             "help" => Command::Help,
             "quit" => Command::Quit,
             _ => return Err(CommandParseError::Unknown(verb.to_owned())),
@@ -100,18 +107,30 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Returns the next word, which is required.
-    fn next(&mut self) -> Result<&'a str, CommandParseError> {
+    /// Returns the next word, which is required. It may be quoted.
+    fn next(&mut self) -> Result<Cow<'a, str>, CommandParseError> {
+        if self.rest.starts_with('"') {
+            let quoted = unquote(self.rest)
+                .filter(|(_, rest)| rest.is_empty() || rest.starts_with(char::is_whitespace));
+            let (word, rest) = quoted.ok_or_else(|| CommandParseError::Quote(self.rest.to_owned()))?;
+            self.rest = rest.trim_start();
+            return Ok(word.into());
+        }
         let (word, rest) = first_word(self.rest);
         self.rest = rest;
-        if word.is_empty() { Err(CommandParseError::Usage(self.usage)) } else { Ok(word) }
+        if word.is_empty() { Err(CommandParseError::Usage(self.usage)) } else { Ok(word.into()) }
     }
 
-    /// Returns the rest of the line, which must not be empty.
-    fn rest_of_line(&mut self) -> Result<&'a str, CommandParseError> {
+    /// Returns the rest of the line, which must not be empty. It may be quoted as a whole; otherwise it is taken as it is,
+    /// with the quotes in it.
+    fn rest_of_line(&mut self) -> Result<Cow<'a, str>, CommandParseError> {
+        if let Some((text, "")) = unquote(self.rest) {
+            self.rest = "";
+            return Ok(text.into());
+        }
         match std::mem::take(&mut self.rest) {
             "" => Err(CommandParseError::Usage(self.usage)),
-            rest => Ok(rest),
+            rest => Ok(rest.into()),
         }
     }
 
@@ -137,7 +156,7 @@ impl<'a> Words<'a> {
 
     fn id(&mut self) -> Result<EntryId, CommandParseError> {
         let word = self.next()?;
-        word.parse().map_err(|error| CommandParseError::Id(word.to_owned(), error))
+        word.parse().map_err(|error| CommandParseError::Id(word.into_owned(), error))
     }
 
     fn title(&mut self) -> Result<Title, CommandParseError> {
@@ -162,6 +181,12 @@ impl fmt::Display for CommandParseError {
         match self {
             CommandParseError::Unknown(verb) => write!(f, "there is no command {verb:?}: `help` lists them"),
             CommandParseError::Usage(usage) => write!(f, "usage: {usage}"),
+            CommandParseError::Quote(text) => {
+                write!(
+                    f,
+                    "expected a text in double quotes, with \\\" and \\\\ for those in it, not {text:?}"
+                )
+            }
             CommandParseError::List(error) => error.fmt(f),
             CommandParseError::Date(error) => error.fmt(f),
             CommandParseError::Id(word, error) => {
@@ -175,7 +200,7 @@ impl fmt::Display for CommandParseError {
 impl Error for CommandParseError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            CommandParseError::Unknown(_) | CommandParseError::Usage(_) => None,
+            CommandParseError::Unknown(_) | CommandParseError::Usage(_) | CommandParseError::Quote(_) => None,
             CommandParseError::List(error) => Some(error),
             CommandParseError::Date(error) => Some(error),
             CommandParseError::Id(_, error) => Some(error),

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use rethread::process::{self, Event, Inbox};
 use rethread::{ExitReason, Pid};
 
+use crate::text::one_line;
 use crate::todo::client::Client;
 use crate::todo::date::Date;
 use crate::todo::error::TodoError;
@@ -25,7 +26,7 @@ use crate::todo::name::{ListName, Title};
 use crate::todo::shape::Shape;
 use crate::todo::system::{Config, SYSTEM, System};
 use crate::todo::tree;
-use crate::{not_started, one_line};
+use crate::{not_started, signal};
 
 /// How many processes add entries while others are killed.
 const WRITERS: usize = 4;
@@ -35,6 +36,9 @@ const ENTRIES: usize = 100;
 
 /// How long that may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the processes may take to exit, if the program is stopped by a signal.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum number of crashes until the system gives up. On a slow machine it takes more than four,
 /// because the first is no longer counted when the fourth occurs.
@@ -50,12 +54,45 @@ const SUPERVISED_PROCESSES: [&str; 6] =
 
 type Failure = Box<dyn Error>;
 
-/// Runs the demonstration. The status is a success only if every acknowledged entry was found.
+/// Runs the demonstration. The status is a success only if every acknowledged entry was found. SIGTERM and SIGINT end the
+/// program after it has removed its temporary folder.
 pub(crate) fn run(dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let temporary = tempfile::tempdir()?;
-    let dir = dir.unwrap_or_else(|| temporary.path().join("persist"));
-    let lost = process::attach_receiver(|inbox| Demo::new(inbox, &dir).run_script())??;
-    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let received = Arc::new(AtomicI32::new(0));
+    let mut temporary = None;
+    let result = process::attach_receiver(|inbox| {
+        exit_on_signal(&received)?;
+        let dir = match dir {
+            Some(dir) => dir,
+            None => {
+                let folder =
+                    tempfile::tempdir().map_err(|error| format!("cannot create a folder: {error}"))?;
+                temporary.insert(folder).path().join("persist")
+            }
+        };
+        Demo::new(inbox, &dir).run_script()
+    });
+    // All processes are linked to that of the demonstration. After their exits no file is created any more.
+    let watches: Vec<_> = tree::members().iter().map(|member| process::watch(member.pid)).collect();
+    watches.iter().for_each(|watch| drop(watch.wait_timeout(EXIT_TIMEOUT)));
+    drop(temporary);
+    match received.load(Ordering::Relaxed) {
+        0 => {
+            let lost = result??;
+            Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        number => signal::exit_by(number),
+    }
+}
+
+/// Kills the calling process at SIGTERM and SIGINT, and records the number of the signal.
+fn exit_on_signal(received: &Arc<AtomicI32>) -> Result<(), Failure> {
+    let (main, received) =
+        (process::current().ok_or("the demonstration is not a process")?, Arc::clone(received));
+    let exit = move |signal| {
+        received.store(signal, Ordering::Relaxed);
+        process::exit(main, ExitReason::Kill);
+    };
+    Ok(signal::on_termination(exit).map_err(|error| format!("cannot receive signals: {error}"))?)
 }
 
 /// The demonstration. The main thread runs it as a process that is linked to the system and traps exits.

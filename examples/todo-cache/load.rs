@@ -16,11 +16,14 @@ use rethread::task::{self, Task};
 use serde_json::Value;
 
 use crate::net::{Connection, Reply, authority};
+use crate::text::clip;
 
 /// The number of lists.
 const LISTS: u64 = 1000;
 /// One request of this number adds an entry; the others read.
 const WRITES: u64 = 5;
+/// The pause of a client after a request without an answer, such as one to a server that has exited.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// The options of the command.
 #[derive(Debug, Clone)]
@@ -33,13 +36,26 @@ pub(crate) struct LoadConfig {
     pub(crate) seed: u64,
 }
 
-/// Puts load on a running server. The status is a success if every acknowledged entry was found and every
-/// request was answered.
+/// Puts load on a running server. The status is a success if every acknowledged entry is stored once, every request was
+/// answered, and some of each kind were not refused. A server may refuse the others: it is there to be overloaded.
 pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     let server = authority(&config.url)?;
     let reply = Connection::open(&server).and_then(|mut one| one.request("GET", "/api/tree", &[]));
-    let reply = reply.map_err(|error| format!("there is no server at {}: {error}", config.url))?;
-    if config.kill_every.is_some() && !reply.body.contains("\"allow_kill\":true") {
+    let reply = reply.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => format!("cannot use {}: {error}", config.url),
+        _ => format!("there is no server at {}: {error}", config.url),
+    })?;
+    let tree: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    match reply.status {
+        200 if tree["tree"].is_array() => {}
+        200 => return Err(format!("{} is not a todo-cache server", config.url).into()),
+        status => {
+            return Err(
+                format!("the server at {} answers {status}: {}", config.url, clip(&reply.body, 200)).into()
+            );
+        }
+    }
+    if config.kill_every.is_some() && tree["allow_kill"] != true {
         return Err("the server does not allow to kill: start it with --allow-kill".into());
     }
     // Start the clients and the killer, show the progress, then stop them all.
@@ -53,9 +69,10 @@ pub(crate) fn run(config: LoadConfig) -> Result<ExitCode, Box<dyn Error>> {
     let clients = clients?;
     let killer = config.kill_every.map(|every| {
         let (stats, server) = (Arc::clone(&stats), server.clone());
-        task::spawn(move || kill(&server, every, &stats))
+        let duration = config.duration;
+        task::spawn(move || kill(&server, every, duration, &stats))
     });
-    show_progress(&config, &stats)?;
+    show_progress(&config, &stats);
     stats.stopped.store(true, Ordering::Relaxed);
     let mut times = Histogram::<u64>::new(3)?;
     for client in clients {
@@ -73,6 +90,8 @@ struct LoadStats {
     answered: AtomicU64,
     refused: AtomicU64,
     unanswered: AtomicU64,
+    /// The entries that were sent, acknowledged or not.
+    writes: AtomicU64,
     /// The acknowledged entries: list and title.
     acknowledged: Mutex<Vec<(String, String)>>,
     run: u128,
@@ -87,6 +106,7 @@ impl LoadStats {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
             acknowledged: Mutex::default(),
             run,
         }
@@ -134,6 +154,7 @@ impl<'a> Client<'a> {
             let began = Instant::now();
             let answer = if self.rng.below(WRITES) == 0 {
                 let title = format!("{} of client {} in run {}", number, self.number, self.stats.run);
+                self.stats.writes.fetch_add(1, Ordering::Relaxed);
                 let query = [("list", list.as_str()), ("date", &date), ("title", &title)];
                 let answer = self.request("POST", "/add_entry", &query);
                 if answer.as_ref().is_ok_and(|reply| reply.status == 200) {
@@ -149,6 +170,9 @@ impl<'a> Client<'a> {
                 Err(_) => &self.stats.unanswered,
             };
             count.fetch_add(1, Ordering::Relaxed);
+            if answer.is_err() {
+                process::sleep(ERROR_PAUSE);
+            }
             // The histogram resizes itself, so no value is out of range.
             let _ = times.record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
@@ -156,23 +180,32 @@ impl<'a> Client<'a> {
     }
 
     fn request(&mut self, method: &str, path: &str, query: &[(&str, &str)]) -> io::Result<Reply> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(self.server)?,
-        };
-        let reply = connection.request(method, path, query)?;
-        self.connection = Some(connection);
+        let kept = self.connection.take();
+        let is_kept = kept.is_some();
+        let mut connection = kept.map_or_else(|| Connection::open(self.server), Ok)?;
+        let mut result = connection.request(method, path, query);
+        // A server may close a connection between two requests. A read is repeated then; a change must not be.
+        if result.is_err() && is_kept && method == "GET" {
+            connection = Connection::open(self.server)?;
+            result = connection.request(method, path, query);
+        }
+        let reply = result?;
+        self.connection = (!reply.closes).then_some(connection);
         Ok(reply)
     }
 }
 
 /// Kills a random process of the system at each interval, except the top supervisor, the web server and the
 /// chaos test.
-fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
+fn kill(server: &str, every: Duration, duration: Duration, stats: &LoadStats) -> u64 {
     let mut rng = Rng(stats.run as u64);
     let mut kills = 0;
     while !stats.stopped.load(Ordering::Relaxed) {
-        process::sleep(every);
+        let remaining = duration.saturating_sub(stats.began.elapsed());
+        process::sleep(every.min(remaining));
+        if remaining <= every {
+            break;
+        }
         let Ok(mut connection) = Connection::open(server) else { continue };
         let Ok(reply) = connection.request("GET", "/api/tree", &[]) else { continue };
         let tree: Value = serde_json::from_str(&reply.body).unwrap_or_default();
@@ -195,26 +228,28 @@ fn kill(server: &str, every: Duration, stats: &LoadStats) -> u64 {
     kills
 }
 
-/// Prints the progress each second, until the duration is over.
-fn show_progress(config: &LoadConfig, stats: &LoadStats) -> io::Result<()> {
+/// Prints the progress each second, until the duration is over. The load goes on if it cannot be printed.
+fn show_progress(config: &LoadConfig, stats: &LoadStats) {
     let mut out = io::stderr();
     let end = if out.is_terminal() { '\r' } else { '\n' };
     let mut before = 0;
     while stats.began.elapsed() < config.duration {
         process::sleep(Duration::from_secs(1).min(config.duration.saturating_sub(stats.began.elapsed())));
         let [answered, refused, unanswered] = stats.counts();
-        write!(
+        let _ = write!(
             out,
             "{:>4} s of {}   {:>7} requests/s   refused {refused}   unanswered {unanswered}   acknowledged {}{end}",
             stats.began.elapsed().as_secs(),
             config.duration.as_secs(),
             answered - before,
             stats.acknowledged.lock().len()
-        )?;
-        out.flush()?;
+        );
+        let _ = out.flush();
         before = answered;
     }
-    if end == '\r' { writeln!(out) } else { Ok(()) }
+    if end == '\r' {
+        let _ = writeln!(out);
+    }
 }
 
 /// The outcome for the acknowledged entries.
@@ -257,8 +292,8 @@ fn entries(server: &str, list: &str) -> Result<Value, Box<dyn Error>> {
         match Connection::open(server)
             .and_then(|mut one| one.request("GET", "/entries.json", &[("list", list)]))
         {
-            Ok(Reply { status: 200, body }) => return Ok(serde_json::from_str(&body)?),
-            Ok(Reply { status, body }) => last = format!("{status} {body}"),
+            Ok(Reply { status: 200, body, .. }) => return Ok(serde_json::from_str(&body)?),
+            Ok(Reply { status, body, .. }) => last = format!("{status} {}", clip(&body, 200)),
             Err(error) => last = error.to_string(),
         }
         process::sleep(Duration::from_millis(100));
@@ -266,6 +301,7 @@ fn entries(server: &str, list: &str) -> Result<Value, Box<dyn Error>> {
     Err(format!("the list {list:?} cannot be read: {last}").into())
 }
 
+/// Prints the counts. Returns the verdict.
 fn report(
     config: &LoadConfig,
     stats: &LoadStats,
@@ -275,27 +311,50 @@ fn report(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let [answered, refused, unanswered] = stats.counts();
     let requests = answered + refused + unanswered;
-    let mut out = io::stdout();
-    writeln!(
-        out,
-        "{} clients, {} s: {requests} requests, {:.0} a second; {kills} kills",
+    let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+    let Audit { acknowledged, found, lost, duplicated } = audit;
+    let text = format!(
+        "{} clients, {} s: {requests} requests, {:.0} a second; {kills} kills\n\
+         an answer took {:.2} ms (50 %), {:.2} ms (90 %), {:.2} ms (99 %), {:.2} ms (99.9 %), {:.2} ms at most\n\
+         answered {answered}, refused {refused}, unanswered {unanswered}\n\
+         acknowledged {acknowledged}, found {found}, lost {lost}, duplicated {duplicated}\n",
         config.clients,
         config.duration.as_secs(),
-        requests as f64 / config.duration.as_secs_f64()
-    )?;
-    let at = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
-    writeln!(
-        out,
-        "an answer took {:.2} ms (50 %), {:.2} ms (90 %), {:.2} ms (99 %), {:.2} ms (99.9 %), {:.2} ms at most",
+        requests as f64 / config.duration.as_secs_f64(),
         at(0.5),
         at(0.9),
         at(0.99),
         at(0.999),
         times.max() as f64 / 1000.0
-    )?;
-    writeln!(out, "answered {answered}, refused {refused}, unanswered {unanswered}")?;
-    let Audit { acknowledged, found, lost, duplicated } = audit;
-    writeln!(out, "acknowledged {acknowledged}, found {found}, lost {lost}, duplicated {duplicated}")?;
-    let good = *lost == 0 && *duplicated == 0 && unanswered == 0;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    );
+    // The verdict does not depend on whether anything reads the report.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    let faults = faults(stats.counts(), stats.writes.load(Ordering::Relaxed), audit);
+    if faults.is_empty() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(format!("the run failed: {}", faults.join("; ")).into())
+    }
+}
+
+/// Returns what is wrong with a run: nothing, if it is a success.
+fn faults([answered, refused, unanswered]: [u64; 3], writes: u64, audit: &Audit) -> Vec<String> {
+    let all = [
+        (audit.lost > 0, format!("{} acknowledged entries are lost", audit.lost)),
+        (
+            audit.duplicated > 0,
+            format!("{} acknowledged entries are stored more than once", audit.duplicated),
+        ),
+        (unanswered > 0, format!("{unanswered} requests were not answered")),
+        (answered == 0, format!("no request succeeded, {refused} were refused")),
+        // Without an acknowledged entry nothing was checked.
+        (
+            answered > 0 && writes > 0 && audit.acknowledged == 0,
+            format!("none of {writes} new entries was acknowledged"),
+        ),
+    ];
+    all.into_iter().filter(|(is_fault, _)| *is_fault).map(|(_, text)| text).collect()
 }

@@ -20,12 +20,14 @@ mod net;
 mod screen;
 mod serve;
 mod shell;
+mod signal;
+mod text;
 #[allow(dead_code, reason = "the tests use more of it than the commands do")]
 mod todo;
 mod watch;
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use rethread::StartError;
 
+use crate::text::one_line;
 use crate::todo::shape::Shape;
 use crate::todo::system::{Config, store_error};
 
@@ -81,17 +84,17 @@ enum Command {
         #[arg(default_value = "http://127.0.0.1:5454")]
         url: String,
         /// Stop after N frames.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         frames: Option<u32>,
     },
-    /// Puts load on a running server, and checks that no acknowledged entry is lost; if one is, the exit
-    /// status is 1.
+    /// Puts load on a running server, and checks that no acknowledged entry is lost. The exit status is 1 if
+    /// one is, if a request was not answered, or if all were refused.
     Load {
         #[arg(default_value = "http://127.0.0.1:5454")]
         url: String,
-        #[arg(long, default_value_t = 28)]
+        #[arg(long, default_value_t = 28, value_parser = clap::value_parser!(u32).range(1..))]
         clients: u32,
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
         seconds: u64,
         /// Kill a process of the server at this interval; requires a server with --allow-kill.
         #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
     if std::env::var_os("RUST_LOG").is_some() {
         rethread::logger::init();
     }
+    signal::report_file_size_limit();
     let cli = Cli::parse();
     let dir = cli.dir.clone().unwrap_or_else(|| "persist".into());
     let (shape, max_lists) = (cli.shape, cli.max_lists);
@@ -129,8 +133,13 @@ fn main() -> ExitCode {
         }),
     };
     result.unwrap_or_else(|error| {
+        let text = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => signal::exit_by_broken_pipe(),
+            Some(error) => format!("cannot write to the standard output: {error}"),
+            None => one_line(&error.to_string()),
+        };
         // If this fails too, there is no way to report it.
-        let _ = writeln!(std::io::stderr(), "todo-cache: {}", one_line(&error.to_string()));
+        let _ = writeln!(io::stderr(), "todo-cache: {text}");
         ExitCode::FAILURE
     })
 }
@@ -153,9 +162,4 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Converts a start error for the user: the error of the store, if that is the cause.
 fn not_started(error: &StartError) -> Box<dyn Error> {
     store_error(error).map_or_else(|| error.clone().into(), |error| error.clone().into())
-}
-
-/// Replaces line breaks by blanks: an exit reason may contain a panic message.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -6,10 +6,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rethread::process::{self, Address, Event, Inbox};
+use rethread::process::{self, Event, Inbox};
 
+use crate::text::one_line;
 use crate::todo::system::{Config, System, WebConfig};
-use crate::{not_started, one_line};
+use crate::{not_started, signal};
 
 /// Sent when the program receives SIGTERM or SIGINT.
 struct Quit;
@@ -30,11 +31,13 @@ fn serve_until_exit(
     allow_kill: bool,
 ) -> Result<ExitCode, Box<dyn Error>> {
     process::trap_exit(true);
-    let address = listener.local_addr()?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
     let (shape, dir) = (config.shape, config.dir.clone());
     let web = Some(WebConfig { listener: Arc::new(listener), allow_kill });
     let system = System::start_link(Config { web, ..config }).map_err(|error| not_started(&error))?;
-    on_signal(inbox.address())?;
+    let main = inbox.address();
+    signal::on_termination(move |_| main.send(Quit))
+        .map_err(|error| format!("cannot receive signals: {error}"))?;
     let mut out = io::stdout();
     writeln!(out, "todo-cache serves http://{address}, shape {shape}, data in {}", dir.display())?;
     out.flush()?;
@@ -53,19 +56,4 @@ fn serve_until_exit(
             _ => {}
         }
     }
-}
-
-/// Forwards SIGTERM and SIGINT. A thread waits for them, because very little is allowed in a signal handler.
-#[cfg(unix)]
-fn on_signal(to: Address<Quit>) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-    let forward = move || signals.forever().for_each(|_| to.send(Quit));
-    std::thread::Builder::new().name("signals".into()).spawn(forward).map(drop)
-}
-
-/// Does nothing: without Unix signals, the program is terminated.
-#[cfg(not(unix))]
-fn on_signal(_: Address<Quit>) -> io::Result<()> {
-    Ok(())
 }

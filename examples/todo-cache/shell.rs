@@ -13,6 +13,8 @@ use rethread::process::{self, Address, Event, Inbox, SpawnError};
 use rethread::{ExitReason, Pid};
 
 use crate::command::{Command, HELP};
+use crate::not_started;
+use crate::text::{one_line, printable, quoted_rest, quoted_word};
 use crate::todo::client::Client;
 use crate::todo::error::TodoError;
 use crate::todo::inject::{Fault, InjectError, hang, inject};
@@ -20,10 +22,12 @@ use crate::todo::list::Entry;
 use crate::todo::name::ListName;
 use crate::todo::system::{Config, System};
 use crate::todo::tree;
-use crate::{not_started, one_line};
 
 /// The maximum length of a line, in bytes.
 const MAX_LINE_LEN: u64 = 4096;
+
+/// A mark that some editors put at the beginning of a file.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The number of lines that `top` shows.
 const MAX_SHOWN: usize = 10;
@@ -34,6 +38,8 @@ enum Input {
     TooLong,
     NotText,
     End,
+    /// The standard input cannot be read.
+    Failed(io::Error),
 }
 
 /// What the shell does after a command.
@@ -58,6 +64,7 @@ fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Bo
     let mut events = observer::events();
     let mut out = io::stdout();
     let prompt = if io::stdin().is_terminal() { "> " } else { "" };
+    let mut is_first_line = true;
     loop {
         // Request one line, and wait for it or for the exit of the system.
         write!(out, "{prompt}")?;
@@ -68,9 +75,19 @@ fn command_loop(inbox: &mut Inbox<Input>, config: Config) -> Result<ExitCode, Bo
                 write!(out, "{}", if prompt.is_empty() { "" } else { "\n" })?; // so that the prompt of the terminal is on a line of its own
                 AfterCommand::Quit
             }
-            Ok(Input::Line(line)) => execute(&mut out, client, &line, &mut events)?,
+            Ok(Input::Line(line)) => {
+                // Some editors begin a file with a byte order mark.
+                let line =
+                    if is_first_line { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line) } else { &line };
+                is_first_line = false;
+                execute(&mut out, client, line, &mut events)?
+            }
             Ok(Input::TooLong) => print_error(&mut out, &format!("a line has at most {MAX_LINE_LEN} bytes"))?,
             Ok(Input::NotText) => print_error(&mut out, &"the line is not UTF-8 text")?,
+            Ok(Input::Failed(error)) => {
+                system.stop()?;
+                return Err(format!("cannot read the standard input: {error}").into());
+            }
             Err(reason) => AfterCommand::SystemExited(reason),
         };
         match after {
@@ -115,7 +132,8 @@ fn reader(shell: Address<Input>) -> Result<Address<()>, SpawnError> {
 fn read_line(from: &mut impl BufRead) -> Input {
     let mut line = Vec::new();
     match from.by_ref().take(MAX_LINE_LEN + 1).read_until(b'\n', &mut line) {
-        Ok(0) | Err(_) => return Input::End,
+        Ok(0) => return Input::End,
+        Err(error) => return Input::Failed(error),
         Ok(_) => {}
     }
     if line.ends_with(b"\n") || line.len() as u64 <= MAX_LINE_LEN {
@@ -123,7 +141,7 @@ fn read_line(from: &mut impl BufRead) -> Input {
     }
     match from.skip_until(b'\n') {
         Ok(_) => Input::TooLong,
-        Err(_) => Input::End,
+        Err(error) => Input::Failed(error),
     }
 }
 
@@ -147,11 +165,12 @@ fn execute(
         Command::List(list, date) => match client.entries(&list, date) {
             Ok(entries) => {
                 for Entry { id, date, title, done } in &entries {
+                    let title = quoted_rest(title.as_str());
                     writeln!(out, "[{}] {id} {date} {title}", if *done { 'x' } else { ' ' })?;
                 }
                 if entries.is_empty() {
                     let when = date.map(|date| format!(" on {date}")).unwrap_or_default();
-                    writeln!(out, "{list} has no entries{when}")?;
+                    writeln!(out, "{} has no entries{when}", quoted_word(list.as_str()))?;
                 }
                 Ok(AfterCommand::Continue)
             }
@@ -160,24 +179,24 @@ fn execute(
         Command::Lists => match client.lists() {
             Ok(lists) if lists.is_empty() => print_line(out, "there are no lists"),
             Ok(lists) => {
-                lists.iter().try_for_each(|list| writeln!(out, "{list}"))?;
+                lists.iter().try_for_each(|list| writeln!(out, "{}", quoted_word(list.as_str())))?;
                 Ok(AfterCommand::Continue)
             }
             Err(error) => print_error(out, &error),
         },
         Command::Tree => {
-            tree::lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            tree::lines().iter().try_for_each(|line| writeln!(out, "{}", printable(line)))?;
             Ok(AfterCommand::Continue)
         }
         Command::Top(by) => {
             let all = observer::top(by, MAX_SHOWN);
-            all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
+            all.iter().try_for_each(|one| writeln!(out, "{}", printable(&one.to_string())))?;
             if all.is_empty() { print_line(out, "no process stands out") } else { Ok(AfterCommand::Continue) }
         }
         Command::Info(name) => match tree::find(&name).and_then(|member| observer::info(member.pid)) {
             Some(one) => {
                 let info = &one.info;
-                writeln!(out, "{one}")?;
+                writeln!(out, "{}", printable(&one.to_string()))?;
                 writeln!(
                     out,
                     "    uptime {:.1?}, messages received {}, of type {}",
@@ -210,7 +229,10 @@ fn execute(
         Command::Inject(Fault::Hang, name) => match hang(&name) {
             Ok(()) => print_line(
                 out,
-                &format!("{name} is blocked in a handler: `tree` shows it, `kill {name}` kills it"),
+                &format!(
+                    "{0} is blocked in a handler: `tree` shows it, `kill {0}` kills it",
+                    quoted_rest(&name)
+                ),
             ),
             Err(error) => print_error(out, &error),
         },
@@ -228,7 +250,10 @@ fn print_change(
     result: Result<Entry, TodoError>,
 ) -> io::Result<AfterCommand> {
     match result {
-        Ok(Entry { id, date, title, .. }) => print_line(out, &format!("{what} {list} {id} {date} {title}")),
+        Ok(Entry { id, date, title, .. }) => {
+            let (list, title) = (quoted_word(list.as_str()), quoted_rest(title.as_str()));
+            print_line(out, &format!("{what} {list} {id} {date} {title}"))
+        }
         Err(error) => print_error(out, &error),
     }
 }
@@ -246,7 +271,7 @@ fn inject_fault(out: &mut impl Write, name: &str, fault: Fault) -> io::Result<Af
         (None, None) if name.starts_with("list:") => "; it is restarted on the next request".to_owned(),
         (None, None) => "; it is not restarted".to_owned(),
     };
-    writeln!(out, "{name} {} exited: {reason}{now}", outcome.pid)?;
+    writeln!(out, "{} {} exited: {reason}{now}", quoted_rest(name), outcome.pid)?;
     Ok(outcome.gave_up.map_or(AfterCommand::Continue, AfterCommand::SystemExited))
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::net::{Connection, authority};
 use crate::screen::{Colour, Line, Screen};
+use crate::text::printable;
 
 /// The pause between two attempts to reconnect.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
@@ -28,7 +29,13 @@ pub(crate) fn run(url: &str, frames: Option<u32>) -> Result<ExitCode, Box<dyn Er
             Ok(()) => return Ok(ExitCode::SUCCESS),
             Err(FollowError::OutputClosed) => return Ok(ExitCode::SUCCESS),
             Err(FollowError::Server(error)) if !reached && terminal.frames_drawn == 0 => {
-                return Err(format!("there is no server at {url}: {error}").into());
+                return Err(match error.kind() {
+                    io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                        format!("cannot watch {url}: {error}")
+                    }
+                    _ => format!("there is no server at {url}: {error}"),
+                }
+                .into());
             }
             Err(FollowError::Server(error)) => {
                 reached = true;
@@ -59,7 +66,10 @@ fn follow(
     connection.subscribe().map_err(FollowError::Server)?;
     loop {
         let (kind, data) = connection.next_event().map_err(FollowError::Server)?;
-        let data: Value = serde_json::from_str(&data).unwrap_or_default();
+        let data: Value = serde_json::from_str(&data).map_err(|error| {
+            let text = format!("not a todo-cache server: an event is not JSON: {error}");
+            FollowError::Server(io::Error::new(io::ErrorKind::InvalidData, text))
+        })?;
         if kind == "process" {
             screen.on_event(&data);
             continue;
@@ -115,7 +125,8 @@ impl Terminal {
             let (code, end) = if self.coloured && !code.is_empty() { (code, "\x1b[0m") } else { ("", "") };
             // Clear the rest of a line that was longer in the last frame.
             let clear_line = if self.redraws { "\x1b[K" } else { "" };
-            let text_of_line = line.text.trim_end();
+            // What the server has sent must not control the terminal.
+            let text_of_line = printable(line.text.trim_end());
             text.push_str(&format!("{code}{text_of_line}{end}{clear_line}\n"));
         }
         text.push_str(if self.redraws { "\x1b[J" } else { "\n" });

@@ -2,7 +2,6 @@
 //! `supervised-lists` a dynamic supervisor takes its place: see [`list_supervisor`](super::list_supervisor).
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use rethread::StartError;
@@ -13,6 +12,7 @@ use super::error::TodoError;
 use super::fault::HandlerFault;
 use super::name::ListName;
 use super::server::{self, TodoServer};
+use super::worker::DataFolder;
 
 /// The cache, by name.
 pub(crate) const CACHE: ServerRef<Cache> = ServerRef::named("cache");
@@ -28,7 +28,7 @@ pub(crate) struct Cache {
 #[derive(Debug, Clone)]
 pub(crate) struct Wiring {
     /// The folder of the data, if the cache starts the database too.
-    pub(crate) database: Option<Arc<Path>>,
+    pub(crate) database: Option<Arc<DataFolder>>,
     /// Whether it is linked to the processes that it starts: then all of them exit together.
     pub(crate) links: bool,
 }
@@ -52,8 +52,8 @@ impl GenServer for Cache {
 
     fn init(wiring: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         let Wiring { database, links } = wiring;
-        if let Some(dir) = database {
-            let database = Database::child_spec(database::DatabaseArgs { dir, links }).name(DATABASE);
+        if let Some(folder) = database {
+            let database = Database::child_spec(database::DatabaseArgs { folder, links }).name(DATABASE);
             match if links { database.start_link() } else { database.start() } {
                 // Without a link, the database has survived an earlier cache.
                 Err(StartError::AlreadyStarted(_)) if !links => {}

@@ -85,11 +85,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`TodoError::Start`], [`TodoError::Unavailable`].
+    /// [`TodoError::Store`], [`TodoError::Start`], [`TodoError::Unavailable`].
     pub(crate) fn entries(self, list: &ListName, date: Option<Date>) -> Result<Vec<Entry>, TodoError> {
         retry(|| {
             let server = self.server_process(list)?;
-            server.call(|from| ListCall::Entries(date, from)).map_err(TodoError::Unavailable)
+            server.call(|from| ListCall::Entries(date, from)).map_err(TodoError::Unavailable)?
         })
     }
 

@@ -2,7 +2,6 @@
 //! is a server, or a supervisor in the shapes in which each worker is supervised. Requests go to the workers
 //! directly.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::fault::HandlerFault;
 use super::list::{Event, TodoList};
 use super::name::ListName;
 use super::store::shard_of;
-use super::worker::{self, DbWorker, SHARDS, WORKERS};
+use super::worker::{self, DataFolder, DbWorker, SHARDS, WORKERS};
 
 /// The database, by name.
 pub(crate) const DATABASE: ServerRef<Database> = ServerRef::named("database");
@@ -33,7 +32,7 @@ pub(crate) struct Database;
 #[derive(Debug, Clone)]
 pub(crate) struct DatabaseArgs {
     /// The folder of the data.
-    pub(crate) dir: Arc<Path>,
+    pub(crate) folder: Arc<DataFolder>,
     /// Whether it is linked to its workers.
     pub(crate) links: bool,
 }
@@ -49,9 +48,9 @@ impl GenServer for Database {
     type Call = Infallible;
     type Cast = DatabaseCast;
 
-    fn init(DatabaseArgs { dir, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
+    fn init(DatabaseArgs { folder, links }: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
         for shard in 0..SHARDS {
-            let worker = worker::spec(&dir, shard, worker::DEFAULT_FINISH_TIMEOUT);
+            let worker = worker::spec(&folder, shard, worker::DEFAULT_FINISH_TIMEOUT);
             if links {
                 worker.start_link()?
             } else {
@@ -71,10 +70,10 @@ impl GenServer for Database {
 }
 
 /// Returns the supervisor of the workers, which restarts each of them alone.
-pub(crate) fn pool(dir: &Arc<Path>, finish_timeout: Duration) -> SupervisorSpec {
+pub(crate) fn pool(folder: &Arc<DataFolder>, finish_timeout: Duration) -> SupervisorSpec {
     let pool = Supervisor::one_for_one().name(POOL);
     (0..SHARDS).fold(pool, |pool, shard| {
-        let worker = worker::spec(dir, shard, finish_timeout);
+        let worker = worker::spec(folder, shard, finish_timeout);
         pool.child(worker.id(WORKERS[shard].to_string()))
     })
 }

@@ -15,8 +15,8 @@ use super::store::StoreError;
 pub(crate) enum TodoError {
     /// The list has no such entry. Nothing was changed.
     NoSuchEntry(NoSuchEntry),
-    /// The store returned an error. After [`StoreError::Io`] a change may be on disk nevertheless; after the
-    /// others it is not.
+    /// The store returned an error. After [`StoreError::Io`] and [`StoreError::Damaged`] a change may be on disk
+    /// nevertheless; after the others it is not.
     Store(StoreError),
     /// The list's server could not be started. Nothing was changed.
     Start(StartError),

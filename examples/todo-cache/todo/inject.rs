@@ -48,8 +48,8 @@ pub(crate) struct InjectOutcome {
 pub(crate) enum InjectError {
     /// No process of the system has this name.
     Unknown(String),
-    /// The process has no handler to crash in: a supervisor.
-    NoHandler(String),
+    /// The process has no handler to crash in: it is a supervisor, or a process or task without messages to handle.
+    NoHandler(String, ProcessKind),
     /// The process is still running, or the system has not recovered in time.
     Timeout,
 }
@@ -114,10 +114,9 @@ fn send_fault(member: &Member, fault: Fault) -> Result<(), InjectError> {
 /// Sends a fault to a process, which executes it in a handler.
 fn inject_in_handler(member: &Member, fault: HandlerFault) -> Result<(), InjectError> {
     let Member { pid, name } = member;
+    let kind = observer::info(*pid).map_or(ProcessKind::Process, |one| one.info.kind);
     match name.as_str() {
-        _ if observer::info(*pid).is_some_and(|one| one.info.kind == ProcessKind::Supervisor) => {
-            return Err(InjectError::NoHandler(name.clone()));
-        }
+        _ if kind == ProcessKind::Supervisor => return Err(InjectError::NoHandler(name.clone(), kind)),
         "cache" => ServerRef::<Cache>::from_pid(*pid).cast(cache::CacheCast::Inject(fault)),
         "database" => ServerRef::<Database>::from_pid(*pid).cast(database::DatabaseCast::Inject(fault)),
         name if name.starts_with("db.worker.") => {
@@ -126,7 +125,7 @@ fn inject_in_handler(member: &Member, fault: HandlerFault) -> Result<(), InjectE
         name if name.starts_with("list:") => {
             ServerRef::<TodoServer>::from_pid(*pid).cast(server::ListCast::Inject(fault))
         }
-        _ => return Err(InjectError::NoHandler(name.clone())),
+        _ => return Err(InjectError::NoHandler(name.clone(), kind)),
     }
     Ok(())
 }
@@ -165,8 +164,13 @@ impl fmt::Display for InjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InjectError::Unknown(name) => write!(f, "no process is called {name:?}: `tree` shows them all"),
-            InjectError::NoHandler(name) => {
-                write!(f, "{name} is a supervisor, without a handler to crash in")
+            InjectError::NoHandler(name, kind) => {
+                let kind = match kind {
+                    ProcessKind::Supervisor => "supervisor",
+                    ProcessKind::Task => "task",
+                    _ => "process",
+                };
+                write!(f, "{name} is a {kind}, without a handler to crash in")
             }
             InjectError::Timeout => write!(f, "the system has not recovered within {RECOVERY_TIMEOUT:?}"),
         }

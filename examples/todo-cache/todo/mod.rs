@@ -15,7 +15,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | `date` `name` `list` `store` | values and files; no processes |
+//! | `date` `name` `list` `store` `store_error` `store_file` | values and files; no processes |
 //! | `worker` `database` `server` `agent` `cache` `list_supervisor` | the processes, from the disk upward |
 //! | `shape` `system` | the supervision trees |
 //! | `client` `error` | the client functions and their errors |
@@ -41,6 +41,8 @@ pub(crate) mod routes;
 pub(crate) mod server;
 pub(crate) mod shape;
 pub(crate) mod store;
+pub(crate) mod store_error;
+pub(crate) mod store_file;
 pub(crate) mod system;
 pub(crate) mod tree;
 pub(crate) mod view;

@@ -12,6 +12,7 @@ use super::error::TodoError;
 use super::http::{Request, Response};
 use super::inject::{Fault, InjectError, inject_nowait};
 use super::list::Entry;
+use super::store::StoreError;
 use super::view;
 use super::{name, tree};
 
@@ -55,7 +56,7 @@ impl From<TodoError> for HttpError {
         let status = match &error {
             TodoError::NoSuchEntry(_) => 404,
             TodoError::Start(StartError::MaxChildren { .. }) | TodoError::Unavailable(_) => 503,
-            TodoError::Start(_) => 503,
+            TodoError::Start(_) | TodoError::Store(StoreError::NotWritable { .. }) => 503,
             TodoError::Store(_) | TodoError::Unanswered(_) => 500,
         };
         let text = error.to_string();
@@ -65,50 +66,86 @@ impl From<TodoError> for HttpError {
 
 type RouteResult = Result<Response, HttpError>;
 
+/// The methods of the two kinds of routes.
+const READS: &str = "GET, HEAD, OPTIONS";
+const CHANGES: &str = "POST, OPTIONS";
+
 /// Handles a request.
 pub(crate) fn answer(request: &Request, options: &Options) -> Answer {
-    let method = match request.method.as_str() {
-        "HEAD" if request.path != "/events" => "GET", // `web` omits the body
-        method => method,
+    let allowed = match request.path.as_str() {
+        "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics" => READS,
+        "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/chaos" => CHANGES,
+        "*" => "GET, HEAD, POST, OPTIONS",
+        _ => "",
     };
-    let client = options.client;
-    let route = (method, request.path.as_str());
-    let result = match route {
+    let result = match request.method.as_str() {
         _ if request.is_dns_rebinding() => {
             Err(HttpError(403, "use the address 127.0.0.1 or localhost".into()))
         }
-        ("GET", "/events") => return Answer::Events,
-        ("GET", "/") => Ok(page()),
-        ("GET", "/entries") => {
-            entries(request, client).map(|entries| Response::text(200, plain_text(&entries)))
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE" if allowed.is_empty() => {
+            Err(HttpError(404, "not found".into())) // the text of the Elixir original
         }
-        ("GET", "/entries.json") => {
-            entries(request, client).map(|entries| Response::json(&view::entries(&entries)))
+        "OPTIONS" => Ok(Response { allow: Some(allowed), ..ok() }),
+        // `web` omits the body of a response to HEAD.
+        "GET" | "HEAD" if allowed == READS && request.path == "/events" => match failed_precondition(request)
+        {
+            None => return Answer::Events,
+            Some(failed) => Ok(failed),
+        },
+        "GET" | "HEAD" if allowed == READS => {
+            read(request, options).map(|response| failed_precondition(request).unwrap_or(response))
         }
-        ("GET", "/lists") => lists(client),
-        ("GET", "/api/tree") => Ok(Response::json(&options.tree())),
-        ("GET", "/metrics") => Ok(Response::new(200, "text/plain; version=0.0.4", view::prometheus())),
-        ("POST", _) if request.is_cross_origin() => {
+        "POST" if allowed == CHANGES && request.is_cross_origin() => {
             Err(HttpError(403, "requests from pages of other sites are not allowed".into()))
         }
-        ("POST", "/add_entry") => add(request, client),
-        ("POST", "/done") => change(request, |list, id| client.done(list, id)),
-        ("POST", "/rm") => change(request, |list, id| client.remove(list, id)),
-        ("POST", "/edit") => edit(request, client),
-        ("POST", "/kill" | "/crash" | "/chaos") => inject_fault(request, options),
-        (_, "/" | "/entries" | "/entries.json" | "/lists" | "/events" | "/api/tree" | "/metrics") => {
-            return Answer::Whole(not_allowed("GET"));
+        "POST" if allowed == CHANGES => {
+            failed_precondition(request).map_or_else(|| change_something(request, options), Ok)
         }
-        (_, "/add_entry" | "/done" | "/rm" | "/edit" | "/kill" | "/crash" | "/chaos") => {
-            return Answer::Whole(not_allowed("POST"));
-        }
-        _ => Err(HttpError(404, "not found".into())), // the text of the Elixir original
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "TRACE" => Ok(not_allowed(allowed)),
+        _ => Err(HttpError(501, "this method is not implemented".into())),
     };
     Answer::Whole(result.unwrap_or_else(|HttpError(status, why)| Response::text(status, why)))
 }
 
-fn not_allowed(method: &'static str) -> Response {
-    Response { allow: Some(method), ..Response::text(405, format!("only {method} is allowed here")) }
+/// Handles a request that reads.
+fn read(request: &Request, options: &Options) -> RouteResult {
+    let client = options.client;
+    match request.path.as_str() {
+        "/" => Ok(page()),
+        "/entries" => entries(request, client).map(|entries| Response::text(200, plain_text(&entries))),
+        "/entries.json" => entries(request, client).map(|entries| Response::json(&view::entries(&entries))),
+        "/lists" => lists(client),
+        "/api/tree" => Ok(Response::json(&options.tree())),
+        _ => Ok(Response::new(200, "text/plain; version=0.0.4", view::prometheus())), // "/metrics"
+    }
+}
+
+/// Handles a request that changes something.
+fn change_something(request: &Request, options: &Options) -> RouteResult {
+    let client = options.client;
+    match request.path.as_str() {
+        "/add_entry" => add(request, client),
+        "/done" => change(request, |list, id| client.done(list, id)),
+        "/rm" => change(request, |list, id| client.remove(list, id)),
+        "/edit" => edit(request, client),
+        _ => inject_fault(request, options), // "/kill", "/crash", "/chaos"
+    }
+}
+
+/// Evaluates the preconditions of a request (RFC 9110, section 13.2.2). No response has an entity tag or a date of
+/// modification, and only what can be read has a representation, so only `*` can match.
+fn failed_precondition(request: &Request) -> Option<Response> {
+    let is_read = request.method != "POST";
+    let is_any = |value: &Option<String>| value.as_deref().is_some_and(|value| value.trim() == "*");
+    if request.if_match.is_some() && !(is_read && is_any(&request.if_match)) {
+        return Some(Response::text(412, "nothing has an entity tag here that could match If-Match"));
+    }
+    (is_read && is_any(&request.if_none_match)).then(|| Response::new(304, "text/plain; charset=utf-8", ""))
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    let methods = allowed.trim_end_matches(", OPTIONS").replace(", HEAD", "");
+    Response { allow: Some(allowed), ..Response::text(405, format!("only {methods} is allowed here")) }
 }
 
 /// Returns the page. It contains the tree as text, for browsers without scripts.
@@ -209,7 +246,7 @@ fn inject_fault(request: &Request, options: &Options) -> RouteResult {
             }
             inject_nowait(name, fault).map_err(|error| match error {
                 InjectError::Timeout => HttpError(500, error.to_string()),
-                InjectError::Unknown(_) | InjectError::NoHandler(_) => HttpError(404, error.to_string()),
+                InjectError::Unknown(_) | InjectError::NoHandler(..) => HttpError(404, error.to_string()),
             })?;
         }
     }

@@ -10,12 +10,14 @@ use super::error::TodoError;
 use super::fault::HandlerFault;
 use super::list::{Entry, EntryId, Event, NoSuchEntry, TodoList};
 use super::name::{ListName, Title};
+use super::store::StoreError;
 
 /// A server with one list in memory, as it is on disk: a change is first stored, then applied, then replied
 /// to.
 pub(crate) struct TodoServer {
     name: ListName,
-    list: TodoList,
+    /// Why there is none, if the store could not load it: then each request tries again.
+    list: Result<TodoList, StoreError>,
     expiry: Option<Duration>,
 }
 
@@ -48,7 +50,7 @@ pub(crate) enum ListCall {
     /// Removes an entry.
     Remove(EntryId, Caller<Changed>),
     /// Returns the entries, of one day or all.
-    Entries(Option<Date>, Caller<Vec<Entry>>),
+    Entries(Option<Date>, Caller<Result<Vec<Entry>, TodoError>>),
 }
 
 /// The casts of a list server.
@@ -76,30 +78,39 @@ impl GenServer for TodoServer {
         cx: &mut Context<Self>,
     ) -> Result<Self, InitError> {
         cx.after_init(Next::wait().and_continue());
-        Ok(TodoServer { name: list, list: TodoList::new(), expiry })
+        Ok(TodoServer { name: list, list: Ok(TodoList::new()), expiry })
     }
 
     fn handle_continue(&mut self, _: &mut Context<Self>) -> Next {
-        match database::load(&self.name) {
-            Ok(list) => {
-                self.list = list;
-                self.with_expiry(Next::wait())
-            }
+        match self.load() {
+            Ok(()) => self.with_expiry(Next::wait()),
             Err(error) => Next::stop(ExitReason::error(error)),
         }
     }
 
     fn handle_call(&mut self, call: ListCall, _: &mut Context<Self>) -> Next {
+        if self.list.is_err() {
+            if let Err(error) = self.load() {
+                return Next::stop(ExitReason::error(error));
+            }
+        }
+        let list = match &self.list {
+            Ok(list) => list,
+            Err(error) => {
+                let error = TodoError::from(error.clone());
+                return self.with_expiry(call.refuse(error));
+            }
+        };
         match call {
-            ListCall::Add(date, title, from) => self.change(Ok(self.list.plan_add(date, title)), from),
-            ListCall::Done(id, from) => self.change(self.list.plan_done(id), from),
-            ListCall::Edit(id, title, from) => self.change(self.list.plan_edit(id, title), from),
-            ListCall::Remove(id, from) => self.change(self.list.plan_remove(id), from),
+            ListCall::Add(date, title, from) => self.change(Ok(list.plan_add(date, title)), from),
+            ListCall::Done(id, from) => self.change(list.plan_done(id), from),
+            ListCall::Edit(id, title, from) => self.change(list.plan_edit(id, title), from),
+            ListCall::Remove(id, from) => self.change(list.plan_remove(id), from),
             ListCall::Entries(Some(date), from) => {
-                self.with_expiry(from.reply(self.list.on(date).cloned().collect()))
+                self.with_expiry(from.reply(Ok(list.on(date).cloned().collect())))
             }
             ListCall::Entries(None, from) => {
-                self.with_expiry(from.reply(self.list.entries().cloned().collect()))
+                self.with_expiry(from.reply(Ok(list.entries().cloned().collect())))
             }
         }
     }
@@ -118,7 +129,30 @@ impl GenServer for TodoServer {
     }
 }
 
+impl ListCall {
+    /// Replies with an error.
+    fn refuse(self, error: TodoError) -> Next {
+        match self {
+            ListCall::Add(.., from)
+            | ListCall::Done(_, from)
+            | ListCall::Edit(.., from)
+            | ListCall::Remove(_, from) => from.reply(Err(error)),
+            ListCall::Entries(_, from) => from.reply(Err(error)),
+        }
+    }
+}
+
 impl TodoServer {
+    /// Loads the list. An error of the store is kept: it may last, and a server that is started again for each request
+    /// would not change that. Any other error, such as that of a worker that exits, is returned.
+    fn load(&mut self) -> Result<(), TodoError> {
+        self.list = match database::load(&self.name) {
+            Err(TodoError::Store(error)) => Err(error),
+            loaded => Ok(loaded?),
+        };
+        Ok(())
+    }
+
     /// Adds the idle timeout, if there is one.
     fn with_expiry(&self, next: Next) -> Next {
         match self.expiry {
@@ -138,9 +172,11 @@ impl TodoServer {
         }
         // The event is on disk: apply it, and reply with the entry.
         let id = event.id();
-        let before = self.list.get(id).cloned();
-        self.list.apply(event);
-        let after = self.list.get(id).cloned().or(before);
+        let after = self.list.as_mut().ok().and_then(|list| {
+            let before = list.get(id).cloned();
+            list.apply(event);
+            list.get(id).cloned().or(before)
+        });
         self.with_expiry(from.reply(after.ok_or(NoSuchEntry(id).into())))
     }
 }

@@ -13,22 +13,26 @@
 //! covers the rest: a shard that is empty or missing although it existed before is an error, and is not
 //! created again; a shard in an earlier state (an old copy, a flipped bit in the header) is recognized by its
 //! mark; and a shard is checked without writing to it, so that a damaged file stays as it was found.
+//!
+//! An error that lasts, such as a full or read-only disk, ends neither the store nor its reads: see [`Store`].
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableTable, StorageBackend, Table, TableDefinition, WriteTransaction};
 
 use super::list::{Entry, EntryId, Event, EventConflict, Outcome, TodoList};
 use super::name::ListName;
+use super::store_error::{RawError, io_error};
+use super::store_file::{DryRunFile, LockedFile};
+
+pub(crate) use super::store_error::StoreError;
 
 /// (list, entry id) -> (date, title, done).
 const ENTRIES: TableDefinition<'_, (&str, EntryId), (&str, &str, bool)> = TableDefinition::new("entries");
@@ -50,6 +54,11 @@ const BATCHES: &str = "batches";
 const THIS_FORMAT: u64 = 1;
 /// The page cache of one shard, in bytes. The default of redb is 1 GiB per file.
 const CACHE_BYTES: usize = 16 << 20;
+/// The pause after a failed attempt to open a shard, or to open it for changes again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// An attempt checks the whole shard. The pause after it is at least this many times as long, so that a large shard is not
+/// checked all the time.
+const RETRY_FACTOR: u32 = 10;
 
 /// Returns the shard of a list, of `shards`: always the same one, on every machine and in every version.
 ///
@@ -69,123 +78,195 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-/// One open shard. It is locked as long as it is open; dropping it closes it.
+/// One shard. Its file is locked as long as the store exists; dropping the store closes it.
+///
+/// A store is in one of three states:
+///
+/// | state | `database` | `fault` |
+/// | --- | --- | --- |
+/// | open for changes | the file | none |
+/// | read only, because the file cannot be written | a view of the file, in which redb's repairs stay in memory | why |
+/// | closed, because the file cannot be read either | none | why |
+///
+/// A failed write or read leads to the second or third state. A later change, or in the third state a read, tries to open
+/// the shard for changes again; until [`RETRY_INTERVAL`] has passed, it gets the reason at once.
 #[derive(Debug)]
 pub(crate) struct Store {
+    dir: PathBuf,
     path: PathBuf,
     shard: usize,
     shards: usize,
-    database: Database,
-    mark: Mark,
+    file: Option<OpenFile>,
+    database: Option<Database>,
+    /// The mark, while the shard is open for changes.
+    mark: Option<Mark>,
+    fault: Option<Fault>,
 }
 
-/// Why a shard cannot be opened, read or written. The text of each is one line: the file, and what to do.
+/// The locked file of a shard.
 #[derive(Debug, Clone)]
-pub(crate) enum StoreError {
-    /// The shard is open in another store.
-    Locked {
-        /// The shard's file.
-        path: PathBuf,
-    },
-    /// The content of the file is not what was written to it.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The shard is intact, but acknowledged batches are missing.
-    Behind {
-        /// The shard's file.
-        path: PathBuf,
-        /// How many batches it has.
-        found: u64,
-        /// How many were acknowledged.
-        acknowledged: u64,
-    },
-    /// The folder was created with another number of shards, so lists would be looked up in the wrong ones.
-    WrongShardCount {
-        /// Where the number is recorded.
-        path: PathBuf,
-        /// The number recorded.
-        found: u64,
-        /// The requested number.
-        asked: usize,
-    },
-    /// The list belongs to another shard.
-    WrongShard {
-        /// The file of the requested shard.
-        path: PathBuf,
-        /// The list.
-        list: ListName,
-        /// The shard of the list.
-        home: usize,
-    },
-    /// The event does not fit the stored list: its sender has an outdated copy.
-    Stale {
-        /// The list.
-        list: ListName,
-        /// The entry of the event.
-        id: EntryId,
-    },
-    /// The operating system cannot read or write the file.
-    Io {
-        /// The file, or the folder.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: Arc<io::Error>,
-    },
+struct OpenFile {
+    backend: Arc<FileBackend>,
+    /// Why it was opened for reads only.
+    write_error: Option<StoreError>,
+}
+
+/// Why a store is not open for changes.
+#[derive(Debug)]
+struct Fault {
+    why: StoreError,
+    retry_at: Instant,
 }
 
 impl Store {
-    /// Opens a shard of the folder. Creates folder and shard if they never existed.
+    /// Opens a shard of the folder. Creates folder and shard if they never existed. If the shard can be read and not
+    /// written, the store is read only.
     ///
     /// The whole shard is checked before anything is written to it. That takes time in proportion to its
     /// size.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`] but `Stale` and `WrongShard`.
+    /// Any [`StoreError`] but `Stale`, `WrongShard` and `NotWritable`.
     ///
     /// # Panics
     ///
     /// If `shard` is not less than `shards`.
     #[track_caller]
     pub(crate) fn open(dir: &Path, shard: usize, shards: usize) -> Result<Self, StoreError> {
+        let mut store = Self::unopened(dir, shard, shards);
+        store.reopen()?;
+        Ok(store)
+    }
+
+    /// Opens a shard that was open before in this program. Unlike [`open`](Self::open), it returns a closed store if the
+    /// shard cannot be read at the moment.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`].
+    ///
+    /// # Panics
+    ///
+    /// If `shard` is not less than `shards`.
+    #[track_caller]
+    pub(crate) fn open_again(dir: &Path, shard: usize, shards: usize) -> Result<Self, StoreError> {
+        let mut store = Self::unopened(dir, shard, shards);
+        match store.reopen() {
+            Err(error @ StoreError::Locked { .. }) => Err(error),
+            _ => Ok(store),
+        }
+    }
+
+    #[track_caller]
+    fn unopened(dir: &Path, shard: usize, shards: usize) -> Self {
         assert!(shard < shards, "there is no shard {shard} of {shards}");
-        fs::create_dir_all(dir).map_err(io_error(dir))?;
-        agree_on_shards(dir, shards)?;
-
         let path = dir.join(format!("shard-{shard}.redb"));
-        let mark_path = dir.join(format!("shard-{shard}.mark"));
-        // A shard with a mark existed before. One without is new, or its creation was interrupted by a crash.
-        if !mark_path.try_exists().map_err(io_error(&mark_path))? {
-            publish(&path, |file| found_shard(&path, file, shard, shards))?;
-        }
+        Self { dir: dir.to_owned(), path, shard, shards, file: None, database: None, mark: None, fault: None }
+    }
 
-        // Lock the file, check it without writing, compare it with the mark; only then let redb write to it.
-        let file = Arc::new(lock(&path)?);
-        let batches = examine(&path, &file, shard, shards)?;
-        let mut mark = Mark::open(mark_path)?;
-        if batches < mark.batches {
-            return Err(StoreError::Behind { path, found: batches, acknowledged: mark.batches });
+    /// Opens the shard for changes, or else for reads. Fails if it cannot be read.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        // The file must be closed by redb before it is opened again. It stays locked, except if it was opened for reads
+        // only: then another handle is needed.
+        (self.database, self.mark) = (None, None);
+        self.file = self.file.take().filter(|file| file.write_error.is_none());
+        let opened = self.open_for_changes();
+        let result = match opened {
+            Ok(()) => {
+                if self.fault.take().is_some() {
+                    log::warn!("{} can be written again", self.path.display());
+                }
+                return Ok(());
+            }
+            Err(why) => self.open_for_reads(why),
+        };
+        let (Ok(why) | Err(why)) = &result;
+        let why = why.clone();
+        let pause = RETRY_INTERVAL.max(began.elapsed() * RETRY_FACTOR);
+        self.fault = Some(Fault { why, retry_at: Instant::now() + pause });
+        result.map(drop)
+    }
+
+    /// Opens the shard for changes.
+    fn open_for_changes(&mut self) -> Result<(), StoreError> {
+        let mark_path = self.path.with_extension("mark");
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => {
+                fs::create_dir_all(&self.dir).map_err(io_error(&self.dir))?;
+                agree_on_shards(&self.dir, self.shards)?;
+                // A shard with a mark existed before. One without is new, or its creation was interrupted by a crash.
+                if !mark_path.try_exists().map_err(io_error(&mark_path))? {
+                    publish(&self.path, |file| found_shard(&self.path, file, self.shard, self.shards))?;
+                }
+                self.file.insert(lock(&self.path)?).clone()
+            }
+        };
+        // Check the file without writing to it, compare it with the mark; only then let redb write to it.
+        let (_, batches) = self.examine(&file.backend)?;
+        if let Some(error) = file.write_error {
+            return Err(error);
         }
+        let mut mark = Mark::open(mark_path)?;
         mark.set(batches)?;
-        let database = catch_redb_panic(&path, || Ok(settings().create_with_backend(LockedFile(file))?))?;
-        Ok(Self { path, shard, shards, database, mark })
+        let backend = LockedFile(file.backend);
+        let database = catch_redb_panic(&self.path, || Ok(settings().create_with_backend(backend)?))?;
+        (self.database, self.mark) = (Some(database), Some(mark));
+        Ok(())
+    }
+
+    /// Opens a view of the shard, after an attempt to open it for changes failed. Returns the error of that attempt.
+    ///
+    /// # Errors
+    ///
+    /// Why the shard cannot be read either.
+    fn open_for_reads(&mut self, why: StoreError) -> Result<StoreError, StoreError> {
+        // The shard is not read if its content is the reason, or if there is no lock.
+        let (StoreError::Io { .. }, Some(file)) = (&why, &self.file) else { return Err(why) };
+        // Another view than that of the check: redb may have written to the file before it failed.
+        let (view, _) = self.examine(&file.backend)?;
+        self.database = Some(view);
+        if self.fault.is_none() {
+            log::error!("{} can only be read: {why}", self.path.display());
+        }
+        Ok(why)
+    }
+
+    /// Checks the whole shard, without writing to it. Returns a view of it, and the number of its batches.
+    fn examine(&self, file: &Arc<FileBackend>) -> Result<(Database, u64), StoreError> {
+        let (view, batches) = examine(&self.path, file, self.shard, self.shards)?;
+        let acknowledged = Mark::read(&self.path.with_extension("mark"))?;
+        if batches < acknowledged {
+            return Err(StoreError::Behind { path: self.path.clone(), found: batches, acknowledged });
+        }
+        Ok((view, batches))
+    }
+
+    /// Closes the shard for changes after an error, and opens a view of it, if it can be read.
+    fn on_failure(&mut self, why: StoreError) {
+        let began = Instant::now();
+        (self.database, self.mark) = (None, None);
+        let why = self.open_for_reads(why).unwrap_or_else(|error| error);
+        let pause = RETRY_INTERVAL.max(began.elapsed() * RETRY_FACTOR);
+        self.fault = Some(Fault { why, retry_at: Instant::now() + pause });
     }
 
     /// Writes a batch of events, all or none. `Ok` means that they are on disk.
     ///
-    /// An event that was written before is ignored. After an error the batch may or may not be on disk; after
-    /// [`StoreError::Io`] the store must be opened again before it can be used.
+    /// An event that was written before is ignored. After [`StoreError::Io`] and [`StoreError::Damaged`] the batch may or
+    /// may not be on disk, after every other error it is not.
     ///
     /// # Errors
     ///
     /// - [`StoreError::Stale`] if an event does not fit the stored list: another entry has its id, or the id
-    ///   was never used in the list. Nothing of the batch is written.
-    /// - [`StoreError::WrongShard`] if a list belongs to another shard. Nothing of the batch is written.
-    /// - [`StoreError::Io`], [`StoreError::Damaged`].
+    ///   was never used in the list.
+    /// - [`StoreError::WrongShard`] if a list belongs to another shard.
+    /// - [`StoreError::NotWritable`] if the shard is read only or closed, and cannot be opened for changes again.
+    /// - [`StoreError::Io`] if this batch could not be written: the shard is read only now, or closed.
+    /// - [`StoreError::Damaged`] if the content of the shard is wrong: the shard is closed now. Also a later change gets
+    ///   this error.
     pub(crate) fn append(&mut self, batch: &[(ListName, Event)]) -> Result<(), StoreError> {
         for (list, _) in batch {
             self.check_home(list)?;
@@ -193,27 +274,68 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        let batches = self.write(batch).map_err(|error| error.with_path(&self.path))?;
-        self.mark.set(batches)
+        if self.fault.as_ref().is_some_and(|fault| Instant::now() >= fault.retry_at) {
+            let _ = self.reopen(); // records the reason
+        }
+        let (Some(database), Some(mark), None) = (&self.database, &mut self.mark, &self.fault) else {
+            return Err(self.refusal());
+        };
+        let written = write(database, batch).map_err(|error| error.with_path(&self.path));
+        let result = written.and_then(|batches| mark.set(batches));
+        if let Err(error) = &result {
+            if !error.is_refusal() {
+                self.on_failure(error.clone());
+            }
+        }
+        result
     }
 
     /// Loads a list; returns an empty one if it never had an entry.
     ///
     /// # Errors
     ///
-    /// [`StoreError::WrongShard`], [`StoreError::Io`], [`StoreError::Damaged`].
-    pub(crate) fn load(&self, list: &ListName) -> Result<TodoList, StoreError> {
+    /// [`StoreError::WrongShard`], [`StoreError::Io`], [`StoreError::Damaged`]; and any error of [`open`](Self::open), if
+    /// the shard is closed.
+    pub(crate) fn load(&mut self, list: &ListName) -> Result<TodoList, StoreError> {
         self.check_home(list)?;
-        self.read(list.as_str()).map_err(|error| error.with_path(&self.path))
+        self.read(|database| read_list(database, list.as_str()))
     }
 
     /// Returns the names of all lists of this shard that ever had an entry, in byte order.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`], [`StoreError::Damaged`].
-    pub(crate) fn lists(&self) -> Result<Vec<ListName>, StoreError> {
-        self.names().map_err(|error| error.with_path(&self.path))
+    /// Those of [`load`](Self::load), except `WrongShard`.
+    pub(crate) fn lists(&mut self) -> Result<Vec<ListName>, StoreError> {
+        self.read(read_names)
+    }
+
+    /// Reads. After an error of the operating system it reads once more from a new view: redb refuses to use a file after
+    /// such an error.
+    fn read<T>(&mut self, read: impl Fn(&Database) -> Result<T, RawError>) -> Result<T, StoreError> {
+        let is_due = self.fault.as_ref().is_some_and(|fault| Instant::now() >= fault.retry_at);
+        if self.database.is_none() && is_due {
+            let _ = self.reopen(); // records the reason
+        }
+        for attempt in 1.. {
+            let Some(database) = &self.database else { break };
+            match read(database).map_err(|error| error.with_path(&self.path)) {
+                Err(error @ StoreError::Io { .. }) if attempt == 1 => self.on_failure(error),
+                result => return result,
+            }
+        }
+        Err(self.fault.as_ref().map_or_else(|| self.refusal(), |fault| fault.why.clone()))
+    }
+
+    /// Returns the error of a change that is not tried.
+    fn refusal(&self) -> StoreError {
+        match self.fault.as_ref().map(|fault| &fault.why) {
+            Some(StoreError::Io { path, source }) => {
+                StoreError::NotWritable { path: path.clone(), source: Arc::clone(source) }
+            }
+            Some(why) => why.clone(),
+            None => io_error(&self.path)(io::Error::other("it is not open")),
+        }
     }
 
     fn check_home(&self, list: &ListName) -> Result<(), StoreError> {
@@ -223,50 +345,48 @@ impl Store {
         }
         Err(StoreError::WrongShard { path: self.path.clone(), list: list.clone(), home })
     }
+}
 
-    /// Runs the transaction of [`append`](Self::append). Returns the number of batches written so far.
-    fn write(&self, batch: &[(ListName, Event)]) -> Result<u64, RawError> {
-        let transaction = durable(&self.database)?;
-        let batches = {
-            let mut entries = transaction.open_table(ENTRIES)?;
-            let mut lists = transaction.open_table(LISTS)?;
-            for (list, event) in batch {
-                put(&mut entries, &mut lists, list, event)?;
-            }
-            let mut meta = transaction.open_table(META)?;
-            let batches = value_of(&meta, BATCHES)? + 1;
-            meta.insert(BATCHES, batches)?;
-            batches
-        };
-        transaction.commit()?;
-        Ok(batches)
-    }
+/// Runs the transaction of [`Store::append`]. Returns the number of batches written so far.
+fn write(database: &Database, batch: &[(ListName, Event)]) -> Result<u64, RawError> {
+    let transaction = durable(database)?;
+    let batches = {
+        let mut entries = transaction.open_table(ENTRIES)?;
+        let mut lists = transaction.open_table(LISTS)?;
+        for (list, event) in batch {
+            put(&mut entries, &mut lists, list, event)?;
+        }
+        let mut meta = transaction.open_table(META)?;
+        let batches = value_of(&meta, BATCHES)? + 1;
+        meta.insert(BATCHES, batches)?;
+        batches
+    };
+    transaction.commit()?;
+    Ok(batches)
+}
 
-    fn read(&self, list: &str) -> Result<TodoList, RawError> {
-        let transaction = self.database.begin_read()?;
-        let Some(next_id) = transaction.open_table(LISTS)?.get(list)?.map(|row| row.value()) else {
-            return Ok(TodoList::new());
-        };
-        let entries = transaction.open_table(ENTRIES)?;
-        let rows = entries.range((list, EntryId::MIN)..=(list, EntryId::MAX))?;
-        let entries = rows.map(|row| {
-            let (key, value) = row?;
-            decode(key.value(), value.value())
-        });
-        Ok(TodoList::restore(next_id, entries.collect::<Result<Vec<_>, RawError>>()?))
-    }
+fn read_list(database: &Database, list: &str) -> Result<TodoList, RawError> {
+    let transaction = database.begin_read()?;
+    let Some(next_id) = transaction.open_table(LISTS)?.get(list)?.map(|row| row.value()) else {
+        return Ok(TodoList::new());
+    };
+    let entries = transaction.open_table(ENTRIES)?;
+    let rows = entries.range((list, EntryId::MIN)..=(list, EntryId::MAX))?;
+    let entries = rows.map(|row| {
+        let (key, value) = row?;
+        decode(key.value(), value.value())
+    });
+    Ok(TodoList::restore(next_id, entries.collect::<Result<Vec<_>, RawError>>()?))
+}
 
-    fn names(&self) -> Result<Vec<ListName>, RawError> {
-        let lists = self.database.begin_read()?.open_table(LISTS)?;
-        lists
-            .iter()?
-            .map(|row| {
-                let (key, _) = row?;
-                ListName::try_from(key.value())
-                    .map_err(|error| RawError::damage(format!("a list is called {:?}: {error}", key.value())))
-            })
-            .collect()
-    }
+fn read_names(database: &Database) -> Result<Vec<ListName>, RawError> {
+    let lists = database.begin_read()?.open_table(LISTS)?;
+    let name = |row: Result<(redb::AccessGuard<'_, &str>, _), redb::StorageError>| {
+        let (key, _): (_, redb::AccessGuard<'_, EntryId>) = row?;
+        ListName::try_from(key.value())
+            .map_err(|error| RawError::damage(format!("a list is called {:?}: {error}", key.value())))
+    };
+    lists.iter()?.map(name).collect()
 }
 
 /// Writes one event.
@@ -353,7 +473,11 @@ fn publish(path: &Path, fill: impl FnOnce(&File) -> Result<(), StoreError>) -> R
         return Ok(());
     }
     let dir = path.parent().unwrap_or(Path::new("."));
-    let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(dir).map_err(io_error(path))?;
+    let mut builder = tempfile::Builder::new();
+    // With the mode of any new file, which the umask restricts. The default of `tempfile` is 0600.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let draft = builder.prefix(".draft-").tempfile_in(dir).map_err(io_error(path))?;
     fill(draft.as_file())?;
     draft.as_file().sync_all().map_err(io_error(path))?;
     match draft.persist_noclobber(path) {
@@ -383,25 +507,42 @@ fn found_shard(path: &Path, file: &File, shard: usize, shards: usize) -> Result<
     })
 }
 
-/// Opens and locks the file of a shard, without writing to it.
-fn lock(path: &Path) -> Result<FileBackend, StoreError> {
+/// Opens and locks the file of a shard, without writing to it. If it may not be written, it is opened for reads.
+fn lock(path: &Path) -> Result<OpenFile, StoreError> {
     let damaged = |why: &str| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() };
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| match error.kind() {
+    let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => damaged("it is missing, although it was there before"),
         _ => io_error(path)(error),
-    })?;
+    };
+    let (file, write_error) = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => (file, None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            (File::open(path).map_err(failed)?, Some(failed(error)))
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let file = FileBackend::new(file).map_err(|error| RawError::from(error).with_path(path))?;
     match file.len().map_err(io_error(path))? {
         0 => Err(damaged("it is empty, although a shard never is")), // redb would create a new database in it
-        _ => Ok(file),
+        _ => Ok(OpenFile { backend: Arc::new(file), write_error }),
     }
 }
 
-/// Checks the whole shard, without writing to it, and returns the number of its batches.
+/// Checks the whole shard, without writing to it. Returns a view of it, and the number of its batches.
 ///
 /// redb writes to a file when it opens it, verifies little of a file that was closed cleanly, and panics at
-/// some kinds of damage. So it first opens a copy in memory.
-fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) -> Result<u64, StoreError> {
+/// some kinds of damage. So it first opens a view, of which what it writes stays in memory.
+fn examine(
+    path: &Path,
+    file: &Arc<FileBackend>,
+    shard: usize,
+    shards: usize,
+) -> Result<(Database, u64), StoreError> {
     catch_redb_panic(path, || {
         let dry_run = DryRunFile::new(file.clone())?;
         let mut database = settings().create_with_backend(dry_run)?;
@@ -423,7 +564,9 @@ fn examine(path: &Path, file: &Arc<FileBackend>, shard: usize, shards: usize) ->
         if found != shard as u64 {
             return Err(RawError::damage(format!("it is shard {found} under the name of shard {shard}")));
         }
-        value_of(&meta, BATCHES)
+        let batches = value_of(&meta, BATCHES)?;
+        drop(meta);
+        Ok((database, batches))
     })
 }
 
@@ -474,18 +617,23 @@ fn catch_redb_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, RawError>) 
 struct Mark {
     path: PathBuf,
     file: File,
-    batches: u64,
 }
 
 impl Mark {
-    /// Opens the mark, or creates one with zero batches. An unreadable mark counts as zero.
+    /// Opens the mark, or creates one with zero batches.
     fn open(path: PathBuf) -> Result<Self, StoreError> {
         publish(&path, |mut file| file.write_all(Self::line(0).as_bytes()).map_err(io_error(&path)))?;
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error(&path))?;
+        let file = OpenOptions::new().write(true).open(&path).map_err(io_error(&path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Reads a mark. One that is missing or damaged counts as zero.
+    fn read(path: &Path) -> Result<u64, StoreError> {
         let mut text = Vec::new();
-        (&mut file).take(256).read_to_end(&mut text).map_err(io_error(&path))?;
-        let batches = std::str::from_utf8(&text).ok().and_then(Self::parse).unwrap_or(0);
-        Ok(Self { path, file, batches })
+        match File::open(path).and_then(|file| file.take(256).read_to_end(&mut text)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
+            _ => Ok(std::str::from_utf8(&text).ok().and_then(Self::parse).unwrap_or(0)),
+        }
     }
 
     /// Formats the number twice and in fixed width: when it is overwritten in place, a partial write is
@@ -504,298 +652,6 @@ impl Mark {
             .file
             .seek(SeekFrom::Start(0))
             .and_then(|_| self.file.write_all(Self::line(batches).as_bytes()));
-        written.map_err(io_error(&self.path))?;
-        self.batches = batches;
-        Ok(())
-    }
-}
-
-/// The file of a shard for redb. Its lock outlives the database, so it is held without a gap from before the
-/// check.
-#[derive(Debug)]
-struct LockedFile(Arc<FileBackend>);
-
-impl StorageBackend for LockedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        self.0.read(offset, len)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)?;
-        // redb syncs the new length together with a header that depends on it. A power failure could preserve
-        // only the header, and redb rejects such a file.
-        self.0.sync_data(false)
-    }
-
-    fn sync_data(&self, eventual: bool) -> io::Result<()> {
-        self.0.sync_data(eventual)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
-    }
-}
-
-/// The file of a shard for a check: writes of redb stay in memory.
-#[derive(Debug)]
-struct DryRunFile {
-    file: Arc<FileBackend>,
-    changes: Mutex<Changes>,
-}
-
-/// The content that the file would have now.
-#[derive(Debug)]
-struct Changes {
-    len: u64,
-    /// How much of the real file is still visible; behind it are zeros.
-    visible_len: u64,
-    /// The blocks that were written, by number.
-    blocks: BTreeMap<u64, Box<[u8]>>,
-}
-
-impl DryRunFile {
-    /// The size of a block in bytes; unrelated to the pages of redb.
-    const BLOCK: u64 = 4096;
-
-    /// The offset of the flags in the header of redb (see "File format" in its docs/design.md), and two of
-    /// these: the file was not closed cleanly; the last commit had two phases.
-    const FLAGS: u64 = 9;
-    const RECOVERY_REQUIRED: u8 = 2;
-    const TWO_PHASE_COMMIT: u8 = 4;
-    /// The offset of the number of pages per region in the header (four bytes), and the maximum that the
-    /// format allows.
-    const REGION_PAGES: u64 = 20;
-    const MAX_REGION_PAGES: u32 = 1 << 20;
-
-    fn new(file: Arc<FileBackend>) -> Result<Self, RawError> {
-        let len = file.len()?;
-        let dry_run =
-            Self { file, changes: Mutex::new(Changes { len, visible_len: len, blocks: BTreeMap::new() }) };
-        // Commits of this program always have two phases (see `durable`). Otherwise redb might choose another
-        // commit now than when it opens the file.
-        let flags = dry_run.read(Self::FLAGS, 1)?[0];
-        if flags & Self::TWO_PHASE_COMMIT == 0 {
-            return Err(RawError::damage("its header has no flag for two-phase commits"));
-        }
-        // redb verifies the checksum of the record of the last commit only on recovery: force a recovery.
-        dry_run.write(Self::FLAGS, &[flags | Self::RECOVERY_REQUIRED])?;
-        // redb allocates tables for this number of pages before any check: gigabytes, if the number is
-        // damaged.
-        let pages = dry_run.read(Self::REGION_PAGES, 4)?;
-        if pages.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)) > Self::MAX_REGION_PAGES
-        {
-            return Err(RawError::damage("its header has a region size that is too large"));
-        }
-        Ok(dry_run)
-    }
-
-    /// Reads a range that lies within `changes.len`.
-    fn read_range(&self, changes: &Changes, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let end = offset + len as u64;
-        let visible = changes.visible_len.min(end).saturating_sub(offset) as usize; // at most `len`
-        let mut bytes = if visible > 0 { self.file.read(offset, visible)? } else { Vec::new() };
-        bytes.resize(len, 0);
-        for (number, block) in changes.blocks.range(offset / Self::BLOCK..end.div_ceil(Self::BLOCK)) {
-            let start = number * Self::BLOCK;
-            let from = start.max(offset);
-            let to = (start + Self::BLOCK).min(end);
-            bytes[(from - offset) as usize..(to - offset) as usize]
-                .copy_from_slice(&block[(from - start) as usize..(to - start) as usize]);
-        }
-        Ok(bytes)
-    }
-
-    /// Returns an error for a range beyond the end, before memory is allocated for it: a damaged length may
-    /// have any value.
-    fn check(changes: &Changes, offset: u64, len: usize) -> io::Result<()> {
-        match offset.checked_add(len as u64) {
-            Some(end) if end <= changes.len => Ok(()),
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-}
-
-impl StorageBackend for DryRunFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.changes.lock().len)
-    }
-
-    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let changes = self.changes.lock();
-        Self::check(&changes, offset, len)?;
-        self.read_range(&changes, offset, len)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut changes = self.changes.lock();
-        changes.len = len;
-        changes.visible_len = changes.visible_len.min(len);
-        changes.blocks.retain(|number, _| number * Self::BLOCK < len);
-        if let Some(last) = changes.blocks.get_mut(&(len / Self::BLOCK)) {
-            last[(len % Self::BLOCK) as usize..].fill(0);
-        }
-        Ok(())
-    }
-
-    fn sync_data(&self, _eventual: bool) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut changes = self.changes.lock();
-        Self::check(&changes, offset, data.len())?;
-        let end = offset + data.len() as u64;
-        for number in offset / Self::BLOCK..end.div_ceil(Self::BLOCK) {
-            let start = number * Self::BLOCK;
-            if !changes.blocks.contains_key(&number) {
-                let whole = Self::BLOCK.min(changes.len - start) as usize;
-                let mut block = self.read_range(&changes, start, whole)?;
-                block.resize(Self::BLOCK as usize, 0);
-                changes.blocks.insert(number, block.into());
-            }
-            let from = start.max(offset);
-            let to = (start + Self::BLOCK).min(end);
-            if let Some(block) = changes.blocks.get_mut(&number) {
-                block[(from - start) as usize..(to - start) as usize]
-                    .copy_from_slice(&data[(from - offset) as usize..(to - offset) as usize]);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An error without a file name, to be converted to a [`StoreError`]: the errors of redb do not name the
-/// file.
-enum RawError {
-    Redb(Box<redb::Error>),
-    Ours(StoreError),
-    Damage(String),
-}
-
-impl RawError {
-    fn damage(why: impl Into<String>) -> Self {
-        RawError::Damage(why.into())
-    }
-
-    /// Converts the error to a [`StoreError`] for this file.
-    fn with_path(self, path: &Path) -> StoreError {
-        let damaged = |why: String| StoreError::Damaged { path: path.to_owned(), why };
-        let error = match self {
-            RawError::Ours(error) => return error,
-            RawError::Damage(why) => return damaged(why),
-            RawError::Redb(error) => *error,
-        };
-        match error {
-            redb::Error::DatabaseAlreadyOpen => StoreError::Locked { path: path.to_owned() },
-            redb::Error::Io(error) => match error.kind() {
-                io::ErrorKind::InvalidData => damaged("it is not a redb file".to_owned()),
-                io::ErrorKind::UnexpectedEof => damaged("it is cut short".to_owned()),
-                _ => io_error(path)(error),
-            },
-            redb::Error::PreviousIo => io_error(path)(io::Error::other(
-                "an earlier write failed, so that the shard must be opened anew",
-            )),
-            error => damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for RawError {
-    fn from(error: io::Error) -> Self {
-        RawError::Redb(Box::new(redb::Error::Io(error)))
-    }
-}
-
-impl From<StoreError> for RawError {
-    fn from(error: StoreError) -> Self {
-        RawError::Ours(error)
-    }
-}
-
-/// redb has one error type per operation; each converts to its `Error`.
-macro_rules! from_redb {
-    ($($error:ident),*) => {
-        $(impl From<redb::$error> for RawError {
-            fn from(error: redb::$error) -> Self {
-                RawError::Redb(Box::new(error.into()))
-            }
-        })*
-    };
-}
-
-from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
-
-/// Returns a function that converts an I/O error to a [`StoreError`] for this file.
-fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io { path: path.clone(), source: Arc::new(source) }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreError::Locked { path } => write!(
-                f,
-                "{} is in use: stop the other program that has it open, or wait until its worker has ended",
-                path.display()
-            ),
-            StoreError::Damaged { path, why } => write!(
-                f,
-                "{} is damaged and was left as it is ({}): put a good copy of it in its place",
-                path.display(),
-                OneLine(why)
-            ),
-            StoreError::Behind { path, found, acknowledged } => write!(
-                f,
-                "{} is an old copy: it ends with batch {found}, and batch {acknowledged} was acknowledged; put the \
-                 newest copy in its place, or delete {} to go on without what is missing",
-                path.display(),
-                path.with_extension("mark").display()
-            ),
-            StoreError::WrongShardCount { path, found, asked } => write!(
-                f,
-                "{} says {found} shards, not {asked}: use the program it was made with, or another folder",
-                path.display()
-            ),
-            StoreError::WrongShard { path, list, home } => {
-                write!(f, "{} does not keep the list {:?}: ask shard {home}", path.display(), list.as_str())
-            }
-            StoreError::Stale { list, id } => write!(
-                f,
-                "the list {:?} is kept in another state than this change of entry {id} was made for: load it anew",
-                list.as_str()
-            ),
-            StoreError::Io { path, source } => write!(
-                f,
-                "cannot use {} ({}): see that it is there, may be read and written, and has room on its disk",
-                path.display(),
-                OneLine(&source.to_string())
-            ),
-        }
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            StoreError::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
-/// A text from another source, in one line: panic messages may have several.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, word) in self.0.split_whitespace().enumerate() {
-            write!(f, "{}{word}", if n > 0 { " " } else { "" })?;
-        }
-        Ok(())
+        written.map_err(io_error(&self.path))
     }
 }

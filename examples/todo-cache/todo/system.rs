@@ -19,6 +19,7 @@ use super::metrics;
 use super::routes::Options;
 use super::shape::Shape;
 use super::store::StoreError;
+use super::worker::DataFolder;
 use super::{list_supervisor, tree, web, worker};
 
 /// The top supervisor of the system, in all shapes except [`Shape::Unsupervised`].
@@ -95,30 +96,31 @@ impl System {
     /// [`StartError`]; if the cause is the store, [`store_error`] extracts it.
     pub(crate) fn start_link(config: Config) -> Result<Self, StartError> {
         let client = config.client();
-        let dir: Arc<Path> = config.dir.into();
+        let folder = DataFolder::new(&config.dir);
         let cache = |database, links| Cache::child_spec(Wiring { database, links }).name(CACHE);
         let plan = Supervisor::one_for_one().max_restarts(config.max_restarts, config.period).name(SYSTEM);
         let plan = match config.shape {
             Shape::Unsupervised => {
-                let cache = cache(Some(dir), false).start()?;
+                let cache = cache(Some(folder), false).start()?;
                 return cache.whereis().map(|root| Self { root }).ok_or(StartError::Exiting);
             }
-            Shape::SupervisedCache => plan.child(cache(Some(dir), false)),
-            Shape::Linked => plan.child(cache(Some(dir), true)),
+            Shape::SupervisedCache => plan.child(cache(Some(folder), false)),
+            Shape::Linked => plan.child(cache(Some(folder), true)),
             // The cache needs the database, so the database is started first.
             Shape::SupervisedDatabase => {
                 let database =
-                    Database::child_spec(database::DatabaseArgs { dir, links: true }).name(DATABASE);
+                    Database::child_spec(database::DatabaseArgs { folder, links: true }).name(DATABASE);
                 plan.child(database).child(cache(None, true))
             }
             Shape::SupervisedWorkers => {
-                plan.child(database::pool(&dir, config.finish_timeout)).child(cache(None, true))
+                plan.child(database::pool(&folder, config.finish_timeout)).child(cache(None, true))
             }
             // Three restarts in five seconds equal the number of workers: if all three crash at once, none is
             // left. So the pool gets three times as many.
             Shape::SupervisedLists => {
                 let workers = config.max_restarts.saturating_mul(3);
-                let pool = database::pool(&dir, config.finish_timeout).max_restarts(workers, config.period);
+                let pool =
+                    database::pool(&folder, config.finish_timeout).max_restarts(workers, config.period);
                 plan.child(metrics::spec()).child(pool).child(list_supervisor::supervisor(config.max_lists))
             }
         };

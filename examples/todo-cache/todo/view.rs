@@ -141,8 +141,8 @@ pub(crate) fn prometheus() -> String {
     )
 }
 
-/// Formats the time of day, in UTC.
+/// Formats the time of day, in UTC, which the `Z` says (RFC 3339).
 fn time_of_day(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

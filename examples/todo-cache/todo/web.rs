@@ -85,10 +85,10 @@ fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
     // An exit request closes the socket, which ends a blocking read or write.
     let handle = stream.try_clone()?;
     let _hook = process::on_exit_request(move || drop(handle.shutdown(Shutdown::Both)));
-    let mut stream = &stream;
+    let stream = &stream;
     let mut bytes = Vec::new();
     loop {
-        let request = match next_request(&mut stream, &mut bytes) {
+        let request = match next_request(stream, &mut bytes) {
             Ok(Some(Ok(request))) => request,
             Ok(Some(Err(refusal))) => return reject(stream, &refusal),
             Ok(None) => return Ok(()),
@@ -105,10 +105,10 @@ fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
                 }
                 send(stream, &answer)?;
             }
-            Answer::Events => return stream_events(stream, options),
+            Answer::Events => return stream_events(stream, options, request.method == "HEAD"),
         }
         if !request.keep_alive {
-            return Ok(());
+            return close(stream);
         }
     }
 }
@@ -116,17 +116,22 @@ fn serve_connection(stream: TcpStream, options: &Options) -> io::Result<()> {
 /// Reads the next request; `None` if the client has closed the connection or is idle. `bytes` keeps the data
 /// behind it.
 fn next_request(
-    stream: &mut impl Read,
+    mut stream: &TcpStream,
     bytes: &mut Vec<u8>,
 ) -> io::Result<Option<Result<http::Request, Response>>> {
     let began = Instant::now();
+    let mut has_continued = false;
     loop {
         match http::parse(bytes) {
             Ok(Parsed::Complete(request, used)) => {
                 bytes.drain(..used);
                 return Ok(Some(Ok(request)));
             }
-            Ok(Parsed::Incomplete) => {}
+            Ok(Parsed::AwaitsContinue) if !has_continued => {
+                send(stream, http::CONTINUE)?;
+                has_continued = true;
+            }
+            Ok(Parsed::Incomplete | Parsed::AwaitsContinue) => {}
             Err(error) => return Ok(Some(Err(error.response()))),
         }
         let timed_out = || Response::text(408, "the request did not arrive in time");
@@ -167,11 +172,16 @@ fn send(mut stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends an error response and closes the connection. First it reads what the client is still sending:
-/// closing a socket with unread data would discard the response.
-fn reject(mut stream: &TcpStream, response: &Response) -> io::Result<()> {
+/// Sends an error response and closes the connection.
+fn reject(stream: &TcpStream, response: &Response) -> io::Result<()> {
     metrics::count_request();
     send(stream, &response.bytes(false))?;
+    close(stream)
+}
+
+/// Closes a connection after the last response. First it reads what the client is still sending: closing a socket with
+/// unread data would discard the response (RFC 9112, section 9.6).
+fn close(mut stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut rest = [0; 4096];
@@ -180,9 +190,12 @@ fn reject(mut stream: &TcpStream, response: &Response) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the tree and the process events until the client disconnects.
-fn stream_events(stream: &TcpStream, options: &Options) -> io::Result<()> {
+/// Sends the tree and the process events until the client disconnects; for a HEAD request, nothing after the headers.
+fn stream_events(stream: &TcpStream, options: &Options, is_head: bool) -> io::Result<()> {
     send(stream, (http::head(200, "text/event-stream") + "connection: close\r\n\r\n").as_bytes())?;
+    if is_head {
+        return close(stream);
+    }
     let mut events = rethread::observer::events();
     let mut last = String::new();
     let mut skipped_frames = 0;

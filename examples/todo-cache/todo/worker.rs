@@ -1,8 +1,9 @@
 //! A database worker: the one process that has a certain shard open. There are three of them, reached by
 //! name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rethread::gen_server::ServerSpec;
@@ -27,15 +28,44 @@ const MAX_BATCH_LEN: usize = 256;
 /// Its file is locked until then, and its successor waits for it.
 pub(crate) const DEFAULT_FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The folder of the data, shared by all workers and their successors.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    /// The shards that were opened before.
+    opened: [AtomicBool; SHARDS],
+}
+
+impl DataFolder {
+    pub(crate) fn new(path: impl AsRef<Path>) -> Arc<Self> {
+        Arc::new(Self { path: path.as_ref().to_owned(), opened: Default::default() })
+    }
+
+    /// Opens a shard. A folder that cannot be used is an error of the first start, which the user gets at once. A worker
+    /// that is restarted while the folder cannot be used starts with a closed store: an error would end the whole system
+    /// after a few restarts.
+    fn open(&self, shard: usize) -> Result<Store, StoreError> {
+        if self.opened[shard].load(Ordering::Relaxed) {
+            return Store::open_again(&self.path, shard, SHARDS);
+        }
+        let store = Store::open(&self.path, shard, SHARDS)?;
+        self.opened[shard].store(true, Ordering::Relaxed);
+        Ok(store)
+    }
+}
+
 /// Returns the child specification of the worker of a shard.
-pub(crate) fn spec(dir: &Arc<Path>, shard: usize, finish_timeout: Duration) -> ServerSpec<DbWorker> {
+pub(crate) fn spec(folder: &Arc<DataFolder>, shard: usize, finish_timeout: Duration) -> ServerSpec<DbWorker> {
     let process = process::Builder::new().kill_grace(finish_timeout).exit_timeout(finish_timeout);
-    DbWorker::child_spec((Arc::clone(dir), shard)).name(WORKERS[shard].clone()).process(process)
+    DbWorker::child_spec((Arc::clone(folder), shard)).name(WORKERS[shard].clone()).process(process)
 }
 
 /// A server that owns one shard and commits in groups: it collects changes while its mailbox has some, then
 /// writes all of them in one transaction and replies to all callers. One disk sync serves many clients, and
 /// `Ok` still means "on disk".
+///
+/// An error of the store does not end the worker: a restart would not free a full disk, and the reads would be gone too.
+/// The store gives every caller the reason, and recovers by itself.
 pub(crate) struct DbWorker {
     store: Store,
     batch: Vec<(ListName, Event)>,
@@ -59,12 +89,12 @@ pub(crate) enum WorkerCast {
 }
 
 impl GenServer for DbWorker {
-    type Args = (Arc<Path>, usize);
+    type Args = (Arc<DataFolder>, usize);
     type Call = WorkerCall;
     type Cast = WorkerCast;
 
-    fn init((dir, shard): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(DbWorker { store: Store::open(&dir, shard, SHARDS)?, batch: Vec::new(), pending: Vec::new() })
+    fn init((folder, shard): Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(DbWorker { store: folder.open(shard)?, batch: Vec::new(), pending: Vec::new() })
     }
 
     fn handle_call(&mut self, call: WorkerCall, _: &mut Context<Self>) -> Next {
@@ -73,23 +103,21 @@ impl GenServer for DbWorker {
                 self.batch.push((list, event));
                 self.pending.push(from);
                 if self.batch.len() < MAX_BATCH_LEN {
-                    Next::wait().timeout(Duration::ZERO)
-                } else {
-                    self.commit()
+                    return Next::wait().timeout(Duration::ZERO);
                 }
+                self.commit();
             }
             // A read must see every change that was sent before it: commit first.
             WorkerCall::Load(list, from) => {
-                let next = self.commit();
+                self.commit();
                 from.reply_now(self.store.load(&list));
-                next
             }
             WorkerCall::Lists(from) => {
-                let next = self.commit();
+                self.commit();
                 from.reply_now(self.store.lists());
-                next
             }
         }
+        Next::wait()
     }
 
     fn handle_cast(&mut self, WorkerCast::Inject(fault): WorkerCast, cx: &mut Context<Self>) -> Next {
@@ -97,46 +125,26 @@ impl GenServer for DbWorker {
     }
 
     fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Next {
-        match info {
-            Info::Timeout => self.commit(), // the mailbox is empty: commit
-            _ => Next::wait(),
+        if matches!(info, Info::Timeout) {
+            self.commit(); // the mailbox is empty
         }
+        Next::wait()
     }
 }
 
 impl DbWorker {
-    /// Writes the collected changes and replies to their callers. Stops the worker if the store cannot be
-    /// used any more.
-    fn commit(&mut self) -> Next {
+    /// Writes the collected changes and replies to their callers.
+    fn commit(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         let pending = std::mem::take(&mut self.pending);
         match self.store.append(&batch) {
             // One change that does not fit must not fail the others: write each alone.
-            Err(error) if batch.len() > 1 && is_recoverable(&error) => {
+            Err(error) if batch.len() > 1 && error.is_refusal() => {
                 for (change, from) in batch.into_iter().zip(pending) {
-                    let result = self.store.append(&[change]);
-                    let fatal = result.as_ref().err().filter(|error| !is_recoverable(error)).cloned();
-                    from.reply_now(result);
-                    if let Some(error) = fatal {
-                        return Next::stop(ExitReason::error(error)); // the other callers get this reason
-                    }
-                }
-                Next::wait()
-            }
-            result => {
-                for from in pending {
-                    from.reply_now(result.clone());
-                }
-                match result {
-                    Err(error) if !is_recoverable(&error) => Next::stop(ExitReason::error(error)),
-                    _ => Next::wait(),
+                    from.reply_now(self.store.append(&[change]));
                 }
             }
+            result => pending.into_iter().for_each(|from| from.reply_now(result.clone())),
         }
     }
-}
-
-/// Returns `true` if the store can be used after this error.
-fn is_recoverable(error: &StoreError) -> bool {
-    matches!(error, StoreError::Stale { .. } | StoreError::WrongShard { .. })
 }

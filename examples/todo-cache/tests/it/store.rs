@@ -334,7 +334,7 @@ mod stores {
         assert_eq!(store.load(&name("bob")).expect("bob"), folder.list);
         drop(store);
         for _ in 0..2 {
-            let store = folder.open().expect("an old store");
+            let mut store = folder.open().expect("an old store");
             assert_eq!(store.load(&name("bob")).expect("bob"), folder.list);
             assert_eq!(store.lists().expect("one list"), [name("bob")]);
         }
@@ -357,7 +357,7 @@ mod stores {
         store.append(&batch).expect("eight lists");
         store.append(&[(name("a"), added(2, "2026-11-23", "second"))]).expect("one more entry");
         drop(store);
-        let store = Store::open(&sub, 0, 1).expect("an old store");
+        let mut store = Store::open(&sub, 0, 1).expect("an old store");
         let mut sorted = names.map(name);
         sorted.sort();
         assert_eq!(store.lists().expect("the lists"), sorted);
@@ -424,7 +424,7 @@ mod stores {
         ];
         store.append(&events.map(|event| (list.clone(), event))).expect("all of them");
         drop(store);
-        let store = folder.open().expect("an old store");
+        let mut store = folder.open().expect("an old store");
         let kept = store.load(&list).expect("bob");
         assert!(kept.is_empty());
         assert_eq!(kept.plan_add(date("2026-11-22"), title("c")).id(), 3);
@@ -594,7 +594,7 @@ mod stores {
             fs::write(folder.shard(), &bytes).expect("a damaged shard");
             fs::write(folder.path().join("shard-0.mark"), &mark).expect("its mark");
             match folder.open() {
-                Ok(store) => assert_eq!(store.load(&name("bob")).expect("bob"), folder.list, "{what}"),
+                Ok(mut store) => assert_eq!(store.load(&name("bob")).expect("bob"), folder.list, "{what}"),
                 Err(error) => {
                     assert!(one_line(&error).contains("shard-0.redb"), "{what}: {error}");
                     let kind = matches!(error, StoreError::Damaged { .. } | StoreError::Behind { .. });

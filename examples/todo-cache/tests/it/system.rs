@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rethread::gen_server::CallError;
-use rethread::process::{self, Event, Inbox};
+use rethread::process::{self, Event, Inbox, ProcessKind};
 use rethread::supervisor::{Supervisor, SupervisorRef};
 use rethread::{ExitReason, Pid};
 
@@ -395,7 +395,8 @@ mod workers {
     fn with_lone_worker(body: &dyn Fn(&SupervisorRef, &ListName)) {
         alone(&|_, dir| {
             let plan = Supervisor::one_for_one().max_restarts(1_000, Duration::from_secs(5));
-            let plan = plan.child(worker::spec(&dir.into(), 0, worker::DEFAULT_FINISH_TIMEOUT));
+            let plan =
+                plan.child(worker::spec(&worker::DataFolder::new(dir), 0, worker::DEFAULT_FINISH_TIMEOUT));
             let supervisor = plan.start_link().expect("it starts");
             body(&supervisor, &list_in_shard(0));
             supervisor.stop().expect("it stops");
@@ -526,7 +527,10 @@ mod faults {
         with_system(0, &|_, _| {
             assert_eq!(inject("nobody", Fault::Kill), Err(InjectError::Unknown("nobody".into())));
             assert_eq!(inject("list:bob", Fault::Crash), Err(InjectError::Unknown("list:bob".into())));
-            assert_eq!(inject("system", Fault::Crash), Err(InjectError::NoHandler("system".into())));
+            assert_eq!(
+                inject("system", Fault::Crash),
+                Err(InjectError::NoHandler("system".into(), ProcessKind::Supervisor))
+            );
         });
     }
 

@@ -17,14 +17,14 @@ use crate::support::{eventually, watchdog};
 
 /// What a run of the program printed, and whether it succeeded.
 #[derive(Debug)]
-struct Run {
-    success: bool,
-    out: Vec<String>,
-    err: Vec<String>,
+pub(crate) struct Run {
+    pub(crate) success: bool,
+    pub(crate) out: Vec<String>,
+    pub(crate) err: Vec<String>,
 }
 
 impl Run {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let lines = |bytes: &[u8]| -> Vec<String> {
             String::from_utf8(bytes.to_owned()).expect("text").lines().map(str::to_owned).collect()
         };
@@ -33,14 +33,14 @@ impl Run {
 
     /// Returns the printed lines; the run must have succeeded, without output on stderr.
     #[track_caller]
-    fn well(self) -> Vec<String> {
+    pub(crate) fn well(self) -> Vec<String> {
         assert!(self.success && self.err.is_empty(), "{self:?}");
         self.out
     }
 
     /// Returns the one line on stderr of a run that has failed.
     #[track_caller]
-    fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert!(!self.success && self.err.len() == 1, "{self:?}");
         self.err[0].clone()
     }
@@ -116,7 +116,7 @@ impl Drop for Shell {
     }
 }
 
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
@@ -406,15 +406,15 @@ fn kill_9_loses_no_acknowledged_entry() {
 }
 
 /// The program as a server, on a free port; it is killed in the end.
-struct Served {
-    child: Child,
+pub(crate) struct Served {
+    pub(crate) child: Child,
     /// As it is printed: `127.0.0.1:5454`.
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Served {
     #[track_caller]
-    fn start(dir: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, options: &[&str]) -> Self {
         let mut command = program();
         command.args(["serve", "--port", "0"]).arg("--dir").arg(dir).args(options);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -430,7 +430,7 @@ impl Served {
 
     /// Kills the server with `kill -9`; it must not have exited by itself.
     #[track_caller]
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         assert_eq!(self.child.try_wait().expect("its status"), None, "it has ended");
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
@@ -445,8 +445,8 @@ impl Drop for Served {
 }
 
 /// Asks the server over this connection: the status and the body.
-fn ask(stream: &mut BufReader<TcpStream>, line: &str) -> io::Result<(u16, String)> {
-    stream.get_mut().write_all(format!("{line} HTTP/1.1\r\n\r\n").as_bytes())?;
+pub(crate) fn ask(stream: &mut BufReader<TcpStream>, line: &str) -> io::Result<(u16, String)> {
+    stream.get_mut().write_all(format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head)? == 0 {
@@ -464,7 +464,7 @@ fn ask(stream: &mut BufReader<TcpStream>, line: &str) -> io::Result<(u16, String
     Ok((status as u16, String::from_utf8(body).map_err(|_| io::ErrorKind::InvalidData)?))
 }
 
-fn connect(address: &str) -> io::Result<BufReader<TcpStream>> {
+pub(crate) fn connect(address: &str) -> io::Result<BufReader<TcpStream>> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     Ok(BufReader::new(stream))

@@ -4,7 +4,10 @@
 mod support;
 
 mod cli;
+#[cfg(target_os = "linux")]
+mod faults;
 mod tools;
+mod verdicts;
 
 use std::process::Command;
 
