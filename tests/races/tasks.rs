@@ -7,9 +7,9 @@ use std::time::Duration;
 use rethread::prelude::*;
 use rethread::registry::Registry;
 use rethread::supervisor::Shutdown;
-use rethread::task::JoinError;
+use rethread::task::{JoinError, TaskSupervisor};
 
-use crate::harness::{LONG, drained, end_of, race};
+use crate::harness::{LONG, drained, end_of, exits, race};
 
 const SOON: Duration = Duration::from_micros(20);
 
@@ -27,6 +27,30 @@ fn a_task_has_a_value_or_a_reason() {
         end_of(killer.expect("a thread"));
         end_of(pid);
         drained(inbox);
+    });
+}
+
+#[test]
+fn task_has_exited_when_its_value_is_returned() {
+    race("task: value, exit").run(|inbox| {
+        let task = task::spawn(|| 5).expect("a thread");
+        let pid = task.pid();
+        assert_eq!(task.join(), Ok(5));
+        assert_eq!(exits(&drained(inbox)), [(pid, ExitReason::Normal)]);
+    });
+}
+
+#[test]
+fn joined_task_has_exited_normally_when_its_supervisor_is_stopped() {
+    race("task: value, stop of the supervisor").run(|inbox| {
+        let tasks = TaskSupervisor::start_link().expect("it starts");
+        let supervisor = tasks.whereis().expect("it is running");
+        let task = tasks.spawn(|| 5).expect("a thread");
+        let pid = task.pid();
+        assert_eq!(task.join(), Ok(5));
+        tasks.stop().expect("it stops");
+        let expected = [(pid, ExitReason::Normal), (supervisor, ExitReason::Normal)];
+        assert_eq!(exits(&drained(inbox)), expected);
     });
 }
 

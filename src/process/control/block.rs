@@ -77,7 +77,8 @@ pub(crate) trait DynMailbox: Send + Sync {
 /// A watcher that needs no mailbox: the reply slot of a call, a `Watch`. Also used to wait for the reaping of a
 /// zombie.
 pub(crate) trait ExitListener: Send + Sync {
-    /// Handles the exit. Must be quick: other watchers are notified after it.
+    /// Handles the exit. Runs after all links and monitors have been notified. Must be quick: other listeners are
+    /// called after it.
     fn on_exit(&self, reason: &ExitReason);
 }
 
@@ -119,8 +120,14 @@ pub(crate) struct Peer(pub(crate) Arc<ProcessBlock>);
 /// A monitor on this process, notified when it exits: a process receives a `Down` message, a listener is
 /// called.
 pub(crate) enum Watcher {
-    Process { peer: Peer, target: MonitorTarget },
+    Process(ProcessWatcher),
     Listener(Arc<dyn ExitListener>),
+}
+
+/// A process that gets a `Down` message.
+pub(crate) struct ProcessWatcher {
+    pub(crate) peer: Peer,
+    pub(crate) target: MonitorTarget,
 }
 
 /// A monitor that this process holds on another one.
@@ -173,9 +180,8 @@ pub(crate) struct State {
     /// The linked process that learns of the exit from the result of the start, or of the task, and gets no
     /// `Exit` message. It still exits with this process, unless it traps exits.
     pub(crate) no_exit_message_to: Option<Pid>,
-    /// Links and monitors have been notified of the exit: a link or monitor set from now on is answered at
-    /// once. One set earlier waits in `pending_requests`, so that no process is notified before the linked
-    /// ones.
+    /// Each link has its signal and each monitor its message: a link or monitor set from now on is answered at
+    /// once. One set earlier waits in `pending_requests`, so that no thread learns of the exit before them.
     pub(crate) links_notified: bool,
     /// Earlier holders of the names of this process whose threads are still unwinding. The process waits for
     /// them before it runs its body, because they may still hold files or ports.

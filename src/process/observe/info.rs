@@ -15,6 +15,7 @@ use crate::process::control::block::Peer;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
+use crate::process::control::block::ProcessWatcher;
 use crate::process::control::block::State;
 use crate::process::control::block::Watcher;
 use crate::process::control::block::display_name;
@@ -187,7 +188,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
     links.sort();
     monitors.sort();
     monitored_by.sort();
-    ProcessInfo {
+    let mut info = ProcessInfo {
         pid: block.pid,
         name: state.name.clone(),
         label: state.label.clone(),

@@ -17,6 +17,7 @@ use crate::process::control::block::Peer;
 use crate::process::control::block::PendingRequest;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessWatcher;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
 use crate::process::control::table;
@@ -104,7 +105,7 @@ pub(crate) fn add_monitor(
     target: MonitorTarget,
     alias: Option<Arc<dyn Deactivate>>,
 ) {
-    let watcher = Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target };
+    let watcher = Watcher::Process(ProcessWatcher { peer: Peer(Arc::clone(watcher_block)), target });
     let peer = Peer(Arc::clone(watched.unwrap_or(watcher_block)));
     // The own side first: as soon as the other side has the monitor it may fire, and a `Down` without an entry
     // on this side is not delivered.
@@ -122,8 +123,8 @@ pub(crate) fn add_monitor_before_start(
     id: MonitorRef,
     child: &Arc<ProcessBlock>,
 ) {
-    let watcher =
-        Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target: MonitorTarget::Pid(child.pid) };
+    let target = MonitorTarget::Pid(child.pid);
+    let watcher = Watcher::Process(ProcessWatcher { peer: Peer(Arc::clone(watcher_block)), target });
     let active = Monitoring::Active { peer: Peer(Arc::clone(child)), alias: None };
     watcher_block.lock().monitoring.insert(id, active);
     watch_exit(child, id, watcher);
@@ -141,7 +142,7 @@ pub(crate) fn add_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: 
             drop(state);
             notify_and_wake(id, watcher, &ExitReason::NoProc);
         }
-        // Not at once: no watcher may know of an exit before the linked processes.
+        // Not at once: no thread may know of an exit before the links and monitors that were set before it.
         Phase::Exiting(_) | Phase::Dead(_) => {
             state.pending_requests.push(PendingRequest::Watcher(id, watcher))
         }
@@ -158,7 +159,7 @@ pub(crate) fn watch_exit(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: W
             drop(state);
             notify_and_wake(id, watcher, &reason);
         }
-        // `notify_pending` takes watchers out that are added in phase `Dead`.
+        // `answer_late_requests` takes watchers out that are added in phase `Dead`.
         Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
             state.watchers.insert(id, watcher);
         }
