@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rethread::prelude::*;
-use rethread::registry::Registry;
+use rethread::registry::{LockError, Registry};
 use rethread::supervisor::Shutdown;
 use rethread::task::{JoinError, TaskSupervisor};
 
@@ -105,6 +105,49 @@ fn lock_has_one_holder_and_is_granted_again_when_it_exits() {
         }
         // In any case the lock is free afterwards.
         LOCKS.lock("key", || assert!(!held.load(Ordering::SeqCst)));
+        drained(inbox);
+    });
+}
+
+#[test]
+fn two_locks_in_two_orders_are_granted_or_refused() {
+    static LOCKS: Registry<&str> = Registry::new();
+
+    race("lock, lock in two orders").run(|inbox| {
+        let both = [("a", "b"), ("b", "a")].map(|(first, second)| {
+            let body = move || LOCKS.lock(first, || LOCKS.lock_timeout(second, LONG, || ()));
+            task::spawn(body).expect("a thread")
+        });
+        let results = both.map(|task| task.join().expect("no panic"));
+        let refused = results.iter().filter(|result| result.is_err()).count();
+        assert!(refused < 2, "{results:?}");
+        assert!(
+            !results.iter().any(|result| matches!(result, Err(LockError::Timeout { .. }))),
+            "{results:?}"
+        );
+        drained(inbox);
+    });
+}
+
+#[test]
+fn cycle_is_found_while_a_waiter_leaves_the_queue() {
+    static LOCKS: Registry<&str> = Registry::new();
+
+    race("lock, lock, lock, kill").run(|inbox| {
+        let (between, last, own) = LOCKS.lock("k", || {
+            let between = process::spawn(|| LOCKS.lock("k", || ())).expect("a thread");
+            let last = task::spawn(|| LOCKS.lock("j", || LOCKS.lock_timeout("k", LONG, || ())));
+            let killer = process::spawn(move || process::exit(between, ExitReason::Kill)).expect("a thread");
+            let own = LOCKS.lock_timeout("j", LONG, || ());
+            end_of(killer);
+            (between, last.expect("a thread"), own)
+        });
+        let results = [own, last.join().expect("no panic")];
+        assert!(
+            !results.iter().any(|result| matches!(result, Err(LockError::Timeout { .. }))),
+            "{results:?}"
+        );
+        end_of(between);
         drained(inbox);
     });
 }

@@ -6,7 +6,7 @@
 //! under the lock.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -151,6 +151,14 @@ pub(crate) enum PendingRequest {
     Watcher(MonitorRef, Watcher),
 }
 
+/// The lock of a registry key that a process waits for.
+pub(crate) trait LockWait: Send + Sync {
+    /// Formats the key. Runs user code, its `Debug`.
+    fn key(&self) -> String;
+    /// Returns the thread that holds the lock; that of a process has its pid. Runs `Hash` and `Eq` of the key.
+    fn holder(&self) -> Option<Pid>;
+}
+
 /// Runs once when a fatal exit signal arrives: see `process::on_exit_request`.
 pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 
@@ -167,9 +175,12 @@ pub(crate) struct State {
     pub(crate) name: Option<Arc<str>>,
     /// Released during exit cleanup.
     pub(crate) held_resources: Vec<Arc<dyn HeldResource>>,
+    /// Set while the process waits for the lock of a key, for observers.
+    pub(crate) lock_wait: Option<Arc<dyn LockWait>>,
     /// Shown by observers for a process without a name. It need not be unique.
     pub(crate) label: Option<Arc<str>>,
-    pub(crate) hooks: Vec<(TimerRef, Hook)>,
+    /// Run in the order in which they were registered.
+    pub(crate) hooks: BTreeMap<TimerRef, Hook>,
     /// Pending timers whose message goes to this process. They are cancelled during exit cleanup.
     pub(crate) timers: HashSet<TimerRef, IdHasher>,
     /// A signal arrived while the process was unwinding already. If that unwind is not caught, its reason
@@ -260,7 +271,8 @@ pub(crate) struct ProcessBlock {
     /// Set by supervisors only.
     pub(crate) supervisor_status: OnceCell<Arc<dyn SupervisorStatus>>,
     /// The pid of the process that this one waits for (in a call, a start, a join or a stop), or 0; its own pid if
-    /// it waits for all its descendants. The edges of the wait-for graph.
+    /// it waits for all its descendants. While it waits for the lock of a key, the thread before it in the queue. The
+    /// edges of the wait-for graph: `gen_server/wait_graph.rs`.
     pub(crate) waiting_on: AtomicU64,
     /// Number of events that a selective receive has taken out of the queue and saved, minus the number of
     /// `Down`s (saved or in the queue) that a `demonitor_flush` has invalidated. May be negative.
@@ -292,8 +304,9 @@ impl ProcessBlock {
                 pending_requests: Vec::new(),
                 name: None,
                 held_resources: Vec::new(),
+                lock_wait: None,
                 label: None,
-                hooks: Vec::new(),
+                hooks: BTreeMap::new(),
                 timers: HashSet::default(),
                 own_exit_first: false,
                 exit_timer: None,

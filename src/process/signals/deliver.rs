@@ -307,9 +307,6 @@ fn notify_all(block: &ProcessBlock, notifications: ExitNotifications, reason: &E
     let mut unwoken = Unwoken { processes: Vec::new(), listeners: notifications.listeners, late: Vec::new() };
     unwoken.queue(block.pid, notifications.monitors, notifications.pending_requests, reason);
     answer_late_requests(block, &mut unwoken, reason);
-    // Before any thread is woken: a thread that learns of the exit may look the pid up at once, and must not find it.
-    // After all messages are queued: a thread that does not find it must not know more than the watchers.
-    table::remove(block.pid);
     unwoken.wake(reason);
 }
 
@@ -317,22 +314,28 @@ fn notify_all(block: &ProcessBlock, notifications: ExitNotifications, reason: &E
 /// process that monitors the exiting one again and again would keep the exit from completing.
 const MAX_LATE_ROUNDS: usize = 16;
 
-/// Answers the watchers and requests that were added while the others were being notified, until there are none.
+/// Answers the watchers and requests that were added while the others were being notified, until there are none. Then the
+/// pid leaves the table.
 fn answer_late_requests(block: &ProcessBlock, unwoken: &mut Unwoken, reason: &ExitReason) {
     for round in 1..=MAX_LATE_ROUNDS {
         let mut state = block.lock();
         let is_empty = state.watchers.is_empty() && state.pending_requests.is_empty();
-        // In the same critical section as the look at the requests: one that arrives after it is answered by its own
-        // thread.
-        state.links_notified = is_empty || round == MAX_LATE_ROUNDS;
-        if is_empty {
-            return;
+        let is_last = is_empty || round == MAX_LATE_ROUNDS;
+        if is_last {
+            // In the critical section that finds no more requests. Not earlier: a thread that does not find the pid gets
+            // `NoProc` at once, and must not know more than the watchers. Not later: a thread that is answered, by itself
+            // from here on, may look the pid up at once, and must not find it.
+            table::remove(block.pid);
+            state.links_notified = true;
         }
         let (monitors, mut listeners) = split_watchers(std::mem::take(&mut state.watchers));
         let pending_requests = std::mem::take(&mut state.pending_requests);
         drop(state);
         unwoken.listeners.append(&mut listeners);
         unwoken.queue(block.pid, monitors, pending_requests, reason);
+        if is_last {
+            return;
+        }
     }
 }
 
