@@ -12,7 +12,7 @@ use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
-use crate::process::mailbox::inbox::Inbox;
+use crate::process::mailbox::inbox::{Inbox, NoMessages};
 use crate::reason::ExitReason;
 
 /// How long a worker may take to shut down, if its spec sets no shutdown; as in OTP.
@@ -109,10 +109,12 @@ pub enum Restart {
 
 /// How a supervisor stops a child.
 ///
-/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not trap
-/// exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
-/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter. A child that is killed has its
-/// [`kill_grace`](crate::process::Builder::kill_grace), and becomes a [zombie](crate::process::Zombie) after that.
+/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not
+/// trap exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
+/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter, with one exception: the
+/// destructors of a child that traps exits, which run after `terminate`, have no longer than that `exit_timeout`.
+/// A child that is killed has its [`kill_grace`](crate::process::Builder::kill_grace), and becomes a
+/// [zombie](crate::process::Zombie) after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Shutdown {
@@ -382,6 +384,7 @@ macro_rules! impl_child_option_setters {
         /// Sets the id of the child within its supervisor.
         pub fn id(mut self, id: impl Into<$crate::child_spec::ChildId>) -> Self {
             let id: $crate::child_spec::ChildId = id.into();
+            // The field is a `ChildId` or an `Option` of one; `into` converts to both.
             self.$($id).+ = id.into();
             self
         }
@@ -483,7 +486,7 @@ impl ChildSpec {
     /// variables are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
     #[track_caller]
     pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::receiver::<()>(id, move |_| body())
+        Self::worker_with(Builder::new(), id, body)
     }
 
     /// Creates a child like [`worker`](Self::worker), whose process has the options of `builder`: a name, a
@@ -505,7 +508,7 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         body: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self::receiver_with::<()>(builder, id, move |_| body())
+        Self::receiver_with(builder, id, move |_: &mut Inbox<NoMessages>| body())
     }
 
     /// Creates a child that is a plain process with a mailbox for messages of type `M`.
@@ -546,8 +549,8 @@ impl ChildSpec {
     ) -> Self {
         let id = id.into();
         let body = Arc::new(body);
-        // Without a name or label, listings and logs show the id.
-        let unnamed = builder.name.is_none() && builder.via.is_none() && builder.label.is_none();
+        // Without a name or label, listings and logs show the id, also beside a key in `via`.
+        let unnamed = builder.name.is_none() && builder.label.is_none();
         let builder = if unnamed { builder.label(&*id.0) } else { builder };
         // Listings show the place that made the spec as the origin of the process, not the place in the
         // supervisor that starts it.

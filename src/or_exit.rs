@@ -1,4 +1,5 @@
-//! `or_exit`, which exits the calling process with an error as the reason, and the conversion of errors into exit reasons.
+//! `or_exit`, which exits the calling process with an error as the reason, and the conversion of errors into exit
+//! reasons.
 
 use std::error::Error;
 
@@ -25,8 +26,8 @@ pub trait OrExit<T>: Sealed {
     /// [`rescue`](crate::process::Attempt::rescue) does not. `expect` and `unwrap` raise.
     ///
     /// `Box<dyn Error + Send + Sync>` does not implement [`Error`]: use
-    /// `.unwrap_or_else(|error| process::exit_with(error))`, or `.map_err(InitError::stop)?` in `init`. Errors of `anyhow`
-    /// convert into such boxes with `into`.
+    /// `.unwrap_or_else(|error| process::exit_with(error))`, or `.map_err(InitError::stop)?` in `init`. Errors of
+    /// `anyhow` convert into such boxes with `into`.
     ///
     /// # Panics
     /// On a thread that is not a process, if the result is an error.

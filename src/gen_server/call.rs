@@ -1,6 +1,5 @@
 //! Requests to a server: `call`, `cast` and `stop`.
 
-use std::any::type_name;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,7 +129,7 @@ impl<S: GenServer> ServerRef<S> {
         // Refuse what can never be answered before anything is sent.
         let mailbox = Self::mailbox_of(server).map_err(|found| CallError::WrongType {
             server: self.to_string().into(),
-            expected: public_type_name(type_name::<S>()),
+            expected: public_type_name::<S>(),
             found,
         })?;
         let from = me.as_ref().map(|me| me.block.pid);
@@ -212,7 +211,7 @@ impl<S: GenServer> ServerRef<S> {
                 catch_and_log("the logger", || {
                     log::warn!(
                         "cast to {self} dropped: wrong type of process: expected {}, found {found}",
-                        public_type_name(type_name::<S>())
+                        public_type_name::<S>()
                     );
                 });
             }
@@ -263,7 +262,7 @@ impl<S: GenServer> ServerRef<S> {
         let server = resolved.block();
         let mailbox = Self::mailbox_of(server).map_err(|found| StopError::WrongType {
             server: self.to_string().into(),
-            expected: public_type_name(type_name::<S>()),
+            expected: public_type_name::<S>(),
             found,
         })?;
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {

@@ -94,7 +94,7 @@ pub trait GenServer: Sized + 'static {
             log::warn!(
                 "server {} ({}) received an unexpected cast and dropped it",
                 cx.pid(),
-                public_type_name(std::any::type_name::<Self>())
+                public_type_name::<Self>()
             );
         });
         drop(cast);
@@ -109,7 +109,7 @@ pub trait GenServer: Sized + 'static {
             log::warn!(
                 "server {} ({}) received an unexpected message: {info:?}",
                 cx.pid(),
-                public_type_name(std::any::type_name::<Self>())
+                public_type_name::<Self>()
             );
         });
         Next::wait()

@@ -1,6 +1,5 @@
 //! The body of a server's process: `init`, the receive loop, `terminate`.
 
-use std::any::type_name;
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
@@ -90,7 +89,7 @@ pub(crate) fn run_server<S: GenServer>(
             log::error!(
                 "server {} ({}) stopped while {last_activity}: {reason}",
                 cx.pid(),
-                public_type_name(type_name::<S>())
+                public_type_name::<S>()
             );
         });
     }

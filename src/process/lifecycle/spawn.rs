@@ -236,8 +236,8 @@ impl Builder {
         Self::default()
     }
 
-    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an earlier holder of the name is still
-    /// exiting, the body waits until its cleanup is complete.
+    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an
+    /// earlier holder of the name is still exiting, the body waits until its cleanup is complete.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
@@ -288,6 +288,12 @@ impl Builder {
     pub fn exit_timeout(mut self, timeout: Duration) -> Self {
         self.exit_timeout = Some(timeout);
         self
+    }
+
+    /// Replaces all options by those of `other`, except that a label stays if `other` has none.
+    pub(crate) fn replace_with(&mut self, other: Self) {
+        let label = other.label.or_else(|| self.label.take());
+        *self = Self { label, ..other };
     }
 
     /// Starts the process, like [`spawn`].

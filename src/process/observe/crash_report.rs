@@ -25,7 +25,7 @@ pub(crate) fn report_exit(
     let is_exception = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
     let is_crash =
         !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
-    catch_and_log("the log", || {
+    catch_and_log("the logger", || {
         if is_crash {
             log::error!("{}", format_report(block, reason, message_queue_len));
         } else {

@@ -97,7 +97,7 @@ struct ZombieEntry {
 static ZOMBIES: Lazy<Mutex<HashMap<Pid, ZombieEntry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
-/// Returns all zombies, oldest first. [`Zombie`] has an example of how one comes about.
+/// Returns all zombies, oldest first. [`Zombie`] has an example of how a process becomes one.
 ///
 /// ```
 /// for zombie in rethread::process::zombies() {
@@ -152,7 +152,7 @@ pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zomb
 /// Logs that a process became a zombie. Call it after the cleanup: the log sink is user code, and so is the text of
 /// the reason.
 pub(crate) fn log_zombie(zombie: &Zombie) {
-    catch_and_log("the log", || {
+    catch_and_log("the logger", || {
         log::error!("process {} did not exit in time and is now a zombie: {zombie}", zombie.pid)
     });
 }
@@ -166,7 +166,7 @@ pub(crate) fn reap(block: &ProcessBlock) {
     drop(zombies);
     // All of this without the lock: log sinks, event subscribers and destructors are user code.
     if let Some(entry) = entry {
-        catch_and_log("the log", || log::warn!("reaped {}", entry.zombie));
+        catch_and_log("the logger", || log::warn!("reaped {}", entry.zombie));
         if events::has_subscribers() {
             let Zombie { name, label, .. } = &entry.zombie;
             events::publish(block.pid, display_name(name, label).cloned(), ProcessEventKind::Reaped);
