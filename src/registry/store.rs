@@ -159,6 +159,8 @@ pub(crate) struct Store<K, V> {
 /// most one of these in a registry.
 pub(super) struct ProcessEntries<K, V> {
     store: Weak<Store<K, V>>,
+    /// Its number among the held resources of the process.
+    held_number: AtomicU64,
     registrations: Mutex<HashMap<K, Vec<Arc<KeyRegistration<K>>>>>,
     pub(super) lock_waiters: Mutex<Vec<Arc<LockWaiter<K>>>>,
 }
@@ -259,6 +261,7 @@ where
         }
         let new = Arc::new(ProcessEntries {
             store: Arc::downgrade(self),
+            held_number: AtomicU64::new(0),
             registrations: Mutex::new(HashMap::new()),
             lock_waiters: Mutex::new(Vec::new()),
         });
@@ -272,7 +275,8 @@ where
         // Under the block's lock, cleanup either finds the resource or has started already.
         let mut state = block.lock();
         if !block.is_cleaning_up() {
-            state.held_resources.push(Arc::clone(&new) as Arc<dyn HeldResource>);
+            let number = state.hold(Arc::clone(&new) as Arc<dyn HeldResource>);
+            new.held_number.store(number, Ordering::Relaxed);
             return Some(process_entries);
         }
         drop(state);
@@ -488,11 +492,12 @@ impl<K, V> Drop for Store<K, V> {
         for (pid, process_entries) in all_entries {
             let Some(block) = table::get(pid) else { continue };
             let mut state = block.lock();
-            let at = state
-                .held_resources
-                .iter()
-                .position(|held| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&process_entries)));
-            let held = at.map(|at| state.held_resources.remove(at));
+            // Only if it is this record: the number is not set yet if it is being added.
+            let number = process_entries.held_number.load(Ordering::Relaxed);
+            let is_same =
+                |held: &Arc<dyn HeldResource>| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&process_entries));
+            let is_held = state.held_resources.get(&number).is_some_and(is_same);
+            let held = if is_held { state.held_resources.remove(&number) } else { None };
             // The record may hold the last reference to keys, whose destructors are user code.
             drop(state);
             drop(held);

@@ -173,8 +173,8 @@ pub(crate) struct State {
     pub(crate) watchers: HashMap<MonitorRef, Watcher, IdHasher>,
     pub(crate) pending_requests: Vec<PendingRequest>,
     pub(crate) name: Option<Arc<str>>,
-    /// Released during exit cleanup.
-    pub(crate) held_resources: Vec<Arc<dyn HeldResource>>,
+    /// Released during exit cleanup, in the order of their numbers: see `hold`.
+    pub(crate) held_resources: BTreeMap<u64, Arc<dyn HeldResource>>,
     /// Set while the process waits for the lock of a key, for observers.
     pub(crate) lock_wait: Option<Arc<dyn LockWait>>,
     /// Shown by observers for a process without a name. It need not be unique.
@@ -197,6 +197,15 @@ pub(crate) struct State {
     /// Earlier holders of the names of this process whose threads are still unwinding. The process waits for
     /// them before it runs its body, because they may still hold files or ports.
     pub(crate) predecessors: Vec<Arc<ProcessBlock>>,
+}
+
+impl State {
+    /// Adds a resource that exit cleanup releases, and returns its number.
+    pub(crate) fn hold(&mut self, resource: Arc<dyn HeldResource>) -> u64 {
+        let number = self.held_resources.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.held_resources.insert(number, resource);
+        number
+    }
 }
 
 /// Data of a process that is fixed when it is spawned.
@@ -303,7 +312,7 @@ impl ProcessBlock {
                 watchers: HashMap::default(),
                 pending_requests: Vec::new(),
                 name: None,
-                held_resources: Vec::new(),
+                held_resources: BTreeMap::new(),
                 lock_wait: None,
                 label: None,
                 hooks: BTreeMap::new(),

@@ -41,10 +41,10 @@ pub(crate) fn release_resources(block: &ProcessBlock) {
         names::release(&name, block.pid);
     }
     // All locks before any key: the release of a key may run user code that waits for one of these locks.
-    for resource in &held {
+    for resource in held.values() {
         catch_and_log("the release of a lock", || resource.release_locks());
     }
-    for resource in held {
+    for resource in held.into_values() {
         // Consumes the resource, so that a panic of its destructor is caught, too.
         catch_and_log("the release of a key", move || resource.release(block.pid));
     }
