@@ -276,7 +276,7 @@ where
     /// If neither wait would end: the caller holds the lock of this key already, or the holder waits for the caller,
     /// directly or through other processes, in a call, a join or a stop, or for another lock of any registry. The process
     /// that would close the cycle panics, or its call returns [`CallError::Deadlock`](crate::gen_server::CallError::Deadlock);
-    /// the others continue. Calls of threads that are not processes are not followed; they have a timeout.
+    /// the others continue. If several close it at the same moment, each of them may be refused. Calls of threads that are not processes are not followed; they have a timeout.
     ///
     /// ```
     /// # use rethread::StartError;

@@ -246,7 +246,7 @@ impl<T: Send + 'static> Task<T> {
             Shutdown::Timeout(timeout) => Some(timer_thread::deadline_after(timeout)),
             Shutdown::BrutalKill | Shutdown::Infinity => None,
         };
-        let poll = || self.slot.exit_sequence();
+        let poll = || self.exit_sequence();
         if local::wait(deadline, poll).is_none() {
             self.unlink_and_exit(&ExitReason::Kill);
             local::wait(None, poll);
@@ -331,7 +331,8 @@ impl<T: Send + 'static> Task<T> {
     /// Returns the sequence number of the task's exit, or `None` while it is running. An earlier exit has a
     /// lower number.
     pub(crate) fn exit_sequence(&self) -> Option<u64> {
-        self.slot.exit_sequence()
+        // Seen only when all links and monitors of the task have been notified.
+        if self.started.block.is_notified() { self.slot.exit_sequence() } else { None }
     }
 
     /// Returns `true` if the task has exited: its value or its exit reason can be taken.

@@ -101,15 +101,17 @@ impl<T> ResultSlot<T> {
 }
 
 impl<T: Send> ExitListener for ResultSlot<T> {
-    fn on_exit(&self, reason: &ExitReason) {
+    fn record_exit(&self, reason: &ExitReason) {
         let mut state = self.state.lock();
         state.exit_reason = Some(reason.clone());
         // Release pairs with the acquire of `exit_sequence`: a poll that sees the number also sees the
         // reason, and the value that was stored before. The counter itself orders nothing, it only has to be unique.
         self.exit_sequence.store(1 + EXIT_SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
-        let owner = state.owner_parker.clone();
-        // Unlock first: the owner would block on the lock at once.
-        drop(state);
+    }
+
+    fn wake(&self) {
+        let owner = self.state.lock().owner_parker.clone();
+        // Unlocked: the owner would block on the lock at once.
         if let Some(owner) = owner {
             owner.unpark();
         }

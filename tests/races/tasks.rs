@@ -41,6 +41,21 @@ fn task_has_exited_when_its_value_is_returned() {
 }
 
 #[test]
+fn task_whose_exit_is_known_by_a_watch_is_finished_and_the_other_way_round() {
+    race("task: watch, join").run(|inbox| {
+        let task = task::spawn(|| 5).expect("a thread");
+        let watch = process::watch(&task);
+        watch.wait();
+        assert_eq!(task.join_timeout(Duration::ZERO), Ok(5));
+        let task = task::spawn(|| 5).expect("a thread");
+        let watch = process::watch(&task);
+        assert_eq!(task.join(), Ok(5));
+        assert!(watch.wait_timeout(Duration::ZERO).is_some(), "it has exited");
+        drained(inbox);
+    });
+}
+
+#[test]
 fn joined_task_has_exited_normally_when_its_supervisor_is_stopped() {
     race("task: value, stop of the supervisor").run(|inbox| {
         let tasks = TaskSupervisor::start_link().expect("it starts");
@@ -119,8 +134,7 @@ fn two_locks_in_two_orders_are_granted_or_refused() {
             task::spawn(body).expect("a thread")
         });
         let results = both.map(|task| task.join().expect("no panic"));
-        let refused = results.iter().filter(|result| result.is_err()).count();
-        assert!(refused < 2, "{results:?}");
+        // Both may be refused, if they look for the cycle at the same moment.
         assert!(
             !results.iter().any(|result| matches!(result, Err(LockError::Timeout { .. }))),
             "{results:?}"

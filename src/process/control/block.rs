@@ -74,12 +74,14 @@ pub(crate) trait DynMailbox: Send + Sync {
     fn message_type(&self) -> &'static str;
 }
 
-/// A watcher that needs no mailbox: the reply slot of a call, a `Watch`. Also used to wait for the reaping of a
-/// zombie.
+/// A watcher that needs no mailbox: the reply slot of a call, a `Watch`, the result slot of a task. Also used to wait for
+/// the reaping of a zombie.
 pub(crate) trait ExitListener: Send + Sync {
-    /// Handles the exit. Runs after all links and monitors have been notified. Must be quick: other listeners are
-    /// called after it.
-    fn on_exit(&self, reason: &ExitReason);
+    /// Records the exit reason. The threads that poll must not see it before [`ProcessBlock::is_notified`], so that all
+    /// listeners of a process learn of its exit at the same moment. Must not run user code.
+    fn record_exit(&self, reason: &ExitReason);
+    /// Wakes the threads that wait. They see the reason from now on.
+    fn wake(&self);
 }
 
 /// State of a supervisor that observers can read without a call.
@@ -247,8 +249,8 @@ pub(crate) fn display_name<'a>(
     name.as_ref().or(label.as_ref())
 }
 
-// Bits of `ProcessBlock::flags`, read without the lock. `EXITING` and `DEAD` repeat `State::phase`; the others are
-// only here.
+// Bits of `ProcessBlock::flags`, read without the lock. `EXITING` and `DEAD` repeat `State::phase`, `NOTIFIED` repeats
+// `State::links_notified`; the others are only here.
 
 /// The phase is not `Running`.
 const EXITING: u8 = 1;
@@ -262,6 +264,8 @@ const DEAD: u8 = 8;
 const SIGNALLED: u8 = 16;
 /// The thread has finished with the process.
 const THREAD_DONE: u8 = 32;
+/// All links and monitors have their message, and all listeners have recorded the exit.
+const NOTIFIED: u8 = 64;
 
 /// The control block of one process.
 #[repr(C)]
@@ -418,6 +422,19 @@ impl ProcessBlock {
     /// Sets the flag that repeats `Phase::Dead`. The caller holds the lock of the state.
     pub(crate) fn mark_dead(&self) {
         self.flags.fetch_or(DEAD, Ordering::SeqCst);
+    }
+
+    /// Returns `true` if all links and monitors have been notified of the exit: from now on a thread that waits for the
+    /// exit may learn of it.
+    #[inline]
+    pub(crate) fn is_notified(&self) -> bool {
+        // Acquire: what the listeners have recorded before becomes visible.
+        self.flags.load(Ordering::Acquire) & NOTIFIED != 0
+    }
+
+    /// Sets the flag that repeats `State::links_notified`. The caller holds the lock of the state.
+    pub(crate) fn mark_notified(&self) {
+        self.flags.fetch_or(NOTIFIED, Ordering::SeqCst);
     }
 
     /// Claims the exit cleanup. Returns `true` for the first caller only.

@@ -26,7 +26,7 @@ use crate::process::park::timer_thread;
 use crate::process::signals::cleanup::ExitNotifications;
 use crate::process::signals::cleanup::release_resources;
 use crate::process::signals::cleanup::set_dead;
-use crate::process::signals::cleanup::split_watchers;
+use crate::process::signals::cleanup::{Watchers, take_watchers};
 use crate::process::signals::effect::Origin;
 use crate::process::signals::effect::SignalEffect;
 use crate::process::signals::effect::effect;
@@ -302,10 +302,10 @@ fn notify_all(block: &ProcessBlock, notifications: ExitNotifications, reason: &E
     }
     // Links before monitors. A `Down` wakes no thread yet: a thread that starts to run competes for the core, and
     // would delay the notifications of the others.
-    let mut unwoken = Unwoken { processes: Vec::new(), listeners: notifications.listeners, late: Vec::new() };
-    unwoken.queue(block.pid, notifications.monitors, notifications.pending_requests, reason);
+    let mut unwoken = Unwoken::default();
+    unwoken.queue(block.pid, notifications.watchers, reason);
     answer_late_requests(block, &mut unwoken, reason);
-    unwoken.wake(reason);
+    unwoken.wake();
 }
 
 /// How often requests that arrive during the notification are answered before the others wake up. Without a limit, a
@@ -325,12 +325,12 @@ fn answer_late_requests(block: &ProcessBlock, unwoken: &mut Unwoken, reason: &Ex
             // from here on, may look the pid up at once, and must not find it.
             table::remove(block.pid);
             state.links_notified = true;
+            // From here on the listeners see the exit, all at once.
+            block.mark_notified();
         }
-        let (monitors, mut listeners) = split_watchers(std::mem::take(&mut state.watchers));
-        let pending_requests = std::mem::take(&mut state.pending_requests);
+        let watchers = take_watchers(&mut state);
         drop(state);
-        unwoken.listeners.append(&mut listeners);
-        unwoken.queue(block.pid, monitors, pending_requests, reason);
+        unwoken.queue(block.pid, watchers, reason);
         if is_last {
             return;
         }
@@ -338,26 +338,28 @@ fn answer_late_requests(block: &ProcessBlock, unwoken: &mut Unwoken, reason: &Ex
 }
 
 /// The watchers that are woken when all messages are queued.
+#[derive(Default)]
 struct Unwoken {
     /// Processes whose mailbox has the `Down`.
     processes: Vec<Peer>,
-    /// Threads that wait for the exit: in `stop`, in a call, in `Watch::wait`, for a task.
+    /// Threads that wait for the exit: in `stop`, in a call, in `Watch::wait`, for a task. The exit is recorded.
     listeners: Vec<Arc<dyn ExitListener>>,
-    /// The same, but they began to wait after the exit had begun: for them there was no such process.
-    late: Vec<Arc<dyn ExitListener>>,
 }
 
 impl Unwoken {
-    /// Puts the `Down` of each monitor into its mailbox, then answers pending requests with `NoProc`.
-    fn queue(
-        &mut self,
-        exited: Pid,
-        monitors: Vec<(MonitorRef, ProcessWatcher)>,
-        pending_requests: Vec<PendingRequest>,
-        reason: &ExitReason,
-    ) {
+    /// Puts the `Down` of each monitor into its mailbox and records the exit for each listener, then answers pending
+    /// requests with `NoProc`.
+    fn queue(&mut self, exited: Pid, watchers: Watchers, reason: &ExitReason) {
+        let Watchers { monitors, listeners, pending_requests } = watchers;
         self.processes
             .extend(monitors.into_iter().filter_map(|(id, watcher)| queue_down(id, watcher, reason)));
+        listeners.iter().for_each(|listener| listener.record_exit(reason));
+        // The usual case has one batch: no copy.
+        if self.listeners.is_empty() {
+            self.listeners = listeners;
+        } else {
+            self.listeners.extend(listeners);
+        }
         // These arrived after the exit had begun.
         for request in pending_requests {
             match request {
@@ -367,21 +369,21 @@ impl Unwoken {
                 PendingRequest::Watcher(id, Watcher::Process(watcher)) => {
                     self.processes.extend(queue_down(id, watcher, &ExitReason::NoProc))
                 }
-                PendingRequest::Watcher(_, Watcher::Listener(listener)) => self.late.push(listener),
+                PendingRequest::Watcher(_, Watcher::Listener(listener)) => {
+                    listener.record_exit(&ExitReason::NoProc);
+                    self.listeners.push(listener);
+                }
             }
         }
     }
 
     /// Wakes all: first the processes that have a message, then the threads that wait for the exit.
-    fn wake(self, reason: &ExitReason) {
+    fn wake(self) {
         for Peer(process) in self.processes {
             process.parker.unpark();
         }
         for listener in self.listeners {
-            listener.on_exit(reason);
-        }
-        for listener in self.late {
-            listener.on_exit(&ExitReason::NoProc);
+            listener.wake();
         }
     }
 }
@@ -394,8 +396,10 @@ pub(crate) fn notify_and_wake(id: MonitorRef, watcher: Watcher, reason: &ExitRea
                 process.parker.unpark();
             }
         }
-        // A listener wakes its own threads.
-        Watcher::Listener(listener) => listener.on_exit(reason),
+        Watcher::Listener(listener) => {
+            listener.record_exit(reason);
+            listener.wake();
+        }
     }
 }
 

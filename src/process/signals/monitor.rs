@@ -271,9 +271,12 @@ pub(crate) struct ExitSlot {
 }
 
 impl ExitListener for ExitSlot {
-    fn on_exit(&self, reason: &ExitReason) {
-        // The reason before the waiters: a thread that registers after they are taken out finds the reason.
+    fn record_exit(&self, reason: &ExitReason) {
         *self.reason.lock() = Some(reason.clone());
+    }
+
+    fn wake(&self) {
+        // A thread that registers after the waiters are taken out finds the reason.
         let waiters = std::mem::take(&mut *self.waiters.lock());
         for waiter in waiters {
             waiter.unpark();
@@ -286,9 +289,10 @@ impl ExitSlot {
         Self { waiters: Mutex::new(Vec::new()), reason: Mutex::new(None) }
     }
 
-    /// Waits for the reason; returns `None` after the timeout.
-    fn wait(&self, timeout: Option<Duration>) -> Option<ExitReason> {
-        // Register before the first look at the reason, otherwise `on_exit` could come in between and wake no thread.
+    /// Waits for the reason; returns `None` after the timeout. With a process, the reason of its exit is seen only when
+    /// all its links and monitors have been notified.
+    fn wait(&self, timeout: Option<Duration>, watched: Option<&ProcessBlock>) -> Option<ExitReason> {
+        // Register before the first look at the reason, otherwise `wake` could come in between and wake no thread.
         // After a timeout the parker stays registered: waking it for nothing is harmless.
         let parker = local::parker();
         let mut waiters = self.waiters.lock();
@@ -296,7 +300,9 @@ impl ExitSlot {
             waiters.push(parker);
         }
         drop(waiters);
-        local::wait(timeout.map(timer_thread::deadline_after), || self.reason.lock().clone())
+        local::wait(timeout.map(timer_thread::deadline_after), || {
+            if watched.is_none_or(ProcessBlock::is_notified) { self.reason.lock().clone() } else { None }
+        })
     }
 }
 
@@ -337,7 +343,7 @@ fn new_watch(pid: Option<Pid>, block: Option<Arc<ProcessBlock>>) -> Watch {
         Some(block) => {
             add_watcher(block, id, Watcher::Listener(Arc::clone(&exit_slot) as Arc<dyn ExitListener>))
         }
-        None => exit_slot.on_exit(&ExitReason::NoProc),
+        None => exit_slot.record_exit(&ExitReason::NoProc),
     }
     Watch { pid, block, id, exit_slot }
 }
@@ -364,12 +370,12 @@ impl Watch {
     /// signal interrupts the wait; if it lasts beyond the exit deadline, the process becomes a zombie. Do not wait
     /// there.
     pub fn wait(&self) -> ExitReason {
-        self.exit_slot.wait(None).unwrap_or(ExitReason::NoProc)
+        self.exit_slot.wait(None, self.block.as_deref()).unwrap_or(ExitReason::NoProc)
     }
 
     /// Blocks until the process has exited, at most for `timeout`; returns `None` if it has not exited by then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitReason> {
-        self.exit_slot.wait(Some(timeout))
+        self.exit_slot.wait(Some(timeout), self.block.as_deref())
     }
 }
 
@@ -395,5 +401,5 @@ impl Drop for Watch {
 pub(crate) fn wait_until_reaped(pid: Pid, timeout: Duration) -> bool {
     let exit_slot = Arc::new(ExitSlot::new());
     !zombie::add_reap_listener(pid, Arc::clone(&exit_slot) as Arc<dyn ExitListener>)
-        || exit_slot.wait(Some(timeout)).is_some()
+        || exit_slot.wait(Some(timeout), None).is_some()
 }
