@@ -251,7 +251,7 @@ const ROWS: &[Row] = &[
             let waiters: Vec<_> = (0..n).map(wait).collect();
             let waits = |pid: &Pid| process::info(pid).is_some_and(|info| info.waiting_for_lock.is_some());
             while !waiters.iter().all(waits) {
-                std::thread::yield_now();
+                process::sleep(Duration::from_millis(1));
             }
             time(|| kill_all(&waiters))
         })

@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::ops::{Deref, DerefMut};
 use std::thread;
 
@@ -63,10 +63,9 @@ impl<K: Hash + Eq, V, H: KeyHasher> ShardedMap<K, V, H> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(&mut hasher);
+        let hash = self.hasher.hash_one(key);
         // Middle bits: the map in the shard uses the lowest and the highest ones, which must vary within a shard.
-        let index = (hasher.finish() >> 40) as usize % SHARD_COUNT;
+        let index = (hash >> 40) as usize % SHARD_COUNT;
         Shard(&self.shards[index])
     }
 

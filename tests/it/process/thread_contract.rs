@@ -1145,6 +1145,7 @@ fn exit_signal_does_not_unwind_through_a_callback_that_defers_it() {
 }
 
 #[test]
+#[expect(clippy::disallowed_types, reason = "a lock that an unwind would poison")]
 fn deferred_exit_takes_effect_after_the_section_and_leaves_no_lock_poisoned() {
     let _watchdog = watchdog();
     let shared = Arc::new(std::sync::Mutex::new(Vec::new()));

@@ -679,8 +679,8 @@ mod waiting_for_one {
             pass.pass();
             "value"
         });
-        let task = task.unwrap();
-        Address::from_pid(task.pid()).unwrap().send(SlowEnd(gate.clone()));
+        let task = task.expect("a free thread");
+        Address::from_pid(task.pid()).expect("it receives such messages").send(SlowEnd(gate.clone()));
         filled.open();
         task
     }
