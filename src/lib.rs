@@ -91,7 +91,7 @@
 //!
 //! Documents: the [guide] (a program grows in eight chapters), the exact [semantics], the
 //! [differences from Erlang](differences_from_erlang), tables for those [coming from](coming_from) std, Elixir,
-//! Erlang, tokio or an actor library, and [performance].
+//! Erlang, tokio or an actor library, [performance], and the [hazards] of mixing std, C and rethread.
 //!
 //! # Errors
 //! Each operation has an error type of its own, an enum that can be matched: [`process::SpawnError`], [`StartError`],
@@ -183,6 +183,9 @@ pub mod differences_from_erlang {}
 
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+
+#[doc = include_str!("../docs/hazards.md")]
+pub mod hazards {}
 
 #[doc = include_str!("../docs/coming_from.md")]
 pub mod coming_from {}

@@ -77,8 +77,21 @@ pub struct CallFailure {
     pub server: Arc<str>,
 }
 
+/// A reason contains at most this many failed calls. Processes that call each other, or each other's successors, may pass
+/// reasons on without an end, and to print, compare or drop them is recursive.
+const MAX_NESTED_CALLS: usize = 64;
+
 impl CallFailure {
+    /// Returns the failure of a call to `server`. If `reason` contains too many failed calls already, only the reason of
+    /// the first of them is kept.
     pub(crate) fn new(reason: ExitReason, server: &Arc<str>) -> Self {
+        let mut first = &reason;
+        let mut calls = 0;
+        while let ExitReason::Call(failure) = first {
+            first = &failure.reason;
+            calls += 1;
+        }
+        let reason = if calls < MAX_NESTED_CALLS { reason } else { first.clone() };
         Self { reason, server: Arc::clone(server) }
     }
 }
@@ -481,6 +494,15 @@ mod tests {
         assert_eq!(ExitReason::new("oops"), ExitReason::from("oops".to_owned()));
         assert_ne!(ExitReason::new("oops"), ExitReason::shutdown_with("oops"));
         assert_ne!(ExitReason::new(1_u8), ExitReason::new(1_u16));
+    }
+
+    #[test]
+    fn chain_of_failed_calls_does_not_grow_without_limit() {
+        let fail = |reason, _| ExitReason::Call(CallFailure::new(reason, &"server".into()).into());
+        let reason = (0..100_000).fold(ExitReason::new("disk full"), fail);
+        let text = reason.to_string();
+        assert!(text.starts_with("call to server failed: ") && text.ends_with("disk full"), "{text}");
+        assert!(text.matches("call to").count() <= MAX_NESTED_CALLS, "{text}");
     }
 
     #[test]

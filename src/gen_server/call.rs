@@ -318,7 +318,7 @@ pub(crate) fn wait_for_reply<R: Send + 'static>(
     // Also closes the slot if an exit signal unwinds the caller while it waits.
     let close_on_drop = CloseOnDrop(slot);
     // Spin first, without watching for the exit of the server: most replies arrive before a watcher pays off.
-    let early = local::spin(deadline, || match slot.take() {
+    let early = local::spin(deadline, || match slot.take(server) {
         Some(Outcome::Answered(value)) => Some(EarlyResult::Answered(value)),
         None if !server.is_exiting() => None,
         _ => Some(EarlyResult::SlowPath),
@@ -329,7 +329,7 @@ pub(crate) fn wait_for_reply<R: Send + 'static>(
     }
     // If the server has exited meanwhile, `new` sets the reason in the slot at once.
     let _exit_watch = ExitWatch::new(slot, server);
-    local::park(deadline, || match slot.take() {
+    local::park(deadline, || match slot.take(server) {
         // The reply handle was dropped because the server is exiting: wait for the exit reason.
         Some(Outcome::NoReply) if server.is_exiting() => None,
         other => other,

@@ -25,8 +25,8 @@ enum ReplyState<R> {
     Sent(R),
     /// The reply handle was dropped unanswered.
     NoReply,
-    /// The server exited before it replied.
-    Exited(ExitReason),
+    /// The server exited before it replied. Contains the value that was set but not sent, until it is dropped.
+    Exited(ExitReason, Option<R>),
     /// The caller has taken the result, or has stopped waiting.
     Closed,
 }
@@ -71,23 +71,29 @@ impl<R> ReplySlot<R> {
         }
     }
 
-    /// Takes the result, if there is one.
-    pub(crate) fn take(&self) -> Option<Outcome<R>> {
-        // Pairs with the release store in `wake`. A result that is missed here is found after the wake-up.
-        if !self.is_ready.load(Ordering::Acquire) {
+    /// Takes the result, if there is one. The exit of the server is seen only when all its links and monitors have been
+    /// notified.
+    pub(crate) fn take(&self, server: &ProcessBlock) -> Option<Outcome<R>> {
+        // Pairs with the release store in `wake_caller`. A result that is missed here is found after the wake-up.
+        if !self.is_ready.load(Ordering::Acquire) && !server.is_notified() {
             return None;
         }
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, ReplyState::Closed) {
             ReplyState::Sent(value) => Some(Outcome::Answered(value)),
-            ReplyState::Exited(reason) => Some(Outcome::Exited(reason)),
-            // Stays in the slot: if the handle was dropped because the server is exiting, `on_exit` replaces
+            ReplyState::Exited(reason, unsent) if server.is_notified() => {
+                drop(state);
+                // The destructor of the value is user code, and must not unwind out of a poll.
+                drop_and_log("unsent reply", unsent);
+                Some(Outcome::Exited(reason))
+            }
+            // Stays in the slot: if the handle was dropped because the server is exiting, `record_exit` replaces
             // it with the exit reason, and the caller polls again.
             ReplyState::NoReply => {
                 *state = ReplyState::NoReply;
                 Some(Outcome::NoReply)
             }
-            // `Pending` and `Unsent`: there is no result yet.
+            // `Pending`, `Unsent`, and an exit that is not to be seen yet: there is no result yet.
             other => {
                 *state = other;
                 None
@@ -114,7 +120,7 @@ impl<R> ReplySlot<R> {
     }
 
     /// Marks the slot as ready and wakes the caller.
-    fn wake(&self) {
+    fn wake_caller(&self) {
         self.is_ready.store(true, Ordering::Release);
         match &self.caller {
             CallerThread::Process(caller) => caller.parker.unpark(),
@@ -177,7 +183,7 @@ impl<R: Send + 'static> Publish for ReplySlot<R> {
         // Unlock first: a caller that wakes up takes this lock at once.
         drop(state);
         if sent {
-            self.wake();
+            self.wake_caller();
         }
     }
 }
@@ -197,28 +203,37 @@ impl<R: Send> DroppedCaller for ReplySlot<R> {
         // The destructor of the value is user code, and the thread may be unwinding.
         drop_and_log("unsent reply", discarded);
         if waiting {
-            self.wake();
+            self.wake_caller();
         }
     }
 }
 
 impl<R: Send> ExitListener for ReplySlot<R> {
-    fn on_exit(&self, reason: &ExitReason) {
+    fn record_exit(&self, reason: &ExitReason) {
         let mut state = self.state.lock();
         // A value that was set but not sent is lost with the server, and a dropped handle has the exit as its
         // cause. A reply that was sent stays valid.
-        let waiting = matches!(*state, ReplyState::Pending | ReplyState::Unsent(_) | ReplyState::NoReply);
-        let unsent = if waiting {
-            Some(std::mem::replace(&mut *state, ReplyState::Exited(reason.clone())))
-        } else {
-            None
+        let unsent = match std::mem::replace(&mut *state, ReplyState::Closed) {
+            ReplyState::Pending | ReplyState::NoReply => None,
+            ReplyState::Unsent(value) => Some(value),
+            other => {
+                *state = other;
+                return;
+            }
+        };
+        *state = ReplyState::Exited(reason.clone(), unsent);
+    }
+
+    fn wake(&self) {
+        let mut state = self.state.lock();
+        let unsent = match &mut *state {
+            ReplyState::Exited(_, unsent) => unsent.take(),
+            _ => return,
         };
         drop(state);
+        self.wake_caller();
         // This runs in the exit cleanup of the server, perhaps on another thread: a panic of the value's
         // destructor must not interrupt the cleanup.
         drop_and_log("unsent reply", unsent);
-        if waiting {
-            self.wake();
-        }
     }
 }

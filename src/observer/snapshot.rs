@@ -1,6 +1,5 @@
 //! What is known about processes at one moment, and one process as a line of text.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +12,7 @@ use crate::process::control::type_name::without_path;
 use crate::process::observe::info::ProcessInfo;
 use crate::process::observe::info::ProcessState;
 use crate::process::observe::info::collect_info;
+use crate::process::observe::info::write_wait;
 use crate::process::observe::zombie::Zombie;
 use crate::supervisor::intensity::RestartCount;
 use crate::supervisor::spec::Strategy;
@@ -112,14 +112,9 @@ impl ProcessSnapshot {
         self.info.ancestors.first().copied()
     }
 
-    /// Returns how often its supervisor has restarted this child.
-    pub(super) fn restarts(&self, all: &BTreeMap<Pid, &Self>) -> u64 {
-        // The supervisor keeps the count. A dynamic supervisor lists no children and does not count.
-        let parent = self.parent().and_then(|parent| all.get(&parent));
-        let supervision = parent.and_then(|parent| parent.supervision.as_ref());
-        let statuses = supervision.map(|supervision| supervision.children.as_slice()).unwrap_or_default();
-        let own = statuses.iter().find(|status| status.child.pid() == Some(self.pid()));
-        own.map_or(0, |status| status.restarts)
+    /// Returns the children that a static supervisor lists.
+    pub(super) fn child_statuses(&self) -> &[ChildStatus] {
+        self.supervision.as_ref().map(|supervision| supervision.children.as_slice()).unwrap_or_default()
     }
 }
 
@@ -152,9 +147,7 @@ impl fmt::Display for StatusText<'_> {
             ProcessState::Zombie(reason) => write!(f, "zombie: {reason}")?,
         }
         // In a call: the process that has to answer.
-        if let Some(pid) = info.waiting_on {
-            write!(f, " for {pid}")?;
-        }
+        write_wait(f, info)?;
         if info.message_queue_len > 0 {
             write!(f, ", message_queue_len {}", info.message_queue_len)?;
         }

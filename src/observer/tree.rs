@@ -84,65 +84,110 @@ impl Snapshot {
         // Without a given root, the roots are the processes that have no ancestor in the snapshot.
         let roots =
             root.map_or_else(|| builder.children.remove(&None).unwrap_or_default(), |root| vec![root]);
+        let restarts = restarts_of_children(&builder.all);
         for root in roots {
-            builder.add_subtree(root, 0, String::new(), "");
+            builder.add_subtree(root, &restarts);
         }
         builder.rows
     }
 }
 
-/// Collects the rows of a tree.
+/// Rows that are deeper than this have the indentation of this depth: the text of a chain of thousands of processes must
+/// not grow with the square of its length.
+const MAX_INDENT_DEPTH: usize = 64;
+
 struct TreeBuilder<'a> {
     all: BTreeMap<Pid, &'a ProcessSnapshot>,
+    /// The processes below each process, by their closest ancestor in the snapshot. Taken out when they are visited.
     children: BTreeMap<Option<Pid>, Vec<Pid>>,
     visited: BTreeSet<Pid>,
     rows: Vec<TreeRow<'a>>,
 }
 
-impl TreeBuilder<'_> {
-    /// Adds the row of a process and those of the tree below it. `indent` goes before its own row, `prefix` before
-    /// those below.
-    fn add_subtree(&mut self, pid: Pid, depth: usize, indent: String, prefix: &str) {
-        // Ignore a process that was visited already: a supervisor may list a child that another process started.
-        let Some(process) = self.all.get(&pid).copied().filter(|_| self.visited.insert(pid)) else { return };
-        let restarts = process.restarts(&self.all);
-        self.rows.push(TreeRow { depth, indent, node: Node::Process { process, restarts } });
-        // First the children that a supervisor lists, in start order. One that is running but not in the snapshot has
-        // started or exited while the snapshot was taken: show it as not running.
-        let child_statuses = process
-            .supervision
-            .as_ref()
-            .map(|supervision| supervision.children.as_slice())
-            .unwrap_or_default();
-        let mut nodes: Vec<Result<Pid, &ChildStatus>> = child_statuses
-            .iter()
-            .map(|status| match status.child.state {
-                ChildState::Running(pid) if self.all.contains_key(&pid) => Ok(pid),
-                _ => Err(status),
-            })
-            .collect();
-        // Then the other processes that this one has started.
-        let others = self.children.remove(&Some(pid)).unwrap_or_default();
-        nodes.extend(
-            others
-                .into_iter()
-                .filter(|pid| !child_statuses.iter().any(|status| status.child.pid() == Some(*pid)))
-                .map(Ok),
-        );
-        for (n, node) in nodes.iter().enumerate() {
-            // A vertical line connects to the next sibling, if there is one.
-            let bar = if n + 1 < nodes.len() { "|  " } else { "   " };
-            match node {
-                Ok(pid) => {
-                    self.add_subtree(*pid, depth + 1, format!("{prefix}+- "), &format!("{prefix}{bar}"))
+/// A row that is still to be added.
+struct PendingRow<'a> {
+    entry: Entry<'a>,
+    depth: usize,
+    /// The indentation of the row's own line.
+    indent: String,
+    /// The indentation of the lines below it, without their last part.
+    prefix: String,
+}
+
+/// What a pending row shows.
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    Process(Pid),
+    NotRunning(&'a ChildStatus),
+}
+
+impl<'a> TreeBuilder<'a> {
+    /// Adds the rows of a process and of all below it. Not recursive: a chain of processes may be longer than the stack
+    /// of the caller is deep.
+    fn add_subtree(&mut self, root: Pid, restarts: &BTreeMap<Pid, u64>) {
+        let (indent, prefix) = (String::new(), String::new());
+        let mut pending = vec![PendingRow { entry: Entry::Process(root), depth: 0, indent, prefix }];
+        while let Some(PendingRow { entry, depth, indent, prefix }) = pending.pop() {
+            let pid = match entry {
+                Entry::Process(pid) => pid,
+                Entry::NotRunning(status) => {
+                    self.rows.push(TreeRow { depth, indent, node: Node::NotRunning(status) });
+                    continue;
                 }
-                Err(status) => {
-                    let indent = format!("{prefix}x- ");
-                    self.rows.push(TreeRow { depth: depth + 1, indent, node: Node::NotRunning(status) });
-                }
+            };
+            // Ignore a process that was visited already: a supervisor may list a child that another process started.
+            let Some(process) = self.all.get(&pid).copied().filter(|_| self.visited.insert(pid)) else {
+                continue;
+            };
+            let restarts = restarts.get(&pid).copied().unwrap_or(0);
+            self.rows.push(TreeRow { depth, indent, node: Node::Process { process, restarts } });
+            let entries = self.entries_below(process);
+            // The last one first: the stack returns them in reverse order.
+            for (n, entry) in entries.iter().enumerate().rev() {
+                // A vertical line connects to the next sibling, if there is one.
+                let bar = if n + 1 < entries.len() { "|  " } else { "   " };
+                let mark = if matches!(entry, Entry::Process(_)) { "+- " } else { "x- " };
+                let below = if depth < MAX_INDENT_DEPTH { format!("{prefix}{bar}") } else { prefix.clone() };
+                let indent = format!("{prefix}{mark}");
+                pending.push(PendingRow { entry: *entry, depth: depth + 1, indent, prefix: below });
             }
         }
     }
+
+    /// Returns what is directly below a process, in the order of its rows.
+    fn entries_below(&mut self, process: &'a ProcessSnapshot) -> Vec<Entry<'a>> {
+        // First the children that a supervisor lists, in start order. One that is running but not in the snapshot has
+        // started or exited while the snapshot was taken: show it as not running.
+        let statuses = process.child_statuses();
+        let mut entries: Vec<Entry<'a>> = statuses
+            .iter()
+            .map(|status| match status.child.state {
+                ChildState::Running(pid) if self.all.contains_key(&pid) => Entry::Process(pid),
+                _ => Entry::NotRunning(status),
+            })
+            .collect();
+        // Then the other processes that this one has started.
+        let listed: BTreeSet<Pid> = statuses.iter().filter_map(|status| status.child.pid()).collect();
+        let others = self.children.remove(&Some(process.pid())).unwrap_or_default();
+        entries.extend(others.into_iter().filter(|pid| !listed.contains(pid)).map(Entry::Process));
+        entries
+    }
+}
+
+/// Returns how often each child of a supervisor was restarted. The supervisor keeps the count; a dynamic supervisor lists
+/// no children and does not count.
+fn restarts_of_children(all: &BTreeMap<Pid, &ProcessSnapshot>) -> BTreeMap<Pid, u64> {
+    let mut restarts = BTreeMap::new();
+    for (supervisor, process) in all {
+        for status in process.child_statuses() {
+            let child = status
+                .child
+                .pid()
+                .filter(|child| all.get(child).is_some_and(|child| child.parent() == Some(*supervisor)));
+            restarts.extend(child.map(|child| (child, status.restarts)));
+        }
+    }
+    restarts
 }
 
 impl TreeRow<'_> {

@@ -86,7 +86,8 @@
 //! functions of this crate that act on processes: receive, send, call, join, link, monitor, spawn, sleep,
 //! register, look up, timers, [`checkpoint`] itself. (Those that only compute are not: constructors, setters,
 //! accessors like `pid`, formatting; and [`exit_requested`] only asks.) A long computation calls [`checkpoint`]; a
-//! blocking call of foreign code is woken by a hook, [`on_exit_request`].
+//! blocking call of foreign code is woken by a hook, [`on_exit_request`]. Code that must not be unwound, such as a
+//! callback of a C library, runs in [`defer_exit`].
 //!
 //! ```
 //! use rethread::prelude::*;
@@ -172,7 +173,7 @@ pub use self::observe::zombie::{Zombie, zombies, zombies_total};
 pub use self::park::backoff::WaitStrategy;
 pub use self::signals::attempt::{Attempt, Caught, attempt};
 pub use self::signals::current::{
-    ExitHook, checkpoint, current, exit_requested, on_exit_request, set_label, sleep, trap_exit,
+    ExitHook, checkpoint, current, defer_exit, exit_requested, on_exit_request, set_label, sleep, trap_exit,
 };
 pub use self::signals::exit::{exit, exit_with, is_alive, throw};
 pub use self::signals::link::{link, unlink};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
@@ -16,6 +17,7 @@ use crate::process::error::NameError;
 use crate::process::mailbox::address::Address;
 use crate::registry::key_kind::KeyKind;
 use crate::registry::listeners::RegistryEvent;
+use crate::registry::lock::LockError;
 use crate::registry::store::{RegistryEntry, Store, enter_change_call, enter_register_call};
 
 /// A table from keys to processes, behind two names that fix the kind of its keys:
@@ -271,7 +273,10 @@ where
     /// process that is exiting, the wait lasts until the lock is free or the process becomes a zombie.
     ///
     /// # Panics
-    /// If the caller holds the lock of this key already: it would wait for itself.
+    /// If neither wait would end: the caller holds the lock of this key already, or the holder waits for the caller,
+    /// directly or through other processes, in a call, a join or a stop, or for another lock of any registry. The process
+    /// that would close the cycle panics, or its call returns [`CallError::Deadlock`](crate::gen_server::CallError::Deadlock);
+    /// the others continue. If several close it at the same moment, each of them may be refused. Calls of threads that are not processes are not followed; they have a timeout.
     ///
     /// ```
     /// # use rethread::StartError;
@@ -303,6 +308,34 @@ where
     #[track_caller]
     pub fn lock<R>(&self, key: K, body: impl FnOnce() -> R) -> R {
         self.store().lock(key, body)
+    }
+
+    /// Runs `body` under the lock of a key, like [`lock`](Self::lock), but waits for the lock for at most `timeout`, and
+    /// does not panic if the wait would never end.
+    ///
+    /// # Errors
+    /// [`LockError::Timeout`] if the lock was not released in time; [`LockError::Deadlock`] at once if the caller holds the
+    /// lock, or its holder waits for the caller. `body` has not run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rethread::registry::{LockError, Registry};
+    ///
+    /// static ACCOUNTS: Registry<u32> = Registry::new();
+    ///
+    /// let moved = ACCOUNTS.lock(1, || ACCOUNTS.lock_timeout(2, Duration::from_secs(1), || "1 to 2"));
+    /// assert_eq!(moved, Ok("1 to 2"));
+    ///
+    /// let again = ACCOUNTS.lock(1, || ACCOUNTS.lock_timeout(1, Duration::from_secs(1), || "1 to 1"));
+    /// assert!(matches!(again, Err(LockError::Deadlock { .. })));
+    /// ```
+    pub fn lock_timeout<R>(
+        &self,
+        key: K,
+        timeout: Duration,
+        body: impl FnOnce() -> R,
+    ) -> Result<R, LockError> {
+        self.store().lock_timeout(key, timeout, body)
     }
 
     /// Subscribes a process to the events of the registry, until it exits: it receives a message for each entry that

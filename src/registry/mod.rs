@@ -54,7 +54,7 @@
 //! | change the value of an entry of the caller | [`update_value`](KeyedRegistry::update_value) |
 //! | call a function with all entries of a key | [`dispatch`](KeyedRegistry::dispatch) |
 //! | list or count all entries | [`entries`](KeyedRegistry::entries), [`count`](KeyedRegistry::count) |
-//! | run a function under the lock of a key | [`lock`](KeyedRegistry::lock) |
+//! | run a function under the lock of a key | [`lock`](KeyedRegistry::lock), [`lock_timeout`](KeyedRegistry::lock_timeout) |
 //! | receive an event for each change | [`listen`](KeyedRegistry::listen), [`listen_server`](KeyedRegistry::listen_server) |
 //!
 //! # When entries disappear
@@ -65,7 +65,8 @@
 //!
 //! # User code
 //! Values are cloned and dropped, and functions are called, while no lock of the registry is held, so they may
-//! use the registry. Only `Hash` and `Eq` of a key run under a lock. A panic in the destructor of a value or
+//! use the registry. Only `Hash` and `Eq` of a key run under a lock: they must only look at the key. If they use a
+//! registry, they panic, because the wait for its lock might never end. A panic in the destructor of a value or
 //! in the conversion function of a listener is logged and does not propagate.
 //!
 //! # Differences from Erlang
@@ -80,6 +81,7 @@ pub(crate) mod key_kind;
 pub(crate) mod key_locks;
 pub(crate) mod keyed_registry;
 pub(crate) mod listeners;
+pub(crate) mod lock;
 pub(crate) mod store;
 pub(crate) mod unique;
 
@@ -88,4 +90,5 @@ pub use self::key::RegistryKey;
 pub use self::key_kind::{Duplicate, KeyKind, Unique};
 pub use self::keyed_registry::KeyedRegistry;
 pub use self::listeners::RegistryEvent;
+pub use self::lock::LockError;
 pub use self::unique::Registry;

@@ -5,17 +5,15 @@
 //! held; only `Hash` and `Eq` of keys may.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::thread;
 
-use crate::pid::Pid;
+use crate::pid::{IdHasher, Pid};
 use crate::process::control::block::HeldResource;
 use crate::process::control::block::ProcessBlock;
-use crate::process::control::local;
 use crate::process::control::local::{CurrentProcess, Exiting, enter_release_call, enter_runtime_call};
 use crate::process::control::table;
 use crate::process::error::NameError;
@@ -25,7 +23,7 @@ use crate::registry::key_locks::LockWaiter;
 use crate::registry::listeners::Announcement;
 use crate::registry::listeners::Listeners;
 use crate::registry::listeners::RegistryEvent;
-use crate::sharded_map::ShardedMap;
+use crate::sharded_map::{KeyCodeScope, ShardedMap};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::unwind::{ContainedDrop, catch_and_log};
@@ -151,18 +149,20 @@ fn live_entries<'a, K, V>(
 /// What all handles of one registry share.
 pub(crate) struct Store<K, V> {
     table: EntryTable<K, V>,
-    by_process: ShardedMap<Pid, Arc<ProcessEntries<K, V>>>,
-    locks: KeyLocks<K>,
+    by_process: ShardedMap<Pid, Arc<ProcessEntries<K, V>>, IdHasher>,
+    pub(super) locks: KeyLocks<K>,
     pub(crate) listeners: Listeners<K, V>,
     next_number: AtomicU64,
 }
 
 /// What one process has in one registry: its registrations and the locks it holds or waits for. Each process has at
 /// most one of these in a registry.
-struct ProcessEntries<K, V> {
+pub(super) struct ProcessEntries<K, V> {
     store: Weak<Store<K, V>>,
+    /// Its number among the held resources of the process.
+    held_number: AtomicU64,
     registrations: Mutex<HashMap<K, Vec<Arc<KeyRegistration<K>>>>>,
-    lock_waiters: Mutex<Vec<Arc<LockWaiter<K>>>>,
+    pub(super) lock_waiters: Mutex<Vec<Arc<LockWaiter<K>>>>,
 }
 
 impl<K, V> HeldResource for ProcessEntries<K, V>
@@ -190,6 +190,7 @@ where
     /// Records a registration that is about to be added to the table.
     fn add(&self, registration: &Arc<KeyRegistration<K>>) {
         let key = registration.key.clone(); // user code: not under the lock
+        let _scope = KeyCodeScope::enter();
         let mut registrations = self.registrations.lock();
         match registrations.get_mut(&registration.key) {
             Some(others) => others.push(Arc::clone(registration)),
@@ -197,12 +198,18 @@ where
         }
     }
 
-    fn remove(&self, registration: &Arc<KeyRegistration<K>>) {
-        let mut registrations = self.registrations.lock();
-        let Some(others) = registrations.get_mut(&registration.key) else { return };
-        others.retain(|other| !Arc::ptr_eq(other, registration));
-        let emptied = if others.is_empty() { registrations.remove_entry(&registration.key) } else { None };
-        drop(registrations);
+    /// Removes registrations, all with the same key, in one pass.
+    fn remove(&self, registrations: &[Arc<KeyRegistration<K>>]) {
+        let Some(first) = registrations.first() else { return };
+        let removed: HashSet<u64> = registrations.iter().map(|registration| registration.number).collect();
+        let scope = KeyCodeScope::enter();
+        let mut own = self.registrations.lock();
+        let Some(others) = own.get_mut(&first.key) else { return };
+        // Never the last reference to a key: the caller has one to each.
+        others.retain(|other| !removed.contains(&other.number));
+        let emptied = if others.is_empty() { own.remove_entry(&first.key) } else { None };
+        drop(own);
+        drop(scope);
         drop(emptied); // the destructor of the key is user code: not under the lock
     }
 }
@@ -245,12 +252,16 @@ where
     /// Returns the record of what a process has here, and creates it if there is none; `None` if the cleanup of the
     /// process, which releases the record, has already started. An existing record is returned also during cleanup, so
     /// callers check `is_cleaning_up` afterwards.
-    fn process_entries(self: &Arc<Self>, block: &Arc<ProcessBlock>) -> Option<Arc<ProcessEntries<K, V>>> {
+    pub(super) fn process_entries(
+        self: &Arc<Self>,
+        block: &Arc<ProcessBlock>,
+    ) -> Option<Arc<ProcessEntries<K, V>>> {
         if let Some(existing) = self.find_process_entries(block.pid) {
             return Some(existing);
         }
         let new = Arc::new(ProcessEntries {
             store: Arc::downgrade(self),
+            held_number: AtomicU64::new(0),
             registrations: Mutex::new(HashMap::new()),
             lock_waiters: Mutex::new(Vec::new()),
         });
@@ -264,7 +275,8 @@ where
         // Under the block's lock, cleanup either finds the resource or has started already.
         let mut state = block.lock();
         if !block.is_cleaning_up() {
-            state.held_resources.push(Arc::clone(&new) as Arc<dyn HeldResource>);
+            let number = state.hold(Arc::clone(&new) as Arc<dyn HeldResource>);
+            new.held_number.store(number, Ordering::Relaxed);
             return Some(process_entries);
         }
         drop(state);
@@ -297,14 +309,15 @@ where
         // then finds it.
         process_entries.add(&registration);
         if block.is_cleaning_up() {
-            process_entries.remove(&registration); // the cleanup may have read the list before the line above
+            // The cleanup may have read the list before the line above.
+            process_entries.remove(std::slice::from_ref(&registration));
             return Err(NameError::NoProc);
         }
         let predecessors = match self.table.insert(entry.clone()) {
             Ok(predecessors) => predecessors,
             // The key is taken: undo the record.
             Err(error) => {
-                process_entries.remove(&registration);
+                process_entries.remove(std::slice::from_ref(&registration));
                 return Err(error);
             }
         };
@@ -332,7 +345,9 @@ where
         Q: Hash + Eq + ?Sized,
     {
         if let Some(process_entries) = self.find_process_entries(pid) {
+            let scope = KeyCodeScope::enter();
             let registrations = process_entries.registrations.lock().get(key).cloned().unwrap_or_default();
+            drop(scope);
             self.unregister_all(&process_entries, &registrations);
         }
     }
@@ -355,9 +370,8 @@ where
         };
         // Call `matches` for all entries first: if it panics, none is removed.
         own_entries.retain(|entry| matches(entry.value.get()));
-        for entry in own_entries {
-            self.unregister_all(&process_entries, std::slice::from_ref(&entry.registration));
-        }
+        let registrations: Vec<_> = own_entries.iter().map(|entry| Arc::clone(&entry.registration)).collect();
+        self.unregister_all(&process_entries, &registrations);
     }
 
     /// Removes entries of a process. Its own record is updated last: if another thread cleans the process up in the
@@ -368,9 +382,7 @@ where
         registrations: &[Arc<KeyRegistration<K>>],
     ) {
         self.remove_and_announce(registrations);
-        for registration in registrations {
-            process_entries.remove(registration);
-        }
+        process_entries.remove(registrations);
     }
 
     /// Removes entries from the table and notifies the listeners, also of entries whose key was already taken over.
@@ -470,74 +482,6 @@ where
     }
 }
 
-/// Key locks.
-impl<K, V> Store<K, V>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    #[track_caller]
-    pub(crate) fn lock<R>(self: &Arc<Self>, key: K, body: impl FnOnce() -> R) -> R {
-        let me = local::get();
-        if let Some(me) = &me {
-            me.checkpoint();
-        }
-        let lock_waiter = Arc::new(LockWaiter::new(key));
-        // During its own cleanup a process counts as a foreign thread: a record made now would never be released.
-        let process = me.as_ref().filter(|me| !me.in_cleanup());
-        let process_entries = process.and_then(|me| self.process_entries(&me.block));
-        // The guard exists before the waiter is in any queue, so that each way out of this function removes it.
-        let queue_guard = LockQueueGuard { store: self, process_entries, lock_waiter: &lock_waiter };
-        if let Some(process_entries) = &queue_guard.process_entries {
-            process_entries.lock_waiters.lock().push(Arc::clone(&lock_waiter));
-        }
-        // A zombie has no record (`process_entries` is `None`) and never gets the lock. The `wait` below unwinds it,
-        // except in a destructor: there it blocks, as does a destructor that asks for a lock its thread holds.
-        let may_enqueue = process.is_none() || queue_guard.process_entries.is_some();
-        if may_enqueue && !self.locks.enqueue(&lock_waiter) && !thread::panicking() {
-            panic!("deadlock: the caller already holds the lock of this key");
-        }
-        // Cleanup by another thread may have released the locks of this process before the waiter was in the queue.
-        if process.is_some_and(|me| me.block.is_cleaning_up()) {
-            self.locks.leave(&lock_waiter);
-        }
-        lock_waiter.wait();
-        // An exit signal may have arrived together with the lock: do not run `body` then.
-        if let Some(me) = &me {
-            me.checkpoint();
-        }
-        body()
-    }
-}
-
-/// A position in the queue for a lock. Dropping it leaves the queue, which releases the lock if it is held.
-struct LockQueueGuard<'a, K, V>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    store: &'a Store<K, V>,
-    process_entries: Option<Arc<ProcessEntries<K, V>>>,
-    lock_waiter: &'a Arc<LockWaiter<K>>,
-}
-
-impl<K, V> Drop for LockQueueGuard<'_, K, V>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    fn drop(&mut self) {
-        // A cleanup on another thread may call `leave` for the same waiter: the second call finds nothing to do.
-        if let Some(process_entries) = &self.process_entries {
-            process_entries
-                .lock_waiters
-                .lock()
-                .retain(|lock_waiter| !Arc::ptr_eq(lock_waiter, self.lock_waiter));
-        }
-        self.store.locks.leave(self.lock_waiter);
-    }
-}
-
 impl<K, V> Drop for Store<K, V> {
     fn drop(&mut self) {
         // The last handle is gone. Running processes still list their records as held resources: remove them there,
@@ -548,11 +492,12 @@ impl<K, V> Drop for Store<K, V> {
         for (pid, process_entries) in all_entries {
             let Some(block) = table::get(pid) else { continue };
             let mut state = block.lock();
-            let at = state
-                .held_resources
-                .iter()
-                .position(|held| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&process_entries)));
-            let held = at.map(|at| state.held_resources.remove(at));
+            // Only if it is this record: the number is not set yet if it is being added.
+            let number = process_entries.held_number.load(Ordering::Relaxed);
+            let is_same =
+                |held: &Arc<dyn HeldResource>| ptr::addr_eq(Arc::as_ptr(held), Arc::as_ptr(&process_entries));
+            let is_held = state.held_resources.get(&number).is_some_and(is_same);
+            let held = if is_held { state.held_resources.remove(&number) } else { None };
             // The record may hold the last reference to keys, whose destructors are user code.
             drop(state);
             drop(held);

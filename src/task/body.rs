@@ -16,6 +16,7 @@ use crate::process::signals::effect::Origin;
 use crate::process::signals::link::remove_link;
 use crate::reason::ExitReason;
 use crate::task::result_slot::ResultSlot;
+use crate::task::result_slot::drop_unclaimed_value;
 use crate::unwind::drop_and_log;
 
 /// Returns the result slot of a new task, and a process body that runs `work` and stores its value there.
@@ -28,15 +29,23 @@ pub(crate) fn task_body<M: Send + 'static, T: Send + 'static>(
     let body = with_callers(work);
     (slot, move |inbox: &mut Inbox<M>| {
         let value = body(inbox);
-        match local::get().filter(|me| me.block.is_exiting()) {
+        let Some(me) = local::get() else { unreachable!("a task body runs on the thread of its process") };
+        // The exit is decided before the value can be taken: an owner that has the value may stop the supervisor of
+        // the task, and that signal must find a task that exits normally.
+        if !deliver::set_exiting(&me.block, ExitReason::Normal) {
             // The task was killed while it computed and made no runtime call since: discard the value, and
             // exit with the reason of the signal. The signal is masked until the value is dropped: a runtime
             // call in the destructor must not unwind out of it.
-            Some(me) => {
-                me.with_signals_masked(|| drop_and_log("task result", value));
-                me.checkpoint();
-            }
-            None => result_slot.set_value(value),
+            me.with_signals_masked(|| drop_and_log("task result", value));
+            me.checkpoint();
+            return;
+        }
+        // From here on the process is exiting, so a runtime call would unwind.
+        me.mask_signals();
+        if let Err(unclaimed) = result_slot.set_value(value) {
+            // The destructor of the value is user code: it counts against the exit timeout.
+            deliver::arm_exit_deadline(&me.block);
+            drop_unclaimed_value(unclaimed);
         }
     })
 }

@@ -105,7 +105,8 @@ impl<T: Send + 'static> Task<T> {
         self.taken || self.is_done()
     }
 
-    /// Waits for the value without a timeout: Elixir's `await`.
+    /// Waits for the value without a timeout: Elixir's `await`. The value is returned when the task has exited, its
+    /// messages are dropped, and its links and monitors have been notified.
     ///
     /// If the task crashes, an owner that does not trap exits exits with the task's reason, in this call at
     /// the latest. An owner that traps exits, and any thread that is not a process, gets the error. With
@@ -118,7 +119,8 @@ impl<T: Send + 'static> Task<T> {
     /// # Differences from Erlang
     /// Elixir's `await` times out after five seconds. Here there is no default timeout: an exit of the task
     /// ends the wait at once, and a thread that does not react cannot be stopped anyway. Set a timeout with
-    /// [`join_timeout`](Self::join_timeout).
+    /// [`join_timeout`](Self::join_timeout). Elixir's `await` returns when the task has sent its value, a moment before
+    /// it exits.
     ///
     /// ```
     /// use rethread::task::{self, JoinError};
@@ -244,7 +246,7 @@ impl<T: Send + 'static> Task<T> {
             Shutdown::Timeout(timeout) => Some(timer_thread::deadline_after(timeout)),
             Shutdown::BrutalKill | Shutdown::Infinity => None,
         };
-        let poll = || self.slot.exit_sequence();
+        let poll = || self.exit_sequence();
         if local::wait(deadline, poll).is_none() {
             self.unlink_and_exit(&ExitReason::Kill);
             local::wait(None, poll);
@@ -316,7 +318,7 @@ impl<T: Send + 'static> Task<T> {
         &self.started.block
     }
 
-    /// Registers the calling thread to be woken when the task stores its value or exits.
+    /// Registers the calling thread to be woken when the task has exited.
     pub(crate) fn register_parker(&self) {
         self.slot.register_parker();
     }
@@ -329,16 +331,17 @@ impl<T: Send + 'static> Task<T> {
     /// Returns the sequence number of the task's exit, or `None` while it is running. An earlier exit has a
     /// lower number.
     pub(crate) fn exit_sequence(&self) -> Option<u64> {
-        self.slot.exit_sequence()
+        // Seen only when all links and monitors of the task have been notified.
+        if self.started.block.is_notified() { self.slot.exit_sequence() } else { None }
     }
 
-    /// Returns `true` if the task has stored its value or has exited.
+    /// Returns `true` if the task has exited: its value or its exit reason can be taken.
     pub(crate) fn is_done(&self) -> bool {
-        self.is_value_set() || self.exit_sequence().is_some()
+        self.exit_sequence().is_some()
     }
 
     /// Returns the sequence number of the exit if the task has exited without a value, and 0 if its result
-    /// was taken. Returns `None` if it has a value or may still store one.
+    /// was taken. Returns `None` if it has a value or is still running.
     pub(crate) fn failure_sequence(&self) -> Option<u64> {
         if self.taken { Some(0) } else { self.exit_sequence().filter(|_| !self.is_value_set()) }
     }

@@ -1,4 +1,5 @@
-//! The result slot of a task: holds the value and the exit reason until the owner takes them. It is separate
+//! The result slot of a task: holds the value and the exit reason until the owner takes them, which is possible
+//! when the task has exited and its links and monitors have been notified. It is separate
 //! from the owner's mailbox, so that any thread can own tasks and a value that arrives after a timeout is not
 //! left in a mailbox. A value must never be dropped while the lock of a slot is held: its destructor is user
 //! code.
@@ -17,8 +18,7 @@ use crate::unwind::drop_and_log;
 /// closed the slot.
 pub(crate) struct ResultSlot<T> {
     state: Mutex<ResultState<T>>,
-    /// `true` once a value was stored, even if it was taken since. A waiting thread polls it without the
-    /// lock.
+    /// `true` once a value was stored, even if it was taken since.
     value_set: AtomicBool,
     /// The global sequence number of this task's exit, from 1; 0 while the task is running.
     exit_sequence: AtomicU64,
@@ -44,26 +44,21 @@ impl<T> ResultSlot<T> {
         })
     }
 
-    /// Stores the value and wakes the owner. The task itself calls it.
-    pub(crate) fn set_value(&self, value: T) {
+    /// Stores the value; returns it if the owner has closed the slot, or if the exit was recorded. The task itself
+    /// calls it. The owner can take the value, and is woken, when the task has exited.
+    pub(crate) fn set_value(&self, value: T) -> Result<(), T> {
         let mut state = self.state.lock();
         // The exit may have been recorded already: a task that became a zombie can still return from its
         // function.
-        let is_accepted = state.is_open && state.exit_reason.is_none();
-        if !is_accepted {
-            drop(state);
-            return drop_unclaimed_value(value);
+        if !state.is_open || state.exit_reason.is_some() {
+            return Err(value);
         }
         state.value = Some(value);
-        // Release, so that the owner, which polls without the lock, sees all writes of the task. Wake it
-        // after unlocking: otherwise it would block on the lock at once.
         self.value_set.store(true, Ordering::Release);
-        let owner = state.owner_parker.clone();
-        drop(state);
-        unpark_owner(owner);
+        Ok(())
     }
 
-    /// Registers the calling thread to be woken by a value or an exit from now on. It must poll once after
+    /// Registers the calling thread to be woken by the exit from now on. It must poll once after
     /// this call: what was recorded before does not wake it.
     pub(crate) fn register_parker(&self) {
         self.state.lock().owner_parker = Some(local::parker());
@@ -106,21 +101,20 @@ impl<T> ResultSlot<T> {
 }
 
 impl<T: Send> ExitListener for ResultSlot<T> {
-    fn on_exit(&self, reason: &ExitReason) {
+    fn record_exit(&self, reason: &ExitReason) {
         let mut state = self.state.lock();
         state.exit_reason = Some(reason.clone());
         // Release pairs with the acquire of `exit_sequence`: a poll that sees the number also sees the
-        // reason. The counter itself orders nothing, it only has to be unique.
+        // reason, and the value that was stored before. The counter itself orders nothing, it only has to be unique.
         self.exit_sequence.store(1 + EXIT_SEQUENCE.fetch_add(1, Ordering::Relaxed), Ordering::Release);
-        let owner = state.owner_parker.clone();
-        drop(state);
-        unpark_owner(owner);
     }
-}
 
-fn unpark_owner(owner: Option<Arc<Parker>>) {
-    if let Some(owner) = owner {
-        owner.unpark();
+    fn wake(&self) {
+        let owner = self.state.lock().owner_parker.clone();
+        // Unlocked: the owner would block on the lock at once.
+        if let Some(owner) = owner {
+            owner.unpark();
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::task::handle::{JoinError, Task, enter_task_call};
 use crate::task::result_slot::drop_unclaimed_value;
 use crate::task::running::RunningTasks;
 use crate::task::running::TaskEvent;
+use crate::unwind::catch_and_log;
 
 /// What a stream does when a task takes longer than its [`timeout`](TaskStream::timeout).
 ///
@@ -102,7 +103,9 @@ pub struct TaskStream<I: Iterator, T: Send + 'static> {
 /// The tasks are linked to the iterating process. If a task crashes, that process exits with the task's
 /// reason at its next request; unless it traps exits, or the thread is not a process: then the crash is
 /// an element, [`JoinError::Exited`], and the stream continues. These links send no `Exit` messages. If a
-/// task cannot be started, its element is [`JoinError::NotStarted`], and the item is lost.
+/// task cannot be started, its element is [`JoinError::NotStarted`], and the item is lost. In an ordered stream that
+/// element waits for those of earlier items; so that it is not unknown if one of these never finishes, the failure is
+/// logged at once, at `error`.
 ///
 /// An element does not contain its item, and an item whose task failed is not returned. An ordered stream
 /// yields one element for each item, so `items.clone().into_iter().zip(stream)` pairs them.
@@ -272,8 +275,25 @@ where
                 Ok(started) => self.running.add(position, Task::new(started, slot), self.timeout),
                 // Return this result before the next attempt: if threads are scarce, a loop over all items
                 // would lose them.
-                Err(error) => return self.record(position, Err(JoinError::NotStarted(error))),
+                Err(error) => {
+                    self.log_failed_start(position, &error);
+                    return self.record(position, Err(JoinError::NotStarted(error)));
+                }
             }
+        }
+    }
+
+    /// Logs that the task of an item could not be started, if its element has to wait for earlier ones, which may never
+    /// come.
+    fn log_failed_start(&self, position: u64, error: &StartError) {
+        if self.ordered && position != self.yielded {
+            let before = position - self.yielded;
+            catch_and_log("the logger", || {
+                log::error!(
+                    "task stream: the task of item {position} could not be started: {error}; the stream is ordered, so \
+                     its element follows {before} earlier ones"
+                );
+            });
         }
     }
 

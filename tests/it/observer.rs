@@ -341,3 +341,38 @@ fn dropped_receiver_does_not_affect_others() {
     let child = Builder::new().spawn(|| ()).expect("a thread");
     next(&mut second, |event| event.pid == child);
 }
+
+#[test]
+fn chain_deeper_than_the_stack_of_the_observer_is_shown() {
+    const DEPTH: usize = 400;
+
+    /// Starts a process that starts the next one, and so on.
+    fn chain(left: usize, gate: Gate, done: std::sync::mpsc::Sender<()>) {
+        if left == 0 {
+            done.send(()).expect("the test receives");
+        } else {
+            let next = gate.clone();
+            let small = Builder::new().stack_size(128 * 1024);
+            small.spawn(move || chain(left - 1, next, done)).expect("a free thread");
+        }
+        gate.pass();
+    }
+
+    let _watchdog = watchdog();
+    let (gate, (done, ready)) = (Gate::new(), std::sync::mpsc::channel());
+    let pass = gate.clone();
+    let root = process::spawn(move || chain(DEPTH, pass, done)).expect("a free thread");
+    ready.recv().expect("the chain is complete");
+    // A recursion through 400 levels would need more than this.
+    let look = std::thread::Builder::new().stack_size(48 * 1024);
+    let rows = look.spawn(move || {
+        let snapshot = observer::snapshot();
+        let rows = snapshot.tree_of(root);
+        rows.iter().map(|row| (row.depth, row.indent.len())).collect::<Vec<_>>()
+    });
+    let rows = rows.expect("a free thread").join().expect("it returns");
+    gate.open();
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), (0..=DEPTH).collect::<Vec<_>>());
+    let widest = rows.iter().map(|row| row.1).max();
+    assert!(widest < Some(250), "the indentation grows without limit: {widest:?}");
+}

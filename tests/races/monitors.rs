@@ -72,6 +72,25 @@ fn watch_set_while_watchers_are_notified_is_notified() {
 }
 
 #[test]
+fn down_is_queued_before_a_thread_that_waits_for_the_exit_continues() {
+    race("monitor, watch, exit").run(|inbox| {
+        let exiting = process::spawn(|| process::exit_with("x")).expect("a thread");
+        let monitor = process::monitor(exiting);
+        let address = inbox.address();
+        let other = process::spawn(move || {
+            // Before, while or after the monitor is notified.
+            process::watch(exiting).wait();
+            address.send(1);
+        });
+        let first = inbox.recv();
+        down(&first, monitor);
+        assert_eq!(inbox.recv(), Event::Message(1));
+        end_of(other.expect("a thread"));
+        assert_eq!(drained(inbox), []);
+    });
+}
+
+#[test]
 fn alias_takes_one_reply_and_none_after_unalias() {
     race("alias: answer, answer, demonitor").run(|inbox: &mut Inbox<u64>| {
         let (monitor, alias) = {

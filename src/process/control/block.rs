@@ -6,7 +6,7 @@
 //! under the lock.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -74,11 +74,14 @@ pub(crate) trait DynMailbox: Send + Sync {
     fn message_type(&self) -> &'static str;
 }
 
-/// A watcher that needs no mailbox: the reply slot of a call, a `Watch`. Also used to wait for the reaping of a
-/// zombie.
+/// A watcher that needs no mailbox: the reply slot of a call, a `Watch`, the result slot of a task. Also used to wait for
+/// the reaping of a zombie.
 pub(crate) trait ExitListener: Send + Sync {
-    /// Handles the exit. Must be quick: other watchers are notified after it.
-    fn on_exit(&self, reason: &ExitReason);
+    /// Records the exit reason. The threads that poll must not see it before [`ProcessBlock::is_notified`], so that all
+    /// listeners of a process learn of its exit at the same moment. Must not run user code.
+    fn record_exit(&self, reason: &ExitReason);
+    /// Wakes the threads that wait. They see the reason from now on.
+    fn wake(&self);
 }
 
 /// State of a supervisor that observers can read without a call.
@@ -119,8 +122,14 @@ pub(crate) struct Peer(pub(crate) Arc<ProcessBlock>);
 /// A monitor on this process, notified when it exits: a process receives a `Down` message, a listener is
 /// called.
 pub(crate) enum Watcher {
-    Process { peer: Peer, target: MonitorTarget },
+    Process(ProcessWatcher),
     Listener(Arc<dyn ExitListener>),
+}
+
+/// A process that gets a `Down` message.
+pub(crate) struct ProcessWatcher {
+    pub(crate) peer: Peer,
+    pub(crate) target: MonitorTarget,
 }
 
 /// A monitor that this process holds on another one.
@@ -144,6 +153,14 @@ pub(crate) enum PendingRequest {
     Watcher(MonitorRef, Watcher),
 }
 
+/// The lock of a registry key that a process waits for.
+pub(crate) trait LockWait: Send + Sync {
+    /// Formats the key. Runs user code, its `Debug`.
+    fn key(&self) -> String;
+    /// Returns the thread that holds the lock; that of a process has its pid. Runs `Hash` and `Eq` of the key.
+    fn holder(&self) -> Option<Pid>;
+}
+
 /// Runs once when a fatal exit signal arrives: see `process::on_exit_request`.
 pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 
@@ -158,11 +175,14 @@ pub(crate) struct State {
     pub(crate) watchers: HashMap<MonitorRef, Watcher, IdHasher>,
     pub(crate) pending_requests: Vec<PendingRequest>,
     pub(crate) name: Option<Arc<str>>,
-    /// Released during exit cleanup.
-    pub(crate) held_resources: Vec<Arc<dyn HeldResource>>,
+    /// Released during exit cleanup, in the order of their numbers: see `hold`.
+    pub(crate) held_resources: BTreeMap<u64, Arc<dyn HeldResource>>,
+    /// Set while the process waits for the lock of a key, for observers.
+    pub(crate) lock_wait: Option<Arc<dyn LockWait>>,
     /// Shown by observers for a process without a name. It need not be unique.
     pub(crate) label: Option<Arc<str>>,
-    pub(crate) hooks: Vec<(TimerRef, Hook)>,
+    /// Run in the order in which they were registered.
+    pub(crate) hooks: BTreeMap<TimerRef, Hook>,
     /// Pending timers whose message goes to this process. They are cancelled during exit cleanup.
     pub(crate) timers: HashSet<TimerRef, IdHasher>,
     /// A signal arrived while the process was unwinding already. If that unwind is not caught, its reason
@@ -173,13 +193,21 @@ pub(crate) struct State {
     /// The linked process that learns of the exit from the result of the start, or of the task, and gets no
     /// `Exit` message. It still exits with this process, unless it traps exits.
     pub(crate) no_exit_message_to: Option<Pid>,
-    /// Links and monitors have been notified of the exit: a link or monitor set from now on is answered at
-    /// once. One set earlier waits in `pending_requests`, so that no process is notified before the linked
-    /// ones.
+    /// Each link has its signal and each monitor its message: a link or monitor set from now on is answered at
+    /// once. One set earlier waits in `pending_requests`, so that no thread learns of the exit before them.
     pub(crate) links_notified: bool,
     /// Earlier holders of the names of this process whose threads are still unwinding. The process waits for
     /// them before it runs its body, because they may still hold files or ports.
     pub(crate) predecessors: Vec<Arc<ProcessBlock>>,
+}
+
+impl State {
+    /// Adds a resource that exit cleanup releases, and returns its number.
+    pub(crate) fn hold(&mut self, resource: Arc<dyn HeldResource>) -> u64 {
+        let number = self.held_resources.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.held_resources.insert(number, resource);
+        number
+    }
 }
 
 /// Data of a process that is fixed when it is spawned.
@@ -221,8 +249,8 @@ pub(crate) fn display_name<'a>(
     name.as_ref().or(label.as_ref())
 }
 
-// Bits of `ProcessBlock::flags`, read without the lock. `EXITING` and `DEAD` repeat `State::phase`; the others are
-// only here.
+// Bits of `ProcessBlock::flags`, read without the lock. `EXITING` and `DEAD` repeat `State::phase`, `NOTIFIED` repeats
+// `State::links_notified`; the others are only here.
 
 /// The phase is not `Running`.
 const EXITING: u8 = 1;
@@ -236,6 +264,8 @@ const DEAD: u8 = 8;
 const SIGNALLED: u8 = 16;
 /// The thread has finished with the process.
 const THREAD_DONE: u8 = 32;
+/// All links and monitors have their message, and all listeners have recorded the exit.
+const NOTIFIED: u8 = 64;
 
 /// The control block of one process.
 #[repr(C)]
@@ -254,7 +284,8 @@ pub(crate) struct ProcessBlock {
     /// Set by supervisors only.
     pub(crate) supervisor_status: OnceCell<Arc<dyn SupervisorStatus>>,
     /// The pid of the process that this one waits for (in a call, a start, a join or a stop), or 0; its own pid if
-    /// it waits for all its descendants. The edges of the wait-for graph.
+    /// it waits for all its descendants. While it waits for the lock of a key, the thread before it in the queue. The
+    /// edges of the wait-for graph: `gen_server/wait_graph.rs`.
     pub(crate) waiting_on: AtomicU64,
     /// Number of events that a selective receive has taken out of the queue and saved, minus the number of
     /// `Down`s (saved or in the queue) that a `demonitor_flush` has invalidated. May be negative.
@@ -285,9 +316,10 @@ impl ProcessBlock {
                 watchers: HashMap::default(),
                 pending_requests: Vec::new(),
                 name: None,
-                held_resources: Vec::new(),
+                held_resources: BTreeMap::new(),
+                lock_wait: None,
                 label: None,
-                hooks: Vec::new(),
+                hooks: BTreeMap::new(),
                 timers: HashSet::default(),
                 own_exit_first: false,
                 exit_timer: None,
@@ -390,6 +422,19 @@ impl ProcessBlock {
     /// Sets the flag that repeats `Phase::Dead`. The caller holds the lock of the state.
     pub(crate) fn mark_dead(&self) {
         self.flags.fetch_or(DEAD, Ordering::SeqCst);
+    }
+
+    /// Returns `true` if all links and monitors have been notified of the exit: from now on a thread that waits for the
+    /// exit may learn of it.
+    #[inline]
+    pub(crate) fn is_notified(&self) -> bool {
+        // Acquire: what the listeners have recorded before becomes visible.
+        self.flags.load(Ordering::Acquire) & NOTIFIED != 0
+    }
+
+    /// Sets the flag that repeats `State::links_notified`. The caller holds the lock of the state.
+    pub(crate) fn mark_notified(&self) {
+        self.flags.fetch_or(NOTIFIED, Ordering::SeqCst);
     }
 
     /// Claims the exit cleanup. Returns `true` for the first caller only.

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod alias;
+pub(crate) mod discard;
 pub(crate) mod inbox;
 pub(crate) mod queue;
 pub(crate) mod throttle;

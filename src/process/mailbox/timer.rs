@@ -8,9 +8,8 @@ use crate::pid::TimerRef;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
 use crate::process::mailbox::address::{Address, Name};
+use crate::process::mailbox::discard::discard;
 use crate::process::park::timer_thread;
-use crate::sync::thread;
-use crate::unwind::drop_and_log;
 
 /// The receiver of a timed message: an [`Address`] or a [`Name`], by value or by reference.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M
     match to.into().0 {
         TimerTargetKind::Name(name) => timer_thread::schedule(id, deadline, move || {
             if let Err(error) = name.send(message) {
-                drop_on_new_thread(error);
+                discard(error);
             }
         }),
         TimerTargetKind::Address(address) => {
@@ -98,7 +97,7 @@ pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M
             timer_thread::schedule(id, deadline, move || {
                 drop(registration);
                 if let Err(unsent) = address.send_as_runtime(message) {
-                    drop_on_new_thread(unsent);
+                    discard(unsent);
                 }
             });
             if block.is_cleaning_up() {
@@ -109,17 +108,6 @@ pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M
         }
     }
     id
-}
-
-/// Drops an undelivered message on a new thread. Its destructor is user code: on the timer thread, a destructor that
-/// blocks would stop all timers and deadlines.
-fn drop_on_new_thread<T: Send + 'static>(unsent: T) {
-    if std::mem::needs_drop::<T>() {
-        // If no thread can be started, `spawn` drops the closure, and the message with it, on the timer thread.
-        let _ = thread::Builder::new()
-            .name("rethread-discard".into())
-            .spawn(move || drop_and_log("undelivered timer message", unsent));
-    }
 }
 
 /// The entry of a timer in the list of timers that its target's exit cancels. Removed when the timer fires or is

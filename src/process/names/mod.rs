@@ -18,8 +18,9 @@ use crate::process::control::local::{self, Exiting, enter_release_call, enter_ru
 use crate::process::control::table as process_table;
 use crate::process::error::NameError;
 use crate::process::names::table::NameTable;
+use crate::sharded_map::TextHasher;
 
-static NAMES: Lazy<NameTable<Arc<str>>> = Lazy::new(NameTable::new);
+static NAMES: Lazy<NameTable<Arc<str>, (), TextHasher>> = Lazy::new(NameTable::new);
 
 /// Returns the running process that holds a name.
 pub(crate) fn lookup(name: &str) -> Option<Arc<ProcessBlock>> {

@@ -1,10 +1,11 @@
 //! `NameTable`, a concurrent table from keys to processes, used for names and for unique registries.
 //!
 //! It never clones or drops a user value under a lock: values are shared pointers, and of user keys only `Hash` and `Eq`
-//! run under a lock.
+//! run under a lock (see `sharded_map`).
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::hash::Hash;
 use std::mem;
 use std::sync::Arc;
@@ -16,16 +17,15 @@ use crate::process::control::local;
 use crate::process::error::NameError;
 use crate::process::park::parker::Parker;
 use crate::process::park::timer_thread;
-use crate::sharded_map::ShardedMap;
-use crate::sync::Mutex;
+use crate::sharded_map::{KeyHasher, ShardedMap};
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// A table from keys to the processes that hold them, with a value per entry. A key whose holder is exiting can be taken
 /// over.
-pub(crate) struct NameTable<K, V = ()> {
-    entries: ShardedMap<K, NameEntry<V>>,
-    /// Threads that wait until a key has a holder, by key.
-    waiters: Mutex<HashMap<K, Vec<Arc<Parker>>>>,
+pub(crate) struct NameTable<K, V = (), H = RandomState> {
+    entries: ShardedMap<K, NameEntry<V>, H>,
+    /// Threads that wait until a key has a holder, by key, each with a number of its own.
+    waiters: ShardedMap<K, BTreeMap<u64, Arc<Parker>>, H>,
     /// Number of waiters, so that `claim` need not take the lock if there are none.
     waiter_count: AtomicUsize,
 }
@@ -40,13 +40,9 @@ struct NameEntry<V> {
     predecessors: Vec<Arc<ProcessBlock>>,
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
+impl<K: Hash + Eq + Clone, V: Clone, H: KeyHasher> NameTable<K, V, H> {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: ShardedMap::new(),
-            waiters: Mutex::new(HashMap::new()),
-            waiter_count: AtomicUsize::new(0),
-        }
+        Self { entries: ShardedMap::new(), waiters: ShardedMap::new(), waiter_count: AtomicUsize::new(0) }
     }
 
     /// Returns the running holder of a key and its value.
@@ -155,7 +151,7 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         // load sees the increment, or the waiter sees the new holder.
         fence(Ordering::SeqCst);
         if self.waiter_count.load(Ordering::Relaxed) > 0 {
-            for parker in self.waiters.lock().get(key).into_iter().flatten() {
+            for parker in self.waiters.shard(key).read().get(key).into_iter().flat_map(BTreeMap::values) {
                 parker.unpark();
             }
         }
@@ -173,42 +169,47 @@ impl<V: Clone> NameEntry<V> {
 }
 
 /// Registers the current thread as a waiter for a key until dropped.
-struct NameWaiter<'a, K: Hash + Eq, V> {
-    names: &'a NameTable<K, V>,
+struct NameWaiter<'a, K: Hash + Eq, V, H: KeyHasher> {
+    names: &'a NameTable<K, V, H>,
     key: K,
-    parker: Arc<Parker>,
+    number: u64,
 }
 
-impl<'a, K: Hash + Eq + Clone, V> NameWaiter<'a, K, V> {
-    fn new(names: &'a NameTable<K, V>, key: K) -> Self {
+impl<'a, K: Hash + Eq + Clone, V, H: KeyHasher> NameWaiter<'a, K, V, H> {
+    fn new(names: &'a NameTable<K, V, H>, key: K) -> Self {
         let (owned_key, parker) = (key.clone(), local::parker());
-        let mut waiters = names.waiters.lock();
+        let mut shard = names.waiters.shard(&key).write();
         // The thread must be in the list before it is in the counter: `notify_waiters` reads the counter first.
-        match waiters.get_mut(&key) {
-            Some(parkers) => parkers.push(Arc::clone(&parker)),
-            None => drop(waiters.insert(owned_key, vec![Arc::clone(&parker)])),
-        }
-        drop(waiters);
+        let number = match shard.get_mut(&key) {
+            Some(parkers) => {
+                let number = parkers.last_key_value().map_or(0, |(last, _)| last + 1);
+                parkers.insert(number, parker);
+                number
+            }
+            None => {
+                shard.insert(owned_key, BTreeMap::from([(0, parker)]));
+                0
+            }
+        };
+        drop(shard);
         names.waiter_count.fetch_add(1, Ordering::SeqCst);
-        Self { names, key, parker }
+        Self { names, key, number }
     }
 }
 
-impl<K: Hash + Eq, V> Drop for NameWaiter<'_, K, V> {
+impl<K: Hash + Eq, V, H: KeyHasher> Drop for NameWaiter<'_, K, V, H> {
     fn drop(&mut self) {
         self.names.waiter_count.fetch_sub(1, Ordering::SeqCst);
-        let mut waiters = self.names.waiters.lock();
+        let mut shard = self.names.waiters.shard(&self.key).write();
         // Dropped after the lock is released: the key is a user value.
         let mut removed = None;
-        if let Some(parkers) = waiters.get_mut(&self.key) {
-            if let Some(index) = parkers.iter().position(|parker| Arc::ptr_eq(parker, &self.parker)) {
-                parkers.swap_remove(index);
-            }
+        if let Some(parkers) = shard.get_mut(&self.key) {
+            parkers.remove(&self.number);
             if parkers.is_empty() {
-                removed = waiters.remove_entry(&self.key);
+                removed = shard.remove_entry(&self.key);
             }
         }
-        drop(waiters);
+        drop(shard);
         drop(removed);
     }
 }

@@ -114,7 +114,7 @@ pub(crate) fn claim(
         via.unregister(block.pid);
         return Err(NameError::NoProc);
     }
-    state.held_resources.push(Arc::new(HeldVia(Arc::clone(via))));
+    state.hold(Arc::new(HeldVia(Arc::clone(via))));
     drop(state);
     Ok(predecessors.into_iter().filter_map(table::get).collect())
 }

@@ -15,6 +15,7 @@ use crate::process::control::block::Peer;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
+use crate::process::control::block::ProcessWatcher;
 use crate::process::control::block::State;
 use crate::process::control::block::Watcher;
 use crate::process::control::block::display_name;
@@ -26,6 +27,7 @@ use crate::process::park::thread_cache::MAX_THREAD_NAME_LEN;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::atomic::Ordering;
+use crate::unwind::catch_and_log;
 
 /// What a process is doing.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +77,11 @@ pub struct ProcessInfo {
     pub message_type: &'static str,
     /// `true` if it traps exits.
     pub traps_exits: bool,
-    /// The process it waits for: in a call, a start, a join or a stop.
+    /// The process it waits for: in a call, a start, a join or a stop; or the process that holds the lock of a registry
+    /// key. A thread that is not a process has a pid, too, which belongs to no process.
     pub waiting_on: Option<Pid>,
+    /// The registry key, as `Debug` shows it, for whose lock it waits.
+    pub waiting_for_lock: Option<String>,
     /// The process that started it, the process that started that one, and so on, at most 32.
     pub ancestors: Arc<[Pid]>,
     /// The name of its thread in `top -H`, `perf` and debuggers, if label and name have not changed since the start:
@@ -101,14 +106,22 @@ impl fmt::Display for ProcessInfo {
             ProcessState::Exiting(reason) => write!(f, " exiting ({reason})")?,
             ProcessState::Zombie(reason) => write!(f, " zombie ({reason})")?,
         }
-        if let Some(pid) = self.waiting_on {
-            write!(f, " for {pid}")?;
-        }
+        write_wait(f, self)?;
         write!(
             f,
             ", message_queue_len {}, links {:?}, spawned at {}",
             self.message_queue_len, self.links, self.spawned_at
         )
+    }
+}
+
+/// Formats what a process waits for.
+pub(crate) fn write_wait(f: &mut fmt::Formatter<'_>, info: &ProcessInfo) -> fmt::Result {
+    match (&info.waiting_for_lock, info.waiting_on) {
+        (Some(key), Some(holder)) => write!(f, " for the lock of {key}, held by {holder}"),
+        (Some(key), None) => write!(f, " for the lock of {key}"),
+        (None, Some(pid)) => write!(f, " for {pid}"),
+        (None, None) => Ok(()),
     }
 }
 
@@ -178,7 +191,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         .watchers
         .values()
         .filter_map(|watcher| match watcher {
-            Watcher::Process { peer: Peer(other), .. } => Some(other.pid),
+            Watcher::Process(ProcessWatcher { peer: Peer(other), .. }) => Some(other.pid),
             Watcher::Listener(_) => None,
         })
         .filter(is_other)
@@ -187,7 +200,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
     links.sort();
     monitors.sort();
     monitored_by.sort();
-    ProcessInfo {
+    let mut info = ProcessInfo {
         pid: block.pid,
         name: state.name.clone(),
         label: state.label.clone(),
@@ -210,9 +223,21 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         traps_exits: state.traps_exits,
         // The own pid stands for all its descendants.
         waiting_on: Pid::from_u64(block.waiting_on.load(Ordering::Relaxed)).filter(is_other),
+        waiting_for_lock: None,
         ancestors: Arc::clone(&block.spawn_info.ancestors),
         thread_name: thread_name(block, &state),
         spawned_at: block.spawn_info.spawned_at,
         uptime,
+    };
+    let lock_wait = state.lock_wait.clone();
+    // `Debug`, `Hash` and `Eq` of a key are user code: not under the lock.
+    drop(state);
+    if let Some(lock_wait) = lock_wait {
+        (info.waiting_for_lock, info.waiting_on) = (Some("?".to_owned()), None);
+        catch_and_log("the formatting of a key", || {
+            info.waiting_on = lock_wait.holder();
+            info.waiting_for_lock = Some(lock_wait.key());
+        });
     }
+    info
 }

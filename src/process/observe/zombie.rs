@@ -172,7 +172,8 @@ pub(crate) fn reap(block: &ProcessBlock) {
             events::publish(block.pid, display_name(name, label).cloned(), ProcessEventKind::Reaped);
         }
         for listener in &entry.reap_listeners {
-            listener.on_exit(&entry.zombie.reason);
+            listener.record_exit(&entry.zombie.reason);
+            listener.wake();
         }
     }
 }

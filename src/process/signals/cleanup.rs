@@ -1,12 +1,17 @@
 //! The cleanup of a process that exits: releases its resources, and takes the links and monitors to notify out of
 //! its block. Sends no signal; `complete_exit` in `deliver.rs` decides the order of these steps.
 
+use std::sync::Arc;
+
 use crate::pid::{MonitorRef, Pid};
+use crate::process::control::block::ExitListener;
 use crate::process::control::block::Monitoring;
 use crate::process::control::block::Peer;
 use crate::process::control::block::PendingRequest;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessWatcher;
+use crate::process::control::block::State;
 use crate::process::control::block::Watcher;
 use crate::process::names;
 use crate::process::park::timer_thread;
@@ -36,10 +41,10 @@ pub(crate) fn release_resources(block: &ProcessBlock) {
         names::release(&name, block.pid);
     }
     // All locks before any key: the release of a key may run user code that waits for one of these locks.
-    for resource in &held {
+    for resource in held.values() {
         catch_and_log("the release of a lock", || resource.release_locks());
     }
-    for resource in held {
+    for resource in held.into_values() {
         // Consumes the resource, so that a panic of its destructor is caught, too.
         catch_and_log("the release of a key", move || resource.release(block.pid));
     }
@@ -54,8 +59,7 @@ pub(crate) struct ExitNotifications {
     pub(crate) links: Vec<Peer>,
     /// See `State::no_exit_message_to`.
     pub(crate) no_exit_message_to: Option<Pid>,
-    pub(crate) watchers: Vec<(MonitorRef, Watcher)>,
-    pub(crate) pending_requests: Vec<PendingRequest>,
+    pub(crate) watchers: Watchers,
     /// The monitors that the process itself held: to be removed from the monitored processes.
     pub(crate) own_monitors: Vec<(MonitorRef, Peer)>,
 }
@@ -72,11 +76,11 @@ pub(crate) fn set_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotific
     // this child as running.
     let parent = block.spawn_info.ancestors.first();
     links.sort_by_key(|Peer(peer)| Some(&peer.pid) != parent);
+    let watchers = take_watchers(&mut state);
     ExitNotifications {
         links,
         no_exit_message_to: state.no_exit_message_to.take(),
-        watchers: std::mem::take(&mut state.watchers).into_iter().collect(),
-        pending_requests: std::mem::take(&mut state.pending_requests),
+        watchers,
         own_monitors: std::mem::take(&mut state.monitoring)
             .into_iter()
             .filter_map(|(id, monitoring)| match monitoring {
@@ -85,4 +89,26 @@ pub(crate) fn set_dead(block: &ProcessBlock, reason: &ExitReason) -> ExitNotific
             })
             .collect(),
     }
+}
+
+/// The watchers of a process that exits.
+pub(crate) struct Watchers {
+    /// Processes that get a `Down`.
+    pub(crate) monitors: Vec<(MonitorRef, ProcessWatcher)>,
+    /// Threads that wait for the exit. They continue last.
+    pub(crate) listeners: Vec<Arc<dyn ExitListener>>,
+    /// Links and watchers that were added after the exit had begun.
+    pub(crate) pending_requests: Vec<PendingRequest>,
+}
+
+/// Takes the watchers and the pending requests out of a process.
+pub(crate) fn take_watchers(state: &mut State) -> Watchers {
+    let (mut monitors, mut listeners) = (Vec::new(), Vec::new());
+    for (id, watcher) in std::mem::take(&mut state.watchers) {
+        match watcher {
+            Watcher::Process(watcher) => monitors.push((id, watcher)),
+            Watcher::Listener(listener) => listeners.push(listener),
+        }
+    }
+    Watchers { monitors, listeners, pending_requests: std::mem::take(&mut state.pending_requests) }
 }

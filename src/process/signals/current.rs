@@ -71,6 +71,40 @@ pub fn checkpoint() {
     local::checkpoint();
 }
 
+/// Runs `body`, in which no exit signal unwinds the calling process: one that arrives takes effect at the first runtime
+/// call afterwards. For code that must not be unwound: a callback of a C library, whose frames an unwind must not cross
+/// (the program would be aborted), or a section that holds a lock of std, which an unwind would poison.
+///
+/// While the process is running, runtime calls in `body` work as usual, except that an exit signal does not interrupt a
+/// wait: do not wait there for long. After a fatal exit signal has arrived they behave as in a destructor of an exiting
+/// process: messages are sent; receive returns an `Exit` of the process itself; spawn, link, register and call return an
+/// error; sleep returns at once. The time until `body` returns counts against the exit timeout.
+///
+/// Only exit signals are deferred: a panic in `body`, [`exit_with`](crate::process::exit_with) and
+/// [`throw`](crate::process::throw) unwind it. On a thread that is not a process, which no signal reaches, it runs `body`.
+///
+/// ```
+/// use rethread::process::{self, Inbox};
+///
+/// /// Called by a C library for each block that it has read.
+/// extern "C" fn on_block(len: usize) {
+///     process::defer_exit(|| PROGRESS.send(len).ok());
+/// }
+///
+/// const PROGRESS: process::Name<usize> = process::Name::new("doc.progress");
+/// let builder = process::Builder::new().name(PROGRESS);
+/// let progress = builder.spawn_receiver(|inbox: &mut Inbox<usize>| println!("{:?}", inbox.recv()))?;
+/// on_block(4096);
+/// # let _ = progress;
+/// # Ok::<(), process::SpawnError>(())
+/// ```
+pub fn defer_exit<T>(body: impl FnOnce() -> T) -> T {
+    match local::get() {
+        Some(me) => me.with_exit_deferred(body),
+        None => body(),
+    }
+}
+
 /// Returns `true` if an exit signal has arrived that will end this process at its next runtime call. For long
 /// computations that do their own cleanup.
 ///
@@ -89,8 +123,8 @@ pub fn exit_requested() -> bool {
 /// rethread::process::sleep(std::time::Duration::from_millis(1));
 /// ```
 pub fn sleep(duration: Duration) {
-    if local::get().is_some_and(|me| me.signals_masked()) {
-        return;
+    if let Some(me) = local::get().filter(|me| me.signals_masked()) {
+        return me.checkpoint();
     }
     local::park::<()>(Some(timer_thread::deadline_after(duration)), || None);
 }
@@ -131,7 +165,7 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
     let id = TimerRef::next();
     let mut state = me.block.lock();
     if matches!(state.phase, Phase::Running) {
-        state.hooks.push((id, Box::new(hook)));
+        state.hooks.insert(id, Box::new(hook));
         drop(state);
     } else {
         // The process is exiting: no later signal will look for this hook, so call it here.
@@ -151,8 +185,7 @@ impl Drop for ExitHook {
     fn drop(&mut self) {
         // A signal may have taken the hook out already: then the hook has run, is running, or is about to run.
         let mut state = self.block.lock();
-        let found = state.hooks.iter().position(|(id, _)| *id == self.id);
-        let hook = found.map(|at| state.hooks.remove(at));
+        let hook = state.hooks.remove(&self.id);
         drop(state);
         // After unlocking: dropping the hook runs user code.
         drop(hook);

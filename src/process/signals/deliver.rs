@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pid::{MonitorRef, Pid, TimerRef};
+use crate::process::control::block::ExitListener;
 use crate::process::control::block::Monitoring;
 use crate::process::control::block::Peer;
 use crate::process::control::block::PendingRequest;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessWatcher;
 use crate::process::control::block::State;
 use crate::process::control::block::SystemMessage;
 use crate::process::control::block::Watcher;
@@ -24,6 +26,7 @@ use crate::process::park::timer_thread;
 use crate::process::signals::cleanup::ExitNotifications;
 use crate::process::signals::cleanup::release_resources;
 use crate::process::signals::cleanup::set_dead;
+use crate::process::signals::cleanup::{Watchers, take_watchers};
 use crate::process::signals::effect::Origin;
 use crate::process::signals::effect::SignalEffect;
 use crate::process::signals::effect::effect;
@@ -129,13 +132,16 @@ fn shorten_deadline(block: &Arc<ProcessBlock>, state: MutexGuard<'_, State>) {
     }
 }
 
-/// Begins the exit of a process that exits by itself. Does nothing if a signal has already begun it.
-pub(crate) fn set_exiting(block: &Arc<ProcessBlock>, reason: ExitReason) {
+/// Begins the exit of a process that exits by itself. Does nothing, and returns `false`, if it has already begun,
+/// because of a signal or of a deadline that has passed.
+pub(crate) fn set_exiting(block: &Arc<ProcessBlock>, reason: ExitReason) -> bool {
     let mut state = block.lock();
-    if matches!(state.phase, Phase::Running) {
+    let is_running = matches!(state.phase, Phase::Running);
+    if is_running {
         state.phase = Phase::Exiting(reason);
         block.mark_exiting();
     }
+    is_running
 }
 
 /// Replaces the reason of a signal by the reason of the process's own unwind, if that unwind began before the
@@ -258,8 +264,7 @@ pub(crate) fn complete_exit(block: &Arc<ProcessBlock>, thread: ThreadState) -> b
     if let Some(name) = name {
         events::publish(block.pid, name, ProcessEventKind::Exited { reason: reason.clone() });
     }
-    notify_links_and_monitors(block.pid, notifications, &reason);
-    notify_pending(block, &reason);
+    notify_all(block, notifications, &reason);
     guard.disarm();
     // Last: the log sink is user code, and so is the text of the reason.
     zombie.as_ref().map(zombie::log_zombie);
@@ -277,9 +282,10 @@ fn begin_exit_of_linked(block: &ProcessBlock, reason: &ExitReason) {
     }
 }
 
-/// Removes the monitors that the process held, sends the exit signals of its links, removes the pid from the table,
-/// and notifies the watchers: steps 10 to 12 of `README.md`.
-fn notify_links_and_monitors(exited: Pid, notifications: ExitNotifications, reason: &ExitReason) {
+/// Removes the monitors that the process held, sends the exit signals of its links, puts a `Down` into the mailbox
+/// of each process that monitors it, and only then lets threads wake up that wait for the exit: steps 10 to 13 of
+/// `README.md`.
+fn notify_all(block: &ProcessBlock, notifications: ExitNotifications, reason: &ExitReason) {
     for (id, Peer(target)) in notifications.own_monitors {
         let watcher = target.lock().watchers.remove(&id);
         // After unlocking: this may be the last reference to a block.
@@ -288,71 +294,118 @@ fn notify_links_and_monitors(exited: Pid, notifications: ExitNotifications, reas
     for Peer(peer) in notifications.links {
         if notifications.no_exit_message_to == Some(peer.pid) {
             // This process gets the exit as the result of the start, or of the task; an `Exit` message would be a second
-            // notification. If it exits with `exited`, `begin_exit_of_linked` has begun that.
-            peer.lock().links.remove(&exited);
+            // notification. If it exits with the process, `begin_exit_of_linked` has begun that.
+            peer.lock().links.remove(&block.pid);
         } else {
-            deliver_exit_signal(&peer, exited, reason, Origin::Link);
+            deliver_exit_signal(&peer, block.pid, reason, Origin::Link);
         }
     }
-    // After the links and before the watchers. A watcher that is notified may look the pid up at once, and must not
-    // find it; a thread that asks while links are being notified must find it, and waits as a pending request.
-    table::remove(exited);
-    notify_watchers(exited, notifications.watchers, notifications.pending_requests, reason);
+    // Links before monitors. A `Down` wakes no thread yet: a thread that starts to run competes for the core, and
+    // would delay the notifications of the others.
+    let mut unwoken = Unwoken::default();
+    unwoken.queue(block.pid, notifications.watchers, reason);
+    answer_late_requests(block, &mut unwoken, reason);
+    unwoken.wake();
 }
 
-/// Notifies the watchers and answers the requests that arrived while the others were being notified.
-fn notify_pending(block: &ProcessBlock, reason: &ExitReason) {
-    let mut state = block.lock();
-    // In the same critical section as the removal: a request that arrives after it is answered by its own thread.
-    state.links_notified = true;
-    let watchers: Vec<_> = std::mem::take(&mut state.watchers).into_iter().collect();
-    let pending_requests = std::mem::take(&mut state.pending_requests);
-    drop(state);
-    notify_watchers(block.pid, watchers, pending_requests, reason);
-}
+/// How often requests that arrive during the notification are answered before the others wake up. Without a limit, a
+/// process that monitors the exiting one again and again would keep the exit from completing.
+const MAX_LATE_ROUNDS: usize = 16;
 
-/// Notifies watchers with the exit reason, then answers pending requests with `NoProc`.
-fn notify_watchers(
-    exited: Pid,
-    watchers: Vec<(MonitorRef, Watcher)>,
-    pending_requests: Vec<PendingRequest>,
-    reason: &ExitReason,
-) {
-    // First put a message into each mailbox, then wake the threads (a listener wakes its own threads at once): a
-    // thread that starts to run competes for the core, and would delay the notifications of the others.
-    let notified: Vec<_> =
-        watchers.into_iter().filter_map(|(id, watcher)| notify(id, watcher, reason)).collect();
-    for Peer(watcher) in notified {
-        watcher.parker.unpark();
+/// Answers the watchers and requests that were added while the others were being notified, until there are none. Then the
+/// pid leaves the table.
+fn answer_late_requests(block: &ProcessBlock, unwoken: &mut Unwoken, reason: &ExitReason) {
+    for round in 1..=MAX_LATE_ROUNDS {
+        let mut state = block.lock();
+        let is_empty = state.watchers.is_empty() && state.pending_requests.is_empty();
+        let is_last = is_empty || round == MAX_LATE_ROUNDS;
+        if is_last {
+            // In the critical section that finds no more requests. Not earlier: a thread that does not find the pid gets
+            // `NoProc` at once, and must not know more than the watchers. Not later: a thread that is answered, by itself
+            // from here on, may look the pid up at once, and must not find it.
+            table::remove(block.pid);
+            state.links_notified = true;
+            // From here on the listeners see the exit, all at once.
+            block.mark_notified();
+        }
+        let watchers = take_watchers(&mut state);
+        drop(state);
+        unwoken.queue(block.pid, watchers, reason);
+        if is_last {
+            return;
+        }
     }
-    // These arrived after the exit had begun; for them there was no such process.
-    for request in pending_requests {
-        match request {
-            PendingRequest::Link(Peer(peer)) => {
-                deliver_exit_signal(&peer, exited, &ExitReason::NoProc, Origin::Link)
+}
+
+/// The watchers that are woken when all messages are queued.
+#[derive(Default)]
+struct Unwoken {
+    /// Processes whose mailbox has the `Down`.
+    processes: Vec<Peer>,
+    /// Threads that wait for the exit: in `stop`, in a call, in `Watch::wait`, for a task. The exit is recorded.
+    listeners: Vec<Arc<dyn ExitListener>>,
+}
+
+impl Unwoken {
+    /// Puts the `Down` of each monitor into its mailbox and records the exit for each listener, then answers pending
+    /// requests with `NoProc`.
+    fn queue(&mut self, exited: Pid, watchers: Watchers, reason: &ExitReason) {
+        let Watchers { monitors, listeners, pending_requests } = watchers;
+        self.processes
+            .extend(monitors.into_iter().filter_map(|(id, watcher)| queue_down(id, watcher, reason)));
+        listeners.iter().for_each(|listener| listener.record_exit(reason));
+        // The usual case has one batch: no copy.
+        if self.listeners.is_empty() {
+            self.listeners = listeners;
+        } else {
+            self.listeners.extend(listeners);
+        }
+        // These arrived after the exit had begun.
+        for request in pending_requests {
+            match request {
+                PendingRequest::Link(Peer(peer)) => {
+                    deliver_exit_signal(&peer, exited, &ExitReason::NoProc, Origin::Link)
+                }
+                PendingRequest::Watcher(id, Watcher::Process(watcher)) => {
+                    self.processes.extend(queue_down(id, watcher, &ExitReason::NoProc))
+                }
+                PendingRequest::Watcher(_, Watcher::Listener(listener)) => {
+                    listener.record_exit(&ExitReason::NoProc);
+                    self.listeners.push(listener);
+                }
             }
-            PendingRequest::Watcher(id, watcher) => notify_and_wake(id, watcher, &ExitReason::NoProc),
+        }
+    }
+
+    /// Wakes all: first the processes that have a message, then the threads that wait for the exit.
+    fn wake(self) {
+        for Peer(process) in self.processes {
+            process.parker.unpark();
+        }
+        for listener in self.listeners {
+            listener.wake();
         }
     }
 }
 
 /// Notifies one watcher and wakes its thread.
 pub(crate) fn notify_and_wake(id: MonitorRef, watcher: Watcher, reason: &ExitReason) {
-    if let Some(Peer(watcher)) = notify(id, watcher, reason) {
-        watcher.parker.unpark();
+    match watcher {
+        Watcher::Process(watcher) => {
+            if let Some(Peer(process)) = queue_down(id, watcher, reason) {
+                process.parker.unpark();
+            }
+        }
+        Watcher::Listener(listener) => {
+            listener.record_exit(reason);
+            listener.wake();
+        }
     }
 }
 
-/// Notifies one watcher. Returns the process to wake, if the watcher is one and the monitor is still set.
-fn notify(id: MonitorRef, watcher: Watcher, reason: &ExitReason) -> Option<Peer> {
-    let (Peer(watcher), target) = match watcher {
-        Watcher::Process { peer, target } => (peer, target),
-        // A listener wakes its own threads.
-        Watcher::Listener(listener) => {
-            listener.on_exit(reason);
-            return None;
-        }
-    };
+/// Puts a `Down` into the mailbox of a process. Returns the process to wake, if the monitor is still set.
+fn queue_down(id: MonitorRef, watcher: ProcessWatcher, reason: &ExitReason) -> Option<Peer> {
+    let ProcessWatcher { peer: Peer(watcher), target } = watcher;
     let mut state = watcher.lock();
     // No entry: the watcher has called `demonitor`, or has exited.
     let monitoring = state.monitoring.get_mut(&id)?;

@@ -17,6 +17,7 @@ use crate::process::control::block::Peer;
 use crate::process::control::block::PendingRequest;
 use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
+use crate::process::control::block::ProcessWatcher;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
 use crate::process::control::table;
@@ -104,7 +105,7 @@ pub(crate) fn add_monitor(
     target: MonitorTarget,
     alias: Option<Arc<dyn Deactivate>>,
 ) {
-    let watcher = Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target };
+    let watcher = Watcher::Process(ProcessWatcher { peer: Peer(Arc::clone(watcher_block)), target });
     let peer = Peer(Arc::clone(watched.unwrap_or(watcher_block)));
     // The own side first: as soon as the other side has the monitor it may fire, and a `Down` without an entry
     // on this side is not delivered.
@@ -122,8 +123,8 @@ pub(crate) fn add_monitor_before_start(
     id: MonitorRef,
     child: &Arc<ProcessBlock>,
 ) {
-    let watcher =
-        Watcher::Process { peer: Peer(Arc::clone(watcher_block)), target: MonitorTarget::Pid(child.pid) };
+    let target = MonitorTarget::Pid(child.pid);
+    let watcher = Watcher::Process(ProcessWatcher { peer: Peer(Arc::clone(watcher_block)), target });
     let active = Monitoring::Active { peer: Peer(Arc::clone(child)), alias: None };
     watcher_block.lock().monitoring.insert(id, active);
     watch_exit(child, id, watcher);
@@ -141,7 +142,7 @@ pub(crate) fn add_watcher(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: 
             drop(state);
             notify_and_wake(id, watcher, &ExitReason::NoProc);
         }
-        // Not at once: no watcher may know of an exit before the linked processes.
+        // Not at once: no thread may know of an exit before the links and monitors that were set before it.
         Phase::Exiting(_) | Phase::Dead(_) => {
             state.pending_requests.push(PendingRequest::Watcher(id, watcher))
         }
@@ -158,7 +159,7 @@ pub(crate) fn watch_exit(watched: &Arc<ProcessBlock>, id: MonitorRef, watcher: W
             drop(state);
             notify_and_wake(id, watcher, &reason);
         }
-        // `notify_pending` takes watchers out that are added in phase `Dead`.
+        // `answer_late_requests` takes watchers out that are added in phase `Dead`.
         Phase::Running | Phase::Exiting(_) | Phase::Dead(_) => {
             state.watchers.insert(id, watcher);
         }
@@ -270,9 +271,12 @@ pub(crate) struct ExitSlot {
 }
 
 impl ExitListener for ExitSlot {
-    fn on_exit(&self, reason: &ExitReason) {
-        // The reason before the waiters: a thread that registers after they are taken out finds the reason.
+    fn record_exit(&self, reason: &ExitReason) {
         *self.reason.lock() = Some(reason.clone());
+    }
+
+    fn wake(&self) {
+        // A thread that registers after the waiters are taken out finds the reason.
         let waiters = std::mem::take(&mut *self.waiters.lock());
         for waiter in waiters {
             waiter.unpark();
@@ -285,9 +289,10 @@ impl ExitSlot {
         Self { waiters: Mutex::new(Vec::new()), reason: Mutex::new(None) }
     }
 
-    /// Waits for the reason; returns `None` after the timeout.
-    fn wait(&self, timeout: Option<Duration>) -> Option<ExitReason> {
-        // Register before the first look at the reason, otherwise `on_exit` could come in between and wake no thread.
+    /// Waits for the reason; returns `None` after the timeout. With a process, the reason of its exit is seen only when
+    /// all its links and monitors have been notified.
+    fn wait(&self, timeout: Option<Duration>, watched: Option<&ProcessBlock>) -> Option<ExitReason> {
+        // Register before the first look at the reason, otherwise `wake` could come in between and wake no thread.
         // After a timeout the parker stays registered: waking it for nothing is harmless.
         let parker = local::parker();
         let mut waiters = self.waiters.lock();
@@ -295,7 +300,9 @@ impl ExitSlot {
             waiters.push(parker);
         }
         drop(waiters);
-        local::wait(timeout.map(timer_thread::deadline_after), || self.reason.lock().clone())
+        local::wait(timeout.map(timer_thread::deadline_after), || {
+            if watched.is_none_or(ProcessBlock::is_notified) { self.reason.lock().clone() } else { None }
+        })
     }
 }
 
@@ -336,7 +343,7 @@ fn new_watch(pid: Option<Pid>, block: Option<Arc<ProcessBlock>>) -> Watch {
         Some(block) => {
             add_watcher(block, id, Watcher::Listener(Arc::clone(&exit_slot) as Arc<dyn ExitListener>))
         }
-        None => exit_slot.on_exit(&ExitReason::NoProc),
+        None => exit_slot.record_exit(&ExitReason::NoProc),
     }
     Watch { pid, block, id, exit_slot }
 }
@@ -363,12 +370,12 @@ impl Watch {
     /// signal interrupts the wait; if it lasts beyond the exit deadline, the process becomes a zombie. Do not wait
     /// there.
     pub fn wait(&self) -> ExitReason {
-        self.exit_slot.wait(None).unwrap_or(ExitReason::NoProc)
+        self.exit_slot.wait(None, self.block.as_deref()).unwrap_or(ExitReason::NoProc)
     }
 
     /// Blocks until the process has exited, at most for `timeout`; returns `None` if it has not exited by then.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitReason> {
-        self.exit_slot.wait(Some(timeout))
+        self.exit_slot.wait(Some(timeout), self.block.as_deref())
     }
 }
 
@@ -394,5 +401,5 @@ impl Drop for Watch {
 pub(crate) fn wait_until_reaped(pid: Pid, timeout: Duration) -> bool {
     let exit_slot = Arc::new(ExitSlot::new());
     !zombie::add_reap_listener(pid, Arc::clone(&exit_slot) as Arc<dyn ExitListener>)
-        || exit_slot.wait(Some(timeout)).is_some()
+        || exit_slot.wait(Some(timeout), None).is_some()
 }

@@ -71,6 +71,7 @@ fn errors_are_errors() {
     is_an_error::<NameError>();
     is_an_error::<SpawnError>();
     is_an_error::<JoinError>();
+    is_an_error::<rethread::registry::LockError>();
     is_an_error::<ApplicationError>();
 }
 

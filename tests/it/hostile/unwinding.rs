@@ -372,3 +372,35 @@ fn a_stack_overflow_ends_the_program() {
     assert!(!status.success(), "{status}");
     assert!(printed.contains("has overflowed its stack"), "{printed}");
 }
+
+#[test]
+fn zombie_that_catches_its_unwind_in_a_loop_is_delayed() {
+    // More calls than are free of a delay; each of the others takes at least a millisecond.
+    const CALLS: u32 = 264;
+    const DELAYED: Duration = Duration::from_millis(200);
+
+    let _watchdog = watchdog();
+    let (gate, sender) = (Gate::new(), channel());
+    let (is_open, sender, receiver) = (gate.clone(), sender.0, sender.1);
+    let running = Gate::new();
+    let is_running = running.clone();
+    let impatient =
+        Builder::new().exit_timeout(Duration::from_millis(1)).kill_grace(Duration::from_millis(1));
+    let worker = impatient.spawn_receiver(move |inbox: &mut Inbox<()>| {
+        is_running.open();
+        drop(swallow(|| inbox.recv()));
+        is_open.pass(); // not a runtime call: it becomes a zombie here
+        let began = std::time::Instant::now();
+        let caught = (0..CALLS).filter(|_| swallow(|| inbox.recv()).is_err()).count();
+        sender.send((caught, began.elapsed())).expect("the test receives");
+    });
+    let worker = worker.expect("a free thread").pid();
+    running.pass();
+    process::exit(worker, ExitReason::Shutdown);
+    eventually("it is a zombie", || is_zombie(worker));
+    gate.open();
+    let (caught, took) = receiver.recv().expect("it continues");
+    assert_eq!(caught, CALLS as usize);
+    assert!(took >= DELAYED, "{took:?}");
+    eventually("it is reaped", || !is_zombie(worker));
+}

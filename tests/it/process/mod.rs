@@ -4,6 +4,7 @@ mod aliases;
 mod attempt;
 mod exit_signals;
 mod info;
+mod knowledge;
 mod links;
 mod monitors;
 mod names;

@@ -1114,3 +1114,63 @@ fn exiting_process_cannot_monitor() {
         process::exit(&watched, ExitReason::Kill);
     });
 }
+
+/// A callback as a C library would call it: an unwind must not cross it.
+extern "C" fn callback(sink: &process::Address<u32>) {
+    process::defer_exit(|| sink.send(1));
+}
+
+#[test]
+fn exit_signal_does_not_unwind_through_a_callback_that_defers_it() {
+    let _watchdog = watchdog();
+    let (sent, sends) = std::sync::mpsc::channel();
+    let sink = process::spawn_receiver(move |inbox: &mut Inbox<u32>| {
+        while let Event::Message(message) = inbox.recv() {
+            sent.send(message).expect("the test receives");
+        }
+    });
+    let sink = sink.expect("a free thread");
+    let address = sink.clone();
+    let worker = process::spawn(move || {
+        loop {
+            (0..1000).for_each(|_| callback(&address));
+            process::checkpoint();
+        }
+    });
+    let worker = process::watch(worker.expect("a free thread"));
+    sends.recv().expect("the callback is called");
+    process::exit(worker.pid().expect("it is running"), ExitReason::Shutdown);
+    assert_eq!(worker.wait(), ExitReason::Shutdown);
+    process::exit(&sink, ExitReason::Kill);
+}
+
+#[test]
+#[expect(clippy::disallowed_types, reason = "a lock that an unwind would poison")]
+fn deferred_exit_takes_effect_after_the_section_and_leaves_no_lock_poisoned() {
+    let _watchdog = watchdog();
+    let shared = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (began, signalled) = (Gate::new(), Gate::new());
+    let (mine, open, pass) = (Arc::clone(&shared), began.clone(), signalled.clone());
+    let worker = process::spawn(move || {
+        process::defer_exit(|| {
+            let mut notes = mine.lock().expect("no panic");
+            notes.push(process::spawn(|| ()).is_ok());
+            open.open();
+            pass.pass();
+            process::checkpoint();
+            process::sleep(Duration::MAX); // returns at once
+            notes.push(process::spawn(|| ()).is_ok());
+            notes.push(process::exit_requested());
+        });
+        process::checkpoint();
+        unreachable!("the signal takes effect here");
+    });
+    let worker = process::watch(worker.expect("a free thread"));
+    began.pass();
+    process::exit(worker.pid().expect("it is running"), ExitReason::Shutdown);
+    signalled.open();
+    assert_eq!(worker.wait(), ExitReason::Shutdown);
+    assert_eq!(*shared.lock().expect("it is not poisoned"), [true, false, true]);
+    // On a thread that is not a process.
+    assert_eq!(process::defer_exit(|| 1), 1);
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::scripted_process::ScriptedProcess;
-use crate::support::{Journal, attached, down, eventually, message, sleeper, unique, watchdog};
+use crate::support::{Gate, Journal, attached, down, eventually, message, sleeper, unique, watchdog};
 use rethread::ExitReason;
 use rethread::process::{
     self, Address, Builder, Event, Inbox, Name, cancel_timer, read_timer, send_after, send_at,
@@ -326,4 +326,39 @@ fn a_foreign_thread_can_use_timers() {
     assert!(cancel_timer(cancelled).is_some());
     assert_eq!(journal.wait_for(1), ["now"]);
     process::exit(&target, ExitReason::Kill);
+}
+
+/// A message that notes the thread on which it is dropped, after it has passed a gate.
+struct Dropped(Gate, std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.pass();
+        let _ = self.1.send(std::thread::current().id());
+    }
+}
+
+#[test]
+fn undelivered_timer_messages_share_a_thread_and_delay_no_timer() {
+    const MESSAGES: usize = 500;
+
+    attached(|inbox: &mut Inbox<&'static str>| {
+        let (blocked, open) = (Gate::new(), Gate::new());
+        open.open();
+        let (sender, dropped) = std::sync::mpsc::channel();
+        let nobody = Name::<Dropped>::new(unique("timer to nobody"));
+        let due = Instant::now() + ms(50);
+        send_at(due, nobody, Dropped(blocked.clone(), sender.clone()));
+        for _ in 0..MESSAGES {
+            send_at(due, nobody, Dropped(open.clone(), sender.clone()));
+        }
+        // The first destructor blocks; timers fire nevertheless, and the others are dropped by another thread.
+        send_at(due + ms(1), inbox.address(), "beside them");
+        assert_eq!(message(inbox), "beside them");
+        let threads: std::collections::HashSet<_> =
+            (0..MESSAGES).map(|_| dropped.recv().expect("it is dropped")).collect();
+        assert!(threads.len() < 10, "{} threads for {MESSAGES} messages", threads.len());
+        blocked.open();
+        dropped.recv().expect("it is dropped");
+    });
 }

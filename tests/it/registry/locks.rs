@@ -1,15 +1,16 @@
 //! The locks of a registry: one holder at a time, in order, and released however the holder ends. Scenario
 //! RG-20.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::support::scripted_process::ScriptedProcess;
 use crate::support::{Gate, Journal, attached, eventually, watchdog};
+use rethread::gen_server::CallError;
 use rethread::prelude::*;
 use rethread::process::{self, Address, Builder, Inbox, ProcessState};
-use rethread::registry::{DuplicateRegistry, Registry};
+use rethread::registry::{DuplicateRegistry, LockError, Registry};
 
 type Keys = Registry<&'static str>;
 
@@ -346,4 +347,191 @@ fn a_thread_that_becomes_a_process_has_the_lock_already() {
     let again = keys.lock("k", || process::attach_receiver(|_: &mut Inbox<()>| keys.lock("k", || ())));
     assert!(again.unwrap_err().to_string().contains("already holds the lock of this key"));
     keys.lock("k", || ());
+}
+
+/// Starts a process that takes the locks of two keys, one inside the other; it has the first when this returns.
+fn takes_both(keys: &Keys, first: &'static str, second: &'static str, gate: &Gate) -> Pid {
+    let (keys, gate, has_first) = (keys.clone(), gate.clone(), Gate::new());
+    let began = has_first.clone();
+    let body = move || {
+        keys.lock(first, || {
+            began.open();
+            gate.pass();
+            keys.lock(second, || ());
+        });
+    };
+    let pid = process::spawn(body).expect("a free thread");
+    has_first.pass();
+    pid
+}
+
+#[track_caller]
+fn is_deadlock(reason: &ExitReason, wanted: &[Pid]) {
+    let ExitReason::Panic(report) = reason else { panic!("no panic: {reason}") };
+    let text = report.message();
+    assert!(text.contains("deadlock: "), "{text}");
+    wanted.iter().for_each(|pid| assert!(text.contains(&pid.to_string()), "{pid}: {text}"));
+}
+
+#[test]
+fn two_locks_in_two_orders_are_refused_to_the_second_process() {
+    let _watchdog = watchdog();
+    let (keys, gates) = (Keys::new(), [Gate::new(), Gate::new()]);
+    let first = takes_both(&keys, "a", "b", &gates[0]);
+    let second = takes_both(&keys, "b", "a", &gates[1]);
+    let watches = [first, second].map(process::watch);
+    gates[0].open();
+    waits(first);
+    gates[1].open();
+    is_deadlock(&watches[1].wait(), &[first, second]);
+    assert_eq!(watches[0].wait(), ExitReason::Normal);
+    ["a", "b"].iter().for_each(|key| keys.lock(key, || ()));
+}
+
+#[test]
+fn cycle_through_two_registries_and_the_queue_of_a_lock_is_found() {
+    let _watchdog = watchdog();
+    let (keys, others, gate) = (Keys::new(), Keys::new(), Gate::new());
+    // The holder of `k` will want `j`, whose holder waits for `k` behind another process.
+    let (mine, pass, want) = (keys.clone(), gate.clone(), others.clone());
+    let holder = process::spawn(move || {
+        mine.lock("k", || {
+            pass.pass();
+            let refused = want.lock_timeout("j", Duration::from_secs(600), || ());
+            let Err(LockError::Deadlock { cycle }) = refused else { panic!("{refused:?}") };
+            assert_eq!((cycle.len(), cycle.first().copied()), (2, process::current()), "{cycle:?}");
+        });
+    });
+    let holder = holder.expect("a free thread");
+    eventually("it has the lock", || keys.lock_timeout("k", Duration::ZERO, || ()).is_err());
+    let between = waiter(&keys, &Journal::new(), "between");
+    let (mine, inner) = (others.clone(), keys.clone());
+    let last = process::spawn(move || mine.lock("j", || inner.lock("k", || ()))).expect("a free thread");
+    waits(last);
+    // It leaves the queue: the last one waits for the holder directly.
+    let watch = process::watch(between);
+    process::exit(between, ExitReason::Kill);
+    assert_eq!(watch.wait(), ExitReason::Killed);
+    let watches = [holder, last].map(process::watch);
+    gate.open();
+    assert_eq!(watches.map(|watch| watch.wait()), [ExitReason::Normal, ExitReason::Normal]);
+}
+
+#[test]
+fn foreign_threads_that_take_two_locks_in_two_orders_are_refused() {
+    let _watchdog = watchdog();
+    let keys = Keys::new();
+    let both = Barrier::new(2);
+    let take = |first, second| {
+        keys.lock(first, || {
+            both.wait();
+            keys.lock_timeout(second, Duration::from_secs(600), || ())
+        })
+    };
+    let results = std::thread::scope(|scope| {
+        let threads = [scope.spawn(|| take("a", "b")), scope.spawn(|| take("b", "a"))];
+        threads.map(|thread| thread.join().expect("no panic"))
+    });
+    let refused = |result: &Result<(), LockError>| matches!(result, Err(LockError::Deadlock { cycle }) if cycle.len() == 2);
+    assert!(results.iter().any(refused), "{results:?}");
+    assert!(!results.iter().any(|result| matches!(result, Err(LockError::Timeout { .. }))), "{results:?}");
+}
+
+/// A server whose handler takes a lock, or calls another server under it.
+struct Locking(Keys);
+
+enum Ask {
+    Take(Caller<()>),
+    TakeAndCall(ServerRef<Locking>, Caller<Result<(), CallError>>),
+}
+
+impl GenServer for Locking {
+    type Args = Keys;
+    type Call = Ask;
+    type Cast = Infallible;
+
+    fn init(keys: Keys, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(keys))
+    }
+    fn handle_call(&mut self, ask: Ask, _: &mut Context<Self>) -> Next {
+        match ask {
+            Ask::Take(from) => {
+                self.0.lock("k", || ());
+                from.reply(())
+            }
+            Ask::TakeAndCall(other, from) => {
+                let result = self.0.lock("k", || other.call(Ask::Take));
+                from.reply(result)
+            }
+        }
+    }
+}
+
+#[test]
+fn lock_that_the_caller_holds_is_refused_to_the_server_it_calls() {
+    let _watchdog = watchdog();
+    let keys = Keys::new();
+    let [caller, called] = [(); 2].map(|()| Locking::start(keys.clone()).expect("a free thread"));
+    let pids = [&called, &caller].map(|server| server.whereis().expect("it is running"));
+    let result = caller.call(|from| Ask::TakeAndCall(called, from)).expect("it replies");
+    let Err(CallError::Exited { reason, .. }) = result else { panic!("{result:?}") };
+    is_deadlock(&reason, &pids);
+    keys.lock("k", || ());
+    caller.stop().expect("it is running");
+}
+
+#[test]
+fn call_to_a_server_that_waits_for_a_lock_of_the_caller_is_refused() {
+    let _watchdog = watchdog();
+    attached(|_: &mut Inbox<()>| {
+        let keys = Keys::new();
+        let server = Locking::start(keys.clone()).expect("a free thread");
+        let pid = server.whereis().expect("it is running");
+        keys.lock("k", || {
+            // Another process makes the server wait for the lock.
+            let client = server.clone();
+            process::spawn(move || drop(client.call(Ask::Take))).expect("a free thread");
+            eventually("it waits", || process::info(pid).is_some_and(|info| info.waiting_for_lock.is_some()));
+            let refused = server.call(Ask::Take);
+            let me = process::current().expect("it is a process");
+            assert_eq!(refused, Err(CallError::Deadlock { cycle: vec![me, pid] }));
+        });
+        server.stop().expect("it continued");
+    });
+}
+
+#[test]
+fn lock_timeout_returns_in_time_and_the_lock_is_not_lost() {
+    let _watchdog = watchdog();
+    let keys = Keys::new();
+    let holder = holder(&keys, receives);
+    let after = Duration::from_millis(5);
+    assert_eq!(keys.lock_timeout("k", after, || ()), Err(LockError::Timeout { after }));
+    holder.send(());
+    assert_eq!(keys.lock_timeout("k", Duration::from_secs(600), || 1), Ok(1));
+    let again = keys.lock("k", || keys.lock_timeout("k", Duration::from_secs(600), || ()));
+    let Err(LockError::Deadlock { cycle }) = again else { panic!("{again:?}") };
+    assert_eq!(cycle.len(), 1);
+    assert_eq!(keys.lock_timeout("k", Duration::ZERO, || 2), Ok(2));
+}
+
+#[test]
+fn observer_shows_which_lock_a_process_waits_for_and_its_holder() {
+    let _watchdog = watchdog();
+    let keys = Keys::new();
+    let holder = holder(&keys, receives);
+    let first = waiter(&keys, &Journal::new(), "first");
+    let second = waiter(&keys, &Journal::new(), "second");
+    for waiting in [first, second] {
+        let info = process::info(waiting).expect("it is running");
+        assert_eq!((info.waiting_on, info.waiting_for_lock.as_deref()), (Some(holder.pid()), Some("\"k\"")));
+        let wanted = format!("waiting for the lock of \"k\", held by {}", holder.pid());
+        assert!(info.to_string().contains(&wanted), "{info}");
+        let snapshot = rethread::observer::snapshot();
+        let shown = snapshot.get(waiting).expect("it is running").to_string();
+        assert!(shown.contains(&wanted), "{shown}");
+    }
+    let watch = process::watch(second);
+    holder.send(());
+    assert_eq!(watch.wait(), ExitReason::Normal);
 }

@@ -343,3 +343,57 @@ fn listeners_notified_of_registration_of_zombie_are_notified_of_its_removal() {
         assert_eq!(inbox.len(), 1);
     });
 }
+
+/// A key whose `Eq` uses a registry.
+#[derive(Clone, Debug)]
+struct Curious(u32);
+
+static CURIOUS: Registry<Curious> = Registry::new();
+static COMPARES: AtomicBool = AtomicBool::new(false);
+
+impl Hash for Curious {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        0.hash(state); // all keys are compared
+    }
+}
+
+impl PartialEq for Curious {
+    fn eq(&self, other: &Self) -> bool {
+        if COMPARES.swap(false, Ordering::SeqCst) {
+            assert!(process::whereis("names are no registry").is_none());
+            CURIOUS.count();
+        }
+        self.0 == other.0
+    }
+}
+
+impl Eq for Curious {}
+
+#[test]
+fn key_whose_eq_uses_its_registry_panics_and_does_not_hang() {
+    attached(|_: &mut Inbox<()>| {
+        assert_eq!(CURIOUS.register(Curious(1), ()), Ok(()));
+        let uses: [fn(); 6] = [
+            || drop(CURIOUS.register(Curious(2), ())),
+            || assert!(CURIOUS.whereis(&Curious(2)).is_none()),
+            || CURIOUS.unregister(&Curious(1)),
+            || assert!(CURIOUS.whereis_timeout(Curious(2), Duration::ZERO).is_none()),
+            || CURIOUS.lock(Curious(1), || CURIOUS.lock(Curious(2), || ())),
+            || assert!(CURIOUS.update_value(&Curious(1), |()| ()).is_none()),
+        ];
+        for (n, a_use) in uses.into_iter().enumerate() {
+            COMPARES.store(true, Ordering::SeqCst);
+            let text = process::attempt(|| {
+                a_use();
+                String::new()
+            });
+            let text = text.rescue(|report| report.message().to_owned());
+            assert!(text.contains("Hash or Eq of a registry key has used a registry"), "{n}: {text}");
+            COMPARES.store(false, Ordering::SeqCst);
+            // The registry works as before.
+            assert_eq!(CURIOUS.whereis(&Curious(1)), process::current());
+            assert_eq!((CURIOUS.whereis(&Curious(2)), CURIOUS.count()), (None, 1));
+        }
+        CURIOUS.lock(Curious(1), || CURIOUS.lock(Curious(2), || ()));
+    });
+}

@@ -665,32 +665,48 @@ mod waiting_for_one {
         });
     }
 
-    #[test]
-    fn a_join_is_over_when_the_value_is_there_not_when_the_task_has_ended() {
+    /// Starts a task that returns at once, but has an unread message that is dropped only when the gate is open.
+    fn task_with_slow_end(builder: &Builder, gate: &Gate) -> Task<&'static str> {
         struct SlowEnd(Gate);
         impl Drop for SlowEnd {
             fn drop(&mut self) {
                 self.0.pass();
             }
         }
+        let filled = Gate::new();
+        let pass = filled.clone();
+        let task = builder.clone().spawn_task_receiver::<SlowEnd, _>(move |_| {
+            pass.pass();
+            "value"
+        });
+        let task = task.expect("a free thread");
+        Address::from_pid(task.pid()).expect("it receives such messages").send(SlowEnd(gate.clone()));
+        filled.open();
+        task
+    }
+
+    #[test]
+    fn a_join_returns_the_value_when_the_task_has_exited() {
         attached(|_: &mut Inbox<()>| {
             let gate = Gate::new();
-            let slow = SlowEnd(gate.clone());
-            // Unread messages are dropped between the value and the exit.
-            let filled = Gate::new();
-            let pass = filled.clone();
-            let task = task::spawn_receiver::<SlowEnd, _>(move |_| {
-                pass.pass();
-                "value"
-            });
-            let task = task.unwrap();
+            let mut task = task_with_slow_end(&Builder::new(), &gate);
             let end = process::watch(&task);
-            Address::from_pid(task.pid()).unwrap().send(slow);
-            filled.open();
-            assert_eq!(task.join(), Ok("value"));
-            assert_eq!(end.wait_timeout(NOW), None);
+            eventually("it exits", || !process::is_alive(&task));
+            assert_eq!((task.yield_timeout(NOW), task.is_finished()), (None, false));
             gate.open();
-            assert_eq!(end.wait(), ExitReason::Normal);
+            assert_eq!(task.join(), Ok("value"));
+            // `NoProc` if it was exiting already when the watch was made.
+            assert!(end.wait_timeout(NOW).is_some(), "it has exited");
+        });
+    }
+
+    #[test]
+    fn value_of_a_task_whose_exit_takes_too_long_is_returned_at_the_exit_timeout() {
+        attached(|_: &mut Inbox<()>| {
+            let gate = Gate::new();
+            let task = task_with_slow_end(&Builder::new().exit_timeout(Duration::from_millis(20)), &gate);
+            assert_eq!(task.join(), Ok("value"));
+            gate.open();
         });
     }
 

@@ -1335,3 +1335,39 @@ fn tasks_without_a_link_do_not_outlive_the_stream_of_a_zombie() {
     assert_eq!(all[0].wait_timeout(Duration::from_secs(30)), Some(ExitReason::Killed));
     tasks.stop().unwrap();
 }
+
+#[test]
+fn failed_start_behind_an_endless_item_of_an_ordered_stream_is_logged_at_once() {
+    capture();
+    attached(|_: &mut Inbox<()>| {
+        let (gate, name) = (Gate::new(), crate::support::unique("one at a time"));
+        let pass = gate.clone();
+        let stream = task::stream([0, 1, 2], move |item| {
+            if item == 0 {
+                pass.pass();
+            }
+            item
+        });
+        // The first task holds the name, so the next ones cannot be started.
+        let mut stream = stream.process(process::Builder::new().name(name)).max_concurrency(2);
+        let logged = "the task of item 1 could not be started";
+        let opener = process::spawn(move || {
+            eventually("it is logged", || logs().iter().any(|line| line.contains(logged)));
+            gate.open();
+        });
+        let opener = process::watch(opener.expect("a free thread"));
+        assert_eq!(stream.next(), Some(Ok(0)));
+        let second = stream.next();
+        assert!(
+            matches!(second, Some(Err(JoinError::NotStarted(StartError::AlreadyStarted(_))))),
+            "{second:?}"
+        );
+        drop(stream);
+        assert_eq!(opener.wait(), ExitReason::Normal);
+        assert!(
+            logs().iter().any(|line| line.contains("its element follows 1 earlier ones")),
+            "{:?}",
+            logs()
+        );
+    });
+}
