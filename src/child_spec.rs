@@ -1,6 +1,7 @@
 //! The child spec: how a supervisor starts a child, when it restarts it, and how it stops it; with the errors
 //! of a start.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -13,7 +14,8 @@ use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::mailbox::inbox::Inbox;
-use crate::reason::ExitReason;
+use crate::process::signals::exit::exit_with;
+use crate::reason::{ExitReason, IntoExitReason};
 
 /// How long a worker may take to shut down, if its spec sets no shutdown; as in OTP.
 pub(crate) const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -297,6 +299,84 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
+/// What the body of a worker may return: see [`ChildSpec::worker`]. Other types cannot implement it; `Kind` is inferred.
+///
+/// | returned | the process exits with |
+/// | --- | --- |
+/// | `()`, `Ok(())` | [`ExitReason::Normal`] |
+/// | `Err(error)` | the reason that [`or_exit`](crate::OrExit::or_exit) makes of the error, for all types of errors that it accepts |
+///
+/// `!` and [`Infallible`] stand for a function that does not return; instead of `()` the `Ok` may contain them.
+///
+/// ```
+/// use rethread::prelude::*;
+/// use std::time::Duration;
+///
+/// fn poll() -> Result<(), String> {
+///     Err("no answer".to_owned())
+/// }
+///
+/// let children = [
+///     ChildSpec::worker("clock", || loop { process::sleep(Duration::from_secs(1)) }),
+///     ChildSpec::worker("sensor", || -> Result<Infallible, Box<dyn std::error::Error + Send + Sync>> {
+///         loop {
+///             process::sleep(Duration::from_secs(1));
+///             poll()?;
+///         }
+///     }),
+/// ];
+/// let system = Supervisor::start_link(children, Strategy::OneForOne)?;
+/// # system.stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[expect(private_bounds, reason = "sealed: user code does not implement it")]
+pub trait WorkerResult<Kind>: ExitOnError<Kind> {}
+
+impl<R: ExitOnError<Kind>, Kind> WorkerResult<Kind> for R {}
+
+/// Ends the body of a worker with what it returned.
+trait ExitOnError<Kind> {
+    /// Exits the calling process, if this is an error.
+    fn exit_on_error(self);
+}
+
+/// The type `!`, which can be named only as the output of a function in this version of Rust.
+type Never = <fn() -> ! as FnOutput>::Output;
+
+/// A function without arguments.
+trait FnOutput {
+    type Output;
+}
+
+impl<R> FnOutput for fn() -> R {
+    type Output = R;
+}
+
+impl ExitOnError<()> for () {
+    fn exit_on_error(self) {}
+}
+
+impl ExitOnError<()> for Never {
+    fn exit_on_error(self) {
+        self
+    }
+}
+
+impl ExitOnError<()> for Infallible {
+    fn exit_on_error(self) {
+        match self {}
+    }
+}
+
+impl<R: ExitOnError<()>, E: IntoExitReason<Kind>, Kind> ExitOnError<Result<(), Kind>> for Result<R, E> {
+    fn exit_on_error(self) {
+        match self {
+            Ok(value) => value.exit_on_error(),
+            Err(error) => exit_with(error.into_exit_reason()),
+        }
+    }
+}
+
 /// Starts the process of a child, linked to the calling supervisor.
 type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;
 
@@ -452,8 +532,9 @@ impl ChildSpec {
     /// captured, such as a socket, can run only once: use a task for it
     /// ([`start_child`](crate::task::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
     ///
-    /// If the function can fail, end it with [`or_exit`](crate::OrExit::or_exit): then the process exits with
-    /// the error, and the supervisor treats it as a failure.
+    /// The function returns `()`, a `Result<(), E>`, or nothing, because it is an endless loop. On an error the process
+    /// exits with it, as [`or_exit`](crate::OrExit::or_exit) would do, and the supervisor treats that as a failure;
+    /// [`WorkerResult`] lists the types of errors.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -471,7 +552,7 @@ impl ChildSpec {
     /// }
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let acceptor = ChildSpec::worker("acceptor", move || accept_loop(&listener).or_exit());
+    /// let acceptor = ChildSpec::worker("acceptor", move || accept_loop(&listener));
     /// let system = Supervisor::start_link([acceptor], Strategy::OneForOne)?;
     /// system.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -482,8 +563,11 @@ impl ChildSpec {
     /// [`on_exit_request`](crate::process::on_exit_request) for blocking calls outside the runtime. The local
     /// variables are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
     #[track_caller]
-    pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::receiver::<()>(id, move |_| body())
+    pub fn worker<R: WorkerResult<Kind>, Kind>(
+        id: impl Into<ChildId>,
+        body: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::worker_with(Builder::new(), id, body)
     }
 
     /// Creates a child like [`worker`](Self::worker), whose process has the options of `builder`: a name, a
@@ -500,12 +584,12 @@ impl ChildSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn worker_with(
+    pub fn worker_with<R: WorkerResult<Kind>, Kind>(
         builder: Builder,
         id: impl Into<ChildId>,
-        body: impl Fn() + Send + Sync + 'static,
+        body: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self {
-        Self::receiver_with::<()>(builder, id, move |_| body())
+        Self::receiver_with::<()>(builder, id, move |_| body().exit_on_error())
     }
 
     /// Creates a child that is a plain process with a mailbox for messages of type `M`.

@@ -197,11 +197,20 @@ impl From<ExitReason> for InitError {
     }
 }
 
-// Makes `?` work in `init`. For this `InitError` must not implement `Error`: it would overlap with `From<T>
-// for T`.
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for InitError {
+/// Makes `?` work in `init`, for every error that converts into `Box<dyn Error + Send + Sync>`: types that implement
+/// [`Error`](std::error::Error), the boxes themselves, the errors of `anyhow` and `eyre`, `String` and `&'static str`. The
+/// start fails with [`ExitReason::error`] of it, and [`downcast_ref`](ExitReason::downcast_ref) returns the value that `?`
+/// was applied to.
+///
+/// The text of the reason shows the sources of an error report, but not those of other errors: only the conversion, which
+/// would hide the type of the error from `downcast_ref`, gives access to them. `.map_err(ExitReason::error)?` shows both.
+// For this `InitError` must not convert into such a box: it would overlap with `From<T> for T`.
+impl<E> From<E> for InitError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + fmt::Display + fmt::Debug + Send + Sync + 'static,
+{
     fn from(error: E) -> Self {
-        Self::Stop(ExitReason::error(error))
+        Self::Stop(ExitReason::from_convertible(error))
     }
 }
 

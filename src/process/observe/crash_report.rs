@@ -27,11 +27,41 @@ pub(crate) fn report_exit(
         !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
     catch_and_log("the log", || {
         if is_crash {
-            log::error!("{}", format_report(block, reason, message_queue_len));
+            if has_logger() {
+                log::error!("{}", format_report(block, reason, message_queue_len));
+            } else {
+                print_line(&headline(block, reason));
+            }
         } else {
             log::debug!("process {} ended: {reason}", block.pid);
         }
     });
+}
+
+/// Returns `true` if the program has installed a logger, even one that shows nothing.
+pub(crate) fn has_logger() -> bool {
+    // `log` does not say it. Before a logger is installed the maximum level is `Off`, and the logger has no size and is
+    // enabled for nothing. A program that has switched its logger off is left alone.
+    let error = log::Metadata::builder().level(log::Level::Error).target("rethread").build();
+    log::max_level() != log::LevelFilter::Off
+        || size_of_val(log::logger()) != 0
+        || log::logger().enabled(&error)
+}
+
+/// Prints one line on standard error, for a program without a logger: std prints the panics of its threads, too.
+#[expect(clippy::print_stderr, reason = "unlike `writeln!`, it respects the output capture of tests")]
+pub(crate) fn print_line(text: &str) {
+    // A message of several lines, such as that of `assert_eq!`, becomes one.
+    let line = text.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+    eprintln!("rethread: {line}");
+}
+
+/// Formats the first line of the report.
+fn headline(block: &ProcessBlock, reason: &ExitReason) -> String {
+    match block.display_name() {
+        Some(name) => format!("process {} ({name}) crashed: {reason}", block.pid),
+        None => format!("process {} crashed: {reason}", block.pid),
+    }
 }
 
 /// Formats the report: one line with the reason, then one indented line for each detail.
@@ -45,7 +75,7 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
     drop(state);
     links.sort();
     // The caller is the thread of the process, so nothing of the following changes meanwhile.
-    let mut text = format!("process {} crashed: {reason}", block.pid);
+    let mut text = headline(block, reason);
     let mut add = |what: &str, value: &dyn std::fmt::Display| {
         // Writing to a String cannot fail.
         let _ = write!(text, "\n    {what}: {value}");
