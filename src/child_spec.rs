@@ -335,16 +335,16 @@ pub trait WorkerResult<Kind>: ExitOnError<Kind> {}
 impl<R: ExitOnError<Kind>, Kind> WorkerResult<Kind> for R {}
 
 /// Ends the body of a worker with what it returned.
-trait ExitOnError<Kind> {
+pub(crate) trait ExitOnError<Kind> {
     /// Exits the calling process, if this is an error.
     fn exit_on_error(self);
 }
 
 /// The type `!`, which can be named only as the output of a function in this version of Rust.
-type Never = <fn() -> ! as FnOutput>::Output;
+pub(crate) type Never = <fn() -> ! as FnOutput>::Output;
 
 /// A function without arguments.
-trait FnOutput {
+pub(crate) trait FnOutput {
     type Output;
 }
 
@@ -628,19 +628,28 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
-        let id = id.into();
         let body = Arc::new(body);
+        Self::with_builder(builder, id.into(), move |builder| {
+            // Each start needs its own copy of the body.
+            let body = Arc::clone(&body);
+            Ok(builder.spawn_receiver_link(move |inbox: &mut Inbox<M>| body(inbox))?.pid())
+        })
+    }
+
+    /// Creates a child that is a plain process with the options of `builder`.
+    #[track_caller]
+    pub(crate) fn with_builder(
+        builder: Builder,
+        id: ChildId,
+        start: impl Fn(Builder) -> Result<Pid, StartError> + Send + Sync + 'static,
+    ) -> Self {
         // Without a name or label, listings and logs show the id.
         let unnamed = builder.name.is_none() && builder.via.is_none() && builder.label.is_none();
         let builder = if unnamed { builder.label(&*id.0) } else { builder };
         // Listings show the place that made the spec as the origin of the process, not the place in the
         // supervisor that starts it.
         let builder = Builder { spawned_at: builder.spawned_at.or(Some(Location::caller())), ..builder };
-        Self::new(id, move || {
-            // Each start needs its own copy of the body.
-            let body = Arc::clone(&body);
-            Ok(builder.clone().spawn_receiver_link(move |inbox: &mut Inbox<M>| body(inbox))?.pid())
-        })
+        Self::new(id, move || start(builder.clone()))
     }
 
     impl_child_option_setters!(options, id: options.id);
