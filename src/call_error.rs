@@ -47,8 +47,8 @@ pub enum CallError {
     ///
     /// A caller counts as waiting for the server while its request is in the mailbox or is being handled.
     /// When the handler has returned without a reply it no longer counts, since the reply may then come from
-    /// any thread. So a handler that gives its [`Caller`](crate::gen_server::Caller) to another process must return before that process
-    /// calls the caller back.
+    /// any thread. So a handler that gives its [`Caller`](crate::gen_server::Caller) to another process must return
+    /// before that process calls the caller back.
     Deadlock {
         /// The processes of the cycle, beginning with the caller. Each waits for the next, the last for the
         /// caller.
@@ -58,7 +58,7 @@ pub enum CallError {
     WrongType {
         /// The server as the caller named it.
         server: Arc<str>,
-        /// The server type of this `ServerRef`.
+        /// The type of server that the handle is for.
         expected: &'static str,
         /// The type of the server; the message type, if it is a plain process.
         found: &'static str,
@@ -145,7 +145,7 @@ pub enum StopError {
     WrongType {
         /// The server as the caller named it.
         server: Arc<str>,
-        /// The server type of this `ServerRef`.
+        /// The type of server that the handle is for.
         expected: &'static str,
         /// The type of the server; the message type, if it is a plain process.
         found: &'static str,

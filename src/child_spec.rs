@@ -13,7 +13,7 @@ use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
-use crate::process::mailbox::inbox::Inbox;
+use crate::process::mailbox::inbox::{Inbox, NoMessages};
 use crate::process::signals::exit::exit_with;
 use crate::reason::{ExitReason, IntoExitReason};
 
@@ -111,10 +111,12 @@ pub enum Restart {
 
 /// How a supervisor stops a child.
 ///
-/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not trap
-/// exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
-/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter. A child that is killed has its
-/// [`kill_grace`](crate::process::Builder::kill_grace), and becomes a [zombie](crate::process::Zombie) after that.
+/// A child that traps exits gets the signal as a message; a server then runs `terminate`. A child that does not
+/// trap exits unwinds at its next runtime call. Both may use the whole time of a `Timeout`, even if the
+/// [`exit_timeout`](crate::process::Builder::exit_timeout) of the process is shorter, with one exception: the
+/// destructors of a child that traps exits, which run after `terminate`, have no longer than that `exit_timeout`.
+/// A child that is killed has its [`kill_grace`](crate::process::Builder::kill_grace), and becomes a
+/// [zombie](crate::process::Zombie) after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "closed by OTP")]
 pub enum Shutdown {
@@ -299,7 +301,8 @@ impl fmt::Display for SpecError {
 
 impl std::error::Error for SpecError {}
 
-/// What the body of a worker may return: see [`ChildSpec::worker`]. Other types cannot implement it; `Kind` is inferred.
+/// What the body of a worker may return: see [`ChildSpec::worker`]. Other types cannot implement it; `Kind` is
+/// inferred.
 ///
 /// | returned | the process exits with |
 /// | --- | --- |
@@ -462,6 +465,7 @@ macro_rules! impl_child_option_setters {
         /// Sets the id of the child within its supervisor.
         pub fn id(mut self, id: impl Into<$crate::child_spec::ChildId>) -> Self {
             let id: $crate::child_spec::ChildId = id.into();
+            // The field is a `ChildId` or an `Option` of one; `into` converts to both.
             self.$($id).+ = id.into();
             self
         }
@@ -589,7 +593,7 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         body: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self {
-        Self::receiver_with::<()>(builder, id, move |_| body().exit_on_error())
+        Self::receiver_with(builder, id, move |_: &mut Inbox<NoMessages>| body().exit_on_error())
     }
 
     /// Creates a child that is a plain process with a mailbox for messages of type `M`.
@@ -643,8 +647,8 @@ impl ChildSpec {
         id: ChildId,
         start: impl Fn(Builder) -> Result<Pid, StartError> + Send + Sync + 'static,
     ) -> Self {
-        // Without a name or label, listings and logs show the id.
-        let unnamed = builder.name.is_none() && builder.via.is_none() && builder.label.is_none();
+        // Without a name or label, listings and logs show the id, also beside a key in `via`.
+        let unnamed = builder.name.is_none() && builder.label.is_none();
         let builder = if unnamed { builder.label(&*id.0) } else { builder };
         // Listings show the place that made the spec as the origin of the process, not the place in the
         // supervisor that starts it.

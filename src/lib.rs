@@ -90,27 +90,27 @@
 //! An item has one path, that of its module. At the root are only the types that all modules share.
 //!
 //! Documents: the [guide] (a program grows in eight chapters), the exact [semantics], the
-//! [differences from Erlang](differences_from_erlang), tables for those [coming from](coming_from) std, Elixir, Erlang, tokio or
-//! an actor library, and [performance].
+//! [differences from Erlang](differences_from_erlang), tables for those [coming from](coming_from) std, Elixir,
+//! Erlang, tokio or an actor library, and [performance].
 //!
 //! # Errors
 //! Each operation has an error type of its own, an enum that can be matched: [`process::SpawnError`], [`StartError`],
-//! [`gen_server::CallError`], [`task::JoinError`] and so on. The text of an error contains the text of the error inside it,
-//! so [`source`](std::error::Error::source) returns `None` everywhere: a report that prints the whole chain prints each
-//! cause once. The inner error is in the variant: `CallError::Exited { reason, .. }` has the exit reason of the server, and
-//! [`ExitReason::downcast_ref`] the error value that it was made of.
+//! [`gen_server::CallError`], [`task::JoinError`] and so on. The text of an error contains the text of the error
+//! inside it, so [`source`](std::error::Error::source) returns `None` everywhere: a report that prints the whole
+//! chain prints each cause once. The inner error is in the variant: `CallError::Exited { reason, .. }` has the exit
+//! reason of the server, and [`ExitReason::downcast_ref`] the error value that it was made of.
 //!
-//! In a process, [`OrExit::or_exit`] turns any error into the exit of the process, with that error as the reason. Use it for
-//! errors that the process cannot handle, and leave the repair to its supervisor.
+//! In a process, [`OrExit::or_exit`] turns any error into the exit of the process, with that error as the reason. Use
+//! it for errors that the process cannot handle, and leave the repair to its supervisor.
 //!
 //! # What threads change
 //! - A thread cannot be stopped from outside. A process reacts to an exit signal at once while it waits in a function of
 //!   this library, else at its next call of one; [`process::checkpoint`] is for long computations, and
-//!   [`process::on_exit_request`] wakes a foreign blocking call. A process that does not react in time (100 ms after a kill,
-//!   5 s otherwise; both can be set) counts as exited: its name is released, its supervisor continues, and its thread is
-//!   listed as a [zombie](process::Zombie) until it ends.
-//! - Destructors run, also when a process is killed, and before links and monitors are notified: a restarted process finds
-//!   files, ports and locks free.
+//!   [`process::on_exit_request`] wakes a foreign blocking call. A process that does not react in time (100 ms after
+//!   a kill, 5 s otherwise; both can be set) counts as exited: its name is released, its supervisor continues, and
+//!   its thread is listed as a [zombie](process::Zombie) until it ends.
+//! - Destructors run, also when a process is killed, and before links and monitors are notified: a restarted process
+//!   finds files, ports and locks free.
 //! - Memory is shared if you share it: what you put into an `Arc` may be left half changed by a process that exits.
 //! - A process costs about 11 KiB of memory, and 2 to 40 µs to start; thousands are practical, a million are not.
 //! - The thread of a process that exited normally may run another process, which finds there what foreign code left in
@@ -118,14 +118,15 @@
 //!
 //! # Logging and the panic hook
 //! The library writes to the crate [`log`](https://docs.rs/log): a report for each crash (process, reason, location,
-//! ancestors, links, unread messages, restarts used), supervisors that give up, and zombies at `error`; unexpected messages
-//! at `warn`; restarts, the start of children that a supervisor spec lists, and the start and stop of applications at
-//! `info`; the start of other children and exits that are no crashes, [`process::exit_with`] among them, at `debug`. Without a logger
-//! nothing is shown; `rethread::logger::init()` prints warnings and errors on standard error, or what `RUST_LOG` selects.
+//! ancestors, links, unread messages, restarts used), supervisors that give up, and zombies at `error`; unexpected
+//! messages at `warn`; restarts, the start of children that a supervisor spec lists, and the start and stop of
+//! applications at `info`; the start of other children and exits that are no crashes, [`process::exit_with`] among
+//! them, at `debug`. Without a logger nothing is shown; `rethread::logger::init()` prints warnings and errors on
+//! standard error, or what `RUST_LOG` selects.
 //!
 //! A panic in a process is reported through the log and does not reach a panic hook that was set before the first process
-//! started; the panics of all other threads do. A hook that is set later replaces the library's: it is called for panics in
-//! processes too, and their reports lack location and backtrace.
+//! started; the panics of all other threads do. A hook that is set later replaces the library's: it is called for
+//! panics in processes too, and their reports lack location and backtrace.
 //!
 //! # Features
 //! | feature | default | effect |
@@ -135,10 +136,10 @@
 //! # Rust version and platforms
 //! The minimum Rust version is 1.85. It may rise in a minor release.
 //!
-//! The library needs threads that can unwind, and nothing else of the platform; it is tested on Linux. `panic = "abort"` is
-//! refused at compile time, because a panic could not be contained. The default of
-//! [`Settings::max_processes`](process::Settings::max_processes) is read from the system on Linux (half of what it can
-//! hold), and is 4,096 elsewhere.
+//! The library needs threads that can unwind, and nothing else of the platform; it is tested on Linux.
+//! `panic = "abort"` is refused at compile time, because a panic could not be contained. The default of
+//! [`Settings::max_processes`](process::Settings::max_processes) is read from the system on Linux (half of what it
+//! can hold), and is 4,096 elsewhere.
 
 // The layers of the modules and the order of the locks: ARCHITECTURE.md.
 #![forbid(unsafe_code)]

@@ -49,8 +49,8 @@ fn format_utc(time: SystemTime) -> String {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (since_epoch.as_secs() / 86_400, since_epoch.as_secs() % 86_400);
     // The date from the number of days since 1970-01-01, by `civil_from_days` of Howard Hinnant's "chrono-Compatible
-    // Low-Level Date Algorithms": years begin in March, so that a leap day is the last day of a year, and 400 years (an era)
-    // have 146,097 days.
+    // Low-Level Date Algorithms": years begin in March, so that a leap day is the last day of a year, and 400 years (an
+    // era) have 146,097 days.
     let days = days + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

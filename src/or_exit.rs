@@ -1,4 +1,5 @@
-//! `or_exit`, which exits the calling process with an error as the reason, and the conversion of errors into exit reasons.
+//! `or_exit`, which exits the calling process with an error as the reason, and the conversion of errors into exit
+//! reasons.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -14,8 +15,8 @@ use crate::reason::{CallFailure, ErrorReport, ErrorText, ExitReason, IntoExitRea
 use crate::supervisor::child::ChildError;
 use crate::task::handle::JoinError;
 
-/// Exits the calling process if a result is an error. Other types than [`Result`] cannot implement it; `Kind` is the kind
-/// of error, and is inferred.
+/// Exits the calling process if a result is an error. Other types than [`Result`] cannot implement it; `Kind` is the
+/// kind of error, and is inferred.
 #[expect(private_bounds, reason = "sealed: only `Result` implements it")]
 pub trait OrExit<T, Kind>: Sealed {
     /// Returns the value. On an error, exits the calling process with the reason of [`ExitReason::error`]: a failed call
@@ -151,8 +152,8 @@ impl ExitReason {
         exit_reason_of(&error).unwrap_or_else(|| Self::from_error_value(error))
     }
 
-    /// Converts what `?` was applied to in an `init`: an error, an error report, or text. Like [`ExitReason::error`] for
-    /// all of them, except that the sources of an error cannot be found.
+    /// Converts what `?` was applied to in an `init`: an error, an error report, or text. Like [`ExitReason::error`]
+    /// for all of them, except that the sources of an error cannot be found.
     pub(crate) fn from_convertible<E: Any + fmt::Display + fmt::Debug + Send + Sync>(error: E) -> Self {
         /// Takes the value, if its type is `T`.
         fn take<T: Any>(slot: &mut dyn Any) -> Option<T> {
@@ -193,8 +194,8 @@ impl From<Box<dyn Error + Send + Sync>> for ExitReason {
     }
 }
 
-/// Writes a function that returns the exit reason in an error of this crate, and `None` for any other value. The types are
-/// found by downcasting, because every error type is accepted.
+/// Writes a function that returns the exit reason in an error of this crate, and `None` for any other value. The types
+/// are found by downcasting, because every error type is accepted.
 macro_rules! define_exit_reason_of {
     ($name:ident, $value:ty) => {
         fn $name(error: &$value) -> Option<ExitReason> {

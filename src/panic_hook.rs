@@ -1,7 +1,7 @@
 //! The panic hook: on threads that are processes it records panics instead of printing them.
 //!
-//! The record (message, location, backtrace) becomes a `PanicReport` when the panic is caught. Other threads keep the hook
-//! that was installed before the first process.
+//! The record (message, location, backtrace) becomes a `PanicReport` when the panic is caught. Other threads keep the
+//! hook that was installed before the first process.
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -21,8 +21,8 @@ struct RecordedPanic {
 }
 
 thread_local! {
-    /// The panics of this thread that may still be caught, latest last. More than one: a destructor that runs because of a
-    /// panic may panic too, and catch that.
+    /// The panics of this thread that may still be caught, latest last. More than one: a destructor that runs because
+    /// of a panic may panic too, and catch that.
     static RECORDED: RefCell<Vec<RecordedPanic>> = const { RefCell::new(Vec::new()) };
     /// Set on threads that are processes.
     static ON_PANIC: Cell<Option<fn(&PanicReport)>> = const { Cell::new(None) };

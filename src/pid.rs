@@ -11,8 +11,8 @@ fn next_id(counter: &AtomicU64) -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(counter.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Hashes identifiers. They are sequential numbers that no user chooses, so one multiplication is enough; user keys need a
-/// hash that cannot be predicted.
+/// Hashes identifiers. They are sequential numbers that no user chooses, so one multiplication is enough; user keys
+/// need a hash that cannot be predicted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct IdHasher(u64);
 

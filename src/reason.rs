@@ -136,8 +136,8 @@ impl ExitReason {
     }
 
     /// Returns the value in the reason, if there is one and its type is `T`: the argument of [`ExitReason::new`],
-    /// [`shutdown_with`](Self::shutdown_with) or [`error`](Self::error), or the text of a thrown value, as a `String`. For
-    /// a failed call it is the value in the reason of the failure.
+    /// [`shutdown_with`](Self::shutdown_with) or [`error`](Self::error), or the text of a thrown value, as a
+    /// `String`. For a failed call it is the value in the reason of the failure.
     pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
         match self {
             Self::ShutdownWith(value) | Self::NoCatch(value) | Self::Other(value) => value.downcast_ref(),
@@ -472,9 +472,9 @@ impl PanicReport {
         &self.0.message
     }
 
-    /// Returns the place where the panic occurred; its `Display` is `file:line:column`. `None` if the program replaced the panic hook after the first process
-    /// started, or if the panic occurred on another thread and was resumed on this one, for example by rayon or after a
-    /// `join` of std.
+    /// Returns the place where the panic occurred; its `Display` is `file:line:column`. `None` if the program
+    /// replaced the panic hook after the first process started, or if the panic occurred on another thread and was
+    /// resumed on this one, for example by rayon or after a `join` of std.
     pub fn location(&self) -> Option<&PanicLocation> {
         self.0.location.as_ref()
     }

@@ -13,9 +13,10 @@ use crate::call_error::CallError;
 use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::call::DEFAULT_CALL_TIMEOUT;
 use crate::gen_server::handle::define_handle;
-use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::reply::Caller;
 use crate::gen_server::spec::ServerSpec;
+use crate::process::control::type_name::short_type_name;
 use crate::sync::Mutex;
 
 /// A value in a process of its own. Other threads read and change it by sending functions to the process,
@@ -50,12 +51,14 @@ use crate::sync::Mutex;
 ///
 /// # How to supervise
 /// [`Agent::child_spec`] returns a spec that every supervisor accepts. It has the setters of every spec: a name, the
-/// options of a child, a label, the options of the process, a start timeout. Without a supervisor use [`Agent::start_link`] or [`Agent::start`].
+/// options of a child, a label, the options of the process, a start timeout. Without a supervisor use
+/// [`Agent::start_link`] or [`Agent::start`].
 ///
 /// # When not to use it
-/// Use a [`GenServer`](crate::gen_server::GenServer) if the operations on the value should be listed in one place instead of being written
-/// where they are used, or if it needs timeouts or traps exits. An `Arc<Mutex<T>>` is faster if the threads
-/// that share the value never fail; but a thread that panics leaves the value half changed to all others.
+/// Use a [`GenServer`](crate::gen_server::GenServer) if the operations on the value should be listed in one place
+/// instead of being written where they are used, or if it needs timeouts or traps exits. An `Arc<Mutex<T>>` is faster
+/// if the threads that share the value never fail; but a thread that panics leaves the value half changed to all
+/// others.
 ///
 /// # Differences from Erlang
 /// Differences from Elixir's `Agent`: `update` changes the value in place. A function with the wrong return
@@ -71,8 +74,8 @@ impl<T: 'static> Agent<T> {
     ///
     /// # Errors
     /// [`StartError::Failed`] if `init` panics or exits; like for
-    /// [`GenServerExt::start_link`](crate::gen_server::GenServerExt::start_link), a calling process that does not trap exits also
-    /// exits then. [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`GenServerExt::start_link`](crate::gen_server::GenServerExt::start_link), a calling process that does not
+    /// trap exits also exits then. [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     ///
     /// ```
     /// use rethread::agent::Agent;
@@ -334,10 +337,10 @@ impl<T: 'static> AgentRef<T> {
         self.server.call_timeout(timeout, |from| Box::new(move |value: &mut T| from.reply(function(value))))
     }
 
-    /// Waits until the agent is started, if it is not running, then changes the value and returns the result of the function;
-    /// all that for at most `timeout`. For an agent that a supervisor restarts; see
-    /// [`ServerRef::call_when_started`](crate::gen_server::ServerRef::call_when_started) for what is guaranteed. The function
-    /// runs at most once.
+    /// Waits until the agent is started, if it is not running, then changes the value and returns the result of the
+    /// function; all that for at most `timeout`. For an agent that a supervisor restarts; see
+    /// [`ServerRef::call_when_started`](crate::gen_server::ServerRef::call_when_started) for what is guaranteed. The
+    /// function runs at most once.
     ///
     /// # Errors
     /// [`CallError::NoProc`] if no agent gets the name in time; the others like

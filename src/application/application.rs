@@ -67,7 +67,7 @@ use crate::supervisor::supervise::{Supervise, SuperviseSpec};
 /// # Differences from Erlang
 /// An application is a value, not a package with a version, modules and configuration, and there is no application
 /// controller. Work to be done at the start, before the children start, belongs in
-/// [`Supervise::init`] of the top supervisor or into `main`. There are no restart types
+/// [`Supervise::init`] of the top supervisor or in `main`. There are no restart types
 /// `permanent`, `transient` and `temporary`, which decide in Erlang whether the end of an application stops the node:
 /// [`run`](Self::run) returns, and `main` can return its result, start the application again, or continue without it. A
 /// second `stop` while the first is in progress waits for the same end. The children of a killed top supervisor can

@@ -32,22 +32,22 @@ impl ApplicationRef {
     /// Returns a handle to the top supervisor of this start. To reach the supervisor of a later start too, give it a
     /// name in its spec.
     ///
-    /// If [`find`](crate::application::Application::find) has found the application while it was still starting, there is no
-    /// supervisor yet: calls through the handle fail, like those to a process that has exited.
+    /// If [`find`](crate::application::Application::find) has found the application while it was still starting,
+    /// there is no supervisor yet: calls through the handle fail, like those to a process that has exited.
     pub fn supervisor(&self) -> SupervisorRef {
         // `Pid::next` returns a pid that no process has.
         self.state.top().cloned().unwrap_or_else(|| SupervisorRef::from_pid(Pid::next()))
     }
 
-    /// Returns `true` from the moment [`start`](crate::application::Application::start) returns until the application begins to
-    /// stop.
+    /// Returns `true` from the moment [`start`](crate::application::Application::start) returns until the application
+    /// begins to stop.
     pub fn is_running(&self) -> bool {
         self.state.is_running()
     }
 
     /// Stops the application, and returns when all its processes have exited: see
-    /// [`Application`](crate::application::Application#stopping) for the order. There is no time limit. If a stop is in progress
-    /// already, this waits for that one.
+    /// [`Application`](crate::application::Application#stopping) for the order. There is no time limit. If a stop is
+    /// in progress already, this waits for that one.
     ///
     /// # Errors
     /// - [`ApplicationError::NotStarted`] if the application has ended before.

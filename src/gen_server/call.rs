@@ -1,6 +1,5 @@
 //! Requests to a server: `call`, `cast` and `stop`.
 
-use std::any::type_name;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -169,23 +168,23 @@ impl<S: GenServer> ServerRef<S> {
         }
     }
 
-    /// Waits until the server is started, if it is not running, then sends a request and waits for the reply; all that for
-    /// at most five seconds. For callers of a server that a supervisor restarts: instead of
-    /// [`CallError::NoProc`] they get the reply of the next process, or wait for the first one.
+    /// Waits until the server is started, if it is not running, then sends a request and waits for the reply; all that
+    /// for at most five seconds. For callers of a server that a supervisor restarts: instead of [`CallError::NoProc`]
+    /// they get the reply of the next process, or wait for the first one.
     ///
-    /// The handle must be one by name or key: plain names, the keys of a [`Registry`](crate::registry::Registry), and the
-    /// partitions of a [`PartitionSupervisor`](crate::supervisor::PartitionSupervisor), where the supervisor is waited for,
-    /// too. Other tables wait if their [`Via::whereis_timeout`](crate::process::Via::whereis_timeout) does. A handle by
-    /// process or pid does not wait: no other process will have that pid.
+    /// The handle must be one by name or key: plain names, the keys of a [`Registry`](crate::registry::Registry), and
+    /// the partitions of a [`PartitionSupervisor`](crate::supervisor::PartitionSupervisor), where the supervisor is
+    /// waited for, too. Other tables wait if their [`Via::whereis_timeout`](crate::process::Via::whereis_timeout) does.
+    /// A handle by process or pid does not wait: no other process will have that pid.
     ///
     /// # At most once
     /// `request` is called at most once, and at most one process receives the message. It is sent again only if it was
-    /// certainly not delivered, because the process that had the name was exiting. If the server exits after the request is
-    /// in its mailbox, the call fails with [`CallError::Exited`], even if the server had not begun to handle it; so it does
-    /// if `init` fails, because a server has its name before `init` runs.
+    /// certainly not delivered, because the process that had the name was exiting. If the server exits after the
+    /// request is in its mailbox, the call fails with [`CallError::Exited`], even if the server had not begun to handle
+    /// it; so it does if `init` fails, because a server has its name before `init` runs.
     ///
-    /// Do not use it in the `init` of a child for a sibling that is started later, nor in a supervisor: the supervisor starts
-    /// the next child only when this `init` has returned.
+    /// Do not use it in the `init` of a child for a sibling that is started later, nor in a supervisor: the supervisor
+    /// starts the next child only when this `init` has returned.
     ///
     /// # Errors
     /// [`CallError::NoProc`] if no process gets the name in time: the request was not sent. The others like
@@ -216,8 +215,8 @@ impl<S: GenServer> ServerRef<S> {
         self.call_when_started_timeout(DEFAULT_CALL_TIMEOUT, request)
     }
 
-    /// Waits until the server is started, then calls it, like [`call_when_started`](Self::call_when_started), but for at
-    /// most `timeout`, which includes both waits; with `Duration::MAX` there is no limit.
+    /// Waits until the server is started, then calls it, like [`call_when_started`](Self::call_when_started), but for
+    /// at most `timeout`, which includes both waits; with `Duration::MAX` there is no limit.
     ///
     /// # Errors
     /// [`CallError`], like [`call_when_started`](Self::call_when_started).
@@ -291,12 +290,13 @@ impl<S: GenServer> ServerRef<S> {
     ) -> Result<&'a MailboxQueue<Envelope<S>>, CallError> {
         Self::mailbox_of(server).map_err(|found| CallError::WrongType {
             server: self.to_string().into(),
-            expected: public_type_name(type_name::<S>()),
+            expected: public_type_name::<S>(),
             found,
         })
     }
 
-    /// Waits until a running process has the name or key; `None` at the deadline, and at once if the table does not wait.
+    /// Waits until a running process has the name or key; `None` at the deadline, and at once if the table does not
+    /// wait.
     fn find_block_until(&self, deadline: Option<Instant>) -> Option<Arc<ProcessBlock>> {
         loop {
             if let Some(found) = self.find_block() {
@@ -306,8 +306,8 @@ impl<S: GenServer> ServerRef<S> {
             if let Some(found) = self.find_block() {
                 return Some(found);
             }
-            // It has exited since, or its table still lists a process that is exiting: wait until its name is free. A table
-            // that lists a process which has exited is not asked again and again.
+            // It has exited since, or its table still lists a process that is exiting: wait until its name is free. A
+            // table that lists a process which has exited is not asked again and again.
             let may_change = match table::get(registered) {
                 Some(exiting) => wait_for_exit(exiting, deadline),
                 None => !matches!(&self.target, Target::Via(key) if key.whereis() == Some(registered)),
@@ -365,7 +365,7 @@ impl<S: GenServer> ServerRef<S> {
                 catch_and_log("the logger", || {
                     log::warn!(
                         "cast to {self} dropped: wrong type of process: expected {}, found {found}",
-                        public_type_name(type_name::<S>())
+                        public_type_name::<S>()
                     );
                 });
             }
@@ -416,7 +416,7 @@ impl<S: GenServer> ServerRef<S> {
         let server = resolved.block();
         let mailbox = Self::mailbox_of(server).map_err(|found| StopError::WrongType {
             server: self.to_string().into(),
-            expected: public_type_name(type_name::<S>()),
+            expected: public_type_name::<S>(),
             found,
         })?;
         if me.as_ref().is_some_and(|me| me.block.pid == server.pid) {

@@ -94,7 +94,7 @@ pub trait GenServer: Sized + 'static {
             log::warn!(
                 "server {} ({}) received an unexpected cast and dropped it",
                 cx.pid(),
-                public_type_name(std::any::type_name::<Self>())
+                public_type_name::<Self>()
             );
         });
         drop(cast);
@@ -109,7 +109,7 @@ pub trait GenServer: Sized + 'static {
             log::warn!(
                 "server {} ({}) received an unexpected message: {info:?}",
                 cx.pid(),
-                public_type_name(std::any::type_name::<Self>())
+                public_type_name::<Self>()
             );
         });
         Next::wait()
@@ -137,10 +137,10 @@ pub trait GenServer: Sized + 'static {
 
     /// Returns the text by which the report of a crash shows a request. The default is `None`: it is not shown.
     ///
-    /// It is called for every request before `handle_call`, because the handler consumes the request: keep it short, and
-    /// leave out passwords and other secrets. A report shows at most the first 1,024 bytes. With `#[derive(Debug)]` it is
-    /// `Some(format!("{call:?}"))`; [`Caller`](crate::gen_server::Caller) implements `Debug`. A panic in it is one of the
-    /// server.
+    /// It is called for every request before `handle_call`, because the handler consumes the request: keep it short,
+    /// and leave out passwords and other secrets. A report shows at most the first 1,024 bytes. With `#[derive(Debug)]`
+    /// it is `Some(format!("{call:?}"))`; [`Caller`](crate::gen_server::Caller) implements `Debug`. A panic in it is
+    /// one of the server.
     ///
     /// Together with [`format_cast`](Self::format_cast) and [`format_state`](Self::format_state) it is Erlang's
     /// `format_status`.
@@ -255,12 +255,13 @@ impl From<ExitReason> for InitError {
 }
 
 /// Makes `?` work in `init`, for every error that converts into `Box<dyn Error + Send + Sync>`: types that implement
-/// [`Error`](std::error::Error), the boxes themselves, the errors of `anyhow` and `eyre`, `String` and `&'static str`. The
-/// start fails with [`ExitReason::error`] of it, and [`downcast_ref`](ExitReason::downcast_ref) returns the value that `?`
-/// was applied to.
+/// [`Error`](std::error::Error), the boxes themselves, the errors of `anyhow` and `eyre`, `String` and `&'static str`.
+/// The start fails with [`ExitReason::error`] of it, and [`downcast_ref`](ExitReason::downcast_ref) returns the value
+/// that `?` was applied to.
 ///
-/// The text of the reason shows the sources of an error report, but not those of other errors: only the conversion, which
-/// would hide the type of the error from `downcast_ref`, gives access to them. `.map_err(ExitReason::error)?` shows both.
+/// The text of the reason shows the sources of an error report, but not those of other errors: only the conversion,
+/// which would hide the type of the error from `downcast_ref`, gives access to them. `.map_err(ExitReason::error)?`
+/// shows both.
 // For this `InitError` must not convert into such a box: it would overlap with `From<T> for T`.
 impl<E> From<E> for InitError
 where

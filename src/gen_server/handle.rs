@@ -80,8 +80,8 @@ macro_rules! define_handle {
             /// timeout.
             ///
             /// # Errors
-            /// [`StopError`](crate::gen_server::StopError): it is not running, exited with a different reason, or waits for
-            /// the caller, or the handle refers to another type of process.
+            /// [`StopError`](crate::gen_server::StopError): it is not running, exited with a different reason, or
+            /// waits for the caller, or the handle refers to another type of process.
             pub fn stop(&self) -> Result<(), $crate::call_error::StopError> {
                 self.server.stop()
             }
@@ -93,7 +93,8 @@ macro_rules! define_handle {
             /// # Errors
             /// [`StopError::Exited`](crate::gen_server::StopError::Exited) if it exited with a different reason;
             /// [`StopError::Timeout`](crate::gen_server::StopError::Timeout) if it has not exited in time, though the
-            /// request to stop stays in its mailbox; and the others that [`StopError`](crate::gen_server::StopError) lists.
+            /// request to stop stays in its mailbox; and the others that [`StopError`](crate::gen_server::StopError)
+            /// lists.
             pub fn stop_timeout(
                 &self,
                 reason: impl Into<$crate::reason::ExitReason>,

@@ -1,7 +1,6 @@
 //! The options of a server's spec besides its arguments: name, child options, process options. The setters
 //! that the specs of servers, agents and supervisors have in common are written here once.
 
-use std::any::type_name;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -9,9 +8,9 @@ use std::time::Duration;
 
 use crate::child_spec::{ChildId, ChildOptions};
 use crate::gen_server::server_ref::Target;
-use crate::process::control::type_name::without_path;
 use crate::process::lifecycle::spawn::Builder;
 
+/// The options that the specs of servers, agents and supervisors have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerOptions {
     pub(crate) name: Option<Target>,
@@ -41,12 +40,6 @@ impl ServerOptions {
     /// Sets the label, unless there is one.
     pub(crate) fn set_default_label(&mut self, label: impl Into<Arc<str>>) {
         self.process.label.get_or_insert_with(|| label.into());
-    }
-
-    /// Sets the process options. A label that was set before stays, unless `process` has one.
-    pub(crate) fn set_process(&mut self, process: Builder) {
-        let label = process.label.clone().or_else(|| self.process.label.take());
-        self.process = Builder { label, ..process };
     }
 
     /// Sets the name of a supervisor, which is also its default id.
@@ -94,7 +87,7 @@ macro_rules! impl_server_option_setters {
         /// For a process that holds an exclusive resource and may be slow to release it, choose a generous
         /// [`kill_grace`](crate::process::Builder::kill_grace): a zombie would keep the resource.
         pub fn process(mut self, process: $crate::process::lifecycle::spawn::Builder) -> Self {
-            self.$($options).+.set_process(process);
+            self.$($options).+.process.replace_with(process);
             self
         }
 
@@ -107,8 +100,3 @@ macro_rules! impl_server_option_setters {
     };
 }
 pub(crate) use impl_server_option_setters;
-
-/// Returns the name of a type without its path: `Counter` for `my::module::Counter`.
-pub(crate) fn short_type_name<S>() -> &'static str {
-    without_path(type_name::<S>())
-}

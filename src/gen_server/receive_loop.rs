@@ -1,6 +1,5 @@
 //! The body of a server's process: `init`, the receive loop, `terminate`.
 
-use std::any::type_name;
 use std::sync::Arc;
 
 use crate::child_spec::StartError;
@@ -125,7 +124,7 @@ fn report_crash<S: GenServer>(
         ("last message", last_message.text.as_deref().map(crash_report::shorten)),
         ("state", state.as_deref().map(crash_report::shorten)),
     ];
-    crash_report::report_stop(block, public_type_name(type_name::<S>()), activity, reason, &details);
+    crash_report::report_stop(block, public_type_name::<S>(), activity, reason, &details);
 }
 
 /// Records why `init` failed, and exits with the reason of [`InitError::Stop`].

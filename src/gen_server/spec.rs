@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError, WorkerResult};
 use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::start::start_server;
 use crate::pid::MonitorRef;
 use crate::process::control::local;
+use crate::process::control::type_name::short_type_name;
 use crate::process::lifecycle::init_ack::InitAck;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::mailbox::inbox::{Inbox, NoMessages};
@@ -43,14 +44,15 @@ pub trait GenServerExt: GenServer {
     ///
     /// If `init` fails, a calling process that does not trap exits also exits with the reason, through the
     /// link (unless the reason is `Normal`, or `init` returned
-    /// [`InitError::Ignore`](crate::gen_server::InitError::Ignore) or [`InitError::Error`](crate::gen_server::InitError::Error)). The
-    /// exit signal takes effect at the next runtime call of the caller; until then it can handle the error. A
-    /// process that traps exits, and a thread that is not a process, get the error and nothing else. On a
-    /// thread that is not a process there is nothing to link to: there it works like [`start`](Self::start).
+    /// [`InitError::Ignore`](crate::gen_server::InitError::Ignore) or
+    /// [`InitError::Error`](crate::gen_server::InitError::Error)). The exit signal takes effect at the next runtime
+    /// call of the caller; until then it can handle the error. A process that traps exits, and a thread that is not a
+    /// process, get the error and nothing else. On a thread that is not a process there is nothing to link to: there
+    /// it works like [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the process has
-    /// exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the
+    /// process has exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
     /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start_link(args: Self::Args) -> Result<ServerRef<Self>, StartError> {
@@ -60,8 +62,8 @@ pub trait GenServerExt: GenServer {
     /// Starts a server without a link and waits until its `init` has returned.
     ///
     /// # Errors
-    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the process has
-    /// exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Ignored`] and [`StartError::Failed`] if `init` returned that, panicked or was killed: the
+    /// process has exited. [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
     /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start(args: Self::Args) -> Result<ServerRef<Self>, StartError> {

@@ -1,5 +1,5 @@
-//! Starts that wait until the process reports that it has started: of servers, where `init` returns, and of plain processes
-//! with an `InitAck`.
+//! Starts that wait until the process reports that it has started: of servers, where `init` returns, and of plain
+//! processes with an `InitAck`.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::gen_server::call::wait_for_reply;
 use crate::gen_server::callbacks::Context;
 use crate::gen_server::callbacks::Envelope;
 use crate::gen_server::callbacks::GenServer;
-use crate::gen_server::options::{ServerOptions, short_type_name};
+use crate::gen_server::options::ServerOptions;
 use crate::gen_server::receive_loop::ServerArgs;
 use crate::gen_server::receive_loop::StartFailure;
 use crate::gen_server::receive_loop::run_server;
@@ -23,6 +23,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::local;
 use crate::process::control::local::CurrentProcess;
+use crate::process::control::type_name::short_type_name;
 use crate::process::lifecycle::init_ack::InitAck;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
@@ -84,8 +85,8 @@ pub(crate) fn start_server<S: GenServer>(
     Ok(ServerRef::from_block(Arc::clone(server.block())))
 }
 
-/// Starts a process and waits until it answers `slot`, or has exited: then the start fails with the error that `failure`
-/// makes of the exit reason.
+/// Starts a process and waits until it answers `slot`, or has exited: then the start fails with the error that
+/// `failure` makes of the exit reason.
 #[track_caller]
 fn start_and_wait<M: Send + 'static>(
     process: Builder,
@@ -154,15 +155,15 @@ fn start_acked<M: Send + 'static>(
     start_and_wait(process, timeout, link_to, None, &slot, body, StartError::Failed)
 }
 
-/// Starts that wait until the process reports that it has started, as those of servers do: Erlang's `proc_lib:start` and
-/// `proc_lib:start_link`.
+/// Starts that wait until the process reports that it has started, as those of servers do: Erlang's `proc_lib:start`
+/// and `proc_lib:start_link`.
 impl Builder {
     /// Starts a process and waits until its body has called [`InitAck::started`], for at most the
     /// [`start_timeout`](Self::start_timeout).
     ///
     /// # Errors
-    /// [`StartError::Failed`] with its reason if the process exits before it has started; [`StartError::Timeout`] after the
-    /// `start_timeout`: the process has been killed. [`StartError::AlreadyStarted`], [`StartError::Name`],
+    /// [`StartError::Failed`] with its reason if the process exits before it has started; [`StartError::Timeout`] after
+    /// the `start_timeout`: the process has been killed. [`StartError::AlreadyStarted`], [`StartError::Name`],
     /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`] if it could not be started.
     ///
     /// ```
@@ -190,8 +191,8 @@ impl Builder {
     /// Starts a process linked to the calling one and waits until its body has called [`InitAck::started`], like
     /// [`start`](Self::start).
     ///
-    /// If the start fails, a calling process that does not trap exits also exits with the reason, through the link, unless
-    /// the reason is `Normal`. One that traps exits gets the error and no `Exit` message.
+    /// If the start fails, a calling process that does not trap exits also exits with the reason, through the link,
+    /// unless the reason is `Normal`. One that traps exits gets the error and no `Exit` message.
     ///
     /// # Errors
     /// [`StartError::NotAProcess`] on a thread that is not a process, and the errors of [`start`](Self::start).

@@ -85,8 +85,8 @@
 //! or at once while it waits in one: the call unwinds the stack, so destructors run. Runtime calls are the
 //! functions of this crate that act on processes: receive, send, call, join, link, monitor, spawn, sleep,
 //! register, look up, timers, [`checkpoint`] itself. (Those that only compute are not: constructors, setters,
-//! accessors like `pid`, formatting; and [`exit_requested`] only asks.) A long computation calls [`checkpoint`]; a blocking
-//! call of foreign code is woken by a hook, [`on_exit_request`].
+//! accessors like `pid`, formatting; and [`exit_requested`] only asks.) A long computation calls [`checkpoint`]; a
+//! blocking call of foreign code is woken by a hook, [`on_exit_request`].
 //!
 //! ```
 //! use rethread::prelude::*;

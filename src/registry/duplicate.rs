@@ -7,14 +7,14 @@ use std::hash::Hash;
 use crate::pid::Pid;
 use crate::registry::key_kind::Duplicate;
 use crate::registry::keyed_registry::{KeyedRegistry, pids_and_values};
-use crate::registry::store::enter_unregister_call;
+use crate::registry::store::enter_change_call;
 
-/// A [`Registry`](crate::registry::Registry) in which a key can have any number of entries, also several of one process: for groups of
-/// processes, and for publishing to subscribers.
+/// A [`Registry`](crate::registry::Registry) in which a key can have any number of entries, also several of one
+/// process: for groups of processes, and for publishing to subscribers.
 ///
 /// # Publishing and subscribing
-/// The value of an entry can be the typed [`Address`](crate::process::Address) of the subscriber: then only processes that accept the message
-/// can subscribe, and publishing means sending to each of them.
+/// The value of an entry can be the typed [`Address`](crate::process::Address) of the subscriber: then only processes
+/// that accept the message can subscribe, and publishing means sending to each of them.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -136,7 +136,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = enter_unregister_call() {
+        if let Some(me) = enter_change_call() {
             self.store().unregister_match(me.block.pid, key, matches);
         }
     }

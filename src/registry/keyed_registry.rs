@@ -16,11 +16,11 @@ use crate::process::error::NameError;
 use crate::process::mailbox::address::Address;
 use crate::registry::key_kind::KeyKind;
 use crate::registry::listeners::RegistryEvent;
-use crate::registry::store::{RegistryEntry, Store, enter_register_call, enter_unregister_call};
+use crate::registry::store::{RegistryEntry, Store, enter_change_call, enter_register_call};
 
-/// A table from keys to processes, behind two names that fix the kind of its keys: [`Registry`](crate::registry::Registry) with
-/// [`Unique`](crate::registry::Unique) keys, and [`DuplicateRegistry`](crate::registry::DuplicateRegistry) with
-/// [`Duplicate`](crate::registry::Duplicate) keys.
+/// A table from keys to processes, behind two names that fix the kind of its keys:
+/// [`Registry`](crate::registry::Registry) with [`Unique`](crate::registry::Unique) keys, and
+/// [`DuplicateRegistry`](crate::registry::DuplicateRegistry) with [`Duplicate`](crate::registry::Duplicate) keys.
 ///
 /// The methods for both kinds of keys are described here once. Code that does not depend on the kind is generic over
 /// it:
@@ -138,7 +138,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(me) = enter_unregister_call() {
+        if let Some(me) = enter_change_call() {
             self.store().unregister(me.block.pid, key);
         }
     }

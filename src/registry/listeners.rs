@@ -4,7 +4,6 @@
 //! Conversions and destructors of messages are user code. They must never run while the lock of an [`Announcement`]
 //! or of the list of listeners is held.
 
-use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
@@ -233,7 +232,7 @@ impl<K: 'static, V: 'static> Listeners<K, V> {
                     });
                 }
                 Some(Err(found)) => {
-                    let expected = public_type_name(type_name::<S>());
+                    let expected = public_type_name::<S>();
                     log::warn!("registry event not delivered to {server}: it is {found}, not {expected}");
                 }
                 None => {} // the server is not running at the moment

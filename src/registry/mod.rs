@@ -51,7 +51,7 @@
 //! | start a server under a key, and call it | [`server`](KeyedRegistry::server), [`key`](KeyedRegistry::key), [`key_with`](KeyedRegistry::key_with) |
 //! | find the process or its value | `lookup`, [`whereis`](KeyedRegistry::whereis), [`values`](KeyedRegistry::values) |
 //! | wait until a process is registered | [`whereis_timeout`](KeyedRegistry::whereis_timeout) |
-//! | change the value of an own entry | [`update_value`](KeyedRegistry::update_value) |
+//! | change the value of an entry of the caller | [`update_value`](KeyedRegistry::update_value) |
 //! | call a function with all entries of a key | [`dispatch`](KeyedRegistry::dispatch) |
 //! | list or count all entries | [`entries`](KeyedRegistry::entries), [`count`](KeyedRegistry::count) |
 //! | run a function under the lock of a key | [`lock`](KeyedRegistry::lock) |

@@ -218,7 +218,7 @@ pub(crate) fn enter_register_call() -> Result<Rc<CurrentProcess>, NameError> {
 
 /// Begins a call that changes or removes entries of the calling process. Returns `None` on a thread that is not a
 /// process, and on that of a zombie.
-pub(crate) fn enter_unregister_call() -> Option<Rc<CurrentProcess>> {
+pub(crate) fn enter_change_call() -> Option<Rc<CurrentProcess>> {
     enter_release_call().ok().flatten()
 }
 

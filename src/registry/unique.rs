@@ -12,7 +12,7 @@ use crate::process::control::local;
 use crate::registry::key::RegistryKey;
 use crate::registry::key_kind::Unique;
 use crate::registry::keyed_registry::KeyedRegistry;
-use crate::registry::store::{RegistryEntry, enter_unregister_call};
+use crate::registry::store::{RegistryEntry, enter_change_call};
 use crate::unwind::ContainedDrop;
 
 /// A table from keys of any type to processes, with a value for each entry. It lives as long as there is a handle to
@@ -41,8 +41,9 @@ use crate::unwind::ContainedDrop;
 /// A registry is a table, not a process: it cannot crash.
 ///
 /// # Unique and duplicate keys
-/// With [`Unique`] keys a key has at most one process, as here. With [`Duplicate`](crate::registry::Duplicate) keys it can have any
-/// number of entries: see [`DuplicateRegistry`](crate::registry::DuplicateRegistry), which is also the way to publish to subscribers.
+/// With [`Unique`] keys a key has at most one process, as here. With [`Duplicate`](crate::registry::Duplicate) keys
+/// it can have any number of entries: see [`DuplicateRegistry`](crate::registry::DuplicateRegistry), which is also
+/// the way to publish to subscribers.
 ///
 /// # Naming servers
 /// A unique key can serve as a name that is computed at run time. [`server`](KeyedRegistry::server) returns a handle that
@@ -246,7 +247,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let me = enter_unregister_call()?;
+        let me = enter_change_call()?;
         let entry = self.get(key).filter(|entry| entry.registration.pid() == me.block.pid)?;
         // Compute the new value without a lock: `clone` and `update` are user code.
         let old = entry.value.get().clone();

@@ -199,7 +199,6 @@ impl fmt::Display for FailedToStartChild {
 impl std::error::Error for FailedToStartChild {}
 
 /// A request to a supervisor.
-#[derive(Debug)]
 pub(crate) enum ChildRequest {
     Start(ChildSpec, Caller<Result<Pid, StartError>>),
     Terminate(ChildId, Caller<Result<(), ChildError>>),
@@ -211,7 +210,6 @@ pub(crate) enum ChildRequest {
 }
 
 /// A message that a supervisor sends to itself: retries a restart that failed.
-#[derive(Debug)]
 pub(crate) struct RetryRestart {
     pub(crate) id: ChildId,
     /// The number in [`Status::Restarting`] that this retry belongs to.

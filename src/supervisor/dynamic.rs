@@ -5,7 +5,6 @@ use crate::call_error::CallError;
 use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::handle::define_handle;
-use crate::gen_server::reply::Caller;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
@@ -103,7 +102,8 @@ impl DynamicSupervisorSpec {
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
-    /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link(self) -> Result<DynamicSupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
@@ -114,7 +114,8 @@ impl DynamicSupervisorSpec {
     ///
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::AlreadyStarted`] if the name is taken;
-    /// [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`], [`StartError::SystemLimit`],
+    /// [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<DynamicSupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
@@ -139,14 +140,6 @@ impl From<DynamicSupervisorSpec> for ChildSpec {
     }
 }
 
-/// Calls a server of dynamic children, without a timeout: it may be busy starting or stopping a child.
-pub(crate) fn call_supervisor<S: GenServer<Call = DynamicChildRequest>, R: Send + 'static>(
-    server: &ServerRef<S>,
-    request: impl FnOnce(Caller<R>) -> DynamicChildRequest,
-) -> Result<R, CallError> {
-    server.call_infinity(request)
-}
-
 /// Starts a child under a server of dynamic children.
 pub(crate) fn start_child<S: GenServer<Call = DynamicChildRequest>>(
     server: &ServerRef<S>,
@@ -154,7 +147,7 @@ pub(crate) fn start_child<S: GenServer<Call = DynamicChildRequest>>(
 ) -> Result<Pid, StartError> {
     // Checked in the caller: a dynamic supervisor has no other specs or settings to compare with.
     check_child(&child.options, AutoShutdown::Never).map_err(StartError::BadSpec)?;
-    flatten_reply(call_supervisor(server, |from| DynamicChildRequest::Start(child, from)))
+    flatten_reply(server.call_infinity(|from| DynamicChildRequest::Start(child, from)))
 }
 
 /// Stops a child of a server of dynamic children.
@@ -162,7 +155,7 @@ pub(crate) fn terminate_child<S: GenServer<Call = DynamicChildRequest>>(
     server: &ServerRef<S>,
     pid: Pid,
 ) -> Result<(), ChildError> {
-    flatten_reply(call_supervisor(server, |from| DynamicChildRequest::Terminate(pid, from)))
+    flatten_reply(server.call_infinity(|from| DynamicChildRequest::Terminate(pid, from)))
 }
 
 define_handle! {
@@ -213,7 +206,7 @@ impl DynamicSupervisorRef {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn which_children(&self) -> Result<Vec<ChildInfo>, CallError> {
-        call_supervisor(&self.server, DynamicChildRequest::Which)
+        self.server.call_infinity(DynamicChildRequest::Which)
     }
 
     /// Returns the number of children, by state and type.
@@ -221,6 +214,6 @@ impl DynamicSupervisorRef {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn count_children(&self) -> Result<ChildCount, CallError> {
-        call_supervisor(&self.server, DynamicChildRequest::Count)
+        self.server.call_infinity(DynamicChildRequest::Count)
     }
 }

@@ -21,7 +21,6 @@ use crate::supervisor::spec::DynamicSupervisorSpec;
 use crate::supervisor::status::{StatusBoard, publish_give_up};
 
 /// A request to a dynamic supervisor.
-#[derive(Debug)]
 pub(crate) enum DynamicChildRequest {
     Start(ChildSpec, Caller<Result<Pid, StartError>>),
     Terminate(Pid, Caller<Result<(), ChildError>>),
@@ -31,7 +30,6 @@ pub(crate) enum DynamicChildRequest {
 
 /// A message that a dynamic supervisor sends to itself: a restart that failed is to be retried. It holds the
 /// last pid of the child.
-#[derive(Debug)]
 pub(crate) struct RetryDynamicRestart(Pid);
 
 /// Defines a server of [`DynamicChildren`]. The kinds of server differ in their type only: the type decides

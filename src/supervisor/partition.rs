@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::agent::agent::{Agent, AgentRef, AgentSpec};
 use crate::agent::server as agent_server;
-use crate::child_spec::{ChildId, ChildSpec, SpecError, StartError};
+use crate::child_spec::{ChildSpec, SpecError, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::InitError;
 use crate::gen_server::options::impl_server_option_setters;
@@ -107,26 +107,27 @@ impl PartitionSupervisor {
     /// Creates a spec with this name. `child` returns the spec of each partition; it is called with the
     /// numbers from 0, in the supervisor's process, each time the supervisor starts. Partitions are addressed
     /// by number and key: a name or an id in the returned spec is not used.
+    ///
+    /// The type of `name` must be known: it is not inferred from the spec that `child` returns. Write
+    /// `PartitionRef::<Agent<u32>>::named("counters")` if `name` is not a constant with a type.
     #[track_caller]
     pub fn child_spec<S: Partition>(
         name: PartitionRef<S>,
         child: impl Fn(usize) -> S::Spec + Send + Sync + 'static,
     ) -> PartitionSupervisorSpec<S> {
-        let mut spec = Supervisor::one_for_one().name(name.supervisor());
-        spec.options.child.id = ChildId::from(name.text);
         PartitionSupervisorSpec {
             name,
             child: Arc::new(child),
             partitions: thread::available_parallelism().map_or(1, NonZero::get),
-            spec,
+            spec: Supervisor::one_for_one().name(name.supervisor()),
         }
     }
 }
 
-/// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments can be cloned,
+/// What can be a partition of a [`PartitionSupervisor`]: every [`GenServer`] whose arguments are `Clone + Sync`,
 /// [`Agent`](crate::agent::Agent), [`Supervisor`](crate::supervisor::Supervisor),
-/// [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) and [`TaskSupervisor`](crate::task::TaskSupervisor). Other types
-/// cannot implement it.
+/// [`DynamicSupervisor`](crate::supervisor::DynamicSupervisor) and [`TaskSupervisor`](crate::task::TaskSupervisor).
+/// Other types cannot implement it.
 #[expect(private_bounds, reason = "sealed: user code implements it only by implementing `GenServer`")]
 pub trait Partition: PartitionParts<<Self as Partition>::Spec, <Self as Partition>::Ref> {
     /// The spec of a partition.
@@ -236,10 +237,11 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// process there is no link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start, as for [`SupervisorSpec::start_link`]; [`StartError::Name`], [`StartError::SystemLimit`],
-    /// [`StartError::Thread`], [`StartError::Exiting`].
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of
+    /// partitions is zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a
+    /// partition fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Timeout`] if the start
+    /// timeout is over; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::Exiting`].
     ///
     /// ```
     /// # use rethread::supervisor::{DynamicSupervisor, PartitionRef, PartitionSupervisor, SpecError};
@@ -257,9 +259,10 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// Starts the supervisor and its partitions without a link.
     ///
     /// # Errors
-    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of partitions is
-    /// zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a partition fails
-    /// to start; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
+    /// [`StartError::BadSpec`] if the spec is invalid, with [`SpecError::NoPartitions`] if the number of
+    /// partitions is zero; [`StartError::AlreadyStarted`] if the name is taken; [`StartError::Failed`] if a
+    /// partition fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Timeout`] if the start
+    /// timeout is over; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
     /// [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
@@ -289,8 +292,10 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
         let child = |index| {
             let key = PartitionKey { name, index };
             let mut spec = S::server_spec((self.child)(index));
-            // The label is a default, for reports; id and name are always replaced.
+            // The label is a default, for reports; id and name are always replaced. The new name is a key, beside
+            // which a name in the process options would be registered: only one partition could have that.
             spec.options.set_default_label(format!("{key:?}"));
+            spec.options.process.name = None;
             spec.id(index).name(PARTITIONS.server(key))
         };
         Ok(self.spec.clone().children((0..self.partitions).map(child)))

@@ -2,7 +2,6 @@
 //! by the rules in `policy` and `intensity`. It handles one message at a time, in its own process, and must
 //! never be ended by a panic in user code (start functions, destructors, the logger).
 
-use std::fmt;
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
@@ -41,12 +40,6 @@ pub(crate) struct Supervisor {
     children: Children,
     /// The number of the last retry.
     retries: u64,
-}
-
-impl fmt::Debug for Supervisor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 /// The start arguments of a supervisor whose spec is of type `Spec`.

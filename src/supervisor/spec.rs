@@ -67,8 +67,8 @@ pub enum AutoShutdown {
 }
 
 /// The spec of a supervisor, made by [`Supervisor::one_for_one`](crate::supervisor::Supervisor::one_for_one),
-/// [`one_for_all`](crate::supervisor::Supervisor::one_for_all), [`rest_for_one`](crate::supervisor::Supervisor::rest_for_one) or
-/// [`SupervisorSpec::new`].
+/// [`one_for_all`](crate::supervisor::Supervisor::one_for_all),
+/// [`rest_for_one`](crate::supervisor::Supervisor::rest_for_one) or [`SupervisorSpec::new`].
 ///
 /// | default | |
 /// | --- | --- |
@@ -172,7 +172,8 @@ impl SupervisorSpec {
     }
 }
 
-/// The spec of a dynamic supervisor, made by [`DynamicSupervisor::child_spec`](crate::supervisor::DynamicSupervisor::child_spec). It has no children: they are
+/// The spec of a dynamic supervisor, made by
+/// [`DynamicSupervisor::child_spec`](crate::supervisor::DynamicSupervisor::child_spec). It has no children: they are
 /// added later.
 ///
 /// | default | |

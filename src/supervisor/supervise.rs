@@ -4,9 +4,10 @@ use std::fmt;
 
 use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::callbacks::{GenServer, InitError};
-use crate::gen_server::options::{ServerOptions, impl_server_option_setters, short_type_name};
+use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::server_ref::{ServerRef, Target};
 use crate::gen_server::spec::ServerSpec;
+use crate::process::control::type_name::short_type_name;
 use crate::supervisor::dynamic::DynamicSupervisorRef;
 use crate::supervisor::dynamic_server;
 use crate::supervisor::server;
@@ -18,7 +19,7 @@ use crate::supervisor::supervisor::SupervisorRef;
 /// again at each restart.
 ///
 /// Implement `init` only: the other functions are the same for every supervisor, and a supervisor that is started
-/// through its [`child_spec`](Self::child_spec) does not use an own version of `start_link` or `start`.
+/// through its [`child_spec`](Self::child_spec) does not call an overridden `start_link` or `start`.
 ///
 /// ```
 /// use rethread::prelude::*;
@@ -95,8 +96,8 @@ pub trait Supervise: Sized + 'static {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if `init` fails, or a child
     /// fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Ignored`] if `init` returns ignore;
-    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it; [`StartError::Exiting`] if the
-    /// calling process is exiting.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start_link(args: Self::Args) -> Result<<Self::Spec as SupervisorKind>::Ref, StartError> {
         Self::child_spec(args).start_link()
@@ -105,7 +106,10 @@ pub trait Supervise: Sized + 'static {
     /// Starts the supervisor without a link.
     ///
     /// # Errors
-    /// Those of [`start_link`](Self::start_link).
+    /// [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if `init` fails, or a child
+    /// fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Ignored`] if `init` returns ignore;
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     fn start(args: Self::Args) -> Result<<Self::Spec as SupervisorKind>::Ref, StartError> {
         Self::child_spec(args).start()
@@ -204,8 +208,12 @@ impl<T: Supervise> SuperviseSpec<T> {
     /// link: it does the same as [`start`](Self::start).
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if the name is taken, [`StartError::Name`] if it is not valid,
-    /// [`StartError::Timeout`] if the start timeout is over, and the errors of [`Supervise::start_link`].
+    /// [`StartError::AlreadyStarted`] if the name is taken, and [`StartError::Name`] if it is not valid: no
+    /// process was started. [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if `init`
+    /// fails, or a child fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Ignored`] if
+    /// `init` returns ignore; [`StartError::Timeout`] if the start timeout is over: the process has exited.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     pub fn start_link(self) -> Result<<T::Spec as SupervisorKind>::Ref, StartError> {
         self.into_server_spec().start_link().map(T::Spec::handle_of)
@@ -214,8 +222,12 @@ impl<T: Supervise> SuperviseSpec<T> {
     /// Starts the supervisor without a link.
     ///
     /// # Errors
-    /// [`StartError::AlreadyStarted`] if the name is taken, [`StartError::Name`] if it is not valid,
-    /// [`StartError::Timeout`] if the start timeout is over, and the errors of [`Supervise::start_link`].
+    /// [`StartError::AlreadyStarted`] if the name is taken, and [`StartError::Name`] if it is not valid: no
+    /// process was started. [`StartError::BadSpec`] if the spec is invalid; [`StartError::Failed`] if `init`
+    /// fails, or a child fails to start, as for [`SupervisorSpec::start_link`]; [`StartError::Ignored`] if
+    /// `init` returns ignore; [`StartError::Timeout`] if the start timeout is over: the process has exited.
+    /// [`StartError::SystemLimit`] and [`StartError::Thread`] if there is no thread for it;
+    /// [`StartError::Exiting`] if the calling process is exiting.
     #[track_caller]
     pub fn start(self) -> Result<<T::Spec as SupervisorKind>::Ref, StartError> {
         self.into_server_spec().start().map(T::Spec::handle_of)

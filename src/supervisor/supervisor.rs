@@ -5,7 +5,6 @@ use crate::call_error::CallError;
 use crate::child_spec::{ChildId, ChildSpec, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::handle::define_handle;
-use crate::gen_server::reply::Caller;
 use crate::gen_server::server_ref::ServerRef;
 use crate::gen_server::spec::ServerSpec;
 use crate::pid::Pid;
@@ -142,9 +141,9 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
-    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
-    /// [`StartError::Exiting`].
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the
+    /// name is taken; [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`],
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start_link(self) -> Result<SupervisorRef, StartError> {
         // The new supervisor checks again, but only in its own process: here nothing is started yet.
@@ -157,9 +156,9 @@ impl SupervisorSpec {
     /// # Errors
     /// [`StartError::BadSpec`] if the spec is invalid: nothing was started. If a child fails to start, those
     /// before it are stopped and the error is [`StartError::Failed`], its reason a `ShutdownWith` that holds
-    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the name is
-    /// taken; [`StartError::Name`], [`StartError::SystemLimit`], [`StartError::Thread`],
-    /// [`StartError::Exiting`].
+    /// a [`FailedToStartChild`](crate::supervisor::FailedToStartChild). [`StartError::AlreadyStarted`] if the
+    /// name is taken; [`StartError::Timeout`] if the start timeout is over; [`StartError::Name`],
+    /// [`StartError::SystemLimit`], [`StartError::Thread`], [`StartError::Exiting`].
     #[track_caller]
     pub fn start(self) -> Result<SupervisorRef, StartError> {
         self.check().map_err(StartError::BadSpec)?;
@@ -207,13 +206,6 @@ define_handle! {
 }
 
 impl SupervisorRef {
-    fn call_supervisor<R: Send + 'static>(
-        &self,
-        request: impl FnOnce(Caller<R>) -> ChildRequest,
-    ) -> Result<R, CallError> {
-        self.server.call_infinity(request)
-    }
-
     /// Adds a child and starts it. The spec is kept, for restarts, unless the start fails, or the child is
     /// temporary and ignored.
     ///
@@ -226,7 +218,7 @@ impl SupervisorRef {
     /// is exiting.
     pub fn start_child(&self, child: impl Into<ChildSpec>) -> Result<Pid, StartError> {
         let child = child.into();
-        flatten_reply(self.call_supervisor(|from| ChildRequest::Start(child, from)))
+        flatten_reply(self.server.call_infinity(|from| ChildRequest::Start(child, from)))
     }
 
     /// Like [`start_child`](Self::start_child), but returns a handle of the started server. The handle is for
@@ -251,7 +243,7 @@ impl SupervisorRef {
     /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn terminate_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        flatten_reply(self.call_supervisor(|from| ChildRequest::Terminate(id, from)))
+        flatten_reply(self.server.call_infinity(|from| ChildRequest::Terminate(id, from)))
     }
 
     /// Starts a child that is not running.
@@ -275,7 +267,7 @@ impl SupervisorRef {
     /// ```
     pub fn restart_child(&self, id: impl Into<ChildId>) -> Result<Pid, ChildError> {
         let id = id.into();
-        flatten_reply(self.call_supervisor(|from| ChildRequest::Restart(id, from)))
+        flatten_reply(self.server.call_infinity(|from| ChildRequest::Restart(id, from)))
     }
 
     /// Removes the spec of a child that is not running.
@@ -285,7 +277,7 @@ impl SupervisorRef {
     /// [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn delete_child(&self, id: impl Into<ChildId>) -> Result<(), ChildError> {
         let id = id.into();
-        flatten_reply(self.call_supervisor(|from| ChildRequest::Delete(id, from)))
+        flatten_reply(self.server.call_infinity(|from| ChildRequest::Delete(id, from)))
     }
 
     /// Returns all children, in start order (Erlang lists the last one first).
@@ -293,7 +285,7 @@ impl SupervisorRef {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn which_children(&self) -> Result<Vec<ChildInfo>, CallError> {
-        self.call_supervisor(ChildRequest::Which)
+        self.server.call_infinity(ChildRequest::Which)
     }
 
     /// Returns the number of children, by state and type.
@@ -301,7 +293,7 @@ impl SupervisorRef {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn count_children(&self) -> Result<ChildCount, CallError> {
-        self.call_supervisor(ChildRequest::Count)
+        self.server.call_infinity(ChildRequest::Count)
     }
 
     /// Returns the spec of a child.
@@ -310,6 +302,6 @@ impl SupervisorRef {
     /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
     pub fn child_spec(&self, id: impl Into<ChildId>) -> Result<ChildSpec, ChildError> {
         let id = id.into();
-        flatten_reply(self.call_supervisor(|from| ChildRequest::Spec(id, from)))
+        flatten_reply(self.server.call_infinity(|from| ChildRequest::Spec(id, from)))
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::child_spec::StartError;
+use crate::child_spec::{Shutdown, StartError};
 use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::local;
@@ -69,6 +69,22 @@ impl StartedTask {
         // neither linked nor signaled, and would keep running.
         self.unlink();
         deliver::deliver_exit_signal(&self.block, local::sender_pid(), reason, Origin::Sent);
+    }
+
+    /// Unlinks the task from its owner and sends it the exit signal of a shutdown.
+    pub(crate) fn unlink_and_shut_down(&self, how: Shutdown) {
+        match how {
+            Shutdown::BrutalKill => self.unlink_and_exit(&ExitReason::Kill),
+            // The task has this time, whatever its own exit timeout is.
+            Shutdown::Timeout(timeout) => {
+                // No checkpoint in between, as above.
+                self.unlink();
+                deliver::deliver_shutdown(&self.block, local::sender_pid(), timeout);
+            }
+            // No longer than its exit timeout: a task that neither traps exits nor makes a runtime call must not
+            // block its owner.
+            Shutdown::Infinity => self.unlink_and_exit(&ExitReason::Shutdown),
+        }
     }
 
     /// Unlinks the task from its owner.

@@ -194,14 +194,19 @@ impl<T: Send + 'static> Task<T> {
     /// Unlinks the task, sends it an exit signal according to [`Shutdown`], and waits for its exit. Returns
     /// the value if the task had stored it before it exited, and `None` if it exited because of the signal.
     ///
+    /// With a `Timeout` the task has that time, even if the `exit_timeout` of its process is shorter; then it is
+    /// killed, and has its `kill_grace`. With `Infinity` it is never killed.
+    ///
     /// # Errors
-    /// [`JoinError::Exited`] if it exited with another reason: with `Killed` if it had to be killed after the
-    /// timeout, with `NoProc` if its value or its exit reason was returned before. [`JoinError::Exiting`] in
-    /// a destructor of a process that is exiting: the signal is sent, but the exit is not waited for.
+    /// [`JoinError::Exited`] if it exited with another reason: with `Killed` if it traps exits and was killed
+    /// after the timeout, with `NoProc` if its value or its exit reason was returned before.
+    /// [`JoinError::Exiting`] in a destructor of a process that is exiting: the signal is sent, but the exit is
+    /// not waited for.
     ///
     /// # Differences from Erlang
-    /// A thread that makes no runtime call counts as exited after its `kill_grace`, and continues as a
-    /// [`Zombie`](crate::process::Zombie).
+    /// A task that makes no runtime call counts as exited when its time is over, and its thread continues as a
+    /// [`Zombie`](crate::process::Zombie): after its `kill_grace` if it was killed, with `Infinity` after its
+    /// `exit_timeout`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -220,28 +225,27 @@ impl<T: Send + 'static> Task<T> {
         if self.taken {
             return Some(self.take_result());
         }
-        let (first, timeout) = match how {
-            Shutdown::BrutalKill => (ExitReason::Kill, None),
-            Shutdown::Timeout(timeout) => (ExitReason::Shutdown, Some(timeout)),
-            Shutdown::Infinity => (ExitReason::Shutdown, None),
-        };
         // A process that is exiting must not wait, but the task is stopped all the way.
         let me = match me {
             Ok(me) => me,
             Err(exiting) => {
-                self.unlink_and_exit(&first);
+                self.unlink_and_shut_down(how);
                 return Some(Err(exiting));
             }
         };
         // Add the edge before sending the signal: the task may call this process in its cleanup, and that
         // call must find the wait cycle.
         let wait_edge = WaitEdge::add(me.as_ref(), &self.started.block);
-        self.unlink_and_exit(&first);
+        self.unlink_and_shut_down(how);
         // Wait for the exit, not for the value: after this call the task must not be running. After the
         // timeout, kill it.
         self.register_parker();
+        let deadline = match how {
+            Shutdown::Timeout(timeout) => Some(timer_thread::deadline_after(timeout)),
+            Shutdown::BrutalKill | Shutdown::Infinity => None,
+        };
         let poll = || self.slot.exit_sequence();
-        if local::wait(timeout.map(timer_thread::deadline_after), poll).is_none() {
+        if local::wait(deadline, poll).is_none() {
             self.unlink_and_exit(&ExitReason::Kill);
             local::wait(None, poll);
         }
@@ -356,6 +360,12 @@ impl<T: Send + 'static> Task<T> {
 
     pub(crate) fn timeout_error(&self, after: Duration) -> JoinError {
         JoinError::Timeout { task: self.started.block.pid, after }
+    }
+
+    fn unlink_and_shut_down(&self, how: Shutdown) {
+        if !local::is_zombie() {
+            self.started.unlink_and_shut_down(how);
+        }
     }
 
     /// Unlinks the task and sends it an exit signal, unless the calling process is a zombie.

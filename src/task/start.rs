@@ -2,12 +2,13 @@
 //! supervisor. Streams and task supervisors have their own.
 
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::child_spec::{ChildId, ChildSpec, Restart};
 use crate::pid::{MonitorRef, Pid};
 use crate::process::control::block::ProcessKind;
-use crate::process::control::local;
+use crate::process::control::local::{self, CurrentProcess};
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
@@ -133,8 +134,7 @@ impl Builder {
 /// ```
 #[track_caller]
 pub fn start(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
-    let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
-    start_process(builder, None, None, with_callers(without_inbox(work))).map(|address| address.pid())
+    start_detached(None, None, work)
 }
 
 /// Starts a task like [`start`], linked to the calling process if it is one.
@@ -155,9 +155,7 @@ pub fn start(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
 /// ```
 #[track_caller]
 pub fn start_link(work: impl FnOnce() + Send + 'static) -> Result<Pid, SpawnError> {
-    let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
-    start_process(builder, local::get().as_ref(), None, with_callers(without_inbox(work)))
-        .map(|address| address.pid())
+    start_detached(local::get().as_ref(), None, work)
 }
 
 /// Starts a task like [`start`], monitored by the calling process: it receives one `Down`
@@ -186,9 +184,20 @@ pub fn start_monitor(work: impl FnOnce() + Send + 'static) -> Result<(Pid, Monit
     // missed.
     let me = local::get().ok_or(SpawnError::NotAProcess)?;
     let monitor = MonitorRef::next();
+    let task = start_detached(None, Some((&me, monitor)), work)?;
+    Ok((task, monitor))
+}
+
+/// Starts a task without a handle, whose parent and callers are those of the calling process.
+#[track_caller]
+fn start_detached(
+    link_to: Option<&Rc<CurrentProcess>>,
+    monitor_by: Option<(&Rc<CurrentProcess>, MonitorRef)>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<Pid, SpawnError> {
     let builder = Builder { kind: ProcessKind::Task, ..Builder::default() };
-    let task = start_process(builder, None, Some((&me, monitor)), with_callers(without_inbox(work)))?;
-    Ok((task.pid(), monitor))
+    let body = with_callers(without_inbox(work));
+    start_process(builder, link_to, monitor_by, body).map(|address| address.pid())
 }
 
 /// Returns the specification of a task as the child of a supervisor. It is run once:

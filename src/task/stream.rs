@@ -57,8 +57,8 @@ pub enum OnTimeout {
     Exit,
 }
 
-/// An iterator over the results of items that are processed in parallel. Created by [`stream`](crate::task::stream), which
-/// describes its behavior.
+/// An iterator over the results of items that are processed in parallel. Created by [`stream`](crate::task::stream),
+/// which describes its behavior.
 #[must_use = "a stream is lazy: nothing runs before it is iterated over"]
 pub struct TaskStream<I: Iterator, T: Send + 'static> {
     items: Option<I>,
@@ -244,14 +244,9 @@ where
     /// # Ok::<(), rethread::task::JoinError>(())
     /// ```
     pub fn process(mut self, process: Builder) -> Self {
-        let label = process.label.clone().or_else(|| self.builder.label.take());
-        self.builder = Builder {
-            label,
-            no_exit_message: self.builder.no_exit_message,
-            kind: self.builder.kind,
-            spawned_at: self.builder.spawned_at,
-            ..process
-        };
+        // The stream has set these three, which users cannot set.
+        let Builder { no_exit_message, kind, spawned_at, .. } = self.builder;
+        self.builder.replace_with(Builder { no_exit_message, kind, spawned_at, ..process });
         self
     }
 

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::call_error::CallError;
-use crate::child_spec::{ChildOptions, ChildSpec, Restart, Shutdown, StartError};
+use crate::child_spec::{ChildId, ChildOptions, ChildSpec, Restart, Shutdown, StartError};
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::options::impl_server_option_setters;
 use crate::gen_server::spec::ServerSpec;
@@ -14,11 +14,10 @@ use crate::pid::Pid;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::local;
-use crate::process::lifecycle::spawn::Builder;
 use crate::process::lifecycle::spawn::start_process;
+use crate::process::lifecycle::spawn::{Builder, without_inbox};
 use crate::reason::ExitReason;
 use crate::supervisor::child::{ChildError, ChildInfo};
-use crate::supervisor::dynamic::call_supervisor;
 use crate::supervisor::dynamic::start_child;
 use crate::supervisor::dynamic::terminate_child;
 use crate::supervisor::dynamic_server;
@@ -381,10 +380,7 @@ impl TaskSupervisorRef {
     /// # Errors
     /// [`CallError`] if the supervisor is not running or exits meanwhile.
     pub fn children(&self) -> Result<Vec<Pid>, CallError> {
-        Ok(call_supervisor(&self.server, DynamicChildRequest::Which)?
-            .iter()
-            .filter_map(ChildInfo::pid)
-            .collect())
+        Ok(self.server.call_infinity(DynamicChildRequest::Which)?.iter().filter_map(ChildInfo::pid).collect())
     }
 
     /// Stops a task.
@@ -418,7 +414,7 @@ impl fmt::Debug for TaskBuilder {
 
 impl TaskBuilder {
     pub(crate) fn new(supervisor: &TaskSupervisorRef) -> Self {
-        // The id, which is the label, is set when the task is started.
+        // The id becomes the label, if the task has one when it is started.
         let child = ChildOptions { restart: Restart::Temporary, ..ChildOptions::new("Task") };
         Self { supervisor: supervisor.clone(), process: Builder::new(), child }
     }
@@ -450,8 +446,7 @@ impl TaskBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn process(mut self, process: Builder) -> Self {
-        let label = process.label.clone().or_else(|| self.process.label.take());
-        self.process = Builder { label, ..process };
+        self.process.replace_with(process);
         self
     }
 
@@ -468,7 +463,7 @@ impl TaskBuilder {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
         // Made in the owner: the task inherits its callers.
-        let (slot, body) = task_body(move |_| work());
+        let (slot, body) = task_body(without_inbox(work));
         Ok(Task::new(self.linked().start(Box::new(body))?, slot))
     }
 
@@ -483,7 +478,7 @@ impl TaskBuilder {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, StartError> {
-        let (slot, body) = task_body(move |_| work());
+        let (slot, body) = task_body(without_inbox(work));
         Ok(Task::new(self.start(Box::new(body))?, slot))
     }
 
@@ -496,7 +491,7 @@ impl TaskBuilder {
     #[track_caller]
     pub fn start_child(self, work: impl FnOnce() + Send + 'static) -> Result<Pid, StartError> {
         // No `CancelOnDrop`: the task has no owner, so it runs even if the caller exits before the reply.
-        let request = TaskRequest::new(None, Box::new(with_callers(move |_| work())));
+        let request = TaskRequest::new(None, Box::new(with_callers(without_inbox(work))));
         self.submit(&request)?;
         Ok(request.started()?.block.pid)
     }
@@ -535,9 +530,9 @@ impl TaskBuilder {
             ..process
         };
         // The id of the child is the label, but an id must not be empty.
-        let id = builder.label.clone().filter(|label| !label.is_empty()).unwrap_or_else(|| "Task".into());
+        let id = builder.label.clone().filter(|label| !label.is_empty()).map_or(child.id, ChildId::from);
         let request = Arc::clone(request);
-        let options = ChildOptions { id: (&*id).into(), ..child };
+        let options = ChildOptions { id, ..child };
         let spec = ChildSpec::with_options(options, move || {
             // Runs in the supervisor. There is no body if the request was cancelled before.
             let body = request.take_body().ok_or(StartError::Ignored)?;

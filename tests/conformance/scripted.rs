@@ -25,6 +25,8 @@ enum ToDriver {
     Result(String),
     New(String, Address<Request>),
     Event(String, String),
+    /// From a timer of the driver itself.
+    Tick,
 }
 
 /// The state shared by all processes of one script.
@@ -185,12 +187,20 @@ impl Driver<'_> {
                     self.await_pong(address.pid());
                 }
             }
-            // The message of a timer has no other sign; the recorder waits as long.
-            process::sleep(Duration::from_millis(1));
-            while let Some(event) = self.inbox.try_recv() {
-                self.note(event);
-            }
+            self.await_tick();
             quiet = if self.received.len() == known { quiet + 1 } else { 0 };
+        }
+    }
+
+    /// Waits for a timer of the driver itself. Timers fire one after the other in the order of their deadlines, so
+    /// the messages of all timers of the script that were due have been sent by then.
+    fn await_tick(&mut self) {
+        let _ = process::send_after(Duration::from_millis(1), self.inbox.address(), ToDriver::Tick);
+        loop {
+            match self.inbox.recv() {
+                Event::Message(ToDriver::Tick) => return,
+                other => self.note(other),
+            }
         }
     }
 

@@ -108,6 +108,8 @@ impl Driver<'_> {
                 }
             }
             self.board.clients.wait_until_idle();
+            // The pings and the wait for the clients are the synchronisation. The pause only yields to threads that
+            // these answers have made runnable, so that fewer rounds are needed.
             process::sleep(Duration::from_millis(1));
             while self.inbox.try_recv().is_some() {}
             let now = (self.board.extent(), self.board.clients.finished());

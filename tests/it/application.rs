@@ -527,7 +527,7 @@ fn a_top_supervisor_that_is_stopped_by_itself_ends_it_well() {
 fn thread_that_does_not_end_is_left_behind_and_logged() {
     let _watchdog = watchdog();
     capture();
-    let (name, label, gate) = (unique("deaf"), unique("the deaf"), Gate::new());
+    let (name, label, gate) = (unique("stubborn"), unique("stubborn child"), Gate::new());
     let held = gate.clone();
     let spawns = ChildSpec::new("spawns", move || {
         unresponsive(label, &held);
@@ -560,7 +560,7 @@ fn is_zombie(label: &str) -> bool {
 #[test]
 fn a_start_that_fails_has_waited_for_what_it_kills() {
     let _watchdog = watchdog();
-    let (label, gate) = (unique("the deaf of a failed start"), Gate::new());
+    let (label, gate) = (unique("stubborn child of a failed start"), Gate::new());
     let held = gate.clone();
     let spawns = ChildSpec::new("spawns", move || {
         unresponsive(label, &held);
@@ -626,7 +626,7 @@ fn processes_that_start_others_while_they_are_killed_do_not_escape() {
 }
 
 #[test]
-fn children_of_a_killed_top_supervisor_have_time_but_not_for_ever() {
+fn children_of_a_killed_top_supervisor_have_limited_time() {
     let _watchdog = watchdog();
     let (journal, cleaned) = (Journal::new(), Gate::new());
     let note = journal.clone();
@@ -637,10 +637,10 @@ fn children_of_a_killed_top_supervisor_have_time_but_not_for_ever() {
     });
     let app = started(noting(
         unique("orphans"),
-        plan().child(careful.spec()).child(child::stubborn("deaf")),
+        plan().child(careful.spec()).child(child::stubborn("stubborn")),
         &journal,
     ));
-    let stubborn = child::child_pid(&app.supervisor(), "deaf");
+    let stubborn = child::child_pid(&app.supervisor(), "stubborn");
     let gone = process::watch(stubborn);
     journal.clear();
     kill(app.supervisor().whereis().unwrap(), ExitReason::Kill);

@@ -103,7 +103,7 @@ fn exit_of_plain_process_is_not_reported_and_a_panic_is() {
     assert_eq!(panicked.len(), 1, "{panicked:#?}");
     parts(
         &panicked[0],
-        &["ERROR process", "crashed", "a plain panic", "reports.rs:", "spawned at", "uptime"],
+        &["ERROR process", "crashed", "a plain panic", concat!(file!(), ":"), "spawned at", "uptime"],
     );
     let thrown = end(|| process::throw("a ball"));
     assert_eq!(thrown.len(), 1, "{thrown:#?}");

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 const MARK: &str = "RETHREAD_TEST_APART";
@@ -19,8 +19,8 @@ pub(crate) fn in_child_program(body: impl FnOnce()) -> String {
         body();
         std::process::exit(0);
     };
-    let (output, text) = run(command);
-    assert!(output.status.success(), "the child program exited with {}:\n{text}", output.status);
+    let (status, text) = run(command);
+    assert!(status.success(), "the child program exited with {status}:\n{text}");
     text
 }
 
@@ -31,8 +31,7 @@ pub(crate) fn in_failing_child_program(body: impl FnOnce()) -> (ExitStatus, Stri
         body();
         std::process::exit(0);
     };
-    let (output, text) = run(command);
-    (output.status, text)
+    run(command)
 }
 
 /// Returns the command that starts this test program again with the calling test only; `None` in the child
@@ -49,11 +48,14 @@ pub(crate) fn child_command() -> Option<Command> {
     Some(command)
 }
 
-fn run(mut command: Command) -> (Output, String) {
+#[track_caller]
+fn run(mut command: Command) -> (ExitStatus, String) {
     let output = command.output().expect("the test program can be run again");
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    (output, text)
+    // A filter that matches no test makes the harness succeed.
+    assert!(text.contains("running 1 test"), "the child program ran no test:\n{text}");
+    (output.status, text)
 }
 
 /// Sends a line from the child program to its parent.

@@ -74,10 +74,10 @@ pub(crate) fn exit_reason_of<M: Send + 'static, T>(body: impl FnOnce(&mut Inbox<
     }
 }
 
-/// Returns a name that no other test, and no other call, uses.
+/// Returns a name that no other test, and no other call, uses; none is the beginning of another.
 pub(crate) fn unique(stem: &str) -> &'static str {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    format!("{stem}.{}", COUNTER.fetch_add(1, Ordering::Relaxed)).leak()
+    format!("{stem}.{:06}", COUNTER.fetch_add(1, Ordering::Relaxed)).leak()
 }
 
 /// Returns the next event, which must be a message.

@@ -231,7 +231,7 @@ impl Client {
     fn event(&mut self) -> (String, Value) {
         let mut lines = [String::new(), String::new(), String::new()];
         for line in &mut lines {
-            self.stream.read_line(line).expect("it goes on");
+            self.stream.read_line(line).expect("another line");
         }
         let [kind, data, end] = &lines;
         assert_eq!(end, "\n", "{lines:?}");
@@ -1081,21 +1081,21 @@ mod events {
 
             let worker = pid("db.worker.1").to_string();
             site.post("/kill?name=db.worker.1").ok();
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             let mut pids = Vec::new();
-            while heard != ["exited", "started", "restarted"] {
+            while received != ["exited", "started", "restarted"] {
                 let (kind, data) = listener.event();
                 if kind == "process" && data["name"] == "db.worker.1" {
-                    heard.push(data["kind"].as_str().expect("text").to_owned());
+                    received.push(data["kind"].as_str().expect("text").to_owned());
                     pids.push(data["pid"].as_str().expect("text").to_owned());
-                    if heard[0] == "exited" && heard.len() == 1 {
+                    if received[0] == "exited" && received.len() == 1 {
                         assert_eq!(
                             (pids[0].as_str(), data["text"].as_str()),
                             (worker.as_str(), Some("exited: killed"))
                         );
                     }
                 }
-                assert!(heard.len() <= 3, "{heard:?}");
+                assert!(received.len() <= 3, "{received:?}");
             }
             assert!(pids[1] != worker && pids[1] == pids[2], "{pids:?}");
             let tree = std::iter::repeat_with(|| listener.event()).find(|(kind, _)| kind == "tree");
@@ -1182,7 +1182,7 @@ mod expiry {
             let loud = || logs().into_iter().skip(said).find(|line| !quiet(line));
             assert_eq!(loud(), None);
             process::exit(pid("metrics"), ExitReason::Kill);
-            eventually("of an end that is not in order there is a word", || loud().is_some());
+            eventually("an abnormal exit is logged", || loud().is_some());
         });
     }
 

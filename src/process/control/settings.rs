@@ -103,7 +103,7 @@ fn warn_invalid_env() {
     ];
     for (variable, is_valid) in checks {
         if let (Ok(text), false) = (std::env::var(variable), is_valid) {
-            catch_and_log("the log", || {
+            catch_and_log("the logger", || {
                 log::warn!("rethread: {variable}={text:?} is not understood and has no effect");
             });
         }

@@ -1,7 +1,9 @@
 //! Type names as users know them, for error messages and listings.
 
-/// Returns the name of a message type as users know it, from that of [`std::any::type_name`]: without the paths of
-/// this crate, which are private. The message type of a server becomes the type of the server.
+use std::any::type_name;
+
+/// Returns the name of a message type as users know it: without the paths of this crate, which are private; type
+/// parameters keep their paths. The message type of a server becomes the type of the server.
 ///
 /// | type | name |
 /// | --- | --- |
@@ -9,22 +11,32 @@
 /// | the server of a supervisor, of an agent | `Supervisor`, `Agent<i64>` |
 /// | `NoMessages` | `no messages` |
 /// | any type of another crate | unchanged |
-pub(crate) fn public_type_name(name: &'static str) -> &'static str {
+pub(crate) fn public_type_name<T>() -> &'static str {
+    to_public(type_name::<T>())
+}
+
+/// Returns the name of a type without its path: `Counter` for `my::module::Counter`; type parameters keep their
+/// paths.
+pub(crate) fn short_type_name<T>() -> &'static str {
+    without_path(type_name::<T>())
+}
+
+/// Converts a name from [`type_name`] into that of [`public_type_name`].
+fn to_public(name: &'static str) -> &'static str {
     if !name.starts_with(concat!(env!("CARGO_CRATE_NAME"), "::")) {
         return name;
     }
     match without_path(name) {
         "NoMessages" => "no messages",
         short => match short.strip_prefix("Envelope<").and_then(|rest| rest.strip_suffix('>')) {
-            Some(server) => public_type_name(server),
+            Some(server) => to_public(server),
             None => short,
         },
     }
 }
 
-/// Returns the name of a type without its path: `Counter` for `my::module::Counter`.
+/// Removes the path from the name of a type; type parameters keep their paths.
 pub(crate) fn without_path(name: &'static str) -> &'static str {
-    // The parameters of a generic type keep their paths.
     let path_end = name.find('<').unwrap_or(name.len());
     let path = name.get(..path_end).unwrap_or(name);
     path.rfind("::").and_then(|at| name.get(at + 2..)).unwrap_or(name)
@@ -46,7 +58,7 @@ mod tests {
             ("u8", "u8"),
         ];
         for (name, public) in expected {
-            assert_eq!(public_type_name(name), public);
+            assert_eq!(to_public(name), public);
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::process::control::local;
 use crate::process::signals::exit::exit_with;
 use crate::reason::ExitReason;
 
-/// Reports that a process has started: Erlang's `proc_lib:init_ack`. The body of a process gets it if the starter waits for
-/// the report: see [`Builder::start`](crate::process::Builder::start) and
+/// Reports that a process has started: Erlang's `proc_lib:init_ack`. The body of a process gets it if the starter waits
+/// for the report: see [`Builder::start`](crate::process::Builder::start) and
 /// [`ChildSpec::acked_worker`](crate::supervisor::ChildSpec::acked_worker).
 ///
 /// | the process | the start |

@@ -237,8 +237,8 @@ impl Builder {
         Self::default()
     }
 
-    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an earlier holder of the name is still
-    /// exiting, the body waits until its cleanup is complete.
+    /// Registers the process under a name, a text or a [`Name`](crate::process::Name), before its body runs. If an
+    /// earlier holder of the name is still exiting, the body waits until its cleanup is complete.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
@@ -292,12 +292,18 @@ impl Builder {
     }
 
     /// Sets how long a start may take that waits for a report of the process: [`start`](Self::start),
-    /// [`start_link`](Self::start_link), `acked_worker` of a child spec, and the `init` of a server. After that the process is
-    /// killed, and the start fails with [`StartError::Timeout`](crate::StartError::Timeout). Default: no limit. The functions
-    /// `spawn..` do not wait.
+    /// [`start_link`](Self::start_link), `acked_worker` of a child spec, and the `init` of a server. After that the
+    /// process is killed, and the start fails with [`StartError::Timeout`](crate::StartError::Timeout). Default: no
+    /// limit. The functions `spawn..` do not wait.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = Some(timeout);
         self
+    }
+
+    /// Replaces all options by those of `other`, except that a label stays if `other` has none.
+    pub(crate) fn replace_with(&mut self, other: Self) {
+        let label = other.label.or_else(|| self.label.take());
+        *self = Self { label, ..other };
     }
 
     /// Starts the process, like [`spawn`].

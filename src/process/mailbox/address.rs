@@ -1,6 +1,5 @@
 //! `Address` sends messages to one process, `Name` to the process that holds a registered name.
 
-use std::any::type_name;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -21,8 +20,8 @@ use crate::process::signals::monitor::{Watch, monitor_name, watch_holder};
 /// Sends typed messages to one process. Sending never blocks and never fails: a message to a process that has exited is
 /// dropped, as in Erlang.
 ///
-/// [`spawn_receiver`](crate::process::spawn_receiver) returns one; clones send to the same process. It becomes useless when that process
-/// exits: to reach the process that replaces it use a [`Name`].
+/// [`spawn_receiver`](crate::process::spawn_receiver) returns one; clones send to the same process. It becomes
+/// useless when that process exits: to reach the process that replaces it use a [`Name`].
 ///
 /// Addresses of the same process are equal, so a set of subscribers contains each process once:
 ///
@@ -213,12 +212,10 @@ impl<M: Send + 'static> Name<M> {
         };
         match Address::from_block(block) {
             // A zombie counts as exited and reaches no process.
-            Ok(_) if local::get().is_some_and(|me| me.is_zombie()) => Err(SendError::NoProc(message)),
+            Ok(_) if local::is_zombie() => Err(SendError::NoProc(message)),
             // The holder may begin to exit after the look-up; then it hands the message back.
             Ok(address) => address.send_as_runtime(message).map_err(SendError::NoProc),
-            Err(found) => {
-                Err(SendError::WrongType { message, expected: public_type_name(type_name::<M>()), found })
-            }
+            Err(found) => Err(SendError::WrongType { message, expected: public_type_name::<M>(), found }),
         }
     }
 

@@ -72,7 +72,7 @@ impl<M: Send + 'static> Alias<M> {
     pub fn send(&self, message: M) {
         local::checkpoint();
         // A zombie counts as exited and reaches no process.
-        if local::get().is_some_and(|me| me.is_zombie()) {
+        if local::is_zombie() {
             return;
         }
         let target = self.0.address.block();
@@ -154,7 +154,7 @@ impl<M: Send + 'static> Inbox<M> {
             AliasMode::Demonitor | AliasMode::ReplyDemonitor => Some(Arc::clone(&alias.0) as _),
         };
         // The monitor of a zombie would never be removed.
-        if local::get().is_some_and(|me| me.is_zombie()) {
+        if local::is_zombie() {
             return (monitor, alias);
         }
         add_monitor(

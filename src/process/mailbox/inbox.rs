@@ -3,7 +3,6 @@
 //! A selective receive moves the events that it passes over from the queue to `Inbox::saved`, where the next receive
 //! looks first. Predicates and destructors are user code: neither runs under a lock.
 
-use std::any::type_name;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
@@ -135,7 +134,7 @@ impl<M: Send + 'static> DynMailbox for MailboxQueue<M> {
         Queue::received(self)
     }
     fn message_type(&self) -> &'static str {
-        public_type_name(type_name::<M>())
+        public_type_name::<M>()
     }
 }
 

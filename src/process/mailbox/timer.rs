@@ -81,7 +81,7 @@ pub fn send_at<M: Send + 'static>(deadline: Instant, to: impl Into<TimerTarget<M
     local::checkpoint();
     let id = TimerRef::next();
     // A zombie counts as exited and reaches no process.
-    if local::get().is_some_and(|me| me.is_zombie()) {
+    if local::is_zombie() {
         return id;
     }
     match to.into().0 {
@@ -164,7 +164,7 @@ impl Drop for TimerRegistration {
 /// ```
 pub fn cancel_timer(timer: TimerRef) -> Option<Duration> {
     local::checkpoint();
-    if local::get().is_some_and(|me| me.is_zombie()) {
+    if local::is_zombie() {
         return None;
     }
     timer_thread::cancel(timer)

@@ -1,7 +1,8 @@
 //! Registered names: `register`, `unregister`, `whereis`, `whereis_timeout`.
 //!
-//! At most one running process holds a name. A process that is exiting no longer counts as the holder: another process can
-//! take the name over, and a process that is started under it waits until the cleanup of the earlier holders completes.
+//! At most one running process holds a name. A process that is exiting no longer counts as the holder: another
+//! process can take the name over, and a process that is started under it waits until the cleanup of the earlier
+//! holders completes.
 
 pub(crate) mod table;
 pub(crate) mod via;

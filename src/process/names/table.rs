@@ -65,8 +65,8 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         all
     }
 
-    /// Makes `block` the holder of a key. Returns the earlier holders that are exiting: until their cleanup completes they
-    /// may still hold resources that go with the key.
+    /// Makes `block` the holder of a key. Returns the earlier holders that are exiting: until their cleanup completes
+    /// they may still hold resources that go with the key.
     ///
     /// The cleanup of `block` may have begun meanwhile and then misses the new entry. The caller must check that
     /// afterwards, and release the key.
@@ -101,8 +101,8 @@ impl<K: Hash + Eq + Clone, V: Clone> NameTable<K, V> {
         Ok(predecessors)
     }
 
-    /// Removes `holder` from the entry of a key and returns its value. If the cleanup of an earlier holder is not complete,
-    /// that one becomes the holder again: the next holder must wait for it too.
+    /// Removes `holder` from the entry of a key and returns its value. If the cleanup of an earlier holder is not
+    /// complete, that one becomes the holder again: the next holder must wait for it too.
     pub(crate) fn release<Q>(&self, key: &Q, holder: Pid) -> Option<V>
     where
         K: Borrow<Q>,

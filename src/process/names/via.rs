@@ -84,8 +84,8 @@ pub trait Via: fmt::Debug + Send + Sync {
     /// usually on its own thread: there a call to a server fails, a cast works.
     fn unregister(&self, pid: Pid);
 
-    /// Waits until a process holds the key and returns its pid; `None` if none does within `timeout`. The default does not
-    /// wait: it calls [`whereis`](Self::whereis) once.
+    /// Waits until a process holds the key and returns its pid; `None` if none does within `timeout`. The default
+    /// does not wait: it calls [`whereis`](Self::whereis) once.
     fn whereis_timeout(&self, timeout: Duration) -> Option<Pid> {
         let _ = timeout;
         self.whereis()

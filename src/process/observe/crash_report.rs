@@ -27,7 +27,7 @@ pub(crate) fn report_exit(
     let is_exception = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
     let is_crash =
         !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
-    catch_and_log("the log", || {
+    catch_and_log("the logger", || {
         if is_crash {
             if has_logger() {
                 log::error!(
@@ -56,7 +56,7 @@ pub(crate) fn report_stop(
     reason: &ExitReason,
     details: &[(&str, Option<String>)],
 ) {
-    catch_and_log("the log", || {
+    catch_and_log("the logger", || {
         // A server without a name has its type as the label.
         let name = block.display_name().filter(|name| !server_type.ends_with(&**name));
         let name_and_type =

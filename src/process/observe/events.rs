@@ -152,8 +152,8 @@ impl Subscriber {
 /// Receives the events of all processes, beginning with the call of [`observer::events`](crate::observer::events). Any
 /// thread may wait for them.
 ///
-/// Events that are not read in time are overwritten, the oldest first: [`take_dropped`](Self::take_dropped) returns their number.
-/// No process ever waits for a receiver.
+/// Events that are not read in time are overwritten, the oldest first: [`take_dropped`](Self::take_dropped) returns
+/// their number. No process ever waits for a receiver.
 pub struct EventReceiver {
     subscriber: Arc<Subscriber>,
 }

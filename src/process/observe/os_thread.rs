@@ -25,8 +25,8 @@ pub(crate) fn name(
     Some(given.get(..cut).unwrap_or(given).to_owned())
 }
 
-/// Returns the function of the kernel in which the only thread with this name is blocked; `None` if it is not blocked, if
-/// several threads have the name, or if the system does not say it.
+/// Returns the function of the kernel in which the only thread with this name is blocked; `None` if it is not blocked,
+/// if several threads have the name, or if the system does not say it.
 pub(crate) fn blocked_in(thread_name: &str) -> Option<Box<str>> {
     let read = |path: std::path::PathBuf| fs::read_to_string(path).ok();
     let threads = fs::read_dir("/proc/self/task").ok()?.filter_map(|entry| Some(entry.ok()?.path()));

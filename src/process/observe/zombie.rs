@@ -73,8 +73,9 @@ pub struct Zombie {
     pub parent: Option<Pid>,
     /// What its thread was doing, as far as the runtime knows.
     pub activity: Activity,
-    /// The function of the kernel in which its thread was blocked, such as `inet_csk_accept` or `pipe_read`. `None` if it was
-    /// not blocked, where the system does not say it (it does on Linux), or if several threads have the name of this one.
+    /// The function of the kernel in which its thread was blocked, such as `inet_csk_accept` or `pipe_read`. `None` if
+    /// it was not blocked, where the system does not say it (it does on Linux), or if several threads have the name of
+    /// this one.
     pub blocked_in: Option<Box<str>>,
 }
 
@@ -106,7 +107,7 @@ struct ZombieEntry {
 static ZOMBIES: Lazy<Mutex<HashMap<Pid, ZombieEntry>>> = Lazy::new(|| Mutex::new(HashMap::new()));
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
-/// Returns all zombies, oldest first. [`Zombie`] has an example of how one comes about.
+/// Returns all zombies, oldest first. [`Zombie`] has an example of how a process becomes one.
 ///
 /// ```
 /// for zombie in rethread::process::zombies() {
@@ -160,8 +161,8 @@ pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zomb
     Some(zombie)
 }
 
-/// Logs that a process became a zombie, and where its thread is blocked. Call it after the cleanup: the search takes time in
-/// a program with many threads, the log sink is user code, and so is the text of the reason.
+/// Logs that a process became a zombie, and where its thread is blocked. Call it after the cleanup: the search takes
+/// time in a program with many threads, the log sink is user code, and so is the text of the reason.
 pub(crate) fn log_zombie(zombie: &Zombie) {
     let mut zombie = zombie.clone();
     if let Some(block) = get(zombie.pid) {
@@ -172,7 +173,7 @@ pub(crate) fn log_zombie(zombie: &Zombie) {
         entry.zombie.blocked_in.clone_from(&zombie.blocked_in);
     }
     let name = display_name(&zombie.name, &zombie.label).map(|name| &**name);
-    catch_and_log("the log", || {
+    catch_and_log("the logger", || {
         log::error!(
             pid:% = zombie.pid,
             name,
@@ -196,7 +197,7 @@ pub(crate) fn reap(block: &ProcessBlock) {
     drop(zombies);
     // All of this without the lock: log sinks, event subscribers and destructors are user code.
     if let Some(entry) = entry {
-        catch_and_log("the log", || log::warn!("reaped {}", entry.zombie));
+        catch_and_log("the logger", || log::warn!("reaped {}", entry.zombie));
         if events::has_subscribers() {
             let Zombie { name, label, .. } = &entry.zombie;
             events::publish(block.pid, display_name(name, label).cloned(), ProcessEventKind::Reaped);

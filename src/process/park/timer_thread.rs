@@ -88,7 +88,7 @@ pub(crate) fn schedule(id: TimerRef, deadline: Instant, action: impl FnOnce() + 
     // The log sink is user code: not under the lock.
     drop(queue);
     if let Some(error) = spawn_error {
-        catch_and_log("the log", || {
+        catch_and_log("the logger", || {
             log::error!(
                 "rethread: cannot start the timer thread; timers are delayed until a thread is available: {error}"
             );

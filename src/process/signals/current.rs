@@ -98,7 +98,7 @@ pub fn sleep(duration: Duration) {
 /// A guard made by [`on_exit_request`]. Dropping it removes the hook.
 #[must_use = "dropping it removes the hook at once"]
 pub struct ExitHook {
-    block: Option<Arc<ProcessBlock>>,
+    block: Arc<ProcessBlock>,
     id: TimerRef,
 }
 
@@ -138,29 +138,24 @@ pub fn on_exit_request(hook: impl FnOnce() + Send + 'static) -> ExitHook {
         drop(state);
         catch_and_log("an exit hook", hook);
     }
-    ExitHook { block: Some(Arc::clone(&me.block)), id }
+    ExitHook { block: Arc::clone(&me.block), id }
 }
 
 impl fmt::Debug for ExitHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.block {
-            Some(block) => write!(f, "ExitHook({})", block.pid),
-            None => f.write_str("ExitHook"),
-        }
+        write!(f, "ExitHook({})", self.block.pid)
     }
 }
 
 impl Drop for ExitHook {
     fn drop(&mut self) {
         // A signal may have taken the hook out already: then the hook has run, is running, or is about to run.
-        if let Some(block) = self.block.take() {
-            let mut state = block.lock();
-            let found = state.hooks.iter().position(|(id, _)| *id == self.id);
-            let hook = found.map(|at| state.hooks.remove(at));
-            drop(state);
-            // After unlocking: dropping the hook runs user code.
-            drop(hook);
-        }
+        let mut state = self.block.lock();
+        let found = state.hooks.iter().position(|(id, _)| *id == self.id);
+        let hook = found.map(|at| state.hooks.remove(at));
+        drop(state);
+        // After unlocking: dropping the hook runs user code.
+        drop(hook);
     }
 }
 

@@ -33,21 +33,25 @@ use crate::unwind::{AbortIfPanic, catch_and_log};
 
 /// Delivers an exit signal: ignores it, puts it into the mailbox, or begins the exit of the receiver.
 pub(crate) fn deliver_exit_signal(to: &Arc<ProcessBlock>, from: Pid, reason: &ExitReason, origin: Origin) {
-    deliver_with_timeout(to, from, reason, origin, None);
+    deliver_with_timeout(to, from, reason, origin, Duration::ZERO);
 }
 
-/// Delivers the exit signal `Shutdown` of a supervisor to a child, which has at least `timeout` to exit.
+/// Delivers the exit signal `Shutdown` to a process that is stopped, which has at least `timeout` to exit.
 pub(crate) fn deliver_shutdown(to: &Arc<ProcessBlock>, from: Pid, timeout: Duration) {
-    deliver_with_timeout(to, from, &ExitReason::Shutdown, Origin::Sent, Some(timeout));
+    // The sender kills the process when the shutdown time is over, and the kill has its own grace. The
+    // deadline is needed in case the sender itself is killed before.
+    let min_timeout = timeout.saturating_add(to.spawn_info.kill_grace);
+    deliver_with_timeout(to, from, &ExitReason::Shutdown, Origin::Sent, min_timeout);
 }
 
-/// Delivers an exit signal. With `min_timeout`, the exit deadline is not earlier than that and the kill grace.
+/// Delivers an exit signal. Unless it is a kill, the receiver has `min_timeout` to exit, or its exit timeout
+/// if that is longer.
 fn deliver_with_timeout(
     to: &Arc<ProcessBlock>,
     from: Pid,
     reason: &ExitReason,
     origin: Origin,
-    min_timeout: Option<Duration>,
+    min_timeout: Duration,
 ) {
     // Only a `Kill` that was sent is special. `Killed`, and a `Kill` that comes through a link, are reasons like any
     // other.
@@ -73,14 +77,8 @@ fn deliver_with_timeout(
             to.parker.unpark();
         }
         SignalEffect::Exit(exit_reason) => {
-            let grace = to.spawn_info.kill_grace;
-            let timeout = match min_timeout {
-                _ if is_kill => grace,
-                // The supervisor kills the child when the shutdown time is over, and the kill has its own grace. The
-                // deadline is needed in case the supervisor itself is killed before.
-                Some(shutdown) => to.spawn_info.exit_timeout.max(shutdown.saturating_add(grace)),
-                None => to.spawn_info.exit_timeout,
-            };
+            let info = &to.spawn_info;
+            let timeout = if is_kill { info.kill_grace } else { info.exit_timeout.max(min_timeout) };
             begin_exit(to, state, exit_reason, timeout);
         }
     }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rethread::process::{self, Address, ProcessState};
@@ -11,6 +10,7 @@ use rethread::supervisor::{ChildSpec, Restart};
 use rethread::{ExitReason, Pid, StartError};
 
 use super::boss::Boss;
+use crate::support::eventually;
 
 struct Client {
     pid: Pid,
@@ -59,9 +59,7 @@ impl Clients {
     /// Waits until each client has finished, or waits for a running server that does not answer.
     pub(super) fn wait_until_idle(&self) {
         let busy = || self.running.lock().values().any(|client| !client.finished() && !client.idle());
-        while busy() {
-            process::sleep(Duration::from_millis(1));
-        }
+        eventually("all clients have finished or wait", || !busy());
     }
 
     pub(super) fn finished(&self) -> usize {

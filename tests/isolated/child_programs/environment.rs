@@ -7,10 +7,10 @@ use crate::support::{self, logs};
 use rethread::process;
 
 /// Returns what the child program prints with these variables set: its settings, as text.
-fn with(mut child_program: Command, waiting: &str, spare_threads: &str) -> String {
+fn with(mut child_program: Command, waiting: &str, max_idle_threads: &str) -> String {
     let output = child_program
         .env("RETHREAD_WAIT_STRATEGY", waiting)
-        .env("RETHREAD_MAX_IDLE_THREADS", spare_threads)
+        .env("RETHREAD_MAX_IDLE_THREADS", max_idle_threads)
         .output()
         .expect("the test program can be run again");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -23,7 +23,7 @@ fn the_environment_sets_what_the_program_does_not() {
         let settings = process::settings();
         let warnings = logs();
         println!(
-            "{:?}, {} spare threads, {} warnings",
+            "{:?}, {} idle threads, {} warnings",
             settings.wait_strategy,
             settings.max_idle_threads,
             warnings.len()
@@ -31,16 +31,16 @@ fn the_environment_sets_what_the_program_does_not() {
         println!("{}", warnings.join("\n"));
         return;
     }
-    for (waiting, spare_threads, text) in [
-        ("adaptive", "7", "Adaptive, 7 spare threads, 0 warnings"),
-        ("park", "0", "Park, 0 spare threads, 0 warnings"),
-        ("spin", "1", "Spin, 1 spare threads, 0 warnings"),
-        ("patiently", "many", "Adaptive, 1024 spare threads, 2 warnings"),
+    for (waiting, max_idle_threads, text) in [
+        ("adaptive", "7", "Adaptive, 7 idle threads, 0 warnings"),
+        ("park", "0", "Park, 0 idle threads, 0 warnings"),
+        ("spin", "1", "Spin, 1 idle threads, 0 warnings"),
+        ("patiently", "many", "Adaptive, 1024 idle threads, 2 warnings"),
         ("patiently", "many", "WARN rethread: RETHREAD_WAIT_STRATEGY=\"patiently\" is not understood"),
         ("patiently", "many", "WARN rethread: RETHREAD_MAX_IDLE_THREADS=\"many\" is not understood"),
     ] {
         let child_program = child_command().expect("this is the parent program");
-        let said = with(child_program, waiting, spare_threads);
+        let said = with(child_program, waiting, max_idle_threads);
         assert!(said.contains(text), "{text:?} is not in: {said}");
     }
 }

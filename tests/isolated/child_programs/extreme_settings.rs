@@ -95,10 +95,10 @@ fn with_grace_zero_and_max_exits_are_delivered_once() {
             settings.max_zombies = 0;
         });
         exits_of_all_kinds();
-        for spare_threads in [0, 1, usize::MAX] {
+        for max_idle_threads in [0, 1, usize::MAX] {
             process::configure(|settings| {
                 *settings = before;
-                settings.max_idle_threads = spare_threads;
+                settings.max_idle_threads = max_idle_threads;
             });
             exits_of_all_kinds();
         }

@@ -125,9 +125,9 @@ struct Book {
     events: usize,
 }
 
-struct Heard(RegistryEvent<Key, u64>);
+struct Received(RegistryEvent<Key, u64>);
 
-impl From<RegistryEvent<Key, u64>> for Heard {
+impl From<RegistryEvent<Key, u64>> for Received {
     fn from(event: RegistryEvent<Key, u64>) -> Self {
         Self(event)
     }
@@ -136,7 +136,7 @@ impl From<RegistryEvent<Key, u64>> for Heard {
 impl GenServer for Book {
     type Args = ();
     type Call = Caller<(usize, Vec<(usize, Pid, i64)>)>;
-    type Cast = Heard;
+    type Cast = Received;
 
     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
         Ok(Self::default())
@@ -145,7 +145,7 @@ impl GenServer for Book {
         let open = self.open.iter().map(|(&(key, pid), &count)| (key, pid, count)).collect();
         from.reply((self.events, open))
     }
-    fn handle_cast(&mut self, Heard(event): Heard, _: &mut Context<Self>) -> Next {
+    fn handle_cast(&mut self, Received(event): Received, _: &mut Context<Self>) -> Next {
         self.events += 1;
         let (key, pid) = (event.key().0, event.pid());
         let count = self.open.entry((key, pid)).or_default();

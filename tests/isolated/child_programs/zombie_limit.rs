@@ -29,14 +29,16 @@ fn body() {
     let plan = Supervisor::one_for_one().max_restarts(100, Duration::from_secs(1000)).child(child);
     let supervisor = plan.start().expect("it starts");
     let watch = supervisor.watch();
+    let counts = || (process::zombies().len() as u64, process::zombies_total());
     for zombies in 0..=2 {
         let child: Pid = started.recv_timeout(Duration::from_secs(10)).expect("it was started again");
-        assert_eq!(process::zombies().len(), zombies);
+        assert_eq!(counts(), (zombies, zombies));
         process::exit(child, ExitReason::Kill);
     }
     assert_eq!(watch.wait(), ExitReason::Shutdown);
-    assert_eq!(process::zombies().len(), 3);
+    assert_eq!(counts(), (3, 3));
     assert!(process::zombies().iter().all(|zombie| zombie.age() > Duration::ZERO));
     gate.open();
     support::eventually("all are reaped", || process::zombies().is_empty());
+    assert_eq!(counts(), (0, 3), "the total includes the reaped ones");
 }

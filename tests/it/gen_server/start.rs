@@ -109,7 +109,7 @@ fn failed_init_ends_parent_that_does_not_trap() {
 
 // scenario: GS-06
 #[test]
-fn so_it_does_of_a_panic_in_init() {
+fn parent_exits_with_the_panic_of_init() {
     let reason = exit_reason_of(|_: &mut Inbox<()>| {
         let _ = Plan::new(&Journal::new()).init(|_| panic!("boom in init")).spec().start_link();
         process::checkpoint();
@@ -117,7 +117,7 @@ fn so_it_does_of_a_panic_in_init() {
     });
     let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
     assert_eq!(report.message(), "boom in init");
-    assert!(report.location().unwrap().file.ends_with("start.rs"));
+    assert_eq!(report.location().unwrap().file, file!());
 }
 
 // scenario: GS-07

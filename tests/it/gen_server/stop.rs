@@ -105,7 +105,7 @@ fn a_panic_runs_terminate_with_the_panic() {
         let reason = rx.recv().unwrap();
         let ExitReason::Panic(report) = &reason else { panic!("a panic was due, not {reason}") };
         assert_eq!(report.message(), "boom");
-        assert!(report.location().unwrap().file.ends_with("stop.rs"));
+        assert_eq!(report.location().unwrap().file, file!());
         assert_eq!(down(inbox), (monitor, reason));
         assert_eq!(journal.all().len(), 2);
     });
@@ -113,7 +113,7 @@ fn a_panic_runs_terminate_with_the_panic() {
 
 // scenario: GT-02
 #[test]
-fn so_does_an_exit_and_a_throw() {
+fn exit_and_throw_run_terminate_with_their_reason() {
     attached(|inbox: &mut Inbox<()>| {
         let journal = Journal::new();
         let (server, _) = monitored(Plan::new(&journal));
@@ -170,7 +170,7 @@ fn server_that_does_not_trap_exits_without_terminate() {
 
 // scenario: GT-07
 #[test]
-fn it_survives_a_normal_end_of_its_parent() {
+fn server_that_does_not_trap_survives_a_normal_exit_of_its_parent() {
     let _watchdog = watchdog();
     let journal = Journal::new();
     let (server, _, gate) = child_of_another(Plan::new(&journal), |_| ());
@@ -426,7 +426,7 @@ fn a_crash_is_reported_by_the_server_and_by_the_process() {
         assert!(about[0].contains("handling a call"), "{}", about[0]);
         for report in &about {
             assert!(report.contains("boom in the log"), "{report}");
-            assert!(report.contains("stop.rs"), "{report}");
+            assert!(report.contains(file!()), "{report}");
         }
         assert!(about[1].contains("the crashing one"), "{}", about[1]);
     });

@@ -349,7 +349,7 @@ fn a_destructor_that_panics_while_an_exit_signal_unwinds_ends_the_program() {
         kill(armed.unwrap().pid(), ExitReason::Kill);
     });
     assert!(!status.success() && status.code().is_none_or(|code| code != 101), "{status}: {printed}");
-    for part in ["unwinding.rs:", "the destructor of a bomb", "panic in a destructor during cleanup"] {
+    for part in [concat!(file!(), ":"), "the destructor of a bomb", "panic in a destructor during cleanup"] {
         assert!(printed.contains(part), "{part:?} is missing: {printed}");
     }
     // Values dropped by the runtime itself are dropped after the unwinding, where a panic does no harm.

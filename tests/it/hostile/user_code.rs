@@ -174,7 +174,7 @@ fn hooks_that_panic() {
 fn hooks_whose_captures_panic_when_they_are_dropped() {
     attached(|inbox: &mut Inbox<()>| {
         let (bomb, exploded) = Bomb::new();
-        // Infallible called: dropped when its process exits.
+        // Never called: dropped when its process exits.
         let (_, monitor) = process::spawn_monitor(move || {
             std::mem::forget(process::on_exit_request(move || drop(bomb)));
         })

@@ -9,6 +9,7 @@ use crate::support::scripted_process::{ScriptedProcess, exit};
 use crate::support::{
     self, Gate, Journal, attached, down, exit_event, exit_reason_of, message, sleeper, unique, watchdog,
 };
+use rethread::observer;
 use rethread::process::{self, Address, Event, Inbox};
 use rethread::{ExitReason, Pid};
 
@@ -101,7 +102,7 @@ fn the_value_of_a_panic_arrives_whole() {
         let (from, reason) = exit_event(inbox);
         assert_eq!(from, child);
         let ExitReason::Panic(report) = reason else { panic!("a panic was due, not {reason}") };
-        assert!(report.location().is_some_and(|place| place.file.ends_with("exit_signals.rs")));
+        assert!(report.location().is_some_and(|place| place.file == file!()));
         let value = report.take_payload().expect("the value is kept");
         assert_eq!(*value.downcast::<Big>().expect("it is what was thrown"), big());
         assert!(report.take_payload().is_none());
@@ -473,7 +474,7 @@ enum Outcome {
 #[derive(Debug)]
 enum Answer {
     Ready,
-    Heard(Pid, ExitReason),
+    Received(Pid, ExitReason),
     Alive,
 }
 
@@ -498,7 +499,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
                         inbox.address().send(Order::Ping); // behind the signal
                     }
                     Event::Message(Order::Ping) => tester.send(Answer::Alive),
-                    Event::Exit { from, reason } => tester.send(Answer::Heard(from, reason)),
+                    Event::Exit { from, reason } => tester.send(Answer::Received(from, reason)),
                     Event::Down { .. } => unreachable!("it has no monitor"),
                     event => panic!("unexpected event: {event:?}"),
                 }
@@ -519,7 +520,7 @@ fn outcome(reason: &ExitReason, to_itself: bool, trapping: bool, linked: bool) -
         let (mut outcome, mut through_link) = (Outcome::Nothing, None);
         let outcome = loop {
             match inbox.recv() {
-                Event::Message(Answer::Heard(from, reason)) => {
+                Event::Message(Answer::Received(from, reason)) => {
                     assert_eq!(from, sender, "the sender of the signal is named");
                     assert_eq!(outcome, Outcome::Nothing, "only one message");
                     outcome = Outcome::Message(reason);
@@ -672,14 +673,14 @@ fn every_way_to_end_has_its_reason() {
         let ExitReason::Panic(report) = &reason else { panic!("a panic was due, not {reason}") };
         assert_eq!(report.message(), "with text");
         assert_eq!(report.location().map(|place| place.line), Some(line));
-        assert!(reason.to_string().ends_with(&format!("exit_signals.rs:{line}: with text")), "{reason}");
+        assert!(reason.to_string().ends_with(&format!("{}:{line}: with text", file!())), "{reason}");
     });
 }
 
 #[test]
 fn every_parked_call_reacts_to_a_signal_at_once() {
     type Call = fn(&mut Inbox<()>);
-    let parked: [(&str, Call); 8] = [
+    let parked: [(&str, Call); 10] = [
         ("recv", |inbox| drop(inbox.recv())),
         ("recv_timeout", |inbox| drop(inbox.recv_timeout(Duration::MAX))),
         ("recv_where", |inbox| drop(inbox.recv_where(|_| false))),
@@ -687,6 +688,15 @@ fn every_parked_call_reacts_to_a_signal_at_once() {
         ("sleep", |_| process::sleep(Duration::MAX)),
         ("watch", |_| drop(process::watch(sleeper()).wait())),
         ("watch with a limit", |_| drop(process::watch(sleeper()).wait_timeout(Duration::from_secs(3600)))),
+        ("whereis_timeout", |_| {
+            let _ = process::whereis_timeout(unique("never held"), Duration::MAX);
+        }),
+        ("events", |_| {
+            let mut events = observer::events();
+            loop {
+                events.recv();
+            }
+        }),
         ("checkpoints", |_| {
             loop {
                 process::checkpoint();

@@ -47,15 +47,14 @@ fn all_fields_of_info() {
         assert_eq!(info.thread_name.as_deref(), Some("under test"), "the label goes before the name");
         assert_eq!(info.waiting_on, None);
         assert_eq!(*info.ancestors, [inbox.pid()]);
-        assert!(info.spawned_at.file().ends_with("info.rs"));
-        assert_eq!(info.spawned_at.line(), line);
+        assert_eq!((info.spawned_at.file(), info.spawned_at.line()), (file!(), line));
         assert!(info.uptime < Duration::from_secs(60));
         gate.open();
         eventually("it waits", || process::info(&child).unwrap().state == ProcessState::Waiting);
         let info = process::info(&child).unwrap();
         assert_eq!(info.message_queue_len, 3, "skipped messages stay in the mailbox");
         let text = info.to_string();
-        for part in [&child.pid().to_string(), name, "waiting", "message_queue_len 3", "info.rs"] {
+        for part in [&child.pid().to_string(), name, "waiting", "message_queue_len 3", file!()] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
         process::exit(&child, ExitReason::Kill);
@@ -200,7 +199,7 @@ fn a_crash_is_reported_once_with_what_is_known_of_the_process() {
         assert_eq!(down(inbox).0, monitor);
         let reports: Vec<String> = logs().into_iter().filter(|text| text.contains(name)).collect();
         assert_eq!(reports.len(), 1, "{reports:#?}");
-        let place = format!("info.rs:{line}");
+        let place = format!("{}:{line}", file!());
         let ancestors = format!("ancestors: {}", inbox.pid());
         let parts = [
             "ERROR",
@@ -269,7 +268,7 @@ fn supervised_child_shows_the_location_of_its_spec() {
         let shown = format!("{spec:?}");
         let child = supervisor.start_child(spec).unwrap();
         let file = process::info(child).unwrap().spawned_at.file();
-        assert!(file.ends_with("info.rs"), "{shown}: {file}");
+        assert_eq!(file, file!(), "{shown}");
     }
     supervisor.stop().unwrap();
 
@@ -283,7 +282,7 @@ fn supervised_child_shows_the_location_of_its_spec() {
     ];
     for pid in started.into_iter().flatten() {
         let file = process::info(pid).expect("it is running").spawned_at.file();
-        assert!(file.ends_with("info.rs"), "{file}");
+        assert_eq!(file, file!());
         process::exit(pid, ExitReason::Kill);
     }
 }

@@ -143,19 +143,24 @@ fn link_to_killed_process_ends_the_caller_with_noproc() {
     }
 }
 
+/// Starts a process that makes its first runtime call when the gate opens; a signal before takes effect there.
+fn exits_late() -> (Pid, Gate) {
+    let (ready, gate) = (Gate::new(), Gate::new());
+    let (began, open) = (ready.clone(), gate.clone());
+    let pid = process::spawn(move || {
+        began.open();
+        open.pass();
+        process::checkpoint();
+    });
+    ready.pass();
+    (pid.expect("a free thread"), gate)
+}
+
 #[test]
 fn link_to_exiting_process_is_answered_after_its_exit() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (ready, gate) = (Gate::new(), Gate::new());
-        let (began, open) = (ready.clone(), gate.clone());
-        let exiting = process::spawn(move || {
-            began.open();
-            open.pass();
-            process::checkpoint();
-        });
-        let exiting = exiting.unwrap();
-        ready.pass();
+        let (exiting, gate) = exits_late();
         let old = process::monitor(exiting);
         process::exit(exiting, "oops");
         assert_eq!(process::link(exiting), Ok(()));
@@ -177,15 +182,8 @@ fn link_to_exiting_process_is_answered_after_its_exit() {
 fn existing_link_to_exiting_process_delivers_the_true_reason() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
-        let (ready, gate) = (Gate::new(), Gate::new());
-        let (began, open) = (ready.clone(), gate.clone());
-        let exiting = process::spawn_link(move || {
-            began.open();
-            open.pass();
-            process::checkpoint();
-        });
-        let exiting = exiting.unwrap();
-        ready.pass();
+        let (exiting, gate) = exits_late();
+        process::link(exiting).unwrap();
         process::exit(exiting, "oops");
         assert_eq!(process::link(exiting), Ok(()));
         gate.open();
@@ -199,15 +197,7 @@ fn exiting_process_can_be_unlinked() {
     attached(|inbox: &mut Inbox<()>| {
         process::trap_exit(true);
         for late in [false, true] {
-            let (ready, gate) = (Gate::new(), Gate::new());
-            let (began, open) = (ready.clone(), gate.clone());
-            let exiting = process::spawn(move || {
-                began.open();
-                open.pass();
-                process::checkpoint();
-            });
-            let exiting = exiting.unwrap();
-            ready.pass();
+            let (exiting, gate) = exits_late();
             let monitor = process::monitor(exiting);
             if late {
                 process::exit(exiting, "oops");

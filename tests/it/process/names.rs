@@ -377,7 +377,7 @@ fn a_successor_waits_no_longer_than_the_deadline() {
 }
 
 #[test]
-fn a_chain_of_successors_begins_after_all_burials() {
+fn chain_of_successors_starts_after_all_cleanups() {
     let _watchdog = watchdog();
     for wait_for_the_end_of_each in [false, true] {
         let (name, gate, journal) = (unique("chain"), Gate::new(), Journal::new());
@@ -554,15 +554,4 @@ fn a_name_can_be_waited_for_from_many_threads() {
     }
     assert_eq!(process::whereis_timeout(name, std::time::Duration::ZERO), Some(holder.pid()));
     assert_eq!(process::whereis_timeout(unique("unregistered"), std::time::Duration::ZERO), None);
-}
-
-#[test]
-fn process_that_waits_for_a_name_can_be_ended() {
-    let _watchdog = support::watchdog();
-    let name = unique("never held");
-    let waits =
-        process::spawn(move || assert!(process::whereis_timeout(name, support::LIMIT).is_some())).unwrap();
-    let watch = process::watch(waits);
-    process::exit(waits, "enough");
-    assert_eq!(watch.wait(), "enough".into());
 }

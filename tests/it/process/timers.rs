@@ -30,11 +30,12 @@ fn a_timer_fires_once_and_not_early() {
 
 // scenario: TM-02
 #[test]
-fn cancel_tells_the_time_left_once() {
+fn cancel_returns_the_time_left_once() {
     attached(|inbox: &mut Inbox<()>| {
+        let began = Instant::now();
         let timer = send_after(ms(1000), inbox.address(), ());
         let left = cancel_timer(timer).unwrap();
-        assert!(left > ms(600) && left <= ms(1000), "{left:?}");
+        assert!(left <= ms(1000) && left + began.elapsed() >= ms(1000), "{left:?}");
         assert_eq!(cancel_timer(timer), None);
         assert_eq!(read_timer(timer), None);
         assert_eq!(inbox.recv_timeout(ms(1100)), None);
@@ -159,10 +160,11 @@ fn absolute_times() {
 #[test]
 fn another_process_can_cancel_my_timer() {
     attached(|inbox: &mut Inbox<()>| {
-        let timer = send_after(ms(1000), inbox.address(), ());
         let unrelated = ScriptedProcess::new();
+        let began = Instant::now();
+        let timer = send_after(ms(1000), inbox.address(), ());
         let left = unrelated.run(move || cancel_timer(timer)).unwrap();
-        assert!(left > ms(300) && left <= ms(1000), "{left:?}");
+        assert!(left <= ms(1000) && left + began.elapsed() >= ms(1000), "{left:?}");
         assert_eq!(cancel_timer(timer), None);
         assert_eq!(inbox.recv_timeout(ms(1100)), None);
     });

@@ -60,7 +60,7 @@ fn killed_before_its_thread_begins_and_refused_a_process_leaves_no_zombie() {
         attached(|_: &mut Inbox<()>| {
             let spec = Idle::child_spec(())
                 .process(process::Builder::new().kill_grace(Duration::from_millis(1)))
-                .label(unique("via.killed unborn"));
+                .label(unique("via.killed before its start"));
             let refused = spec.name(ServerRef::via(Slow)).start();
             assert!(matches!(refused, Err(StartError::Name(NameError::NoProc))), "not {refused:?}");
             assert!(process::zombies_total() > 0);

@@ -132,7 +132,7 @@ fn a_successor_waits_no_longer_than_the_deadline() {
 }
 
 #[test]
-fn a_chain_of_successors_begins_after_all_burials() {
+fn chain_of_successors_starts_after_all_cleanups() {
     let _watchdog = watchdog();
     for wait_for_the_end_of_each in [false, true] {
         let (keys, gate, journal) = (Keys::new(), Gate::new(), Journal::new());

@@ -64,7 +64,7 @@ fn the_second_crash_within_the_period_is_too_much() {
 
 // scenario: IN-05
 #[test]
-fn crashes_further_apart_than_the_period_go_on_for_ever() {
+fn crashes_further_apart_than_the_period_never_exceed_the_limit() {
     let _watchdog = watchdog();
     let period = Duration::from_millis(100);
     let a = Child::new("a", &Journal::new());

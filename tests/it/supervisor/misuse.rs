@@ -327,8 +327,8 @@ fn supervisor_that_exceeds_its_start_timeout_is_killed_with_its_children() {
             Err(StartError::Ignored)
         });
         let plan = Supervisor::one_for_one().child(quick.spec()).child(slow);
-        let started = Host::child_spec(plan).start_timeout(Duration::from_millis(100)).start_link();
-        assert_eq!(started.map(drop), Err(StartError::Timeout { after: Duration::from_millis(100) }));
+        let started = Host::child_spec(plan).start_timeout(Duration::from_secs(1)).start_link();
+        assert_eq!(started.map(drop), Err(StartError::Timeout { after: Duration::from_secs(1) }));
         gate.open();
         process::watch(quick.pid()).wait();
         assert_eq!(journal.all(), ["start quick", "stop quick"]);

@@ -171,7 +171,7 @@ fn a_partition_that_is_restarted_keeps_its_place() {
 }
 
 #[test]
-fn it_is_supervised_and_restarted_itself() {
+fn partition_supervisor_is_a_child_and_is_restarted_itself() {
     attached(|_: &mut Inbox<()>| {
         let (first, second) = (parts("first"), parts("second"));
         // Their ids are their names, so two can run side by side.
@@ -262,6 +262,21 @@ fn each_partition_gets_its_own_spec_at_each_start() {
         };
         assert_eq!(report.message(), "no spec");
         assert_eq!((name.partitions(), name.partition(0).whereis()), (None, None));
+    });
+}
+
+#[test]
+fn a_name_in_the_process_options_of_a_partition_is_not_used() {
+    attached(|_: &mut Inbox<()>| {
+        let (name, unused) = (parts("options"), unique("unused"));
+        let options = process::Builder::new().name(unused).stack_size(512 * 1024);
+        let plan = PartitionSupervisor::child_spec(name, move |index| {
+            Part::child_spec(index).process(options.clone())
+        });
+        let supervisor = plan.partitions(2).start_link().unwrap();
+        assert_eq!([0, 1].map(|n| index(&name.partition(n))), [0, 1]);
+        assert_eq!(process::whereis(unused), None);
+        supervisor.stop().unwrap();
     });
 }
 

@@ -8,7 +8,8 @@ use crate::support::{self, Journal, attached, logs, sleeper, unique, watchdog};
 use parking_lot::Mutex;
 use rethread::StartError;
 use rethread::prelude::*;
-use rethread::process::Inbox;
+use rethread::process::{Address, Builder, Inbox};
+use rethread::registry::Registry;
 use rethread::supervisor::{AutoShutdown, ChildError, ChildType, FailedToStartChild, Shutdown, SpecError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -370,6 +371,42 @@ fn start_child_of_server_whose_name_is_taken_returns_the_holder() {
     assert_eq!(error, Err(StartError::AlreadyStarted(outsider.pid())));
     assert_eq!((a.attempts(), supervisor.which_children().unwrap().len()), (0, 0));
     assert!(process::is_alive(&outsider));
+    supervisor.stop().unwrap();
+}
+
+#[test]
+fn a_worker_receives_no_messages() {
+    let _watchdog = watchdog();
+    let idle = || process::sleep(Duration::MAX);
+    let named = Builder::new().name(unique("worker"));
+    let children = [ChildSpec::worker("plain", idle), ChildSpec::worker_with(named, "named", idle)];
+    let supervisor = up(Supervisor::one_for_one().children(children));
+    for id in ["plain", "named"] {
+        let worker = child_pid(&supervisor, id);
+        assert_eq!(process::info(worker).unwrap().message_type, "no messages");
+        assert_eq!(Address::<()>::from_pid(worker), None);
+    }
+    supervisor.stop().unwrap();
+}
+
+#[test]
+fn the_id_is_the_label_of_a_process_without_name_and_label() {
+    static KEYS: Registry<u8> = Registry::new();
+    let _watchdog = watchdog();
+    let child = |id: &'static str, process| {
+        let spec = ChildSpec::receiver_with(process, id, |inbox: &mut Inbox<()>| drop(inbox.recv()));
+        (id, spec)
+    };
+    let children = [
+        child("plain", Builder::new()),
+        child("with a key only", Builder::new().via(KEYS.key(1))),
+        child("with a name", Builder::new().name(unique("no label"))),
+        child("with a label", Builder::new().label("another text")),
+    ];
+    let supervisor = up(Supervisor::one_for_one().children(children.clone().map(|(_, spec)| spec)));
+    let labels = children.map(|(id, _)| process::info(child_pid(&supervisor, id)).unwrap().label);
+    let labels = labels.each_ref().map(Option::as_deref);
+    assert_eq!(labels, [Some("plain"), Some("with a key only"), None, Some("another text")]);
     supervisor.stop().unwrap();
 }
 

@@ -107,7 +107,7 @@ fn a_transient_child_that_had_ended_normally_is_started_again_too() {
 
 // scenario: OA-05
 #[test]
-fn so_is_one_that_was_terminated_by_hand() {
+fn terminated_child_is_started_by_a_group_restart() {
     let _watchdog = watchdog();
     let [a, b] = family(["a", "b"], &Journal::new());
     let supervisor = up(Supervisor::one_for_all().child(a.spec()).child(b.spec()));
@@ -227,37 +227,38 @@ fn two_crashes_at_once_are_one_restart_of_a_group() {
     supervisor.stop().unwrap();
 }
 
-// scenario: RO-01
-#[test]
-fn those_after_it_restart_and_those_before_it_stay() {
-    let _watchdog = watchdog();
+/// Crashes one of the three children of a `rest_for_one` supervisor. Returns their pids before and after, and the
+/// events in between.
+fn crash_in_rest_for_one(index: usize) -> (Vec<Pid>, [Pid; 3], Vec<String>) {
     let journal = Journal::new();
     let three = family(["a", "b", "c"], &journal);
     let supervisor = up(Supervisor::rest_for_one().children(three.iter().map(Child::spec)));
     let before = pids(&three);
     journal.clear();
-    three[1].crash();
+    three[index].crash();
     let after = ["a", "b", "c"].map(|id| child_pid(&supervisor, id));
+    let events = journal.all();
+    supervisor.stop().expect("it stops");
+    (before, after, events)
+}
+
+// scenario: RO-01
+#[test]
+fn rest_for_one_restarts_the_children_after_the_crashed_one() {
+    let _watchdog = watchdog();
+    let (before, after, events) = crash_in_rest_for_one(1);
     assert_eq!(after[0], before[0]);
     assert!(after[1] != before[1] && after[2] != before[2]);
-    assert_eq!(journal.all(), ["stop b", "stop c", "start b", "start c"]);
-    supervisor.stop().unwrap();
+    assert_eq!(events, ["stop b", "stop c", "start b", "start c"]);
 }
 
 // scenario: RO-04
 #[test]
 fn the_first_ones_crash_restarts_all() {
     let _watchdog = watchdog();
-    let journal = Journal::new();
-    let three = family(["a", "b", "c"], &journal);
-    let supervisor = up(Supervisor::rest_for_one().children(three.iter().map(Child::spec)));
-    let before = pids(&three);
-    journal.clear();
-    three[0].crash();
-    let after = ["a", "b", "c"].map(|id| child_pid(&supervisor, id));
+    let (before, after, events) = crash_in_rest_for_one(0);
     assert!(after.iter().all(|pid| !before.contains(pid)));
-    assert_eq!(journal.all(), ["stop a", "stop c", "stop b", "start a", "start b", "start c"]);
-    supervisor.stop().unwrap();
+    assert_eq!(events, ["stop a", "stop c", "stop b", "start a", "start b", "start c"]);
 }
 
 // scenario: RO-05

@@ -380,7 +380,7 @@ fn a_task_as_a_child() {
     assert_eq!(callers, [supervisor]);
     let info = process::info(first.unwrap()).unwrap();
     assert_eq!((info.label.as_deref(), info.links), (Some("job"), vec![supervisor]));
-    assert!(info.spawned_at.file().ends_with("handle.rs"), "{}", info.spawned_at);
+    assert_eq!(info.spawned_at.file(), file!());
     gate.open();
     eventually("the task is done and forgotten", || system.which_children().unwrap().is_empty());
     system.stop().unwrap();
@@ -754,7 +754,7 @@ mod waiting_for_one {
     }
 
     #[test]
-    fn nor_has_a_zombie() {
+    fn task_that_becomes_a_zombie_has_no_value() {
         attached(|inbox: &mut Inbox<()>| {
             let dropped = Gate::new();
             let note = dropped.clone();
@@ -778,6 +778,27 @@ mod waiting_for_one {
                 "its reason stands"
             );
             gate.open();
+            clean(inbox);
+        });
+    }
+
+    #[test]
+    fn busy_task_has_its_shutdown_time_even_if_its_exit_timeout_is_shorter() {
+        attached(|inbox: &mut Inbox<()>| {
+            let (mut busy, gate) = gated_with(Builder::new().exit_timeout(SHORT), ());
+            let pid = busy.pid();
+            // Set before the shutdown: a process that is exiting is reported as `NoProc`.
+            let watch = process::watch(pid);
+            let observer = process::spawn(move || {
+                eventually("it is exiting", || !process::is_alive(pid));
+                assert_eq!(watch.wait_timeout(10 * SHORT), None, "it still has time");
+                gate.open();
+                assert_eq!(watch.wait(), ExitReason::Shutdown);
+            });
+            let observer = process::watch(observer.unwrap());
+            assert_eq!(busy.shutdown(Shutdown::Timeout(2 * LONG)), None);
+            assert_eq!(observer.wait(), ExitReason::Normal);
+            assert!(!process::zombies().iter().any(|zombie| zombie.pid == pid));
             clean(inbox);
         });
     }
@@ -1272,7 +1293,7 @@ mod callers_and_reports {
     use super::*;
 
     #[test]
-    fn a_chain_of_tasks_does_not_grow_for_ever() {
+    fn chain_of_tasks_has_bounded_callers() {
         fn depth(left: u32) -> Vec<Pid> {
             match left {
                 0 => task::callers(),
@@ -1330,7 +1351,7 @@ mod callers_and_reports {
         let crash = format!("ERROR process {crashed} crashed: out of paper");
         let logs = logs();
         let report = logs.iter().find(|line| line.starts_with(&crash)).expect("a crash report");
-        assert!(report.contains("handle.rs"), "{report}");
+        assert!(report.contains(file!()), "{report}");
         for pid in quiet {
             let crash = format!("ERROR process {pid} crashed");
             assert!(!logs.iter().any(|line| line.starts_with(&crash)), "{pid}");
