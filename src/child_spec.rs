@@ -1,7 +1,6 @@
 //! The child spec: how a supervisor starts a child, when it restarts it, and how it stops it; with the errors
 //! of a start.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -13,9 +12,9 @@ use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::worker_result::WorkerResult;
 use crate::process::mailbox::inbox::{Inbox, NoMessages};
-use crate::process::signals::exit::exit_with;
-use crate::reason::{ExitReason, IntoExitReason};
+use crate::reason::ExitReason;
 
 /// How long a worker may take to shut down, if its spec sets no shutdown; as in OTP.
 pub(crate) const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -300,85 +299,6 @@ impl fmt::Display for SpecError {
 }
 
 impl std::error::Error for SpecError {}
-
-/// What the body of a worker may return: see [`ChildSpec::worker`]. Other types cannot implement it; `Kind` is
-/// inferred.
-///
-/// | returned | the process exits with |
-/// | --- | --- |
-/// | `()`, `Ok(())` | [`ExitReason::Normal`] |
-/// | `Err(error)` | the reason that [`or_exit`](crate::OrExit::or_exit) makes of the error, for all types of errors that it accepts |
-///
-/// `!` and [`Infallible`] stand for a function that does not return; instead of `()` the `Ok` may contain them.
-///
-/// ```
-/// use rethread::prelude::*;
-/// use std::time::Duration;
-///
-/// fn poll() -> Result<(), String> {
-///     Err("no answer".to_owned())
-/// }
-///
-/// let children = [
-///     ChildSpec::worker("clock", || loop { process::sleep(Duration::from_secs(1)) }),
-///     ChildSpec::worker("sensor", || -> Result<Infallible, Box<dyn std::error::Error + Send + Sync>> {
-///         loop {
-///             process::sleep(Duration::from_secs(1));
-///             poll()?;
-///         }
-///     }),
-/// ];
-/// let system = Supervisor::start_link(children, Strategy::OneForOne)?;
-/// # system.stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[expect(private_bounds, reason = "sealed: user code does not implement it")]
-pub trait WorkerResult<Kind>: ExitOnError<Kind> {}
-
-impl<R: ExitOnError<Kind>, Kind> WorkerResult<Kind> for R {}
-
-/// Ends the body of a worker with what it returned.
-pub(crate) trait ExitOnError<Kind> {
-    /// Exits the calling process, if this is an error.
-    fn exit_on_error(self);
-}
-
-/// The type `!`, which can be named only as the output of a function in this version of Rust.
-pub(crate) type Never = <fn() -> ! as FnOutput>::Output;
-
-/// A function without arguments.
-pub(crate) trait FnOutput {
-    type Output;
-}
-
-impl<R> FnOutput for fn() -> R {
-    type Output = R;
-}
-
-impl ExitOnError<()> for () {
-    fn exit_on_error(self) {}
-}
-
-impl ExitOnError<()> for Never {
-    fn exit_on_error(self) {
-        self
-    }
-}
-
-impl ExitOnError<()> for Infallible {
-    fn exit_on_error(self) {
-        match self {}
-    }
-}
-
-impl<R: ExitOnError<()>, E: IntoExitReason<Kind>, Kind> ExitOnError<Result<(), Kind>> for Result<R, E> {
-    fn exit_on_error(self) {
-        match self {
-            Ok(value) => value.exit_on_error(),
-            Err(error) => exit_with(error.into_exit_reason()),
-        }
-    }
-}
 
 /// Starts the process of a child, linked to the calling supervisor.
 type StartFn = dyn Fn() -> Result<Pid, StartError> + Send + Sync;

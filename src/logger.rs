@@ -1,7 +1,7 @@
 //! A logger that writes to standard error, for programs that have no logger of their own.
 //!
 //! The library writes crash reports and the messages of supervisors to the crate [`log`](https://docs.rs/log);
-//! without a logger they are not shown. A program that uses another logger needs neither [`init`] nor the
+//! without a logger a crash is one line without details. A program that uses another logger needs neither [`init`] nor the
 //! feature `env_logger`, which is on by default.
 //!
 //! ```

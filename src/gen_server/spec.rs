@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError, WorkerResult};
+use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::server_ref::ServerRef;
@@ -14,6 +14,7 @@ use crate::process::control::local;
 use crate::process::control::type_name::short_type_name;
 use crate::process::lifecycle::init_ack::InitAck;
 use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::worker_result::WorkerResult;
 use crate::process::mailbox::inbox::{Inbox, NoMessages};
 use crate::reason::ExitReason;
 

@@ -4,3 +4,4 @@ pub(crate) mod attach;
 pub(crate) mod init_ack;
 pub(crate) mod run;
 pub(crate) mod spawn;
+pub(crate) mod worker_result;

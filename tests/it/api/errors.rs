@@ -230,9 +230,7 @@ fn worker_exits_with_the_error_that_its_body_returned() {
         let report = exit_of(|gate| {
             ChildSpec::worker("report", move || -> Result<Infallible, Report> {
                 gate.pass();
-                loop {
-                    Err(no_configuration())?;
-                }
+                Err(no_configuration())?
             })
         });
         assert_eq!(report.to_string(), WITH_SOURCE);
@@ -277,7 +275,7 @@ fn question_mark_in_init_accepts_whatever_converts_into_a_boxed_error() {
     let typed = reason_of(|| Ok(Err(no_configuration())?));
     assert_eq!(typed.to_string(), "no configuration");
     assert!(typed.downcast_ref::<NoConfiguration>().is_some());
-    let with_source = reason_of(|| Ok(Err(no_configuration()).map_err(ExitReason::error)?));
+    let with_source = reason_of(|| Ok(Err(ExitReason::error(no_configuration()))?));
     assert_eq!(with_source.to_string(), WITH_SOURCE);
     assert!(with_source.downcast_ref::<NoConfiguration>().is_some());
 

@@ -72,9 +72,9 @@ fn spec(journal: &Journal) -> rethread::gen_server::ServerSpec<Noting> {
 #[track_caller]
 fn assert_next_one_replies(server: &ServerRef<Noting>) {
     for _ in 0..20 {
-        let former = server.call_when_started(Ask::Me).unwrap();
+        let former = server.call_when_started(Ask::Me).expect("it replies");
         process::exit(former, ExitReason::Kill);
-        let next = server.call_when_started(Ask::Me).unwrap();
+        let next = server.call_when_started(Ask::Me).expect("the next one replies");
         assert_ne!(next, former);
     }
 }

@@ -21,7 +21,7 @@ fn idle() {
 /// Returns the error with which the start of a supervisor's only child failed.
 #[track_caller]
 fn start_error(child: ChildSpec) -> StartError {
-    let error = Supervisor::one_for_one().child(child).start().unwrap_err();
+    let error = Supervisor::one_for_one().child(child).start().expect_err("its child does not start");
     let StartError::Failed(reason) = error else { panic!("{error:?}") };
     reason.downcast_ref::<FailedToStartChild>().expect("it carries the child").error.clone()
 }
