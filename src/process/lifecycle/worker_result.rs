@@ -3,16 +3,14 @@
 use std::convert::Infallible;
 
 use crate::process::signals::exit::exit_with;
-#[cfg(doc)]
-use crate::reason::ExitReason;
 use crate::reason::IntoExitReason;
 
-/// What the body of a worker may return: see [`ChildSpec::worker`](crate::supervisor::ChildSpec::worker). Other types cannot implement it; `Kind` is
-/// inferred.
+/// What the body of a worker may return: see [`ChildSpec::worker`](crate::supervisor::ChildSpec::worker). Other types
+/// cannot implement it; `Kind` is inferred.
 ///
 /// | returned | the process exits with |
 /// | --- | --- |
-/// | `()`, `Ok(())` | [`ExitReason::Normal`] |
+/// | `()`, `Ok(())` | [`ExitReason::Normal`](crate::ExitReason::Normal) |
 /// | `Err(error)` | the reason that [`or_exit`](crate::OrExit::or_exit) makes of the error, for all types of errors that it accepts |
 ///
 /// `!` and [`Infallible`] stand for a function that does not return; instead of `()` the `Ok` may contain them.
