@@ -13,7 +13,8 @@ use crate::reason::ExitReason;
 #[non_exhaustive]
 pub enum CallError {
     /// There is no such process, or the name is not registered: the server has exited, it is being restarted, or its
-    /// spec has no `.name(..)`.
+    /// spec has no `.name(..)`. The request was not delivered.
+    /// [`call_when_started`](crate::gen_server::ServerRef::call_when_started) waits for a restart.
     NoProc {
         /// The server as the caller named it.
         server: Arc<str>,

@@ -12,6 +12,7 @@ use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
 use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::worker_result::WorkerResult;
 use crate::process::mailbox::inbox::{Inbox, NoMessages};
 use crate::reason::ExitReason;
 
@@ -455,8 +456,9 @@ impl ChildSpec {
     /// captured, such as a socket, can run only once: use a task for it
     /// ([`start_child`](crate::task::TaskSupervisor#one-for-each-connection) of a `TaskSupervisor`).
     ///
-    /// If the function can fail, end it with [`or_exit`](crate::OrExit::or_exit): then the process exits with
-    /// the error, and the supervisor treats it as a failure.
+    /// The function returns `()`, a `Result<(), E>`, or nothing, because it is an endless loop. On an error the process
+    /// exits with it, as [`or_exit`](crate::OrExit::or_exit) would do, and the supervisor treats that as a failure;
+    /// [`WorkerResult`] lists the types of errors.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -474,7 +476,7 @@ impl ChildSpec {
     /// }
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let acceptor = ChildSpec::worker("acceptor", move || accept_loop(&listener).or_exit());
+    /// let acceptor = ChildSpec::worker("acceptor", move || accept_loop(&listener));
     /// let system = Supervisor::start_link([acceptor], Strategy::OneForOne)?;
     /// system.stop()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -485,7 +487,10 @@ impl ChildSpec {
     /// [`on_exit_request`](crate::process::on_exit_request) for blocking calls outside the runtime. The local
     /// variables are dropped while the thread unwinds: if a destructor panics then, Rust aborts the program.
     #[track_caller]
-    pub fn worker(id: impl Into<ChildId>, body: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn worker<R: WorkerResult<Kind>, Kind>(
+        id: impl Into<ChildId>,
+        body: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Self {
         Self::worker_with(Builder::new(), id, body)
     }
 
@@ -503,12 +508,12 @@ impl ChildSpec {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn worker_with(
+    pub fn worker_with<R: WorkerResult<Kind>, Kind>(
         builder: Builder,
         id: impl Into<ChildId>,
-        body: impl Fn() + Send + Sync + 'static,
+        body: impl Fn() -> R + Send + Sync + 'static,
     ) -> Self {
-        Self::receiver_with(builder, id, move |_: &mut Inbox<NoMessages>| body())
+        Self::receiver_with(builder, id, move |_: &mut Inbox<NoMessages>| body().exit_on_error())
     }
 
     /// Creates a child that is a plain process with a mailbox for messages of type `M`.
@@ -547,19 +552,28 @@ impl ChildSpec {
         id: impl Into<ChildId>,
         body: impl Fn(&mut Inbox<M>) + Send + Sync + 'static,
     ) -> Self {
-        let id = id.into();
         let body = Arc::new(body);
+        Self::with_builder(builder, id.into(), move |builder| {
+            // Each start needs its own copy of the body.
+            let body = Arc::clone(&body);
+            Ok(builder.spawn_receiver_link(move |inbox: &mut Inbox<M>| body(inbox))?.pid())
+        })
+    }
+
+    /// Creates a child that is a plain process with the options of `builder`.
+    #[track_caller]
+    pub(crate) fn with_builder(
+        builder: Builder,
+        id: ChildId,
+        start: impl Fn(Builder) -> Result<Pid, StartError> + Send + Sync + 'static,
+    ) -> Self {
         // Without a name or label, listings and logs show the id, also beside a key in `via`.
         let unnamed = builder.name.is_none() && builder.label.is_none();
         let builder = if unnamed { builder.label(&*id.0) } else { builder };
         // Listings show the place that made the spec as the origin of the process, not the place in the
         // supervisor that starts it.
         let builder = Builder { spawned_at: builder.spawned_at.or(Some(Location::caller())), ..builder };
-        Self::new(id, move || {
-            // Each start needs its own copy of the body.
-            let body = Arc::clone(&body);
-            Ok(builder.clone().spawn_receiver_link(move |inbox: &mut Inbox<M>| body(inbox))?.pid())
-        })
+        Self::new(id, move || start(builder.clone()))
     }
 
     impl_child_option_setters!(options, id: options.id);

@@ -121,8 +121,9 @@
 //! ancestors, links, unread messages, restarts used), supervisors that give up, and zombies at `error`; unexpected
 //! messages at `warn`; restarts, the start of children that a supervisor spec lists, and the start and stop of
 //! applications at `info`; the start of other children and exits that are no crashes, [`process::exit_with`] among
-//! them, at `debug`. Without a logger nothing is shown; `rethread::logger::init()` prints warnings and errors on
-//! standard error, or what `RUST_LOG` selects.
+//! them, at `debug`. `rethread::logger::init()` prints warnings and errors on standard error, or what `RUST_LOG` selects.
+//! A program without a logger gets one line on standard error for each crash, and for each supervisor that gives up.
+//! Records have structured fields for loggers that read them: `pid`, `name`, `reason`, `spawned_at` and others.
 //!
 //! A panic in a process is reported through the log and does not reach a panic hook that was set before the first process
 //! started; the panics of all other threads do. A hook that is set later replaces the library's: it is called for

@@ -1,33 +1,44 @@
 //! `or_exit`, which exits the calling process with an error as the reason, and the conversion of errors into exit
 //! reasons.
 
+use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error;
+use std::fmt;
 
 use crate::application::exit::ApplicationError;
 use crate::call_error::{CallError, StopError};
 use crate::child_spec::StartError;
-use crate::process::error::AttachError;
-use crate::process::error::LinkError;
+use crate::process::error::{AttachError, LinkError, NameError, SpawnError};
 use crate::process::signals::exit::exit_with;
-use crate::reason::{CallFailure, ExitReason};
+use crate::reason::{CallFailure, ErrorReport, ErrorText, ExitReason, IntoExitReason};
 use crate::supervisor::child::ChildError;
 use crate::task::handle::JoinError;
 
-/// Exits the calling process if a result is an error. Other types than [`Result`] cannot implement it.
+/// Exits the calling process if a result is an error. Other types than [`Result`] cannot implement it; `Kind` is the
+/// kind of error, and is inferred.
 #[expect(private_bounds, reason = "sealed: only `Result` implements it")]
-pub trait OrExit<T>: Sealed {
+pub trait OrExit<T, Kind>: Sealed {
     /// Returns the value. On an error, exits the calling process with the reason of [`ExitReason::error`]: a failed call
     /// becomes [`ExitReason::Call`] with the exit reason of the server, a failed start the reason of the failure, and so
-    /// on; any other error is contained in the reason as it is.
+    /// on; any other error is contained in the reason as it is, and
+    /// [`downcast_ref`](ExitReason::downcast_ref) returns it.
+    ///
+    /// | error | in the reason |
+    /// | --- | --- |
+    /// | a type that implements [`Error`], `Send` and `Sync` | the error; the text shows its sources, too |
+    /// | `Box<dyn Error + Send + Sync>`, `anyhow::Error`, `eyre::Report`, `miette::Report` | the box, or what [`ExitReason::error`] makes of the error in it |
+    /// | `Box<dyn Error>` | its text, or what [`ExitReason::error`] makes of the error in it: the box itself must stay on its thread |
+    /// | `String`, `&str`, `Cow<str>` | the text, as a `String` |
+    /// | [`ExitReason`] | nothing else: it is the reason |
+    ///
+    /// For any other type that converts into `Box<dyn Error + Send + Sync>` write `.map_err(Box::<dyn Error + Send +
+    /// Sync>::from)` first.
     ///
     /// # Differences from Erlang
     /// This is Elixir's `exit(error)`, of class *exit*, not a function with `!`, which raises: a plain process that
     /// exits by it logs no crash, [`catch_exit`](crate::process::Attempt::catch_exit) catches it, and
     /// [`rescue`](crate::process::Attempt::rescue) does not. `expect` and `unwrap` raise.
-    ///
-    /// `Box<dyn Error + Send + Sync>` does not implement [`Error`]: use
-    /// `.unwrap_or_else(|error| process::exit_with(error))`, or `.map_err(InitError::stop)?` in `init`. Errors of
-    /// `anyhow` convert into such boxes with `into`.
     ///
     /// # Panics
     /// On a thread that is not a process, if the result is an error.
@@ -40,6 +51,9 @@ pub trait OrExit<T>: Sealed {
     ///     number
     /// });
     /// assert_eq!(result.unwrap_err().to_string(), "invalid digit found in string");
+    ///
+    /// let result = process::attach(|| Err("no configuration".to_owned()).or_exit());
+    /// assert_eq!(result, Err(process::AttachError::Exited("no configuration".into())) as Result<(), _>);
     /// ```
     fn or_exit(self) -> T;
 }
@@ -49,13 +63,56 @@ trait Sealed {}
 
 impl<T, E> Sealed for Result<T, E> {}
 
-impl<T, E: Error + Send + Sync + 'static> OrExit<T> for Result<T, E> {
+impl<T, E: IntoExitReason<Kind>, Kind> OrExit<T, Kind> for Result<T, E> {
     #[track_caller]
     fn or_exit(self) -> T {
         match self {
             Ok(value) => value,
-            Err(error) => exit_with(ExitReason::error(error)),
+            Err(error) => exit_with(error.into_exit_reason()),
         }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> IntoExitReason<&'static dyn Error> for E {
+    fn into_exit_reason(self) -> ExitReason {
+        ExitReason::error(self)
+    }
+}
+
+impl<E: ErrorReport> IntoExitReason<Box<dyn Error + Send + Sync>> for E {
+    fn into_exit_reason(self) -> ExitReason {
+        exit_reason_of(self.as_ref()).unwrap_or_else(|| ExitReason::from_report(self))
+    }
+}
+
+impl IntoExitReason<Box<dyn Error>> for Box<dyn Error> {
+    fn into_exit_reason(self) -> ExitReason {
+        // A reason may be dropped on any thread, this box only on its own.
+        exit_reason_of(&*self).unwrap_or_else(|| ExitReason::new(ErrorText(&*self).to_string()))
+    }
+}
+
+impl IntoExitReason<String> for String {
+    fn into_exit_reason(self) -> ExitReason {
+        self.into()
+    }
+}
+
+impl IntoExitReason<&'static str> for &str {
+    fn into_exit_reason(self) -> ExitReason {
+        self.to_owned().into()
+    }
+}
+
+impl IntoExitReason<Cow<'static, str>> for Cow<'_, str> {
+    fn into_exit_reason(self) -> ExitReason {
+        self.into_owned().into()
+    }
+}
+
+impl IntoExitReason<Self> for ExitReason {
+    fn into_exit_reason(self) -> ExitReason {
+        self
     }
 }
 
@@ -78,7 +135,8 @@ impl ExitReason {
     /// | [`ChildError`] `Start`, `NoSupervisor` | that of the error in it |
     /// | [`ApplicationError`] `Failed` | that of the [`StartError`] in it |
     /// | [`AttachError`] `Exited`, `Spawn` | the reason of the process, that of the [`SpawnError`] in it |
-    /// | [`LinkError`] `NoProc` | [`NoProc`](Self::NoProc) |
+    /// | [`LinkError`], [`NameError`] `NoProc` | [`NoProc`](Self::NoProc) |
+    /// | [`SpawnError`], [`StartError`] `Name` | that of the [`NameError`] in it |
     /// | any other variant, any other error | [`Other`](Self::Other) with the error |
     ///
     /// [`SpawnError`]: crate::process::SpawnError
@@ -92,6 +150,30 @@ impl ExitReason {
     /// ```
     pub fn error<E: Error + Send + Sync + 'static>(error: E) -> Self {
         exit_reason_of(&error).unwrap_or_else(|| Self::from_error_value(error))
+    }
+
+    /// Converts what `?` was applied to in an `init`: an error, an error report, or text. Like [`ExitReason::error`]
+    /// for all of them, except that the sources of an error cannot be found.
+    pub(crate) fn from_convertible<E: Any + fmt::Display + fmt::Debug + Send + Sync>(error: E) -> Self {
+        /// Takes the value, if its type is `T`.
+        fn take<T: Any>(slot: &mut dyn Any) -> Option<T> {
+            slot.downcast_mut::<Option<T>>().and_then(Option::take)
+        }
+        if let Some(reason) = exit_reason_of_any(&error) {
+            return reason;
+        }
+        let mut slot = Some(error);
+        if let Some(report) = take::<Box<dyn Error + Send + Sync>>(&mut slot) {
+            return report.into();
+        }
+        if let Some(text) = take::<String>(&mut slot) {
+            return text.into();
+        }
+        if let Some(text) = take::<&'static str>(&mut slot) {
+            return text.into();
+        }
+        let Some(error) = slot else { unreachable!("what was taken has been returned") };
+        Self::from_printable(error)
     }
 }
 
@@ -108,38 +190,58 @@ impl ExitReason {
 /// ```
 impl From<Box<dyn Error + Send + Sync>> for ExitReason {
     fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        exit_reason_of(&*error).unwrap_or_else(|| Self::from_boxed_error(error))
+        exit_reason_of(&*error).unwrap_or_else(|| Self::from_report(error))
     }
 }
 
-/// Returns the exit reason in an error of this crate; `None` for any other error.
-fn exit_reason_of(error: &(dyn Error + 'static)) -> Option<ExitReason> {
-    // `or_exit` accepts every error type, so the types of this crate are found by downcasting.
-    if let Some(call) = error.downcast_ref() {
-        Some(call_failure(call))
-    } else if let Some(join) = error.downcast_ref() {
-        Some(join_failure(join))
-    } else if let Some(start) = error.downcast_ref() {
-        start_failure(start)
-    } else if let Some(stop) = error.downcast_ref() {
-        stop_failure(stop)
-    } else if let Some(child) = error.downcast_ref() {
-        match child {
-            ChildError::Start(start) => Some(ExitReason::error(start.clone())),
-            ChildError::NoSupervisor(call) => Some(call_failure(call)),
-            _ => None,
+/// Writes a function that returns the exit reason in an error of this crate, and `None` for any other value. The types
+/// are found by downcasting, because every error type is accepted.
+macro_rules! define_exit_reason_of {
+    ($name:ident, $value:ty) => {
+        fn $name(error: &$value) -> Option<ExitReason> {
+            if let Some(call) = error.downcast_ref() {
+                Some(call_failure(call))
+            } else if let Some(join) = error.downcast_ref() {
+                Some(join_failure(join))
+            } else if let Some(start) = error.downcast_ref() {
+                start_failure(start)
+            } else if let Some(stop) = error.downcast_ref() {
+                stop_failure(stop)
+            } else if let Some(child) = error.downcast_ref() {
+                child_failure(child)
+            } else if let Some(attach) = error.downcast_ref() {
+                Some(attach_failure(attach))
+            } else if let Some(SpawnError::Name(name)) = error.downcast_ref() {
+                Some(ExitReason::error(name.clone()))
+            } else if let Some(ApplicationError::Failed(start)) = error.downcast_ref() {
+                Some(ExitReason::error(start.clone()))
+            } else if matches!(error.downcast_ref(), Some(LinkError::NoProc))
+                || matches!(error.downcast_ref(), Some(NameError::NoProc))
+            {
+                Some(ExitReason::NoProc)
+            } else {
+                None
+            }
         }
-    } else if let Some(attach) = error.downcast_ref() {
-        Some(match attach {
-            AttachError::Exited(reason) => reason.clone(),
-            AttachError::Spawn(spawn) => ExitReason::error(spawn.clone()),
-        })
-    } else if let Some(ApplicationError::Failed(start)) = error.downcast_ref() {
-        Some(ExitReason::error(start.clone()))
-    } else if let Some(LinkError::NoProc) = error.downcast_ref() {
-        Some(ExitReason::NoProc)
-    } else {
-        None
+    };
+}
+
+define_exit_reason_of!(exit_reason_of, dyn Error + 'static);
+define_exit_reason_of!(exit_reason_of_any, dyn Any);
+
+/// Returns the exit reason in a failed request to a supervisor; `None` if the error itself is the reason.
+fn child_failure(error: &ChildError) -> Option<ExitReason> {
+    match error {
+        ChildError::Start(start) => Some(ExitReason::error(start.clone())),
+        ChildError::NoSupervisor(call) => Some(call_failure(call)),
+        _ => None,
+    }
+}
+
+fn attach_failure(error: &AttachError) -> ExitReason {
+    match error {
+        AttachError::Exited(reason) => reason.clone(),
+        AttachError::Spawn(spawn) => ExitReason::error(spawn.clone()),
     }
 }
 
@@ -149,6 +251,7 @@ fn start_failure(error: &StartError) -> Option<ExitReason> {
         StartError::Failed(reason) => Some(reason.clone()),
         StartError::NoSupervisor(call) => Some(call_failure(call)),
         StartError::Timeout { .. } => Some(ExitReason::Timeout),
+        StartError::Name(name) => Some(ExitReason::error(name.clone())),
         _ => None,
     }
 }

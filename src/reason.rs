@@ -4,6 +4,7 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
 use std::fmt;
+use std::ops::DerefMut;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -137,9 +138,14 @@ impl ExitReason {
         !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownWith(_))
     }
 
-    /// Creates a reason that contains a boxed error, whose type is not known.
-    pub(crate) fn from_boxed_error(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self::Other(ReasonValue::wrap(BoxedError(error)))
+    /// Creates a reason that contains an error report: a box around an error whose type is not known.
+    pub(crate) fn from_report<E: ErrorReport>(report: E) -> Self {
+        Self::Other(ReasonValue::wrap(ReportValue(report)))
+    }
+
+    /// Creates a reason that contains a value which can be printed, but need not be an error.
+    pub(crate) fn from_printable<E: Any + fmt::Display + fmt::Debug + Send + Sync>(value: E) -> Self {
+        Self::Other(ReasonValue::wrap(PrintableValue(value)))
     }
 
     /// Returns the value in the reason, if there is one and its type is `T`: the argument of [`ExitReason::new`],
@@ -240,29 +246,80 @@ impl<E: Error + Send + Sync + 'static> DynValue for ErrorValue<E> {
     }
 }
 
-/// An error whose type is not known.
-struct BoxedError(Box<dyn Error + Send + Sync>);
+/// A box around an error whose type is not known: `Box<dyn Error + Send + Sync>`, or the error type of `anyhow`, `eyre`
+/// or `miette`. None of them implements [`Error`]. `DerefMut` leaves out `Arc<dyn Error + Send + Sync>`, which does.
+pub(crate) trait ErrorReport:
+    AsRef<dyn Error + Send + Sync> + DerefMut + fmt::Debug + Send + Sync + 'static
+{
+}
 
-impl DynValue for BoxedError {
+impl<E> ErrorReport for E where
+    E: AsRef<dyn Error + Send + Sync> + DerefMut + fmt::Debug + Send + Sync + 'static
+{
+}
+
+/// An error report.
+struct ReportValue<E>(E);
+
+impl<E: ErrorReport> DynValue for ReportValue<E> {
     fn as_any(&self) -> &dyn Any {
-        // The box, not the error in it, whose type is known only as `dyn Error`.
+        // The report, not the error in it, whose type is known only as `dyn Error`.
         &self.0
     }
     fn equals(&self, other: &dyn Any) -> bool {
         other
-            .downcast_ref::<Box<dyn Error + Send + Sync>>()
-            .is_some_and(|other| other.to_string() == self.0.to_string())
+            .downcast_ref::<E>()
+            .is_some_and(|other| other.as_ref().to_string() == self.0.as_ref().to_string())
     }
     fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt_with_sources(&*self.0, f)
+        fmt_with_sources(self.0.as_ref(), f)
     }
     fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
+/// A value that can be printed, and of which nothing else is known: perhaps an error, perhaps an error report.
+struct PrintableValue<E>(E);
+
+impl<E: Any + fmt::Display + fmt::Debug + Send + Sync> DynValue for PrintableValue<E> {
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<E>().is_some_and(|other| other.to_string() == self.0.to_string())
+    }
+    fn fmt_display(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The alternate form of an error report is its text followed by that of its sources.
+        let (text, with_sources) = (self.0.to_string(), format!("{:#}", self.0));
+        let has_sources = with_sources.strip_prefix(&text).is_some_and(|sources| sources.starts_with(": "));
+        f.write_str(if has_sources { &with_sources } else { &text })
+    }
+    fn fmt_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// What [`OrExit`](crate::OrExit) and the body of a worker accept as an error.
+///
+/// `Kind` tells the implementations apart, and is inferred: no type has two of them. Without it the one for every
+/// [`Error`] and the one for text could not exist together, because std may implement `Error` for `String` one day.
+pub(crate) trait IntoExitReason<Kind> {
+    /// Converts the error.
+    fn into_exit_reason(self) -> ExitReason;
+}
+
 /// Maximum number of sources that are displayed: an error may by mistake be its own source.
 const MAX_CAUSES: usize = 32;
+
+/// An error whose `Display` shows its sources, too.
+pub(crate) struct ErrorText<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for ErrorText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_sources(self.0, f)
+    }
+}
 
 /// Displays an error and its sources, separated by colons.
 fn fmt_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -524,7 +581,7 @@ mod tests {
                 "Other(ParseIntError { kind: InvalidDigit })",
                 "invalid digit found in string",
             ),
-            (ExitReason::from_boxed_error(boxed()), r#"Other("no disk")"#, "no disk"),
+            (ExitReason::from_report(boxed()), r#"Other("no disk")"#, "no disk"),
             (
                 ExitReason::Call(Arc::new(failure)),
                 r#"Call(CallFailure { reason: NoProc, server: "server" })"#,

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::server;
-use crate::agent::server::CreateValue;
+use crate::agent::server::{CallFunction, CreateValue};
 use crate::call_error::CallError;
 use crate::child_spec::{ChildSpec, StartError};
 use crate::gen_server::call::DEFAULT_CALL_TIMEOUT;
 use crate::gen_server::handle::define_handle;
 use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
+use crate::gen_server::reply::Caller;
 use crate::gen_server::spec::ServerSpec;
 use crate::process::control::type_name::short_type_name;
 use crate::sync::Mutex;
@@ -334,6 +335,38 @@ impl<T: 'static> AgentRef<T> {
     ) -> Result<R, CallError> {
         // The function and its reply handle are boxed together, so the type `R` is erased in the message.
         self.server.call_timeout(timeout, |from| Box::new(move |value: &mut T| from.reply(function(value))))
+    }
+
+    /// Waits until the agent is started, if it is not running, then changes the value and returns the result of the
+    /// function; all that for at most `timeout`. For an agent that a supervisor restarts; see
+    /// [`ServerRef::call_when_started`](crate::gen_server::ServerRef::call_when_started) for what is guaranteed. The
+    /// function runs at most once.
+    ///
+    /// # Errors
+    /// [`CallError::NoProc`] if no agent gets the name in time; the others like
+    /// [`ServerRef::call`](crate::gen_server::ServerRef::call).
+    ///
+    /// ```
+    /// # use rethread::agent::{Agent, AgentRef};
+    /// # use rethread::prelude::*;
+    /// # use std::time::Duration;
+    /// const VISITORS: AgentRef<u64> = AgentRef::named("doc.restarted visitors");
+    ///
+    /// let system = Supervisor::start_link([Agent::child_spec(|| 0).name(VISITORS)], Strategy::OneForOne)?;
+    /// process::exit(VISITORS.whereis().expect("it is running"), ExitReason::Kill);
+    /// assert_eq!(VISITORS.get_and_update_when_started(Duration::from_secs(5), |n| *n)?, 0);
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_and_update_when_started<R: Send + 'static>(
+        &self,
+        timeout: Duration,
+        function: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> Result<R, CallError> {
+        let request = |from: Caller<R>| -> CallFunction<T> {
+            Box::new(move |value: &mut T| from.reply(function(value)))
+        };
+        self.server.call_when_started_timeout(timeout, request)
     }
 
     /// Changes the value, but does not wait for it: Elixir's `Agent.cast`. Neither a missing agent nor a

@@ -10,7 +10,7 @@ use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::reply_slot::{Outcome, ReplySlot};
 use crate::gen_server::server_ref::Resolved;
-use crate::gen_server::server_ref::ServerRef;
+use crate::gen_server::server_ref::{ServerRef, Target};
 use crate::gen_server::wait_graph::WaitEdge;
 use crate::pid::MonitorRef;
 use crate::process::control::block::ExitListener;
@@ -18,6 +18,7 @@ use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::Watcher;
 use crate::process::control::local;
 use crate::process::control::local::{CurrentProcess, Exiting, enter_runtime_call};
+use crate::process::control::table;
 use crate::process::control::type_name::public_type_name;
 use crate::process::mailbox::inbox::MailboxQueue;
 use crate::process::mailbox::throttle;
@@ -26,6 +27,7 @@ use crate::process::signals::monitor::remove_watcher;
 use crate::process::signals::monitor::watch_block;
 use crate::process::signals::monitor::watch_exit;
 use crate::reason::ExitReason;
+use crate::sync;
 use crate::unwind::catch_and_log;
 
 /// The timeout of [`ServerRef::call`]: five seconds, as in Erlang and Elixir.
@@ -127,11 +129,7 @@ impl<S: GenServer> ServerRef<S> {
         let resolved = self.resolve().ok_or_else(no_proc)?;
         let server = resolved.block();
         // Refuse what can never be answered before anything is sent.
-        let mailbox = Self::mailbox_of(server).map_err(|found| CallError::WrongType {
-            server: self.to_string().into(),
-            expected: public_type_name::<S>(),
-            found,
-        })?;
+        let mailbox = self.checked_mailbox(server)?;
         let from = me.as_ref().map(|me| me.block.pid);
         if from == Some(server.pid) {
             return Err(CallError::CallingSelf { server: self.to_string().into() });
@@ -154,13 +152,169 @@ impl<S: GenServer> ServerRef<S> {
         server.parker.unpark_after_push();
         // The deadline is computed only now, because reading the clock overlaps with the work of the server
         // here.
-        match wait_for_reply(&slot, server, deadline(timeout)) {
+        self.reply_of(wait_for_reply(&slot, server, deadline(timeout)), timeout)
+    }
+
+    /// Converts the outcome of the wait for a reply; `None` means that the deadline has passed.
+    #[inline]
+    fn reply_of<R>(&self, outcome: Option<Outcome<R>>, timeout: Duration) -> Result<R, CallError> {
+        match outcome {
             Some(Outcome::Answered(value)) => Ok(value),
             Some(Outcome::Exited(reason)) => {
                 Err(CallError::Exited { server: self.to_string().into(), reason })
             }
             Some(Outcome::NoReply) => Err(CallError::NoReply { server: self.to_string().into() }),
             None => Err(self.timed_out(timeout)),
+        }
+    }
+
+    /// Waits until the server is started, if it is not running, then sends a request and waits for the reply; all that
+    /// for at most five seconds. For callers of a server that a supervisor restarts: instead of [`CallError::NoProc`]
+    /// they get the reply of the next process, or wait for the first one.
+    ///
+    /// The handle must be one by name or key: plain names, the keys of a [`Registry`](crate::registry::Registry), and
+    /// the partitions of a [`PartitionSupervisor`](crate::supervisor::PartitionSupervisor), where the supervisor is
+    /// waited for, too. Other tables wait if their [`Via::whereis_timeout`](crate::process::Via::whereis_timeout) does.
+    /// A handle by process or pid does not wait: no other process will have that pid.
+    ///
+    /// # At most once
+    /// `request` is called at most once, and at most one process receives the message. It is sent again only if it was
+    /// certainly not delivered, because the process that had the name was exiting. If the server exits after the
+    /// request is in its mailbox, the call fails with [`CallError::Exited`], even if the server had not begun to handle
+    /// it; so it does if `init` fails, because a server has its name before `init` runs.
+    ///
+    /// Do not use it in the `init` of a child for a sibling that is started later, nor in a supervisor: the supervisor
+    /// starts the next child only when this `init` has returned.
+    ///
+    /// # Errors
+    /// [`CallError::NoProc`] if no process gets the name in time: the request was not sent. The others like
+    /// [`call`](Self::call). An exit signal interrupts the wait.
+    ///
+    /// ```
+    /// # use rethread::prelude::*;
+    /// # pub struct Counter { n: i64 }
+    /// # pub enum Ask { Add(i64, Caller<i64>) }
+    /// # impl GenServer for Counter {
+    /// # type Args = (); type Call = Ask; type Cast = Infallible;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter { n: 0 }) }
+    /// # fn handle_call(&mut self, Ask::Add(k, from): Ask, _: &mut Context<Self>) -> Next { self.n += k; from.reply(self.n) }
+    /// # }
+    /// const COUNTER: ServerRef<Counter> = ServerRef::named("doc.restarted counter");
+    ///
+    /// let system = Supervisor::start_link([Counter::child_spec(()).name(COUNTER)], Strategy::OneForOne)?;
+    /// process::exit(COUNTER.whereis().expect("it is running"), ExitReason::Kill);
+    /// // Its supervisor has not started the next one yet.
+    /// assert_eq!(COUNTER.call_when_started(|from| Ask::Add(1, from))?, 1);
+    /// # system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call_when_started<R: Send + 'static>(
+        &self,
+        request: impl FnOnce(Caller<R>) -> S::Call,
+    ) -> Result<R, CallError> {
+        self.call_when_started_timeout(DEFAULT_CALL_TIMEOUT, request)
+    }
+
+    /// Waits until the server is started, then calls it, like [`call_when_started`](Self::call_when_started), but for
+    /// at most `timeout`, which includes both waits; with `Duration::MAX` there is no limit.
+    ///
+    /// # Errors
+    /// [`CallError`], like [`call_when_started`](Self::call_when_started).
+    ///
+    /// ```
+    /// # use rethread::prelude::*;
+    /// # pub struct Counter;
+    /// # pub enum Ask { Get(Caller<i64>) }
+    /// # impl GenServer for Counter {
+    /// # type Args = (); type Call = Ask; type Cast = Infallible;
+    /// # fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Counter) }
+    /// # fn handle_call(&mut self, Ask::Get(from): Ask, _: &mut Context<Self>) -> Next { from.reply(7) }
+    /// # }
+    /// use rethread::gen_server::CallError;
+    /// use std::time::Duration;
+    ///
+    /// const MISSING: ServerRef<Counter> = ServerRef::named("doc.never started");
+    ///
+    /// let result = MISSING.call_when_started_timeout(Duration::from_millis(10), Ask::Get);
+    /// assert!(matches!(result, Err(CallError::NoProc { .. })));
+    /// ```
+    pub fn call_when_started_timeout<R: Send + 'static>(
+        &self,
+        timeout: Duration,
+        request: impl FnOnce(Caller<R>) -> S::Call,
+    ) -> Result<R, CallError> {
+        if matches!(self.target, Target::Process(_) | Target::Pid(_)) {
+            return self.call_timeout(timeout, request);
+        }
+        // One deadline for all waits, and one message, whichever process takes it.
+        let deadline = deadline(timeout);
+        let me = enter_call().map_err(|Exiting| CallError::Exiting)?;
+        let from = me.as_ref().map(|me| me.block.pid);
+        let slot = ReplySlot::new();
+        let mut request = Some(request);
+        let mut unsent = None;
+        loop {
+            let no_proc = || CallError::NoProc { server: self.to_string().into() };
+            let server = self.find_block_until(deadline).ok_or_else(no_proc)?;
+            let mailbox = self.checked_mailbox(&server)?;
+            if from == Some(server.pid) {
+                return Err(CallError::CallingSelf { server: self.to_string().into() });
+            }
+            if let Some(request) = request.take() {
+                let message = request(Caller::new(Arc::clone(&slot)));
+                unsent = Some(Envelope::Call { from, message });
+            }
+            let Some(message) = unsent.take() else { unreachable!("a message that was not sent is kept") };
+            let wait_edge =
+                WaitEdge::try_add(me.as_ref(), &server).map_err(|cycle| CallError::Deadlock { cycle })?;
+            match mailbox.push_message(&server, message) {
+                Ok(()) => {
+                    server.parker.unpark_after_push();
+                    return self.reply_of(wait_for_reply(&slot, &server, deadline), timeout);
+                }
+                Err(message) => unsent = Some(message),
+            }
+            // The process was found running, but has begun to exit: wait for the next holder of the name.
+            drop(wait_edge);
+            if !wait_for_exit(server, deadline) {
+                return Err(self.timed_out(timeout));
+            }
+        }
+    }
+
+    /// Returns the mailbox of the server.
+    #[inline]
+    fn checked_mailbox<'a>(
+        &self,
+        server: &'a ProcessBlock,
+    ) -> Result<&'a MailboxQueue<Envelope<S>>, CallError> {
+        Self::mailbox_of(server).map_err(|found| CallError::WrongType {
+            server: self.to_string().into(),
+            expected: public_type_name::<S>(),
+            found,
+        })
+    }
+
+    /// Waits until a running process has the name or key; `None` at the deadline, and at once if the table does not
+    /// wait.
+    fn find_block_until(&self, deadline: Option<Instant>) -> Option<Arc<ProcessBlock>> {
+        loop {
+            if let Some(found) = self.find_block() {
+                return Some(found);
+            }
+            let registered = self.whereis_timeout(remaining(deadline))?;
+            if let Some(found) = self.find_block() {
+                return Some(found);
+            }
+            // It has exited since, or its table still lists a process that is exiting: wait until its name is free. A
+            // table that lists a process which has exited is not asked again and again.
+            let may_change = match table::get(registered) {
+                Some(exiting) => wait_for_exit(exiting, deadline),
+                None => !matches!(&self.target, Target::Via(key) if key.whereis() == Some(registered)),
+            };
+            if !may_change {
+                return None;
+            }
         }
     }
 
@@ -292,6 +446,16 @@ impl<S: GenServer> ServerRef<S> {
 /// Returns the deadline of a timeout; `None` for `Duration::MAX`, which means no timeout.
 fn deadline(timeout: Duration) -> Option<Instant> {
     (timeout != Duration::MAX).then(|| timer_thread::deadline_after(timeout))
+}
+
+/// Returns the time until a deadline; `Duration::MAX` without one.
+fn remaining(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(sync::now()))
+}
+
+/// Waits until a process that is exiting has exited. Returns `false` if the deadline passes first.
+fn wait_for_exit(process: Arc<ProcessBlock>, deadline: Option<Instant>) -> bool {
+    watch_block(process).wait_timeout(remaining(deadline)).is_some()
 }
 
 /// Begins a call that sends a request and waits: like [`enter_runtime_call`], and records a send. Returns the calling

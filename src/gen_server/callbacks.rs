@@ -134,6 +134,63 @@ pub trait GenServer: Sized + 'static {
     fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         let _ = (reason, cx);
     }
+
+    /// Returns the text by which the report of a crash shows a request. The default is `None`: it is not shown.
+    ///
+    /// It is called for every request before `handle_call`, because the handler consumes the request: keep it short,
+    /// and leave out passwords and other secrets. A report shows at most the first 1,024 bytes. With `#[derive(Debug)]`
+    /// it is `Some(format!("{call:?}"))`; [`Caller`](crate::gen_server::Caller) implements `Debug`. A panic in it is
+    /// one of the server.
+    ///
+    /// Together with [`format_cast`](Self::format_cast) and [`format_state`](Self::format_state) it is Erlang's
+    /// `format_status`.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    ///
+    /// struct Divider { calls: u64 }
+    /// #[derive(Debug)]
+    /// enum Ask { Divide(i32, i32, Caller<i32>) }
+    ///
+    /// impl GenServer for Divider {
+    ///     type Args = (); type Call = Ask; type Cast = Infallible;
+    ///     fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Divider { calls: 0 }) }
+    ///     fn handle_call(&mut self, Ask::Divide(n, by, from): Ask, _: &mut Context<Self>) -> Next {
+    ///         self.calls += 1;
+    ///         from.reply(n / by)
+    ///     }
+    ///     fn format_call(ask: &Ask) -> Option<String> {
+    ///         Some(format!("{ask:?}"))
+    ///     }
+    ///     fn format_state(&self) -> Option<String> {
+    ///         Some(format!("after {} calls", self.calls))
+    ///     }
+    /// }
+    ///
+    /// let divider = Divider::start(())?;
+    /// // The report contains "last message: Divide(1, 0, Caller)" and "state: after 1 calls".
+    /// assert!(divider.call(|from| Ask::Divide(1, 0, from)).is_err());
+    /// # Ok::<(), rethread::StartError>(())
+    /// ```
+    fn format_call(call: &Self::Call) -> Option<String> {
+        let _ = call;
+        None
+    }
+
+    /// Returns the text by which the report of a crash shows a message without a reply, like
+    /// [`format_call`](Self::format_call). The default is `None`: it is not shown.
+    fn format_cast(cast: &Self::Cast) -> Option<String> {
+        let _ = cast;
+        None
+    }
+
+    /// Returns the text by which the report of a crash shows the state. The default is `None`: it is not shown.
+    ///
+    /// It is called once, after the crash, with the state as the panic left it. A report shows at most the first 1,024
+    /// bytes. A panic in it is logged, and the report continues without the state.
+    fn format_state(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A message from the runtime to a server.
@@ -197,11 +254,21 @@ impl From<ExitReason> for InitError {
     }
 }
 
-// Makes `?` work in `init`. For this `InitError` must not implement `Error`: it would overlap with `From<T>
-// for T`.
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for InitError {
+/// Makes `?` work in `init`, for every error that converts into `Box<dyn Error + Send + Sync>`: types that implement
+/// [`Error`](std::error::Error), the boxes themselves, the errors of `anyhow` and `eyre`, `String` and `&'static str`.
+/// The start fails with [`ExitReason::error`] of it, and [`downcast_ref`](ExitReason::downcast_ref) returns the value
+/// that `?` was applied to.
+///
+/// The text of the reason shows the sources of an error report, but not those of other errors: only the conversion,
+/// which would hide the type of the error from `downcast_ref`, gives access to them. `.map_err(ExitReason::error)?`
+/// shows both.
+// For this `InitError` must not convert into such a box: it would overlap with `From<T> for T`.
+impl<E> From<E> for InitError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + fmt::Display + fmt::Debug + Send + Sync + 'static,
+{
     fn from(error: E) -> Self {
-        Self::Stop(ExitReason::error(error))
+        Self::Stop(ExitReason::from_convertible(error))
     }
 }
 

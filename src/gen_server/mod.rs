@@ -88,6 +88,7 @@
 //! | --- | --- |
 //! | send a request and wait for the reply, for at most 5 s | [`ServerRef::call`] |
 //! | the same with another timeout, or without one | [`ServerRef::call_timeout`], [`ServerRef::call_infinity`] |
+//! | wait until the server is started or restarted, then call it | [`ServerRef::call_when_started`], [`ServerRef::call_when_started_timeout`] |
 //! | send a message without a reply | [`ServerRef::cast`] |
 //! | send a cast to the server itself, at once or later | [`Context::cast`], [`Context::send_after`] |
 //! | find, monitor or watch the process | [`ServerRef::whereis`], [`ServerRef::whereis_timeout`], [`ServerRef::monitor`], [`ServerRef::watch`] |
@@ -106,6 +107,7 @@
 //! | [`handle_info`](GenServer::handle_info) | a timeout, a `Down`, a trapped exit: [`Info`] | logs a warning and drops the message |
 //! | [`handle_continue`](GenServer::handle_continue) | a continuation that a callback requested | waits for the next message |
 //! | [`terminate`](GenServer::terminate) | cleanup before the exit | nothing |
+//! | [`format_call`](GenServer::format_call), [`format_cast`](GenServer::format_cast), [`format_state`](GenServer::format_state) | the last message and the state, for the report of a crash | they are not shown |
 //!
 //! A server without casts has `type Cast = Infallible` and no `handle_cast`. Each callback returns a [`Next`]:
 //! wait for the next message, with or without a timeout; continue; or stop.

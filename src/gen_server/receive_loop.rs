@@ -14,10 +14,12 @@ use crate::gen_server::reply::{Caller, Next, NextAction};
 use crate::gen_server::wait_graph::remove_edge;
 use crate::pid::Pid;
 use crate::process::control::activity::Activity;
-use crate::process::control::block::Phase;
+use crate::process::control::block::ProcessBlock;
 use crate::process::control::local::CurrentProcess;
 use crate::process::control::type_name::public_type_name;
+use crate::process::lifecycle::init_ack::confirm_start;
 use crate::process::mailbox::inbox::{Event, Inbox};
+use crate::process::observe::crash_report;
 use crate::process::park::timer_thread;
 use crate::process::signals::deliver;
 use crate::process::signals::exit;
@@ -55,21 +57,15 @@ pub(crate) fn run_server<S: GenServer>(
         Ok(server) => server,
         Err(init_error) => return fail_start(init_error, &failure),
     };
-    // The start is decided here, under the lock. If the process was killed while `init` ran, the start has
-    // failed, and the starter gets only the error. Otherwise the starter is notified of a later exit like
-    // every linked process.
-    let mut state = me.block.lock();
-    let is_running = matches!(state.phase, Phase::Running);
-    if is_running {
-        state.no_exit_message_to = None;
-    }
-    drop(state);
+    // The start is decided here: it has failed if the process was killed while `init` ran.
+    let is_running = confirm_start(&me.block);
+    let mut last_message = LastMessage::default();
     let result = exception::catch(|| {
         if is_running {
             started.reply_uninterruptible(());
         }
         me.checkpoint(); // Unwinds here if the process was killed while `init` ran.
-        receive_loop(&mut server, inbox, &mut cx, &me)
+        receive_loop(&mut server, inbox, &mut cx, &me, &mut last_message)
     });
     if matches!(result, Err(Exception::ExitSignal)) {
         // An exit signal that it does not trap: `terminate` does not run. The reason is set already, this one
@@ -85,13 +81,7 @@ pub(crate) fn run_server<S: GenServer>(
         Err(unwound) => (None, unwound.into_exit_reason().unwrap_or(ExitReason::Normal)),
     };
     if reason.is_abnormal() {
-        catch_and_log("the logger", || {
-            log::error!(
-                "server {} ({}) stopped while {last_activity}: {reason}",
-                cx.pid(),
-                public_type_name::<S>()
-            );
-        });
+        report_crash(&me.block, &server, &reason, last_activity, &last_message);
     }
     // A failure in `terminate` replaces the reason.
     let reason = match exception::catch(|| server.terminate(&reason, &mut cx)) {
@@ -101,6 +91,40 @@ pub(crate) fn run_server<S: GenServer>(
     // Sends the reply of `and_stop`.
     drop(reply);
     begin_shutdown(&me, server, reason);
+}
+
+/// The message that a server handles or has handled last, for the report of a crash.
+#[derive(Default)]
+struct LastMessage {
+    /// The caller, if it is a process and waits for a reply.
+    from: Option<Pid>,
+    /// The text that the server has made of it.
+    text: Option<String>,
+}
+
+/// Logs that a server stops with an abnormal reason: what it did, for which caller, with which message and state. The
+/// crash report follows when the process has exited.
+fn report_crash<S: GenServer>(
+    block: &ProcessBlock,
+    server: &S,
+    reason: &ExitReason,
+    activity: Activity,
+    last_message: &LastMessage,
+) {
+    // Without a logger the one line of the crash report must do.
+    if !crash_report::has_logger() {
+        return;
+    }
+    // User code, which may panic: the report continues without the state.
+    let mut state = None;
+    catch_and_log("format_state", || state = server.format_state());
+    let from = last_message.from.filter(|_| activity == Activity::Call);
+    let details = [
+        ("caller", from.map(crash_report::caller_name)),
+        ("last message", last_message.text.as_deref().map(crash_report::shorten)),
+        ("state", state.as_deref().map(crash_report::shorten)),
+    ];
+    crash_report::report_stop(block, public_type_name::<S>(), activity, reason, &details);
 }
 
 /// Records why `init` failed, and exits with the reason of [`InitError::Stop`].
@@ -132,6 +156,7 @@ fn receive_loop<S: GenServer>(
     inbox: &mut Inbox<Envelope<S>>,
     cx: &mut Context<S>,
     me: &CurrentProcess,
+    last_message: &mut LastMessage,
 ) -> (impl Drop + use<S>, ExitReason) {
     let mut next = cx.after_init.take().unwrap_or_else(Next::wait);
     loop {
@@ -151,7 +176,7 @@ fn receive_loop<S: GenServer>(
             }
             NextAction::Wait(timeout) => {
                 let event = inbox.recv_next(timeout.map(timer_thread::deadline_after));
-                dispatch(server, event, cx, me)
+                dispatch(server, event, cx, me, last_message)
             }
             NextAction::Stop(reason) => Next::stop(reason),
         };
@@ -164,11 +189,13 @@ fn dispatch<S: GenServer>(
     event: Option<Event<Envelope<S>>>,
     cx: &mut Context<S>,
     me: &CurrentProcess,
+    last_message: &mut LastMessage,
 ) -> Next {
     match event {
         Some(Event::Message(Envelope::Call { from, message })) => {
             me.set_activity(Activity::Call);
             me.set_current_caller(from);
+            *last_message = LastMessage { from, text: S::format_call(&message) };
             let next = server.handle_call(message, cx);
             // Not answered: the reply may come from any thread now, so the caller no longer waits for this
             // server.
@@ -179,6 +206,7 @@ fn dispatch<S: GenServer>(
         }
         Some(Event::Message(Envelope::Cast(message))) => {
             me.set_activity(Activity::Cast);
+            last_message.text = S::format_cast(&message);
             server.handle_cast(message, cx)
         }
         Some(Event::Message(Envelope::Stop(reason))) => Next::stop(*reason),

@@ -2,8 +2,9 @@
 //! `ServerSpec`, the options to start and to supervise a server.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::child_spec::{ChildSpec, ChildType, StartError};
+use crate::child_spec::{ChildId, ChildSpec, ChildType, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::gen_server::server_ref::ServerRef;
@@ -11,6 +12,10 @@ use crate::gen_server::start::start_server;
 use crate::pid::MonitorRef;
 use crate::process::control::local;
 use crate::process::control::type_name::short_type_name;
+use crate::process::lifecycle::init_ack::InitAck;
+use crate::process::lifecycle::spawn::Builder;
+use crate::process::lifecycle::worker_result::WorkerResult;
+use crate::process::mailbox::inbox::{Inbox, NoMessages};
 use crate::reason::ExitReason;
 
 /// The functions that start a server, alone or under a supervisor. Every [`GenServer`] implements this trait.
@@ -223,6 +228,80 @@ where
             let me = local::get();
             let server = start_server::<S>(args.clone(), &options, me.as_ref(), None)?;
             server.whereis().ok_or(StartError::Failed(ExitReason::NoProc))
+        })
+    }
+}
+
+/// Children that are plain processes and report when they have started.
+impl ChildSpec {
+    /// Creates a child like [`worker`](Self::worker), whose start waits until the function has called
+    /// [`InitAck::started`]: the supervisor starts the next child only then. If the function fails or exits before that, the
+    /// child has not started, as if the `init` of a server had failed.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use rethread::prelude::*;
+    /// use rethread::process::InitAck;
+    ///
+    /// let acceptor = ChildSpec::acked_worker("acceptor", |ack: InitAck| -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?; // an error makes the start of the supervisor fail
+    ///     ack.started();
+    ///     let address = listener.local_addr()?;
+    ///     let _hook = process::on_exit_request(move || drop(std::net::TcpStream::connect(address)));
+    ///     loop {
+    ///         drop(listener.accept()?);
+    ///         process::checkpoint();
+    ///     }
+    /// });
+    /// let client = ChildSpec::worker("client", || process::sleep(std::time::Duration::MAX)); // finds the port open
+    /// let system = Supervisor::start_link([acceptor, client], Strategy::OneForOne)?;
+    /// system.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn acked_worker<R: WorkerResult<Kind>, Kind>(
+        id: impl Into<ChildId>,
+        body: impl Fn(InitAck) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::acked_worker_with(Builder::new(), id, body)
+    }
+
+    /// Creates a child like [`acked_worker`](Self::acked_worker), whose process has the options of `builder`; its
+    /// [`start_timeout`](Builder::start_timeout) limits the start. Without a name and a label, the id is the label.
+    #[track_caller]
+    pub fn acked_worker_with<R: WorkerResult<Kind>, Kind>(
+        builder: Builder,
+        id: impl Into<ChildId>,
+        body: impl Fn(InitAck) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::acked_receiver_with(builder, id, move |_: &mut Inbox<NoMessages>, ack| {
+            body(ack).exit_on_error()
+        })
+    }
+
+    /// Creates a child like [`receiver`](Self::receiver), whose start waits until the function has called
+    /// [`InitAck::started`].
+    #[track_caller]
+    pub fn acked_receiver<M: Send + 'static>(
+        id: impl Into<ChildId>,
+        body: impl Fn(&mut Inbox<M>, InitAck) + Send + Sync + 'static,
+    ) -> Self {
+        Self::acked_receiver_with(Builder::new(), id, body)
+    }
+
+    /// Creates a child like [`acked_receiver`](Self::acked_receiver), whose process has the options of `builder`; its
+    /// [`start_timeout`](Builder::start_timeout) limits the start. Without a name and a label, the id is the label.
+    #[track_caller]
+    pub fn acked_receiver_with<M: Send + 'static>(
+        builder: Builder,
+        id: impl Into<ChildId>,
+        body: impl Fn(&mut Inbox<M>, InitAck) + Send + Sync + 'static,
+    ) -> Self {
+        let body = Arc::new(body);
+        Self::with_builder(builder, id.into(), move |builder| {
+            // Each start needs its own copy of the body.
+            let body = Arc::clone(&body);
+            Ok(builder.start_receiver_link(move |inbox: &mut Inbox<M>, ack| body(inbox, ack))?.pid())
         })
     }
 }

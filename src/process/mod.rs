@@ -159,6 +159,7 @@ pub use self::control::block::{MonitorTarget, ProcessKind};
 pub use self::control::settings::{Settings, configure, settings};
 pub use self::error::{AttachError, LinkError, NameError, SendError, SpawnError};
 pub use self::lifecycle::attach::{attach, attach_receiver};
+pub use self::lifecycle::init_ack::InitAck;
 pub use self::lifecycle::spawn::{
     Builder, spawn, spawn_link, spawn_monitor, spawn_receiver, spawn_receiver_link, spawn_receiver_monitor,
 };

@@ -13,6 +13,7 @@ use crate::pid::Pid;
 use crate::process::control::local;
 use crate::process::control::settings::settings;
 use crate::process::control::table;
+use crate::process::observe::crash_report;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
 use crate::process::observe::zombie;
@@ -238,6 +239,17 @@ pub(crate) struct Child {
 /// supervisor.
 pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
     catch_and_log("the logger", || log::log!(level, "{text}"));
+}
+
+/// Logs that a supervisor gives up. Without a logger, prints it on standard error.
+pub(crate) fn log_give_up(supervisor: &str, why: &str) {
+    catch_and_log("the logger", || {
+        if crash_report::has_logger() {
+            log::error!("supervisor {supervisor}: {why}, shutting down");
+        } else {
+            crash_report::print_line(&format!("supervisor {supervisor}: {why}, shutting down"));
+        }
+    });
 }
 
 impl Child {

@@ -14,7 +14,7 @@ use crate::process::control::settings::settings;
 use crate::process::park::thread_cache;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{
-    Child, ChildCount, ChildError, ChildInfo, Status, StoppingChild, child_info, count, is_dead,
+    Child, ChildCount, ChildError, ChildInfo, Status, StoppingChild, child_info, count, is_dead, log_give_up,
     too_many_zombies, write_log,
 };
 use crate::supervisor::policy::{Decision, decide};
@@ -241,7 +241,7 @@ impl DynamicChildren {
     }
 
     fn give_up(&self, why: &str) -> AfterExit {
-        write_log(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.name));
+        log_give_up(&self.name, why);
         publish_give_up(why);
         AfterExit::GiveUp
     }

@@ -45,6 +45,7 @@
 //! | a supervisor | [`SupervisorSpec`], [`DynamicSupervisor::child_spec`], [`PartitionSupervisor::child_spec`], [`TaskSupervisor::child_spec`](crate::task::TaskSupervisor::child_spec), [`Supervise::child_spec`] |
 //! | a blocking function | [`ChildSpec::worker`], [`ChildSpec::worker_with`] |
 //! | a process with a mailbox | [`ChildSpec::receiver`], [`ChildSpec::receiver_with`] |
+//! | one of these that reports when it has started | [`ChildSpec::acked_worker`], [`ChildSpec::acked_receiver`], and with a builder [`ChildSpec::acked_worker_with`], [`ChildSpec::acked_receiver_with`] |
 //! | anything else that starts a process linked to its caller | [`ChildSpec::new`] |
 //!
 //! Every spec has the same setters:
@@ -163,3 +164,4 @@ pub use self::spec::{AutoShutdown, DynamicSupervisorSpec, Strategy, SupervisorSp
 pub use self::supervise::{Supervise, SuperviseSpec, SupervisorKind};
 pub use self::supervisor::{Supervisor, SupervisorRef};
 pub use crate::child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError};
+pub use crate::process::lifecycle::worker_result::WorkerResult;

@@ -18,7 +18,7 @@ use crate::process::park::thread_cache;
 use crate::reason::ExitReason;
 use crate::supervisor::child::{
     Child, ChildError, ChildRequest, Children, FailedToStartChild, RetryRestart, Status, child_info, count,
-    is_dead, too_many_zombies, write_log,
+    is_dead, log_give_up, too_many_zombies, write_log,
 };
 use crate::supervisor::policy::Decision;
 use crate::supervisor::policy::affected_range;
@@ -211,7 +211,7 @@ impl Supervisor {
 
     /// Logs and publishes that the supervisor gives up, and stops it.
     fn give_up(&self, why: &str) -> Next {
-        write_log(log::Level::Error, format_args!("supervisor {}: {why}, shutting down", self.name));
+        log_give_up(&self.name, why);
         self.record_give_up(why);
         publish_give_up(why);
         Next::stop(ExitReason::Shutdown)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::child::{Begin, Child, child_pid, kill, pid_of, stubborn, up};
-use crate::support::{Gate, Journal, capture, logs, sleeper, unique, watchdog};
+use crate::support::{Gate, Journal, capture, eventually, logs, sleeper, unique, watchdog};
 use rethread::StartError;
 use rethread::application::Application;
 use rethread::prelude::*;
@@ -306,4 +306,141 @@ fn a_panic_that_a_signal_overtook_is_reported() {
     notified.open();
     assert!(watch.wait().to_string().ends_with("it was first"));
     parts(&about(format!("process {} crashed: ", child)).join("\n"), &["ERROR", "it was first"]);
+}
+
+/// A server whose reports contain messages and state.
+struct Divider {
+    calls: u64,
+    state: fn(u64) -> String,
+}
+
+#[derive(Debug)]
+enum Divide {
+    By(i32, Caller<i32>),
+    Later(String, Caller<()>),
+}
+
+impl GenServer for Divider {
+    type Args = fn(u64) -> String;
+    type Call = Divide;
+    type Cast = i32;
+
+    fn init(state: Self::Args, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self { calls: 0, state })
+    }
+
+    fn handle_call(&mut self, call: Divide, _: &mut Context<Self>) -> Next {
+        self.calls += 1;
+        match call {
+            Divide::By(by, from) => from.reply(100 / by),
+            Divide::Later(text, from) => {
+                drop(from);
+                panic!("cannot wait with {} bytes", text.len())
+            }
+        }
+    }
+
+    fn handle_cast(&mut self, by: i32, _: &mut Context<Self>) -> Next {
+        assert!(100 / by > 0, "too large");
+        Next::wait()
+    }
+
+    fn format_call(call: &Divide) -> Option<String> {
+        Some(format!("{call:?}"))
+    }
+
+    fn format_cast(cast: &i32) -> Option<String> {
+        Some(format!("cast {cast}"))
+    }
+
+    fn format_state(&self) -> Option<String> {
+        Some((self.state)(self.calls))
+    }
+}
+
+/// Returns the record of a server that stopped, found by its name.
+#[track_caller]
+fn stopped(name: &str) -> String {
+    let lines = about(name);
+    let line = lines.iter().find(|line| line.starts_with("ERROR server"));
+    line.unwrap_or_else(|| panic!("no record of {name}: {lines:#?}")).clone()
+}
+
+#[test]
+fn report_of_a_server_names_it_its_caller_the_last_message_and_the_state() {
+    let _watchdog = watchdog();
+    capture();
+    let name = unique("reports.divider");
+    let divider = Divider::child_spec(|calls| format!("after {calls} calls")).name(ServerRef::named(name));
+    let divider = divider.start().unwrap();
+    let (caller_name, server) = (unique("reports.caller"), divider.clone());
+    let caller = process::Builder::new().name(caller_name).spawn(move || {
+        assert_eq!(server.call(|from| Divide::By(5, from)), Ok(20));
+        assert!(server.call(|from| Divide::By(0, from)).is_err());
+    });
+    let caller = process::watch(caller.unwrap());
+    divider.watch().wait();
+    caller.wait();
+    let record = stopped(name);
+    parts(
+        &record,
+        &[
+            &format!("({name}, it::reports::Divider) stopped while handling a call: panic at"),
+            &format!("\n    caller: {} ({caller_name})", caller.pid().unwrap()),
+            "\n    last message: By(0, Caller)",
+            "\n    state: after 2 calls",
+        ],
+    );
+}
+
+#[test]
+fn report_of_a_server_has_no_caller_for_a_cast_or_a_foreign_thread_and_bounds_all_texts() {
+    let _watchdog = watchdog();
+    capture();
+    let start = |state: fn(u64) -> String| {
+        let name = unique("reports.bounded");
+        (name, Divider::child_spec(state).name(ServerRef::named(name)).start().unwrap())
+    };
+    let (cast_to, divider) = start(|_| "s".repeat(5_000));
+    assert_eq!(divider.call(|from| Divide::By(5, from)), Ok(20));
+    divider.cast(0);
+    divider.watch().wait();
+    let record = stopped(cast_to);
+    parts(&record, &["while handling a cast", "last message: cast 0", ".. (5000 bytes in all)"]);
+    assert!(!record.contains("caller") && record.len() < 2_000, "{record}");
+
+    let (called, divider) = start(|_| panic!("no state"));
+    assert!(divider.call(|from| Divide::Later("m".repeat(5_000), from)).is_err());
+    let record = stopped(called);
+    parts(&record, &["cannot wait", "last message: Later(\"mmm", "bytes in all)"]);
+    assert!(!record.contains("caller:") && !record.contains("state:") && record.len() < 2_000, "{record}");
+}
+
+#[test]
+fn record_of_a_zombie_says_what_its_thread_did_and_what_interrupts_it() {
+    let _watchdog = watchdog();
+    capture();
+    let gate = Gate::new();
+    let held = gate.clone();
+    let label = unique("stuck");
+    let builder = process::Builder::new().label(label).kill_grace(Duration::from_millis(1));
+    let journal = Journal::new();
+    let notes = journal.clone();
+    let stuck = builder.spawn(move || {
+        notes.note("started");
+        held.pass();
+    });
+    let stuck = stuck.unwrap();
+    journal.wait_for(1);
+    kill(stuck, ExitReason::Kill);
+    eventually("it is reported", || about(label).iter().any(|line| line.contains("is now a zombie")));
+    let zombie = process::zombies().into_iter().find(|zombie| zombie.pid == stuck).unwrap();
+    assert_eq!(zombie.activity, process::Activity::Body);
+    let record = about(label).into_iter().find(|line| line.contains("is now a zombie")).unwrap();
+    parts(&record, &[", running", "process::on_exit_request", "process::checkpoint"]);
+    // Linux says where a thread is blocked, unless it is configured not to.
+    if let Some(function) = zombie.blocked_in {
+        parts(&record, &[&format!(", blocked in {function}")]);
+    }
+    gate.open();
 }

@@ -198,3 +198,32 @@ fn start_during_a_kill() {
         drained(inbox);
     });
 }
+
+#[test]
+fn call_when_started_reaches_one_process_at_most() {
+    race("call when started, exit, start").run(|inbox| {
+        const NAME: ServerRef<Echo> = ServerRef::named("races.started");
+        let first = Echo::child_spec(()).name(NAME).start().expect("it starts");
+        let next = process::spawn(move || {
+            let pid = first.whereis().expect("a handle of a process");
+            process::exit(pid, ExitReason::Kill);
+            Echo::child_spec(()).name(NAME).start().expect("the name is free");
+        })
+        .expect("a thread");
+        let mut made = 0;
+        let answer = NAME.call_when_started_timeout(Duration::MAX, |from| {
+            made += 1;
+            Ask::Back(1, from)
+        });
+        match answer {
+            Ok(answer) => assert_eq!(answer, 1),
+            // Delivered to the first process, which was killed before it replied.
+            Err(CallError::Exited { reason, .. }) => assert_eq!(reason, ExitReason::Killed),
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(made, 1);
+        end_of(next);
+        gone(&NAME);
+        drained(inbox);
+    });
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rethread::ExitReason::{Killed, NoProc, Normal};
 use rethread::process::{self, Event};
-use rethread::{ExitReason, Pid};
+use rethread::{ExitReason, Pid, StartError};
 
 use crate::harness::{LONG, because, drained, end_of, one_of, race};
 
@@ -148,5 +148,32 @@ fn exit_hook_is_called_once_or_was_set_too_late() {
         assert!(one_of(&reason, [because("x"), NoProc]), "{reason}");
         let calls = called.load(Ordering::SeqCst);
         assert!(calls <= 1, "{calls} calls");
+    });
+}
+
+#[test]
+fn report_of_a_start_and_a_kill_leave_the_starter_with_one_notification() {
+    race("init ack, kill").run(|inbox| {
+        process::trap_exit(true);
+        let killer = process::spawn(|| {
+            if let Some(pid) = process::whereis("races.acked") {
+                process::exit(pid, ExitReason::Kill);
+            }
+        })
+        .expect("a thread");
+        let started = process::Builder::new().name("races.acked").start_link(|ack| {
+            ack.started();
+            process::sleep(Duration::MAX);
+        });
+        end_of(killer);
+        match started {
+            Ok(pid) => {
+                process::exit(pid, ExitReason::Kill);
+                let Event::Exit { from, reason } = inbox.recv() else { panic!("expected an exit message") };
+                assert_eq!((from, reason), (pid, ExitReason::Killed));
+            }
+            Err(error) => assert_eq!(error, StartError::Failed(ExitReason::Killed)),
+        }
+        drained(inbox);
     });
 }

@@ -6,15 +6,16 @@ use std::process::Command;
 
 use crate::support::watchdog;
 
-/// Runs a short example, which must end well and print exactly this.
+/// Runs a short example, which must end well and print exactly this on standard output. It has no logger, so each of its
+/// crashes is a line on standard error that ends with one of these texts.
 #[track_caller]
-fn prints(name: &str, expected: &str) {
-    prints_within(79, name, expected);
+fn prints(name: &str, expected: &str, crashes: &[&str]) {
+    prints_within(79, name, expected, crashes);
 }
 
 /// Like [`prints`], for an example of at most `max_lines` lines.
 #[track_caller]
-fn prints_within(max_lines: usize, name: &str, expected: &str) {
+fn prints_within(max_lines: usize, name: &str, expected: &str, crashes: &[&str]) {
     let _watchdog = watchdog();
     let mut path = std::env::current_exe().expect("this very test");
     path.pop(); // deps
@@ -24,7 +25,14 @@ fn prints_within(max_lines: usize, name: &str, expected: &str) {
     assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
     let output = Command::new(path).env_remove("RUST_LOG").output().expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).expect("text");
-    assert_eq!((text(&output.stdout).as_str(), text(&output.stderr).as_str()), (expected, ""));
+    assert_eq!(text(&output.stdout), expected);
+    let printed = text(&output.stderr);
+    let is_crash =
+        |(line, crash): (&str, &&str)| line.starts_with("rethread: process <") && line.ends_with(crash);
+    assert!(
+        printed.lines().count() == crashes.len() && printed.lines().zip(crashes).all(is_crash),
+        "expected {crashes:?}, printed:\n{printed}"
+    );
     assert!(output.status.success(), "{}", output.status);
 
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
@@ -45,6 +53,7 @@ a new counter has the name: true
 the counter starts with 10
 after the stop there is none: true
 ",
+        &["attempt to divide by zero"],
     );
 }
 
@@ -62,6 +71,7 @@ kill: asked to shut down it sends a message: I got an exit signal and continue
 kill: it cannot trap a kill; main gets a down: killed
 main is still running
 ",
+        &["the child slipped"],
     );
 }
 
@@ -80,6 +90,7 @@ the drummer child exited: killed
   drummer is new
 the new drummer is drumming
 ",
+        &[],
     );
 }
 
@@ -97,6 +108,7 @@ received attic #2: a bomb
 received attic #1: hello again
 2 rooms are open
 ",
+        &["not in this room"],
     );
 }
 
@@ -115,6 +127,7 @@ done early: false
 stopped: true
 risky failed: true, safe returned: page 4
 ",
+        &["page 3 is torn out; left: 3; right: 3", "page 3 is torn out; left: 3; right: 3"],
     );
 }
 
@@ -139,5 +152,6 @@ home 2 [ ] call the dentist
 home 3 [ ] feed the cat
 work 1 [ ] write the report
 ",
+        &[],
     );
 }

@@ -216,6 +216,7 @@ pub struct Builder {
     pub(crate) dedicated_thread: bool,
     pub(crate) kill_grace: Option<Duration>,
     pub(crate) exit_timeout: Option<Duration>,
+    pub(crate) start_timeout: Option<Duration>,
     /// The starter waits until the process reports that it has started. If the start fails, it learns that from
     /// the result alone, without an `Exit` message.
     pub(crate) reports_start: bool,
@@ -308,6 +309,15 @@ impl Builder {
     /// [`Settings::exit_timeout`](crate::process::Settings::exit_timeout).
     pub fn exit_timeout(mut self, timeout: Duration) -> Self {
         self.exit_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a start may take that waits for a report of the process: [`start`](Self::start),
+    /// [`start_link`](Self::start_link), `acked_worker` of a child spec, and the `init` of a server. After that the
+    /// process is killed, and the start fails with [`StartError::Timeout`](crate::StartError::Timeout). Default: no
+    /// limit. The functions `spawn..` do not wait.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = Some(timeout);
         self
     }
 

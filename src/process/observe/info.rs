@@ -16,14 +16,12 @@ use crate::process::control::block::Phase;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::block::ProcessWatcher;
-use crate::process::control::block::State;
 use crate::process::control::block::Watcher;
 use crate::process::control::block::display_name;
 use crate::process::control::local;
 use crate::process::control::table;
+use crate::process::observe::os_thread;
 use crate::process::observe::zombie;
-use crate::process::park::thread_cache::DEFAULT_THREAD_NAME;
-use crate::process::park::thread_cache::MAX_THREAD_NAME_LEN;
 use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
 use crate::sync::atomic::Ordering;
@@ -156,20 +154,6 @@ pub fn processes() -> Vec<ProcessInfo> {
     table::all().iter().map(|block| collect_info(block)).collect()
 }
 
-/// Returns the name that the thread cache gives a thread for this label and name, or the thread's own name.
-fn thread_name(block: &ProcessBlock, state: &State) -> Option<String> {
-    let name = block.parker.thread_name();
-    // An attached thread has a name of its own; `None` if the process has no thread yet.
-    if name != Some(DEFAULT_THREAD_NAME) {
-        return name.map(str::to_owned);
-    }
-    // The thread cache renames its thread for the process; std does not know of that. The label comes first, as in
-    // `start_process`.
-    let given = state.label.as_ref().or(state.name.as_ref()).map_or(DEFAULT_THREAD_NAME, |name| name);
-    let cut = (0..=MAX_THREAD_NAME_LEN).rev().find(|end| given.is_char_boundary(*end)).unwrap_or(0);
-    Some(given.get(..cut).unwrap_or(given).to_owned())
-}
-
 /// Takes a snapshot of a process.
 pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
     activity::observe();
@@ -225,7 +209,7 @@ pub(crate) fn collect_info(block: &ProcessBlock) -> ProcessInfo {
         waiting_on: Pid::from_u64(block.waiting_on.load(Ordering::Relaxed)).filter(is_other),
         waiting_for_lock: None,
         ancestors: Arc::clone(&block.spawn_info.ancestors),
-        thread_name: thread_name(block, &state),
+        thread_name: os_thread::name(block, &state.label, &state.name),
         spawned_at: block.spawn_info.spawned_at,
         uptime,
     };

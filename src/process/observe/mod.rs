@@ -3,4 +3,5 @@
 pub(crate) mod crash_report;
 pub(crate) mod events;
 pub(crate) mod info;
+pub(crate) mod os_thread;
 pub(crate) mod zombie;

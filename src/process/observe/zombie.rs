@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use once_cell::sync::Lazy;
 
 use crate::pid::Pid;
+use crate::process::control::activity::Activity;
 use crate::process::control::block::ExitListener;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::display_name;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
+use crate::process::observe::os_thread;
 use crate::reason::ExitReason;
 use crate::sync::{self, Mutex};
 use crate::unwind::catch_and_log;
@@ -69,6 +71,12 @@ pub struct Zombie {
     pub since: Instant,
     /// The process that started it: for a supervised child its supervisor.
     pub parent: Option<Pid>,
+    /// What its thread was doing, as far as the runtime knows.
+    pub activity: Activity,
+    /// The function of the kernel in which its thread was blocked, such as `inet_csk_accept` or `pipe_read`. `None` if
+    /// it was not blocked, where the system does not say it (it does on Linux), or if several threads have the name of
+    /// this one.
+    pub blocked_in: Option<Box<str>>,
 }
 
 impl Zombie {
@@ -84,7 +92,9 @@ impl fmt::Display for Zombie {
         if let Some(name) = display_name(&self.name, &self.label) {
             write!(f, " ({name})")?;
         }
-        write!(f, " since {:.1?}, {}, spawned at {}", self.age(), self.reason, self.spawned_at)
+        write!(f, " since {:.1?}, {}, spawned at {}", self.age(), self.reason, self.spawned_at)?;
+        write!(f, ", {}", self.activity)?;
+        self.blocked_in.as_ref().map_or(Ok(()), |function| write!(f, ", blocked in {function}"))
     }
 }
 
@@ -133,6 +143,8 @@ pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zomb
         spawned_at: block.spawn_info.spawned_at,
         reason: reason.clone(),
         since: sync::now(),
+        activity: block.activity.get(),
+        blocked_in: None, // `log_zombie` looks for it, when the exit is complete
         parent: block.spawn_info.ancestors.first().copied(),
     };
     let entry = ZombieEntry { zombie: zombie.clone(), block: Arc::clone(block), reap_listeners: Vec::new() };
@@ -149,11 +161,30 @@ pub(crate) fn add(block: &Arc<ProcessBlock>, reason: &ExitReason) -> Option<Zomb
     Some(zombie)
 }
 
-/// Logs that a process became a zombie. Call it after the cleanup: the log sink is user code, and so is the text of
-/// the reason.
+/// Logs that a process became a zombie, and where its thread is blocked. Call it after the cleanup: the search takes
+/// time in a program with many threads, the log sink is user code, and so is the text of the reason.
 pub(crate) fn log_zombie(zombie: &Zombie) {
+    let mut zombie = zombie.clone();
+    if let Some(block) = get(zombie.pid) {
+        let thread_name = os_thread::name(&block, &zombie.label, &zombie.name);
+        zombie.blocked_in = thread_name.and_then(|name| os_thread::blocked_in(&name));
+    }
+    if let Some(entry) = ZOMBIES.lock().get_mut(&zombie.pid) {
+        entry.zombie.blocked_in.clone_from(&zombie.blocked_in);
+    }
+    let name = display_name(&zombie.name, &zombie.label).map(|name| &**name);
     catch_and_log("the logger", || {
-        log::error!("process {} did not exit in time and is now a zombie: {zombie}", zombie.pid)
+        log::error!(
+            pid:% = zombie.pid,
+            name,
+            reason:% = zombie.reason,
+            spawned_at:% = zombie.spawned_at,
+            activity:% = zombie.activity,
+            blocked_in = zombie.blocked_in.as_deref();
+            "process {} did not exit in time and is now a zombie: {zombie}. Its thread made no runtime call since the exit \
+             signal; process::on_exit_request can wake a blocking call, and process::checkpoint ends a long computation",
+            zombie.pid
+        );
     });
 }
 

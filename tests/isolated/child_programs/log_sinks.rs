@@ -8,7 +8,7 @@ use crate::support::child::{self, Begin, Child, kill, states, up};
 use crate::support::child_program::{child_command, in_child_program};
 use crate::support::{Gate, Journal, attached, down, eventually, unique, watchdog};
 use log::{LevelFilter, Log, Metadata, Record};
-use rethread::agent::Agent;
+use rethread::agent::{Agent, AgentRef};
 use rethread::application::Application;
 use rethread::gen_server::StopError;
 use rethread::prelude::*;
@@ -231,4 +231,50 @@ fn invalid_setting_is_logged_to_any_sink() {
     command.env("RETHREAD_WAIT_STRATEGY", "for godot").env("RETHREAD_MAX_IDLE_THREADS", "-1");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn records_carry_structured_fields() {
+    struct Fields;
+    impl log::kv::VisitSource<'_> for Fields {
+        fn visit_pair(
+            &mut self,
+            key: log::kv::Key<'_>,
+            value: log::kv::Value<'_>,
+        ) -> Result<(), log::kv::Error> {
+            println!("field {key}={value}");
+            Ok(())
+        }
+    }
+    struct Logger;
+    impl Log for Logger {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &Record<'_>) {
+            println!("record {}", record.args().to_string().lines().next().unwrap_or_default());
+            record.key_values().visit(&mut Fields).expect("it returns no error");
+        }
+        fn flush(&self) {}
+    }
+    let printed = in_child_program(|| {
+        log::set_logger(&Logger).expect("the first one");
+        log::set_max_level(LevelFilter::Error);
+        let _watchdog = watchdog();
+        let crashed = Builder::new().name("kv.crashed").spawn(|| panic!("boom")).expect("a free thread");
+        process::watch(crashed).wait();
+        let agent = Agent::child_spec(|| 1).name(AgentRef::named("kv.agent")).start().expect("it starts");
+        assert!(agent.get(|_| -> () { panic!("in the agent") }).is_err());
+    });
+    for text in [
+        "field name=kv.crashed\n",
+        "field kind=Process\n",
+        ": boom\n",
+        "field name=kv.agent\n",
+        "field activity=handling a call\n",
+        "field kind=Server\n",
+        "log_sinks.rs:",
+    ] {
+        assert!(printed.contains(text), "{text:?} was not printed:\n{printed}");
+    }
 }

@@ -1,13 +1,16 @@
-//! The panic hook: panics of processes are kept off standard error, those of all other threads are reported
-//! as before. There is one hook for all threads, so each test runs in a child program.
+//! The panic hook: panics of processes do not reach it, those of all other threads do. Without a logger a crash is one
+//! line on standard error. There is one hook for all threads, so each test runs in a child program.
 
 use std::io::Write;
 use std::panic;
 use std::thread;
+use std::time::Duration;
 
 use crate::support::child_program::{in_child_program, in_failing_child_program};
 use crate::support::{exit_reason_of, watchdog};
-use rethread::process::{self, Inbox, attempt};
+use rethread::prelude::*;
+use rethread::process::attempt;
+use rethread::supervisor::DynamicSupervisor;
 
 /// Panics in a process, and waits for its exit.
 fn panicking_process(text: &'static str) {
@@ -21,8 +24,13 @@ fn panicking_thread(text: &'static str) {
     thread.join().expect_err("it panics");
 }
 
+/// The start of the lines that std prints.
+const STD: &str = "panicked at";
+/// The start of the lines that the library prints.
+const RETHREAD: &str = "rethread: ";
+
 #[test]
-fn panics_of_processes_are_silent_and_others_are_not() {
+fn panics_of_processes_do_not_reach_the_hook_and_are_one_line_without_a_logger() {
     let printed = in_child_program(|| {
         let _watchdog = watchdog();
         panicking_thread("before any process");
@@ -30,14 +38,60 @@ fn panics_of_processes_are_silent_and_others_are_not() {
         panicking_thread("on a foreign thread");
         assert!(attempt(|| panic!("rescued on a foreign thread")).result().is_err());
         exit_reason_of(|_: &mut Inbox<()>| panic!("in an attached process"));
+        panicking_process("first line\n  second line");
         panicking_thread("at the end");
     });
     for text in ["before any process", "on a foreign thread", "rescued on a foreign thread", "at the end"] {
         assert!(printed.contains(text), "{text:?} was not printed:\n{printed}");
     }
-    for text in ["in a process", "in an attached process"] {
-        assert!(!printed.contains(text), "{text:?} was printed:\n{printed}");
+    assert_eq!(printed.matches(STD).count(), 4, "{printed}");
+    let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with(RETHREAD)).collect();
+    let texts = ["in a process", "in an attached process", "first line; second line"];
+    assert_eq!(lines.len(), texts.len(), "{printed}");
+    for (line, text) in lines.iter().zip(texts) {
+        assert!(line.contains("crashed: panic at ") && line.ends_with(text), "{line}");
     }
+}
+
+#[test]
+fn a_supervisor_that_gives_up_is_one_line_without_a_logger() {
+    let printed = in_child_program(|| {
+        let _watchdog = watchdog();
+        let broken = ChildSpec::worker("disk", || -> Result<(), &str> { Err("no space") });
+        let rooms = DynamicSupervisor::child_spec().max_restarts(0, Duration::from_secs(5));
+        let rooms = rooms.start().expect("a free thread");
+        let gone = rooms.watch();
+        rooms.start_child(broken.clone()).expect("it starts before it fails");
+        assert_eq!(gone.wait(), ExitReason::Shutdown);
+        let system = Supervisor::one_for_one().child(broken).max_restarts(0, Duration::from_secs(5));
+        assert_eq!(system.start().expect("a free thread").watch().wait(), ExitReason::Shutdown);
+    });
+    let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with(RETHREAD)).collect();
+    assert_eq!(lines.len(), 2, "{printed}");
+    for line in lines {
+        assert!(line.contains("supervisor") && line.ends_with(", shutting down"), "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_printed_if_the_program_has_a_logger_even_one_that_is_switched_off() {
+    struct Discard(u8);
+    impl log::Log for Discard {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            self.0 > 0
+        }
+        fn log(&self, _: &log::Record<'_>) {}
+        fn flush(&self) {}
+    }
+    static LOGGER: Discard = Discard(0);
+    let printed = in_child_program(|| {
+        let _watchdog = watchdog();
+        log::set_logger(&LOGGER).expect("the first one");
+        panicking_process("maximum level off");
+        log::set_max_level(log::LevelFilter::Info);
+        panicking_process("maximum level info");
+    });
+    assert!(!printed.contains("maximum level"), "{printed}");
 }
 
 #[test]
@@ -64,7 +118,8 @@ fn the_hook_of_the_program_stays_in_force_for_other_threads() {
         panicking_thread("on a foreign thread");
     });
     assert_eq!(printed.matches("own hook: on a foreign thread").count(), 2, "{printed}");
-    assert!(!printed.contains("in a process"), "{printed}");
+    assert!(!printed.contains("own hook: in a process"), "{printed}");
+    assert_eq!(printed.matches("crashed").count(), 2, "{printed}");
 }
 
 #[test]

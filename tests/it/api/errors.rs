@@ -1,16 +1,19 @@
 //! Errors as users see them: printed alone, with their causes, and as exit reasons.
 
+use std::borrow::Cow;
 use std::error::Error;
+use std::fmt::{self, Debug, Display};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Gate, exit_reason_of, unique, watchdog};
+use crate::support::{Gate, attached, down, exit_reason_of, unique, watchdog};
 use rethread::StartError;
 use rethread::application::ApplicationError;
 use rethread::prelude::*;
 use rethread::process::{AttachError, SpawnError};
-use rethread::supervisor::{ChildError, FailedToStartChild};
+use rethread::supervisor::{ChildError, DynamicSupervisor, FailedToStartChild};
 use rethread::task::JoinError;
 
 /// Formats an error with its causes, like `anyhow` and similar crates.
@@ -81,8 +84,206 @@ fn or_exit_unwraps_the_errors_that_contain_a_reason() {
     let twice = reason_of(AttachError::Spawn(SpawnError::Exiting));
     assert_eq!(twice.downcast_ref::<SpawnError>(), Some(&SpawnError::Exiting));
     assert_eq!(reason_of(process::LinkError::NoProc), ExitReason::NoProc);
+    assert_eq!(reason_of(process::NameError::NoProc), ExitReason::NoProc);
+    assert_eq!(reason_of(SpawnError::Name(process::NameError::NoProc)), ExitReason::NoProc);
+    assert_eq!(reason_of(StartError::Name(process::NameError::NoProc)), ExitReason::NoProc);
     let not_found = reason_of(ChildError::NotFound);
     assert_eq!(not_found.downcast_ref::<ChildError>(), Some(&ChildError::NotFound));
+}
+
+/// An error report like `anyhow::Error`: not an `Error` itself, but made from every `Error` and convertible into a box.
+struct Report(Box<dyn Error + Send + Sync>);
+
+impl<E: Error + Send + Sync + 'static> From<E> for Report {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<Report> for Box<dyn Error + Send + Sync> {
+    fn from(report: Report) -> Self {
+        report.0
+    }
+}
+
+impl AsRef<dyn Error + Send + Sync> for Report {
+    fn as_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl Deref for Report {
+    type Target = dyn Error + Send + Sync;
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl DerefMut for Report {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut *self.0
+    }
+}
+
+impl Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Report: {}", with_causes(&*self.0))
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { f.write_str(&with_causes(&*self.0)) } else { Display::fmt(&self.0, f) }
+    }
+}
+
+/// An error with a source that its own text does not contain.
+#[derive(Debug)]
+struct NoConfiguration(io::Error);
+
+impl Display for NoConfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no configuration")
+    }
+}
+
+impl Error for NoConfiguration {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn no_configuration() -> NoConfiguration {
+    NoConfiguration(io::Error::other("no such file"))
+}
+
+const WITH_SOURCE: &str = "no configuration: no such file";
+
+type Boxed = Box<dyn Error + Send + Sync>;
+
+/// Returns the reason with which a process exits that runs this body.
+fn exit_of<T>(body: impl FnOnce() -> T) -> ExitReason {
+    exit_reason_of(move |_: &mut Inbox<()>| drop(body()))
+}
+
+#[test]
+fn or_exit_accepts_whatever_is_used_as_an_error() {
+    let typed = exit_of(|| Err::<(), _>(no_configuration()).or_exit());
+    assert!(typed.downcast_ref::<NoConfiguration>().is_some());
+    let shared: Arc<dyn Error + Send + Sync> = Arc::new(no_configuration());
+    let shared = exit_of(|| Err::<(), _>(shared).or_exit());
+    let report = exit_of(|| Err::<(), _>(Report::from(no_configuration())).or_exit());
+    assert!(report.downcast_ref::<Report>().is_some_and(|report| report.0.is::<NoConfiguration>()));
+    let boxed = exit_of(|| Err::<(), Boxed>(no_configuration().into()).or_exit());
+    assert!(boxed.downcast_ref::<Boxed>().is_some_and(|error| error.is::<NoConfiguration>()));
+    let local = exit_of(|| Err::<(), Box<dyn Error>>(no_configuration().into()).or_exit());
+    for reason in [typed, shared, report, boxed, local] {
+        assert_eq!(reason.to_string(), WITH_SOURCE);
+    }
+
+    let text: ExitReason = "no disk".into();
+    assert_eq!(exit_of(|| Err::<(), _>("no disk").or_exit()), text);
+    assert_eq!(exit_of(|| Err::<(), _>("no disk".to_owned()).or_exit()), text);
+    assert_eq!(exit_of(|| Err::<(), _>(Cow::Borrowed("no disk")).or_exit()), text);
+    assert_eq!(exit_of(|| Err::<(), _>(ExitReason::Shutdown).or_exit()), ExitReason::Shutdown);
+}
+
+#[test]
+fn an_error_of_this_crate_keeps_its_exit_reason_in_a_box() {
+    let failed = || StartError::Failed("no disk".into());
+    let text: ExitReason = "no disk".into();
+    assert_eq!(exit_of(|| Err::<(), _>(Report::from(failed())).or_exit()), text);
+    assert_eq!(exit_of(|| Err::<(), Boxed>(failed().into()).or_exit()), text);
+    assert_eq!(exit_of(|| Err::<(), Box<dyn Error>>(failed().into()).or_exit()), text);
+}
+
+#[test]
+fn worker_exits_with_the_error_that_its_body_returned() {
+    attached(|inbox: &mut Inbox<()>| {
+        process::trap_exit(true);
+        let pool = DynamicSupervisor::child_spec().start_link().unwrap();
+        // Each child waits at the gate until it is monitored.
+        let mut exit_of = |spec: fn(Gate) -> ChildSpec| {
+            let gate = Gate::new();
+            let child = pool.start_child(spec(gate.clone()).restart(Restart::Temporary)).unwrap();
+            let monitor = process::monitor(child);
+            gate.open();
+            let (fired, reason) = down(inbox);
+            assert_eq!(fired, monitor);
+            reason
+        };
+        assert_eq!(exit_of(|gate| ChildSpec::worker("unit", move || gate.pass())), ExitReason::Normal);
+        let ok = exit_of(|gate| {
+            ChildSpec::worker("ok", move || -> Result<(), String> {
+                gate.pass();
+                Ok(())
+            })
+        });
+        assert_eq!(ok, ExitReason::Normal);
+        let text = exit_of(|gate| {
+            ChildSpec::worker("text", move || {
+                gate.pass();
+                Err::<(), _>("no disk".to_owned())
+            })
+        });
+        assert_eq!(text, "no disk".into());
+        let report = exit_of(|gate| {
+            ChildSpec::worker("report", move || -> Result<Infallible, Report> {
+                gate.pass();
+                Err(no_configuration())?
+            })
+        });
+        assert_eq!(report.to_string(), WITH_SOURCE);
+        let never = exit_of(|gate| {
+            ChildSpec::worker("never", move || -> ! {
+                gate.pass();
+                process::exit_with("no end")
+            })
+        });
+        assert_eq!(never, "no end".into());
+        pool.stop().unwrap();
+    });
+}
+
+#[test]
+fn question_mark_in_init_accepts_whatever_converts_into_a_boxed_error() {
+    type Fail = fn() -> Result<(), InitError>;
+    struct Picky;
+    impl GenServer for Picky {
+        type Args = Fail;
+        type Call = Infallible;
+        type Cast = Infallible;
+        fn init(fail: Fail, _: &mut Context<Self>) -> Result<Self, InitError> {
+            fail()?;
+            Ok(Self)
+        }
+        fn handle_call(&mut self, call: Infallible, _: &mut Context<Self>) -> Next {
+            match call {}
+        }
+    }
+    let _watchdog = watchdog();
+    let reason_of = |fail: Fail| match Picky::start(fail) {
+        Err(StartError::Failed(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    let report = reason_of(|| Ok(Err(Report::from(no_configuration()))?));
+    assert_eq!(report.to_string(), WITH_SOURCE);
+    assert!(report.downcast_ref::<Report>().is_some_and(|report| report.0.is::<NoConfiguration>()));
+    let boxed = reason_of(|| Ok(Err(Boxed::from(no_configuration()))?));
+    assert_eq!(boxed.to_string(), WITH_SOURCE);
+    assert!(boxed.downcast_ref::<Boxed>().is_some_and(|error| error.is::<NoConfiguration>()));
+    let typed = reason_of(|| Ok(Err(no_configuration())?));
+    assert_eq!(typed.to_string(), "no configuration");
+    assert!(typed.downcast_ref::<NoConfiguration>().is_some());
+    let with_source = reason_of(|| Ok(Err(ExitReason::error(no_configuration()))?));
+    assert_eq!(with_source.to_string(), WITH_SOURCE);
+    assert!(with_source.downcast_ref::<NoConfiguration>().is_some());
+
+    assert_eq!(reason_of(|| Ok(Err("no disk".to_owned())?)), "no disk".into());
+    assert_eq!(reason_of(|| Ok(Err("no disk")?)), "no disk".into());
+    assert_eq!(reason_of(|| Ok(Err(StartError::Failed("no disk".into()))?)), "no disk".into());
+    let boxed = reason_of(|| Ok(Err(Boxed::from(StartError::Failed("no disk".into())))?));
+    assert_eq!(boxed, "no disk".into());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod dynamic;
 mod intensity;
 mod misuse;
 mod partition;
+mod readiness;
 mod restart;
 mod shutdown;
 mod start;
