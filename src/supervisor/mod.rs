@@ -162,4 +162,5 @@ pub use self::partition::{Partition, PartitionRef, PartitionSupervisor, Partitio
 pub use self::spec::{AutoShutdown, DynamicSupervisorSpec, Strategy, SupervisorSpec};
 pub use self::supervise::{Supervise, SuperviseSpec, SupervisorKind};
 pub use self::supervisor::{Supervisor, SupervisorRef};
+pub use crate::child_spec::restart_backoff::RestartBackoff;
 pub use crate::child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError};

@@ -8,7 +8,7 @@ use crate::process::control::block::SupervisorStatus;
 use crate::process::control::local;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
-use crate::supervisor::child::{Child, ChildInfo, child_info};
+use crate::supervisor::child::{Child, ChildInfo, Status, child_info};
 use crate::supervisor::intensity::RestartCount;
 use crate::supervisor::intensity::RestartIntensity;
 use crate::supervisor::spec::Strategy;
@@ -24,13 +24,19 @@ pub struct ChildStatus {
     pub restarts: u64,
 }
 
+impl ChildStatus {
+    fn of(child: &Child) -> Self {
+        Self { child: child_info(child), restarts: child.restarts() }
+    }
+}
+
 /// The published state of one supervisor.
 pub(crate) struct StatusBoard {
     /// `None` for a dynamic supervisor.
     pub(crate) strategy: Option<Strategy>,
     pub(crate) intensity: Mutex<RestartIntensity>,
-    /// The children after the last handled message. Dynamic supervisors do not publish theirs: they may have
-    /// thousands, and each update copies all.
+    /// The children after the last handled message. Dynamic supervisors publish only those that wait for a restart: they
+    /// may have thousands of others, which observers find by their parent.
     pub(crate) children: Mutex<Vec<ChildStatus>>,
 }
 
@@ -57,8 +63,24 @@ impl StatusBoard {
     #[expect(single_use_lifetimes, reason = "older compilers want it named")]
     pub(crate) fn set_children<'a>(&self, children: impl Iterator<Item = &'a Child>) {
         // Copies all children: observers read them while the supervisor is busy with the next message.
-        let status = |child: &Child| ChildStatus { child: child_info(child), restarts: child.restarts() };
-        *self.children.lock() = children.map(status).collect();
+        *self.children.lock() = children.map(ChildStatus::of).collect();
+    }
+
+    /// Publishes a child of a dynamic supervisor that waits for its restart.
+    pub(crate) fn add_waiting(&self, child: &Child) {
+        self.children.lock().push(ChildStatus::of(child));
+    }
+
+    /// Removes what [`add_waiting`](Self::add_waiting) has published.
+    pub(crate) fn remove_waiting(&self, child: &Child) {
+        if matches!(child.status, Status::Waiting(_)) {
+            let status = ChildStatus::of(child);
+            let mut children = self.children.lock();
+            // Any equal one will do, since only its value can be seen.
+            if let Some(at) = children.iter().position(|other| *other == status) {
+                children.remove(at);
+            }
+        }
     }
 }
 
