@@ -490,7 +490,7 @@ fn three_devices_are_away_and_the_hub_recovers_with_a_short_log() {
     sensors.iter().for_each(|sensor| drop(sensor.end("no such device")));
     eventually("all have failed often", || sensors.iter().all(|sensor| sensor.attempts() > 12));
     plugged_in.store(true, Ordering::SeqCst);
-    sensors.iter().for_each(|sensor| drop(sensor.await_start(2)));
+    sensors.iter().for_each(|sensor| assert!(process::is_alive(sensor.await_start(2))));
     let recovered = || own_log().iter().filter(|line| line.contains("is running again as")).count();
     eventually("all outages are over", || recovered() == 3);
 
