@@ -286,7 +286,10 @@ impl DynamicChildren {
         if too_many_zombies(std::iter::once(&child), self.max_zombies) {
             return self.give_up("zombie_limit");
         }
-        match child.start(&self.name, log::Level::Info) {
+        let logs_failure = child.logs_failed_start();
+        let mut start = || child.start(&self.name, log::Level::Info);
+        let started = if logs_failure { self.status_board.reporting_start(start) } else { start() };
+        match started {
             Ok(Some(pid)) => {
                 child.publish_restart();
                 let stable_after = child.stable_after();

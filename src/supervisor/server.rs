@@ -421,7 +421,11 @@ impl Supervisor {
         let mut ignored = Vec::new();
         let mut result = Ok(());
         for at in range {
-            match self.children.0[at].start(&self.name, log::Level::Info) {
+            let child = &mut self.children.0[at];
+            let logs_failure = child.logs_failed_start();
+            let mut start = || child.start(&self.name, log::Level::Info);
+            let started = if logs_failure { self.status_board.reporting_start(start) } else { start() };
+            match started {
                 Ok(Some(_)) => {}
                 Ok(None) => ignored.push(at),
                 Err(error) => {

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::control::block::SupervisorStatus;
 use crate::process::control::local;
@@ -35,6 +36,8 @@ pub(crate) struct StatusBoard {
     /// `None` for a dynamic supervisor.
     pub(crate) strategy: Option<Strategy>,
     pub(crate) intensity: Mutex<RestartIntensity>,
+    /// Whether the supervisor starts a child whose failures it logs itself.
+    reports_start: AtomicBool,
     /// The children after the last handled message. Dynamic supervisors publish only those that wait for a restart: they
     /// may have thousands of others, which observers find by their parent.
     pub(crate) children: Mutex<Vec<ChildStatus>>,
@@ -43,13 +46,25 @@ pub(crate) struct StatusBoard {
 impl StatusBoard {
     /// Creates a board and publishes it in the control block of the calling process, which is the supervisor.
     pub(crate) fn register(strategy: Option<Strategy>, intensity: RestartIntensity) -> Arc<Self> {
-        let board =
-            Arc::new(Self { strategy, intensity: Mutex::new(intensity), children: Mutex::new(Vec::new()) });
+        let board = Arc::new(Self {
+            strategy,
+            intensity: Mutex::new(intensity),
+            reports_start: AtomicBool::new(false),
+            children: Mutex::new(Vec::new()),
+        });
         if let Some(me) = local::get() {
             // Cannot be set already: a process runs at most one supervisor.
             let _ = me.block.supervisor_status.set(Arc::clone(&board) as Arc<dyn SupervisorStatus>);
         }
         board
+    }
+
+    /// Runs `start`, which starts a child that keeps failing: the supervisor, not the child, logs a failure.
+    pub(crate) fn reporting_start<T>(&self, start: impl FnOnce() -> T) -> T {
+        self.reports_start.store(true, Ordering::Relaxed);
+        let started = start();
+        self.reports_start.store(false, Ordering::Relaxed);
+        started
     }
 
     pub(crate) fn record_restart(&self) -> bool {
@@ -94,6 +109,10 @@ pub(crate) fn publish_give_up(why: &str) {
 impl SupervisorStatus for StatusBoard {
     fn summary(&self) -> String {
         self.restarts().to_string()
+    }
+
+    fn reports_start(&self) -> bool {
+        self.reports_start.load(Ordering::Relaxed)
     }
 
     fn as_any(&self) -> &dyn Any {

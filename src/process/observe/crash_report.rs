@@ -3,7 +3,9 @@
 //! Invariant: nothing is logged under a lock, because the log sink is user code.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
+use crate::process::control::activity::Activity;
 use crate::process::control::block::ProcessBlock;
 use crate::process::control::block::ProcessKind;
 use crate::process::control::table;
@@ -25,8 +27,15 @@ pub(crate) fn report_exit(
     let is_exception = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
     let is_crash =
         !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
+    // A supervisor with a restart backoff logs failed starts itself, but not each one: a child may be retried for days.
+    // A panic is a bug, and is reported each time.
+    let is_reported = is_crash && !is_exception && block.activity.get() == Activity::Starting && {
+        let parent = parent_of(block);
+        let status = parent.as_ref().and_then(|parent| parent.supervisor_status.get());
+        status.is_some_and(|supervisor| supervisor.reports_start())
+    };
     catch_and_log("the log", || {
-        if is_crash {
+        if is_crash && !is_reported {
             log::error!("{}", format_report(block, reason, message_queue_len));
         } else {
             log::debug!("process {} ended: {reason}", block.pid);
@@ -61,7 +70,7 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
         add("ancestors", &list(&block.spawn_info.ancestors));
     }
     // The number of restarts shows how close the supervisor is to its own limit.
-    let parent = block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent));
+    let parent = parent_of(block);
     if let Some(status) = parent.as_ref().and_then(|parent| parent.supervisor_status.get()) {
         add("supervisor restarts", &status.summary());
     }
@@ -79,6 +88,11 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
         }
     }
     text
+}
+
+/// Returns the process that started this one, if it is still running.
+fn parent_of(block: &ProcessBlock) -> Option<Arc<ProcessBlock>> {
+    block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent))
 }
 
 /// Formats items as a list with commas.

@@ -361,6 +361,11 @@ impl Child {
         !self.is_temporary() && self.backoff.as_ref().is_some_and(|backoff| backoff.retries_first_start())
     }
 
+    /// Returns `true` if the supervisor logs a failure of the next start, which it retries, instead of the child.
+    pub(crate) fn logs_failed_start(&self) -> bool {
+        self.is_failing() || !self.has_started() && self.retries_first_start()
+    }
+
     /// Records a failure and logs it; `None` if the child has no backoff, and nothing was logged.
     pub(crate) fn record_failure(&mut self, supervisor: &str, failure: &Failure<'_>) -> Option<AfterFailure> {
         let id = &self.spec.options.id;
