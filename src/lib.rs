@@ -89,7 +89,8 @@
 //!
 //! An item has one path, that of its module. At the root are only the types that all modules share.
 //!
-//! Documents: the [guide] (a program grows in eight chapters), the exact [semantics], the
+//! Documents: the [guide] (a program grows in eight chapters), devices and services that are away for a while
+//! ([outages]), the exact [semantics], the
 //! [differences from Erlang](differences_from_erlang), tables for those [coming from](coming_from) std, Elixir, Erlang, tokio or
 //! an actor library, and [performance].
 //!
@@ -118,8 +119,8 @@
 //!
 //! # Logging and the panic hook
 //! The library writes to the crate [`log`](https://docs.rs/log): a report for each crash (process, reason, location,
-//! ancestors, links, unread messages, restarts used), supervisors that give up, and zombies at `error`; unexpected messages
-//! at `warn`; restarts, the start of children that a supervisor spec lists, and the start and stop of applications at
+//! ancestors, links, unread messages, restarts used), supervisors that give up, and zombies at `error`; unexpected messages,
+//! and the begin and end of an [outage](outages) at `warn`; restarts, the start of children that a supervisor spec lists, and the start and stop of applications at
 //! `info`; the start of other children and exits that are no crashes, [`process::exit_with`] among them, at `debug`. Without a logger
 //! nothing is shown; `rethread::logger::init()` prints warnings and errors on standard error, or what `RUST_LOG` selects.
 //!
@@ -182,6 +183,9 @@ pub mod differences_from_erlang {}
 
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+
+#[doc = include_str!("../docs/outages.md")]
+pub mod outages {}
 
 #[doc = include_str!("../docs/coming_from.md")]
 pub mod coming_from {}

@@ -54,7 +54,7 @@ pub struct ChildInfo {
 pub enum ChildState {
     /// The child is running, as this process.
     Running(Pid),
-    /// A restart failed and is about to be retried.
+    /// A restart failed and is about to be retried at once.
     Restarting,
     /// The child failed, or another child of its group, and is restarted at this time; see
     /// [`RestartBackoff`](crate::supervisor::RestartBackoff).
@@ -135,7 +135,7 @@ pub enum ChildError {
     NotFound,
     /// The child is running.
     Running,
-    /// The child is about to be restarted.
+    /// A restart of the child failed, and is about to be retried.
     Restarting,
     /// The child failed to start.
     Start(StartError),
