@@ -466,45 +466,85 @@ fn worker_that_fails_at_once_does_not_take_its_supervisor_down() {
     supervisor.stop().unwrap();
 }
 
+/// Returns what the supervisor of this name and pid, and its children, have logged, without level debug.
+fn log_of(name: &str, supervisor: Pid) -> Vec<String> {
+    let own = [name.to_owned(), format!("ancestors: {supervisor}")];
+    let is_own = |line: &String| own.iter().any(|text| line.contains(text)) && !line.starts_with("DEBUG");
+    logs().into_iter().filter(is_own).collect()
+}
+
 #[test]
-fn three_devices_are_away_and_the_hub_recovers_with_a_short_log() {
+fn three_devices_are_away_and_the_hub_recovers_with_a_log_of_ten_lines() {
+    const SENSORS: [&str; 3] = ["thermometer", "barometer", "hygrometer"];
     let _watchdog = watchdog();
     capture();
     let plugged_in = Arc::new(AtomicBool::new(true));
-    let sensors = ["thermometer", "barometer", "hygrometer"].map(|id| {
-        let look = Arc::clone(&plugged_in);
-        Child::new(id, &Journal::new()).starts_as(move |_| {
-            // As `?` in `init` does: without a backoff each failure would be reported as a crash.
-            if look.load(Ordering::SeqCst) { Begin::Up } else { Begin::Fail("no such device") }
+    let attempts = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let sensors = SENSORS.iter().zip(&attempts).map(|(id, count)| {
+        let (look, count) = (Arc::clone(&plugged_in), Arc::clone(count));
+        ChildSpec::worker(*id, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            loop {
+                if !look.load(Ordering::SeqCst) {
+                    process::exit_with("no such device");
+                }
+                process::sleep(MS);
+            }
         })
     });
     let name = unique("backoff.hub");
     let plan = Supervisor::one_for_one().name(SupervisorRef::named(name));
-    let backoff = RestartBackoff::new(MS, 8 * MS).reset_after(5 * MS);
-    let hub = up(plan.child_restart_backoff(backoff).children(sensors.iter().map(Child::spec)));
-    let own = [name.to_owned(), format!("ancestors: {}", pid_of(&hub))];
-    let is_own = |line: &String| own.iter().any(|text| line.contains(text)) && !line.starts_with("DEBUG");
-    let own_log = || -> Vec<String> { logs().into_iter().filter(is_own).collect() };
-    let before = (pid_of(&hub), own_log().len());
+    let backoff = RestartBackoff::new(MS, 8 * MS).reset_after(200 * MS);
+    let hub = up(plan.child_restart_backoff(backoff).children(sensors));
+    let (pid, before) = (pid_of(&hub), log_of(name, pid_of(&hub)).len());
 
     plugged_in.store(false, Ordering::SeqCst);
-    sensors.iter().for_each(|sensor| drop(sensor.end("no such device")));
-    eventually("all have failed often", || sensors.iter().all(|sensor| sensor.attempts() > 12));
+    eventually("all have failed often", || attempts.iter().all(|count| count.load(Ordering::SeqCst) > 12));
     plugged_in.store(true, Ordering::SeqCst);
-    sensors.iter().for_each(|sensor| assert!(process::is_alive(sensor.await_start(2))));
-    let recovered = || own_log().iter().filter(|line| line.contains("is running again as")).count();
-    eventually("all outages are over", || recovered() == 3);
+    let lines =
+        |text: &str| log_of(name, pid).split_off(before).iter().filter(|line| line.contains(text)).count();
+    eventually("all outages are over", || lines("is running again as") == 3);
 
     assert!(states(&hub).iter().all(|(_, state)| *state == "running"));
-    assert_eq!(pid_of(&hub), before.0);
-    let log = own_log().split_off(before.1);
-    let lines = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(pid_of(&hub), pid);
+    let log = log_of(name, pid).split_off(before);
     assert_eq!(lines("exited: no such device; restart in"), 3, "{log:#?}");
     assert_eq!(lines("the longest delay"), 3, "{log:#?}");
-    // The three servers crashed once: a crash of a running server is reported by itself.
-    assert_eq!(lines(" crashed: no such device"), 3, "{log:#?}");
-    assert_eq!(log.len(), 3 * 4, "{log:#?}");
+    assert_eq!(log.iter().map(|record| record.lines().count()).sum::<usize>(), 9, "{log:#?}");
     hub.stop().unwrap();
+}
+
+#[test]
+fn failed_starts_during_an_outage_are_not_reported_as_crashes() {
+    let _watchdog = watchdog();
+    capture();
+    let away = Arc::new(AtomicBool::new(true));
+    let look = Arc::clone(&away);
+    // As `?` in `init` does; a panic in the third start is reported.
+    let a = Child::new("a", &Journal::new()).starts_as(move |k| match k {
+        3 => Begin::Panic("a bug"),
+        _ if look.load(Ordering::SeqCst) => Begin::Fail("away"),
+        _ => Begin::Up,
+    });
+    let name = unique("backoff.reports");
+    let plan = Supervisor::one_for_one().name(SupervisorRef::named(name));
+    let supervisor = up(plan.child(with(&a, SHORT.retry_first_start(true))));
+    let reports = || -> Vec<String> {
+        let log = log_of(name, pid_of(&supervisor)).into_iter().filter(|line| line.contains(" crashed: "));
+        log.collect()
+    };
+    eventually("starts have failed", || a.attempts() > 8);
+    assert!(matches!(&reports()[..], [panic] if panic.contains(": a bug")), "{:?}", reports());
+    away.store(false, Ordering::SeqCst);
+    a.await_start(1);
+    // A server that fails while it is running is reported, and so is a start by a request.
+    eventually("it is running", || states(&supervisor) == [("a".into(), "running")]);
+    a.end("broken");
+    eventually("the crash is reported", || reports().len() == 2);
+    let b = Child::new("b", &Journal::new()).starts_as(|_| Begin::Fail("no"));
+    supervisor.start_child(with(&b, SHORT)).unwrap_err();
+    assert_eq!(reports().len(), 3);
+    supervisor.stop().unwrap();
 }
 
 #[test]
