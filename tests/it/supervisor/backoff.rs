@@ -603,11 +603,12 @@ fn child_that_ends_normally_forgets_its_failures() {
 
 fn pool(backoff: RestartBackoff) -> DynamicSupervisorRef {
     let plan = DynamicSupervisor::child_spec().max_restarts(0, SECOND).max_children(1);
-    plan.child_restart_backoff(backoff).start().unwrap()
+    plan.child_restart_backoff(backoff).start().expect("it starts")
 }
 
 fn await_dynamic_wait(pool: &DynamicSupervisorRef) {
-    let is_waiting = || pool.which_children().unwrap().iter().all(|child| child.restart_in().is_some());
+    let is_waiting =
+        || pool.which_children().expect("it is running").iter().all(|child| child.restart_in().is_some());
     eventually("the child waits", is_waiting);
 }
 
