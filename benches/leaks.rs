@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rethread::prelude::*;
+use rethread::supervisor::RestartBackoff;
 
 /// The tolerated growth of resident memory after the second run: the variation of the allocator.
 const MOODS_KB: i64 = 1024;
@@ -156,6 +157,30 @@ fn restarts(times: u64) {
     system.stop().expect("it stops");
 }
 
+/// Like [`restarts`], but each restart is delayed by a backoff, and every other delay is cancelled.
+fn delayed_restarts(times: u64) {
+    const CRASHER: ServerRef<Server> = ServerRef::named("leaks.delayed crasher");
+    let delay = Duration::from_micros(20);
+    let backoff = RestartBackoff::new(delay, delay).reset_after(Duration::ZERO);
+    let plan =
+        Supervisor::one_for_one().max_restarts(0, Duration::from_secs(1)).child_restart_backoff(backoff);
+    let system =
+        plan.child(Server::child_spec(()).name(CRASHER).id("crasher")).start_link().expect("it starts");
+    for n in 0..times {
+        assert!(CRASHER.call(Ask::Crash).is_err());
+        if n % 2 == 0 {
+            // Running again or not: from now on it is stopped.
+            system.terminate_child("crasher").expect("it is terminated");
+            system.restart_child("crasher").expect("it starts");
+        } else {
+            while CRASHER.call(|from| Ask::Echo(1, from)).is_err() {
+                CRASHER.whereis_timeout(Duration::from_secs(10)).expect("it is started again");
+            }
+        }
+    }
+    system.stop().expect("it stops");
+}
+
 /// Makes calls whose reply comes too late, or never.
 fn late_answers(times: u64) {
     let server = Server::start(()).expect("it starts");
@@ -260,6 +285,7 @@ fn main() -> ExitCode {
         };
         load("processes that began and ended", 1_000_000, &|n, inbox| lives(n, inbox));
         load("crashes and restarts", 100_000, &|n, _| restarts(n));
+        load("crashes and delayed restarts", 100_000, &|n, _| delayed_restarts(n));
         load("calls that timed out", 1_000_000, &|n, _| late_answers(n));
         load("timers, half of them cancelled", 100_000, &|n, inbox| timers(n, inbox));
         load("zombies made and reaped", 10_000, &|n, _| zombies(n));

@@ -89,9 +89,10 @@
 //!
 //! An item has one path, that of its module. At the root are only the types that all modules share.
 //!
-//! Documents: the [guide] (a program grows in eight chapters), the exact [semantics], the
-//! [differences from Erlang](differences_from_erlang), tables for those [coming from](coming_from) std, Elixir,
-//! Erlang, tokio or an actor library, [performance], and the [hazards] of mixing std, C and rethread.
+//! Documents: the [guide] (a program grows in eight chapters), devices and services that are away for a while
+//! ([outages]), the exact [semantics], the [differences from Erlang](differences_from_erlang), tables for those
+//! [coming from](coming_from) std, Elixir, Erlang, tokio or an actor library, [performance], and the [hazards] of
+//! mixing std, C and rethread.
 //!
 //! # Errors
 //! Each operation has an error type of its own, an enum that can be matched: [`process::SpawnError`], [`StartError`],
@@ -119,11 +120,12 @@
 //! # Logging and the panic hook
 //! The library writes to the crate [`log`](https://docs.rs/log): a report for each crash (process, reason, location,
 //! ancestors, links, unread messages, restarts used), supervisors that give up, and zombies at `error`; unexpected
-//! messages at `warn`; restarts, the start of children that a supervisor spec lists, and the start and stop of
-//! applications at `info`; the start of other children and exits that are no crashes, [`process::exit_with`] among
-//! them, at `debug`. `rethread::logger::init()` prints warnings and errors on standard error, or what `RUST_LOG` selects.
-//! A program without a logger gets one line on standard error for each crash, and for each supervisor that gives up.
-//! Records have structured fields for loggers that read them: `pid`, `name`, `reason`, `spawned_at` and others.
+//! messages, and the begin and end of an [outage](outages) at `warn`; restarts, the start of children that a supervisor
+//! spec lists, and the start and stop of applications at `info`; the start of other children and exits that are no
+//! crashes, [`process::exit_with`] among them, at `debug`. `rethread::logger::init()` prints warnings and errors on
+//! standard error, or what `RUST_LOG` selects. A program without a logger gets one line on standard error for each
+//! crash, and for each supervisor that gives up. Records have structured fields for loggers that read them: `pid`,
+//! `name`, `reason`, `spawned_at` and others.
 //!
 //! A panic in a process is reported through the log and does not reach a panic hook that was set before the first process
 //! started; the panics of all other threads do. A hook that is set later replaces the library's: it is called for
@@ -187,6 +189,9 @@ pub mod guide {}
 
 #[doc = include_str!("../docs/hazards.md")]
 pub mod hazards {}
+
+#[doc = include_str!("../docs/outages.md")]
+pub mod outages {}
 
 #[doc = include_str!("../docs/coming_from.md")]
 pub mod coming_from {}

@@ -11,9 +11,9 @@
 //! | level | records |
 //! | --- | --- |
 //! | error | crashes, unexpected exits of children, failed starts and restarts, supervisors and applications that give up, new zombies, panics in destructors |
-//! | warn | unexpected messages, zombies that ended, processes that an application had to kill, invalid settings in the environment |
+//! | warn | unexpected messages, the begin and end of the [outage](crate::outages) of a child, zombies that ended, processes that an application had to kill, invalid settings in the environment |
 //! | info | children that a supervisor starts from its spec or restarts, the start and the normal end of applications |
-//! | debug | children that are started by a request, every other exit |
+//! | debug | children that are started by a request, further failures during an outage, every other exit |
 //!
 //! The environment variable `RUST_LOG` selects the level, by default `warn`. `RUST_LOG=rethread=info` shows
 //! only records of this library. `RUST_BACKTRACE=1` adds a backtrace to the report of a panic.

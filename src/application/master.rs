@@ -26,7 +26,7 @@ use crate::process::signals::current::trap_exit;
 use crate::process::signals::exit::exit;
 use crate::process::signals::monitor::watch_block;
 use crate::reason::ExitReason;
-use crate::supervisor::child::write_log;
+use crate::supervisor::child::logging::write_log;
 use crate::supervisor::server;
 use crate::supervisor::supervisor::SupervisorRef;
 use crate::sync;

@@ -65,7 +65,8 @@ pub struct Supervision {
     /// The restarts within the current period, and how many are allowed.
     pub restarts: RestartCount,
     /// The children in start order, including those that are not running, as of the last message that the supervisor
-    /// handled. Empty for a dynamic supervisor: its children are the processes whose parent it is.
+    /// handled. For a dynamic supervisor only those that wait for a restart: the others are the processes whose parent it
+    /// is.
     pub children: Vec<ChildStatus>,
 }
 

@@ -206,10 +206,9 @@ impl TreeRow<'_> {
         match self.node {
             Node::Process { process, restarts: 0 } => StatusText(process).to_string(),
             Node::Process { process, restarts } => format!("{}, restarts: {restarts}", StatusText(process)),
-            Node::NotRunning(status) if status.child.state == ChildState::Restarting => {
-                "restarting".to_owned()
-            }
-            Node::NotRunning(_) => "not running".to_owned(),
+            // Listed as running, but not in the snapshot.
+            Node::NotRunning(status) if status.child.pid().is_some() => "not running".to_owned(),
+            Node::NotRunning(status) => status.child.state.to_string(),
         }
     }
 }

@@ -192,7 +192,7 @@ impl DynamicSupervisorRef {
         self.start_child(server).map(ServerRef::from_pid)
     }
 
-    /// Stops a child, which is not restarted. A child that is about to be restarted has its last pid.
+    /// Stops a child, which is not restarted. A child that is about to be restarted, or waits for that, has its last pid.
     ///
     /// # Errors
     /// [`ChildError::NotFound`] if the supervisor has no such child, or no longer; [`ChildError::NoSupervisor`] if the

@@ -56,6 +56,7 @@
 //! | `restart` | [`Restart::Permanent`] | when it is restarted |
 //! | `shutdown` | 5 s; for supervisors [`Shutdown::Infinity`] | how it is stopped |
 //! | `significant` | `false` | whether its exit can end the supervisor, see [`AutoShutdown`] |
+//! | `restart_backoff` | none: it is restarted at once | how long a restart is delayed while it keeps failing, see [`RestartBackoff`] |
 //! | `reap_timeout` | it does not wait | how long a replacement waits for the thread of a [zombie](crate::process::Zombie) |
 //!
 //! The default id is the name of the type: of a server, of an agent, of a type that implements [`Supervise`]. The spec
@@ -89,6 +90,9 @@
 //! the supervisor stops its children and exits with `Shutdown`. Its own supervisor then restarts a larger part
 //! of the program; without one, the program ends in an orderly way. A restart that fails is retried, and each
 //! attempt counts.
+//!
+//! For a child whose failure is not a bug, such as the reader of a device that is unplugged, restarts can be delayed
+//! instead, a little longer each time: see [`RestartBackoff`] and [`outages`](crate::outages). Such restarts do not count.
 //!
 //! A supervisor also gives up when the program has too many zombies
 //! ([`Settings::max_zombies`](crate::process::Settings::max_zombies)), instead of replacing a child that
@@ -163,5 +167,6 @@ pub use self::partition::{Partition, PartitionRef, PartitionSupervisor, Partitio
 pub use self::spec::{AutoShutdown, DynamicSupervisorSpec, Strategy, SupervisorSpec};
 pub use self::supervise::{Supervise, SuperviseSpec, SupervisorKind};
 pub use self::supervisor::{Supervisor, SupervisorRef};
+pub use crate::child_spec::restart_backoff::RestartBackoff;
 pub use crate::child_spec::{ChildId, ChildOptions, ChildSpec, ChildType, Restart, Shutdown, SpecError};
 pub use crate::process::lifecycle::worker_result::WorkerResult;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::agent::agent::{Agent, AgentRef, AgentSpec};
 use crate::agent::server as agent_server;
+use crate::child_spec::restart_backoff::RestartBackoff;
 use crate::child_spec::{ChildSpec, SpecError, StartError};
 use crate::gen_server::callbacks::GenServer;
 use crate::gen_server::callbacks::InitError;
@@ -201,6 +202,7 @@ impl_partition!(
 /// | --- | --- |
 /// | partitions | [`available_parallelism`](std::thread::available_parallelism) |
 /// | max_restarts | 3 in 5 s, of all partitions together |
+/// | child_restart_backoff | none: partitions are restarted at once |
 /// | id under another supervisor | the name |
 /// | restart, shutdown under another supervisor | [`Restart::Permanent`](crate::supervisor::Restart::Permanent), [`Shutdown::Infinity`](crate::supervisor::Shutdown::Infinity) |
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
@@ -224,6 +226,12 @@ impl<S: Partition> PartitionSupervisorSpec<S> {
     /// [`SupervisorSpec::max_restarts`].
     pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
         self.spec = self.spec.max_restarts(restarts, period);
+        self
+    }
+
+    /// Sets the restart backoff of the partitions; see [`SupervisorSpec::child_restart_backoff`].
+    pub fn child_restart_backoff(mut self, backoff: RestartBackoff) -> Self {
+        self.spec = self.spec.child_restart_backoff(backoff);
         self
     }
 

@@ -2,10 +2,12 @@
 //! by the rules in `policy` and `intensity`. It handles one message at a time, in its own process, and must
 //! never be ended by a panic in user code (start functions, destructors, the logger).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
 
+use crate::child_spec::restart_backoff::{AfterFailure, RestartBackoff};
 use crate::child_spec::{ChildId, ChildSpec, StartError};
 use crate::gen_server::callbacks::Context;
 use crate::gen_server::callbacks::GenServer;
@@ -15,10 +17,12 @@ use crate::gen_server::reply::Next;
 use crate::pid::Pid;
 use crate::process::control::settings::settings;
 use crate::process::park::thread_cache;
+use crate::process::park::timer_thread;
 use crate::reason::ExitReason;
+use crate::supervisor::child::logging::{Failure, log_give_up, write_log};
 use crate::supervisor::child::{
-    Child, ChildError, ChildRequest, Children, FailedToStartChild, RetryRestart, Status, child_info, count,
-    is_dead, log_give_up, too_many_zombies, write_log,
+    Child, ChildError, ChildRequest, Children, FailedToStartChild, RestartTimer, Status, Wait, child_info,
+    count, is_dead, too_many_zombies,
 };
 use crate::supervisor::policy::Decision;
 use crate::supervisor::policy::affected_range;
@@ -37,11 +41,30 @@ pub(crate) struct Supervisor {
     auto_shutdown: AutoShutdown,
     status_board: Arc<StatusBoard>,
     max_zombies: Option<usize>,
+    /// The backoff of children that have none of their own.
+    backoff: Option<RestartBackoff>,
     /// Set when the supervisor gives up, for the owner of the cell.
     gave_up: Option<Arc<OnceCell<String>>>,
     children: Children,
-    /// The number of the last retry.
-    retries: u64,
+    /// The number in the last [`RestartTimer`].
+    last_timer: u64,
+}
+
+/// Whether the supervisor keeps running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Continue,
+    /// It stops its children and exits with `Shutdown`.
+    ShutDown,
+}
+
+impl From<Outcome> for Next {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Continue => Self::wait(),
+            Outcome::ShutDown => Self::stop(ExitReason::Shutdown),
+        }
+    }
 }
 
 /// The start arguments of a supervisor whose spec is of type `Spec`.
@@ -81,7 +104,7 @@ impl<Spec> Clone for SupervisorArgs<Spec> {
 impl GenServer for Supervisor {
     type Args = SupervisorArgs<SupervisorSpec>;
     type Call = ChildRequest;
-    type Cast = RetryRestart;
+    type Cast = RestartTimer;
 
     fn init(args: SupervisorArgs<SupervisorSpec>, cx: &mut Context<Self>) -> Result<Self, InitError> {
         cx.trap_exit(true);
@@ -95,12 +118,14 @@ impl GenServer for Supervisor {
             status_board: StatusBoard::register(Some(spec.strategy), spec.intensity),
             max_zombies: spec.max_zombies,
             gave_up: spec.gave_up,
-            children: Children(spec.children.into_iter().map(Child::new).collect()),
-            retries: 0,
+            backoff: spec.backoff,
+            children: Children(
+                spec.children.into_iter().map(|child| Child::new(child, spec.backoff)).collect(),
+            ),
+            last_timer: 0,
         };
         // All children start, or none is left: at the first failure those before it are stopped.
-        let all = 0..supervisor.children.0.len();
-        if let Err((at, error)) = supervisor.start_range(all) {
+        if let Err((at, error)) = supervisor.start_all(cx) {
             let id = supervisor.children.0[at].spec.options.id.clone();
             write_log(
                 log::Level::Error,
@@ -113,12 +138,15 @@ impl GenServer for Supervisor {
         Ok(supervisor)
     }
 
-    fn handle_call(&mut self, request: ChildRequest, _: &mut Context<Self>) -> Next {
+    fn handle_call(&mut self, request: ChildRequest, cx: &mut Context<Self>) -> Next {
         // The caller receives the reply when this returns: by then observers see what the request changed.
         let next = match request {
             ChildRequest::Start(child, from) => from.reply(self.start_child(child)),
             ChildRequest::Terminate(id, from) => from.reply(self.terminate_child(&id)),
-            ChildRequest::Restart(id, from) => from.reply(self.restart_child(&id)),
+            ChildRequest::Restart(id, from) => match self.restart_child(&id, cx) {
+                (result, Outcome::Continue) => from.reply(result),
+                (result, Outcome::ShutDown) => from.reply(result).and_stop(ExitReason::Shutdown),
+            },
             ChildRequest::Delete(id, from) => from.reply(self.delete_child(&id)),
             ChildRequest::Which(from) => from.reply(self.children.0.iter().map(child_info).collect()),
             ChildRequest::Count(from) => from.reply(count(self.children.0.iter())),
@@ -131,22 +159,40 @@ impl GenServer for Supervisor {
         next
     }
 
-    fn handle_cast(&mut self, retry: RetryRestart, cx: &mut Context<Self>) -> Next {
-        let RetryRestart { id, retry } = retry;
-        let next = match self.children.position(&id) {
-            Some(at) if self.children.0[at].status == Status::Restarting(retry) => self.restart(at, cx),
-            // Stopped, deleted or restarted by a request since the retry was sent.
-            _ => Next::wait(),
+    fn handle_cast(&mut self, timer: RestartTimer, cx: &mut Context<Self>) -> Next {
+        let (RestartTimer::Due { id, .. } | RestartTimer::Stable { id, .. }) = &timer;
+        let at = self.children.position(id);
+        let status = at.map(|at| self.children.0[at].status);
+        // No effect if the number is another one: since the timer was set, a request or the failure of another child
+        // has stopped, deleted or restarted this one.
+        let outcome = match (timer, at, status) {
+            (RestartTimer::Due { number, .. }, Some(at), Some(Status::Restarting(current)))
+                if number == current =>
+            {
+                self.restart(at, cx)
+            }
+            (RestartTimer::Due { number, .. }, Some(at), Some(Status::Waiting(wait)))
+                if number == wait.number =>
+            {
+                self.restart_group(at, cx).0
+            }
+            (RestartTimer::Stable { number, .. }, Some(at), Some(Status::Running(_)))
+                if self.children.0[at].is_current_timer(number) =>
+            {
+                self.children.0[at].recover(&self.name);
+                Outcome::Continue
+            }
+            _ => Outcome::Continue,
         };
         self.publish_children();
-        next
+        outcome.into()
     }
 
     fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Next {
         let next = match info {
             Info::Exit { from, reason } => match self.children.position_of(from) {
                 Some(at) if is_dead(&self.children.0[at], from, &self.name) => {
-                    self.on_child_exit(at, from, &reason, cx)
+                    self.on_child_exit(at, from, &reason, cx).into()
                 }
                 // Not a child: another linked process, or a child that was already stopped.
                 _ => Next::wait(),
@@ -177,15 +223,20 @@ impl Supervisor {
     }
 
     /// Handles the exit of the child at `at`, which was not requested.
-    fn on_child_exit(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &mut Context<Self>) -> Next {
+    fn on_child_exit(&mut self, at: usize, pid: Pid, reason: &ExitReason, cx: &Context<Self>) -> Outcome {
         let child = &mut self.children.0[at];
         child.status = Status::Stopped;
         let decision = decide(child.spec.options.restart, reason);
+        if decision == Decision::Restart {
+            if let Some(next) = child.record_failure(&self.name, &Failure::Exit(pid, reason)) {
+                return self.delay_restart(at, next, cx);
+            }
+        }
         child.log_exit(&self.name, pid, reason);
         let significant = child.spec.options.significant; // the child may be removed below
         match decision {
             Decision::Restart => return self.restart(at, cx),
-            Decision::Keep => {}
+            Decision::Keep => child.end_outage(),
             Decision::Remove => drop(self.children.0.remove(at)),
         }
         // The child is not restarted. If it is significant, that may end the supervisor.
@@ -204,17 +255,17 @@ impl Supervisor {
             if reason.is_abnormal() {
                 self.record_give_up("a significant child failed");
             }
-            return Next::stop(ExitReason::Shutdown);
+            return Outcome::ShutDown;
         }
-        Next::wait()
+        Outcome::Continue
     }
 
     /// Logs and publishes that the supervisor gives up, and stops it.
-    fn give_up(&self, why: &str) -> Next {
+    fn give_up(&self, why: &str) -> Outcome {
         log_give_up(&self.name, why);
         self.record_give_up(why);
         publish_give_up(why);
-        Next::stop(ExitReason::Shutdown)
+        Outcome::ShutDown
     }
 
     /// Records the failure for the application of which this is the top supervisor: the exit reason,
@@ -225,67 +276,153 @@ impl Supervisor {
         }
     }
 
-    /// Restarts the child at `at` and those that the strategy names, or gives up.
-    fn restart(&mut self, at: usize, cx: &Context<Self>) -> Next {
+    /// Restarts the child at `at` and those that the strategy names at once, or gives up.
+    fn restart(&mut self, at: usize, cx: &Context<Self>) -> Outcome {
         // From here on no retry is pending, even if the supervisor gives up.
         self.children.0[at].status = Status::Stopped;
         if !self.status_board.record_restart() {
             let id = &self.children.0[at].spec.options.id;
             return self.give_up(&format!("reached_max_restart_intensity by child {id}"));
         }
-        // Temporary children that are stopped with the failed one are not started again. It is not temporary
-        // itself: a temporary child is never restarted.
-        let mut range = affected_range(self.strategy, at, self.children.0.len());
-        self.children.stop(range.clone(), &self.name);
-        range.end -= self.remove_temporary(range.clone());
-        // Checked after the stop, because a stopped child may have become a zombie, too.
-        if too_many_zombies(self.children.0[range.clone()].iter(), self.max_zombies) {
-            return self.give_up("zombie_limit");
-        }
-        // Also published if a later child failed to start: `publish_restart` skips children without a
-        // process.
-        // No child in the range is temporary, so `start_range` removes none.
-        let started = self.start_range(range.clone());
-        self.children.0[range].iter().for_each(Child::publish_restart);
-        // For the next restart. Children with another stack size start on a new thread.
-        thread_cache::refill(settings().stack_size);
-        if let Err((failed, error)) = started {
-            self.retries += 1;
-            let child = &mut self.children.0[failed];
-            child.status = Status::Restarting(self.retries);
-            write_log(
-                log::Level::Error,
-                format_args!(
-                    "supervisor {}: child {} did not start again: {error}",
-                    self.name, child.spec.options.id
-                ),
-            );
-            // Retry through the mailbox, so that requests and a shutdown of this supervisor are handled in
-            // between.
-            cx.cast(RetryRestart { id: child.spec.options.id.clone(), retry: self.retries });
-        }
-        Next::wait()
+        self.restart_group(at, cx).0
     }
 
-    /// Removes the temporary children in a range; returns how many were removed.
-    fn remove_temporary(&mut self, range: std::ops::Range<usize>) -> usize {
+    /// Restarts the child at `at`, whose backoff decided `next`, and those that the strategy names after a delay, or
+    /// gives up.
+    fn delay_restart(&mut self, at: usize, next: AfterFailure, cx: &Context<Self>) -> Outcome {
+        let id = self.children.0[at].spec.options.id.clone();
+        let AfterFailure::Wait { delay, .. } = next else {
+            return self.give_up(&format!("the outage of child {id} lasts too long"));
+        };
+        // The other children of the group depend on the one that failed: they are stopped now, not when the delay is
+        // over.
+        let group = self.stop_group(at);
+        self.last_timer += 1;
+        let (number, until) = (self.last_timer, timer_thread::deadline_after(delay));
+        for child in &mut self.children.0[group] {
+            let has_failed = child.spec.options.id == id;
+            child.status = Status::Waiting(Wait { number, until, has_failed });
+            if has_failed {
+                let due = RestartTimer::Due { id: id.clone(), number };
+                child.set_timer(cx.send_after(delay, due), number);
+            }
+        }
+        Outcome::Continue
+    }
+
+    /// Restarts the child at `at` and those that the strategy names, without counting it. Gives up if there are too
+    /// many zombies. If a start fails, it is retried, and the error returned, too.
+    fn restart_group(&mut self, at: usize, cx: &Context<Self>) -> (Outcome, Option<StartError>) {
+        let group = self.stop_group(at);
+        // Checked after the stop, because a stopped child may have become a zombie, too.
+        if too_many_zombies(self.children.0[group.clone()].iter(), self.max_zombies) {
+            return (self.give_up("zombie_limit"), None);
+        }
+        let started = self.start_range(group.clone());
+        // Temporary children that had never started may have been removed because they were ignored.
+        let group = group.start..group.end.min(self.children.0.len());
+        // Also published if a later child failed to start: `publish_restart` skips children without a
+        // process.
+        self.children.0[group.clone()].iter().for_each(Child::publish_restart);
+        // For the next restart. Children with another stack size start on a new thread.
+        thread_cache::refill(settings().stack_size);
+        self.await_stability(group, cx);
+        match started {
+            Ok(()) => (Outcome::Continue, None),
+            Err((failed, error)) => (self.on_failed_restart(failed, &error, cx), Some(error)),
+        }
+    }
+
+    /// Retries the restart of the child at `failed`, which has just failed: after a delay if the child has a backoff,
+    /// otherwise at once.
+    fn on_failed_restart(&mut self, failed: usize, error: &StartError, cx: &Context<Self>) -> Outcome {
+        let child = &mut self.children.0[failed];
+        if let Some(next) = child.record_failure(&self.name, &Failure::Start(error)) {
+            return self.delay_restart(failed, next, cx);
+        }
+        self.last_timer += 1;
+        child.status = Status::Restarting(self.last_timer);
+        write_log(
+            log::Level::Error,
+            format_args!(
+                "supervisor {}: child {} did not start again: {error}",
+                self.name, child.spec.options.id
+            ),
+        );
+        // Retry through the mailbox, so that requests and a shutdown of this supervisor are handled in
+        // between.
+        cx.cast(RestartTimer::Due { id: child.spec.options.id.clone(), number: self.last_timer });
+        Outcome::Continue
+    }
+
+    /// Stops the child at `at` and those that the strategy names, and removes those that are not started again;
+    /// returns where the others are.
+    fn stop_group(&mut self, at: usize) -> Range<usize> {
+        let mut range = affected_range(self.strategy, at, self.children.0.len());
+        self.children.stop(range.clone(), &self.name);
+        // Temporary children that are stopped with the failed one are not started again. It is not temporary
+        // itself: a temporary child is never restarted.
+        range.end -= self.remove_temporary(range.clone());
+        range
+    }
+
+    /// Sets a timer for each failing child in a range that is running again: when it expires, the outage is over.
+    fn await_stability(&mut self, range: Range<usize>, cx: &Context<Self>) {
+        for child in &mut self.children.0[range] {
+            if let Some(time) = child.stable_after() {
+                self.last_timer += 1;
+                let id = child.spec.options.id.clone();
+                let stable = RestartTimer::Stable { id, number: self.last_timer };
+                child.set_timer(cx.send_after(time, stable), self.last_timer);
+            }
+        }
+    }
+
+    /// Removes the temporary children in a range, except those that have never started; returns how many were
+    /// removed.
+    fn remove_temporary(&mut self, range: Range<usize>) -> usize {
         let before = self.children.0.len();
         let mut at = 0;
         self.children.0.retain(|child| {
-            let remove = range.contains(&at) && child.is_temporary();
+            let remove = range.contains(&at) && child.is_temporary() && child.has_started();
             at += 1;
             !remove
         });
         before - self.children.0.len()
     }
 
+    /// Starts all children, in order, when the supervisor itself starts. A child whose backoff says so is retried later if
+    /// it fails; otherwise its position and error are returned.
+    fn start_all(&mut self, cx: &Context<Self>) -> Result<(), (usize, StartError)> {
+        let mut first = 0;
+        while let Err((at, error)) = self.start_range(first..self.children.0.len()) {
+            let child = &mut self.children.0[at];
+            let next = match child.retries_first_start() {
+                true => child.record_failure(&self.name, &Failure::Start(&error)),
+                false => None,
+            };
+            let Some(next @ AfterFailure::Wait { .. }) = next else { return Err((at, error)) };
+            self.delay_restart(at, next, cx);
+            // Otherwise the children after this one belong to its group, and are started with it.
+            if self.strategy != Strategy::OneForOne {
+                break;
+            }
+            first = at + 1;
+        }
+        Ok(())
+    }
+
     /// Starts the children in a range, in order; at the first failure returns its position and error. Ignored
     /// temporary children are removed.
-    fn start_range(&mut self, range: std::ops::Range<usize>) -> Result<(), (usize, StartError)> {
+    fn start_range(&mut self, range: Range<usize>) -> Result<(), (usize, StartError)> {
         let mut ignored = Vec::new();
         let mut result = Ok(());
         for at in range {
-            match self.children.0[at].start(&self.name, log::Level::Info) {
+            let child = &mut self.children.0[at];
+            let logs_failure = child.logs_failed_start();
+            let mut start = || child.start(&self.name, log::Level::Info);
+            let started = if logs_failure { self.status_board.reporting_start(start) } else { start() };
+            match started {
                 Ok(Some(_)) => {}
                 Ok(None) => ignored.push(at),
                 Err(error) => {
@@ -308,12 +445,12 @@ impl Supervisor {
 impl Supervisor {
     fn start_child(&mut self, spec: ChildSpec) -> Result<Pid, StartError> {
         // A `Child` contains a panic in the destructor of its start function; a spec does not.
-        let mut child = Child::new(spec);
+        let mut child = Child::new(spec, self.backoff);
         check_child(&child.spec.options, self.auto_shutdown).map_err(StartError::BadSpec)?;
         if let Some(at) = self.children.position(&child.spec.options.id) {
             return Err(match self.children.0[at].status {
                 Status::Running(pid) => StartError::AlreadyStarted(pid),
-                Status::Restarting(_) | Status::Stopped => StartError::AlreadyPresent,
+                Status::Restarting(_) | Status::Waiting(_) | Status::Stopped => StartError::AlreadyPresent,
             });
         }
         let started = child.start(&self.name, log::Level::Debug)?;
@@ -326,26 +463,53 @@ impl Supervisor {
 
     fn terminate_child(&mut self, id: &ChildId) -> Result<(), ChildError> {
         let at = self.children.position(id).ok_or(ChildError::NotFound)?;
+        self.cancel_wait_for(at);
         self.children.stop(at..at + 1, &self.name);
+        self.children.0[at].end_outage();
         if self.children.0[at].is_temporary() {
             self.children.0.remove(at);
         }
         Ok(())
     }
 
-    fn restart_child(&mut self, id: &ChildId) -> Result<Pid, ChildError> {
-        let at = self.children.position(id).ok_or(ChildError::NotFound)?;
+    fn restart_child(&mut self, id: &ChildId, cx: &Context<Self>) -> (Result<Pid, ChildError>, Outcome) {
+        let Some(at) = self.children.position(id) else {
+            return (Err(ChildError::NotFound), Outcome::Continue);
+        };
         let child = &mut self.children.0[at];
-        match child.status {
+        let result = match child.status {
             Status::Running(_) => Err(ChildError::Running),
             Status::Restarting(_) => Err(ChildError::Restarting),
+            Status::Waiting(wait) => return self.restart_waiting_child(id, wait.number, cx),
             Status::Stopped => {
                 // The last process may be a zombie that still holds an exclusive resource.
                 child.wait_until_reaped();
-                let started = child.start(&self.name, log::Level::Debug).map_err(ChildError::Start)?;
-                started.ok_or(ChildError::Start(StartError::Ignored))
+                child
+                    .start(&self.name, log::Level::Debug)
+                    .and_then(|started| started.ok_or(StartError::Ignored))
+                    .map_err(ChildError::Start)
             }
-        }
+        };
+        (result, Outcome::Continue)
+    }
+
+    /// Ends a wait: restarts its group now. If that fails, the group waits again, for the next delay.
+    fn restart_waiting_child(
+        &mut self,
+        id: &ChildId,
+        number: u64,
+        cx: &Context<Self>,
+    ) -> (Result<Pid, ChildError>, Outcome) {
+        let has_failed = |child: &Child| matches!(child.status, Status::Waiting(wait) if wait.number == number && wait.has_failed);
+        // A wait ends with the child that failed: `cancel_wait_for`.
+        let Some(failed) = self.children.0.iter().position(has_failed) else {
+            return (Err(ChildError::Restarting), Outcome::Continue);
+        };
+        let (outcome, error) = self.restart_group(failed, cx);
+        let running = self.children.position(id).and_then(|at| self.children.0[at].pid());
+        // Not running without an error: its start was ignored.
+        let error = error.unwrap_or(StartError::Ignored);
+        (running.ok_or(ChildError::Start(error)), outcome)
     }
 
     fn delete_child(&mut self, id: &ChildId) -> Result<(), ChildError> {
@@ -353,9 +517,23 @@ impl Supervisor {
         match self.children.0[at].status {
             Status::Running(_) => Err(ChildError::Running),
             Status::Restarting(_) => Err(ChildError::Restarting),
-            Status::Stopped => {
+            Status::Waiting(_) | Status::Stopped => {
+                self.cancel_wait_for(at);
                 self.children.0.remove(at);
                 Ok(())
+            }
+        }
+    }
+
+    /// Cancels the delayed restart for which the child at `at` is the reason, if there is one. The other children of its
+    /// group count as stopped.
+    fn cancel_wait_for(&mut self, at: usize) {
+        let Status::Waiting(Wait { number, has_failed: true, .. }) = self.children.0[at].status else {
+            return;
+        };
+        for child in &mut self.children.0 {
+            if matches!(child.status, Status::Waiting(wait) if wait.number == number) {
+                child.stop(&self.name); // not running: this cancels the timer
             }
         }
     }

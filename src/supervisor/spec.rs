@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 
+use crate::child_spec::restart_backoff::RestartBackoff;
 use crate::child_spec::{ChildOptions, ChildSpec, Restart, SpecError};
 use crate::gen_server::options::{ServerOptions, impl_server_option_setters};
 use crate::supervisor::intensity::RestartIntensity;
@@ -73,6 +74,7 @@ pub enum AutoShutdown {
 /// | default | |
 /// | --- | --- |
 /// | max_restarts | 3 in 5 s, as in Elixir (Erlang: 1 in 5 s) |
+/// | child_restart_backoff | none: children are restarted at once |
 /// | auto_shutdown | [`AutoShutdown::Never`] |
 /// | name | none |
 /// | id under another supervisor | the name, or else `Supervisor` |
@@ -98,6 +100,7 @@ pub struct SupervisorSpec {
     pub(crate) strategy: Strategy,
     pub(crate) children: Vec<ChildSpec>,
     pub(crate) intensity: RestartIntensity,
+    pub(crate) backoff: Option<RestartBackoff>,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) max_zombies: Option<usize>,
     /// Set by the supervisor when it gives up: its exit reason, `Shutdown`, does not show it.
@@ -114,6 +117,7 @@ impl SupervisorSpec {
             strategy,
             children: Vec::new(),
             intensity: RestartIntensity::default(),
+            backoff: None,
             auto_shutdown: AutoShutdown::default(),
             max_zombies: None,
             gave_up: None,
@@ -142,6 +146,31 @@ impl SupervisorSpec {
         self
     }
 
+    /// Sets the restart backoff of the children that have none of their own. Default: they are restarted at once, and
+    /// each restart counts for `max_restarts`.
+    ///
+    /// [`restart_backoff`](Self::restart_backoff) is something else: the backoff with which this supervisor is
+    /// restarted by its own supervisor.
+    ///
+    /// ```
+    /// use rethread::prelude::*;
+    /// use rethread::supervisor::RestartBackoff;
+    /// use std::time::Duration;
+    ///
+    /// let wait = || process::sleep(Duration::MAX);
+    /// let hub = Supervisor::one_for_one()
+    ///     .child_restart_backoff(RestartBackoff::new(Duration::from_millis(250), Duration::from_secs(30)))
+    ///     .child(ChildSpec::worker("thermometer", wait))
+    ///     .child(ChildSpec::worker("log", wait).restart_backoff(RestartBackoff::none())) // at once, at most 3 in 5 s
+    ///     .start_link()?;
+    /// hub.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn child_restart_backoff(mut self, backoff: RestartBackoff) -> Self {
+        self.backoff = Some(backoff);
+        self
+    }
+
     /// Sets whether the exit of significant children makes the supervisor exit.
     pub fn auto_shutdown(mut self, rule: AutoShutdown) -> Self {
         self.auto_shutdown = rule;
@@ -159,6 +188,7 @@ impl SupervisorSpec {
     /// Checks the whole spec, before anything is started.
     pub(crate) fn check(&self) -> Result<(), SpecError> {
         self.intensity.check()?;
+        check_backoff(self.backoff.as_ref())?;
         // Requests name a child by its id, so ids must be unique among the children of a supervisor.
         let mut ids = HashSet::new();
         for child in &self.children {
@@ -179,6 +209,7 @@ impl SupervisorSpec {
 /// | default | |
 /// | --- | --- |
 /// | max_restarts | 3 in 5 s |
+/// | child_restart_backoff | none: children are restarted at once |
 /// | max_children | limited only by the number of processes |
 /// | name | none |
 /// | id under another supervisor | the name, or else `DynamicSupervisor` |
@@ -197,6 +228,7 @@ impl SupervisorSpec {
 #[must_use = "a spec does nothing by itself: start it, or give it to a supervisor"]
 pub struct DynamicSupervisorSpec {
     pub(crate) intensity: RestartIntensity,
+    pub(crate) backoff: Option<RestartBackoff>,
     pub(crate) max_children: Option<usize>,
     pub(crate) max_zombies: Option<usize>,
     /// The options of its process, and those that its own supervisor uses.
@@ -208,6 +240,7 @@ impl DynamicSupervisorSpec {
     pub(crate) fn new(default_id: &str) -> Self {
         Self {
             intensity: RestartIntensity::default(),
+            backoff: None,
             max_children: None,
             max_zombies: None,
             options: ServerOptions::new(default_id),
@@ -221,6 +254,17 @@ impl DynamicSupervisorSpec {
     /// and includes its end.
     pub fn max_restarts(mut self, restarts: u32, period: Duration) -> Self {
         self.intensity = RestartIntensity::new(restarts, period);
+        self
+    }
+
+    /// Sets the restart backoff of the children that have none of their own. Default: they are restarted at once, and
+    /// each restart counts for `max_restarts`. `retry_first_start` has no effect: the first start is requested by a
+    /// caller, who gets the error.
+    ///
+    /// [`restart_backoff`](Self::restart_backoff) is something else: the backoff with which this supervisor is
+    /// restarted by its own supervisor.
+    pub fn child_restart_backoff(mut self, backoff: RestartBackoff) -> Self {
+        self.backoff = Some(backoff);
         self
     }
 
@@ -250,7 +294,8 @@ impl DynamicSupervisorSpec {
 
     /// Checks the spec, before anything is started.
     pub(crate) fn check(&self) -> Result<(), SpecError> {
-        self.intensity.check()
+        self.intensity.check()?;
+        check_backoff(self.backoff.as_ref())
     }
 }
 
@@ -277,6 +322,15 @@ pub(crate) fn check_child(child: &ChildOptions, rule: AutoShutdown) -> Result<()
         // The exit of the child would have no effect; like in OTP that is an error, not ignored.
         Err(SpecError::SignificantWithoutAutoShutdown(child.id.clone()))
     } else {
-        Ok(())
+        check_backoff(child.restart_backoff.as_ref())
+    }
+}
+
+fn check_backoff(backoff: Option<&RestartBackoff>) -> Result<(), SpecError> {
+    match backoff {
+        Some(backoff) if !backoff.is_valid() => {
+            Err(SpecError::BackoffRange { min: backoff.min, max: backoff.max })
+        }
+        _ => Ok(()),
     }
 }

@@ -237,7 +237,8 @@ impl SupervisorRef {
     }
 
     /// Stops a child. Its spec is kept, unless it is temporary. It is no error if the child is not running; a
-    /// pending retry of a restart is cancelled.
+    /// pending restart is cancelled. If the child is the one for which its group waits, the whole group counts as stopped,
+    /// see [`RestartBackoff`](crate::supervisor::RestartBackoff).
     ///
     /// # Errors
     /// [`ChildError::NotFound`], [`ChildError::NoSupervisor`], [`ChildError::Exiting`].
@@ -246,7 +247,8 @@ impl SupervisorRef {
         flatten_reply(self.server.call_infinity(|from| ChildRequest::Terminate(id, from)))
     }
 
-    /// Starts a child that is not running.
+    /// Starts a child that is not running. A child that waits for a delayed restart is restarted at once, with its group; if
+    /// that fails, it waits for the next delay.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],
@@ -270,7 +272,7 @@ impl SupervisorRef {
         flatten_reply(self.server.call_infinity(|from| ChildRequest::Restart(id, from)))
     }
 
-    /// Removes the spec of a child that is not running.
+    /// Removes the spec of a child that is not running. A delayed restart of the child is cancelled.
     ///
     /// # Errors
     /// [`ChildError::Running`], [`ChildError::Restarting`], [`ChildError::NotFound`],

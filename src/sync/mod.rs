@@ -14,10 +14,12 @@ use once_cell::sync::Lazy;
 pub mod model;
 
 #[cfg(rethread_model)]
-pub(crate) use self::model::primitives::{Condvar, Mutex, MutexGuard, RwLock, SegQueue, atomic, now, thread};
+pub(crate) use self::model::primitives::{
+    Condvar, Mutex, MutexGuard, RwLock, SegQueue, atomic, now, random_seed, thread,
+};
 
 #[cfg(not(rethread_model))]
-pub(crate) use self::real::{Condvar, Mutex, MutexGuard, RwLock, SegQueue, atomic, now, thread};
+pub(crate) use self::real::{Condvar, Mutex, MutexGuard, RwLock, SegQueue, atomic, now, random_seed, thread};
 
 #[cfg(not(rethread_model))]
 mod real {
@@ -38,6 +40,12 @@ mod real {
     #[inline]
     pub(crate) fn now() -> std::time::Instant {
         std::time::Instant::now()
+    }
+
+    /// Returns a number that differs from call to call and from run to run of the program.
+    pub(crate) fn random_seed() -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(())
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rethread::ExitReason;
 use rethread::process::{self, Inbox};
-use rethread::supervisor::{ChildSpec, Supervise, Supervisor};
+use rethread::supervisor::{ChildSpec, Supervisor};
 use rethread::task;
 use support::child_program::in_child_program;
 use support::{Gate, attached, eventually};

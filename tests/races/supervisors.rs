@@ -1,9 +1,11 @@
 //! Supervisors whose children exit while the supervisor is busy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rethread::prelude::*;
-use rethread::supervisor::{DynamicSupervisor, SupervisorSpec};
+use rethread::supervisor::{ChildError, ChildState, DynamicSupervisor, RestartBackoff, SupervisorSpec};
 
 use crate::harness::{LONG, drained, end_of, race};
 
@@ -108,6 +110,86 @@ fn killed_supervisor_ends_all_children() {
         process::exit(pid, rethread::ExitReason::Kill);
         end_of(pid);
         watched.iter().for_each(|watch| drop(watch.wait()));
+        drained(inbox);
+    });
+}
+
+/// The delay of a restart.
+const DELAY: Duration = Duration::from_micros(5);
+
+/// A supervisor whose child has failed and waits for its restart, or is running again.
+struct Delayed {
+    supervisor: SupervisorRef,
+    starts: Arc<AtomicUsize>,
+}
+
+impl Delayed {
+    fn new(name: &'static str) -> Self {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let (count, child): (_, ServerRef<Child>) = (Arc::clone(&starts), ServerRef::named(name));
+        let spec = ChildSpec::new("child", move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let started = Child::child_spec(()).name(ServerRef::named(name)).start_link()?;
+            started.whereis().ok_or_else(|| rethread::StartError::failed("gone"))
+        });
+        let spec = spec.restart_backoff(RestartBackoff::new(DELAY, DELAY));
+        let supervisor = Supervisor::one_for_one().child(spec).start_link().expect("it starts");
+        let watch = child.watch();
+        child.cast("crash");
+        watch.wait(); // the exit is in the mailbox of the supervisor
+        Self { supervisor, starts }
+    }
+
+    fn state(&self) -> ChildState {
+        self.supervisor.which_children().expect("it answers")[0].state
+    }
+
+    fn starts(&self) -> usize {
+        self.starts.load(Ordering::SeqCst)
+    }
+
+    fn stop(&self) {
+        self.supervisor.stop().expect("it stops");
+    }
+}
+
+#[test]
+fn child_that_is_terminated_at_the_end_of_its_wait_stays_stopped() {
+    race("supervisor: terminate, wait ends").impatient().run(|inbox| {
+        let delayed = Delayed::new("races.wait.terminate");
+        delayed.supervisor.terminate_child("child").expect("it is terminated");
+        let starts = delayed.starts();
+        process::sleep(DELAY * 4);
+        assert_eq!((delayed.state(), delayed.starts()), (ChildState::Stopped, starts));
+        delayed.stop();
+        drained(inbox);
+    });
+}
+
+#[test]
+fn child_that_is_restarted_by_request_at_the_end_of_its_wait_is_started_once() {
+    race("supervisor: restart, wait ends").impatient().run(|inbox| {
+        let delayed = Delayed::new("races.wait.restart");
+        let restarted = delayed.supervisor.restart_child("child");
+        assert!(matches!(restarted, Ok(_) | Err(ChildError::Running)), "{restarted:?}");
+        process::sleep(DELAY * 4);
+        assert!(matches!(delayed.state(), ChildState::Running(_)));
+        assert_eq!(delayed.starts(), 2);
+        delayed.stop();
+        drained(inbox);
+    });
+}
+
+#[test]
+fn a_stop_meets_the_end_of_a_wait() {
+    race("supervisor: stop, wait ends").impatient().run(|inbox| {
+        let delayed = Delayed::new("races.wait.stop");
+        delayed.stop();
+        let starts = delayed.starts();
+        let left = |info: &process::ProcessInfo| info.name.as_deref() == Some("races.wait.stop");
+        assert!(!process::processes().iter().any(left), "it is left: {:?}", process::processes());
+        process::sleep(DELAY * 4);
+        assert_eq!(delayed.starts(), starts);
         drained(inbox);
     });
 }

@@ -16,6 +16,16 @@ fn prints(name: &str, expected: &str, crashes: &[&str]) {
 /// Like [`prints`], for an example of at most `max_lines` lines.
 #[track_caller]
 fn prints_within(max_lines: usize, name: &str, expected: &str, crashes: &[&str]) {
+    assert_eq!(output(name, &[], crashes), expected);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let lines = std::fs::read_to_string(source).expect("readable").lines().count();
+    assert!(lines <= max_lines, "examples/{name}.rs has {lines} lines, but may have {max_lines}");
+}
+
+/// Runs an example, which must end well; returns what it prints. On standard error it must print one line for each of
+/// `crashes`, with this end.
+#[track_caller]
+fn output(name: &str, arguments: &[&str], crashes: &[&str]) -> String {
     let _watchdog = watchdog();
     let mut path = std::env::current_exe().expect("this very test");
     path.pop(); // deps
@@ -23,10 +33,9 @@ fn prints_within(max_lines: usize, name: &str, expected: &str, crashes: &[&str])
     path.push("examples");
     path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is missing: run `cargo build --examples` first", path.display());
-    let output = Command::new(path).env_remove("RUST_LOG").output().expect("it runs");
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).expect("text");
-    assert_eq!(text(&output.stdout), expected);
-    let printed = text(&output.stderr);
+    let output = Command::new(path).args(arguments).env_remove("RUST_LOG").output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let printed = text(output.stderr);
     let is_crash =
         |(line, crash): (&str, &&str)| line.starts_with("rethread: process <") && line.ends_with(crash);
     assert!(
@@ -34,10 +43,20 @@ fn prints_within(max_lines: usize, name: &str, expected: &str, crashes: &[&str])
         "expected {crashes:?}, printed:\n{printed}"
     );
     assert!(output.status.success(), "{}", output.status);
+    text(output.stdout)
+}
 
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
-    let lines = std::fs::read_to_string(source).expect("readable").lines().count();
-    assert!(lines <= max_lines, "examples/{name}.rs has {lines} lines, but may have {max_lines}");
+/// Its log contains pids and times, so only a part of each line is compared.
+#[test]
+fn sensor_hub() {
+    let printed = output("sensor_hub", &["0.5"], &[]);
+    let lines = |text: &str| printed.lines().filter(|line| line.contains(text)).count();
+    for sensor in ["thermometer", "barometer", "hygrometer"] {
+        assert_eq!(lines(&format!("child {sensor} is running again as <")), 1, "{printed}");
+    }
+    assert_eq!(lines(" exited: no such device; restart in 0.3 s"), 3, "{printed}");
+    let end = "all sensors deliver\nthe hub is the same process: true\nits log had at most 10 lines: true\n";
+    assert!(printed.ends_with(end), "{printed}");
 }
 
 #[test]

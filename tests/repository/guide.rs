@@ -107,8 +107,9 @@ fn the_programs_of_the_guide_run() {
 }
 
 /// The documents that are part of the rustdoc output and are read on a code host, too.
-const DOCUMENTS: [(&str, &str); 6] = [
+const DOCUMENTS: [(&str, &str); 7] = [
     ("guide", "docs/guide.md"),
+    ("outages", "docs/outages.md"),
     ("semantics", "docs/semantics.md"),
     ("differences_from_erlang", "docs/differences.md"),
     ("coming_from", "docs/coming_from.md"),

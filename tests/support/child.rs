@@ -277,6 +277,7 @@ pub(crate) fn state_name(state: ChildState) -> &'static str {
     match state {
         ChildState::Running(_) => "running",
         ChildState::Restarting => "restarting",
+        ChildState::RestartingAt(_) => "waiting",
         ChildState::Stopped => "stopped",
         state => panic!("unexpected state: {state:?}"),
     }

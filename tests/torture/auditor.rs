@@ -12,7 +12,7 @@ use rethread::supervisor::FailedToStartChild;
 
 use crate::books::Books;
 use crate::dice::Dice;
-use crate::plan::Field;
+use crate::plan::{Field, MAX_DELAY};
 use crate::reasons;
 
 /// The interval between two inspections.
@@ -39,6 +39,11 @@ pub(crate) fn audit(books: &Books, field: &Field, mut events: EventReceiver) {
             // The restart that exceeds the limit is counted too, and ends the supervisor.
             if own.restarts.used > own.restarts.max.saturating_add(1) {
                 books.breach(format!("{process} has made more restarts than it may"));
+            }
+            // With the default jitter a delay is up to a fifth longer.
+            let too_late = |delay: Duration| delay > MAX_DELAY + MAX_DELAY / 5;
+            for status in own.children.iter().filter(|one| one.child.restart_in().is_some_and(too_late)) {
+                books.breach(format!("{process} delays a restart for too long: {:?}", status.child));
             }
         }
         process::sleep(EVERY.max(began.elapsed() * 4));

@@ -35,7 +35,7 @@
 //! | an application exits in order and for the true reason, also from inside; a restart finds nothing left of it | `applications`, `own_app` |
 //! | in destructors the runtime refuses what its documentation says, and ends no process | `hostile` |
 //! | foreign threads get the same answers, and are refused what only processes can do | `foreign` |
-//! | no supervisor exceeds its restart limit | `auditor` |
+//! | no supervisor exceeds its restart limit, or delays a restart for longer than its backoff says | `auditor` |
 //! | no supervisor is ended by its children or their start functions | `auditor`, `starts` |
 //! | a start is refused only at the process limit; exited processes do not count | `books`, `auditor` |
 //! | after the round nothing is left: processes, names, zombies, states, entries of registries, applications | `round` |

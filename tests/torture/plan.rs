@@ -7,7 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rethread::StartError;
 use rethread::prelude::*;
-use rethread::supervisor::{DynamicSupervisor, DynamicSupervisorRef, PartitionRef, SupervisorSpec};
+use rethread::supervisor::{
+    DynamicSupervisor, DynamicSupervisorRef, PartitionRef, RestartBackoff, SupervisorSpec,
+};
 use rethread::task::{TaskSupervisor, TaskSupervisorRef};
 
 use crate::agents::Tally;
@@ -26,12 +28,13 @@ pub(crate) struct Pool {
     pub(crate) name: String,
     pub(crate) most: usize,
     max: u32,
+    backoff: RestartBackoff,
     /// Empty for a task supervisor.
     pub(crate) slots: Vec<Arc<Slot>>,
 }
 
 enum Node {
-    Supervisor { strategy: Strategy, max: u32, name: String, children: Vec<Node> },
+    Supervisor { strategy: Strategy, max: u32, backoff: RestartBackoff, name: String, children: Vec<Node> },
     Server(Arc<Slot>, Restart),
     Pool(Arc<Pool>),
     Odd(Arc<Starter>, Restart),
@@ -41,6 +44,20 @@ enum Node {
 
 const RESTARTS: [Restart; 4] =
     [Restart::Permanent, Restart::Permanent, Restart::Transient, Restart::Temporary];
+
+/// The longest delay of a restart, without jitter.
+pub(crate) const MAX_DELAY: Duration = Duration::from_millis(32);
+
+/// Draws the backoff of the children of a supervisor; most have none.
+fn draw_backoff(dice: &mut Dice) -> RestartBackoff {
+    if !dice.one_in(3) {
+        return RestartBackoff::none();
+    }
+    let min = *dice.pick(&[Duration::from_micros(1), Duration::from_micros(300), Duration::from_millis(5)]);
+    let backoff = RestartBackoff::new(min, *dice.pick(&[min, MAX_DELAY]));
+    let backoff = backoff.reset_after(*dice.pick(&[Duration::ZERO, Duration::from_millis(3), MAX_DELAY]));
+    backoff.retry_first_start(dice.one_in(2))
+}
 
 /// The targets of the clients.
 #[derive(Debug, Default)]
@@ -113,8 +130,8 @@ impl Plan {
 
     pub(crate) fn start(&self) -> Result<SupervisorRef, StartError> {
         match &self.root {
-            Node::Supervisor { strategy, max, name, children } => {
-                spec(&self.books, *strategy, *max, name, children).start_link()
+            Node::Supervisor { strategy, max, backoff, name, children } => {
+                spec(&self.books, *strategy, (*max, *backoff), name, children).start_link()
             }
             _ => unreachable!("the root is a supervisor"),
         }
@@ -126,6 +143,7 @@ impl Draft<'_> {
         let strategy = *self.dice.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]);
         // High enough for most rounds to last, and low enough for some to end early.
         let max = *self.dice.pick(&[2, 20, 1000, 100_000]);
+        let backoff = draw_backoff(self.dice);
         let name = format!("{}{path}", self.books.prefix());
         self.field.supervisors.push(name.clone());
         let family = Family::new(strategy);
@@ -152,7 +170,7 @@ impl Draft<'_> {
             });
         }
         let _ = family.end.set(self.field.number);
-        Node::Supervisor { strategy, max, name, children }
+        Node::Supervisor { strategy, max, backoff, name, children }
     }
 
     fn slot(&mut self, family: &Arc<Family>) -> Arc<Slot> {
@@ -199,7 +217,8 @@ impl Draft<'_> {
             let temper = Temper::draw(self.dice, self.size);
             slots.push(Slot::alone(self.field.place(), format!("{name} {n}"), temper));
         }
-        let pool = Arc::new(Pool { name, most, max, slots });
+        let backoff = draw_backoff(self.dice);
+        let pool = Arc::new(Pool { name, most, max, backoff, slots });
         self.field.supervisors.push(pool.name.clone());
         self.field.pools.push(Arc::clone(&pool));
         Node::Pool(pool)
@@ -212,12 +231,19 @@ impl Draft<'_> {
     }
 }
 
-fn spec(books: &Arc<Books>, how: Strategy, max: u32, name: &str, children: &[Node]) -> SupervisorSpec {
+fn spec(
+    books: &Arc<Books>,
+    how: Strategy,
+    (max, backoff): (u32, RestartBackoff),
+    name: &str,
+    children: &[Node],
+) -> SupervisorSpec {
     let period = Duration::from_secs(5);
-    let plan = SupervisorSpec::new(how).max_restarts(max, period).name(SupervisorRef::from_name(name));
+    let plan = SupervisorSpec::new(how).max_restarts(max, period).child_restart_backoff(backoff);
+    let plan = plan.name(SupervisorRef::from_name(name));
     children.iter().fold(plan, |plan, child| match child {
-        Node::Supervisor { strategy, max, name, children } => {
-            plan.child(spec(books, *strategy, *max, name, children))
+        Node::Supervisor { strategy, max, backoff, name, children } => {
+            plan.child(spec(books, *strategy, (*max, *backoff), name, children))
         }
         Node::Server(slot, restart) => plan.child(Worker::of(slot, books).restart(*restart)),
         Node::Odd(starter, restart) => plan.child(starter.spec().restart(*restart)),
@@ -241,7 +267,7 @@ impl Pool {
             TaskSupervisor::child_spec().max_children(self.most).name(self.tasks()).into()
         } else {
             let plan = DynamicSupervisor::child_spec().max_children(self.most).max_restarts(self.max, period);
-            plan.name(self.servers()).into()
+            plan.child_restart_backoff(self.backoff).name(self.servers()).into()
         }
     }
 }

@@ -75,7 +75,10 @@ fn row_json(row: &TreeRow<'_>, depth: usize) -> Value {
             "pid": null,
             "name": status.child.id.as_str(),
             "kind": "process",
-            "what": if status.child.state == ChildState::Restarting { "restarting" } else { "not running" },
+            "what": match status.child.state {
+                ChildState::Running(_) => "not running".to_owned(), // it started while the snapshot was taken
+                state => state.to_string(), // such as: restarting in 1.3 s
+            },
             "state": "down",
             "activity": "",
             "busy_ms": 0,

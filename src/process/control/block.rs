@@ -88,6 +88,8 @@ pub(crate) trait ExitListener: Send + Sync {
 pub(crate) trait SupervisorStatus: Send + Sync {
     /// Formats the number of restarts used, and the maximum.
     fn summary(&self) -> String;
+    /// Returns `true` while the supervisor starts a child that keeps failing, and logs the failures itself.
+    fn reports_start(&self) -> bool;
     /// Returns the whole status, for a caller that knows its type.
     fn as_any(&self) -> &dyn Any;
 }

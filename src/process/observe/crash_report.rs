@@ -3,6 +3,7 @@
 //! Invariant: nothing is logged under a lock, because the log sink is user code.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::pid::Pid;
 use crate::process::control::activity::Activity;
@@ -27,8 +28,15 @@ pub(crate) fn report_exit(
     let is_exception = matches!(reason, ExitReason::Panic(_) | ExitReason::NoCatch(_));
     let is_crash =
         !by_signal && reason.is_abnormal() && (is_exception || block.spawn_info.kind != ProcessKind::Process);
+    // A supervisor with a restart backoff logs failed starts itself, but not each one: a child may be retried for days.
+    // A panic is a bug, and is reported each time.
+    let is_reported = is_crash && !is_exception && block.activity.get() == Activity::Starting && {
+        let parent = parent_of(block);
+        let status = parent.as_ref().and_then(|parent| parent.supervisor_status.get());
+        status.is_some_and(|supervisor| supervisor.reports_start())
+    };
     catch_and_log("the logger", || {
-        if is_crash {
+        if is_crash && !is_reported {
             if has_logger() {
                 log::error!(
                     pid:% = block.pid,
@@ -179,7 +187,7 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
         add("ancestors", &list(&block.spawn_info.ancestors));
     }
     // The number of restarts shows how close the supervisor is to its own limit.
-    let parent = block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent));
+    let parent = parent_of(block);
     if let Some(status) = parent.as_ref().and_then(|parent| parent.supervisor_status.get()) {
         add("supervisor restarts", &status.summary());
     }
@@ -197,6 +205,11 @@ fn format_report(block: &ProcessBlock, reason: &ExitReason, message_queue_len: u
         }
     }
     text
+}
+
+/// Returns the process that started this one, if it is still running.
+fn parent_of(block: &ProcessBlock) -> Option<Arc<ProcessBlock>> {
+    block.spawn_info.ancestors.first().and_then(|parent| table::get(*parent))
 }
 
 /// Formats items as a list with commas.

@@ -2,7 +2,7 @@
 //! counted, and reaped when the thread ends.
 //!
 //! How long a process may take to exit is set in `control/settings.rs` (`kill_grace`, `exit_timeout`) and enforced in
-//! `signals/deliver.rs`; what a supervisor does when there are too many zombies is in `supervisor/child.rs`.
+//! `signals/deliver.rs`; what a supervisor does when there are too many zombies is in `supervisor/child/mod.rs`.
 
 use std::collections::HashMap;
 use std::fmt;

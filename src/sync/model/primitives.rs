@@ -14,6 +14,11 @@ pub(crate) fn now() -> Instant {
     scheduler::now()
 }
 
+/// Returns a constant: an execution must be repeatable by its seed.
+pub(crate) fn random_seed() -> u64 {
+    0
+}
+
 /// Returns the address that identifies a lock or condition variable.
 fn addr_of<T: ?Sized>(value: &T) -> usize {
     std::ptr::from_ref(value).cast::<()>() as usize

@@ -1,6 +1,7 @@
 //! Supervisors, dynamic supervisors and partition supervisors.
 
 mod auto_shutdown;
+mod backoff;
 mod dynamic;
 mod intensity;
 mod misuse;

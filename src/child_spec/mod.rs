@@ -1,6 +1,8 @@
 //! The child spec: how a supervisor starts a child, when it restarts it, and how it stops it; with the errors
 //! of a start.
 
+pub(crate) mod restart_backoff;
+
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call_error::CallError;
+use crate::child_spec::restart_backoff::RestartBackoff;
 use crate::pid::Pid;
 use crate::process::error::NameError;
 use crate::process::error::SpawnError;
@@ -276,6 +279,13 @@ pub enum SpecError {
     ZeroPeriod,
     /// A partition supervisor has no partitions. It needs at least one.
     NoPartitions,
+    /// The shortest delay of a [`RestartBackoff`](crate::supervisor::RestartBackoff) is zero, or longer than the longest.
+    BackoffRange {
+        /// The shortest delay.
+        min: Duration,
+        /// The longest delay.
+        max: Duration,
+    },
 }
 
 impl fmt::Display for SpecError {
@@ -294,6 +304,10 @@ impl fmt::Display for SpecError {
             }
             Self::ZeroPeriod => f.write_str("the restart period must be longer than zero"),
             Self::NoPartitions => f.write_str("there must be at least one partition"),
+            Self::BackoffRange { min, max } => write!(
+                f,
+                "the shortest restart delay must be longer than zero and not longer than the longest, but is {min:?} of {max:?}"
+            ),
         }
     }
 }
@@ -354,6 +368,10 @@ pub struct ChildOptions {
     /// How long the supervisor waits, if the child became a zombie, for its thread to end before it starts
     /// the replacement. `None`, the default: it does not wait.
     pub reap_timeout: Option<Duration>,
+    /// How long the supervisor waits before it restarts the child. `None`, the default: the supervisor's
+    /// [`child_restart_backoff`](crate::supervisor::SupervisorSpec::child_restart_backoff), if it has one, otherwise it
+    /// does not wait.
+    pub restart_backoff: Option<RestartBackoff>,
 }
 
 impl ChildOptions {
@@ -366,6 +384,7 @@ impl ChildOptions {
             child_type: ChildType::default(),
             significant: false,
             reap_timeout: None,
+            restart_backoff: None,
         }
     }
 
@@ -424,6 +443,28 @@ macro_rules! impl_child_option_setters {
         /// ```
         pub fn reap_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.$($options).+.reap_timeout = Some(timeout);
+            self
+        }
+
+        /// Sets how long the supervisor waits before it restarts the child: for children that depend on a device or
+        /// service that may be away for a while. Default: the supervisor's
+        /// [`child_restart_backoff`](crate::supervisor::SupervisorSpec::child_restart_backoff), if it has one, otherwise
+        /// it does not wait.
+        ///
+        /// ```
+        /// use rethread::supervisor::{ChildSpec, RestartBackoff};
+        /// use std::time::Duration;
+        ///
+        /// // Retried after 0.1 s, 0.2 s, 0.4 s, .. 30 s, while the file is missing.
+        /// let backoff = RestartBackoff::new(Duration::from_millis(100), Duration::from_secs(30));
+        /// let reader = ChildSpec::worker("reader", || ()).restart_backoff(backoff);
+        /// assert_eq!(reader.options().restart_backoff, Some(backoff));
+        /// ```
+        pub fn restart_backoff(
+            mut self,
+            backoff: $crate::child_spec::restart_backoff::RestartBackoff,
+        ) -> Self {
+            self.$($options).+.restart_backoff = Some(backoff);
             self
         }
     };

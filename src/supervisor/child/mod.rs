@@ -1,19 +1,22 @@
 //! One child of a supervisor: starting it, stopping it, its status, and the requests about it. This module
 //! makes no decisions: whether a child is restarted is up to the supervisor.
 
+pub(crate) mod backoff;
+pub(crate) mod logging;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::call_error::CallError;
+use crate::child_spec::restart_backoff::{AfterFailure, RestartBackoff};
 use crate::child_spec::{ChildId, ChildSpec, ChildType, Restart, Shutdown, StartError};
 use crate::exception;
 use crate::gen_server::reply::Caller;
 use crate::gen_server::wait_graph::WaitEdge;
-use crate::pid::Pid;
+use crate::pid::{Pid, TimerRef};
 use crate::process::control::local;
 use crate::process::control::settings::settings;
 use crate::process::control::table;
-use crate::process::observe::crash_report;
 use crate::process::observe::events;
 use crate::process::observe::events::ProcessEventKind;
 use crate::process::observe::zombie;
@@ -27,9 +30,11 @@ use crate::process::signals::monitor::Watch;
 use crate::process::signals::monitor::wait_until_reaped;
 use crate::process::signals::monitor::watch;
 use crate::reason::ExitReason;
+use crate::supervisor::child::backoff::Backoff;
+use crate::supervisor::child::logging::{Failure, Seconds, write_log};
 use crate::supervisor::policy::is_expected;
 use crate::sync;
-use crate::unwind::{ContainedDrop, catch_and_log};
+use crate::unwind::ContainedDrop;
 
 /// One child in [`which_children`](crate::supervisor::SupervisorRef::which_children).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +54,29 @@ pub struct ChildInfo {
 pub enum ChildState {
     /// The child is running, as this process.
     Running(Pid),
-    /// A restart failed and is about to be retried.
+    /// A restart failed and is about to be retried at once.
     Restarting,
+    /// The child failed, or another child of its group, and is restarted at this time; see
+    /// [`RestartBackoff`](crate::supervisor::RestartBackoff).
+    RestartingAt(Instant),
     /// The child is not running: it was stopped, it exited and is not restarted, or its start function
     /// returned ignore.
     Stopped,
+}
+
+/// Formats the state for listings: `running as <0.7>`, `restarting in 1.3 s`. The time is that until the restart,
+/// counted from now.
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running(pid) => write!(f, "running as {pid}"),
+            Self::Restarting => f.write_str("restarting"),
+            Self::RestartingAt(at) => {
+                write!(f, "restarting in {}", Seconds(at.saturating_duration_since(sync::now())))
+            }
+            Self::Stopped => f.write_str("not running"),
+        }
+    }
 }
 
 impl ChildInfo {
@@ -61,7 +84,16 @@ impl ChildInfo {
     pub fn pid(&self) -> Option<Pid> {
         match self.state {
             ChildState::Running(pid) => Some(pid),
-            ChildState::Restarting | ChildState::Stopped => None,
+            ChildState::Restarting | ChildState::RestartingAt(_) | ChildState::Stopped => None,
+        }
+    }
+
+    /// Returns the time from now until the child is restarted, if it waits for that; see
+    /// [`RestartBackoff`](crate::supervisor::RestartBackoff).
+    pub fn restart_in(&self) -> Option<Duration> {
+        match self.state {
+            ChildState::RestartingAt(at) => Some(at.saturating_duration_since(sync::now())),
+            _ => None,
         }
     }
 }
@@ -103,7 +135,7 @@ pub enum ChildError {
     NotFound,
     /// The child is running.
     Running,
-    /// The child is about to be restarted.
+    /// A restart of the child failed, and is about to be retried.
     Restarting,
     /// The child failed to start.
     Start(StartError),
@@ -209,11 +241,14 @@ pub(crate) enum ChildRequest {
     Spec(ChildId, Caller<Result<ChildSpec, ChildError>>),
 }
 
-/// A message that a supervisor sends to itself: retries a restart that failed.
-pub(crate) struct RetryRestart {
-    pub(crate) id: ChildId,
-    /// The number in [`Status::Restarting`] that this retry belongs to.
-    pub(crate) retry: u64,
+/// A message that a supervisor sends to itself, at once or by a timer.
+#[derive(Debug)]
+pub(crate) enum RestartTimer {
+    /// The restart of the child is due: one that failed, or one that was delayed. The number is that of its
+    /// [`Status`].
+    Due { id: ChildId, number: u64 },
+    /// The child may have been running long enough to end its outage. The number is that of its [`Backoff`].
+    Stable { id: ChildId, number: u64 },
 }
 
 /// Whether a child is running, as its supervisor keeps it.
@@ -222,7 +257,18 @@ pub(crate) enum Status {
     Running(Pid),
     /// A restart failed and is to be retried; the number distinguishes this retry from later ones.
     Restarting(u64),
+    Waiting(Wait),
     Stopped,
+}
+
+/// A delayed restart of a child, or of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// Distinguishes this wait from later ones. All members of the group have the same.
+    pub(crate) number: u64,
+    pub(crate) until: Instant,
+    /// Whether this child has failed. The other members of its group wait for it.
+    pub(crate) has_failed: bool,
 }
 
 pub(crate) struct Child {
@@ -233,35 +279,23 @@ pub(crate) struct Child {
     pub(crate) last_pid: Option<Pid>,
     /// How often it was started.
     starts: u64,
-}
-
-/// Writes to the log. Formatting a reason and the logger are user code: a panic there must not end the
-/// supervisor.
-pub(crate) fn write_log(level: log::Level, text: fmt::Arguments<'_>) {
-    catch_and_log("the logger", || log::log!(level, "{text}"));
-}
-
-/// Logs that a supervisor gives up. Without a logger, prints it on standard error.
-pub(crate) fn log_give_up(supervisor: &str, why: &str) {
-    catch_and_log("the logger", || {
-        if crash_report::has_logger() {
-            log::error!("supervisor {supervisor}: {why}, shutting down");
-        } else {
-            crash_report::print_line(&format!("supervisor {supervisor}: {why}, shutting down"));
-        }
-    });
+    /// In a box, because most children have none.
+    backoff: Option<Box<Backoff>>,
 }
 
 impl Child {
-    pub(crate) fn new(spec: ChildSpec) -> Self {
+    /// Creates a child that is not running. `default` is the backoff of children that have none of their own.
+    pub(crate) fn new(spec: ChildSpec, default: Option<RestartBackoff>) -> Self {
+        let rule = spec.options.restart_backoff.or(default).filter(|rule| !rule.is_none());
+        let backoff = rule.map(|rule| Box::new(Backoff::new(rule)));
         let spec = ContainedDrop::new("child spec", spec);
-        Self { spec, status: Status::Stopped, last_pid: None, starts: 0 }
+        Self { spec, status: Status::Stopped, last_pid: None, starts: 0, backoff }
     }
 
     pub(crate) fn pid(&self) -> Option<Pid> {
         match self.status {
             Status::Running(pid) => Some(pid),
-            Status::Restarting(_) | Status::Stopped => None,
+            Status::Restarting(_) | Status::Waiting(_) | Status::Stopped => None,
         }
     }
 
@@ -280,6 +314,8 @@ impl Child {
         };
         match started {
             Ok(pid) => {
+                // During an outage the child may start many times; its end is logged.
+                let level = if self.is_failing() { log::Level::Debug } else { level };
                 write_log(
                     level,
                     format_args!("supervisor {supervisor}: child {} started as {pid}", self.spec.options.id),
@@ -287,11 +323,15 @@ impl Child {
                 self.status = Status::Running(pid);
                 self.last_pid = Some(pid);
                 self.starts += 1;
+                if let Some(backoff) = &mut self.backoff {
+                    backoff.record_start();
+                }
                 Ok(Some(pid))
             }
             // Ignored is not an error: the child is kept (or removed, if temporary) without a process.
             Err(StartError::Ignored) => {
                 self.status = Status::Stopped;
+                self.end_outage();
                 Ok(None)
             }
             Err(error) => {
@@ -301,9 +341,72 @@ impl Child {
         }
     }
 
+    pub(crate) fn has_started(&self) -> bool {
+        self.starts > 0
+    }
+
     /// Returns how often the child was restarted.
     pub(crate) fn restarts(&self) -> u64 {
         self.starts.saturating_sub(1)
+    }
+
+    /// Returns `true` from the first failure until the outage is over, if the child has a backoff.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.backoff.as_ref().is_some_and(|backoff| backoff.is_failing())
+    }
+
+    /// Returns `true` if a first start that fails is retried. A temporary child is never started again.
+    pub(crate) fn retries_first_start(&self) -> bool {
+        !self.is_temporary() && self.backoff.as_ref().is_some_and(|backoff| backoff.retries_first_start())
+    }
+
+    /// Returns `true` if the supervisor logs a failure of the next start, which it retries, instead of the child.
+    pub(crate) fn logs_failed_start(&self) -> bool {
+        self.is_failing() || !self.has_started() && self.retries_first_start()
+    }
+
+    /// Records a failure and logs it; `None` if the child has no backoff, and nothing was logged.
+    pub(crate) fn record_failure(&mut self, supervisor: &str, failure: &Failure<'_>) -> Option<AfterFailure> {
+        let id = &self.spec.options.id;
+        self.backoff.as_mut().map(|backoff| backoff.record_failure(supervisor, id, failure))
+    }
+
+    /// Ends the outage because the child has been running long enough, and logs that.
+    pub(crate) fn recover(&mut self, supervisor: &str) {
+        let pid = self.pid();
+        if let (Some(backoff), Some(pid)) = (&mut self.backoff, pid) {
+            backoff.recover(supervisor, &self.spec.options.id, pid);
+        }
+    }
+
+    /// Ends the outage, if there is one, because the child is not to be restarted.
+    pub(crate) fn end_outage(&mut self) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.end_outage();
+        }
+    }
+
+    /// Returns how long the child must run until its outage is over, if it has one and is running.
+    pub(crate) fn stable_after(&self) -> Option<Duration> {
+        self.pid().and_then(|_| self.backoff.as_ref()?.stable_after())
+    }
+
+    /// Sets the timer that restarts the child, or ends its outage.
+    pub(crate) fn set_timer(&mut self, timer: TimerRef, number: u64) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.set_timer(timer, number);
+        }
+    }
+
+    /// Returns `true` if the timer with this number was the last one, and has not been cancelled.
+    pub(crate) fn is_current_timer(&self, number: u64) -> bool {
+        self.backoff.as_ref().is_some_and(|backoff| backoff.is_current_timer(number))
+    }
+
+    fn cancel_timer(&mut self) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.cancel_timer();
+        }
     }
 
     /// Emits the event that the supervisor, which is the calling process, has restarted the child.
@@ -342,8 +445,9 @@ impl Child {
 
     /// Stops the child if it is running, and waits until it has exited.
     pub(crate) fn stop(&mut self, supervisor: &str) {
+        self.cancel_timer();
         let Status::Running(pid) = self.status else {
-            // Cancels a pending retry: its number no longer matches the status.
+            // Cancels a pending restart: its number no longer matches the status.
             self.status = Status::Stopped;
             return;
         };
@@ -365,7 +469,7 @@ impl Child {
             Status::Running(pid) => {
                 Some(StoppingChild::send_exit(pid, self.spec.options.shutdown_or_default()))
             }
-            Status::Restarting(_) | Status::Stopped => None,
+            Status::Restarting(_) | Status::Waiting(_) | Status::Stopped => None,
         }
     }
 
@@ -493,6 +597,7 @@ pub(crate) fn child_info(child: &Child) -> ChildInfo {
         state: match child.status {
             Status::Running(pid) => ChildState::Running(pid),
             Status::Restarting(_) => ChildState::Restarting,
+            Status::Waiting(wait) => ChildState::RestartingAt(wait.until),
             Status::Stopped => ChildState::Stopped,
         },
         child_type: child.spec.options.child_type,
