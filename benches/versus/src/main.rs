@@ -39,9 +39,12 @@ enum Command {
     Full(Options),
     /// What there is to choose from.
     List,
-    /// One reading, in this very process.
+    /// One reading, in this very process; repeated for at least this many seconds, if given.
     #[command(hide = true)]
-    One { workload: Workload, peer: Peer, scale: Scale },
+    One { workload: Workload, peer: Peer, scale: Scale, seconds: Option<u64> },
+    /// A neighbour: an endless loop.
+    #[command(hide = true)]
+    Loop,
 }
 
 #[derive(Args)]
@@ -61,6 +64,10 @@ struct Options {
     /// How often everything is run.
     #[arg(long)]
     rounds: Option<u32>,
+    /// Runs this many endless loops of another program beside each reading, which then takes ten seconds. With one for
+    /// each core: a busy machine. The peers are then rethread with and without adaptive waiting.
+    #[arg(long, default_value_t = 0)]
+    neighbours: usize,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,16 +80,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("peers:     {}", names(Peer::ALL.map(Peer::name).to_vec()));
             Ok(())
         }
-        Command::One { workload, peer, scale } => {
-            reading::make(workload, peer, scale);
+        Command::One { workload, peer, scale, seconds } => {
+            reading::make(workload, peer, scale, seconds);
             Ok(())
         }
+        Command::Loop => loop {
+            std::hint::spin_loop();
+        },
     }
 }
 
 fn compare(scale: Scale, options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let workloads = chosen(&options.only, &Workload::ALL);
-    let peers = chosen(&options.peers, &Peer::ALL);
+    let peers = chosen(&options.peers, &Peer::default_of(options.neighbours));
     let rounds = options.rounds.unwrap_or(scale.rounds());
     let mut readings = Vec::new();
     for round in 0..rounds {
@@ -93,14 +103,14 @@ fn compare(scale: Scale, options: &Options) -> Result<(), Box<dyn std::error::Er
             // A different peer begins in each round.
             for turn in 0..peers.len() {
                 let peer = peers[(turn + round as usize) % peers.len()];
-                let reading = Reading::take(workload, peer, scale)?;
+                let reading = Reading::take(workload, peer, scale, options.neighbours)?;
                 eprintln!("round {} of {rounds}: {reading}", round + 1);
                 readings.push(reading);
             }
         }
     }
     let summary = Summary::of(&readings);
-    print!("{}", table::render(&summary, &peers, &host::describe()));
+    print!("{}", table::render(&summary, &peers, options.neighbours, &host::describe()));
     if let Some(path) = &options.tsv {
         tsv::write(path, &summary)?;
     }

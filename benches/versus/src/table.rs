@@ -6,13 +6,16 @@ use crate::peers::{self, Peer};
 use crate::summary::{Row, Summary};
 
 /// The peers rethread is compared with, beside the best of all.
-const RIVALS: [Peer; 3] = [Peer::Threads, Peer::Tokio, Peer::Beam];
+const RIVALS: [Peer; 4] = [Peer::RethreadPark, Peer::Threads, Peer::Tokio, Peer::Beam];
 
-pub fn render(summary: &Summary, peers: &[Peer], machine: &str) -> String {
+pub fn render(summary: &Summary, peers: &[Peer], neighbours: usize, machine: &str) -> String {
     let mut text = String::new();
     let head: String = peers.iter().map(|peer| format!(" {} |", peer.name())).collect();
-    let _ = writeln!(text, "\n| | unit |{head} to the best | to threads | to tokio | to beam | quiet |");
-    let _ = writeln!(text, "|{}", "---|".repeat(peers.len() + 7));
+    let _ = writeln!(
+        text,
+        "\n| | unit |{head} to the best | to park | to threads | to tokio | to beam | quiet |"
+    );
+    let _ = writeln!(text, "|{}", "---|".repeat(peers.len() + 8));
     for row in &summary.rows {
         let _ = writeln!(text, "{}", line(row, peers));
     }
@@ -27,6 +30,12 @@ pub fn render(summary: &Summary, peers: &[Peer], machine: &str) -> String {
     let _ = writeln!(text, "10 % of the cores; medians are of these where there are three, else of all.\n");
     for ((workload, peer, why), times) in &summary.missing {
         let _ = writeln!(text, "n/a: {workload} {} ({times} times): {why}", peer.name());
+    }
+    if neighbours > 0 {
+        let _ = writeln!(
+            text,
+            "\nBeside {neighbours} endless loops of another program, readings of ten seconds."
+        );
     }
     let _ = writeln!(text, "\n{machine}\n{}", peers::versions());
     text

@@ -282,7 +282,7 @@ impl Builder {
     ///
     /// Otherwise the process may run on a thread whose earlier process returned normally, and leaves its own thread to
     /// a later one. So set this for a process that changes its thread: its cores, priority, signal mask, directory,
-    /// or a sandbox (see [limits](crate::docs::limits)). A new thread inherits all this from the thread that starts it;
+    /// or a sandbox (see [hazards](crate::hazards)). A new thread inherits all this from the thread that starts it;
     /// therefore processes started by this one have threads of their own, too.
     ///
     /// ```

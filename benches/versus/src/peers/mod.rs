@@ -19,6 +19,8 @@ use crate::workload::{Scale, Workload};
 #[value(rename_all = "snake_case")]
 pub enum Peer {
     Rethread,
+    /// rethread with the wait strategy `park`.
+    RethreadPark,
     Threads,
     Tokio,
     Ractor,
@@ -30,8 +32,9 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Rethread,
+        Self::RethreadPark,
         Self::Threads,
         Self::Tokio,
         Self::Ractor,
@@ -42,9 +45,19 @@ impl Peer {
         Self::Beam,
     ];
 
+    /// The peers of a comparison that names none: all, and beside neighbours rethread alone, with and without
+    /// adaptive waiting.
+    pub fn default_of(neighbours: usize) -> Vec<Self> {
+        if neighbours > 0 {
+            return vec![Self::Rethread, Self::RethreadPark];
+        }
+        Self::ALL.into_iter().filter(|peer| *peer != Self::RethreadPark).collect()
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Rethread => "rethread",
+            Self::RethreadPark => "rethread_park",
             Self::Threads => "threads",
             Self::Tokio => "tokio",
             Self::Ractor => "ractor",
@@ -59,7 +72,8 @@ impl Peer {
 
 pub fn run(peer: Peer, workload: Workload, scale: Scale) -> Outcome {
     match peer {
-        Peer::Rethread => rethread::run(workload, scale),
+        // The strategy is in the environment of the program.
+        Peer::Rethread | Peer::RethreadPark => rethread::run(workload, scale),
         Peer::Threads => threads::run(workload, scale),
         Peer::Tokio => tokio::run(workload, scale),
         Peer::Ractor => ractor::run(workload, scale),
