@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use rethread::process;
 use serde_json::{Value, json};
 
 use crate::net::{Connection, MAX_EVENT_LEN, authority};
@@ -16,12 +17,13 @@ fn server(bytes: impl Into<Vec<u8>>) -> String {
     let bytes = bytes.into();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
-    std::thread::spawn(move || {
+    let accept = move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(&bytes);
         }
-    });
+    };
+    process::spawn(accept).expect("a free thread");
     address
 }
 

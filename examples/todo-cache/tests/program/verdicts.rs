@@ -21,12 +21,13 @@ fn fake(answer: impl Fn(&str, &str, &str) -> (u16, String) + Send + Sync + 'stat
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
     let answer = Arc::new(answer);
-    std::thread::spawn(move || {
+    let accept = move || {
         while let Ok((stream, _)) = listener.accept() {
             let answer = Arc::clone(&answer);
-            std::thread::spawn(move || serve(stream, &*answer));
+            process::spawn(move || serve(stream, &*answer)).expect("a free thread");
         }
-    });
+    };
+    process::spawn(accept).expect("a free thread");
     address
 }
 
@@ -191,15 +192,16 @@ fn other_server_is_not_taken_for_a_todo_cache() {
 fn watch(events: Vec<u8>) -> Run {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
-    let sender = std::thread::spawn(move || {
+    let send = move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
         let _ = stream.write_all(&events); // it may hang up before the end
         let _ = stream.read_to_end(&mut Vec::new());
-    });
+    };
+    let sender = process::spawn(send).expect("a free thread");
     let run = Run::of(program().args(["watch", &address, "--frames", "1"]).output().expect("it runs"));
-    sender.join().expect("no panic");
+    process::watch(sender).wait();
     run
 }
 
