@@ -105,9 +105,27 @@ enum Command {
     },
 }
 
+/// A logger that shows nothing: shell, demo and page report crashes themselves.
+struct Quiet {
+    level: log::LevelFilter,
+}
+
+static QUIET: Quiet = Quiet { level: log::LevelFilter::Off };
+
+impl log::Log for Quiet {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= self.level
+    }
+    fn log(&self, _: &log::Record<'_>) {}
+    fn flush(&self) {}
+}
+
 fn main() -> ExitCode {
     if std::env::var_os("RUST_LOG").is_some() {
         rethread::logger::init();
+    } else {
+        // Without any logger the library prints each crash on stderr.
+        let _ = log::set_logger(&QUIET);
     }
     signal::report_file_size_limit();
     let cli = Cli::parse();
