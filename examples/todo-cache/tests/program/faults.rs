@@ -183,7 +183,7 @@ fn too_many_open_files_close_one_shard_for_as_long_as_it_lasts() {
     let mut attempts = 0..;
     let mut said = String::new();
     eventually("the shard is closed", || {
-        let title = format!("attempt {}", attempts.next().expect("it is endless"));
+        let title = format!("attempt-{}", attempts.next().expect("it is endless"));
         let (status, why) = add(&mut stream, "bob", &title);
         match status {
             200 => expected.push(title),
