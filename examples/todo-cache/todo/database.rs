@@ -13,7 +13,7 @@ use super::error::TodoError;
 use super::fault::HandlerFault;
 use super::list::{Event, TodoList};
 use super::name::ListName;
-use super::store::shard_of;
+use super::store::{StoreError, shard_of};
 use super::worker::{self, DataFolder, DbWorker, SHARDS, WORKERS};
 
 /// The database, by name.
@@ -99,11 +99,14 @@ pub(crate) fn append(list: &ListName, event: &Event) -> Result<(), TodoError> {
     let answer = match attempt() {
         Err(first @ (CallError::NoProc { .. } | CallError::Exited { .. })) => {
             worker.whereis_timeout(WORKER_RESTART_TIMEOUT);
-            attempt().map_err(|second| match (first, second) {
-                // The successor did not receive the event, but the first worker may have written it.
-                (first @ CallError::Exited { .. }, CallError::NoProc { .. }) => first,
+            match (first, attempt()) {
+                // The successor did not receive the event or could not write it, but the first worker may have done so.
+                (
+                    first @ CallError::Exited { .. },
+                    Err(CallError::NoProc { .. }) | Ok(Err(StoreError::NotWritable { .. })),
+                ) => Err(first),
                 (_, second) => second,
-            })
+            }
         }
         answer => answer,
     };
