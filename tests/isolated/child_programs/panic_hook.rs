@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::child_program::{in_child_program, in_failing_child_program};
-use crate::support::{exit_reason_of, watchdog};
+use crate::support::{Gate, exit_reason_of, watchdog};
 use rethread::prelude::*;
 use rethread::process::attempt;
 use rethread::supervisor::DynamicSupervisor;
@@ -57,14 +57,22 @@ fn panics_of_processes_do_not_reach_the_hook_and_are_one_line_without_a_logger()
 fn a_supervisor_that_gives_up_is_one_line_without_a_logger() {
     let printed = in_child_program(|| {
         let _watchdog = watchdog();
-        let broken = ChildSpec::worker("disk", || -> Result<(), &str> { Err("no space") });
+        // It fails only when the supervisor is watched.
+        let gate = Gate::new();
+        let passing = gate.clone();
+        let broken = ChildSpec::worker("disk", move || -> Result<(), &str> {
+            passing.pass();
+            Err("no space")
+        });
         let rooms = DynamicSupervisor::child_spec().max_restarts(0, Duration::from_secs(5));
         let rooms = rooms.start().expect("a free thread");
         let gone = rooms.watch();
         rooms.start_child(broken.clone()).expect("it starts before it fails");
-        assert_eq!(gone.wait(), ExitReason::Shutdown);
         let system = Supervisor::one_for_one().child(broken).max_restarts(0, Duration::from_secs(5));
-        assert_eq!(system.start().expect("a free thread").watch().wait(), ExitReason::Shutdown);
+        let system_gone = system.start().expect("a free thread").watch();
+        gate.open();
+        assert_eq!(gone.wait(), ExitReason::Shutdown);
+        assert_eq!(system_gone.wait(), ExitReason::Shutdown);
     });
     let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with(RETHREAD)).collect();
     assert_eq!(lines.len(), 2, "{printed}");
